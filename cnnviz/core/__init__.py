@@ -1,0 +1,1 @@
+"""The plain nouns: data without behaviour, without torch."""

@@ -1,0 +1,113 @@
+"""Layers: what a network is made of, as one forward of it showed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnviz.errors import UnknownNameError, UsageError
+
+__all__ = ["AUTOMATIC", "Arrangement", "Layer", "Layers", "split_call"]
+
+AUTOMATIC = "last-spatial"
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Where an activation keeps its channels and its places.
+
+    Attributes:
+        order: ``"NCHW"``, ``"NHWC"`` (channels last) or ``"NTC"`` (tokens).
+        grid: Rows and columns of places.
+        channels: Number of channels.
+        prefix: Tokens before the grid that belong to no place, such as a class token.
+    """
+
+    order: Literal["NCHW", "NHWC", "NTC"]
+    grid: tuple[int, int]
+    channels: int
+    prefix: int = 0
+
+    @property
+    def spatial(self) -> bool:
+        """Whether there is more than one place."""
+        return self.grid[0] * self.grid[1] > 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes:
+        name: Its path in the network, such as ``"layer4.2.conv1"``.
+        kind: The class of the module, such as ``"Conv2d"``.
+        shape: Output shape without the batch; None if it was not run or returned no single tensor.
+        calls: How often one forward calls it.
+        parameters: Number of weights in it, with all that it contains.
+        arrangement: Where the output keeps channels and places; None if it has none.
+        order: When it finished (its last call), counted through the forward; -1 if it was not run.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    calls: int
+    parameters: int
+    arrangement: Arrangement | None
+    order: int
+
+    @property
+    def spatial(self) -> bool:
+        """Whether its output has more than one place."""
+        return self.arrangement is not None and self.arrangement.spatial
+
+
+class Layers(Mapping[str, Layer]):
+    """The layers of a network by name, in the order the network lists them."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._layers = {layer.name: layer for layer in layers}
+
+    def __getitem__(self, name: str) -> Layer:
+        return self._layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __repr__(self) -> str:
+        return f"Layers({len(self)} layers: {', '.join(list(self)[:4])}, ...)"
+
+    def resolve(self, name: str) -> Layer:
+        """The layer of that name; ``"last-spatial"`` is the last one whose output has more than one place.
+
+        Raises:
+            UnknownNameError: If there is none; the message offers the nearest names.
+            UsageError: If a call such as ``"relu#3"`` is asked of a layer that is called less often, or no layer of
+                the network has a spatial output.
+        """
+        if name == AUTOMATIC:
+            return self.last_spatial()
+        plain, call = split_call(name)
+        if plain not in self._layers:
+            raise UnknownNameError("layer", plain, self._layers, "'cnnviz layers' lists them all.")
+        layer = self._layers[plain]
+        if call is not None and not 1 <= call <= layer.calls:
+            raise UsageError(f"Layer '{plain}' is called {layer.calls} times in a forward; there is no call {call}.")
+        return layer
+
+    def last_spatial(self) -> Layer:
+        """The layer that finished last among those whose output has more than one place."""
+        spatial = [layer for layer in self._layers.values() if layer.spatial]
+        if not spatial:
+            raise UsageError("No layer of this network has a spatial output.")
+        return max(spatial, key=lambda layer: layer.order)
+
+
+def split_call(name: str) -> tuple[str, int | None]:
+    """``"relu#2"`` as layer name and call, counted from 1; the call is None where none is named."""
+    plain, mark, call = name.rpartition("#")
+    return (plain, int(call)) if mark and call.isdigit() else (name, None)

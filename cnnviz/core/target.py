@@ -1,0 +1,175 @@
+"""Targets: what is explained."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cnnviz.errors import TargetError, UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ClassTarget", "CustomTarget", "Difference", "Target", "TargetLike", "TopClass", "Unit", "parse_target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained; ``str(target)`` is how captions and provenance name it."""
+
+
+@dataclass(frozen=True)
+class TopClass(Target):
+    """The class that the network puts first, for each image its own."""
+
+    def __str__(self) -> str:
+        return "top class"
+
+
+@dataclass(frozen=True)
+class ClassTarget(Target):
+    """The logit of one class."""
+
+    index: int
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return self.label if self.label is not None else f"class {self.index}"
+
+
+@dataclass(frozen=True)
+class Difference(Target):
+    """The logit of one class minus that of another: why this rather than that."""
+
+    first: ClassTarget
+    second: ClassTarget
+
+    def __str__(self) -> str:
+        return f"{self.first} - {self.second}"
+
+
+@dataclass(frozen=True)
+class Unit(Target):
+    """One channel of a layer: its mean over all places, or its value at one place (row, column)."""
+
+    layer: str
+    channel: int
+    place: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.layer}:{self.channel}" + (f"@{self.place[0]},{self.place[1]}" if self.place else "")
+
+
+@dataclass(frozen=True)
+class CustomTarget(Target):
+    """Any function from logits ``(N, K)`` to scores ``(N,)``."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def __str__(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+
+TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
+
+UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
+VERSUS = re.compile(r" - | vs\.? ")
+
+
+def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
+    """A target from what a user writes.
+
+    Args:
+        like: None or ``"top"`` (the top class), a class index, a label (the whole text first, an exact match before a
+            unique prefix), ``"a - b"`` or ``"a vs b"``, a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or
+            a target.
+        labels: The network's class names.
+        layers: Names of the network's layers, for units.
+
+    Raises:
+        TargetError: If it is none of these, or names several classes.
+        UnknownNameError: If no label or layer is called so; the message offers the nearest names.
+    """
+    if like is None:
+        return TopClass()
+    if isinstance(like, Target):
+        return like
+    if isinstance(like, str):
+        return _parse_text(like.strip(), labels or (), layers)
+    if callable(like) and not hasattr(like, "__index__"):
+        return CustomTarget(like)
+    try:
+        return _class(operator.index(like), labels or ()) if not isinstance(like, bool) else _refuse(like)
+    except TypeError:
+        return _refuse(like)
+
+
+def _refuse(like: object) -> Target:
+    raise TargetError(
+        f"A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the logits; "
+        f"not {like!r}."
+    )
+
+
+def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
+    if text in ("", "top") and text not in labels:
+        return TopClass()
+    if (whole := _labelled(text, labels, prefixes=False)) is not None:
+        return whole
+    if text.lstrip("-").isdigit():
+        return _class(int(text), labels)
+    if unit := UNIT.fullmatch(text):
+        return _unit(unit, layers)
+    for mark in VERSUS.finditer(text):
+        sides = text[: mark.start()].strip(), text[mark.end() :].strip()
+        first, second = (_side(side, labels) for side in sides)
+        if first is not None and second is not None:
+            return Difference(first, second)
+    if (prefixed := _labelled(text, labels, prefixes=True)) is not None:
+        return prefixed
+    raise _unknown(text, labels)
+
+
+def _side(text: str, labels: Sequence[str]) -> ClassTarget | None:
+    if text.isdigit() and text not in labels:
+        return _class(int(text), labels)
+    return _labelled(text, labels, prefixes=False) or _labelled(text, labels, prefixes=True)
+
+
+def _class(index: int, labels: Sequence[str]) -> ClassTarget:
+    if index < 0 or (labels and index >= len(labels)):
+        upper = f"0 to {len(labels) - 1}" if labels else "0 upwards"
+        raise TargetError(f"There is no class {index}; this network's classes are {upper}.")
+    return ClassTarget(index, labels[index] if labels else None)
+
+
+def _labelled(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+    low = text.casefold()
+    if prefixes:
+        hits = [index for index, label in enumerate(labels) if label.casefold().startswith(low)] if low else []
+    else:
+        hits = [index for index, label in enumerate(labels) if label == text]
+        hits = hits or [index for index, label in enumerate(labels) if label.casefold() == low]
+    if len(hits) > 1:
+        offers = ", ".join(f"{labels[index]} ({index})" for index in hits[:6]) + (", ..." if len(hits) > 6 else "")
+        raise TargetError(f"'{text}' names {len(hits)} classes: {offers}; give more of the label, or the index.")
+    return ClassTarget(hits[0], labels[hits[0]]) if hits else None
+
+
+def _unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
+    names = list(layers)
+    layer = match["layer"]
+    if layer.partition("#")[0] not in names:
+        raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
+    place = (int(match["row"]), int(match["column"])) if match["row"] else None
+    return Unit(layer, int(match["channel"]), place)
+
+
+def _unknown(text: str, labels: Sequence[str]) -> Exception:
+    if not labels:
+        return TargetError(f"This network has no labels, so '{text}' names no class; give an index, or labels.")
+    words = [label for label in labels if any(nearest(text, [word], 1) for word in label.split())]
+    return UnknownNameError("label", text, nearest(text, labels) or words)

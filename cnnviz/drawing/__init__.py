@@ -1,0 +1,1 @@
+"""Numpy in, numpy or a matplotlib Figure out."""

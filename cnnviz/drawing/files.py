@@ -1,0 +1,210 @@
+"""Files: written whole or not at all, the same bytes each time, with a note inside that can be read back."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from cnnviz.drawing.notes import MARK, NOTE_KEY, exif, found
+from cnnviz.errors import OutputError
+
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "FIGURE_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "SUFFIXES",
+    "ensure_writable",
+    "read_note",
+    "write_arrays",
+    "write_figure",
+    "write_pixels",
+]
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+FIGURE_SUFFIXES = (".svg", ".pdf")
+ARRAY_SUFFIXES = (".npz",)
+SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
+
+_FIGURE_DPI = 200
+_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+_LONGEST_NOTE = 65_000
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_SETTINGS: Any = {"svg.hashsalt": MARK, "svg.fonttype": "none", "pdf.fonttype": 42, "savefig.bbox": None}
+
+
+def ensure_writable(path: Path, *, force: bool = False, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Find out before the work starts whether its result can be written.
+
+    Args:
+        path: The file that will be written.
+        force: Whether it may replace a file.
+        suffixes: The endings it may have.
+
+    Raises:
+        OutputError: It cannot, for the reason said.
+    """
+    _ensure_suffix(path, suffixes)
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
+    if path.exists() and not force:
+        raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder '{path.parent}' may not be written to.")
+
+
+def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
+    """Write a picture as PNG, JPEG (quality 92, full colour resolution) or WebP (quality 90).
+
+    Args:
+        path: Its suffix says the format.
+        pixels: ``(H, W, 3)`` uint8, RGB.
+        note: Text to carry along (see :func:`read_note`); up to 65 000 bytes of UTF-8 in JPEG and WebP.
+
+    Raises:
+        OutputError: The file cannot be written, or the picture or note is too large for the format.
+    """
+    suffix = _ensure_suffix(path, PICTURE_SUFFIXES)
+    longest = _LONGEST_SIDE.get(suffix)
+    if longest and max(pixels.shape) > longest:
+        raise OutputError(f"A {suffix} picture has at most {longest} pixels a side, not {max(pixels.shape)}; use .png.")
+    if longest and len(note.encode()) > _LONGEST_NOTE:
+        raise OutputError(f"What is to be noted in '{path.name}' is too long for {suffix}; use .png.")
+    with _replacing(path) as file:
+        Image.fromarray(pixels).save(file, **_picture_options(suffix, note))
+
+
+def write_figure(path: Path, figure: Figure, note: str) -> None:
+    """Write a figure: SVG and PDF with text as text and pictures at their own resolution, or pixels at 200 dpi.
+
+    Args:
+        path: Its suffix says the format.
+        figure: What to write.
+        note: Text to carry along (see :func:`read_note`).
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    suffix = _ensure_suffix(path, PICTURE_SUFFIXES + FIGURE_SUFFIXES)
+    if suffix in PICTURE_SUFFIXES:
+        write_pixels(path, _rasterised(figure), note)
+        return
+    metadata: dict[str, str | None] = (
+        {"Creator": MARK, "Description": note, "Date": None}
+        if suffix == ".svg"
+        else {"Creator": MARK, "Keywords": note, "CreationDate": None}
+    )
+    with _replacing(path) as file, matplotlib.rc_context(_SETTINGS), _untouched_pictures(figure):
+        figure.savefig(file, format=suffix[1:], metadata=metadata)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> None:
+    """Write arrays as ``.npz``, to be read with ``numpy.load``.
+
+    Args:
+        path: Ends in ``.npz``.
+        arrays: By name; ``provenance`` is taken.
+        note: Kept as the array ``provenance`` (see :func:`read_note`).
+
+    Raises:
+        OutputError: The file cannot be written, or an array holds Python objects.
+    """
+    _ensure_suffix(path, ARRAY_SUFFIXES)
+    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
+    if objects:
+        raise OutputError(f"The array '{objects[0]}' holds Python objects, which are not written to '{path.name}'.")
+    with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in {**arrays, NOTE_KEY: np.array(note)}.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def read_note(path: Path) -> str:
+    """The note in a file that :func:`write_pixels`, :func:`write_figure` or :func:`write_arrays` wrote.
+
+    Raises:
+        OutputError: There is no such file, it cannot be read, or it holds no note.
+    """
+    suffix = _ensure_suffix(path, SUFFIXES)
+    if not path.is_file():
+        raise OutputError(f"There is no file '{path}'.")
+    try:
+        note = found(path, suffix)
+    except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
+    if note is None:
+        raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")
+    return note
+
+
+def _ensure_suffix(path: Path, known: tuple[str, ...]) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in known:
+        given = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        choices = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+        raise OutputError(f"'{path.name}' {given}, but must end in {choices}.")
+    return suffix
+
+
+def _picture_options(suffix: str, note: str) -> dict[str, Any]:
+    if suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt(MARK, note)
+        return {"format": "PNG", "pnginfo": info}
+    if suffix == ".webp":
+        return {"format": "WEBP", "quality": 90, "method": 4, "exif": exif(note)}
+    return {"format": "JPEG", "quality": 92, "subsampling": 0, "exif": exif(note)}
+
+
+def _rasterised(figure: Figure) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
+    with Image.open(buffer) as image:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, "white")
+        return np.asarray(Image.alpha_composite(paper, rgba).convert("RGB"))
+
+
+@contextmanager
+def _untouched_pictures(figure: Figure) -> Iterator[None]:
+    """Vector formats embed pictures pixel for pixel only where their interpolation is ``none``."""
+    images = [image for axes in figure.axes for image in axes.images]
+    before = [image.get_interpolation() for image in images]
+    try:
+        for image in images:
+            image.set_interpolation("none")
+        yield
+    finally:
+        for image, interpolation in zip(images, before, strict=True):
+            image.set_interpolation(interpolation)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside ``path`` that takes its place once everything is written, and vanishes when something fails."""
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".cnnviz-{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)

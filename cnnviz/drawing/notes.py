@@ -1,0 +1,90 @@
+"""The note inside a file: how each format holds it, and how it is found again."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import struct
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["MARK", "NOTE_KEY", "exif", "found"]
+
+MARK = "cnnviz"
+"""What a file of ours says it was made with."""
+
+NOTE_KEY = "provenance"
+
+_DESCRIPTION, _SOFTWARE, _ASCII = 0x010E, 0x0131, 2
+_DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
+_PDF_STRING = rb"\(((?:[^\\()]|\\.)*)\)"
+
+
+def exif(note: str) -> bytes:
+    """An Exif block with the note as its description, in UTF-8, and cnnviz as its software."""
+    texts = {_DESCRIPTION: note.encode() + b"\0", _SOFTWARE: MARK.encode() + b"\0"}
+    start = 8 + 2 + 12 * len(texts) + 4
+    entries, data = b"", b""
+    for tag, text in texts.items():
+        entries += struct.pack("<HHLL", tag, _ASCII, len(text), start + len(data))
+        data += text
+    return b"Exif\0\0II*\0" + struct.pack("<LH", 8, len(texts)) + entries + struct.pack("<L", 0) + data
+
+
+def found(path: Path, suffix: str) -> str | None:
+    """The note in a file, or None when it holds none of ours; what a broken file raises is the reader's own error."""
+    if suffix == ".npz":
+        return _from_npz(path)
+    if suffix == ".svg":
+        return _from_svg(path)
+    if suffix == ".pdf":
+        return _from_pdf(path)
+    with Image.open(path) as image:
+        if suffix == ".png":
+            image.load()
+            texts = getattr(image, "text", {})
+            return str(texts[MARK]) if MARK in texts else None
+        tags = image.getexif()
+        ours = tags.get(_SOFTWARE) == MARK and _DESCRIPTION in tags
+        return str(tags[_DESCRIPTION]).encode("latin-1").decode() if ours else None
+
+
+def _from_npz(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        if f"{NOTE_KEY}.npy" not in archive.namelist():
+            return None
+        with archive.open(f"{NOTE_KEY}.npy") as member:
+            return str(np.lib.format.read_array(member, allow_pickle=False))
+
+
+def _from_svg(path: Path) -> str | None:
+    root = ElementTree.parse(path).getroot()
+    creators = [(node.text or "").strip() for node in root.iterfind(f".//{_DUBLIN_CORE}creator//*")]
+    description = root.find(f".//{_DUBLIN_CORE}description")
+    return description.text or "" if MARK in creators and description is not None else None
+
+
+def _from_pdf(path: Path) -> str | None:
+    content = path.read_bytes()
+    if not content.startswith(b"%PDF"):
+        raise ValueError("not a PDF")
+    creator = re.search(rb"/Creator\s*" + _PDF_STRING, content)
+    keywords = re.search(rb"/Keywords\s*" + _PDF_STRING, content, re.DOTALL)
+    if not creator or not keywords or _pdf_text(creator[1]) != MARK:
+        return None
+    return _pdf_text(keywords[1])
+
+
+def _pdf_text(escaped: bytes) -> str:
+    named = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+    text = re.sub(
+        rb"\\([0-7]{1,3}|.)",
+        lambda hit: bytes([int(hit[1], 8)]) if hit[1].isdigit() else named.get(hit[1], hit[1]),
+        escaped,
+        flags=re.DOTALL,
+    )
+    return text[2:].decode("utf-16-be") if text.startswith(codecs.BOM_UTF16_BE) else text.decode("latin-1")

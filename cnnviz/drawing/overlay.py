@@ -1,0 +1,126 @@
+"""A map on its picture: enlarged, put back where the network looked, and blended in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Geometry
+from cnnviz.drawing.colour import Scale, colourise, fractions
+from cnnviz.errors import ParameterError
+
+__all__ = ["overlay", "place", "upsample"]
+
+
+def upsample(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Maps on a finer (or coarser) grid: bilinear, pixels' centres at halves, edges held, no smoothing when shrinking.
+
+    The same arithmetic as ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
+
+    Args:
+        values: ``(..., h, w)``.
+        size: Height and width wanted.
+
+    Returns:
+        ``(..., H, W)`` float32.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    height, width = values.shape[-2:]
+    rows = (2 * np.arange(size[0]) + 1) * height / (2 * size[0]) - 0.5
+    columns = (2 * np.arange(size[1]) + 1) * width / (2 * size[1]) - 0.5
+    return _sample(values, _taps(rows, height), _taps(columns, width))
+
+
+def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
+    """A map of the network's input, on the picture the input was cut from.
+
+    Args:
+        values: ``(h, w)``, one value a pixel of the network's input.
+        geometry: How the input was cut from the picture; ``h`` and ``w`` are its crop's height and width.
+
+    Returns:
+        ``(H, W)`` float32 on the whole picture, bilinear; NaN where the network saw nothing.
+
+    Raises:
+        ParameterError: The map is not as large as the input.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    top, left, height, width = geometry.crop
+    if values.shape != (height, width):
+        raise ParameterError(f"The map is {values.shape}, but the network's input is {(height, width)}.")
+    rows, across = _seen(geometry.original[0], geometry.resized[0], top, height)
+    columns, down = _seen(geometry.original[1], geometry.resized[1], left, width)
+    placed = np.full(geometry.original, np.nan, dtype=np.float32)
+    placed[rows, columns] = _sample(values, _taps(across, height), _taps(down, width))
+    return placed
+
+
+def overlay(pixels: NDArray[np.uint8], values: NDArray[Any], scale: Scale, *, alpha: float = 0.7) -> NDArray[np.uint8]:
+    """A map over its picture: the stronger a value, the more of its colour, so that cold places show the photograph.
+
+    Args:
+        pixels: ``(H, W, 3)`` RGB.
+        values: ``(H, W)``; where it is NaN, the network saw nothing, and the photograph is drawn faded.
+        scale: What the colours mean; a blank scale leaves the photograph as it is.
+        alpha: How much of the colour the strongest value gets, 0 to 1.
+
+    Raises:
+        ParameterError: The map is not as large as the picture, or alpha is out of bounds.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != pixels.shape[:2]:
+        raise ParameterError(f"The map is {values.shape}, but the picture is {pixels.shape[:2]}.")
+    if not 0 <= alpha <= 1:
+        raise ParameterError(f"alpha lies between 0 and 1, not at {alpha}.")
+    unseen = np.isnan(values)
+    opacity = (alpha * _presence(_strength(np.where(unseen, 0.0, values), scale)))[..., None]
+    blended = pixels * (1 - opacity) + colourise(values, scale) * opacity
+    blended[unseen] = _faded(pixels[unseen])
+    return np.rint(blended).astype(np.uint8)
+
+
+def _strength(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    along = fractions(values, scale)
+    return np.abs(2 * along - 1) if scale.signed else along
+
+
+def _presence(strength: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half-strong places stay visible on dark and on bright photographs, and the weakest leave no veil."""
+    return 1 - (1 - strength) ** 2
+
+
+def _faded(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    faded: NDArray[np.float64] = 0.62 * (0.35 * pixels + 0.65 * grey[:, None]) + 0.38 * 255
+    return faded
+
+
+class _Taps(NamedTuple):
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    weight: NDArray[np.float32]
+
+
+def _taps(positions: NDArray[np.float64], length: int) -> _Taps:
+    held = np.clip(positions, 0, length - 1)
+    first = np.floor(held).astype(np.intp)
+    weight = (held - first).astype(np.float32)
+    second = np.where(weight > 0, np.minimum(first + 1, length - 1), first)
+    return _Taps(first, second, weight)
+
+
+def _sample(values: NDArray[np.float32], rows: _Taps, columns: _Taps) -> NDArray[np.float32]:
+    wide = values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight
+    down = rows.weight[:, None]
+    return np.asarray(wide[..., rows.first, :] * (1 - down) + wide[..., rows.second, :] * down, dtype=np.float32)
+
+
+def _seen(original: int, resized: int, start: int, length: int) -> tuple[slice, NDArray[np.float64]]:
+    """Along one axis: which of the picture's pixels the input covers, and where each lies on the input."""
+    edges = (2 * np.arange(original) + 1) * resized / (2 * original) - start
+    inside = np.flatnonzero((edges >= 0) & (edges < length))
+    if not inside.size:
+        return slice(0, 0), np.empty(0)
+    return slice(int(inside[0]), int(inside[-1]) + 1), edges[inside] - 0.5

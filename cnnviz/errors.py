@@ -1,0 +1,112 @@
+"""What can go wrong, each as one sentence.
+
+    CnnvizError                 exit code 1: the work failed
+    |-- PictureError            a picture cannot be read
+    |-- ModelError              a network cannot be opened or run
+    |   `-- WeightsError        its weights are missing, refused or do not fit
+    |-- ExplanationError        the network runs, but cannot be asked this question
+    |-- OutputError             a file cannot be written, or not be read back
+    |-- MissingExtraError       an optional library is not installed
+    `-- UsageError              exit code 2: the request itself is wrong
+        |-- UnknownNameError    no model, layer, label or method of that name
+        |-- TargetError         a target that this network does not have
+        `-- ParameterError      a setting outside its bounds
+
+Every message says what was wrong, what was expected and, where there is one, the nearest valid choice.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CnnvizError",
+    "PictureError",
+    "ModelError",
+    "WeightsError",
+    "ExplanationError",
+    "OutputError",
+    "MissingExtraError",
+    "UsageError",
+    "UnknownNameError",
+    "TargetError",
+    "ParameterError",
+]
+
+
+class CnnvizError(Exception):
+    """Any error that cnnviz raises on purpose; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class PictureError(CnnvizError):
+    """A picture cannot be read."""
+
+
+class ModelError(CnnvizError):
+    """A network cannot be opened or run."""
+
+
+class WeightsError(ModelError):
+    """A network's weights are missing, refused or do not fit."""
+
+
+class ExplanationError(CnnvizError):
+    """The network runs, but cannot be asked this question."""
+
+
+class OutputError(CnnvizError):
+    """A file cannot be written, or a file cannot be read back."""
+
+
+class MissingExtraError(CnnvizError):
+    """An optional library is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional library: pip install 'cnnviz[{extra}]'.")
+
+
+class UsageError(CnnvizError):
+    """The request itself is wrong."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """No model, layer, label or method of that name; the message offers the nearest ones.
+
+    Args:
+        kind: What was looked for, such as ``"layer"``.
+        name: The name that was given.
+        choices: The names there are.
+        hint: A closing sentence, such as where to find the whole list.
+    """
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
+        self.suggestions = nearest(name, choices)
+        offer = f" Did you mean {_spoken(self.suggestions)}?" if self.suggestions else ""
+        super().__init__(f"There is no {kind} '{name}'.{offer}{' ' + hint if hint else ''}")
+
+
+class TargetError(UsageError):
+    """A target that this network does not have."""
+
+
+class ParameterError(UsageError):
+    """A setting outside its bounds."""
+
+
+def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
+    """The choices closest to a mistyped name, best first; those that contain it count as close."""
+    names = list(dict.fromkeys(choices))
+    by_lower = {choice.lower(): choice for choice in reversed(names)}
+    close = [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
+    within = [choice for choice in names if len(name) > 1 and name.lower() in choice.lower()]
+    return list(dict.fromkeys(close + within))[:most]
+
+
+def _spoken(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

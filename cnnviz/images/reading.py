@@ -1,0 +1,211 @@
+"""The one reader of pictures: files, Pillow images and arrays become upright 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from cnnviz.core.picture import Picture
+from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
+from cnnviz.images.converting import Colour, pixels_of_array, pixels_of_image
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "ImagesLike", "as_picture", "quoted", "read_picture"]
+
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Picture
+"""One picture: a path, a Pillow image, an array or a Picture."""
+
+if TYPE_CHECKING:
+    ImagesLike: TypeAlias = ImageLike | torch.Tensor | Sequence[ImageLike | torch.Tensor]
+else:
+    ImagesLike: TypeAlias = Any  # resolving the hints of a method must not need torch
+
+MAX_PIXELS = 178_000_000
+"""Larger files are refused: decoding one of them takes over half a gigabyte."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""File name endings taken for pictures in a folder; a file named outright may have any ending."""
+
+WHITE: Colour = (255, 255, 255)
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")  # a Pillow without WebP stumbles over the last only
+_EXPECTED = "expected a JPEG, PNG, WebP, BMP, TIFF or GIF file"
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "a damaged JPEG"),
+    (0, b"\x89PNG", "a damaged PNG"),
+    (8, b"WEBP", "a damaged WebP"),
+    (0, b"BM", "a damaged BMP"),
+    (0, b"II*\0", "a TIFF that is damaged or of a kind Pillow does not read"),
+    (0, b"MM\0*", "a TIFF that is damaged or of a kind Pillow does not read"),
+    (0, b"GIF8", "a damaged GIF"),
+    (4, b"ftyphe", "a HEIC photo"),
+    (4, b"ftypmif1", "a HEIC photo"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+)
+_HEAD = 64
+_SIBLINGS_SEARCHED = 5000
+
+
+def read_picture(path: str | os.PathLike[str], *, background: Colour = WHITE) -> Picture:
+    """Read a picture file: JPEG, PNG, WebP, BMP, TIFF or GIF, known by its content and not by its name.
+
+    The EXIF orientation is applied, an embedded colour profile is converted to sRGB, 16-bit values are divided by 257,
+    transparent pixels are drawn over the background, and of several frames the first is taken. What had to be
+    decided is in the picture's notes.
+
+    Args:
+        path: The file.
+        background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+
+    Returns:
+        The picture, named after the file without its folder.
+
+    Raises:
+        PictureError: The file is missing, a folder, empty, not readable, not a picture, damaged, or larger than
+            MAX_PIXELS.
+        ParameterError: The background is not a colour.
+    """
+    _check_background(background)
+    given = os.fsdecode(path)
+    shown = quoted(given)
+    head = b""
+    with _open(given, shown) as file, warnings.catch_warnings(action="ignore"):
+        try:
+            head = file.peek(_HEAD)[:_HEAD]
+            # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
+            # those whose orientation exchanges height and width.
+            with Image.open(file, formats=_FORMATS) as image:
+                return _picture(image, Path(given).name, shown, background)
+        except PictureError:
+            raise
+        except UnidentifiedImageError as error:
+            raise PictureError(f"{shown} is {_kind(head)}; {_EXPECTED}.") from error
+        except Image.DecompressionBombError as error:
+            raise PictureError(_too_large(shown)) from error
+        except Exception as error:  # a decoder fed with damaged data can raise anything
+            raise PictureError(
+                f"{shown} is truncated or damaged ({_reason(error)}); {_EXPECTED} that is whole."
+            ) from error
+
+
+def as_picture(image: ImageLike, name: str | None = None, *, background: Colour = WHITE) -> Picture:
+    """Make a Picture of whatever an analysis script holds.
+
+    Args:
+        image: A path, a Pillow image (of any mode; its EXIF orientation is applied), a Picture (returned as it is), or
+            an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16, bool, or float in
+            [0, 1].
+        name: What to call a picture that has no name of its own; ``"image"`` if it is not given.
+        background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+
+    Returns:
+        The picture; its pixels are a copy.
+
+    Raises:
+        PictureError: It cannot be read, or has another shape, type or range.
+        UsageError: It is none of these things.
+        ParameterError: The background is not a colour.
+    """
+    _check_background(background)
+    name = name or "image"
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return read_picture(image, background=background)
+    if isinstance(image, np.ndarray):
+        pixels, notes = pixels_of_array(image, name, background)
+        return Picture(pixels, name, notes=notes)
+    if isinstance(image, Image.Image):
+        return _of_image(image, Path(os.fsdecode(getattr(image, "filename", "") or name)).name, background)
+    raise UsageError(f"{name} is of type {type(image).__name__}; expected a path, a PIL image, an array or a Picture.")
+
+
+def _of_image(image: Image.Image, name: str, background: Colour) -> Picture:
+    shown = quoted(name)
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return _picture(image, name, shown, background)
+        except PictureError:
+            raise
+        except Exception as error:  # a lazily opened file can be damaged or closed by now
+            raise PictureError(
+                f"The PIL image {shown} cannot be loaded ({_reason(error)}); expected a sound one."
+            ) from error
+
+
+def _picture(image: Image.Image, name: str, shown: str, background: Colour) -> Picture:
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureError(_too_large(shown))
+    frames = int(getattr(image, "n_frames", 1))
+    chosen = image.tell() if frames > 1 else 0
+    pixels, notes = pixels_of_image(image, shown, background)
+    if frames > 1:
+        notes = (f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames", *notes)
+    return Picture(pixels, name, notes=notes)
+
+
+def _open(given: str, shown: str) -> io.BufferedReader:
+    try:
+        return Path(given).open("rb")
+    except FileNotFoundError as error:
+        raise PictureError(_missing(given, shown)) from error
+    except IsADirectoryError as error:
+        raise PictureError(f"{shown} is a folder; {_EXPECTED}.") from error
+    except PermissionError as error:
+        what = "is a folder" if Path(given).is_dir() else "may not be read (permission denied)"
+        raise PictureError(f"{shown} {what}; {_EXPECTED}.") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{shown} cannot be opened ({_reason(error)}); {_EXPECTED}.") from error
+
+
+def _missing(given: str, shown: str) -> str:
+    folder = Path(given).parent
+    try:
+        siblings = [entry.name for entry in islice(folder.iterdir(), _SIBLINGS_SEARCHED) if entry.exists()]
+    except OSError:
+        return f"There is no file {shown}, nor its folder; {_EXPECTED}."
+    close = " or ".join(quoted(name) for name in nearest(Path(given).name, siblings))
+    return f"There is no file {shown}; {f'did you mean {close}?' if close else f'{_EXPECTED}.'}"
+
+
+def _kind(head: bytes) -> str:
+    """What a file that no decoder knows looks like from its first bytes."""
+    if not head:
+        return "empty (0 bytes)"
+    for offset, mark, kind in _SIGNATURES:
+        if head[offset:].startswith(mark):
+            return kind
+    return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
+
+
+def _too_large(shown: str) -> str:
+    return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
+
+
+def _reason(error: Exception) -> str:
+    """A decoder's message as part of a sentence."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+def quoted(name: str) -> str:
+    """A name in quotes, on one line whatever characters it holds."""
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) + "'"
+
+
+def _check_background(background: Colour) -> None:
+    if len(background) != len(WHITE) or not all(level in range(256) for level in background):
+        raise ParameterError(f"background is {background}; expected red, green and blue, each a whole number 0 to 255.")

@@ -1,0 +1,1 @@
+"""One file a method: pure arithmetic on what probing hands over."""

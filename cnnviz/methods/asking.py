@@ -1,0 +1,94 @@
+"""Asking a network chunk by chunk, and putting the answers together as heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cnnviz.core.target import ClassTarget, Target
+from cnnviz.methods.inputs import Batch, provenance_of
+from cnnviz.models.model import Model
+from cnnviz.probing.chunks import in_chunks
+from cnnviz.probing.state import undisturbed
+from cnnviz.results.heatmap import Heatmap
+from cnnviz.results.heatmaps import Heatmaps
+
+__all__ = ["Answer", "ask_in_chunks", "heatmaps", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one chunk of images gave.
+
+    Attributes:
+        values: Maps ``(n, h, w)``, raw and signed.
+        scores: ``(n,)``.
+        probabilities: For each image the softmax probability of its target's class, or None.
+        targets: The settled targets.
+        layer: The layer that was looked at, or None.
+        checks: What the user should know.
+    """
+
+    values: Tensor
+    scores: Tensor
+    probabilities: tuple[float | None, ...]
+    targets: tuple[Target, ...]
+    layer: str | None
+    checks: tuple[str, ...] = ()
+
+
+def ask_in_chunks(
+    model: Model, batch: Batch, ask: Callable[[Tensor, Sequence[Target]], Answer], *, batch_size: int, rectified: bool
+) -> Heatmaps:
+    """Ask about every image, some at a time, and put the answers together.
+
+    Args:
+        model: The network; ``ask`` runs while it is undisturbed.
+        batch: Inputs, pictures and targets.
+        ask: Called with inputs ``(n, C, H, W)`` and the targets of the first of them; the rest is padding.
+        batch_size: Most images at once.
+        rectified: Whether the method's definition keeps positive values only.
+    """
+
+    def ask_rows(inputs: Tensor, rows: slice) -> Answer:
+        return ask(inputs, batch.targets[rows])
+
+    with undisturbed(model.module):
+        chunks = in_chunks(
+            batch.inputs, ask_rows, size=batch_size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
+        )
+    return heatmaps(model, batch, chunks.results, chunk=chunks.size, checks=chunks.checks, rectified=rectified)
+
+
+def heatmaps(
+    model: Model, batch: Batch, answers: Sequence[Answer], *, chunk: int, checks: Sequence[str], rectified: bool
+) -> Heatmaps:
+    """The answers of all chunks as one result."""
+    values = torch.cat([answer.values for answer in answers]).detach().float().cpu().numpy()
+    scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
+    targets = [target for answer in answers for target in answer.targets]
+    probable = [probability for answer in answers for probability in answer.probabilities]
+    layer = answers[0].layer
+    said = tuple(dict.fromkeys([*batch.checks, *checks, *(check for answer in answers for check in answer.checks)]))
+    provenance = provenance_of(
+        model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk
+    )
+    maps = tuple(
+        Heatmap(values[row], targets[row], scores[row], probable[row], picture, layer, rectified, model.name, said, own)
+        for row, picture in enumerate(batch.pictures)
+        for own in [provenance.only(row)]
+    )
+    return Heatmaps(maps, said, provenance)
+
+
+def probabilities(logits: Tensor, targets: Sequence[Target]) -> tuple[float | None, ...]:
+    """Each image's softmax probability (sigmoid for a single logit) of its target's class; None for other targets."""
+    plain = logits.detach().double()
+    shares = plain.sigmoid() if plain.shape[1] == 1 else plain.softmax(dim=1)
+    return tuple(
+        float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
+        for row, target in enumerate(targets)
+    )

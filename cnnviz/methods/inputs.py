@@ -1,0 +1,110 @@
+"""What a method is given, made ready for the network: images and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.target import Target, TargetLike, Unit, parse_target
+from cnnviz.errors import TargetError, UsageError
+from cnnviz.images.gathering import gather
+from cnnviz.images.reading import ImagesLike
+from cnnviz.models.model import Model
+from cnnviz.provenance import Provenance
+
+__all__ = ["Batch", "prepare", "provenance_of"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network inputs with the pictures they were made from, and a target for each.
+
+    Attributes:
+        inputs: ``(N, C, H, W)``, on whatever device they were given.
+        pictures: For each input its picture with the geometry; for a tensor the input itself, as pixels.
+        targets: For each input its target, not yet settled.
+        checks: What preprocessing assumed or reading decided.
+    """
+
+    inputs: Tensor
+    pictures: tuple[Picture, ...]
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...]
+
+
+def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batch:
+    """Images and target in any accepted form, as a batch.
+
+    Raises:
+        PictureError: If a picture cannot be read.
+        TargetError: If a target cannot be understood, or there are not as many targets as images.
+        UsageError: If there is no image, or tensors have several sizes or another number of channels.
+    """
+    inputs: list[Tensor] = []
+    pictures: list[Picture] = []
+    notes: list[str] = []
+    for item in gather(images):
+        if isinstance(item, Picture):
+            values, picture = model.preprocess(item)
+            notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
+        else:
+            values = item.detach()
+            picture = _as_seen(model, values, f"input {len(inputs) + 1}")
+        inputs.append(values)
+        pictures.append(picture)
+    batch = _stack(model, inputs)
+    return Batch(batch, tuple(pictures), _targets(model, target, len(inputs)), tuple(dict.fromkeys(notes)))
+
+
+def provenance_of(model: Model, batch: Batch, **more: Any) -> Provenance:
+    """How a result of this model and batch was made, but for the method and its settings."""
+    return Provenance(
+        model=model.describe(),
+        images=tuple({"name": picture.name, "sha256": picture.digest} for picture in batch.pictures),
+        device=model.device.type,
+        dtype=str(model.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        **more,
+    )
+
+
+def _as_seen(model: Model, values: Tensor, name: str) -> Picture:
+    pixels = model.preprocess.to_pixels(values[None])[0]
+    return Picture(pixels, name, Geometry.whole(*pixels.shape[:2]))
+
+
+def _stack(model: Model, inputs: Sequence[Tensor]) -> Tensor:
+    shapes = {tuple(values.shape) for values in inputs}
+    if len(shapes) > 1:
+        spoken = ", ".join(str(shape) for shape in sorted(shapes))
+        raise UsageError(f"All inputs of one call must have one size; got {spoken}.")
+    channels = next(iter(shapes))[0]
+    if channels != model.preprocess.channels:
+        raise UsageError(f"'{model.name}' takes {model.preprocess.channels} channels; the input has {channels}.")
+    device = inputs[0].device
+    with torch.inference_mode(mode=False):
+        return torch.stack([values.to(device) for values in inputs])
+
+
+def _targets(model: Model, like: TargetLike, count: int) -> tuple[Target, ...]:
+    per_image = isinstance(like, (list, tuple)) or (isinstance(like, (Tensor, np.ndarray)) and like.ndim == 1)
+    likes: list[Any] = list(like) if per_image else [like] * count  # type: ignore[arg-type]
+    if len(likes) != count:
+        raise TargetError(f"Give one target for all images, or one for each: {len(likes)} targets, {count} images.")
+    known: dict[Any, Target] = {}
+    return tuple(_parsed(model, each, known) for each in likes)
+
+
+def _parsed(model: Model, like: Any, known: dict[Any, Target]) -> Target:
+    key = like if isinstance(like, (str, int, type(None))) and not isinstance(like, bool) else id(like)
+    if key not in known:
+        known[key] = parse_target(like, model.labels, model.layer_names)
+        if isinstance(like, Unit):
+            model.check_layer(like.layer)
+    return known[key]

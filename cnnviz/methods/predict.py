@@ -1,0 +1,73 @@
+"""What a network answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from cnnviz.core.target import ClassTarget, TopClass
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.inputs import prepare, provenance_of
+from cnnviz.models.model import Model
+from cnnviz.probing.chunks import in_chunks
+from cnnviz.probing.state import undisturbed
+from cnnviz.probing.targets import settle
+from cnnviz.registry import method
+from cnnviz.results.predictions import Prediction, Predictions
+
+__all__ = ["predict"]
+
+
+@method
+def predict(
+    model: Model,
+    images: ImagesLike,
+    *,
+    k: Annotated[int, Ge(1)] = 5,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Predictions:
+    """What the network answers: the most probable classes of every picture.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        k: How many classes to keep.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        For each picture its ``k`` first classes with logit and probability, and all logits.
+
+    Raises:
+        TargetError: If there are not as many labels as classes.
+    """
+    batch = prepare(model, images)
+
+    def ask(inputs: Tensor, rows: slice) -> Tensor:
+        with torch.no_grad():
+            return model.forward(inputs)[: rows.stop - rows.start].double().cpu()
+
+    with undisturbed(model.module):
+        chunks = in_chunks(
+            batch.inputs, ask, size=batch_size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
+        )
+    logits = torch.cat(chunks.results)
+    settle([TopClass()] * len(logits), logits, model.labels)
+    return Predictions(
+        tuple(_best(row, model.labels, k) for row in logits),
+        logits.float().numpy(),
+        batch.pictures,
+        (*batch.checks, *chunks.checks),
+        provenance_of(model, batch, chunk=chunks.size),
+    )
+
+
+def _best(logits: Tensor, labels: tuple[str, ...] | None, k: int) -> tuple[Prediction, ...]:
+    shares = logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0)
+    order = logits.sort(descending=True, stable=True).indices[:k].tolist()
+    return tuple(
+        Prediction(ClassTarget(index, labels[index] if labels else None), float(logits[index]), float(shares[index]))
+        for index in order
+    )

@@ -1,0 +1,1 @@
+"""Opening networks, one module a source."""

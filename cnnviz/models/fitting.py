@@ -1,0 +1,136 @@
+"""Putting weights into a network: names and classes made to fit, and misfits told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from cnnviz.errors import WeightsError
+from cnnviz.models.checkpoint import Checkpoint
+from cnnviz.models.opened import one_line
+
+__all__ = ["Fitted", "build_for", "load_into"]
+
+WRAPPERS: Final = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
+OLD_DENSENET: Final = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+UNUSED: Final = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
+DEEPEST_PREFIX, SHOWN = 4, 3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network with a checkpoint's weights in it, its number of classes and what there is to say about it."""
+
+    module: nn.Module
+    classes: int | None
+    notes: tuple[str, ...]
+
+
+def build_for(
+    checkpoint: Checkpoint, build: Callable[[int | None], nn.Module], network: str, classes: int | None
+) -> Fitted:
+    """Build a network with as many classes as the checkpoint has, and load it.
+
+    Args:
+        checkpoint: The weights.
+        build: Makes the network with that number of classes; None makes it with its own.
+        network: Its name, for messages.
+        classes: How many classes it has of its own, if that is known.
+
+    Raises:
+        WeightsError: If the weights do not fit.
+    """
+    module = build(None)
+    other = _class_count(module, checkpoint, classes) if classes else None
+    if other is not None:
+        module, classes = build(other), other
+    return Fitted(module, classes, load_into(module, checkpoint, network))
+
+
+def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[str, ...]:
+    """Load weights into a network, in place; returns notes.
+
+    Args:
+        module: The network.
+        checkpoint: The weights; prefixes that wrappers and training loops put before every name are taken off.
+        network: Its name, for messages.
+
+    Raises:
+        WeightsError: If names are missing or left over, or shapes differ.
+    """
+    own = _shapes(module)
+    state, notes = _renamed(checkpoint, own)
+    missing = [name for name in own if name not in state and not name.endswith(UNUSED)]
+    unexpected = [name for name in state if name not in own and not name.endswith(UNUSED)]
+    wrong = [name for name in own if name in state and own[name] not in (None, tuple(state[name].shape))]
+    if missing or unexpected or wrong:
+        shapes = [f"{name} is {_times(state[name].shape)}, not {_times(own[name] or ())}" for name in wrong]
+        raise WeightsError(_misfit(checkpoint.name, network, missing, unexpected, shapes, len(own)))
+    try:
+        module.load_state_dict(state, strict=False)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"'{checkpoint.name}' cannot be loaded into {network} ({one_line(error)}).") from None
+    return (*checkpoint.notes, *notes)
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
+    """The shape that each weight must have; None for a lazy one, which takes any."""
+    state = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
+    return {name: None if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _renamed(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """The weights without the prefix that hides the network's own names, and a note on what that left out."""
+    names = set(own)
+    if names <= set(checkpoint.state):
+        return checkpoint.state, ()
+    plain = {OLD_DENSENET.sub(r"\1\2.", WRAPPERS.sub("", name)): value for name, value in checkpoint.state.items()}
+    prefixes = {"": None}
+    for name in plain:
+        parts = name.split(".")
+        prefixes |= {"".join(f"{part}." for part in parts[:depth]): None for depth in range(1, DEEPEST_PREFIX + 1)}
+    best = max(prefixes, key=lambda prefix: sum(prefix + name in plain for name in names))
+    state = {name[len(best) :]: value for name, value in plain.items() if name.startswith(best)}
+    left = [name for name in plain if not name.startswith(best) and not name.endswith(UNUSED)]
+    notes = (f"{len(left)} entries of '{checkpoint.name}' outside '{best}' were left out",) if left else ()
+    return state, notes
+
+
+def _class_count(module: nn.Module, checkpoint: Checkpoint, classes: int) -> int | None:
+    """The checkpoint's number of classes, where that is all in which it differs from the network."""
+    own = _shapes(module)
+    state, _ = _renamed(checkpoint, own)
+    counts = set()
+    for name, shape in own.items():
+        given = tuple(state[name].shape) if name in state else shape
+        if given == shape:
+            continue
+        if not given or not shape or shape[0] != classes or given[1:] != shape[1:]:
+            return None
+        counts.add(given[0])
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _misfit(
+    file: str, network: str, missing: list[str], unexpected: list[str], shapes: list[str], expected: int
+) -> str:
+    if len(missing) == expected or (len(missing) > expected // 2 and unexpected and not shapes):
+        hint = f"; it is of another network: the file has {_some(unexpected)}, {network} has {_some(missing)}"
+        return f"'{file}' does not fit {network}{hint}."
+    told = [("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)]
+    parts = [f"{len(names)} {what} ({_some(names)})" for what, names in told if names]
+    head = " A network whose last layer was replaced opens as FILE.py:FUNCTION." if missing and unexpected else ""
+    return f"'{file}' does not fit {network}: {', '.join(parts)}.{head}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "") if names else "no weights"
+
+
+def _times(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

@@ -1,0 +1,201 @@
+"""Model: a network ready to be asked."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnviz.core.layer import Layers, split_call
+from cnnviz.errors import ModelError, UnknownNameError
+from cnnviz.models.preprocess import Preprocess
+from cnnviz.probing.layers import observe_layers, run
+from cnnviz.probing.outputs import OutputSelector, select_logits
+
+__all__ = ["Model"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Model:
+    """A network ready to be asked: the module, its preprocessing, labels and layers, and where it came from.
+
+    The module is never changed: not its mode, its flags, its gradients nor its hooks. It stays on the device it is on;
+    every question runs it in evaluation mode and puts it back as it was.
+
+    Args:
+        module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
+            ``torch.compile`` are taken off; weights created in inference mode are copied privately.
+        mean: Mean that the network's training subtracted, a value per channel, on pixels in [0, 1].
+        std: Standard deviation it divided by. Without mean and std, ImageNet's are taken for three channels and
+            0 and 1 for any other number, and every result made from pictures says so.
+        input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given.
+        resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
+        labels: Names of the classes, in the order of the logits.
+        channels: Input channels; read off the first convolution if not given.
+        output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
+        name: What to call the network in captions and files.
+        preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
+        fixed_batch: The only batch size that the network takes, for one exported so; batches are padded to it.
+        origin: Where the network came from, for provenance: plain values, no absolute path.
+
+    Raises:
+        ModelError: If the module cannot be hooked (TorchScript) or is a multi-device wrapper.
+        ParameterError: If mean, std or sizes do not fit.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        input_size: int | tuple[int, int] | None = None,
+        resize: int | tuple[int, int] | None = None,
+        labels: Sequence[str] | None = None,
+        channels: int | None = None,
+        output: OutputSelector = None,
+        name: str | None = None,
+        preprocess: Preprocess | None = None,
+        fixed_batch: int | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.module = _plain_module(module)
+        self.name = name or type(self.module).__name__
+        self.labels = tuple(str(label) for label in labels) if labels is not None else None
+        self.output = output
+        self.fixed_batch = fixed_batch
+        self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
+        self.notes: tuple[str, ...] = ()
+        self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
+        self.automatic_layers: dict[tuple[int, ...], str] = {}
+
+    def _assumed(
+        self,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        input_size: int | tuple[int, int] | None,
+        resize: int | tuple[int, int] | None,
+        channels: int | None,
+    ) -> Preprocess:
+        channels = channels or _first_channels(self.module)
+        size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size or (224, 224))
+        guesses = ["input size 224"] if input_size is None else []
+        if mean is None or std is None:
+            imagenet = channels == len(IMAGENET_MEAN)
+            guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
+            mean = mean or (IMAGENET_MEAN if imagenet else (0.0,))
+            std = std or (IMAGENET_STD if imagenet else (1.0,))
+        if guesses:
+            self.notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",)
+        shorter = resize if resize is not None else min(size)
+        return Preprocess(
+            input_size=(size[0], size[1]), resize=shorter, mean=tuple(mean), std=tuple(std), channels=channels
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.preprocess.input_size
+        classes = f"{len(self.labels)} labels" if self.labels else "no labels"
+        return f"Model({self.name!r}, input {self.preprocess.channels}x{height}x{width}, {classes}, {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are; the CPU for a network without any."""
+        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type the network computes in: that of its first floating weight."""
+        return next((tensor.dtype for tensor in self._tensors() if tensor.is_floating_point()), torch.float32)
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Every layer with its kind and output shape, from one real forward of an empty picture."""
+        height, width = self.preprocess.input_size
+        example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, height, width)
+        return observe_layers(self.module, self.to_device(example))
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of all layers, without running the network."""
+        return tuple(name for name, _ in self.module.named_modules() if name)
+
+    def check_layer(self, name: str) -> None:
+        """Raise an UnknownNameError with the nearest names if there is no such layer; ``"relu#2"`` names its second call."""
+        plain, _ = split_call(name)
+        if plain not in self.layer_names:
+            raise UnknownNameError("layer", plain, self.layer_names, "'cnnviz layers' lists them all.")
+
+    def to_device(self, inputs: Tensor) -> Tensor:
+        """Network inputs ``(N, C, H, W)`` on the network's device, in its floating type."""
+        return inputs.to(self.device, self.dtype, non_blocking=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of inputs ``(N, C, H, W)``, through whatever container the network returns.
+
+        Raises:
+            ModelError: If the network fails on this input, or no logits are found in what it returns.
+        """
+        return select_logits(run(self.module, inputs), self.output)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
+        key = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in self._tensors())
+        if self._fingerprint is None or self._fingerprint[0] != key:
+            self._fingerprint = (key, _hash_state(self.module))
+        return self._fingerprint[1]
+
+    _fingerprint: tuple[object, str] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for provenance: name, origin, hash of the weights, preprocessing."""
+        return {
+            "name": self.name,
+            **self.origin,
+            "weights_sha256": self.fingerprint(),
+            "preprocess": self.preprocess.describe(),
+        }
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.module.parameters()
+        yield from self.module.buffers()
+
+
+def _plain_module(module: nn.Module) -> nn.Module:
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "A TorchScript network cannot be hooked; open its Python class with a state dict, "
+            "or export it anew with torch.export.save to a .pt2 file."
+        )
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
+    if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
+        with torch.inference_mode(mode=False):
+            return copy.deepcopy(module)
+    return module
+
+
+def _first_channels(module: nn.Module) -> int:
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.LazyConv2d)) and part.in_channels:
+            return int(part.in_channels)
+    weights = (weight for weight in module.parameters() if weight.dim() == 4)
+    return next((int(weight.shape[1]) for weight in weights), 3)
+
+
+def _hash_state(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
+    return digest.hexdigest()

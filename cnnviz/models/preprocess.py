@@ -1,0 +1,238 @@
+"""How a picture becomes a network's input, and how an input becomes a picture again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.errors import ModelError, ParameterError, PictureError
+
+__all__ = ["Preprocess"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_RESIZED = 1 << 28
+"""Most pixels a picture may be resized to: a strip of 1 x 100 000 pixels would not fit into memory."""
+
+_TIMM_CROP_PCT = 0.875
+_COLOURS = {1: "L", 3: "RGB"}
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the network's input: resized, cropped at its centre, scaled to [0, 1] and normalised.
+
+    On the same pixels the result equals torchvision's ``weights.transforms()`` and timm's evaluation transform bit for
+    bit. Where the resized picture is smaller than the input, black is added around it before the normalisation.
+
+    Attributes:
+        input_size: Height and width of the network's input, in pixels.
+        resize: The shorter side after the resize (the longer follows), an exact height and width, or None: no resize.
+        mean: Mean of each channel, subtracted from values in [0, 1]; one value stands for all channels.
+        std: Standard deviation of each channel, by which they are then divided; one value stands for all channels.
+        interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, all as Pillow does them.
+        channels: 3 for colour, 1 for grey (ITU-R 601 luma); pictures cannot feed any other number.
+
+    Raises:
+        ParameterError: A size is not positive, a length does not fit the channels, or a value is out of bounds.
+    """
+
+    input_size: tuple[int, int]
+    resize: int | tuple[int, int] | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ParameterError(f"channels is {self.channels}; expected 1 or more.")
+        object.__setattr__(self, "input_size", _size("input_size", self.input_size))
+        if isinstance(self.resize, int):
+            _size("resize", (self.resize, self.resize))
+        elif self.resize is not None:
+            object.__setattr__(self, "resize", _size("resize", self.resize))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _per_channel(name, getattr(self, name), self.channels))
+        if min(self.std) <= 0:
+            raise ParameterError(f"std is {list(self.std)}; expected values above 0.")
+        if self.interpolation not in _FILTERS:
+            raise ParameterError(f"interpolation is '{self.interpolation}'; expected one of {', '.join(_FILTERS)}.")
+
+    def __call__(self, picture: Picture) -> tuple[Tensor, Picture]:
+        """Make the network's input of one picture.
+
+        Args:
+            picture: Upright sRGB pixels.
+
+        Returns:
+            The input, ``(C, h, w)`` float32 on the CPU, and the same picture with the geometry of that input.
+
+        Raises:
+            PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large.
+        """
+        if self.channels not in _COLOURS:
+            raise PictureError(
+                f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
+                f"expected a float tensor (N, {self.channels}, {self.input_size[0]}, {self.input_size[1]})."
+            )
+        geometry = self._geometry(picture)
+        image = Image.fromarray(picture.pixels).convert(_COLOURS[self.channels])
+        image = image.resize(geometry.resized[::-1], _FILTERS[self.interpolation])
+        top, left, height, width = geometry.crop
+        image = image.crop((left, top, left + width, top + height))
+        pixels = torch.from_numpy(np.array(image)).reshape(height, width, self.channels)
+        values = pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+        mean, std = self._statistics(values)
+        return values.sub_(mean).div_(std), replace(picture, geometry=geometry)
+
+    def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
+        """Turn inputs back into pictures for display.
+
+        Args:
+            inputs: ``(N, C, h, w)``, normalised, on any device and of any floating type.
+
+        Returns:
+            ``(N, h, w, 3)`` uint8. Where ``C`` is this preprocessing's 1 or 3 channels, the normalisation is undone and
+            what lies outside [0, 1] is clipped. Any other input has no colours: the mean over its channels is shown
+            as grey, stretched from each sample's minimum (black) to its maximum (white); a constant one is black.
+        """
+        values = inputs.detach().to("cpu", torch.float32).nan_to_num()
+        if values.shape[1] == self.channels and self.channels in _COLOURS:
+            mean, std = self._statistics(values)
+            values = values.mul(std).add_(mean)
+        else:
+            values = _stretched(values.double().mean(dim=1, keepdim=True))
+        levels = values.clamp(0, 1).mul(255).round().to(torch.uint8)
+        return levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain JSON values, for provenance."""
+        return {
+            "input_size": list(self.input_size),
+            "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "channels": self.channels,
+        }
+
+    @classmethod
+    def from_torchvision(cls, transform: Any) -> Preprocess:
+        """Take over the preprocessing of a torchvision classifier.
+
+        Args:
+            transform: What ``weights.transforms()`` returns: an ``ImageClassification`` preset.
+
+        Raises:
+            ModelError: It is the preset of another task, or not a preset.
+        """
+        try:
+            crop, resize = transform.crop_size, transform.resize_size
+            mean, std, interpolation = transform.mean, transform.std, transform.interpolation.value
+        except AttributeError as error:
+            raise ModelError(
+                f"The transform is {type(transform).__name__}; expected torchvision's ImageClassification preset."
+            ) from error
+        return cls(
+            input_size=(crop[0], crop[-1]),
+            resize=resize[0] if len(resize) == 1 else tuple(resize),
+            mean=tuple(mean),
+            std=tuple(std),
+            interpolation=interpolation.removesuffix("-exact"),
+        )
+
+    @classmethod
+    def from_timm(cls, data_config: Mapping[str, Any]) -> Preprocess:
+        """Take over the evaluation preprocessing of a timm network.
+
+        Args:
+            data_config: What ``timm.data.resolve_data_config`` or ``resolve_model_data_config`` returns.
+
+        Raises:
+            ModelError: Its crop mode is neither "squash" nor "center", or "center" with an input that is not square.
+            ParameterError: Its interpolation is not one that this class knows.
+        """
+        channels, height, width = data_config["input_size"]
+        share = data_config.get("crop_pct") or _TIMM_CROP_PCT
+        mode = data_config.get("crop_mode") or "center"
+        if mode not in ("center", "squash") or (mode == "center" and height != width):
+            raise ModelError(
+                f"timm's crop mode '{mode}' for a {height} x {width} input is not supported; expected 'squash', or "
+                "'center' for a square input (or pass resize, mean and std yourself)."
+            )
+        scaled = math.floor(height / share), math.floor(width / share)
+        return cls(
+            input_size=(height, width),
+            resize=scaled if mode == "squash" else scaled[0],
+            mean=tuple(data_config["mean"]),
+            std=tuple(data_config["std"]),
+            interpolation=data_config["interpolation"],
+            channels=channels,
+        )
+
+    def _geometry(self, picture: Picture) -> Geometry:
+        height, width = self._resized(picture.size)
+        if height * width > MAX_RESIZED:
+            raise PictureError(
+                f"The picture '{picture.name}' of {picture.size[0]} x {picture.size[1]} pixels would be resized to "
+                f"{height} x {width}; expected a less elongated picture."
+            )
+        down, across = self.input_size
+        crop = _offset(height, down), _offset(width, across), down, across
+        return Geometry(picture.size, (height, width), crop)
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width after the resize; torchvision cuts the longer side's fraction off."""
+        if self.resize is None:
+            return size
+        if isinstance(self.resize, tuple):
+            return self.resize
+        longer = int(self.resize * max(size) / min(size))
+        return (self.resize, longer) if size[0] < size[1] else (longer, self.resize)
+
+    def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(each, dtype=values.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
+        return mean, std
+
+
+def _offset(length: int, wanted: int) -> int:
+    """Where a centred crop begins, as torchvision rounds it; padding (below 0) has its odd pixel at the end."""
+    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
+
+
+def _stretched(values: Tensor) -> Tensor:
+    """Each sample from its own minimum (0) to its own maximum (1); a constant one is 0."""
+    low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
+    return (values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    height, width = (int(side) for side in size)
+    if min(height, width) < 1:
+        raise ParameterError(f"{name} is {height} x {width}; expected at least 1 pixel each way.")
+    return height, width
+
+
+def _per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) not in (1, channels) or not all(map(math.isfinite, numbers)):
+        raise ParameterError(
+            f"{name} is {list(numbers)}; expected one finite number, or one for each channel ({channels})."
+        )
+    return numbers

@@ -1,0 +1,1 @@
+"""The engine: six tools, and every method stands on them."""

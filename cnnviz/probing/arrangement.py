@@ -1,0 +1,85 @@
+"""Recognising where an activation keeps its channels and places, from the forward itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from cnnviz.core.layer import Arrangement
+
+__all__ = ["Arranger", "first_tensor", "replaced_tensor", "to_maps"]
+
+MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
+
+
+class Arranger:
+    """Recognises arrangements while a network runs; tell it of every layer's output, in order.
+
+    A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
+    anything else is like the layer that last gave an output of the same shape. A token sequence ``(N, T, C)`` is the
+    last grid of maps seen, read row by row, after up to eight tokens that belong to no place.
+    """
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[int, ...], Arrangement] = {}
+        self._grid: tuple[int, int] | None = None
+
+    def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
+        """The arrangement of a layer's output, or None if it has none (a vector, no tensor, another batch size)."""
+        tensor = first_tensor(output)
+        if tensor is None or tensor.dim() not in (MAPS, TOKENS) or tensor.shape[0] != batch:
+            return None
+        shape = tuple(tensor.shape[1:])
+        found = self._maps(module, shape) if tensor.dim() == MAPS else self._tokens(shape)
+        if found is not None and tensor.dim() == MAPS and found.spatial:
+            self._grid = found.grid
+        if found is not None:
+            self._orders[shape] = found
+        return found
+
+    def _maps(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement:
+        first = Arrangement("NCHW", (shape[1], shape[2]), shape[0])
+        last = Arrangement("NHWC", (shape[0], shape[1]), shape[2])
+        if isinstance(module, CHANNELS_FIRST):
+            return first
+        if isinstance(module, nn.Linear):
+            return last
+        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+            width = module.normalized_shape[0]
+            return last if shape[2] == width and shape[0] != width else first
+        return self._orders.get(shape, first)
+
+    def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
+        if self._grid is None:
+            return None
+        prefix = shape[0] - self._grid[0] * self._grid[1]
+        if not 0 <= prefix <= MOST_PREFIXES:
+            return None
+        return Arrangement("NTC", self._grid, shape[1], prefix)
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """A layer's output tensor: the output itself, or the first entry of a tuple or list (as attention returns)."""
+    if isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) else None
+
+
+def replaced_tensor(output: Any, tensor: Tensor) -> Any:
+    """The layer's output with its tensor replaced, in the container it came in."""
+    if isinstance(output, Tensor):
+        return tensor
+    rest = (tensor, *output[1:])
+    return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
+
+
+def to_maps(activation: Tensor, arrangement: Arrangement) -> Tensor:
+    """An activation as maps ``(N, C, h, w)``; tokens that belong to no place are left out."""
+    if arrangement.order == "NHWC":
+        return activation.permute(0, 3, 1, 2)
+    if arrangement.order == "NTC":
+        placed = activation[:, arrangement.prefix :].transpose(1, 2)
+        return placed.unflatten(2, arrangement.grid)
+    return activation

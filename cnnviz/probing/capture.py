@@ -1,0 +1,173 @@
+"""capture: activations and gradients of chosen layers, with no graph below them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
+from cnnviz.errors import ExplanationError, UsageError
+from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor, to_maps
+
+__all__ = ["Capture", "capture"]
+
+
+@dataclass
+class Capture:
+    """What one forward left behind, by the names that were asked for.
+
+    Attributes:
+        activations: The layers' outputs as they were before anything after the layer could change them in place.
+        arrangements: Where each activation keeps its channels and places; None where it has neither.
+        watched: Outputs of the watched layers, connected to the activations.
+        watched_arrangements: The same of the watched layers.
+        calls: How often each captured layer was called.
+        automatic: The layer that ``"last-spatial"`` came to, if it was asked for.
+    """
+
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
+    watched: dict[str, Tensor] = field(default_factory=dict)
+    watched_arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    automatic: str | None = None
+
+    def gradients(self, scores: Tensor, *, unused: bool = False) -> dict[str, Tensor]:
+        """Gradients of the summed scores ``(N,)`` with respect to every activation, in the activation's shape.
+
+        Args:
+            scores: The targets' scores.
+            unused: Leave out layers that the scores do not depend on, instead of raising.
+
+        Raises:
+            ExplanationError: If the scores do not depend on a layer.
+        """
+        names = list(self.activations)
+        if not scores.requires_grad:
+            raise ExplanationError(
+                f"The target does not depend on layer {', '.join(map(repr, names))}: it is computed before that layer, "
+                "or the network runs what comes after it without gradients; choose another layer."
+            )
+        found = torch.autograd.grad(scores.sum(), [self.activations[name] for name in names], allow_unused=True)
+        gradients = {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
+        if missing := [name for name in names if name not in gradients and not unused]:
+            raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
+        return gradients
+
+    def maps(self, name: str, tensor: Tensor) -> Tensor:
+        """An activation or gradient of a layer as maps ``(N, C, h, w)``, at least float32.
+
+        Raises:
+            UsageError: If the layer has no spatial extent.
+        """
+        arrangement = self.arrangements[name]
+        if arrangement is None:
+            raise UsageError(
+                f"Layer '{name}' has no spatial extent: its output is {tuple(tensor.shape[1:])} for each image; "
+                "choose one with maps, or leave the layer to be chosen."
+            )
+        maps = to_maps(tensor.detach(), arrangement)
+        return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+
+
+@contextmanager
+def capture(module: nn.Module, layers: Sequence[str], watch: Sequence[str] = ()) -> Iterator[Capture]:
+    """Catch layers' activations during the one forward that is run inside, ready for ``gradients``.
+
+    The network runs without a graph up to the first of the layers; its hook turns gradients on and hands a copy of a
+    detached leaf onwards, so that the backward costs only what lies above, frozen weights do not matter and in-place
+    operations after the layer change the copy, not what was caught. Of several calls of one layer the last is caught,
+    or the k-th of ``"name#k"``.
+
+    Args:
+        module: The network, within ``undisturbed``.
+        layers: Names of layers; or only ``"last-spatial"``: the leaf then moves on from each spatial output to the
+            next one, up to the first watched layer, and the last is what remains.
+        watch: Layers whose outputs a target needs.
+
+    Raises:
+        ExplanationError: From the forward, if one of the layers was not run or has no tensor output.
+    """
+    catcher = _Catcher(module, layers, watch)
+    with torch.no_grad(), ExitStack() as handles:
+        for handle in catcher.register():
+            handles.callback(handle.remove)
+        yield catcher.caught
+
+
+class _Catcher:
+    def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str]) -> None:
+        self.caught = Capture()
+        self.parts = dict(module.named_modules())
+        self.sliding = list(layers) == [AUTOMATIC]
+        self.wanted = {} if self.sliding else {name: split_call(name) for name in layers}
+        self.watch = {name: split_call(name) for name in watch}
+        self.arranger = Arranger()
+        self.batch = 0
+
+    def register(self) -> Iterator[RemovableHandle]:
+        root = self.parts[""]
+        yield root.register_forward_pre_hook(self._start)
+        yield root.register_forward_hook(self._finish)
+        for name in {plain for plain, _ in self.watch.values()}:
+            yield self.parts[name].register_forward_pre_hook(self._stop_sliding)
+        for name, part in self.parts.items():
+            if name:
+                yield part.register_forward_hook(self._catcher(name))
+
+    def _start(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.batch = inputs[0].shape[0]
+
+    def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
+        self.sliding = False
+
+    def _finish(self, _part: nn.Module, _inputs: Any, _output: Any) -> None:
+        for name in [*self.wanted, *self.watch]:
+            if name not in self.caught.activations and name not in self.caught.watched:
+                raise ExplanationError(
+                    f"Layer '{name}' gave no tensor in this forward: it was not run, or returns something else; "
+                    "'cnnviz layers' shows which layers do."
+                )
+        if not self.caught.activations:
+            raise ExplanationError("No layer of this network has a spatial output before the target.")
+
+    def _catcher(self, name: str) -> Callable[..., Any]:
+        caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
+        watched_as = {key: call for key, (plain, call) in self.watch.items() if plain == name}
+
+        def catch(part: nn.Module, _inputs: Any, output: Any) -> Any:
+            self.caught.calls[name] = now = self.caught.calls.get(name, 0) + 1
+            tensor = first_tensor(output)
+            if tensor is None:
+                return None
+            arrangement = self.arranger.observe(part, output, self.batch)
+            current = tensor
+            if self.sliding and arrangement is not None and arrangement.spatial:
+                self.caught.activations.clear()
+                self.caught.arrangements.clear()
+                self.caught.automatic = name
+                current = self._cut(name, current.detach(), arrangement)
+            for key in (key for key, call in caught_as.items() if call in (None, now)):
+                current = self._cut(key, current, arrangement)
+            for key in (key for key, call in watched_as.items() if call in (None, now)):
+                self.caught.watched[key] = current
+                self.caught.watched_arrangements[key] = arrangement
+                current = current.clone()
+            return None if current is tensor else replaced_tensor(output, current)
+
+        return catch
+
+    def _cut(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
+        if not tensor.is_floating_point():
+            raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
+        torch.set_grad_enabled(True)  # noqa: FBT003
+        leaf = tensor if tensor.requires_grad and not tensor.is_leaf else tensor.detach().requires_grad_()
+        self.caught.activations[key] = leaf
+        self.caught.arrangements[key] = arrangement
+        return leaf.clone()

@@ -1,0 +1,101 @@
+"""chunks: the one place for batching, out-of-memory back-off, device moves and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Chunks", "in_chunks", "progress_to"]
+
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+
+_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextmanager
+def progress_to(report: Progress) -> Iterator[None]:
+    """Inside, ``report(done, total)`` is called after every chunk of images that a method finishes."""
+    token = _progress.set(report)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+@dataclass(frozen=True)
+class Chunks(Generic[Result]):
+    """The results of all chunks, the chunk size that was used, and what had to be decided on the way."""
+
+    results: list[Result]
+    size: int
+    checks: tuple[str, ...]
+
+
+def in_chunks(
+    inputs: Tensor,
+    ask: Callable[[Tensor, slice], Result],
+    *,
+    size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    fixed: int | None = None,
+) -> Chunks[Result]:
+    """Ask a question of all inputs, some at a time.
+
+    Args:
+        inputs: ``(N, C, H, W)``, anywhere.
+        ask: Called with inputs on the device and the rows they are; it must use only the first
+            ``rows.stop - rows.start`` of them, the rest is padding.
+        size: Most inputs at once. Out of memory halves it and goes on.
+        device: Where the network is.
+        dtype: What it computes in.
+        fixed: The only batch size the network takes; every chunk is padded to it by repeating its last input.
+
+    Raises:
+        torch.OutOfMemoryError: If even one input does not fit.
+    """
+    total = len(inputs)
+    size = fixed or min(size, total)
+    report = _progress.get() or _silent
+    results, checks, start = [], [], 0
+    while start < total:
+        rows = slice(start, min(start + size, total))
+        try:
+            results.append(ask(_moved(inputs[rows], device, dtype, fixed), rows))
+        except torch.OutOfMemoryError:
+            if size == 1 or fixed:
+                raise
+            size = max(1, size // 2)
+            checks.append(f"out of memory: went on with {size} at a time")
+            _release(device)
+            continue
+        start = rows.stop
+        report(start, total)
+    return Chunks(results, size, tuple(checks))
+
+
+def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:
+    with torch.inference_mode(mode=False):
+        if inputs.is_inference():
+            inputs = inputs.clone()
+        if fixed and len(inputs) < fixed:
+            inputs = torch.cat([inputs, inputs[-1:].expand(fixed - len(inputs), *inputs.shape[1:])])
+        if device.type == "cuda" and inputs.device.type == "cpu":
+            inputs = inputs.pin_memory()
+        return inputs.to(device, dtype, non_blocking=True)
+
+
+def _release(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass

@@ -1,0 +1,112 @@
+"""Finding a class activation mapping head by the numbers: average pooling right before the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.errors import ExplanationError
+
+__all__ = ["ClassMaps", "find_class_maps"]
+
+aten = torch.ops.aten
+POOLS = (aten.mean.dim, aten._adaptive_avg_pool2d.default, aten.avg_pool2d.default)
+PRODUCTS = {aten.addmm.default: (1, 2), aten.mm.default: (0, 1)}
+MAPS = 4
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """An activation whose spatial mean, through class weights, is the logits.
+
+    Attributes:
+        activation: ``(N, C, h, w)``, what is averaged.
+        weights: Class weights ``(K, C)``; None where the channels are the classes themselves.
+        logits: ``(N, K)``.
+    """
+
+    activation: Tensor
+    weights: Tensor | None
+    logits: Tensor
+
+    def of(self, row: int, target: Target) -> Tensor:
+        """The signed map ``(h, w)`` of a class, or of a difference of classes, for one image.
+
+        Raises:
+            ExplanationError: If the target is neither.
+        """
+        match target:
+            case ClassTarget():
+                return self._class(row, target.index)
+            case Difference():
+                return self._class(row, target.first.index) - self._class(row, target.second.index)
+        raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; Grad-CAM explains any target.")
+
+    def _class(self, row: int, index: int) -> Tensor:
+        activation = self.activation[row]
+        if self.weights is None:
+            return activation[index]
+        return torch.einsum("c,chw->hw", self.weights[index], activation)
+
+
+def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> ClassMaps:
+    """Run the network once and find what its classes are averages of.
+
+    Args:
+        forward: From inputs to logits ``(N, K)``.
+        inputs: ``(N, C, H, W)``.
+
+    Raises:
+        ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves.
+    """
+    seen = _Seen()
+    with torch.no_grad(), seen:
+        logits = forward(inputs)
+    for activation, pooled in reversed(seen.pooled):
+        if activation.shape[1] == logits.shape[1] and _same(pooled, logits):
+            return ClassMaps(_precise(activation), None, logits)
+    for factor, weights, product in reversed(seen.products):
+        if not _same(product, logits):
+            continue
+        for activation, pooled in reversed(seen.pooled):
+            if _same(pooled, factor):
+                return ClassMaps(_precise(activation), _precise(weights), logits)
+    raise ExplanationError(
+        "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves, and this network's are "
+        "not; Grad-CAM is CAM's generalisation to any network."
+    )
+
+
+class _Seen(TorchDispatchMode):
+    """Keeps what is averaged over all places, and what is multiplied by weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooled: list[tuple[Tensor, Tensor]] = []
+        self.products: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in POOLS and args[0].dim() == MAPS and output.numel() == args[0].shape[0] * args[0].shape[1]:
+            self.pooled.append((args[0], output.flatten(1)))
+        elif func in PRODUCTS:
+            factor, weights = (args[position] for position in PRODUCTS[func])
+            self.products.append((factor, weights.t(), output))
+        return output
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    tolerance = 100 * torch.finfo(one.dtype).eps * float(other.abs().max())
+    return bool((one - other).abs().max() <= tolerance)
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

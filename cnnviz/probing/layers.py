@@ -1,0 +1,84 @@
+"""The layers of a network, from one real forward."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnviz.core.layer import Arrangement, Layer, Layers
+from cnnviz.errors import CnnvizError, ModelError
+from cnnviz.probing.arrangement import Arranger, first_tensor
+from cnnviz.probing.state import undisturbed
+
+__all__ = ["observe_layers", "run"]
+
+
+def observe_layers(module: nn.Module, example: Tensor) -> Layers:
+    """Run the network once and list its layers with their kinds, output shapes and arrangements.
+
+    Args:
+        module: The network; comes back as it was.
+        example: One input ``(1, C, H, W)`` on the network's device.
+
+    Raises:
+        ModelError: If the network fails on this input.
+    """
+    observer = _Observer(batch=example.shape[0])
+    with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
+        for name, part in module.named_modules():
+            if name:
+                handle = part.register_forward_hook(observer.hook(name))
+                hooks.callback(handle.remove)
+        run(module, example)
+    return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
+
+
+def run(module: nn.Module, inputs: Tensor) -> Any:
+    """The network's output, whatever it is; a failure inside it becomes one sentence.
+
+    Raises:
+        ModelError: If the network fails on this input.
+    """
+    try:
+        return module(inputs)
+    except (CnnvizError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"The network fails on an input of shape {tuple(inputs.shape)}: {reason}") from error
+
+
+class _Observer:
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.arranger = Arranger()
+        self.calls: Counter[str] = Counter()
+        self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
+
+    def hook(self, name: str) -> Any:
+        def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            shape = tuple(tensor.shape[1:]) if tensor is not None else None
+            self.calls[name] += 1
+            self.finished[name] = (sum(self.calls.values()), shape, self.arranger.observe(part, output, self.batch))
+
+        return observe
+
+    def layer(self, name: str, part: nn.Module) -> Layer:
+        order, shape, arrangement = self.finished.get(name, (-1, None, None))
+        weights = sum(weight.numel() for weight in part.parameters() if not _uninitialised(weight))
+        return Layer(name, _kind(part), shape, self.calls[name], weights, arrangement, order)
+
+
+def _uninitialised(weight: Tensor) -> bool:
+    return isinstance(weight, nn.parameter.UninitializedParameter)
+
+
+def _kind(part: nn.Module) -> str:
+    original = getattr(part, "type_name", None)
+    named = original() if callable(original) else None
+    return str(named).rpartition(".")[2] if named else type(part).__name__

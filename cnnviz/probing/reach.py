@@ -1,0 +1,50 @@
+"""Which layers' places reach the target: a class token alone may be all that the classifier reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from cnnviz.core.layer import Arrangement, Layers
+from cnnviz.errors import ExplanationError
+
+__all__ = ["last_reached", "reaches_places"]
+
+TOGETHER = 16
+
+
+def reaches_places(gradient: Tensor, arrangement: Arrangement | None) -> bool:
+    """Whether the gradient of a token sequence goes to its places, not only to the tokens before them."""
+    if arrangement is None or arrangement.prefix == 0:
+        return True
+    places, before = gradient[:, arrangement.prefix :], gradient[:, : arrangement.prefix]
+    return bool(places.any()) or not bool(before.any())
+
+
+def last_reached(
+    layers: Layers,
+    found: str,
+    gradients: Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]],
+) -> str:
+    """The last layer at or before ``found`` whose places receive a gradient.
+
+    Args:
+        layers: The network's layers.
+        found: A layer whose places receive none.
+        gradients: Gradients and arrangements of some layers, by one forward and backward.
+
+    Raises:
+        ExplanationError: If there is none.
+    """
+    limit = layers[found].order
+    earlier = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
+    names = [layer.name for layer in sorted(earlier, key=lambda layer: -layer.order)]
+    for start in range(0, len(names), TOGETHER):
+        group = names[start : start + TOGETHER]
+        found_gradients, arrangements = gradients(group)
+        for name in group:
+            gradient = found_gradients.get(name)
+            if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
+                return name
+    raise ExplanationError("No layer's places reach the target; name a layer.")

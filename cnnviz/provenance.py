@@ -1,0 +1,94 @@
+"""Provenance: how a result was made, as plain values that go into every file. No clock, no host, no folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from cnnviz.errors import OutputError
+
+__all__ = ["VERSION", "Provenance", "versions"]
+
+VERSION = "0.1.0"
+SCHEMA = 1
+LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a result was made.
+
+    Attributes:
+        method: The method's name.
+        settings: Its settings, all of them, as they were in force.
+        model: Name, origin, hash of the weights and preprocessing of the network.
+        images: Name and hash of every image, in order.
+        targets: What was explained, for each image.
+        layer: The layer that was looked at, or None.
+        device: Type of the device that computed.
+        dtype: Floating type that the network computed in.
+        threads: CPU threads that computed.
+        chunk: Images per forward.
+        seed: Seed of whatever was drawn at random, or None.
+        versions: Versions of cnnviz, Python and the libraries.
+        schema: Version of this record's layout.
+    """
+
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Mapping[str, str], ...] = ()
+    targets: tuple[str, ...] = ()
+    layer: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 1
+    chunk: int | None = None
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    schema: int = SCHEMA
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Provenance:
+        """The same with the method and its settings filled in."""
+        return replace(self, method=method, settings=dict(settings))
+
+    def only(self, row: int) -> Provenance:
+        """The record of one image of the batch."""
+        return replace(self, images=self.images[row : row + 1], targets=self.targets[row : row + 1])
+
+    def to_json(self) -> str:
+        """The record as one line of JSON with sorted keys."""
+        return json.dumps({"cnnviz": asdict(self)}, sort_keys=True, ensure_ascii=False, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        """The record read back.
+
+        Raises:
+            OutputError: If the text is no such record, or of a later layout.
+        """
+        try:
+            held = dict(json.loads(text)["cnnviz"])
+        except (ValueError, KeyError, TypeError):
+            raise OutputError("The file holds no record of cnnviz.") from None
+        if held.get("schema") != SCHEMA:
+            raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
+        held.update({name: tuple(held.get(name, ())) for name in ("images", "targets")})
+        return cls(**held)
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Versions of cnnviz, Python and the libraries that decide over a result's bytes."""
+    found = {"cnnviz": VERSION, "python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

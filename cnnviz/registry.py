@@ -1,0 +1,190 @@
+"""What a method is: a typed function whose signature and docstring are its only description."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
+
+import annotated_types as bounds
+import docstring_parser
+
+from cnnviz.errors import ParameterError, nearest
+
+__all__ = ["Method", "Parameter", "method"]
+
+
+class Stamped(Protocol):
+    """A result that can be told which method made it, with which settings."""
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The result with its provenance completed."""
+        ...
+
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Stamped)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting of a method.
+
+    Attributes:
+        name: Its name in the signature.
+        kind: ``int``, ``float``, ``bool`` or ``str``.
+        default: The value it has when it is not given.
+        help: Its line in the docstring.
+        choices: The values it can have, or none for any.
+        optional: Whether None is a value.
+        low: Smallest value, or None.
+        high: Largest value, or None.
+        open_low: Whether the smallest value itself is excluded.
+        open_high: Whether the largest value itself is excluded.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def check(self, value: Any) -> Any:
+        """The value as this setting's kind.
+
+        Raises:
+            ParameterError: If it is of another kind, not among the choices or out of bounds.
+        """
+        if value is None and self.optional:
+            return None
+        converted = self._converted(value)
+        if self.choices and converted not in self.choices:
+            offer = nearest(str(value), self.choices, 1)
+            hint = f" (did you mean '{offer[0]}'?)" if offer else ""
+            raise ParameterError(f"{self.name} must be one of {', '.join(self.choices)}; got {value!r}{hint}.")
+        if self.kind in (int, float) and not self._within(converted):
+            raise ParameterError(f"{self.name} must be {self.range()}; got {value!r}.")
+        return converted
+
+    def range(self) -> str:
+        """The bounds in words, such as ``"at least 1"``."""
+        low = None if self.low is None else f"{'more than' if self.open_low else 'at least'} {self.low:g}"
+        high = None if self.high is None else f"{'less than' if self.open_high else 'at most'} {self.high:g}"
+        return " and ".join(part for part in (low, high) if part) or "a finite number"
+
+    def _converted(self, value: Any) -> Any:
+        fits = {
+            bool: lambda: isinstance(value, bool),
+            int: lambda: hasattr(value, "__index__") and not isinstance(value, bool),
+            float: lambda: hasattr(value, "__float__") and not isinstance(value, bool),
+            str: lambda: isinstance(value, str),
+        }
+        if not fits[self.kind]():
+            raise ParameterError(f"{self.name} must be {SPOKEN[self.kind]}; got {value!r}.")
+        return self.kind(value)
+
+    def _within(self, value: float) -> bool:
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        above = value > low if self.open_low else value >= low
+        below = value < high if self.open_high else value <= high
+        return above and below and math.isfinite(value)
+
+
+SPOKEN: Mapping[type, str] = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
+
+class Method(Generic[P, R]):
+    """A method: called like its function, with bounds checked first and provenance stamped on the result.
+
+    Attributes:
+        name: The function's name.
+        needs: Names of the positional parameters: what the method has to be given.
+        parameters: Its settings, by name.
+        summary: First sentence of the docstring.
+        reference: The paper.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._signature = inspect.signature(function)
+        self.name: str = function.__name__
+        doc = docstring_parser.parse(function.__doc__ or "")
+        self.summary = doc.short_description or ""
+        self.reference = _section(function.__doc__ or "", "Reference")
+        hints = typing.get_type_hints(function, include_extras=True)
+        helps = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
+        positional, settings = [], {}
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                settings[name] = _parameter(name, hints[name], parameter.default, helps.get(name, ""))
+            else:
+                positional.append(name)
+        self.needs = tuple(positional)
+        self.parameters: Mapping[str, Parameter] = types.MappingProxyType(settings)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Check the settings, run, and stamp the result with the method's name and settings."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        settings = {name: one.check(bound.arguments[name]) for name, one in self.parameters.items()}
+        bound.arguments.update(settings)
+        return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
+
+    def __repr__(self) -> str:
+        return f"<method {self.name}{self._signature}>"
+
+
+def method(function: Callable[P, R]) -> Method[P, R]:
+    """Make a method of a function: positional parameters are its needs, keyword-only ones its settings."""
+    return Method(function)
+
+
+def _section(doc: str, title: str) -> str:
+    _, mark, rest = inspect.cleandoc(doc).partition(f"\n{title}:")
+    return " ".join(rest.split()) if mark else ""
+
+
+def _parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
+    metadata: list[Any] = []
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *metadata = typing.get_args(hint)
+    optional = False
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        optional = len(options) < len(typing.get_args(hint))
+        if len(options) != 1:
+            raise TypeError(f"setting '{name}' has several types: {hint}")
+        hint = options[0]
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *metadata = typing.get_args(hint)
+    choices = tuple(typing.get_args(hint)) if typing.get_origin(hint) is Literal else ()
+    kind = str if choices else hint
+    if kind not in SPOKEN:
+        raise TypeError(f"setting '{name}' has a type that no command line can give: {hint}")
+    return Parameter(name, kind, default, text, choices, optional, **_limits(metadata))
+
+
+def _limits(metadata: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for bound in metadata:
+        match bound:
+            case bounds.Ge(ge):
+                found["low"] = ge
+            case bounds.Gt(gt):
+                found.update(low=gt, open_low=True)
+            case bounds.Le(le):
+                found["high"] = le
+            case bounds.Lt(lt):
+                found.update(high=lt, open_high=True)
+    return found

@@ -1,0 +1,1 @@
+"""What methods return; results know how to draw and save themselves."""

@@ -1,0 +1,155 @@
+"""Heatmap: one map, with everything that is needed to read and to draw it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.target import Target
+from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
+from cnnviz.drawing.overlay import overlay, place, upsample
+from cnnviz.drawing.sheet import Cell
+from cnnviz.provenance import Provenance
+
+__all__ = ["Heatmap", "Look", "Style"]
+
+Style: TypeAlias = Literal["panel", "overlay", "map"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn; changes no value.
+
+    Attributes:
+        style: ``"panel"`` (photograph, overlay and colour bar), or only the ``"overlay"`` or the ``"map"``, bare.
+        normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1).
+        shared: Whether all maps of a result have one scale.
+        cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
+        alpha: Opacity of the strongest colour over the photograph, 0 to 1.
+    """
+
+    style: Style = "panel"
+    normalise: Normalisation = "max"
+    shared: bool = False
+    cmap: str | None = None
+    alpha: float = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """One map of one picture.
+
+    Attributes:
+        values: ``(h, w)`` float32, raw and signed, at the method's own resolution.
+        target: What is explained.
+        score: The target's score on the unchanged picture.
+        probability: Softmax probability of the target's class; None where the target is not one class.
+        picture: The picture, with the geometry of the network's input.
+        layer: The layer that was looked at, or None.
+        rectified: Whether the method's definition keeps positive values only (applied before upsampling).
+        model: The network's name.
+        checks: What the user should know about this result.
+        provenance: How it was made.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    target: Target
+    score: float
+    probability: float | None
+    picture: Picture
+    layer: str | None
+    rectified: bool
+    model: str
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    @property
+    def geometry(self) -> Geometry:
+        """How the network's input was cut from the picture."""
+        return self.picture.geometry or Geometry.whole(*self.picture.size)
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to see: no positive value of a rectified map, or only zeros."""
+        shown = self._shown()
+        return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > 0))
+
+    def upsampled(self) -> NDArray[np.float32]:
+        """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear."""
+        return upsample(self._shown(), self.geometry.crop[2:])
+
+    def on_original(self) -> NDArray[np.float32]:
+        """The map on the original picture's pixels, ``(H, W)`` float32, NaN where the network did not look."""
+        return place(self.upsampled(), self.geometry)
+
+    def peak(self) -> tuple[int, int]:
+        """Column and row (x, y) of the map's maximum on the original picture, in pixels."""
+        placed = self.on_original()
+        row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
+        return int(column), int(row)
+
+    def scale(self, look: Look = Look()) -> Scale:  # noqa: B008
+        """What the colours of this map mean, on a scale of its own."""
+        return scale_of(self.upsampled(), normalise=look.normalise, signed=not self.rectified, cmap=look.cmap)
+
+    def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:  # noqa: B008
+        """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
+        return overlay(self.picture.pixels, self.on_original(), scale or self.scale(look), alpha=look.alpha)
+
+    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:  # noqa: B008
+        """The pictures of this map in the asked style: one, or photograph and overlay."""
+        scale = scale or self.scale(look)
+        if look.style == "map":
+            return (Cell(colourise(self.upsampled(), scale)),)
+        drawn = self.overlay(look, scale)
+        if look.style == "overlay":
+            return (Cell(drawn),)
+        return Cell(self.picture.pixels, self.picture.name), Cell(drawn, self.caption(), scale)
+
+    def caption(self) -> str:
+        """Target with probability or score, and a word where there is nothing to see."""
+        value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
+        return f"{self.target}, {value}" + (f"\n{self.blank_note()}" if self.blank else "")
+
+    def blank_note(self) -> str:
+        """The sentence for a map with nothing to see."""
+        evidence = "no positive evidence" if self.rectified else "no evidence"
+        return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
+
+    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+        """Write the map: .png, .jpg, .webp, .svg, .pdf as a picture, .npz as raw values.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            **look: Fields of :class:`Look`, such as ``style="overlay"`` or ``cmap="viridis"``.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        return self._alone().save(path, **look)
+
+    def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
+        """A matplotlib figure; with ``ax`` the overlay alone is drawn into it."""
+        return self._alone().plot(ax, **look)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values, dtype=dtype)
+
+    def _repr_png_(self) -> bytes:
+        return self._alone()._repr_png_()
+
+    def _shown(self) -> NDArray[np.float32]:
+        return np.maximum(self.values, 0) if self.rectified else self.values
+
+    def _alone(self) -> Any:
+        from cnnviz.results.heatmaps import Heatmaps
+
+        return Heatmaps((self,), self.checks, self.provenance)

@@ -1,0 +1,156 @@
+"""Heatmaps: a batch of maps, what most methods return."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self, overload
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.target import Target
+from cnnviz.drawing.colour import Scale, scale_of
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.sheet import Sheet
+from cnnviz.errors import ParameterError
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Heatmap, Look
+
+__all__ = ["Heatmaps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmaps(Sequence[Heatmap]):
+    """Maps of a batch of pictures; a sequence of :class:`Heatmap`.
+
+    Attributes:
+        maps: The maps, one a picture.
+        checks: What the user should know about the result as a whole.
+        provenance: How it was made.
+    """
+
+    maps: tuple[Heatmap, ...]
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """``(N, h, w)`` float32, raw and signed, at the method's own resolution."""
+        return np.stack([one.values for one in self.maps])
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is explained, for each picture."""
+        return tuple(one.target for one in self.maps)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``(N,)``: the targets' scores on the unchanged pictures."""
+        return np.array([one.score for one in self.maps], dtype=np.float32)
+
+    @property
+    def layer(self) -> str | None:
+        """The layer that was looked at, or None."""
+        return self.maps[0].layer
+
+    @overload
+    def __getitem__(self, index: int) -> Heatmap: ...
+    @overload
+    def __getitem__(self, index: slice) -> Heatmaps: ...
+    def __getitem__(self, index: int | slice) -> Heatmap | Heatmaps:
+        return replace(self, maps=self.maps[index]) if isinstance(index, slice) else self.maps[index]
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __iter__(self) -> Iterator[Heatmap]:
+        return iter(self.maps)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values, dtype=dtype)
+
+    def upsampled(self) -> NDArray[np.float32]:
+        """The maps on the network's input grid, ``(N, H, W)`` float32."""
+        return np.stack([one.upsampled() for one in self.maps])
+
+    def on_original(self, index: int) -> NDArray[np.float32]:
+        """One map on its original picture's pixels, ``(H, W)`` float32, NaN where the network did not look."""
+        return self.maps[index].on_original()
+
+    def grid(self, **look: Any) -> Grid:
+        """The maps as a grid, a row a picture.
+
+        Args:
+            **look: Fields of :class:`Look`.
+
+        Raises:
+            ParameterError: If there is no such field.
+        """
+        chosen = _look(look)
+        scale = self._shared_scale(chosen) if chosen.shared else None
+        rows = tuple(one.cells(chosen, scale) for one in self.maps)
+        if chosen.style != "panel":
+            return Grid(Sheet(rows), self.provenance)
+        first = self.maps[0]
+        title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
+        return Grid(Sheet(rows, title=title, notes=self.checks), self.provenance)
+
+    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+        """Write the maps: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
+
+        An ``.npz`` holds ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right, bottom
+        of the network's input on each picture, in its pixels) and ``provenance`` (JSON text).
+
+        Args:
+            path: Where to; an existing file is replaced.
+            **look: Fields of :class:`Look`.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        where = Path(path)
+        ensure_writable(where, force=True, suffixes=SUFFIXES)
+        if where.suffix.lower() not in ARRAY_SUFFIXES:
+            return self.grid(**look).save(where)
+        _look(look)
+        write_arrays(where, self._arrays(), self.provenance.to_json())
+        return where
+
+    def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
+        """A matplotlib figure; with ``ax`` the overlay of a single map is drawn into it."""
+        return self.grid(**(look if ax is None else {"style": "overlay", **look})).plot(ax)
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance, and in that of every map."""
+        maps = tuple(replace(one, provenance=one.provenance.stamped(method, settings)) for one in self.maps)
+        return replace(self, maps=maps, provenance=self.provenance.stamped(method, settings))
+
+    def _repr_png_(self) -> bytes:
+        return self.grid()._repr_png_()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "values": self.values,
+            "targets": np.array([str(target) for target in self.targets]),
+            "scores": self.scores,
+            "images": np.array([one.picture.name for one in self.maps]),
+            "boxes": np.array([one.geometry.box for one in self.maps], dtype=np.float64),
+        }
+
+    def _shared_scale(self, look: Look) -> Scale:
+        signed = not self.maps[0].rectified
+        return scale_of(self.upsampled(), normalise=look.normalise, signed=signed, cmap=look.cmap)
+
+
+def _look(fields: Mapping[str, Any]) -> Look:
+    try:
+        return Look(**fields)
+    except TypeError:
+        known = ", ".join(Look.__dataclass_fields__)
+        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None
