@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cnnviz.provenance import VERSION as __version__
+from cnnviz.provenance import VERSION
 
 if TYPE_CHECKING:
     from cnnviz.catalogue import CATALOGUE as CATALOGUE
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from cnnviz.core.picture import Geometry as Geometry
     from cnnviz.core.picture import Picture as Picture
     from cnnviz.core.target import Target as Target
+    from cnnviz.drawing.files import ensure_writable as ensure_writable
+    from cnnviz.drawing.files import read_note as read_note
     from cnnviz.errors import CnnvizError as CnnvizError
     from cnnviz.images.digits import draw_digit as draw_digit
+    from cnnviz.images.gathering import expand_paths as expand_paths
     from cnnviz.images.reading import read_picture as read_picture
     from cnnviz.images.shapes import draw_scene as draw_scene
     from cnnviz.methods.cam import cam as cam
@@ -26,12 +29,14 @@ if TYPE_CHECKING:
     from cnnviz.methods.predict import predict as predict
     from cnnviz.models.model import Model as Model
     from cnnviz.models.opening import load_model as load_model
-    from cnnviz.models.opening import model_names as model_names
+    from cnnviz.models.listing import model_names as model_names
     from cnnviz.models.preprocess import Preprocess as Preprocess
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
+    from cnnviz.results.composing import grid as grid
     from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
+    from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
     from cnnviz.results.predictions import Predictions as Predictions
 
@@ -44,6 +49,7 @@ _WHERE = {
     "Heatmaps": "cnnviz.results.heatmaps",
     "Layer": "cnnviz.core.layer",
     "Layers": "cnnviz.core.layer",
+    "Look": "cnnviz.results.heatmap",
     "Model": "cnnviz.models.model",
     "Picture": "cnnviz.core.picture",
     "Predictions": "cnnviz.results.predictions",
@@ -53,15 +59,46 @@ _WHERE = {
     "cam": "cnnviz.methods.cam",
     "draw_digit": "cnnviz.images.digits",
     "draw_scene": "cnnviz.images.shapes",
+    "ensure_writable": "cnnviz.drawing.files",
+    "expand_paths": "cnnviz.images.gathering",
     "gradcam": "cnnviz.methods.gradcam",
+    "grid": "cnnviz.results.composing",
     "load_model": "cnnviz.models.opening",
-    "model_names": "cnnviz.models.opening",
+    "model_names": "cnnviz.models.listing",
     "predict": "cnnviz.methods.predict",
     "progress_to": "cnnviz.probing.chunks",
+    "read_note": "cnnviz.drawing.files",
     "read_picture": "cnnviz.images.reading",
 }
 
-__all__ = sorted([*_WHERE, "__version__"])
+__version__ = VERSION
+
+__all__ = [
+    "CATALOGUE",
+    "CnnvizError",
+    "Geometry",
+    "Grid",
+    "Heatmap",
+    "Heatmaps",
+    "Layer",
+    "Layers",
+    "Model",
+    "Picture",
+    "Predictions",
+    "Preprocess",
+    "Provenance",
+    "Target",
+    "cam",
+    "draw_digit",
+    "draw_scene",
+    "gradcam",
+    "load_model",
+    "model_names",
+    "predict",
+    "progress_to",
+    "read_picture",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,11 +12,23 @@ from typing import Any
 
 from cnnviz.errors import OutputError
 
-__all__ = ["VERSION", "Provenance", "versions"]
+__all__ = ["VERSION", "Provenance", "installed"]
 
 VERSION = "0.1.0"
 SCHEMA = 1
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
+
+
+@cache
+def installed() -> Mapping[str, str]:
+    """Versions of cnnviz, Python and the libraries that decide over a result's bytes."""
+    found = {"cnnviz": VERSION, "python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Provenance:
     threads: int = 1
     chunk: int | None = None
     seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    versions: Mapping[str, str] = field(default_factory=installed)
     schema: int = SCHEMA
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Provenance:
@@ -80,15 +92,3 @@ class Provenance:
             raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
         held.update({name: tuple(held.get(name, ())) for name in ("images", "targets")})
         return cls(**held)
-
-
-@cache
-def versions() -> Mapping[str, str]:
-    """Versions of cnnviz, Python and the libraries that decide over a result's bytes."""
-    found = {"cnnviz": VERSION, "python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -21,7 +21,7 @@ NO_VALUE = (128, 128, 128)
 
 _LEVELS = 256
 _LEAST, _MOST = 1e-300, 1e300
-_LEAST_PLAIN, _MOST_PLAIN = 1e-3, 999.5
+_LEAST_PLAIN, _MOST_PLAIN = 1e-3, 1e5
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def scale_of(
     """
     if normalise not in get_args(Normalisation):
         raise ParameterError(f"normalise is one of {', '.join(get_args(Normalisation))}, not '{normalise}'.")
-    if not 0 < percentile <= 100:  # noqa: PLR2004
+    if not 0 < percentile <= 100:
         raise ParameterError(f"percentile lies above 0 and up to 100, not at {percentile}.")
     name = cmap or ("RdBu_r" if signed else "inferno")
     _table(name)
@@ -134,9 +134,13 @@ def ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
 
 
 def _number(value: float) -> str:
-    mantissa, exponent = f"{value:.2e}".split("e")
-    plain = value == 0 or _LEAST_PLAIN <= abs(value) < _MOST_PLAIN
-    text = f"{value:.3g}" if plain else f"{float(mantissa):g}e{int(exponent)}"
+    """Three digits, as short as they can be written."""
+    rounded = float(f"{value:.2e}")
+    if rounded == 0 or _LEAST_PLAIN <= abs(rounded) < _MOST_PLAIN:
+        text = f"{rounded:.15g}"
+    else:
+        mantissa, exponent = f"{rounded:.2e}".split("e")
+        text = f"{float(mantissa):g}e{int(exponent)}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 

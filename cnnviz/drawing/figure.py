@@ -18,8 +18,8 @@ __all__ = ["figure"]
 
 _PER_INCH = 300
 _PER_POINT = _PER_INCH / 72
-_LEAST_SIZE = 5.5
-_EMS_PER_COLUMN = 6
+_SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
+_EMS_PER_PICTURE = 8
 _BAR_LEVELS = 256
 _INK, _FAINT, _HAIRLINE = "#202020", "#686868", "#d0d0d0"
 _HARD_SIDE = 256
@@ -60,18 +60,25 @@ def figure(
 
 
 def _layout(sheet: Sheet, width: int, size: float) -> Layout:
-    """The largest pictures with which the sheet is not wider than ``width``."""
-    column = width / sheet.shape[1] / _PER_POINT
-    em = round(min(size, max(column / _EMS_PER_COLUMN, _LEAST_SIZE)) * _PER_POINT)
-    style = Style(em, gap=round(0.08 * _PER_INCH), margin=round(0.05 * _PER_INCH))
-    least, most = style.em, width
+    """The largest letters, down to the least legible, beside which pictures of a good size have room."""
+    for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
+        style = Style(round(points * _PER_POINT), gap=round(0.08 * _PER_INCH), margin=round(0.05 * _PER_INCH))
+        longer = _longest_side(sheet, width, style)
+        if longer >= _EMS_PER_PICTURE * style.em:
+            break
+    return lay_out(sheet, _sizes(sheet, longer), style)
+
+
+def _longest_side(sheet: Sheet, width: int, style: Style) -> int:
+    """Of the largest pictures with which the sheet is not wider than ``width``; no less than an em."""
+    least, most = style.em, max(width, style.em)
     while least < most:
         longer = (least + most + 1) // 2
         if sheet_width(sheet, _sizes(sheet, longer), style) <= width:
             least = longer
         else:
             most = longer - 1
-    return lay_out(sheet, _sizes(sheet, least), style)
+    return least
 
 
 def _sizes(sheet: Sheet, longer: int) -> list[list[tuple[int, int]]]:
@@ -101,7 +108,7 @@ def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _fill_bar(axes: Axes, scale: Scale, numbers: tuple[tuple[float, str], ...], size: float) -> None:
     """A picture of the colours and not matplotlib's 256 patches, between which viewers of PDF show white lines."""
-    axes.imshow(colour_bar(scale, 1, _BAR_LEVELS), aspect="auto", extent=(0, 1, 0, 1))
+    axes.imshow(colour_bar(scale, _BAR_LEVELS // 16, _BAR_LEVELS), aspect="auto", extent=(0, 1, 0, 1))
     axes.set_xticks([share for share, _ in numbers], labels=[text for _, text in numbers])
     axes.set_yticks([])
     axes.grid(visible=False)

@@ -56,14 +56,10 @@ def ensure_writable(path: Path, *, force: bool = False, suffixes: tuple[str, ...
         OutputError: It cannot, for the reason said.
     """
     _ensure_suffix(path, suffixes)
-    if path.is_dir():
-        raise OutputError(f"'{path}' is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
-    if path.exists() and not force:
-        raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder '{path.parent}' may not be written to.")
+    try:
+        _ensure_place(path, force=force)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
 
 
 def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
@@ -141,15 +137,26 @@ def read_note(path: Path) -> str:
         OutputError: There is no such file, it cannot be read, or it holds no note.
     """
     suffix = _ensure_suffix(path, SUFFIXES)
-    if not path.is_file():
-        raise OutputError(f"There is no file '{path}'.")
     try:
+        if not path.is_file():
+            raise OutputError(f"There is no file '{path}'.")
         note = found(path, suffix)
     except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
     if note is None:
         raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")
     return note
+
+
+def _ensure_place(path: Path, *, force: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
+    if path.exists() and not force:
+        raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder '{path.parent}' may not be written to.")
 
 
 def _ensure_suffix(path: Path, known: tuple[str, ...]) -> str:

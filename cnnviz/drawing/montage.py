@@ -88,7 +88,7 @@ def _painted(layout: Layout, *, dark: bool) -> NDArray[np.uint8]:
         _paint_bar(canvas, draw, bar, ink)
     for text in layout.texts:
         _paint_text(draw, text, faint if text.faint else ink)
-    return np.asarray(canvas)
+    return np.array(canvas)
 
 
 def _paint_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, bar: Bar, ink: tuple[int, int, int]) -> None:

@@ -26,7 +26,7 @@ _PDF_STRING = rb"\(((?:[^\\()]|\\.)*)\)"
 
 def exif(note: str) -> bytes:
     """An Exif block with the note as its description, in UTF-8, and cnnviz as its software."""
-    texts = {_DESCRIPTION: note.encode() + b"\0", _SOFTWARE: MARK.encode() + b"\0"}
+    texts = {tag: text.encode().ljust(4, b"\0") + b"\0" for tag, text in ((_DESCRIPTION, note), (_SOFTWARE, MARK))}
     start = 8 + 2 + 12 * len(texts) + 4
     entries, data = b"", b""
     for tag, text in texts.items():
@@ -50,7 +50,7 @@ def found(path: Path, suffix: str) -> str | None:
             return str(texts[MARK]) if MARK in texts else None
         tags = image.getexif()
         ours = tags.get(_SOFTWARE) == MARK and _DESCRIPTION in tags
-        return str(tags[_DESCRIPTION]).encode("latin-1").decode() if ours else None
+        return str(tags[_DESCRIPTION]).rstrip("\0").encode("latin-1").decode() if ours else None
 
 
 def _from_npz(path: Path) -> str | None:

@@ -13,6 +13,8 @@ from cnnviz.errors import ParameterError
 
 __all__ = ["overlay", "place", "upsample"]
 
+_BAND_PIXELS = 1 << 16
+
 
 def upsample(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     """Maps on a finer (or coarser) grid: bilinear, pixels' centres at halves, edges held, no smoothing when shrinking.
@@ -69,21 +71,28 @@ def overlay(pixels: NDArray[np.uint8], values: NDArray[Any], scale: Scale, *, al
     Raises:
         ParameterError: The map is not as large as the picture, or alpha is out of bounds.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = np.asarray(values)
     if values.shape != pixels.shape[:2]:
         raise ParameterError(f"The map is {values.shape}, but the picture is {pixels.shape[:2]}.")
     if not 0 <= alpha <= 1:
         raise ParameterError(f"alpha lies between 0 and 1, not at {alpha}.")
+    drawn = np.empty_like(pixels)
+    band = max(1, _BAND_PIXELS // values.shape[1])
+    for top in range(0, len(drawn), band):
+        rows = slice(top, top + band)
+        drawn[rows] = _blended(pixels[rows], values[rows].astype(np.float64), scale, alpha)
+    return drawn
+
+
+def _blended(pixels: NDArray[np.uint8], values: NDArray[np.float64], scale: Scale, alpha: float) -> NDArray[np.uint8]:
     unseen = np.isnan(values)
-    opacity = (alpha * _presence(_strength(np.where(unseen, 0.0, values), scale)))[..., None]
+    along = fractions(np.where(unseen, 0.0, values), scale)
+    strength = np.abs(2 * along - 1) if scale.signed else along
+    opacity = (alpha * _presence(strength))[..., None].astype(np.float32)
     blended = pixels * (1 - opacity) + colourise(values, scale) * opacity
-    blended[unseen] = _faded(pixels[unseen])
+    if unseen.any():
+        blended = np.where(unseen[..., None], _faded(pixels), blended)
     return np.rint(blended).astype(np.uint8)
-
-
-def _strength(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
-    along = fractions(values, scale)
-    return np.abs(2 * along - 1) if scale.signed else along
 
 
 def _presence(strength: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,10 +100,10 @@ def _presence(strength: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 - (1 - strength) ** 2
 
 
-def _faded(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    grey = pixels @ np.array([0.299, 0.587, 0.114])
-    faded: NDArray[np.float64] = 0.62 * (0.35 * pixels + 0.65 * grey[:, None]) + 0.38 * 255
-    return faded
+def _faded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    return np.asarray(0.62 * (0.35 * pixels + 0.65 * grey[..., None]) + 0.38 * 255, dtype=np.float32)
 
 
 class _Taps(NamedTuple):

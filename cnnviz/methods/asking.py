@@ -73,9 +73,7 @@ def heatmaps(
     probable = [probability for answer in answers for probability in answer.probabilities]
     layer = answers[0].layer
     said = tuple(dict.fromkeys([*batch.checks, *checks, *(check for answer in answers for check in answer.checks)]))
-    provenance = provenance_of(
-        model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk
-    )
+    provenance = provenance_of(model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk)
     maps = tuple(
         Heatmap(values[row], targets[row], scores[row], probable[row], picture, layer, rectified, model.name, said, own)
         for row, picture in enumerate(batch.pictures)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.layer_maps import layer_maps
+from cnnviz.methods.gradient_maps import gradient_maps
+from cnnviz.methods.layer_maps import Fuse, Shared
 from cnnviz.models.model import Model
 from cnnviz.registry import method
 from cnnviz.results.heatmaps import Heatmaps
@@ -24,7 +25,10 @@ def gradcam(
     target: TargetLike = None,
     *,
     layer: str | None = None,
+    fuse: Fuse = "mean",
     relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
     """Where the channels that raise the target's score respond (Grad-CAM).
@@ -40,8 +44,11 @@ def gradcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at; left out, the last one with a spatial output.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
         relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the gradient with its sign turned.
+        flip: Average with the map of the mirrored picture.
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
@@ -55,7 +62,8 @@ def gradcam(
     Reference:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
-    return layer_maps(model, images, target, weigh_by_mean_gradient, layer=layer, rectified=relu, batch_size=batch_size)
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_mean_gradient, shared)
 
 
 def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:

@@ -93,8 +93,9 @@ def _stack(model: Model, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _targets(model: Model, like: TargetLike, count: int) -> tuple[Target, ...]:
-    per_image = isinstance(like, (list, tuple)) or (isinstance(like, (Tensor, np.ndarray)) and like.ndim == 1)
-    likes: list[Any] = list(like) if per_image else [like] * count  # type: ignore[arg-type]
+    given: Any = like
+    per_image = isinstance(given, (list, tuple)) or (isinstance(given, (Tensor, np.ndarray)) and given.ndim == 1)
+    likes: list[Any] = list(given) if per_image else [given] * count
     if len(likes) != count:
         raise TargetError(f"Give one target for all images, or one for each: {len(likes)} targets, {count} images.")
     known: dict[Any, Target] = {}

@@ -1,136 +1,141 @@
-"""Maps from a layer's activations and gradients: what Grad-CAM and its kin share."""
+"""What all class activation maps share: layers and how they are fused, sign, mirrored pictures, honesty."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
+from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import Target, TargetLike
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
 from cnnviz.methods.inputs import prepare
 from cnnviz.models.model import Model
-from cnnviz.probing.capture import Capture, capture
-from cnnviz.probing.layers import observe_layers
-from cnnviz.probing.reach import last_reached, reaches_places
-from cnnviz.probing.targets import score, settle, watched_layers
 from cnnviz.results.heatmaps import Heatmaps
 
-__all__ = ["Combine", "layer_maps"]
+__all__ = ["Fuse", "LayerAnswer", "Shared", "layer_maps"]
 
-Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Fuse: TypeAlias = Literal["mean", "max", "product"]
 
 
-def layer_maps(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike,
-    combine: Combine,
-    *,
-    layer: str | None,
-    rectified: bool,
-    batch_size: int,
-) -> Heatmaps:
-    """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
+@dataclass(frozen=True)
+class Shared:
+    """The settings that all class activation maps share.
+
+    Attributes:
+        layer: One layer, several with commas between, or None for the automatic one.
+        fuse: How the maps of several layers become one.
+        relu: Whether only positive values are shown.
+        counterfactual: Whether evidence against the target is asked for.
+        flip: Whether the mirrored picture's map is averaged in.
+        batch_size: Most images at once.
+    """
+
+    layer: str | None
+    fuse: Fuse = "mean"
+    relu: bool = True
+    counterfactual: bool = False
+    flip: bool = False
+    batch_size: int = 32
+
+    @property
+    def names(self) -> list[str]:
+        """The layers that were asked for, or only ``"last-spatial"``."""
+        names = [name.strip() for name in (self.layer or AUTOMATIC).split(",")]
+        if len(names) > 1 and AUTOMATIC in names:
+            raise UsageError(f"'{AUTOMATIC}' stands alone; name several layers, or leave the layer to be chosen.")
+        return list(dict.fromkeys(names))
+
+    @property
+    def sign(self) -> int:
+        """-1 for a counterfactual, otherwise 1."""
+        return -1 if self.counterfactual else 1
+
+
+@dataclass(frozen=True)
+class LayerAnswer:
+    """Maps of some layers for the first images of a chunk.
+
+    Attributes:
+        names: The layers.
+        maps: Signed maps ``(n, h, w)`` of each layer.
+        logits: ``(n, K)``.
+        scores: ``(n,)``.
+        targets: The settled targets.
+        checks: What the user should know.
+    """
+
+    names: tuple[str, ...]
+    maps: tuple[Tensor, ...]
+    logits: Tensor
+    scores: Tensor
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...] = ()
+
+
+Ask: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], LayerAnswer]
+
+
+def layer_maps(model: Model, images: ImagesLike, target: TargetLike, ask: Ask, shared: Shared) -> Heatmaps:
+    """Ask for maps of layers chunk by chunk, fuse them, and average the mirrored picture's in.
 
     Args:
         model: The network.
         images: Any accepted form of images.
         target: Any accepted form of target.
-        combine: From activations and gradients, both ``(N, C, h, w)``, to maps ``(N, h, w)``.
-        layer: A layer's name; None takes the last one with a spatial output.
-        rectified: Whether the method's definition keeps positive values only.
-        batch_size: Most images at once.
+        ask: From inputs, targets and names of layers to their maps.
+        shared: The settings that all class activation maps share.
 
     Raises:
         UnknownNameError: If there is no such layer.
-        UsageError: If the layer has no spatial extent.
-        ExplanationError: If the target does not depend on the layer.
+        UsageError: If a layer has no spatial extent.
     """
     batch = prepare(model, images, target)
-    if layer is not None and layer != AUTOMATIC:
-        model.check_layer(layer)
-    chosen = _Layer(model, layer, tuple(batch.inputs.shape[1:]))
+    names = shared.names
+    for name in names:
+        if name != AUTOMATIC:
+            model.check_layer(name)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        return _ask(model, chosen, inputs, targets, combine)
+    def ask_chunk(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        answer = ask(inputs, targets, names)
+        values = _fused(answer.maps, shared)
+        if shared.flip:
+            mirrored = ask(inputs.flip(-1), answer.targets, answer.names)
+            values = (values + _fused(mirrored.maps, shared).flip(-1)) / 2
+        layer = ", ".join(answer.names)
+        chosen = [f"layer {layer}, chosen as the last whose places reach the target"] if names == [AUTOMATIC] else []
+        return Answer(
+            values,
+            answer.scores,
+            probabilities(answer.logits, answer.targets),
+            answer.targets,
+            layer,
+            (*chosen, *answer.checks),
+        )
 
-    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=rectified)
-
-
-class _Layer:
-    """The layer asked for, or the automatic one, which the first forward finds and the model remembers."""
-
-    def __init__(self, model: Model, asked: str | None, shape: tuple[int, ...]) -> None:
-        self.automatic = asked in (None, AUTOMATIC)
-        self.asked = asked
-        self.shape = shape
-        self.known = model.automatic_layers
-
-    def name(self, watch: Sequence[str]) -> str:
-        if not self.automatic:
-            return str(self.asked)
-        return AUTOMATIC if watch else self.known.get(self.shape, AUTOMATIC)
-
-    def remember(self, name: str, watch: Sequence[str]) -> None:
-        if self.automatic and not watch:
-            self.known[self.shape] = name
-
-    def checks(self, name: str, caught: Capture) -> tuple[str, ...]:
-        said = [f"layer {name}, chosen as the last with a spatial output"] if self.automatic else []
-        plain, call = split_call(name)
-        if call is None and caught.calls[plain] > 1:
-            said.append(f"layer {plain} runs {caught.calls[plain]} times in a forward; its last run is shown")
-        return tuple(said)
+    return ask_in_chunks(model, batch, ask_chunk, batch_size=shared.batch_size, rectified=shared.relu)
 
 
-def _ask(model: Model, chosen: _Layer, inputs: Tensor, targets: Sequence[Target], combine: Combine) -> Answer:
-    watch = watched_layers(targets)
-    name = chosen.name(watch)
-    answer, caught, gradients = _probe(model, name, inputs, targets, watch)
-    name = caught.automatic or name
-    arrangement = caught.arrangements[name]
-    if not reaches_places(gradients[name], arrangement):
-        if not chosen.automatic:
-            raise ExplanationError(
-                f"Only tokens without a place reach the target from layer '{name}'; leave the layer to be chosen."
-            )
-        name = _step_back(model, name, inputs, targets, watch)
-        answer, caught, gradients = _probe(model, name, inputs, targets, watch)
-    chosen.remember(name, watch)
-    count = len(targets)
-    activations = caught.maps(name, caught.activations[name])[:count]
-    values = combine(activations, caught.maps(name, gradients[name])[:count])
-    return Answer(values, answer.scores, answer.probabilities, answer.targets, name, chosen.checks(name, caught))
-
-
-def _probe(
-    model: Model, name: str, inputs: Tensor, targets: Sequence[Target], watch: Sequence[str]
-) -> tuple[Answer, Capture, dict[str, Tensor]]:
-    count = len(targets)
-    with capture(model.module, [name], watch) as caught:
-        logits = model.forward(inputs)
-        settled = settle(targets, logits[:count], model.labels)
-        scores = score(settled, logits[:count], caught)
-        gradients = caught.gradients(scores)
-    answer = Answer(scores, scores.detach(), probabilities(logits[:count], settled), tuple(settled), name)
-    return answer, caught, gradients
-
-
-def _step_back(
-    model: Model, found: str, inputs: Tensor, targets: Sequence[Target], watch: Sequence[str]
-) -> str:
-    one = inputs if model.fixed_batch else inputs[:1]
-    kept = targets[: len(one)]
-
-    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
-        with capture(model.module, names, watch) as caught:
-            logits = model.forward(one)[: len(kept)]
-            scores = score(settle(kept, logits, model.labels), logits, caught)
-            return caught.gradients(scores, unused=True), caught.arrangements
-
-    return last_reached(observe_layers(model.module, one), found, gradients)
+def _fused(maps: Sequence[Tensor], shared: Shared) -> Tensor:
+    """One map as it is; several each divided by its largest value, at the finest resolution among them, fused."""
+    if len(maps) == 1:
+        return maps[0]
+    height, width = max((tuple(each.shape[-2:]) for each in maps), key=lambda size: size[0] * size[1])
+    scaled = []
+    for each in maps:
+        shown = each.clamp_min(0) if shared.relu else each
+        fine = functional.interpolate(shown[:, None].float(), size=(height, width), mode="bilinear")[:, 0]
+        most = fine.abs().amax(dim=(1, 2), keepdim=True)
+        scaled.append(fine / most.where(most > 0, torch.ones_like(most)))
+    stack = torch.stack(scaled)
+    if shared.fuse == "mean":
+        return stack.mean(dim=0)
+    if shared.fuse == "product":
+        return stack.clamp_min(0).prod(dim=0)
+    return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0]

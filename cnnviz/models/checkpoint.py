@@ -112,11 +112,13 @@ def _harmless() -> list[Any]:
 
 def _refused(file: Path, error: Exception) -> list[str]:
     """The classes and functions in a pickle that a reader of weights may not touch."""
+    first = re.search(r"GLOBAL (\S+)", str(error))
+    outermost = [first.group(1).strip("`")] if first else []
     try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+        others = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except UNREADABLE:
-        named = re.search(r"GLOBAL (\S+) was not an allowed|`GLOBAL (\S+)`", str(error))
-        return [next(filter(None, named.groups()))] if named else []
+        others = []
+    return list(dict.fromkeys(outermost + others))
 
 
 def _weights(content: Any, depth: int = 0) -> tuple[str, Mapping[str, Tensor]] | None:

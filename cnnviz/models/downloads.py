@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import urllib.error
@@ -62,9 +61,9 @@ def download(url: str, network: str, megabytes: float | None = None) -> Path:
 
 def is_reachable(url: str) -> bool:
     """Whether the host of an address answers at all."""
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_S):
             return True
     except urllib.error.HTTPError:
         return True
@@ -73,7 +72,7 @@ def is_reachable(url: str) -> bool:
 
 
 def _place(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(urlparse(url).path)
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
 @contextmanager

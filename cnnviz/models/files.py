@@ -14,7 +14,8 @@ __all__ = ["TORCHSCRIPT_ADVICE", "FileKind", "existing_file", "file_kind", "look
 FileKind: TypeAlias = Literal["exported", "torchscript", "checkpoint", "safetensors", "pickle", "unknown"]
 
 TORCHSCRIPT_ADVICE = (
-    "is a TorchScript file, whose layers cannot be hooked; export the network anew with torch.export.save to a .pt2 file."
+    "is a TorchScript file, whose layers cannot be hooked; "
+    "export the network anew with torch.export.save to a .pt2 file."
 )
 SUFFIXES = {".pt2", ".pt", ".pth", ".torchscript", ".safetensors", ".ckpt", ".bin", ".tar", ".pkl", ".onnx", ".py"}
 LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000

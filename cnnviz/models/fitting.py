@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from cnnviz.errors import WeightsError
 from cnnviz.models.checkpoint import Checkpoint
@@ -19,7 +20,11 @@ __all__ = ["Fitted", "build_for", "load_into"]
 WRAPPERS: Final = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 OLD_DENSENET: Final = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 UNUSED: Final = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-DEEPEST_PREFIX, SHOWN = 4, 3
+RANDOM_FILLS: Final = {
+    Tensor.uniform_, Tensor.normal_, Tensor.erfinv_,
+    nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, nn.init.kaiming_normal_,
+}  # fmt: skip
+DEEPEST_PREFIX, SHOWN, CLASSIFIER_WEIGHTS = 4, 3, 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,26 @@ class Fitted:
     module: nn.Module
     classes: int | None
     notes: tuple[str, ...]
+
+
+class _Shapes(NamedTuple):
+    """The shape of one weight in the file and in the network."""
+
+    name: str
+    given: tuple[int, ...]
+    own: tuple[int, ...]
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Skips filling weights with random numbers, which for a large network takes longer than reading its weights."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in RANDOM_FILLS:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def build_for(
@@ -45,10 +70,11 @@ def build_for(
     Raises:
         WeightsError: If the weights do not fit.
     """
-    module = build(None)
-    other = _class_count(module, checkpoint, classes) if classes else None
-    if other is not None:
-        module, classes = build(other), other
+    with _Uninitialised():
+        module = build(None)
+        other = _class_count(module, checkpoint, classes) if classes else None
+        if other is not None:
+            module, classes = build(other), other
     return Fitted(module, classes, load_into(module, checkpoint, network))
 
 
@@ -69,8 +95,10 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
     unexpected = [name for name in state if name not in own and not name.endswith(UNUSED)]
     wrong = [name for name in own if name in state and own[name] not in (None, tuple(state[name].shape))]
     if missing or unexpected or wrong:
-        shapes = [f"{name} is {_times(state[name].shape)}, not {_times(own[name] or ())}" for name in wrong]
-        raise WeightsError(_misfit(checkpoint.name, network, missing, unexpected, shapes, len(own)))
+        shapes = [_Shapes(name, tuple(state[name].shape), own[name] or ()) for name in wrong]
+        raise WeightsError(
+            f"'{checkpoint.name}' does not fit {network}{_misfit(missing, unexpected, shapes, len(own))}"
+        )
     try:
         module.load_state_dict(state, strict=False)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
@@ -116,16 +144,24 @@ def _class_count(module: nn.Module, checkpoint: Checkpoint, classes: int) -> int
     return counts.pop() if len(counts) == 1 else None
 
 
-def _misfit(
-    file: str, network: str, missing: list[str], unexpected: list[str], shapes: list[str], expected: int
-) -> str:
-    if len(missing) == expected or (len(missing) > expected // 2 and unexpected and not shapes):
-        hint = f"; it is of another network: the file has {_some(unexpected)}, {network} has {_some(missing)}"
-        return f"'{file}' does not fit {network}{hint}."
+def _misfit(missing: list[str], unexpected: list[str], wrong: list[_Shapes], expected: int) -> str:
+    if len(missing) == expected or (len(missing) > expected // 2 and unexpected):
+        return f"; it is of another network: the file has {_some(unexpected)}, but {_some(missing)} were expected."
+    shapes = [f"{each.name} is {_times(each.given)}, not {_times(each.own)}" for each in wrong]
     told = [("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)]
     parts = [f"{len(names)} {what} ({_some(names)})" for what, names in told if names]
-    head = " A network whose last layer was replaced opens as FILE.py:FUNCTION." if missing and unexpected else ""
-    return f"'{file}' does not fit {network}: {', '.join(parts)}.{head}"
+    advice = " A network whose last layer was replaced opens as FILE.py:FUNCTION." if missing and unexpected else ""
+    return f": {', '.join(parts)}.{advice or _classes(wrong)}"
+
+
+def _classes(wrong: list[_Shapes]) -> str:
+    """What misfits of the classifier alone mean."""
+    counts = {(each.given[0], each.own[0]) for each in wrong if each.given and each.own}
+    plain = all(each.given[1:] == each.own[1:] for each in wrong)
+    if not plain or len(counts) != 1 or len(wrong) > CLASSIFIER_WEIGHTS:
+        return ""
+    ((given, own),) = counts
+    return f" The file is for {given} classes, the network has {own}."
 
 
 def _some(names: list[str]) -> str:

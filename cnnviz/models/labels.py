@@ -89,4 +89,6 @@ def _label(entry: Any, name: str) -> str:
 
 
 def _form(content: Any) -> str:
-    return f"an object with the key '{next(iter(content))}'" if isinstance(content, Mapping) else json.dumps(content)[:40]
+    if isinstance(content, Mapping):
+        return f"an object with the key '{next(iter(content))}'"
+    return json.dumps(content)[:40]

@@ -126,7 +126,11 @@ class Model:
         return tuple(name for name, _ in self.module.named_modules() if name)
 
     def check_layer(self, name: str) -> None:
-        """Raise an UnknownNameError with the nearest names if there is no such layer; ``"relu#2"`` names its second call."""
+        """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).
+
+        Raises:
+            UnknownNameError: If there is no such layer; the message offers the nearest names.
+        """
         plain, _ = split_call(name)
         if plain not in self.layer_names:
             raise UnknownNameError("layer", plain, self.layer_names, "'cnnviz layers' lists them all.")

@@ -6,14 +6,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.probing.outputs import OutputSelector
 
-__all__ = ["Opened", "one_line", "quiet"]
+__all__ = ["RANDOM", "Opened", "one_line", "quiet"]
+
+RANDOM: Final = "the weights are random"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Preprocess:
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
                 f"expected a float tensor (N, {self.channels}, {self.input_size[0]}, {self.input_size[1]})."
             )
-        geometry = self._geometry(picture)
+        geometry = self.geometry(picture)
         image = Image.fromarray(picture.pixels).convert(_COLOURS[self.channels])
         image = image.resize(geometry.resized[::-1], _FILTERS[self.interpolation])
         top, left, height, width = geometry.crop
@@ -186,7 +186,12 @@ class Preprocess:
             channels=channels,
         )
 
-    def _geometry(self, picture: Picture) -> Geometry:
+    def geometry(self, picture: Picture) -> Geometry:
+        """How the network's input is cut from a picture.
+
+        Raises:
+            PictureError: The resized picture would be too large.
+        """
         height, width = self._resized(picture.size)
         if height * width > MAX_RESIZED:
             raise PictureError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from cnnviz.models.checkpoint import read_checkpoint
 from cnnviz.models.downloads import cached_file, is_reachable
 from cnnviz.models.files import wants_random
 from cnnviz.models.fitting import build_for
-from cnnviz.models.opened import Opened, one_line, quiet
+from cnnviz.models.opened import RANDOM, Opened, one_line, quiet
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["has_timm", "open_timm", "timm_cached", "timm_names"]
@@ -63,15 +64,18 @@ def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> Opene
     name = name.removeprefix(PREFIX)
     _check_name(library, name)
     if wants_random(weights):
-        return _opened(library, _create(library, name), name, "random", ("the weights are random",))
+        return _opened(library, _create(library, name), name, "random", notes=(RANDOM,))
     if weights is None:
-        return _opened(library, _trained(library, name), name, "timm", ())
+        return _opened(library, _trained(library, name), name, "timm")
     checkpoint = read_checkpoint(weights)
     classes = library.get_pretrained_cfg(name).num_classes if not name.startswith(ELSEWHERE) else None
-    fitted = build_for(
-        checkpoint, lambda count: _create(library, name, **({"num_classes": count} if count else {})), name, classes
-    )
-    return _opened(library, fitted.module, name, checkpoint.name, fitted.notes, fitted.classes)
+
+    def build(count: int | None) -> nn.Module:
+        return _create(library, name, **({} if count is None else {"num_classes": count}))
+
+    fitted = build_for(checkpoint, build, name, classes)
+    opened = _opened(library, fitted.module, name, checkpoint.name, classes=fitted.classes, notes=fitted.notes)
+    return replace(opened, assumed=f"preprocessing was not given: that of timm's {name} assumed")
 
 
 def _library() -> Any:
@@ -152,7 +156,13 @@ def _unreachable(library: Any, name: str, config: Any, address: str) -> str:
 
 
 def _opened(
-    library: Any, module: nn.Module, name: str, weights: str, notes: tuple[str, ...], classes: int | None = None
+    library: Any,
+    module: nn.Module,
+    name: str,
+    weights: str,
+    *,
+    classes: int | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Opened:
     config: dict[str, Any] = getattr(module, "pretrained_cfg", None) or {}
     classes = classes or getattr(module, "num_classes", None) or None

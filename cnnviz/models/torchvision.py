@@ -16,10 +16,10 @@ from cnnviz.models.checkpoint import Checkpoint, read_checkpoint
 from cnnviz.models.downloads import cached_file, download
 from cnnviz.models.files import looks_like_file, wants_random
 from cnnviz.models.fitting import build_for
-from cnnviz.models.opened import Opened
+from cnnviz.models.opened import RANDOM, Opened
 from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["open_torchvision", "torchvision_names"]
+__all__ = ["open_torchvision", "torchvision_cached", "torchvision_names"]
 
 INCEPTIONS: Final = ("googlenet", "inception_v3")
 """Their own initialisation is slow and warns, and they have heads that only training calls."""
@@ -30,6 +30,11 @@ AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.")
 def torchvision_names() -> list[str]:
     """Names of torchvision's classification networks."""
     return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def torchvision_cached(name: str) -> bool:
+    """Whether any of a network's trained weights are in torch's cache."""
+    return any(cached_file(entry.url) for entry in get_model_weights(name))
 
 
 def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
@@ -46,7 +51,7 @@ def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -
     entries = get_model_weights(name)
     if wants_random(weights):
         module = _build(name, entries.DEFAULT, None)
-        return _opened(module, name, entries.DEFAULT, "random", notes=("the weights are random",))
+        return _opened(module, name, entries.DEFAULT, "random", notes=(RANDOM,))
     if weights is None:
         entry, notes = _default(name, entries)
         return _trained(name, entry, notes)
@@ -108,7 +113,7 @@ def _from_file(name: str, entries: type[WeightsEnum], weights: str | os.PathLike
     classes = len(entry.meta["categories"])
     fitted = build_for(checkpoint, lambda count: _build(name, entry, count), name, classes)
     assumed = "" if own else f"preprocessing was not given: that of torchvision's {entry} assumed"
-    return _opened(fitted.module, name, entry, file.name, fitted.notes, classes=fitted.classes, assumed=assumed)
+    return _opened(fitted.module, name, entry, file.name, classes=fitted.classes, notes=fitted.notes, assumed=assumed)
 
 
 def _build(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:

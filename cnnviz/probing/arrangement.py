@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.layer import Arrangement
 
-__all__ = ["Arranger", "first_tensor", "replaced_tensor", "to_maps"]
+__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps"]
 
 MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
@@ -81,5 +81,14 @@ def to_maps(activation: Tensor, arrangement: Arrangement) -> Tensor:
         return activation.permute(0, 3, 1, 2)
     if arrangement.order == "NTC":
         placed = activation[:, arrangement.prefix :].transpose(1, 2)
-        return placed.unflatten(2, arrangement.grid)
+        return placed.reshape(*placed.shape[:2], *arrangement.grid)
     return activation
+
+
+def from_maps(maps: Tensor, arrangement: Arrangement) -> Tensor:
+    """Maps ``(N, C, h, w)`` in an activation's own arrangement, without the tokens that belong to no place."""
+    if arrangement.order == "NHWC":
+        return maps.permute(0, 2, 3, 1)
+    if arrangement.order == "NTC":
+        return maps.flatten(2).transpose(1, 2)
+    return maps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,12 +38,16 @@ class Capture:
     calls: dict[str, int] = field(default_factory=dict)
     automatic: str | None = None
 
-    def gradients(self, scores: Tensor, *, unused: bool = False) -> dict[str, Tensor]:
+    def gradients(
+        self, scores: Tensor, *, unused: bool = False, connected: bool = False, again: bool = False
+    ) -> dict[str, Tensor]:
         """Gradients of the summed scores ``(N,)`` with respect to every activation, in the activation's shape.
 
         Args:
             scores: The targets' scores.
             unused: Leave out layers that the scores do not depend on, instead of raising.
+            connected: Keep the gradients' own graph, for ``curvatures``.
+            again: Keep the forward's graph, for another question to the same forward.
 
         Raises:
             ExplanationError: If the scores do not depend on a layer.
@@ -54,11 +58,28 @@ class Capture:
                 f"The target does not depend on layer {', '.join(map(repr, names))}: it is computed before that layer, "
                 "or the network runs what comes after it without gradients; choose another layer."
             )
-        found = torch.autograd.grad(scores.sum(), [self.activations[name] for name in names], allow_unused=True)
+        leaves = [self.activations[name] for name in names]
+        ones = torch.ones_like(scores)
+        found = torch.autograd.grad(
+            scores, leaves, ones, allow_unused=True, create_graph=connected, retain_graph=connected or again
+        )
         gradients = {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
         if missing := [name for name in names if name not in gradients and not unused]:
             raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
         return gradients
+
+    def curvatures(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The scores' Hessian at each activation times that activation, from connected gradients."""
+        found = {}
+        for name, gradient in gradients.items():
+            activation = self.activations[name]
+            curvature = None
+            if gradient.requires_grad:
+                with torch.enable_grad():
+                    along = (gradient * activation.detach()).sum()
+                (curvature,) = torch.autograd.grad(along, activation, allow_unused=True, retain_graph=True)
+            found[name] = torch.zeros_like(activation) if curvature is None else curvature
+        return found
 
     def maps(self, name: str, tensor: Tensor) -> Tensor:
         """An activation or gradient of a layer as maps ``(N, C, h, w)``, at least float32.
@@ -105,8 +126,8 @@ class _Catcher:
     def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str]) -> None:
         self.caught = Capture()
         self.parts = dict(module.named_modules())
-        self.sliding = list(layers) == [AUTOMATIC]
-        self.wanted = {} if self.sliding else {name: split_call(name) for name in layers}
+        self.automatic = self.sliding = list(layers) == [AUTOMATIC]
+        self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
         self.watch = {name: split_call(name) for name in watch}
         self.arranger = Arranger()
         self.batch = 0
@@ -134,7 +155,7 @@ class _Catcher:
                     f"Layer '{name}' gave no tensor in this forward: it was not run, or returns something else; "
                     "'cnnviz layers' shows which layers do."
                 )
-        if not self.caught.activations:
+        if self.automatic and not self.caught.activations:
             raise ExplanationError("No layer of this network has a spatial output before the target.")
 
     def _catcher(self, name: str) -> Callable[..., Any]:
@@ -166,7 +187,7 @@ class _Catcher:
     def _cut(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
         if not tensor.is_floating_point():
             raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
-        torch.set_grad_enabled(True)  # noqa: FBT003
+        torch.set_grad_enabled(True)
         leaf = tensor if tensor.requires_grad and not tensor.is_leaf else tensor.detach().requires_grad_()
         self.caught.activations[key] = leaf
         self.caught.arrangements[key] = arrangement

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Chunks", "in_chunks", "progress_to"]
+__all__ = ["Chunks", "in_chunks", "in_slices", "progress_to"]
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
@@ -38,6 +38,38 @@ class Chunks(Generic[Result]):
     checks: tuple[str, ...]
 
 
+def in_slices(
+    total: int, ask: Callable[[slice], Result], *, size: int, done: Callable[[int], None] | None = None
+) -> Chunks[Result]:
+    """Ask about ``total`` things, some at a time; out of memory halves how many, and the work goes on.
+
+    Args:
+        total: How many there are.
+        ask: Called with the slice of them.
+        size: Most at once.
+        done: Called with how many are done after each.
+
+    Raises:
+        torch.OutOfMemoryError: If even one is too much.
+    """
+    results, checks, start, size = [], [], 0, max(1, min(size, total))
+    while start < total:
+        try:
+            results.append(ask(slice(start, min(start + size, total))))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size = size // 2
+            checks.append(f"out of memory: went on with {size} at a time")
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        start = min(start + size, total)
+        if done is not None:
+            done(start)
+    return Chunks(results, size, tuple(checks))
+
+
 def in_chunks(
     inputs: Tensor,
     ask: Callable[[Tensor, slice], Result],
@@ -62,23 +94,16 @@ def in_chunks(
         torch.OutOfMemoryError: If even one input does not fit.
     """
     total = len(inputs)
-    size = fixed or min(size, total)
-    report = _progress.get() or _silent
-    results, checks, start = [], [], 0
-    while start < total:
-        rows = slice(start, min(start + size, total))
-        try:
-            results.append(ask(_moved(inputs[rows], device, dtype, fixed), rows))
-        except torch.OutOfMemoryError:
-            if size == 1 or fixed:
-                raise
-            size = max(1, size // 2)
-            checks.append(f"out of memory: went on with {size} at a time")
-            _release(device)
-            continue
-        start = rows.stop
-        report(start, total)
-    return Chunks(results, size, tuple(checks))
+    report = _progress.get()
+
+    def ask_rows(rows: slice) -> Result:
+        return ask(_moved(inputs[rows], device, dtype, fixed), rows)
+
+    def done(count: int) -> None:
+        if report is not None:
+            report(count, total)
+
+    return in_slices(total, ask_rows, size=fixed or size, done=done)
 
 
 def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:
@@ -90,12 +115,3 @@ def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int 
         if device.type == "cuda" and inputs.device.type == "cpu":
             inputs = inputs.pin_memory()
         return inputs.to(device, dtype, non_blocking=True)
-
-
-def _release(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _silent(_done: int, _total: int) -> None:
-    pass

@@ -46,7 +46,7 @@ class ClassMaps:
                 return self._class(row, target.index)
             case Difference():
                 return self._class(row, target.first.index) - self._class(row, target.second.index)
-        raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; Grad-CAM explains any target.")
+        raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; use Grad-CAM.")
 
     def _class(self, row: int, index: int) -> Tensor:
         activation = self.activation[row]
@@ -78,16 +78,16 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
             if _same(pooled, factor):
                 return ClassMaps(_precise(activation), _precise(weights), logits)
     raise ExplanationError(
-        "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves, and this network's are "
-        "not; Grad-CAM is CAM's generalisation to any network."
+        "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves; this network's are "
+        "not. Grad-CAM (gradcam) generalises CAM to any network."
     )
 
 
-class _Seen(TorchDispatchMode):
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what is averaged over all places, and what is multiplied by weights."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pooled: list[tuple[Tensor, Tensor]] = []
         self.products: list[tuple[Tensor, Tensor, Tensor]] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +17,11 @@ from cnnviz.core.target import Target
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell
+from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
+
+if TYPE_CHECKING:
+    from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["Heatmap", "Look", "Style"]
 
@@ -34,6 +38,10 @@ class Look:
         shared: Whether all maps of a result have one scale.
         cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
         alpha: Opacity of the strongest colour over the photograph, 0 to 1.
+
+    Raises:
+        UnknownNameError: If there is no such colour map.
+        ParameterError: If there is no such style or normalisation, or alpha is out of bounds.
     """
 
     style: Style = "panel"
@@ -41,6 +49,13 @@ class Look:
     shared: bool = False
     cmap: str | None = None
     alpha: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.style not in get_args(Style):
+            raise ParameterError(f"style is one of {', '.join(get_args(Style))}, not '{self.style}'.")
+        if not 0 <= self.alpha <= 1:
+            raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
+        scale_of(np.zeros(1), normalise=self.normalise, cmap=self.cmap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +111,15 @@ class Heatmap:
         row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
         return int(column), int(row)
 
-    def scale(self, look: Look = Look()) -> Scale:  # noqa: B008
+    def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
         return scale_of(self.upsampled(), normalise=look.normalise, signed=not self.rectified, cmap=look.cmap)
 
-    def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:  # noqa: B008
+    def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
         return overlay(self.picture.pixels, self.on_original(), scale or self.scale(look), alpha=look.alpha)
 
-    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:  # noqa: B008
+    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
         if look.style == "map":
@@ -149,7 +164,7 @@ class Heatmap:
     def _shown(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values
 
-    def _alone(self) -> Any:
+    def _alone(self) -> Heatmaps:
         from cnnviz.results.heatmaps import Heatmaps
 
         return Heatmaps((self,), self.checks, self.provenance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, overload
@@ -93,13 +93,7 @@ class Heatmaps(Sequence[Heatmap]):
             ParameterError: If there is no such field.
         """
         chosen = _look(look)
-        scale = self._shared_scale(chosen) if chosen.shared else None
-        rows = tuple(one.cells(chosen, scale) for one in self.maps)
-        if chosen.style != "panel":
-            return Grid(Sheet(rows), self.provenance)
-        first = self.maps[0]
-        title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
-        return Grid(Sheet(rows, title=title, notes=self.checks), self.provenance)
+        return self._drawn(chosen, self._shared_scale(chosen))
 
     def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
         """Write the maps: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
@@ -114,13 +108,24 @@ class Heatmaps(Sequence[Heatmap]):
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
         """
-        where = Path(path)
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid(**look).save(where)
-        _look(look)
-        write_arrays(where, self._arrays(), self.provenance.to_json())
-        return where
+        chosen = _look(look)
+        return self._write(Path(path), chosen, self._shared_scale(chosen))
+
+    def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
+        """Write every map into a file of its own, as :meth:`save` does; ``shared=True`` gives all of them one scale.
+
+        Args:
+            paths: Where to, a path a map.
+            **look: Fields of :class:`Look`.
+
+        Raises:
+            OutputError: If a suffix is unknown or a file cannot be written.
+            ValueError: If there are not as many paths as maps.
+        """
+        chosen = _look(look)
+        scale = self._shared_scale(chosen)
+        alone = [replace(self, maps=(one,), provenance=one.provenance) for one in self.maps]
+        return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
 
     def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
         """A matplotlib figure; with ``ax`` the overlay of a single map is drawn into it."""
@@ -143,7 +148,24 @@ class Heatmaps(Sequence[Heatmap]):
             "boxes": np.array([one.geometry.box for one in self.maps], dtype=np.float64),
         }
 
-    def _shared_scale(self, look: Look) -> Scale:
+    def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
+        ensure_writable(where, force=True, suffixes=SUFFIXES)
+        if where.suffix.lower() in ARRAY_SUFFIXES:
+            write_arrays(where, self._arrays(), self.provenance.to_json())
+            return where
+        return self._drawn(look, scale).save(where)
+
+    def _drawn(self, look: Look, scale: Scale | None) -> Grid:
+        rows = tuple(one.cells(look, scale) for one in self.maps)
+        if look.style != "panel":
+            return Grid(Sheet(rows), self.provenance)
+        first = self.maps[0]
+        title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
+        return Grid(Sheet(rows, title=title, notes=self.checks), self.provenance)
+
+    def _shared_scale(self, look: Look) -> Scale | None:
+        if not look.shared:
+            return None
         signed = not self.maps[0].rectified
         return scale_of(self.upsampled(), normalise=look.normalise, signed=signed, cmap=look.cmap)
 

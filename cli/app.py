@@ -1,0 +1,97 @@
+"""The command ``cnnviz``: one command a method of the catalogue, and a few of its own; each loaded when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import cnnviz
+from cnnviz.catalogue import CATALOGUE, command_name
+from cnnviz.errors import UnknownNameError
+
+from .failing import spoken
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["main"]
+
+OWN = {
+    "demo": ("demo", "Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does."),
+    "predict": ("predicting", "What a network answers: the most probable classes of every picture."),
+    "models": ("listing", "The networks that open by name."),
+    "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
+    "methods": ("listing", "The methods, with their papers."),
+    "info": ("listing", "How a file was made, read back from the file."),
+}
+"""The commands that are no methods: their module, and their help's first sentence."""
+
+
+class Application(click.Group):
+    """The group of all commands; listing and completing their names loads none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands: its own, then the catalogue's."""
+        return [*OWN, *map(command_name, CATALOGUE)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command; None if there is none of that name."""
+        if cmd_name in OWN:
+            module = import_module(f".{OWN[cmd_name][0]}", __package__)
+            command = getattr(module, cmd_name)
+            assert isinstance(command, click.Command)
+            return command
+        if cmd_name in map(command_name, CATALOGUE):
+            from .explaining import method_command
+
+            return method_command(cmd_name)
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with.
+
+        Raises:
+            UnknownNameError: If there is none; the message offers the nearest names.
+        """
+        names = self.list_commands(ctx)
+        if args[0] not in names and args[0][:1].isalnum() and not ctx.resilient_parsing:
+            raise UnknownNameError("command", args[0], names, "'cnnviz --help' lists them all.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List all commands by family, with the catalogue's summaries."""
+        families: dict[str, list[tuple[str, str]]] = {"Commands": [(name, help) for name, (_, help) in OWN.items()]}
+        for name, entry in CATALOGUE.items():
+            families.setdefault(entry.family, []).append((command_name(name), entry.summary))
+        for family, rows in families.items():
+            with formatter.section(family):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names of commands without loading them, and the group's own options."""
+        from click.shell_completion import CompletionItem
+
+        helps = {name: help for name, (_, help) in OWN.items()}
+        helps |= {command_name(name): entry.summary for name, entry in CATALOGUE.items()}
+        names = [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what goes wrong becomes a sentence and an exit code."""
+        with spoken(ctx, debug=bool(ctx.params["debug"])):
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=Application,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with 'cnnviz demo'. 'cnnviz COMMAND --help' explains a command.",
+)
+@click.option("--debug", is_flag=True, envvar="CNNVIZ_DEBUG", help="Show where in the code an unexpected error arose.")
+@click.version_option(cnnviz.__version__, message="cnnviz %(version)s")
+def main(debug: bool) -> None:  # noqa: ARG001, FBT001
+    """See what a trained CNN has learnt, and why it answers as it does."""

@@ -1,0 +1,126 @@
+"""``cnnviz models | layers | methods | info``: what there is, and how a file was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+import cnnviz
+from cnnviz.catalogue import CATALOGUE, command_name, load
+
+from .inputs import open_model
+from .options import JSON, NETWORK, SEED, Sectioned
+from .output import print_json, print_table
+
+__all__ = ["info", "layers", "methods", "models"]
+
+
+def list_models(pattern: str | None, *, as_json: bool) -> None:
+    """Print the networks that open by name, the bundled ones first."""
+    found = cnnviz.model_names(pattern)
+    if as_json:
+        print_json([{"name": one.name, "source": one.source, "cached": one.cached} for one in found])
+    elif found:
+        print_table([(one.name, one.source, "weights cached" if one.cached else "") for one in found])
+    else:
+        raise cnnviz.CnnvizError(f"No network that opens by name has '{pattern}' in it.")
+
+
+def list_layers(**values: Any) -> None:
+    """Print the layers of a network as one forward showed them."""
+    found = open_model(values).layers
+    automatic = found.last_spatial().name if any(layer.spatial for layer in found.values()) else None
+    if values["as_json"]:
+        print_json([_layer(layer, automatic) for layer in found.values()])
+        return
+    rows = [("layer", "kind", "output", "weights", "calls", "")]
+    for layer in found.values():
+        shape = "x".join(map(str, layer.shape)) if layer.shape else "-"
+        mark = "<- taken if none is named" if layer.name == automatic else ""
+        rows.append((layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls), mark))
+    print_table(rows)
+
+
+def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": layer.shape,
+        "parameters": layer.parameters,
+        "calls": layer.calls,
+        "spatial": layer.spatial,
+        "automatic": layer.name == automatic,
+    }
+
+
+def list_methods(*, as_json: bool) -> None:
+    """Print the methods with family, first sentence and paper."""
+    found = [
+        {
+            "name": command_name(name),
+            "family": entry.family,
+            "summary": entry.summary,
+            "reference": load(name).reference,
+        }
+        for name, entry in CATALOGUE.items()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    family = ""
+    for one in found:
+        if one["family"] != family:
+            family = one["family"]
+            click.echo(f"{family}:")
+        click.echo(f"  {one['name']}: {one['summary']}\n      {one['reference']}")
+
+
+def show_info(file: Path, *, as_json: bool) -> None:
+    """Print how a file was made."""
+    note = cnnviz.read_note(file)
+    cnnviz.Provenance.from_json(note)
+    record = json.loads(note)["cnnviz"]
+    if as_json:
+        print_json(record)
+    else:
+        click.echo("\n".join(_lines(record, "")))
+
+
+def _lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """A record as lines ``name: value``, nested records and lists of them indented."""
+    for name, value in record.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(value, f"{indent}  ")
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            yield f"{indent}{name}:"
+            yield from (f"{indent}  {', '.join(map(str, each.values()))}" for each in value)
+        else:
+            yield f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+models = Sectioned(
+    "models",
+    params=[click.Argument(["pattern"], required=False, metavar="[FILTER]"), JSON],
+    callback=list_models,
+    help="The networks that open by name.\n\nFILTER is part of a name, or a pattern with * and ?.",
+)
+layers = Sectioned(
+    "layers",
+    params=[*NETWORK, SEED, JSON],
+    callback=list_layers,
+    help="The layers of a network, and the one that is taken if none is named.",
+)
+methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")
+info = Sectioned(
+    "info",
+    params=[click.Argument(["file"], type=click.Path(path_type=Path)), JSON],
+    callback=show_info,
+    help="How a file was made, read back from the file.",
+)

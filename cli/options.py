@@ -1,0 +1,144 @@
+"""Options: a method's settings as its signature has them, and those that commands share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cnnviz.registry import Parameter
+
+__all__ = ["JSON", "LOOK", "NETWORK", "OUTPUT", "QUIET", "SEED", "TARGET", "Option", "Sectioned", "setting"]
+
+
+class Option(click.Option):
+    """An option that ``--help`` lists under a heading of its own.
+
+    Args:
+        *names: What the user writes.
+        section: The heading.
+        **more: What click's option takes.
+    """
+
+    def __init__(self, *names: str, section: str, **more: Any) -> None:
+        flag = more.get("is_flag", False)
+        super().__init__(list(names), **{"show_default": not flag and more.get("default") is not None, **more})
+        self.section = section
+
+
+class Sectioned(click.Command):
+    """A command whose ``--help`` lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Other"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """``"0.5,0.5,0.5"`` as a tuple."""
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
+
+
+def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``"224"`` or ``"240x320"`` as height and width."""
+    if value is None:
+        return None
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):  # noqa: PLR2004
+        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width, in pixels).")
+    return int(sides[0]), int(sides[-1])
+
+
+def key_or_index(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | int | None:
+    """A number as an index, any other text as a key."""
+    return int(value) if value is not None and value.isdecimal() else value
+
+
+TARGET = Option(
+    "--target", metavar="WHAT", section="Method",
+    help="A class index, a label, 'LABEL - LABEL', or a unit such as layer4:17; left out, each picture's top class.",
+)  # fmt: skip
+NETWORK = (
+    Option(
+        "--model", metavar="NAME", required=True, envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
+        help="A name of 'cnnviz models', timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION or FILE.pt2.",
+    ),
+    Option(
+        "--weights", metavar="FILE", section="Network",
+        help="A .safetensors or .pth file, a name that the network's source knows, or 'none' for random ones.",
+    ),
+    Option("--labels", metavar="FILE", section="Network", help="Names of the classes: one a line, or JSON."),
+    Option("--mean", callback=numbers, metavar="R,G,B", section="Network", help="Mean that its training subtracted."),
+    Option("--std", callback=numbers, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
+    Option("--input-size", callback=height_and_width, metavar="N|HxW", section="Network", help="Pixels of its input."),
+    Option(
+        "--logits", callback=key_or_index, metavar="KEY", section="Network",
+        help="Which part of its output is the logits, where it returns a dict, a tuple or an object: a key or a number.",
+    ),
+    Option(
+        "--device", default="auto", metavar="NAME", section="Network",
+        help="auto (CUDA where there is one), cpu, cuda, cuda:1 or mps.",
+    ),
+)  # fmt: skip
+SEED = Option("--seed", type=click.IntRange(min=0), default=0, section="Network", help="Seed of random weights.")
+FORCE = Option("--force", is_flag=True, section="Output", help="Replace files that exist already.")
+JSON = Option("--json", "as_json", is_flag=True, section="Output", help="One JSON document on stdout.")
+QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="No notes and no progress on stderr.")
+OUTPUT = (
+    Option(
+        "--out", "-o", metavar="FILE|FOLDER/", section="Output",
+        help="One .png, .jpg, .webp, .svg, .pdf or .npz file for everything, or a folder for a .png a picture; "
+        "left out, PICTURE.METHOD.png in the current folder.",
+    ),
+    FORCE,
+    JSON,
+    QUIET,
+)  # fmt: skip
+LOOK = (
+    Option(
+        "--style", type=click.Choice(["panel", "overlay", "map"]), default="panel", section="Drawing",
+        help="Photograph, overlay and colour bar; or the overlay or the map alone.",
+    ),
+    Option(
+        "--cmap", metavar="NAME", section="Drawing",
+        help="A matplotlib colour map; left out, inferno, or RdBu_r for signed maps.",
+    ),
+    Option(
+        "--normalise", type=click.Choice(["max", "minmax", "percentile", "none"]), default="max", section="Drawing",
+        help="The colours run from 0 to the largest value, from the smallest to the largest, from 0 to the 99th "
+        "percentile, or from 0 to 1.",
+    ),
+    Option("--shared-scale", "shared", is_flag=True, section="Drawing", help="One scale for all pictures."),
+)  # fmt: skip
+
+
+def setting(parameter: Parameter) -> click.Option:
+    """A method's setting as an option: its kind, bounds, choices, default and help."""
+    words = parameter.name.replace("_", "-")
+    name = f"-{words}" if len(words) == 1 else f"--{words}"
+    if parameter.kind is bool:
+        name = f"{name}/--no-{words}"
+    return Option(
+        name, parameter.name, type=_type(parameter), default=parameter.default, help=parameter.help, section="Method"
+    )
+
+
+def _type(parameter: Parameter) -> Any:
+    if parameter.choices:
+        return click.Choice(parameter.choices)
+    if parameter.kind in (bool, str) or (parameter.low is None and parameter.high is None):
+        return parameter.kind
+    ends, kind = {"min": parameter.low, "max": parameter.high}, click.FloatRange
+    if parameter.kind is int:
+        ends, kind = {name: None if end is None else int(end) for name, end in ends.items()}, click.IntRange
+    return kind(**ends, min_open=parameter.open_low, max_open=parameter.open_high)

@@ -1,0 +1,82 @@
+"""``cnnviz predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any
+
+import click
+
+import cnnviz
+
+from .inputs import Given, open_model
+from .options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
+from .output import Report, print_json
+
+__all__ = ["predict"]
+
+
+def ask(**values: Any) -> None:
+    """Ask the network about every picture and print its first classes.
+
+    Args:
+        **values: What the command line gave.
+    """
+    given = Given(values["images"])
+    settings = {name: values[name] for name in cnnviz.predict.parameters}
+    model = cache(partial(open_model, values))
+    report = Report(len(given.files), quiet=values["quiet"])
+    entries: list[dict[str, Any]] = []
+    try:
+        for batch in given.batches(settings["batch_size"], model):
+            with report.over(len(batch)):
+                answer = cnnviz.predict(model(), [picture for _, picture in batch], **settings)
+            report.note(answer.checks)
+            entries += _entries([str(given.files[number]) for number, _ in batch], answer)
+    finally:
+        report.close()
+    if values["as_json"]:
+        print_json(entries)
+    else:
+        click.echo("\n".join(_lines(entries)))
+    if given.say_failures():
+        click.get_current_context().exit(1)
+
+
+def _entries(images: list[str], answer: cnnviz.Predictions) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": image,
+            "predictions": [
+                {
+                    "index": one.target.index,
+                    "label": one.target.label,
+                    "logit": one.logit,
+                    "probability": one.probability,
+                }
+                for one in best
+            ],
+            "checks": list(answer.checks),
+        }
+        for image, best in zip(images, answer, strict=True)
+    ]
+
+
+def _lines(entries: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        yield entry["image"]
+        for one in entry["predictions"]:
+            yield f"  {one['probability']:7.2%}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+
+
+predict = Sectioned(
+    "predict",
+    params=[
+        click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
+        *(setting(parameter) for parameter in cnnviz.predict.parameters.values()),
+        *NETWORK, SEED, JSON, QUIET,
+    ],
+    callback=ask,
+    help=f"{cnnviz.predict.summary}\n\nIMAGE is a picture file, or a folder of them.",
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""Digits drawn from a number: white strokes on black, slanted, bent, thick or thin, blurred and noisy.
+
+A digit depends on ``(seed, index, size, label)`` only, like a scene of `cnnviz.images.shapes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from cnnviz.images.glyphs import GLYPHS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cnnviz.images.glyphs import Glyph
+
+DIGITS: Final[tuple[str, ...]] = tuple(GLYPHS)
+"""The labels, in the order of their class index."""
+
+_SMALLEST: Final = 16
+_SUPERSAMPLING: Final = 4
+_SUBPIXEL_BITS: Final = 4
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A drawn digit.
+
+    Attributes:
+        pixels: Grey, ``(size, size)``, 0 (ground) to 255 (stroke).
+        label: The digit's name, one of `DIGITS`.
+        target: The label's class index.
+        index: The number it was drawn from.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: str
+    target: int
+    index: int
+
+
+def draw_digit(index: int, *, seed: int = 0, size: int = 32, label: str | None = None) -> Digit:
+    """Draw a digit: the same arguments always give the same bytes.
+
+    Args:
+        index: Which digit of the seed's endless series, from 0.
+        seed: Which series, from 0.
+        size: Height and width in pixels, at least 16; the strokes grow with it.
+        label: Forces the digit.
+
+    Returns:
+        The digit.
+
+    Raises:
+        ValueError: If the label is unknown, the size too small, or a number negative.
+    """
+    if size < _SMALLEST:
+        raise ValueError(f"size must be at least {_SMALLEST} pixels, not {size}")
+    if label is not None and label not in GLYPHS:
+        raise ValueError(f"no digit is called {label!r}; the digits are {', '.join(DIGITS)}")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+    drawn = DIGITS[int(rng.integers(len(DIGITS)))]
+    name = drawn if label is None else label
+    ways = GLYPHS[name]
+    glyph = ways[int(rng.random() * len(ways))]
+    strokes = _bent(rng, glyph, size)
+    ink = _inked(strokes, size, rng.uniform(0.05, 0.13) * size)
+    return Digit(_developed(rng, ink), name, DIGITS.index(name), index)
+
+
+def _bent(rng: np.random.Generator, glyph: Glyph, size: int) -> list[NDArray[np.float64]]:
+    """Bend a glyph's strokes smoothly, then slant, turn, scale and move them to pixels."""
+    bend = rng.uniform(-0.09, 0.09, (2, 4))
+    phase = rng.uniform(0, 2 * np.pi, 4)
+    pace = np.array([[2.0, 0.5, 3.5, 1.0], [0.5, 2.0, 1.0, 3.5]])
+    slant, turn, wide, tall = rng.uniform((-0.3, -0.2, 0.75, 0.85), (0.3, 0.2, 1.25, 1.1)).tolist()
+    cos, sin = np.cos(turn), np.sin(turn)
+    form = np.array([[wide, 0.0], [-slant, tall]]) @ np.array([[cos, sin], [-sin, cos]]) * (0.33 * size)
+    centre = size * rng.uniform(0.46, 0.54, 2)
+    return [(stroke + np.sin(stroke @ pace + phase) @ bend.T) @ form + centre for stroke in glyph]
+
+
+def _inked(strokes: list[NDArray[np.float64]], size: int, width: float) -> NDArray[np.float32]:
+    """Draw strokes of a width in pixels, antialiased: ``(size, size)`` between 0 and 1."""
+    side = size * _SUPERSAMPLING
+    samples = np.zeros((side, side), np.uint8)
+    points = [(stroke * (_SUPERSAMPLING << _SUBPIXEL_BITS)).astype(np.int32) for stroke in strokes]
+    cv2.polylines(samples, points, False, 255, max(1, round(width * _SUPERSAMPLING)), cv2.LINE_8, _SUBPIXEL_BITS)
+    shrunk = cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(shrunk, np.float32) / np.float32(255)
+
+
+def _developed(rng: np.random.Generator, ink: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Blur the ink a little, vary its brightness, add noise and round to bytes."""
+    size = ink.shape[0]
+    blur, brightness, grain = rng.uniform((0.005, 0.75, 0.005), (0.025, 1.0, 0.06)).tolist()
+    soft = cv2.GaussianBlur(ink, (0, 0), blur * size)
+    noise = rng.standard_normal(ink.shape, dtype=np.float32)
+    grey = np.float32(brightness) * np.asarray(soft, np.float32) + np.float32(grain) * noise
+    return np.asarray(np.clip(grey, 0, 1) * 255 + 0.5, np.uint8)

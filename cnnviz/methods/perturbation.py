@@ -1,0 +1,127 @@
+"""Maps from changing a layer's activation and watching the score: Ablation-CAM, Recipro-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.target import ClassTarget, Target, TargetLike
+from cnnviz.errors import UsageError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
+from cnnviz.methods.probe import automatic_layer
+from cnnviz.models.model import Model
+from cnnviz.probing.arrangement import from_maps, to_maps
+from cnnviz.probing.capture import capture
+from cnnviz.probing.chunks import in_slices
+from cnnviz.probing.replay import Replay, replay
+from cnnviz.probing.targets import score, settle, watched_layers
+from cnnviz.results.heatmaps import Heatmaps
+
+__all__ = ["Layer", "perturbation_maps"]
+
+
+class Layer:
+    """A layer of one image, ready to be asked what the target's score would be with other maps there.
+
+    Attributes:
+        maps: The layer's maps ``(1, C, h, w)``.
+        score: The target's score on the unchanged image.
+        logits: ``(1, K)``.
+        target: The settled target.
+    """
+
+    def __init__(self, model: Model, found: Replay, name: str, target: Target, size: int) -> None:
+        if found.arrangement is None:
+            raise UsageError(
+                f"Layer '{name}' has no spatial extent: its output is {tuple(found.activation.shape[1:])} for each "
+                "image; choose one with maps, or leave the layer to be chosen."
+            )
+        self._model, self._found, self._arrangement, self._size = model, found, found.arrangement, size
+        self.target = target
+        self.logits = found.logits
+        self.maps = to_maps(found.activation, self._arrangement)
+        self.score = self._ask(self.maps)[0]
+
+    def scores(self, count: int, change: Callable[[slice], Tensor], *, probability: bool = False) -> Tensor:
+        """Scores ``(count,)`` of changed maps, made some at a time.
+
+        Args:
+            count: How many changes there are.
+            change: From a slice of them to maps ``(b, C, h, w)``.
+            probability: Take a class's softmax probability instead of its score.
+        """
+        asked = in_slices(count, lambda some: self._ask(change(some), probability=probability), size=self._size)
+        return torch.cat(asked.results)
+
+    def _ask(self, maps: Tensor, *, probability: bool = False) -> Tensor:
+        count = len(maps)
+        if self._found.fixed and count < self._found.fixed:
+            maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
+        targets, module = [self.target] * len(maps), self._model.module
+        activations = _with_prefix(from_maps(maps, self._arrangement), self._found.activation, self._arrangement)
+        watch = watched_layers(targets)
+        if not watch:
+            logits = self._found(activations)
+            shares = logits.softmax(dim=1) if probability and isinstance(self.target, ClassTarget) else logits
+            return score(targets, shares, None)[:count]
+        with capture(module, [], watch) as caught:
+            return score(targets, self._found(activations), caught)[:count]
+
+
+Explain: TypeAlias = Callable[[Layer], Tensor]
+
+
+def perturbation_maps(
+    model: Model, images: ImagesLike, target: TargetLike, explain: Explain, shared: Shared
+) -> Heatmaps:
+    """Maps that ``explain`` makes by changing a layer's maps, one image after another.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        explain: From a layer of one image to its signed map ``(h, w)``.
+        shared: The settings that all class activation maps share; its batch size is that of the changes.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+        rows = [_explained(model, inputs, row, target, known, explain, shared) for row, target in enumerate(targets)]
+        layers = [layers for layers, _ in rows]
+        return LayerAnswer(
+            names=tuple(known),
+            maps=tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
+            logits=torch.cat([each[0][1].logits for each in layers]),
+            scores=torch.stack([each[0][1].score for each in layers]),
+            targets=tuple(each[0][1].target for each in layers),
+            checks=tuple(dict.fromkeys(check for each in layers for checks, _ in each for check in checks)),
+        )
+
+    return layer_maps(model, images, target, ask, shared)
+
+
+def _explained(
+    model: Model, inputs: Tensor, row: int, target: Target, names: Sequence[str], explain: Explain, shared: Shared
+) -> tuple[list[tuple[tuple[str, ...], Layer]], list[Tensor]]:
+    one = inputs[row : row + 1].expand(model.fixed_batch or 1, -1, -1, -1)
+    layers, maps = [], []
+    for name in names:
+        with torch.no_grad(), replay(model.module, model.forward, one, name) as found:
+            (settled,) = settle([target], found.logits, model.labels)
+            layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
+            maps.append(shared.sign * explain(layer))
+            layers.append((found.checks, layer))
+    return layers, maps
+
+
+def _with_prefix(activations: Tensor, recorded: Tensor, arrangement: Arrangement) -> Tensor:
+    """Tokens with those that belong to no place put back before them."""
+    if not arrangement.prefix:
+        return activations
+    before = recorded[:, : arrangement.prefix].expand(len(activations), -1, -1)
+    return torch.cat([before, activations], dim=1)

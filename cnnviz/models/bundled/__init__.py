@@ -1,0 +1,106 @@
+"""The bundled networks: three small trained classifiers that come with the package, so that nothing must be downloaded.
+
+Importing this module imports no torch; `build` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """What a bundled network is.
+
+    Attributes:
+        name: What users call it.
+        network: Its class in `cnnviz.models.bundled.networks`.
+        weights: Its file of weights, beside this module.
+        labels: The classes, in the order of the logits.
+        mean: Per channel, subtracted from pixels between 0 and 1.
+        std: Per channel, what the difference is divided by.
+        input_size: Height and width in pixels it was trained at.
+        summary: One sentence.
+    """
+
+    name: str
+    network: str
+    weights: str
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_size: tuple[int, int]
+    summary: str
+
+
+_SHAPES: Final = ("circle", "triangle", "square", "star", "cross", "ring", "heart", "crescent", "arrow", "bolt")
+
+BUNDLED: Final[dict[str, Bundled]] = {
+    entry.name: entry
+    for entry in (
+        Bundled(
+            name="shapes-resnet",
+            network="ShapesResNet",
+            weights="shapes-resnet.safetensors",
+            labels=_SHAPES,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            input_size=(64, 64),
+            summary="A residual network with batch norm that names the shape in a drawn scene.",
+        ),
+        Bundled(
+            name="shapes-vgg",
+            network="ShapesVGG",
+            weights="shapes-vgg.safetensors",
+            labels=_SHAPES,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            input_size=(64, 64),
+            summary="Plain convolutions, ReLU and max-pooling that name the shape in a drawn scene.",
+        ),
+        Bundled(
+            name="digits-lenet5",
+            network="LeNet5",
+            weights="digits-lenet5.safetensors",
+            labels=tuple("0123456789"),
+            mean=(0.14,),
+            std=(0.28,),
+            input_size=(32, 32),
+            summary="LeNet-5, with tanh and average pooling, that reads a drawn digit in one channel.",
+        ),
+    )
+}
+"""The bundled networks by name."""
+
+
+def build(name: str) -> nn.Module:
+    """Build a bundled network's architecture, untrained and in eval mode.
+
+    Args:
+        name: A key of `BUNDLED`.
+
+    Raises:
+        KeyError: If no bundled network has that name.
+    """
+    from cnnviz.models.bundled import networks
+
+    entry = BUNDLED[name]
+    module: nn.Module = getattr(networks, entry.network)(classes=len(entry.labels))
+    return module.eval()
+
+
+def weights_path(name: str) -> Path:
+    """The safetensors file that holds a bundled network's weights.
+
+    Args:
+        name: A key of `BUNDLED`.
+
+    Raises:
+        KeyError: If no bundled network has that name.
+    """
+    return Path(__file__).parent / BUNDLED[name].weights

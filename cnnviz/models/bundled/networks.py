@@ -1,0 +1,117 @@
+"""The architectures of the bundled networks, with a name for every layer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, added to their input.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        stride: 2 to halve height and width; the shortcut then is a 1x1 convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU(inplace=True)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(OrderedDict(conv=shortcut, bn=nn.BatchNorm2d(outputs)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, inputs, H, W)`` to ``(N, outputs, H / stride, W / stride)``."""
+        inner: torch.Tensor = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        inner = inner + self.downsample(x)
+        return torch.as_tensor(self.relu2(inner))
+
+
+class ShapesResNet(nn.Module):
+    """A small residual network: 64 px in, a last map of 8x8, global average pooling and one linear layer.
+
+    Args:
+        classes: Number of logits.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
+        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
+        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes)``."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return torch.as_tensor(self.fc(torch.flatten(self.avgpool(x), 1)))
+
+
+class ShapesVGG(nn.Module):
+    """Plain 3x3 convolutions, ReLU and max-pooling: 64 px in, a last map of 8x8, global average pooling, one linear layer.
+
+    Args:
+        classes: Number of logits.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        plan = {"conv1_1": (3, 16), "conv2_1": (16, 32), "conv3_1": (32, 48), "conv3_2": (48, 48)}
+        plan |= {"conv4_1": (48, 64), "conv4_2": (64, 64)}
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for name, (inputs, outputs) in plan.items():
+            layers[name] = nn.Conv2d(inputs, outputs, 3, 1, 1)
+            layers[name.replace("conv", "relu")] = nn.ReLU(inplace=True)
+            if name in {"conv1_1", "conv2_1", "conv3_2"}:
+                layers[f"pool{name[4]}"] = nn.MaxPool2d(2)
+        self.features = nn.Sequential(layers)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(64, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes)``."""
+        return torch.as_tensor(self.classifier(torch.flatten(self.avgpool(self.features(x)), 1)))
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 with tanh and average pooling on one channel of 32x32 (LeCun et al., 1998), with a linear output layer.
+
+    Args:
+        classes: Number of logits.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, 5)
+        self.tanh1 = nn.Tanh()
+        self.pool1 = nn.AvgPool2d(2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.tanh2 = nn.Tanh()
+        self.pool2 = nn.AvgPool2d(2)
+        self.conv3 = nn.Conv2d(16, 120, 5)
+        self.tanh3 = nn.Tanh()
+        self.fc1 = nn.Linear(120, 84)
+        self.tanh4 = nn.Tanh()
+        self.fc2 = nn.Linear(84, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised grey ``(N, 1, 32, 32)`` to logits ``(N, classes)``."""
+        x = self.pool1(self.tanh1(self.conv1(x)))
+        x = self.pool2(self.tanh2(self.conv2(x)))
+        x = torch.flatten(self.tanh3(self.conv3(x)), 1)
+        return torch.as_tensor(self.fc2(self.tanh4(self.fc1(x))))

@@ -1,0 +1,185 @@
+"""Networks of torchvision, without a network connection."""
+
+import os
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import get_model, get_model_weights
+
+from cnnviz.errors import UnknownNameError, WeightsError
+from cnnviz.models import downloads
+from cnnviz.models.opening import load_model
+from cnnviz.models.torchvision import open_torchvision, torchvision_names
+
+V1, V2 = "mobilenet_v2-b0353104.pth", "mobilenet_v2-7ebf99e0.pth"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no way to download."""
+
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    torch.manual_seed(3)
+    return get_model("mobilenet_v2", weights=None).state_dict()
+
+
+def same(module, state):
+    return all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
+
+
+def test_cached_default_weights_bring_labels_and_preprocessing(cache, mobilenet):
+    torch.save(mobilenet, cache / V2)
+    model = load_model("mobilenet_v2", device="cpu")
+    assert same(model.module, mobilenet)
+    assert model.origin == {"source": "torchvision", "weights": "IMAGENET1K_V2"}
+    assert (model.preprocess.input_size, model.preprocess.resize) == ((224, 224), 232)
+    assert model.labels[:2] == ("tench", "goldfish")
+    assert model.notes == ()
+
+
+def test_other_cached_weights_stand_in_for_unreachable_ones_with_a_note(cache, mobilenet):
+    torch.save(mobilenet, cache / V1)
+    model = load_model("mobilenet_v2", device="cpu")
+    assert model.origin["weights"] == "IMAGENET1K_V1"
+    assert model.preprocess.resize == 256
+    assert model.notes == ("IMAGENET1K_V1 used: IMAGENET1K_V2 is neither cached nor reachable",)
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V1", "imagenet1k_v1", "MobileNet_V2_Weights.IMAGENET1K_V1"])
+def test_weights_by_name(cache, mobilenet, name):
+    torch.save(mobilenet, cache / V1)
+    assert load_model("mobilenet_v2", weights=name, device="cpu").origin["weights"] == "IMAGENET1K_V1"
+
+
+def test_unreachable_weights_say_file_size_and_folder(cache):
+    with pytest.raises(WeightsError) as caught:
+        load_model("resnet50", device="cpu")
+    said = str(caught.value)
+    assert all(part in said for part in ("resnet50-11ad3fa6.pth", "98 MB", str(cache), "--weights none"))
+    assert "\n" not in said
+
+
+def test_named_weights_are_not_replaced_by_others(cache, mobilenet):
+    torch.save(mobilenet, cache / V1)
+    with pytest.raises(WeightsError, match=V2):
+        load_model("mobilenet_v2", weights="IMAGENET1K_V2", device="cpu")
+
+
+def test_unknown_weights_name_lists_those_there_are(cache):
+    with pytest.raises(UnknownNameError, match="resnet50 has IMAGENET1K_V1, IMAGENET1K_V2"):
+        load_model("resnet50", weights="IMAGENET1K_V3", device="cpu")
+
+
+def test_damaged_cached_file_says_to_delete_it(cache):
+    (cache / V2).write_bytes(b"PK\x03\x04 half a download")
+    with pytest.raises(WeightsError, match="delete it to have it fetched again") as caught:
+        load_model("mobilenet_v2", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_lands_in_the_cache_with_its_hash_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    good = "2cf24dba"
+    for name in (f"net-{good}.pth", "net-00000000.pth"):
+        (tmp_path / name).write_bytes(b"hello")
+    place = downloads.download((tmp_path / f"net-{good}.pth").as_uri(), "net")
+    assert place.read_bytes() == b"hello"
+    assert place == downloads.cached_file((tmp_path / f"net-{good}.pth").as_uri())
+    with pytest.raises(WeightsError, match="arrived damaged"):
+        downloads.download((tmp_path / "net-00000000.pth").as_uri(), "net")
+    assert [file.name for file in place.parent.iterdir()] == [place.name]
+
+
+def test_a_refused_connection_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"net-1234abcd.pth, 12 MB\) are not in .* and 127.0.0.1 cannot be reached"):
+        downloads.download("http://127.0.0.1:9/net-1234abcd.pth", "net", 12.3)
+    assert not downloads.is_reachable("http://127.0.0.1:9/")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_heads_that_only_training_calls_are_left_out(cache, name, tmp_path):
+    model = load_model(name, weights="none", device="cpu")
+    assert not any("aux" in layer.lower() for layer, _ in model.module.named_modules())
+    trained = get_model(name, weights=None, init_weights=False, aux_logits=True, transform_input=True).eval()
+    torch.save(trained.state_dict(), tmp_path / "mine.pth")
+    model = load_model(name, weights=tmp_path / "mine.pth", device="cpu")
+    picture = torch.randn(1, 3, 96, 96)
+    assert torch.equal(model.forward(picture), trained(picture))
+
+
+def test_random_weights_keep_labels_and_say_so(cache):
+    model = load_model("squeezenet1_1", weights="none", device="cpu")
+    assert len(model.labels) == 1000
+    assert model.notes == ("the weights are random",)
+    assert model.origin["weights"] == "random"
+
+
+def test_a_checkpoint_of_other_classes_just_opens(cache, tmp_path):
+    trained = get_model("squeezenet1_1", weights=None, num_classes=5).eval()
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "mine.pth")
+    model = load_model("squeezenet1_1", weights=tmp_path / "mine.pth", labels=list("abcde"), device="cpu")
+    picture = torch.randn(1, 3, 64, 64)
+    assert torch.equal(model.forward(picture), trained(picture))
+    assert model.labels == tuple("abcde")
+    assert load_model("squeezenet1_1", weights=tmp_path / "mine.pth", device="cpu").labels is None
+    assert "assumed" in model.notes[0]
+    given = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert load_model("squeezenet1_1", weights=tmp_path / "mine.pth", device="cpu", **given).notes == ()
+
+
+def test_torchvisions_own_file_is_known_by_its_name(cache, mobilenet, tmp_path):
+    torch.save(mobilenet, tmp_path / V1)
+    model = load_model("mobilenet_v2", weights=tmp_path / V1, device="cpu")
+    assert (model.preprocess.resize, model.notes) == (256, ())
+
+
+def test_old_names_in_densenets_are_understood(cache, tmp_path):
+    trained = get_model("densenet121", weights=None)
+    older = {
+        name.replace("norm1", "norm.1").replace("norm2", "norm.2").replace("conv1", "conv.1").replace("conv2", "conv.2"): t
+        for name, t in trained.state_dict().items()
+        if "num_batches_tracked" not in name
+    }
+    torch.save(older, tmp_path / "old.pth")
+    assert same(load_model("densenet121", weights=tmp_path / "old.pth", device="cpu").module, trained.state_dict())
+
+
+def test_only_classification_networks_are_listed():
+    names = torchvision_names()
+    assert {"resnet50", "vgg16", "vit_b_16"} <= set(names)
+    assert not any(name.startswith(("fasterrcnn", "fcn", "quantized", "raft", "r3d")) for name in names)
+
+
+@pytest.mark.slow
+def test_every_torchvision_network_opens_with_random_weights(cache):
+    for name in torchvision_names():
+        if not name.startswith(("vit_h", "vit_l", "regnet_y_128", "vgg", "wide", "regnet_y_32", "regnet_x_32")):
+            assert open_torchvision(name, "none").classes == 1000
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "label"), [("squeezenet1_0", "macaw"), ("mobilenet_v2", "macaw")])
+def test_real_network_names_a_photograph(monkeypatch, name, label):
+    folder = os.environ.get("CNNVIZ_REAL")
+    if not folder:
+        pytest.skip("CNNVIZ_REAL is not set")
+    monkeypatch.setenv("TORCH_HOME", str(Path(folder) / "torch_home"))
+    model = load_model(name, device="cpu")
+    with Image.open(Path(folder) / "photos" / "macaw.jpg") as photograph:
+        inputs = get_model_weights(name).DEFAULT.transforms()(photograph.convert("RGB"))[None]
+    assert label in model.labels[int(model.forward(inputs).argmax())]
