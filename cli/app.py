@@ -1,4 +1,4 @@
-"""The command ``cnnviz``: one command a method of the catalogue, and a few of its own; each loaded when it is called."""
+"""The command ``cnnviz``: a command for every method of the catalogue, and a few of its own; loaded when called."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ OWN = {
 class Application(click.Group):
     """The group of all commands; listing and completing their names loads none of them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names of all commands: its own, then the catalogue's."""
         return [*OWN, *map(command_name, CATALOGUE)]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load one command; None if there is none of that name."""
         if cmd_name in OWN:
             module = import_module(f".{OWN[cmd_name][0]}", __package__)
@@ -62,9 +62,9 @@ class Application(click.Group):
             raise UnknownNameError("command", args[0], names, "'cnnviz --help' lists them all.")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List all commands by family, with the catalogue's summaries."""
-        families: dict[str, list[tuple[str, str]]] = {"Commands": [(name, help) for name, (_, help) in OWN.items()]}
+        families: dict[str, list[tuple[str, str]]] = {"Commands": [(name, text) for name, (_, text) in OWN.items()]}
         for name, entry in CATALOGUE.items():
             families.setdefault(entry.family, []).append((command_name(name), entry.summary))
         for family, rows in families.items():
@@ -75,7 +75,7 @@ class Application(click.Group):
         """Complete names of commands without loading them, and the group's own options."""
         from click.shell_completion import CompletionItem
 
-        helps = {name: help for name, (_, help) in OWN.items()}
+        helps = {name: text for name, (_, text) in OWN.items()}
         helps |= {command_name(name): entry.summary for name, entry in CATALOGUE.items()}
         names = [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
@@ -93,5 +93,5 @@ class Application(click.Group):
 )
 @click.option("--debug", is_flag=True, envvar="CNNVIZ_DEBUG", help="Show where in the code an unexpected error arose.")
 @click.version_option(cnnviz.__version__, message="cnnviz %(version)s")
-def main(debug: bool) -> None:  # noqa: ARG001, FBT001
+def main(debug: bool) -> None:
     """See what a trained CNN has learnt, and why it answers as it does."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.registry import Method
 
-from .inputs import Given, open_model
+from .inputs import Given
 from .options import LOOK, NETWORK, OUTPUT, SEED, TARGET, Sectioned, setting
 from .output import Places, Report, make_folder, plan, print_json
 
@@ -53,41 +54,28 @@ def explain(method: Method[Any, cnnviz.Heatmaps], **values: Any) -> None:
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"])
     look = {name: values[name] for name in ("style", "cmap", "normalise", "shared")}
     cnnviz.Look(**look)
-    settings = {name: values[name] for name in method.parameters}
-    at_once = len(given.files) if places.together or values["shared"] else settings.get("batch_size", 1)
+    at_once = len(given.files) if places.together or values["shared"] else values.get("batch_size", 1)
     report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
     entries: list[dict[str, Any]] = []
-    try:
-        for numbers, maps in _answers(method, given, settings, values, at_once, report):
+    with closing(report):
+        for numbers, maps in given.ask(partial(_ask, method, values), values, report, at_once=at_once):
             files = [places.files[number] for number in numbers]
             _write(maps, files, places, look, report)
-            report.note(maps.checks)
-            entries += [
-                _entry(given.files[number], file, one)
-                for number, file, one in zip(numbers, files, maps, strict=True)
-            ]
-    finally:
-        report.close()
+            entries += map(_entry, [given.files[number] for number in numbers], files, maps)
     if values["as_json"]:
         print_json(entries)
     if given.say_failures():
         click.get_current_context().exit(1)
 
 
-def _answers(
+def _ask(
     method: Method[Any, cnnviz.Heatmaps],
-    given: Given,
-    settings: Mapping[str, Any],
     values: Mapping[str, Any],
-    at_once: int,
-    report: Report,
-) -> Iterator[tuple[list[int], cnnviz.Heatmaps]]:
-    model = cache(partial(open_model, values))
-    target = {"target": values["target"]} if "target" in method.needs else {}
-    for batch in given.batches(at_once, model):
-        with report.over(len(batch)):
-            maps = method(model(), [picture for _, picture in batch], **target, **settings)
-        yield [number for number, _ in batch], maps
+    model: cnnviz.Model,
+    pictures: list[cnnviz.Picture],
+) -> cnnviz.Heatmaps:
+    names = [*method.parameters, *(["target"] if "target" in method.needs else [])]
+    return method(model, pictures, **{name: values[name] for name in names})
 
 
 def _write(maps: cnnviz.Heatmaps, files: list[Path], places: Places, look: Mapping[str, Any], report: Report) -> None:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import cnnviz
 from cnnviz.errors import PictureError
 
 from .failing import say_error
+from .output import Report
 
 __all__ = ["Given", "open_model"]
 
 Batch = list[tuple[int, "cnnviz.Picture"]]
 """Pictures with their numbers among all that were given."""
+
+
+class Checked(Protocol):
+    """A result that says what the user should know about it."""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """One sentence each."""
+        ...
+
+
+Result = TypeVar("Result", bound=Checked)
 
 
 def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
@@ -45,18 +58,46 @@ class Given:
             except PictureError as error:
                 self.failures.append(str(error))
 
-    def batches(self, size: int, model: Callable[[], cnnviz.Model]) -> Iterator[Batch]:
-        """The pictures that can be read and fed to the network, so many at a time.
+    def ask(
+        self,
+        question: Callable[[cnnviz.Model, list[cnnviz.Picture]], Result],
+        values: Mapping[str, Any],
+        report: Report,
+        *,
+        at_once: int,
+    ) -> Iterator[tuple[list[int], Result]]:
+        """Ask the network about the pictures, some at a time; it is opened once there is a picture for it.
 
         Args:
-            size: Most pictures at once.
-            model: Opens the network; called only when there is a picture for it.
+            question: Called with the network and pictures.
+            values: What the command line gave, for the network.
+            report: Told how far it is.
+            at_once: Most pictures at a time.
+
+        Yields:
+            Numbers of pictures in ``files``, and the answer about them.
         """
-        opened, batch = cache(model), Batch()
+        model = cache(partial(open_model, values))
+        for batch in self._batches(at_once, model):
+            numbers, pictures = zip(*batch, strict=True)
+            with report.over(len(batch)):
+                answer = question(model(), list(pictures))
+            report.note(answer.checks)
+            yield list(numbers), answer
+
+    def say_failures(self) -> bool:
+        """Say on stderr what could not be used; whether there is anything."""
+        for sentence in self.failures:
+            say_error(sentence)
+        return bool(self.failures)
+
+    def _batches(self, size: int, model: Callable[[], cnnviz.Model]) -> Iterator[Batch]:
+        """The pictures that can be read and fed to the network, so many at a time."""
+        batch = Batch()
         for number, file in enumerate(self.files):
             try:
                 picture = cnnviz.read_picture(file)
-                opened().preprocess.geometry(picture)
+                model().preprocess.geometry(picture)
             except PictureError as error:
                 self.failures.append(str(error))
                 continue
@@ -66,9 +107,3 @@ class Given:
                 batch = Batch()
         if batch:
             yield batch
-
-    def say_failures(self) -> bool:
-        """Say on stderr what could not be used; whether there is anything."""
-        for sentence in self.failures:
-            say_error(sentence)
-        return bool(self.failures)

@@ -34,7 +34,7 @@ class Sectioned(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "section", "Other"), []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading):
@@ -54,7 +54,7 @@ def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | 
     if value is None:
         return None
     sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):  # noqa: PLR2004
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
         raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width, in pixels).")
     return int(sides[0]), int(sides[-1])
 
@@ -83,7 +83,7 @@ NETWORK = (
     Option("--input-size", callback=height_and_width, metavar="N|HxW", section="Network", help="Pixels of its input."),
     Option(
         "--logits", callback=key_or_index, metavar="KEY", section="Network",
-        help="Which part of its output is the logits, where it returns a dict, a tuple or an object: a key or a number.",
+        help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key or a number.",
     ),
     Option(
         "--device", default="auto", metavar="NAME", section="Network",
@@ -138,7 +138,8 @@ def _type(parameter: Parameter) -> Any:
         return click.Choice(parameter.choices)
     if parameter.kind in (bool, str) or (parameter.low is None and parameter.high is None):
         return parameter.kind
-    ends, kind = {"min": parameter.low, "max": parameter.high}, click.FloatRange
-    if parameter.kind is int:
-        ends, kind = {name: None if end is None else int(end) for name, end in ends.items()}, click.IntRange
-    return kind(**ends, min_open=parameter.open_low, max_open=parameter.open_high)
+    ends = parameter.low, parameter.high
+    if parameter.kind is float:
+        return click.FloatRange(*ends, min_open=parameter.open_low, max_open=parameter.open_high)
+    low, high = (None if end is None else int(end) for end in ends)
+    return click.IntRange(low, high, min_open=parameter.open_low, max_open=parameter.open_high)

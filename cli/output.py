@@ -17,7 +17,7 @@ import click
 import cnnviz
 from cnnviz.errors import OutputError
 
-__all__ = ["Places", "Report", "make_folder", "plan", "print_json", "print_table"]
+__all__ = ["Places", "Report", "ensure_folder", "make_folder", "plan", "print_json", "print_table"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
         folder = Path(out or "")
         names = _distinct(picture.stem for picture in pictures)
         places = Places(tuple(folder / f"{name}.{command}.png" for name in names), together=False)
-        _ensure_folder(folder)
+        ensure_folder(folder)
     _ensure(places, pictures, force=force)
     return places
 
@@ -84,7 +84,12 @@ def _ensure(places: Places, pictures: Sequence[Path], *, force: bool) -> None:
             cnnviz.ensure_writable(file, force=True)
 
 
-def _ensure_folder(folder: Path) -> None:
+def ensure_folder(folder: Path) -> None:
+    """Make sure that a folder is there and can be written to, or can be made.
+
+    Raises:
+        OutputError: If not.
+    """
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise OutputError(f"'{nearest}' is a file, so there can be no folder '{folder}'.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import click
 
 import cnnviz
 
-from .inputs import Given, open_model
+from .inputs import Given
 from .options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
 from .output import Report, print_json
 
@@ -24,24 +25,21 @@ def ask(**values: Any) -> None:
         **values: What the command line gave.
     """
     given = Given(values["images"])
-    settings = {name: values[name] for name in cnnviz.predict.parameters}
-    model = cache(partial(open_model, values))
     report = Report(len(given.files), quiet=values["quiet"])
     entries: list[dict[str, Any]] = []
-    try:
-        for batch in given.batches(settings["batch_size"], model):
-            with report.over(len(batch)):
-                answer = cnnviz.predict(model(), [picture for _, picture in batch], **settings)
-            report.note(answer.checks)
-            entries += _entries([str(given.files[number]) for number, _ in batch], answer)
-    finally:
-        report.close()
+    with closing(report):
+        for numbers, answer in given.ask(partial(_ask, values), values, report, at_once=values["batch_size"]):
+            entries += _entries([str(given.files[number]) for number in numbers], answer)
     if values["as_json"]:
         print_json(entries)
     else:
         click.echo("\n".join(_lines(entries)))
     if given.say_failures():
         click.get_current_context().exit(1)
+
+
+def _ask(values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]) -> cnnviz.Predictions:
+    return cnnviz.predict(model, pictures, **{name: values[name] for name in cnnviz.predict.parameters})
 
 
 def _entries(images: list[str], answer: cnnviz.Predictions) -> list[dict[str, Any]]:

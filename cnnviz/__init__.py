@@ -24,12 +24,24 @@ if TYPE_CHECKING:
     from cnnviz.images.gathering import expand_paths as expand_paths
     from cnnviz.images.reading import read_picture as read_picture
     from cnnviz.images.shapes import draw_scene as draw_scene
+    from cnnviz.methods.ablationcam import ablationcam as ablationcam
     from cnnviz.methods.cam import cam as cam
+    from cnnviz.methods.eigencam import eigencam as eigencam
+    from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
+    from cnnviz.methods.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.gradcam import gradcam as gradcam
+    from cnnviz.methods.gradcam_plusplus import gradcam_plusplus as gradcam_plusplus
+    from cnnviz.methods.hirescam import hirescam as hirescam
+    from cnnviz.methods.layercam import layercam as layercam
     from cnnviz.methods.predict import predict as predict
+    from cnnviz.methods.reciprocam import reciprocam as reciprocam
+    from cnnviz.methods.scorecam import scorecam as scorecam
+    from cnnviz.methods.shapleycam import shapleycam as shapleycam
+    from cnnviz.methods.smooth_gradcam_plusplus import smooth_gradcam_plusplus as smooth_gradcam_plusplus
+    from cnnviz.methods.xgradcam import xgradcam as xgradcam
+    from cnnviz.models.listing import model_names as model_names
     from cnnviz.models.model import Model as Model
     from cnnviz.models.opening import load_model as load_model
-    from cnnviz.models.listing import model_names as model_names
     from cnnviz.models.preprocess import Preprocess as Preprocess
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
@@ -62,6 +74,18 @@ _WHERE = {
     "ensure_writable": "cnnviz.drawing.files",
     "expand_paths": "cnnviz.images.gathering",
     "gradcam": "cnnviz.methods.gradcam",
+    "fullgrad": "cnnviz.methods.fullgrad",
+    "eigengradcam": "cnnviz.methods.eigengradcam",
+    "eigencam": "cnnviz.methods.eigencam",
+    "reciprocam": "cnnviz.methods.reciprocam",
+    "ablationcam": "cnnviz.methods.ablationcam",
+    "scorecam": "cnnviz.methods.scorecam",
+    "shapleycam": "cnnviz.methods.shapleycam",
+    "smooth_gradcam_plusplus": "cnnviz.methods.smooth_gradcam_plusplus",
+    "layercam": "cnnviz.methods.layercam",
+    "hirescam": "cnnviz.methods.hirescam",
+    "xgradcam": "cnnviz.methods.xgradcam",
+    "gradcam_plusplus": "cnnviz.methods.gradcam_plusplus",
     "grid": "cnnviz.results.composing",
     "load_model": "cnnviz.models.opening",
     "model_names": "cnnviz.models.listing",
@@ -92,6 +116,18 @@ __all__ = [
     "draw_digit",
     "draw_scene",
     "gradcam",
+    "fullgrad",
+    "eigengradcam",
+    "eigencam",
+    "reciprocam",
+    "ablationcam",
+    "scorecam",
+    "shapleycam",
+    "smooth_gradcam_plusplus",
+    "layercam",
+    "hirescam",
+    "xgradcam",
+    "gradcam_plusplus",
     "load_model",
     "model_names",
     "predict",

@@ -30,11 +30,71 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "gradcam": Entry(
             "cnnviz.methods.gradcam", CAMS, "Where the channels that raise the target's score respond (Grad-CAM)."
         ),
+        "gradcam_plusplus": Entry(
+            "cnnviz.methods.gradcam_plusplus",
+            CAMS,
+            "Where positive gradients of the target's score respond, each place weighed by its share (Grad-CAM++).",
+        ),
+        "xgradcam": Entry(
+            "cnnviz.methods.xgradcam",
+            CAMS,
+            "Where channels respond, each weighed by gradient times activation per unit of activation (XGrad-CAM).",
+        ),
+        "hirescam": Entry(
+            "cnnviz.methods.hirescam",
+            CAMS,
+            "Where the layer's activations themselves raise the target's score, place by place (HiResCAM).",
+        ),
+        "layercam": Entry(
+            "cnnviz.methods.layercam",
+            CAMS,
+            "Where the layer responds and would raise the target's score right there, for fine layers too (LayerCAM).",
+        ),
+        "smooth_gradcam_plusplus": Entry(
+            "cnnviz.methods.smooth_gradcam_plusplus",
+            CAMS,
+            "Grad-CAM++ with gradients averaged over noisy copies of the picture (Smooth Grad-CAM++).",
+        ),
+        "shapleycam": Entry(
+            "cnnviz.methods.shapleycam",
+            CAMS,
+            "Grad-CAM with the curvature of the score taken into account, as Shapley values ask (Shapley-CAM).",
+        ),
+        "scorecam": Entry(
+            "cnnviz.methods.scorecam",
+            CAMS,
+            "Where the channels respond that, used as masks on the picture, keep the target's score (Score-CAM).",
+        ),
+        "ablationcam": Entry(
+            "cnnviz.methods.ablationcam",
+            CAMS,
+            "Where the channels respond whose removal lowers the target's score (Ablation-CAM).",
+        ),
+        "reciprocam": Entry(
+            "cnnviz.methods.reciprocam",
+            CAMS,
+            "What the target's score would be if the layer had responded at one place only (Recipro-CAM).",
+        ),
+        "eigencam": Entry(
+            "cnnviz.methods.eigencam",
+            CAMS,
+            "The strongest pattern of a layer's activations, whatever the class (Eigen-CAM).",
+        ),
+        "eigengradcam": Entry(
+            "cnnviz.methods.eigengradcam",
+            CAMS,
+            "The strongest pattern of activation times gradient, for the target (EigenGrad-CAM).",
+        ),
+        "fullgrad": Entry(
+            "cnnviz.methods.fullgrad",
+            CAMS,
+            "Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).",
+        ),
         "cam": Entry("cnnviz.methods.cam", CAMS, "Where the classifier's own weights see the class (CAM)."),
     }
 )
 
-COMMANDS = {"gradcam_plusplus": "gradcam++"}
+COMMANDS = {"gradcam_plusplus": "gradcam++", "smooth_gradcam_plusplus": "smooth-gradcam++"}
 
 
 def command_name(name: str) -> str:

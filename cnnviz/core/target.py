@@ -13,7 +13,18 @@ from cnnviz.errors import TargetError, UnknownNameError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ClassTarget", "CustomTarget", "Difference", "Target", "TargetLike", "TopClass", "Unit", "parse_target"]
+__all__ = [
+    "ClassTarget",
+    "CustomTarget",
+    "Difference",
+    "Finer",
+    "NoTarget",
+    "Target",
+    "TargetLike",
+    "TopClass",
+    "Unit",
+    "parse_target",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,14 @@ class TopClass(Target):
 
     def __str__(self) -> str:
         return "top class"
+
+
+@dataclass(frozen=True)
+class NoTarget(Target):
+    """Nothing in particular: what methods without a target explain."""
+
+    def __str__(self) -> str:
+        return "no target"
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,23 @@ class Difference(Target):
 
     def __str__(self) -> str:
         return f"{self.first} - {self.second}"
+
+
+@dataclass(frozen=True)
+class Finer(Target):
+    """What tells a class from the classes nearest to it, as Finer-CAM contrasts them.
+
+    The logit of the class minus ``strength`` times the mean logit of the ``rivals`` classes whose logits are nearest to
+    its own. Reference: Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation,
+    CVPR 2025.
+    """
+
+    first: ClassTarget | TopClass
+    strength: float = 0.6
+    rivals: int = 3
+
+    def __str__(self) -> str:
+        return f"{self.first} vs similar"
 
 
 @dataclass(frozen=True)
@@ -84,8 +120,8 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
 
     Args:
         like: None or ``"top"`` (the top class), a class index, a label (the whole text first, an exact match before a
-            unique prefix), ``"a - b"`` or ``"a vs b"``, a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or
-            a target.
+            unique prefix), ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a unit
+            ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or a target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -117,20 +153,33 @@ def _refuse(like: object) -> Target:
 def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
     if text in ("", "top") and text not in labels:
         return TopClass()
-    if (whole := _labelled(text, labels, prefixes=False)) is not None:
-        return whole
-    if text.lstrip("-").isdigit():
-        return _class(int(text), labels)
-    if unit := UNIT.fullmatch(text):
-        return _unit(unit, layers)
+    found: Target | None = _labelled(text, labels, prefixes=False)
+    if found is None and text.lstrip("-").isdigit():
+        found = _class(int(text), labels)
+    if found is None and (unit := UNIT.fullmatch(text)):
+        found = _unit(unit, layers)
+    found = found or _contrast(text, labels) or _labelled(text, labels, prefixes=True)
+    if found is None:
+        raise _unknown(text, labels)
+    return found
+
+
+def _contrast(text: str, labels: Sequence[str]) -> Target | None:
     for mark in VERSUS.finditer(text):
         sides = text[: mark.start()].strip(), text[mark.end() :].strip()
+        if sides[1] == "similar" and "similar" not in labels:
+            return _finer(sides[0], labels)
         first, second = (_side(side, labels) for side in sides)
         if first is not None and second is not None:
             return Difference(first, second)
-    if (prefixed := _labelled(text, labels, prefixes=True)) is not None:
-        return prefixed
-    raise _unknown(text, labels)
+    return None
+
+
+def _finer(text: str, labels: Sequence[str]) -> Finer:
+    chosen = TopClass() if text == "top" and text not in labels else _side(text, labels)
+    if chosen is None:
+        raise _unknown(text, labels)
+    return Finer(chosen)
 
 
 def _side(text: str, labels: Sequence[str]) -> ClassTarget | None:

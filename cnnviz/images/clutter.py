@@ -21,7 +21,7 @@ _WAVES: Final = np.cos(np.outer(np.linspace(0, np.pi, 24), (1, 2, 3, 4, 5))) / n
 
 def _turned(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     cos, sin = np.cos(angle), np.sin(angle)
-    return points @ np.array([[cos, sin], [-sin, cos]])
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def scribble(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -74,4 +74,12 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _line(painted: NDArray[np.uint8], points: NDArray[np.float64], paint: tuple[float, ...], width: int) -> None:
-    cv2.polylines(painted, [_fixed(points)], False, paint, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(
+        painted,
+        [_fixed(points)],
+        isClosed=False,
+        color=paint,
+        thickness=width,
+        lineType=cv2.LINE_AA,
+        shift=_SUBPIXEL_BITS,
+    )

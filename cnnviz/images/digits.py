@@ -89,7 +89,8 @@ def _inked(strokes: list[NDArray[np.float64]], size: int, width: float) -> NDArr
     side = size * _SUPERSAMPLING
     samples = np.zeros((side, side), np.uint8)
     points = [(stroke * (_SUPERSAMPLING << _SUBPIXEL_BITS)).astype(np.int32) for stroke in strokes]
-    cv2.polylines(samples, points, False, 255, max(1, round(width * _SUPERSAMPLING)), cv2.LINE_8, _SUBPIXEL_BITS)
+    thickness = max(1, round(width * _SUPERSAMPLING))
+    cv2.polylines(samples, points, isClosed=False, color=255, thickness=thickness, shift=_SUBPIXEL_BITS)
     shrunk = cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(shrunk, np.float32) / np.float32(255)
 

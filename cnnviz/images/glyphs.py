@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 _SPACING: Final = 0.08
 
 
-def _arc(x: float, y: float, across: float, down: float, start: float, stop: float) -> NDArray[np.float64]:
+def _arc(x: float, y: float, across: float, down: float, start: float, stop: float) -> NDArray[np.float64]:  # noqa: PLR0917
     """Part of an ellipse around (x, y), clockwise between two angles in degrees, 0 at the right."""
     angles = np.radians(np.linspace(start, stop, max(2, round(abs(stop - start) / 9))))
     return np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], axis=1)
@@ -22,7 +23,7 @@ def _path(*points: tuple[float, float]) -> NDArray[np.float64]:
     """Straight lines through points, with points close enough together on them to be bent."""
     corners = np.asarray(points, dtype=np.float64)
     pieces = [corners[:1]]
-    for start, stop in zip(corners[:-1], corners[1:], strict=True):
+    for start, stop in pairwise(corners):
         steps = max(1, round(float(np.linalg.norm(stop - start)) / _SPACING))
         pieces.append(start + (stop - start) * (np.arange(1, steps + 1) / steps)[:, None])
     return np.concatenate(pieces)
@@ -52,7 +53,11 @@ GLYPHS: Final[dict[str, tuple[Glyph, ...]]] = {
     ),
     "2": (
         (_joined(_arc(0, -0.45, 0.55, 0.55, 180, 395), _path((0.4, -0.1), (-0.58, 1), (0.62, 1))),),
-        (_joined(_arc(0, -0.5, 0.5, 0.5, 200, 420), _arc(0.15, 1, 0.72, 1, 270, 190), _path((-0.5, 0.95), (0.6, 0.9))),),
+        (
+            _joined(
+                _arc(0, -0.5, 0.5, 0.5, 200, 420), _arc(0.15, 1, 0.72, 1, 270, 190), _path((-0.5, 0.95), (0.6, 0.9))
+            ),
+        ),
     ),
     "3": (
         (_joined(_arc(-0.05, -0.5, 0.5, 0.5, -160, 90), _arc(-0.05, 0.5, 0.58, 0.5, -90, 160)),),
@@ -64,7 +69,10 @@ GLYPHS: Final[dict[str, tuple[Glyph, ...]]] = {
     ),
     "5": (
         (_joined(_path((0.52, -1), (-0.38, -1), (-0.46, -0.1)), _arc(0, 0.35, 0.55, 0.65, -138, 150)),),
-        (_joined(_path((-0.4, -0.9), (-0.42, -0.15)), _arc(0, 0.38, 0.5, 0.6, -125, 140)), _path((-0.4, -0.95), (0.5, -1))),
+        (
+            _joined(_path((-0.4, -0.9), (-0.42, -0.15)), _arc(0, 0.38, 0.5, 0.6, -125, 140)),
+            _path((-0.4, -0.95), (0.5, -1)),
+        ),
     ),
     "6": (
         (_arc(0.45, 0.4, 0.97, 1.4, 262, 180), _arc(0, 0.45, 0.52, 0.54, 180, 540)),

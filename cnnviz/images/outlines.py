@@ -16,10 +16,12 @@ SUPERSAMPLING: Final = 4
 _SUBPIXEL_BITS: Final = 4
 
 
-def _arc(start: float, stop: float, radius: float = 1.0, centre: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+def _arc(
+    start: float, stop: float, radius: float = 1.0, centre: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.float64]:
     """Points of a circle's arc between two angles in degrees, one every three degrees or so."""
     angles = np.radians(np.linspace(start, stop, max(2, round(abs(stop - start) / 3))))
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius + np.asarray(centre)
+    return np.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius + centre)
 
 
 def _polygon(*points: tuple[float, float]) -> NDArray[np.float64]:
@@ -73,9 +75,7 @@ OUTLINES: Final[dict[str, tuple[NDArray[np.float64], ...]]] = {
     "ring": _centred(_arc(0, 360), _arc(0, 360, 0.56)),
     "heart": _centred(_heart()),
     "crescent": _centred(_crescent(0.55, 0.8)),
-    "arrow": _centred(
-        _polygon((-1, -0.28), (0.1, -0.28), (0.1, -0.75), (1, 0), (0.1, 0.75), (0.1, 0.28), (-1, 0.28))
-    ),
+    "arrow": _centred(_polygon((-1, -0.28), (0.1, -0.28), (0.1, -0.75), (1, 0), (0.1, 0.75), (0.1, 0.28), (-1, 0.28))),
     "bolt": _centred(_polygon((0.35, -1), (-0.6, 0.15), (-0.05, 0.15), (-0.35, 1), (0.6, -0.25), (0.08, -0.25))),
 }
 """Label -> contours inside the unit circle, y downwards: the outline first, then its holes."""
@@ -124,7 +124,7 @@ def coverage(contours: tuple[NDArray[np.float64], ...], size: int, border: float
     points = [np.round(contour * scale - offset).astype(np.int32) for contour in contours]
     if border:
         width = max(1, round(border * SUPERSAMPLING))
-        cv2.polylines(samples, points, True, 255, width, cv2.LINE_8, _SUBPIXEL_BITS)
+        cv2.polylines(samples, points, isClosed=True, color=255, thickness=width, shift=_SUBPIXEL_BITS)
     else:
         cv2.fillPoly(samples, points, 255, cv2.LINE_8, _SUBPIXEL_BITS)
     return cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255)

@@ -35,7 +35,7 @@ def _smoothing(size: int) -> NDArray[np.float32]:
 def _cloud(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     smoothing = _smoothing(size)
     knots = rng.uniform(-1, 1, (_CLOUD_GRID, _CLOUD_GRID)).astype(np.float32)
-    return smoothing @ knots @ smoothing.T
+    return np.asarray(smoothing @ knots @ smoothing.T, np.float32)
 
 
 def draw_texture(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
@@ -61,10 +61,11 @@ def draw_texture(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     wave = np.float32(2 * np.pi / period)
     first = np.sin(wave * along + np.float32(phases[0]))
     if kind == 3:
-        return np.clip(3 * first, -1, 1)
+        return np.asarray(np.clip(3 * first, -1, 1))
     across = (cos * line)[:, None] - (sin * line)[None, :]
     second = np.sin(wave * across + np.float32(phases[1]))
-    return np.clip(4 * first * second if kind == 4 else 3 * (first + second - 1), -1, 1)
+    both = 4 * first * second if kind == 4 else 3 * (first + second - 1)
+    return np.asarray(np.clip(both, -1, 1))
 
 
 def draw_background(rng: np.random.Generator, palette: Palette, size: int) -> NDArray[np.float32]:
@@ -81,8 +82,8 @@ def draw_background(rng: np.random.Generator, palette: Palette, size: int) -> ND
     tint = rng.uniform(-0.07, 0.07, 3).astype(np.float32)
     planes = tint[:, None, None] * _cloud(rng, size)
     planes += np.float32(0.08) * _cloud(rng, size) + np.asarray(palette.ground, np.float32)[:, None, None]
-    bytes_ = np.clip(planes, 0, 1, out=planes) * np.float32(255)
-    painted = np.ascontiguousarray(bytes_.astype(np.uint8).transpose(1, 2, 0))
+    bright = np.clip(planes, 0, 1, out=planes) * np.float32(255)
+    painted = np.ascontiguousarray(bright.astype(np.uint8).transpose(1, 2, 0))
     scatter(rng, painted, palette)
     np.multiply(painted.transpose(2, 0, 1), np.float32(1 / 255), out=planes)
     planes += np.float32(rng.uniform(0.02, 0.07)) * draw_texture(rng, size)

@@ -34,12 +34,12 @@ def ablationcam(
 ) -> Heatmaps:
     """Where the channels respond whose removal lowers the target's score (Ablation-CAM).
 
-    With activations ``A`` of the layer, the target's score ``y``, and ``y_k`` the score with channel ``k`` set to zero::
+    With activations ``A`` of the layer, the target's score ``y``, and ``y_k`` the score with channel ``k`` at zero::
 
         w_k = (y - y_k) / |y|         map = relu(sum over k of w_k * A_k)
 
-    Needs no gradient. Only what comes after the layer runs again for each channel; where the score is linear in the
-    layer's spatial mean, ``y - y_k`` is the weight times that mean and nothing runs again. The paper divides by ``y``;
+    Needs no gradient. Only what comes after the layer runs again for each channel; where the logits are a linear layer
+    of the layer's spatial mean, ``y - y_k`` is weight times mean, and nothing runs again. The paper divides by ``y``;
     the absolute value keeps the meaning of the sign where the score is negative.
 
     Args:
@@ -62,8 +62,8 @@ def ablationcam(
         ExplanationError: If the target does not depend on the layer.
 
     Reference:
-        Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
-        WACV 2020.
+        Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+        Localization, WACV 2020.
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
     return perturbation_maps(model, images, target, weigh_by_drop, shared)
@@ -73,6 +73,10 @@ def weigh_by_drop(layer: Layer) -> Tensor:
     """Maps of one image summed with each channel's relative drop of the score as its weight, ``(h, w)``."""
     maps = layer.maps
     channels = maps.shape[1]
+    linear = layer.linear_weights()
+    if linear is not None:
+        drops = linear * maps[0].mean(dim=(1, 2))
+        return torch.einsum("c,chw->hw", drops / _size(layer.score), maps[0])
 
     def without(some: slice) -> Tensor:
         each = torch.arange(some.start, some.stop, device=maps.device)
@@ -81,6 +85,8 @@ def weigh_by_drop(layer: Layer) -> Tensor:
         return ablated
 
     scores = layer.scores(channels, without)
-    least = torch.finfo(scores.dtype).tiny
-    weights = (layer.score - scores) / layer.score.abs().clamp_min(least)
-    return torch.einsum("c,chw->hw", weights, maps[0])
+    return torch.einsum("c,chw->hw", (layer.score - scores) / _size(layer.score), maps[0])
+
+
+def _size(score: Tensor) -> Tensor:
+    return score.abs().clamp_min(torch.finfo(score.dtype).tiny)

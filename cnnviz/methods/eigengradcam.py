@@ -61,8 +61,8 @@ def eigengradcam(
         ExplanationError: If the target does not depend on the layer.
 
     Reference:
-        Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020; with gradients as in
-        common practice.
+        Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020; with
+        gradients as in common practice.
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
     return gradient_maps(model, images, target, principal_of_product, shared)

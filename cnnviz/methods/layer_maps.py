@@ -82,7 +82,9 @@ class LayerAnswer:
 Ask: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], LayerAnswer]
 
 
-def layer_maps(model: Model, images: ImagesLike, target: TargetLike, ask: Ask, shared: Shared) -> Heatmaps:
+def layer_maps(
+    model: Model, images: ImagesLike, target: TargetLike, ask: Ask, shared: Shared, *, singly: bool = False
+) -> Heatmaps:
     """Ask for maps of layers chunk by chunk, fuse them, and average the mirrored picture's in.
 
     Args:
@@ -91,6 +93,7 @@ def layer_maps(model: Model, images: ImagesLike, target: TargetLike, ask: Ask, s
         target: Any accepted form of target.
         ask: From inputs, targets and names of layers to their maps.
         shared: The settings that all class activation maps share.
+        singly: Ask about one image at a time; the batch size is then that of the changes made to each.
 
     Raises:
         UnknownNameError: If there is no such layer.
@@ -119,7 +122,7 @@ def layer_maps(model: Model, images: ImagesLike, target: TargetLike, ask: Ask, s
             (*chosen, *answer.checks),
         )
 
-    return ask_in_chunks(model, batch, ask_chunk, batch_size=shared.batch_size, rectified=shared.relu)
+    return ask_in_chunks(model, batch, ask_chunk, batch_size=1 if singly else shared.batch_size, rectified=shared.relu)
 
 
 def _fused(maps: Sequence[Tensor], shared: Shared) -> Tensor:

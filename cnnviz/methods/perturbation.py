@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import ClassTarget, Target, TargetLike
-from cnnviz.errors import UsageError
+from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
 from cnnviz.methods.probe import automatic_layer
@@ -18,6 +18,7 @@ from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import from_maps, to_maps
 from cnnviz.probing.capture import capture
 from cnnviz.probing.chunks import in_slices
+from cnnviz.probing.heads import find_class_maps
 from cnnviz.probing.replay import Replay, replay
 from cnnviz.probing.targets import score, settle, watched_layers
 from cnnviz.results.heatmaps import Heatmaps
@@ -58,6 +59,16 @@ class Layer:
         asked = in_slices(count, lambda some: self._ask(change(some), probability=probability), size=self._size)
         return torch.cat(asked.results)
 
+    def linear_weights(self) -> Tensor | None:
+        """Weights ``(C,)`` with which the score is a weighted sum of the maps' means, if it is; None otherwise."""
+        try:
+            head = find_class_maps(self._found, self._found.activation)
+        except ExplanationError:
+            return None
+        if head.activation.shape != self.maps.shape or not torch.equal(head.activation, self.maps):
+            return None
+        return head.weights_of(self.target)
+
     def _ask(self, maps: Tensor, *, probability: bool = False) -> Tensor:
         count = len(maps)
         if self._found.fixed and count < self._found.fixed:
@@ -91,7 +102,11 @@ def perturbation_maps(
 
     def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
         known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
-        rows = [_explained(model, inputs, row, target, known, explain, shared) for row, target in enumerate(targets)]
+        copies = model.fixed_batch or 1
+        rows = [
+            _explained(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
+            for row, target in enumerate(targets)
+        ]
         layers = [layers for layers, _ in rows]
         return LayerAnswer(
             names=tuple(known),
@@ -102,13 +117,12 @@ def perturbation_maps(
             checks=tuple(dict.fromkeys(check for each in layers for checks, _ in each for check in checks)),
         )
 
-    return layer_maps(model, images, target, ask, shared)
+    return layer_maps(model, images, target, ask, shared, singly=True)
 
 
 def _explained(
-    model: Model, inputs: Tensor, row: int, target: Target, names: Sequence[str], explain: Explain, shared: Shared
+    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: Explain, *, shared: Shared
 ) -> tuple[list[tuple[tuple[str, ...], Layer]], list[Tensor]]:
-    one = inputs[row : row + 1].expand(model.fixed_batch or 1, -1, -1, -1)
     layers, maps = [], []
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name) as found:

@@ -37,8 +37,8 @@ def reciprocam(
 ) -> Heatmaps:
     """What the target's score would be if the layer had responded at one place only (Recipro-CAM).
 
-    With activations ``A`` of the layer and a mask ``M_ij`` that keeps the place ``i, j`` (softened to its neighbours by a
-    3x3 Gaussian)::
+    With activations ``A`` of the layer and a mask ``M_ij`` that keeps the place ``i, j`` (softened to its neighbours by
+    a 3x3 Gaussian)::
 
         map_ij = p(A * M_ij),   p the class's probability when what comes after the layer goes on with that
 
@@ -54,7 +54,7 @@ def reciprocam(
         relu: Show positive values only (probabilities are never negative); otherwise the signed map.
         counterfactual: Show evidence against the target: the score with its sign turned.
         flip: Average with the map of the mirrored picture.
-        score: What is read for a class: its softmax probability or its logit; other targets have their own score.
+        score: What is read for a class: its softmax probability or its logit; other targets keep their own score.
         blur: Soften the mask of each place to its neighbours, as the paper does.
         batch_size: Most masked activations at once; halved when memory runs out.
 
@@ -67,8 +67,8 @@ def reciprocam(
         ExplanationError: If the target does not depend on the layer.
 
     Reference:
-        Byun and Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, CVPR Workshops
-        2024.
+        Byun and Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks,
+        CVPR Workshops 2024.
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
 

@@ -23,10 +23,11 @@ TRAINING: Final = {"aten::dropout": 2, "aten::batch_norm": 5}
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of the exported input: its size in the example, and the only size it may have, if there is one."""
+    """One axis of the exported input: its size in the example, and whether it may have others, and be 1."""
 
     example: int
-    fixed: int | None
+    free: bool = False
+    from_one: bool = False
 
 
 def open_exported(file: Path, device: torch.device) -> Opened:
@@ -48,15 +49,15 @@ def open_exported(file: Path, device: torch.device) -> Opened:
             module = torch.export.unflatten(move_to_device_pass(program, device))
     except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(f"'{file.name}' cannot be turned into layers ({one_line(error)}).") from None
-    fixed = (height.fixed or height.example, width.fixed or width.example)
+    size = height.example, width.example
     return Opened(
         module=module,
         name=file.stem,
         origin={"source": "torch.export", "file": file.name},
         notes=_notes(program),
-        fixed_batch=batch.fixed,
-        fixed_size=fixed if height.fixed or width.fixed else None,
-        input_size=fixed,
+        fixed_batch=None if batch.from_one else batch.example,
+        fixed_size=None if height.free and width.free else size,
+        input_size=size,
         channels=channels.example,
     )
 
@@ -87,11 +88,11 @@ def _axes(program: ExportedProgram, name: str) -> tuple[_Axis, _Axis, _Axis, _Ax
 
 def _axis(program: ExportedProgram, size: Any, example: Any) -> _Axis:
     if isinstance(size, int):
-        return _Axis(size, size)
+        return _Axis(size)
     hint = example if isinstance(example, int) else size.node.hint
     allowed = program.range_constraints.get(size.node.expr)
-    free = allowed is not None and allowed.lower <= 1 and not allowed.upper.is_finite
-    return _Axis(int(hint), None if free else int(hint))
+    free = allowed is not None and not allowed.upper.is_Integer
+    return _Axis(int(hint), free, from_one=free and bool(allowed.lower <= 1))
 
 
 def _notes(program: ExportedProgram) -> tuple[str, ...]:

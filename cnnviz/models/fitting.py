@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -100,7 +101,7 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
             f"'{checkpoint.name}' does not fit {network}{_misfit(missing, unexpected, shapes, len(own))}"
         )
     try:
-        module.load_state_dict(state, strict=False)
+        module.load_state_dict(_versioned(state, module), strict=False)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"'{checkpoint.name}' cannot be loaded into {network} ({one_line(error)}).") from None
     return (*checkpoint.notes, *notes)
@@ -110,6 +111,15 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
     """The shape that each weight must have; None for a lazy one, which takes any."""
     state = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
     return {name: None if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _versioned(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+    """The weights with the versions of their modules, which some networks insist on and other file formats lose."""
+    if hasattr(state, "_metadata"):
+        return state
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(module.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
+    return versioned
 
 
 def _renamed(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
@@ -125,7 +135,7 @@ def _renamed(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, T
     best = max(prefixes, key=lambda prefix: sum(prefix + name in plain for name in names))
     state = {name[len(best) :]: value for name, value in plain.items() if name.startswith(best)}
     left = [name for name in plain if not name.startswith(best) and not name.endswith(UNUSED)]
-    notes = (f"{len(left)} entries of '{checkpoint.name}' outside '{best}' were left out",) if left else ()
+    notes = (f"entries of '{checkpoint.name}' outside '{best}' were left out: {len(left)}",) if left else ()
     return state, notes
 
 

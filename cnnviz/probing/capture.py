@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor, to_maps
+from cnnviz.probing.backward import differentiate
 
 __all__ = ["Capture", "capture"]
 
@@ -50,7 +51,7 @@ class Capture:
             again: Keep the forward's graph, for another question to the same forward.
 
         Raises:
-            ExplanationError: If the scores do not depend on a layer.
+            ExplanationError: If the scores do not depend on a layer, or the network's backward fails.
         """
         names = list(self.activations)
         if not scores.requires_grad:
@@ -60,9 +61,7 @@ class Capture:
             )
         leaves = [self.activations[name] for name in names]
         ones = torch.ones_like(scores)
-        found = torch.autograd.grad(
-            scores, leaves, ones, allow_unused=True, create_graph=connected, retain_graph=connected or again
-        )
+        found = differentiate(scores, leaves, ones, connected=connected, again=again)
         gradients = {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
         if missing := [name for name in names if name not in gradients and not unused]:
             raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
@@ -77,7 +76,7 @@ class Capture:
             if gradient.requires_grad:
                 with torch.enable_grad():
                     along = (gradient * activation.detach()).sum()
-                (curvature,) = torch.autograd.grad(along, activation, allow_unused=True, retain_graph=True)
+                (curvature,) = differentiate(along, [activation], again=True)
             found[name] = torch.zeros_like(activation) if curvature is None else curvature
         return found
 

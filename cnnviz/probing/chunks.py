@@ -21,12 +21,26 @@ _progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 @contextmanager
 def progress_to(report: Progress) -> Iterator[None]:
-    """Inside, ``report(done, total)`` is called after every chunk of images that a method finishes."""
+    """Inside, ``report(done, total)`` is called whenever a method has finished some more of its work."""
     token = _progress.set(report)
     try:
         yield
     finally:
         _progress.reset(token)
+
+
+def _within(report: Progress, some: slice, total: int) -> Progress:
+    """Progress of a part of the work as progress of the whole."""
+
+    def inner(done: int, of: int) -> None:
+        if done < of:
+            report(some.start * of + (some.stop - some.start) * done, total * of)
+
+    return inner
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -38,24 +52,24 @@ class Chunks(Generic[Result]):
     checks: tuple[str, ...]
 
 
-def in_slices(
-    total: int, ask: Callable[[slice], Result], *, size: int, done: Callable[[int], None] | None = None
-) -> Chunks[Result]:
+def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunks[Result]:
     """Ask about ``total`` things, some at a time; out of memory halves how many, and the work goes on.
 
     Args:
         total: How many there are.
         ask: Called with the slice of them.
         size: Most at once.
-        done: Called with how many are done after each.
 
     Raises:
         torch.OutOfMemoryError: If even one is too much.
     """
     results, checks, start, size = [], [], 0, max(1, min(size, total))
+    report = _progress.get() or _silent
     while start < total:
+        some = slice(start, min(start + size, total))
         try:
-            results.append(ask(slice(start, min(start + size, total))))
+            with progress_to(_within(report, some, total)):
+                results.append(ask(some))
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -64,9 +78,8 @@ def in_slices(
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        start = min(start + size, total)
-        if done is not None:
-            done(start)
+        start = some.stop
+        report(start, total)
     return Chunks(results, size, tuple(checks))
 
 
@@ -93,17 +106,11 @@ def in_chunks(
     Raises:
         torch.OutOfMemoryError: If even one input does not fit.
     """
-    total = len(inputs)
-    report = _progress.get()
 
     def ask_rows(rows: slice) -> Result:
         return ask(_moved(inputs[rows], device, dtype, fixed), rows)
 
-    def done(count: int) -> None:
-        if report is not None:
-            report(count, total)
-
-    return in_slices(total, ask_rows, size=fixed or size, done=done)
+    return in_slices(len(inputs), ask_rows, size=fixed or size)
 
 
 def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:

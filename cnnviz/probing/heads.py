@@ -41,18 +41,26 @@ class ClassMaps:
         Raises:
             ExplanationError: If the target is neither.
         """
-        match target:
-            case ClassTarget():
-                return self._class(row, target.index)
-            case Difference():
-                return self._class(row, target.first.index) - self._class(row, target.second.index)
+        weights = self.weights_of(target)
+        if weights is not None:
+            return torch.einsum("c,chw->hw", weights, self.activation[row])
         raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; use Grad-CAM.")
 
-    def _class(self, row: int, index: int) -> Tensor:
-        activation = self.activation[row]
-        if self.weights is None:
-            return activation[index]
-        return torch.einsum("c,chw->hw", self.weights[index], activation)
+    def weights_of(self, target: Target) -> Tensor | None:
+        """Weights ``(C,)`` of a class or a difference of classes; None for other targets."""
+        match target:
+            case ClassTarget():
+                return self._class(target.index)
+            case Difference():
+                return self._class(target.first.index) - self._class(target.second.index)
+        return None
+
+    def _class(self, index: int) -> Tensor:
+        if self.weights is not None:
+            return self.weights[index]
+        own = torch.zeros_like(self.activation[0, :, 0, 0])
+        own[index] = 1
+        return own
 
 
 def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> ClassMaps:

@@ -42,18 +42,16 @@ class _Buffer:
     part: nn.Module
     name: str
     tensor: Tensor | None
-    version: int
     values: Tensor | None
 
     @classmethod
     def of(cls, part: nn.Module, name: str) -> _Buffer:
         tensor = part._buffers[name]
-        if tensor is None:
-            return cls(part, name, None, 0, None)
-        return cls(part, name, tensor, tensor._version, tensor.detach().clone())
+        return cls(part, name, tensor, None if tensor is None else tensor.detach().clone())
 
     def restore(self) -> None:
-        if self.tensor is not None and self.values is not None and self.tensor._version != self.version:
+        """Put the buffer back; its values are compared, because a write through ``.data`` leaves no mark on it."""
+        if self.tensor is not None and self.values is not None and not torch.equal(self.tensor, self.values):
             with torch.no_grad():
                 self.tensor.copy_(self.values)
         if self.part._buffers.get(self.name) is not self.tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Target, TopClass, Unit
+from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.capture import Capture
@@ -32,7 +33,10 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
     best = logits.argmax(dim=1).tolist()
     settled = []
     for target, top in zip(targets, best, strict=True):
-        found = ClassTarget(top, labels[top] if labels else None) if isinstance(target, TopClass) else target
+        best_class = ClassTarget(top, labels[top] if labels else None)
+        found = best_class if isinstance(target, TopClass) else target
+        if isinstance(found, Finer) and isinstance(found.first, TopClass):
+            found = replace(found, first=best_class)
         for index in _indices(found):
             if index >= classes:
                 raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
@@ -70,6 +74,8 @@ def _indices(target: Target) -> list[int]:
     match target:
         case ClassTarget():
             return [target.index]
+        case Finer(first=ClassTarget(index=index)):
+            return [index]
         case Difference():
             return [target.first.index, target.second.index]
     return []
@@ -81,11 +87,23 @@ def _score_one(target: Target, logits: Tensor, rows: list[int], captured: Captur
             return logits[rows, target.index]
         case Difference():
             return logits[rows, target.first.index] - logits[rows, target.second.index]
+        case Finer(first=ClassTarget(index=index)):
+            return _finer(target, index, logits[rows])
         case Unit():
             return _unit(target, captured)[rows]
         case CustomTarget():
             return _custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")
+
+
+def _finer(target: Finer, index: int, logits: Tensor) -> Tensor:
+    """Class logit less the mean of the nearest others', ``(n,)``; the choice of the others has no gradient."""
+    own = logits[:, index]
+    distance = (logits.detach() - own.detach()[:, None]).abs()
+    distance[:, index] = torch.inf
+    count = min(target.rivals, logits.shape[1] - 1)
+    nearest = distance.topk(count, dim=1, largest=False).indices
+    return own - target.strength * logits.gather(1, nearest).mean(dim=1) if count else own
 
 
 def _custom(target: CustomTarget, logits: Tensor) -> Tensor:

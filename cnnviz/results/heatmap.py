@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import Target
+from cnnviz.core.target import NoTarget, Target
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell
@@ -131,11 +131,15 @@ class Heatmap:
 
     def caption(self) -> str:
         """Target with probability or score, and a word where there is nothing to see."""
+        if isinstance(self.target, NoTarget):
+            return "whatever the class" + (f"\n{self.blank_note()}" if self.blank else "")
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}" + (f"\n{self.blank_note()}" if self.blank else "")
 
     def blank_note(self) -> str:
         """The sentence for a map with nothing to see."""
+        if isinstance(self.target, NoTarget):
+            return "nothing stands out" + (f" at {self.layer}" if self.layer else "")
         evidence = "no positive evidence" if self.rectified else "no evidence"
         return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
 

@@ -134,6 +134,7 @@ def test_device_names():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_auto_moves_to_cuda():
     assert load_model(BUNDLED, weights="none").device.type == "cuda"
 

@@ -63,7 +63,7 @@ class ShapesResNet(nn.Module):
 
 
 class ShapesVGG(nn.Module):
-    """Plain 3x3 convolutions, ReLU and max-pooling: 64 px in, a last map of 8x8, global average pooling, one linear layer.
+    """Plain 3x3 convolutions, ReLU and max-pooling: 64 px in, a last map of 8x8, average pooling, one linear layer.
 
     Args:
         classes: Number of logits.

@@ -1,0 +1,119 @@
+"""``cnnviz demo``: what the bundled networks look at, in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import click
+import matplotlib.cbook
+import numpy as np
+from numpy.typing import NDArray
+
+import cnnviz
+from cnnviz.errors import OutputError
+
+from .options import QUIET, Option, Sectioned
+from .output import Report, ensure_folder, make_folder
+
+__all__ = ["demo"]
+
+FOLDER = "cnnviz-demo"
+SHAPES, DIGITS, SCENE = "shapes.png", "digits.png", "scene.png"
+SCENES = ("star", "heart", "ring", "arrow")
+SIDE, DIGIT_SIDE = 256, 128
+UNKNOWN = "a photograph they were never trained on"
+
+
+def draw(out: str, *, quiet: bool) -> None:
+    """Ask the bundled networks about drawn scenes, digits and a photograph, and write what they look at.
+
+    Args:
+        out: The folder to write into.
+        quiet: Neither notes nor progress.
+    """
+    folder = Path(out)
+    _ensure_ours(folder)
+    scenes = [cnnviz.draw_scene(index, size=SIDE, label=label) for index, label in enumerate(SCENES)]
+    pictures = [cnnviz.Picture(scene.pixels, scene.label) for scene in scenes] + _photograph()
+    digits = [cnnviz.draw_digit(index, size=DIGIT_SIDE) for index in range(4)]
+    report = Report(3 * len(pictures) + len(digits), quiet=quiet)
+    with closing(report):
+        drawn = {
+            SCENE: cnnviz.grid([[pictures[0].pixels]]),
+            SHAPES: _shapes_sheet(pictures, report),
+            DIGITS: _digits_sheet([(digit.pixels, digit.label) for digit in digits], report),
+        }
+    make_folder(folder)
+    for name, grid in drawn.items():
+        report.wrote(grid.save(folder / name))
+    if not quiet:
+        click.echo(f"next: cnnviz gradcam --model shapes-resnet {folder / SCENE}", err=True)
+
+
+def _ensure_ours(folder: Path) -> None:
+    """Only files that cnnviz wrote are replaced."""
+    ensure_folder(folder)
+    for file in (folder / name for name in (SHAPES, DIGITS, SCENE)):
+        if not file.exists():
+            continue
+        try:
+            cnnviz.read_note(file)
+        except OutputError:
+            raise OutputError(
+                f"'{file}' was not written by cnnviz, so it is not replaced; move it, or choose another folder with -o."
+            ) from None
+
+
+def _photograph() -> list[cnnviz.Picture]:
+    """The photograph that comes with matplotlib, where it does."""
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return [cnnviz.read_picture(path)] if Path(path).is_file() else []
+
+
+def _shapes_sheet(pictures: Sequence[cnnviz.Picture], report: Report) -> cnnviz.Grid:
+    resnet, vgg = (cnnviz.load_model(name, device="cpu") for name in ("shapes-resnet", "shapes-vgg"))
+    columns = []
+    for method, model in ((cnnviz.gradcam, resnet), (cnnviz.cam, resnet), (cnnviz.gradcam, vgg)):
+        with report.over(len(pictures)):
+            columns.append(method(model, pictures))
+    headings = ["picture", "Grad-CAM, shapes-resnet", "CAM, shapes-resnet", "Grad-CAM, shapes-vgg"]
+    return cnnviz.grid(
+        [[picture.pixels, *maps] for picture, *maps in zip(pictures, *columns, strict=True)],
+        row_headings=[picture.name if picture.name in SCENES else UNKNOWN for picture in pictures],
+        column_headings=headings,
+        title="What two small networks look at when they name a shape",
+        notes=[
+            "Under each map: the network's answer with its probability. Bright is evidence for the answer; "
+            "CAM also shows evidence against it, in blue.",
+        ],
+        provenance=columns[0].provenance,
+    )
+
+
+def _digits_sheet(digits: Sequence[tuple[NDArray[np.uint8], str]], report: Report) -> cnnviz.Grid:
+    pictures = [np.repeat(pixels[:, :, None], 3, axis=2) for pixels, _ in digits]
+    model = cnnviz.load_model("digits-lenet5", device="cpu")
+    with report.over(len(pictures)):
+        maps = cnnviz.gradcam(model, pictures)
+    return cnnviz.grid(
+        [[(pixels, f"drawn as {label}") for pixels, (_, label) in zip(pictures, digits, strict=True)], list(maps)],
+        row_headings=["digit", "Grad-CAM"],
+        title="What LeNet-5 looks at when it reads a digit",
+        provenance=maps.provenance,
+    )
+
+
+demo = Sectioned(
+    "demo",
+    params=[
+        Option(
+            "--out", "-o", metavar="FOLDER", default=FOLDER, section="Output",
+            help="Where to; only files that cnnviz wrote are replaced there.",
+        ),
+        QUIET,
+    ],
+    callback=draw,
+    help="Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does.",
+)  # fmt: skip

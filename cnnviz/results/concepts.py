@@ -1,0 +1,134 @@
+"""Concepts: what a layer's activations over some pictures fall into, each with its place and its label."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.target import ClassTarget
+from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
+
+__all__ = ["Concepts"]
+
+STRENGTH = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Concepts:
+    """Concepts of a batch of pictures.
+
+    Attributes:
+        values: ``(N, k, h, w)`` float32, at least 0: how much of each concept is at each place.
+        vectors: ``(k, C)`` float32: each concept as an activation of the layer.
+        classes: For each concept the class that the network gives it, with its probability.
+        pictures: The pictures, with their geometry.
+        layer: The layer.
+        model: The network's name.
+        checks: What the user should know.
+        provenance: How it was made.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    vectors: NDArray[np.float32] = field(repr=False)
+    classes: tuple[tuple[ClassTarget, float], ...]
+    pictures: tuple[Picture, ...] = field(repr=False)
+    layer: str
+    model: str
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values, dtype=dtype)
+
+    def upsampled(self) -> NDArray[np.float32]:
+        """The maps on the network's input grid, ``(N, k, H, W)`` float32."""
+        return np.stack([upsample(maps, self._geometry(row).crop[2:]) for row, maps in enumerate(self.values)])
+
+    def on_original(self, row: int) -> NDArray[np.float32]:
+        """One picture's maps on its own pixels, ``(k, H, W)`` float32, NaN where the network did not look."""
+        geometry = self._geometry(row)
+        return np.stack([place(upsample(each, geometry.crop[2:]), geometry) for each in self.values[row]])
+
+    def grid(self) -> Grid:
+        """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
+        rows = tuple(self._row(row) for row in range(len(self)))
+        names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
+        title = " · ".join(part for part in (self.provenance.method, self.model, self.layer) if part)
+        notes = ("Each concept's name is the class that the network gives an activation of that concept alone.",)
+        headings = ("photograph", "all concepts", *names)
+        return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the grid as a picture or figure, or ``values``, ``vectors`` and ``labels`` as ``.npz``.
+
+        Args:
+            path: Where to; an existing file is replaced.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        where = Path(path)
+        ensure_writable(where, force=True)
+        if where.suffix.lower() not in ARRAY_SUFFIXES:
+            return self.grid().save(where)
+        labels = np.array([str(target) for target, _ in self.classes])
+        names = np.array([picture.name for picture in self.pictures])
+        arrays = {"values": self.values, "vectors": self.vectors, "labels": labels, "images": names}
+        write_arrays(where, arrays, self.provenance.to_json())
+        return where
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure of the grid."""
+        return self.grid().plot(ax)
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance."""
+        return replace(self, provenance=self.provenance.stamped(method, settings))
+
+    def _repr_png_(self) -> bytes:
+        return self.grid()._repr_png_()
+
+    def _geometry(self, row: int) -> Geometry:
+        picture = self.pictures[row]
+        return picture.geometry or Geometry.whole(*picture.size)
+
+    def _row(self, row: int) -> tuple[Cell, ...]:
+        picture, colours = self.pictures[row], _colours(len(self.classes))
+        most = self.values.max(axis=(0, 2, 3))[:, None, None]
+        shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
+        first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
+        drawn = [_painted(picture.pixels, shares * first, colours)]
+        drawn += [_painted(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
+        return (Cell(picture.pixels, picture.name), *(Cell(each) for each in drawn))
+
+
+def _colours(count: int) -> NDArray[np.float32]:
+    """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
+    palette = colormaps["tab10" if count <= 10 else "tab20"]
+    return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
+
+
+def _painted(pixels: NDArray[np.uint8], shares: NDArray[np.float32], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
+    grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
+    ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)
+    opacity = STRENGTH * shares.clip(0, 1)[..., None]
+    painted = ground * (1 - opacity.sum(axis=0).clip(0, 1)) + (opacity * colours[:, None, None]).sum(axis=0)
+    return np.rint(painted.clip(0, 255)).astype(np.uint8)

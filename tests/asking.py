@@ -1,0 +1,82 @@
+"""Asking any method of the catalogue, and seeing what it left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules import module as global_hooks
+
+from cnnviz.catalogue import CATALOGUE, load
+from cnnviz.methods.predict import predict
+from cnnviz.registry import Method
+
+METHODS = tuple(CATALOGUE)
+EVERYTHING = (*METHODS, "predict")
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks_with_kwargs",
+)
+
+
+def method_of(name: str) -> Method[Any, Any]:
+    return predict if name == "predict" else load(name)
+
+
+def needing(*needs: str) -> list[str]:
+    """Names of the methods that have to be given all of these."""
+    return [name for name in METHODS if set(needs) <= set(method_of(name).needs)]
+
+
+def ask(name: str, model: Any, images: Any, target: Any = None, **settings: Any) -> Any:
+    """Call a method with what it needs."""
+    method = method_of(name)
+    given = {"model": model, "images": images, "target": target}
+    return method(*(given[need] for need in method.needs), **settings)
+
+
+def same(one: Any, other: Any, *, close: bool = False) -> bool:
+    """Whether two results hold the same numbers, bit for bit or to six digits of the largest."""
+    first, second = np.asarray(one), np.asarray(other)
+    if not close:
+        return first.shape == second.shape and first.tobytes() == second.tobytes()
+    return first.shape == second.shape and bool(np.abs(first - second).max() <= 1e-5 * max(np.abs(first).max(), 1e-30))
+
+
+def state_of(net: nn.Module) -> dict[str, Any]:
+    """Everything about a network and about torch that a method could leave changed, as comparable values."""
+    found: dict[str, Any] = {
+        "gradients on": torch.is_grad_enabled(),
+        "inference mode": torch.is_inference_mode_enabled(),
+        "fast path": torch.backends.mha.get_fastpath_enabled(),
+        "random numbers": _bytes(torch.get_rng_state()),
+        "default type": torch.get_default_dtype(),
+        "global hooks": {name: len(held) for name, held in vars(global_hooks).items() if isinstance(held, dict)},
+    }
+    for name, part in net.named_modules():
+        found[f"{name} training"] = part.training
+        found[f"{name} hooks"] = {kind: list(getattr(part, kind).items()) for kind in HOOKS}
+        found[f"{name} attributes"] = sorted(vars(part))
+        found[f"{name} forward"] = part.__dict__.get("forward")
+        held = {**part._parameters, **part._buffers}
+        found |= {f"{name}.{key}": (id(value), _described(value)) for key, value in held.items()}
+    return found
+
+
+def _described(value: torch.Tensor | None) -> Any:
+    if value is None:
+        return None
+    gradient = None if value.grad is None else (id(value.grad), _bytes(value.grad))
+    return value.dtype, value.device, tuple(value.shape), value.requires_grad, value.grad_fn, gradient, _bytes(value)
+
+
+def _bytes(value: torch.Tensor) -> bytes:
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,116 @@
+"""The bundled networks: torch-free description, architectures, and weights that do what their cards say."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from cnnviz.images.digits import DIGITS, draw_digit
+from cnnviz.images.shapes import SHAPES, draw_scene
+from cnnviz.models.bundled import BUNDLED, build, weights_path
+
+NAMES = tuple(BUNDLED)
+PARAMETERS = {"shapes-resnet": 171_354, "shapes-vgg": 105_034, "digits-lenet5": 61_706}
+DRAW = {"shapes-resnet": draw_scene, "shapes-vgg": draw_scene, "digits-lenet5": draw_digit}
+LAST_MAP = {"shapes-resnet": "layer3", "shapes-vgg": "features", "digits-lenet5": "pool2"}
+TEST_SEED = 20_000
+
+
+def trained(name):
+    network = build(name)
+    network.load_state_dict(load_file(weights_path(name)), strict=True)
+    return network
+
+
+@torch.no_grad()
+def share_right(name, count=400):
+    entry = BUNDLED[name]
+    drawn = [DRAW[name](index, seed=TEST_SEED) for index in range(count)]
+    pixels = np.stack([np.atleast_3d(picture.pixels) for picture in drawn]).transpose(0, 3, 1, 2)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (entry.mean, entry.std))
+    answers = trained(name)((torch.from_numpy(pixels) / 255 - mean) / std).argmax(1)
+    return float((answers == torch.tensor([picture.target for picture in drawn])).float().mean())
+
+
+def card(name):
+    return weights_path(name).with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_description_needs_no_torch():
+    script = "import sys, cnnviz.models.bundled; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_labels_are_those_that_are_drawn():
+    assert BUNDLED["shapes-resnet"].labels == BUNDLED["shapes-vgg"].labels == SHAPES
+    assert BUNDLED["digits-lenet5"].labels == DIGITS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_fits_its_network(name):
+    entry = BUNDLED[name]
+    network = build(name)
+    assert entry.name == name
+    assert type(network).__name__ == entry.network
+    assert not network.training
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
+    assert len(entry.mean) == len(entry.std)
+    maps = []
+    network.get_submodule(LAST_MAP[name]).register_forward_hook(lambda *call: maps.append(call[2]))
+    logits = network(torch.zeros(2, len(entry.mean), *entry.input_size))
+    assert logits.shape == (2, len(entry.labels))
+    assert maps[0].shape[2:] == ((5, 5) if name == "digits-lenet5" else (8, 8))
+
+
+@pytest.mark.parametrize("name", ["shapes-resnet", "shapes-vgg"])
+def test_scenes_of_any_size(name):
+    assert build(name)(torch.zeros(1, 3, 96, 128)).shape == (1, 10)
+
+
+def test_kinds_of_layers():
+    kinds = {name: {type(module) for module in build(name).modules()} for name in NAMES}
+    assert {nn.BatchNorm2d, nn.ReLU} <= kinds["shapes-resnet"]
+    assert {nn.MaxPool2d, nn.ReLU} <= kinds["shapes-vgg"]
+    assert nn.BatchNorm2d not in kinds["shapes-vgg"]
+    assert {nn.Tanh, nn.AvgPool2d} <= kinds["digits-lenet5"]
+    assert nn.ReLU not in kinds["digits-lenet5"]
+
+
+def test_unknown_name():
+    with pytest.raises(KeyError):
+        build("resnet50")
+    with pytest.raises(KeyError):
+        weights_path("resnet50")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_name_drawn_pictures(name):
+    assert share_right(name) >= 0.95
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_finite_and_trained(name):
+    state = trained(name).state_dict()
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_weights_are_small():
+    assert sum(weights_path(name).stat().st_size for name in NAMES) < 2_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_says_what_the_network_is(name):
+    text, entry = card(name), BUNDLED[name]
+    stated = float(re.search(r"Test accuracy: \*\*(\d+\.\d+) %\*\*", text).group(1)) / 100
+    assert 0.95 <= stated <= 1
+    assert abs(stated - share_right(name)) < 0.025
+    assert f"{PARAMETERS[name]:,} parameters" in text
+    assert f"python training/bundled.py {name}" in text
+    assert all(label in text for label in entry.labels)
+    assert f"mean {entry.mean}, std {entry.std}" in text
+    assert f"{entry.input_size[0]} x {entry.input_size[1]}" in text

@@ -1,0 +1,200 @@
+"""Small networks, each with one property that a test is about."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torchvision.models import SwinTransformer, VisionTransformer
+
+from cnnviz import Model
+
+LABELS = ("cat", "dog", "bird", "fish", "frog")
+Outputs = namedtuple("Outputs", ["logits", "aux"])
+
+
+def model_of(module: nn.Module, **given) -> Model:
+    """A model whose input is 32 x 32 and whose five classes have labels."""
+    settings = {"mean": (0.5,), "std": (0.25,), "input_size": 32, "labels": LABELS, "name": "small"}
+    return Model(module, **(settings | given))
+
+
+def settled_norm(channels: int) -> nn.BatchNorm2d:
+    """A batch norm that has seen data."""
+    norm = nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        for values in (norm.running_var, norm.weight):
+            values.uniform_(0.5, 1.5)
+        for values in (norm.running_mean, norm.bias):
+            values.normal_(0, 0.2)
+    return norm
+
+
+class Small(nn.Module):
+    """Convolutions, an in-place ReLU after a batch norm, dropout, and a GAP + linear head."""
+
+    def __init__(self, channels: int = 3, classes: int = 5) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 8, 3, padding=1)
+        self.norm1 = settled_norm(8)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.down = nn.MaxPool2d(4)
+        self.middle = nn.Identity()
+        self.conv2 = nn.Conv2d(8, 6, 3, padding=1)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(6, classes)
+
+    def forward(self, x):
+        x = self.down(self.relu1(self.norm1(self.conv1(x))))
+        x = self.relu2(self.conv2(self.middle(x)))
+        return self.fc(self.dropout(self.pool(x).flatten(1)))
+
+
+class OneConvolution(nn.Module):
+    """In float64: one convolution, a mean over all places, a linear layer; everything has a closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+        self.double()
+
+    def forward(self, x):
+        return self.fc(self.conv(x).mean(dim=(2, 3)))
+
+
+class Twice(nn.Module):
+    """One convolution and one ReLU that run twice in a forward."""
+
+    def __init__(self, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.shared = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=inplace)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = functional.max_pool2d(self.stem(x), 4)
+        for _ in range(2):
+            x = self.relu(self.shared(x))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+class Writing(Small):
+    """Its forward writes to buffers in evaluation mode too: in place, past the version counter, and by replacing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("runs", torch.zeros((), dtype=torch.long))
+        self.register_buffer("last", torch.zeros(8))
+        self.register_buffer("hidden", torch.zeros(8))
+        self.register_buffer("empty", None)
+
+    def forward(self, x):
+        self.runs += 1
+        self.last = x.detach().mean().expand(8).clone()
+        self.hidden.data.add_(1)
+        self.empty = torch.ones(1)
+        return super().forward(x)
+
+
+class Failing(nn.Module):
+    """Passes its input on, until it is told to fail in the forward or in the backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when: str | None = None
+
+    def forward(self, x):
+        if self.when == "forward":
+            raise RuntimeError("it broke on the way")
+        if self.when == "interrupt":
+            raise KeyboardInterrupt
+        return _FailsBackwards.apply(x) if self.when == "backward" else x
+
+
+class _FailsBackwards(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("it broke on the way back")
+
+
+def failing(when: str) -> Small:
+    """A small network that fails in its middle (or, in the backward, right before its head)."""
+    net = Small()
+    if when == "backward":
+        net.relu2 = nn.Sequential(nn.ReLU(), Failing(), nn.Identity(), nn.Conv2d(6, 6, 1), Failing())
+        net.dropout = Failing()
+    else:
+        net.middle = Failing()
+    for part in net.modules():
+        if isinstance(part, Failing):
+            part.when = when
+    return net
+
+
+class Answering(nn.Module):
+    """Small's logits in another container or shape."""
+
+    def __init__(self, how, classes: int = 5) -> None:
+        super().__init__()
+        self.net = Small(classes=classes)
+        self.how = how
+
+    def forward(self, x):
+        return self.how(self.net(x))
+
+
+CONTAINERS = {
+    "dict": lambda logits: {"features": logits[:, :2].sum(), "logits": logits},
+    "dict with another name": lambda logits: {"scores": logits},
+    "tuple of one": lambda logits: (logits,),
+    "list": lambda logits: [logits],
+    "named tuple": lambda logits: Outputs(logits, logits[:, :2]),
+    "object": lambda logits: SimpleNamespace(logits=logits, aux=None),
+    "maps of one place": lambda logits: logits[:, :, None, None],
+}
+
+
+class Encoded(nn.Module):
+    """Patches, a class token and torch's own transformer encoder, whose fast path skips the layers inside it."""
+
+    def __init__(self, *, class_token: bool = True) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, stride=8)
+        self.token = nn.Parameter(torch.randn(1, 1, 16)) if class_token else None
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        if self.token is None:
+            return self.fc(self.encoder(tokens).mean(dim=1))
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], dim=1)
+        return self.fc(self.encoder(tokens)[:, 0])
+
+
+def vit() -> VisionTransformer:
+    """A small vision transformer of torchvision; 4 x 4 patches and a class token."""
+    net = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5)
+    nn.init.normal_(net.heads.head.weight)
+    return net
+
+
+def swin() -> SwinTransformer:
+    """A small Swin transformer of torchvision: channels last, 16 x 16 and then 8 x 8 places."""
+    return SwinTransformer([2, 2], 8, [1, 1], [2, 2], [4, 4], num_classes=5)
+
+
+TRANSFORMERS = {"encoder": Encoded, "encoder without class token": lambda: Encoded(class_token=False), "vit": vit}
+TRANSFORMERS["swin"] = swin
