@@ -11,6 +11,7 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
+from cnnviz.errors import UnknownNameError
 
 from .inputs import open_model
 from .options import JSON, NETWORK, SEED, Sectioned
@@ -27,7 +28,8 @@ def list_models(pattern: str | None, *, as_json: bool) -> None:
     elif found:
         print_table([(one.name, one.source, "weights cached" if one.cached else "") for one in found])
     else:
-        raise cnnviz.CnnvizError(f"No network that opens by name has '{pattern}' in it.")
+        names = [one.name for one in cnnviz.model_names()]
+        raise UnknownNameError("network", pattern or "", names, "'cnnviz models' lists them all.")
 
 
 def list_layers(**values: Any) -> None:

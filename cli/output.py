@@ -46,6 +46,8 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
         OutputError: If a file exists already, cannot be written, has another suffix, or is one of the pictures.
     """
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
+        if not Path(out).suffix:
+            raise OutputError(f"'{out}' has no ending such as .png or .npz; for a folder write '{out}/'.")
         places = Places((Path(out),) * len(pictures), together=True)
     else:
         folder = Path(out or "")
@@ -80,7 +82,7 @@ def _ensure(places: Places, pictures: Sequence[Path], *, force: bool) -> None:
     for file in files:
         if file.resolve() in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
-        if file.parent.is_dir():
+        if places.together or file.parent.is_dir():
             cnnviz.ensure_writable(file, force=True)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cnnviz.images.shapes import draw_scene as draw_scene
     from cnnviz.methods.ablationcam import ablationcam as ablationcam
     from cnnviz.methods.cam import cam as cam
+    from cnnviz.methods.dff import dff as dff
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
     from cnnviz.methods.fullgrad import fullgrad as fullgrad
@@ -69,6 +70,7 @@ _WHERE = {
     "Provenance": "cnnviz.provenance",
     "Target": "cnnviz.core.target",
     "cam": "cnnviz.methods.cam",
+    "dff": "cnnviz.methods.dff",
     "draw_digit": "cnnviz.images.digits",
     "draw_scene": "cnnviz.images.shapes",
     "ensure_writable": "cnnviz.drawing.files",
@@ -113,6 +115,7 @@ __all__ = [
     "Provenance",
     "Target",
     "cam",
+    "dff",
     "draw_digit",
     "draw_scene",
     "gradcam",

@@ -23,7 +23,7 @@ class Entry:
     summary: str
 
 
-CAMS = "Class activation maps"
+CAMS, CONCEPTS = "Class activation maps", "Concepts"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
@@ -91,6 +91,11 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).",
         ),
         "cam": Entry("cnnviz.methods.cam", CAMS, "Where the classifier's own weights see the class (CAM)."),
+        "dff": Entry(
+            "cnnviz.methods.dff",
+            CONCEPTS,
+            "What a layer's activations over several pictures have in common, as a few labelled concepts (DFF).",
+        ),
     }
 )
 

@@ -110,4 +110,4 @@ class Layers(Mapping[str, Layer]):
 def split_call(name: str) -> tuple[str, int | None]:
     """``"relu#2"`` as layer name and call, counted from 1; the call is None where none is named."""
     plain, mark, call = name.rpartition("#")
-    return (plain, int(call)) if mark and call.isdigit() else (name, None)
+    return (plain, int(call)) if mark and call.isdecimal() else (name, None)

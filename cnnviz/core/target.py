@@ -99,9 +99,9 @@ class Unit(Target):
         return f"{self.layer}:{self.channel}" + (f"@{self.place[0]},{self.place[1]}" if self.place else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CustomTarget(Target):
-    """Any function from logits ``(N, K)`` to scores ``(N,)``."""
+    """Any function from logits ``(N, K)`` to scores ``(N,)``; equal to itself only, so it need not be hashable."""
 
     function: Callable[[Tensor], Tensor]
 
@@ -112,6 +112,7 @@ class CustomTarget(Target):
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
 
 UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
+INDEX = re.compile(r"-?\d+")
 VERSUS = re.compile(r" - | vs\.? ")
 
 
@@ -137,55 +138,69 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
         return _parse_text(like.strip(), labels or (), layers)
     if callable(like) and not hasattr(like, "__index__"):
         return CustomTarget(like)
+    return _class(_index(like), labels or ())
+
+
+def _index(like: Any) -> int:
+    truth = isinstance(like, bool) or "bool" in str(getattr(like, "dtype", ""))
     try:
-        return _class(operator.index(like), labels or ()) if not isinstance(like, bool) else _refuse(like)
+        return operator.index(like if not truth else None)
     except TypeError:
-        return _refuse(like)
-
-
-def _refuse(like: object) -> Target:
-    raise TargetError(
-        f"A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the logits; "
-        f"not {like!r}."
-    )
+        raise TargetError(
+            "A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the "
+            f"logits; not {like!r}."
+        ) from None
 
 
 def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
     if text in ("", "top") and text not in labels:
         return TopClass()
     found: Target | None = _labelled(text, labels, prefixes=False)
-    if found is None and text.lstrip("-").isdigit():
+    if found is None and INDEX.fullmatch(text):
         found = _class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
         found = _unit(unit, layers)
-    found = found or _contrast(text, labels) or _labelled(text, labels, prefixes=True)
+    found = found or _contrast(text, labels, prefixes=False) or _labelled(text, labels, prefixes=True)
+    found = found or _contrast(text, labels, prefixes=True)
     if found is None:
         raise _unknown(text, labels)
     return found
 
 
-def _contrast(text: str, labels: Sequence[str]) -> Target | None:
+def _contrast(text: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
+    refused: TargetError | None = None
     for mark in VERSUS.finditer(text):
-        sides = text[: mark.start()].strip(), text[mark.end() :].strip()
-        if sides[1] == "similar" and "similar" not in labels:
-            return _finer(sides[0], labels)
-        first, second = (_side(side, labels) for side in sides)
-        if first is not None and second is not None:
-            return Difference(first, second)
+        try:
+            found = _contrasted(text[: mark.start()].strip(), text[mark.end() :].strip(), labels, prefixes=prefixes)
+        except TargetError as error:
+            refused = refused or error
+            continue
+        if found is not None:
+            return found
+    if refused is not None and prefixes:
+        raise refused
     return None
 
 
+def _contrasted(first: str, second: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
+    if second == "similar" and "similar" not in labels:
+        return _finer(first, labels)
+    one, other = (_side(side, labels, prefixes=prefixes) for side in (first, second))
+    return Difference(one, other) if one is not None and other is not None else None
+
+
 def _finer(text: str, labels: Sequence[str]) -> Finer:
-    chosen = TopClass() if text == "top" and text not in labels else _side(text, labels)
+    chosen = TopClass() if text == "top" and text not in labels else _side(text, labels, prefixes=True)
     if chosen is None:
         raise _unknown(text, labels)
     return Finer(chosen)
 
 
-def _side(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    if text.isdigit() and text not in labels:
+def _side(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+    if text.isdecimal() and text not in labels:
         return _class(int(text), labels)
-    return _labelled(text, labels, prefixes=False) or _labelled(text, labels, prefixes=True)
+    found = _labelled(text, labels, prefixes=False)
+    return _labelled(text, labels, prefixes=True) if found is None and prefixes else found
 
 
 def _class(index: int, labels: Sequence[str]) -> ClassTarget:

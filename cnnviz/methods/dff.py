@@ -10,12 +10,12 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, TopClass
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.activations import activations_of
-from cnnviz.methods.inputs import prepare, provenance_of
+from cnnviz.methods.inputs import Batch, prepare, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import from_maps
 from cnnviz.probing.chunks import in_chunks
@@ -26,7 +26,7 @@ from cnnviz.results.concepts import Concepts
 
 __all__ = ["dff"]
 
-TINY = 1e-12
+TINY, NOTABLE = 1e-12, 0.01
 
 
 @method
@@ -66,42 +66,41 @@ def dff(
     Reference:
         Collins, Achanta and Suesstrunk, Deep Feature Factorization For Concept Discovery, ECCV 2018.
     """
-    name = layer or AUTOMATIC
-    if "," in name:
-        raise UsageError(f"Concepts are of one layer; got '{name}'.")
-    if name != AUTOMATIC:
-        model.check_layer(name)
+    if layer is not None and "," in layer:
+        raise UsageError(f"Concepts are of one layer; got '{layer}'.")
+    if layer is not None and layer != AUTOMATIC:
+        model.check_layer(layer)
     batch = prepare(model, images)
-
-    def ask(inputs: Tensor, rows: slice) -> tuple[str, Tensor]:
-        found = activations_of(model, [name], inputs, [TopClass()] * (rows.stop - rows.start))
-        return found.names[0], found.maps[0].cpu()
-
     with undisturbed(model.module):
-        chunks = in_chunks(
-            batch.inputs, ask, size=batch_size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
-        )
-        found_layer = chunks.results[0][0]
-        activations = torch.cat([maps for _, maps in chunks.results])
+        found, activations, chunk, said = _activations(model, batch, layer or AUTOMATIC, batch_size)
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
-        classes, said = _classes(model, one, found_layer, vectors * maps.amax(dim=(0, 2, 3))[:, None])
-    kept = float((activations.clamp_min(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
-    checks = [*batch.checks, *chunks.checks, *said]
-    if layer is None:
-        checks.append(f"layer {found_layer}, chosen as the last whose places reach the target")
-    if kept < 0.99:
-        checks.append(f"negative activations were left out: {1 - kept:.0%} of the squared activation")
+        classes, replayed = _classes(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
+    chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
     return Concepts(
         values=maps.float().numpy(),
         vectors=vectors.float().numpy(),
         classes=classes,
         pictures=batch.pictures,
-        layer=found_layer,
+        layer=found,
         model=model.name,
-        checks=tuple(checks),
-        provenance=provenance_of(model, batch, layer=found_layer, chunk=chunks.size, seed=seed),
+        checks=(*batch.checks, *chosen, *said, *replayed),
+        provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
+
+
+def _activations(model: Model, batch: Batch, layer: str, size: int) -> tuple[str, Tensor, int, tuple[str, ...]]:
+    """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
+
+    def ask(inputs: Tensor, rows: slice) -> tuple[str, Tensor]:
+        found = activations_of(model, [layer], inputs, [TopClass()] * (rows.stop - rows.start))
+        return found.names[0], found.maps[0].cpu()
+
+    chunks = in_chunks(batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
+    activations = torch.cat([maps for _, maps in chunks.results])
+    lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
+    said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
+    return chunks.results[0][0], activations, chunks.size, (*chunks.checks, *said)
 
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +130,7 @@ def _classes(
         logits = []
         for vector in vectors.to(found.activation):
             maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
-            logits.append(found(_shown(maps, found.activation, arrangement))[:1])
+            logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
     shares = torch.cat(logits).double().softmax(dim=1)
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
@@ -139,10 +138,3 @@ def _classes(
         for index, share in zip(best, np.asarray(shares.cpu()), strict=True)
     )
     return named, found.checks
-
-
-def _shown(maps: Tensor, recorded: Tensor, arrangement: Arrangement) -> Tensor:
-    placed = from_maps(maps, arrangement)
-    if not arrangement.prefix:
-        return placed
-    return torch.cat([recorded[:, : arrangement.prefix].expand(len(placed), -1, -1), placed], dim=1)

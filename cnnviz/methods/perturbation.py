@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.reading import ImagesLike
@@ -74,7 +74,7 @@ class Layer:
         if self._found.fixed and count < self._found.fixed:
             maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
         targets, module = [self.target] * len(maps), self._model.module
-        activations = _with_prefix(from_maps(maps, self._arrangement), self._found.activation, self._arrangement)
+        activations = from_maps(maps, self._arrangement, self._found.activation)
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
@@ -131,11 +131,3 @@ def _explained(
             maps.append(shared.sign * explain(layer))
             layers.append((found.checks, layer))
     return layers, maps
-
-
-def _with_prefix(activations: Tensor, recorded: Tensor, arrangement: Arrangement) -> Tensor:
-    """Tokens with those that belong to no place put back before them."""
-    if not arrangement.prefix:
-        return activations
-    before = recorded[:, : arrangement.prefix].expand(len(activations), -1, -1)
-    return torch.cat([before, activations], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -76,28 +77,36 @@ def scorecam(
         CVPR Workshops 2020.
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    helpers: dict[tuple[int, ...], tuple[Model, tuple[str, ...]]] = {}
+    return layer_maps(model, images, target, _Masking(model, weights, precision, shared), shared, singly=True)
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
-        found = activations_of(model, names, inputs, targets)
-        quick: Model = model
-        checks: tuple[str, ...] = ()
-        if not watched_layers(found.targets) and model.fixed_batch is None:
-            shape = tuple(inputs.shape[1:])
-            helpers[shape] = helpers.get(shape) or model.faster(inputs[:1], halved=precision == "bfloat16")
-            quick, checks = helpers[shape]
-        maps = tuple(
+
+class _Masking:
+    """Asks with masked pictures, on a faster private copy of the network where one can be made."""
+
+    def __init__(self, model: Model, weights: str, precision: str, shared: Shared) -> None:
+        self.model, self.weights, self.precision, self.shared = model, weights, precision, shared
+        self.helper: tuple[Model, tuple[str, ...]] | None = None
+
+    def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        found = activations_of(self.model, names, inputs, targets)
+        quick, checks = self._quick(inputs, found.targets)
+        maps = [
             torch.stack(
                 [
-                    _map(quick, inputs[row], each[row], settled, weights=weights, shared=shared)
-                    for row, settled in enumerate(found.targets)
+                    _map(quick, image, activations, settled, weights=self.weights, shared=self.shared)
+                    for image, activations, settled in zip(inputs, each, found.targets, strict=False)
                 ]
             )
             for each in found.maps
-        )
-        return LayerAnswer(found.names, maps, found.logits, found.scores, found.targets, checks)
+        ]
+        return replace(found, maps=tuple(maps), checks=checks)
 
-    return layer_maps(model, images, target, ask, shared, singly=True)
+    def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
+        if watched_layers(targets) or self.model.fixed_batch is not None:
+            return self.model, ()
+        if self.helper is None:
+            self.helper = self.model.faster(inputs[:1], halved=self.precision == "bfloat16")
+        return self.helper
 
 
 def _map(model: Model, image: Tensor, maps: Tensor, target: Target, *, weights: str, shared: Shared) -> Tensor:

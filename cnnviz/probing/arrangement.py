@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import Arrangement
@@ -85,10 +86,11 @@ def to_maps(activation: Tensor, arrangement: Arrangement) -> Tensor:
     return activation
 
 
-def from_maps(maps: Tensor, arrangement: Arrangement) -> Tensor:
-    """Maps ``(N, C, h, w)`` in an activation's own arrangement, without the tokens that belong to no place."""
+def from_maps(maps: Tensor, arrangement: Arrangement, recorded: Tensor) -> Tensor:
+    """Maps ``(N, C, h, w)`` in an activation's own arrangement; tokens without a place are the recorded ones."""
     if arrangement.order == "NHWC":
         return maps.permute(0, 2, 3, 1)
     if arrangement.order == "NTC":
-        return maps.flatten(2).transpose(1, 2)
+        before = recorded[:1, : arrangement.prefix].expand(len(maps), -1, -1)
+        return torch.cat([before, maps.flatten(2).transpose(1, 2)], dim=1)
     return maps

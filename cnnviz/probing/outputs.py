@@ -29,7 +29,7 @@ def select_logits(output: Any, selector: OutputSelector = None) -> Tensor:
     """
     found = _selected(output, selector) if selector is not None else _usual(output)
     if not isinstance(found, Tensor):
-        raise ExplanationError(f"The network's output {_sketch(output)} holds no tensor there; {ADVICE}")
+        raise ExplanationError(f"The network's output, {_sketch(output)}, holds no tensor there; {ADVICE}")
     if found.dim() > CLASSES_DIM and all(side == 1 for side in found.shape[CLASSES_DIM:]):
         found = found.flatten(1)
     if found.dim() == 1:
@@ -42,7 +42,7 @@ def select_logits(output: Any, selector: OutputSelector = None) -> Tensor:
     return found
 
 
-ADVICE = "say which part is the logits with Model(..., output=key) or --output KEY."
+ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."
 
 
 def _selected(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
@@ -54,7 +54,7 @@ def _selected(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any
             return getattr(output, key)
         return output[key]
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ExplanationError(f"The network's output {_sketch(output)} has no part {selector!r}; {ADVICE}") from None
+        raise ExplanationError(f"The network's output, {_sketch(output)}, has no part {selector!r}; {ADVICE}") from None
 
 
 def _usual(output: Any) -> Any:

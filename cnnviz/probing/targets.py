@@ -38,7 +38,7 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
             found = replace(found, first=best_class)
         for index in _indices(found):
-            if index >= classes:
+            if not 0 <= index < classes:
                 raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
         settled.append(found)
     return settled
@@ -125,11 +125,11 @@ def _unit(target: Unit, captured: Capture | None) -> Tensor:
         raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
     maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
     channels, rows, columns = maps.shape[1:]
-    if target.channel >= channels:
+    if not 0 <= target.channel < channels:
         raise TargetError(f"Layer '{target.layer}' has channels 0 to {channels - 1}; there is no {target.channel}.")
     if target.place is None:
         return maps[:, target.channel].mean(dim=(1, 2))
     row, column = target.place
-    if row >= rows or column >= columns:
+    if not (0 <= row < rows and 0 <= column < columns):
         raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
     return maps[:, target.channel, row, column]

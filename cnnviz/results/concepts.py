@@ -24,7 +24,7 @@ from cnnviz.results.grid import Grid
 
 __all__ = ["Concepts"]
 
-STRENGTH = 0.75
+STRENGTH = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +113,7 @@ class Concepts:
         picture, colours = self.pictures[row], _colours(len(self.classes))
         most = self.values.max(axis=(0, 2, 3))[:, None, None]
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
+        shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
         drawn = [_painted(picture.pixels, shares * first, colours)]
         drawn += [_painted(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
@@ -125,10 +126,11 @@ def _colours(count: int) -> NDArray[np.float32]:
     return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
 
 
-def _painted(pixels: NDArray[np.uint8], shares: NDArray[np.float32], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _painted(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
     grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
     ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)
     opacity = STRENGTH * shares.clip(0, 1)[..., None]
     painted = ground * (1 - opacity.sum(axis=0).clip(0, 1)) + (opacity * colours[:, None, None]).sum(axis=0)
-    return np.rint(painted.clip(0, 255)).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.rint(painted.clip(0, 255)).astype(np.uint8)
+    return drawn

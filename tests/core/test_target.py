@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, TopClass, Unit, parse_target
+from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit, parse_target
 from cnnviz.errors import TargetError, UnknownNameError, UsageError
 
 ANIMALS = ("cat", "catfish", "dogfish", "Dog", "great white shark", "great grey owl", "crane", "Crane bird")
@@ -87,6 +87,18 @@ def test_differences(text):
     assert parse_target(text, ANIMALS) == Difference(ClassTarget(0, "cat"), ClassTarget(3, "Dog"))
 
 
+@pytest.mark.parametrize("text", ["dog vs similar", "Dog - similar", "3 vs similar", "dogf vs similar", "top vs similar"])
+def test_a_class_against_those_like_it(text):
+    first = {"dogf vs similar": ClassTarget(2, "dogfish"), "top vs similar": TopClass()}
+    assert parse_target(text, ANIMALS) == Finer(first.get(text, ClassTarget(3, "Dog")))
+
+
+def test_similar_may_be_a_label():
+    assert parse_target("cat vs similar", ("cat", "similar")) == Difference(ClassTarget(0, "cat"), ClassTarget(1, "similar"))
+    with pytest.raises(UnknownNameError, match="'kat'"):
+        parse_target("kat vs similar", ANIMALS)
+
+
 def test_labels_that_contain_a_dash():
     labels = ("red - green", "red", "green", "red - blue - dark", "blue - dark", "red - yellow", "yellow - pale")
     assert index_of("red - green", labels) == 0
@@ -131,7 +143,9 @@ def test_functions_and_targets_pass_through():
         return logits[:, 0]
 
     found = parse_target(margin)
-    assert found == CustomTarget(margin)
+    assert isinstance(found, CustomTarget)
+    assert found.function is margin
+    assert parse_target(found) is found
     assert str(found) == "margin"
     assert parse_target(Unit("conv1", 2)) == Unit("conv1", 2)
 

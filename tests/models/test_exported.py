@@ -1,5 +1,7 @@
 """Networks exported with torch.export."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -105,6 +107,11 @@ def test_a_bounded_batch_is_kept_within_its_bounds(tmp_path):
     assert model.forward(torch.zeros(3, 1, 8, 8)).shape == (3, 4)
 
 
+def test_a_batch_that_may_not_be_one_is_kept_as_it_was_exported(tmp_path):
+    file = export(Small().eval(), tmp_path / "b.pt2", (3, 1, 8, 8), {0: Dim("batch", min=2)})
+    assert load_model(file, device="cpu").fixed_batch == 3
+
+
 def test_a_network_exported_in_training_mode_is_noted(tmp_path):
     model = load_model(export(Small().train(), tmp_path / "t.pt2", (1, 1, 8, 8)), device="cpu")
     assert "it was exported in training mode: call eval() before torch.export" in model.notes
@@ -123,7 +130,7 @@ def test_other_inputs_than_pictures_are_refused(tmp_path):
         load_model(export(nn.Linear(4, 2), tmp_path / "flat.pt2", (1, 4)))
 
 
-def test_a_damaged_file_is_one_sentence(dynamic, tmp_path, capfd):
+def test_a_damaged_file_is_one_sentence(dynamic, tmp_path, capfd, caplog):
     content = dynamic.read_bytes()
     for damaged in (content[: len(content) // 2], content.replace(b'"graph_module"', b'"graph_modulo"')):
         (tmp_path / "bad.pt2").write_bytes(damaged)
@@ -131,6 +138,7 @@ def test_a_damaged_file_is_one_sentence(dynamic, tmp_path, capfd):
             load_model(tmp_path / "bad.pt2")
         assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_weights_are_not_taken_besides(dynamic):

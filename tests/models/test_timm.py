@@ -16,7 +16,12 @@ NAME, TAG = "test_resnet", "r160_in1k"
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache of the hub, and no way to download."""
+
+    def unreachable(*args, **kwargs):
+        raise AssertionError("asked the hub")
+
     constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(source, "is_reachable", lambda url: False)
     return tmp_path / "hub"
