@@ -68,7 +68,7 @@ def gradcam(batch: int, side: int) -> list[Row]:
 
 
 def ablation(side: int) -> list[Row]:
-    """Ablation-CAM of one image on resnet50 at layer4: closed form, and by replay; grad-cam once, for it takes minutes."""
+    """Ablation-CAM of one image on resnet50 at layer4: closed form and by replay; grad-cam takes minutes."""
     module, inputs = network("resnet50"), torch.randn(1, 3, side, side)
     model = cnnviz.Model(module)
     ours = {
@@ -137,8 +137,8 @@ def main() -> None:
         *principal(),
     ]
     text = (
-        "Median of 5 interleaved runs in one process (Ablation-CAM: one run, grad-cam takes minutes). `x cnnviz` is how "
-        "many times as long; `x forward` is FLOPs over those of the plain forward of the same batch."
+        "Median of 5 interleaved runs in one process (Ablation-CAM: one run, grad-cam takes minutes). `x cnnviz` is "
+        "how many times as long; `x forward` is FLOPs over those of the plain forward of the same batch."
     )
     write(chosen.out, "The CAM family beside its peers", text, ["what", "who", "time", "x cnnviz", "x forward"], found)
 

@@ -25,14 +25,15 @@ class Row:
 
 
 def interleaved(runs: Mapping[str, Run], times: int = 5) -> dict[str, float]:
-    """Median seconds of each, run in turn A B C A B C after one run of each that does not count."""
+    """Median seconds of each, run in turn A B C A B C after one turn that does not count (but for a single run)."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(times + 1):
+    warming = 0 if times == 1 else 1
+    for turn in range(times + warming):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
             synchronise()
-            if turn:
+            if turn >= warming:
                 taken[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 

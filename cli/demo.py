@@ -22,7 +22,7 @@ __all__ = ["demo"]
 FOLDER = "cnnviz-demo"
 SHAPES, DIGITS, SCENE = "shapes.png", "digits.png", "scene.png"
 SCENES = ("star", "heart", "ring", "arrow")
-SIDE, DIGIT_SIDE = 256, 128
+SIDE, DIGIT_SIDE, CELL = 256, 128, 320
 UNKNOWN = "a photograph they were never trained on"
 
 
@@ -47,7 +47,7 @@ def draw(out: str, *, quiet: bool) -> None:
         }
     make_folder(folder)
     for name, grid in drawn.items():
-        report.wrote(grid.save(folder / name))
+        report.wrote(grid.save(folder / name, cell=None if name == SCENE else CELL))
     if not quiet:
         click.echo(f"next: cnnviz gradcam --model shapes-resnet {folder / SCENE}", err=True)
 

@@ -54,7 +54,7 @@ def ablationcam(
         batch_size: Most ablated activations at once; halved when memory runs out.
 
     Returns:
-        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.
 
     Raises:
         UnknownNameError: If there is no such layer or label.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import NoTarget, Target
+from cnnviz.core.target import NoTarget, Target, TopClass
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
 from cnnviz.methods.probe import automatic_layer
@@ -35,7 +35,7 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, shar
     """
 
     def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
-        found = activations_of(model, names, inputs, targets)
+        found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
         maps = tuple(summarise(each) for each in found.maps)
         scores = torch.full_like(found.scores, torch.nan)
         return replace(found, maps=maps, scores=scores, targets=(NoTarget(),) * len(targets))

@@ -13,6 +13,7 @@ from cnnviz.methods.inputs import Batch, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_chunks
 from cnnviz.probing.state import undisturbed
+from cnnviz.probing.targets import class_probabilities
 from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.heatmaps import Heatmaps
 
@@ -84,8 +85,7 @@ def heatmaps(
 
 def probabilities(logits: Tensor, targets: Sequence[Target]) -> tuple[float | None, ...]:
     """Each image's softmax probability (sigmoid for a single logit) of its target's class; None for other targets."""
-    plain = logits.detach().double()
-    shares = plain.sigmoid() if plain.shape[1] == 1 else plain.softmax(dim=1)
+    shares = class_probabilities(logits.detach().double())
     return tuple(
         float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
         for row, target in enumerate(targets)

@@ -16,7 +16,9 @@ from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
 from cnnviz.methods.inputs import prepare
+from cnnviz.methods.probe import automatic_layer
 from cnnviz.models.model import Model
+from cnnviz.probing.targets import watched_layers
 from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["Fuse", "LayerAnswer", "Shared", "layer_maps"]
@@ -105,8 +107,13 @@ def layer_maps(
         if name != AUTOMATIC:
             model.check_layer(name)
 
+    units = names == [AUTOMATIC] and bool(watched_layers(batch.targets))
+    before_units: list[str] = []
+
     def ask_chunk(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        answer = ask(inputs, targets, names)
+        if units and not before_units:
+            before_units.append(automatic_layer(model, inputs, batch.targets))
+        answer = ask(inputs, targets, before_units or names)
         values = _fused(answer.maps, shared)
         if shared.flip:
             mirrored = ask(inputs.flip(-1), answer.targets, answer.names)

@@ -96,11 +96,18 @@ def probe(
 
 
 def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> str:
-    """The last layer whose places reach the target, found on one input and remembered by the model."""
-    shape = tuple(inputs.shape[1:])
-    if shape in model.automatic_layers and not watched_layers(targets):
-        return model.automatic_layers[shape]
+    """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
+
+    The model remembers it, unless there are units.
+    """
+    shape, watch = tuple(inputs.shape[1:]), watched_layers(targets)
     some = inputs if model.fixed_batch else inputs[:1]
+    if watch:
+        with capture(model.module, [AUTOMATIC], watch) as caught:
+            model.forward(some)
+        return str(caught.automatic)
+    if shape in model.automatic_layers:
+        return model.automatic_layers[shape]
     return probe(model, [AUTOMATIC], some, targets[: len(some)]).names[0]
 
 

@@ -38,7 +38,7 @@ def reciprocam(
     """What the target's score would be if the layer had responded at one place only (Recipro-CAM).
 
     With activations ``A`` of the layer and a mask ``M_ij`` that keeps the place ``i, j`` (softened to its neighbours by
-    a 3x3 Gaussian)::
+    a 3x3 Gaussian that adds up to 1)::
 
         map_ij = p(A * M_ij),   p the class's probability when what comes after the layer goes on with that
 
@@ -83,7 +83,7 @@ def keep_one_place(layer: Layer, *, blur: bool, probability: bool) -> Tensor:
     maps = layer.maps
     height, width = maps.shape[2:]
     corners = torch.tensor([1.0, 2.0, 1.0], dtype=maps.dtype, device=maps.device)
-    kernel = torch.outer(corners, corners) / 4
+    kernel = torch.outer(corners, corners) / 16
 
     def at(some: slice) -> Tensor:
         places = torch.arange(some.start, some.stop, device=maps.device)

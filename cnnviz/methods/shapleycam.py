@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge
 from torch import Tensor
+from torch.nn import functional
 
 from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.images.reading import ImagesLike
@@ -87,7 +88,7 @@ def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: T
 
 def _residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
     """A class's logit plus the logarithm of its probability, ``(n,)``; other targets keep their scores."""
-    shares = logits.log_softmax(dim=1)
+    shares = functional.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(dim=1)
     rows = [
         score + shares[row, target.index] if isinstance(target, ClassTarget) else score
         for row, (score, target) in enumerate(zip(scores, targets, strict=True))

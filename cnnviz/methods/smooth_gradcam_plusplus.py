@@ -77,9 +77,10 @@ def smooth_gradcam_plusplus(
 
     def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
         clean = probe(model, names, inputs, targets)
+        generator = torch.Generator().manual_seed(seed)
         noisy = [
-            probe(model, clean.names, _noisy(inputs, noise, seed + sample), clean.targets).gradients
-            for sample in range(samples)
+            probe(model, clean.names, _noisy(inputs, noise, generator), clean.targets).gradients
+            for _ in range(samples)
         ]
         maps = []
         for place, activation in enumerate(clean.activations):
@@ -103,8 +104,8 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
     return (weights * activations.double()).sum(dim=1).to(activations.dtype)
 
 
-def _noisy(inputs: Tensor, noise: float, seed: int) -> Tensor:
+def _noisy(inputs: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Inputs ``(N, C, H, W)`` with Gaussian noise, the same for every input, scaled to each one's range."""
-    drawn = torch.randn(inputs.shape[1:], generator=torch.Generator().manual_seed(seed)).to(inputs)
+    drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
     ranges = inputs.amax(dim=(1, 2, 3), keepdim=True) - inputs.amin(dim=(1, 2, 3), keepdim=True)
     return inputs + noise * ranges * drawn

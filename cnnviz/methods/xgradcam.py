@@ -73,7 +73,7 @@ def xgradcam(
 def weigh_by_normalised_activation(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of XGrad-CAM, ``(N, h, w)``."""
     total = activations.sum(dim=(2, 3), keepdim=True)
-    least = SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(total.dtype).tiny)
+    least = (SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
     total = torch.where(total.abs() > least, total, torch.where(total < 0, -least, least))
     weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total
     return (weights * activations).sum(dim=1)

@@ -145,10 +145,12 @@ class Model:
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)`` of inputs ``(N, C, H, W)``, through whatever container the network returns.
 
+        The network gets a copy of the inputs, so that one which normalises them in place does so once.
+
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return select_logits(run(self.module, inputs), self.output)
+        return select_logits(run(self.module, inputs.clone()), self.output)
 
     def faster(self, example: Tensor, *, halved: bool = False) -> tuple[Model, tuple[str, ...]]:
         """A private copy for many forwards: batch norm folded, channels last, and what was lost.
@@ -165,7 +167,7 @@ class Model:
             logits = self.forward(example).float()
         try:
             module = folded_copy(self.module, example)
-        except (RuntimeError, TypeError, NotImplementedError, copy.Error):
+        except (RuntimeError, TypeError, AttributeError, KeyError, NotImplementedError, copy.Error):
             return self, ("no faster copy of this network can be made; the network itself ran",)
         clone = copy.copy(self)
         clone.module = module
@@ -176,7 +178,7 @@ class Model:
             if not halved:
                 return clone, ()
             module.to(torch.bfloat16)
-            lost = float((clone.forward(example.bfloat16()).float() - logits).abs().max() / logits.abs().max())
+            lost = float((clone.forward(example.bfloat16()).float() - logits).abs().max() / logits.abs().max().clamp_min(TINY))
         return clone, (f"bfloat16: logits differ by up to {lost:.1%} of the largest",)
 
     def fingerprint(self) -> str:

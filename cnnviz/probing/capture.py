@@ -54,6 +54,8 @@ class Capture:
             ExplanationError: If the scores do not depend on a layer, or the network's backward fails.
         """
         names = list(self.activations)
+        if not scores.requires_grad and unused:
+            return {}
         if not scores.requires_grad:
             raise ExplanationError(
                 f"The target does not depend on layer {', '.join(map(repr, names))}: it is computed before that layer, "

@@ -19,7 +19,7 @@ def folded_copy(module: nn.Module, example: Tensor) -> nn.Module:
     """A copy in evaluation mode, batch norms folded into the convolutions before them, in channels-last memory.
 
     A batch norm is folded where one real forward hands it the very tensor that a convolution returned, both being
-    run once. The caller checks the copy's answers: a convolution whose output something else reads would show there.
+    run once; subclasses of either, which may do more, are left alone. The caller checks the copy's answers: a convolution whose output something else reads would show there.
 
     Args:
         module: The network; it is left alone.
@@ -48,7 +48,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     def watch(name: str) -> Any:
         def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             calls[name] = calls.get(name, 0) + 1
-            if isinstance(part, nn.Conv2d):
+            if type(part) is nn.Conv2d:
                 outputs[id(output)] = name, output
             elif inputs and id(inputs[0]) in outputs and part.track_running_stats:
                 found.append((outputs[id(inputs[0])][0], name))
@@ -57,7 +57,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
 
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for name, part in module.named_modules():
-            if isinstance(part, (nn.Conv2d, nn.BatchNorm2d)):
+            if type(part) in (nn.Conv2d, nn.BatchNorm2d):
                 hooks.callback(part.register_forward_hook(watch(name)).remove)
         module(example)
     return [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1]

@@ -99,6 +99,11 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.pooled: list[tuple[Tensor, Tensor]] = []
         self.products: list[tuple[Tensor, Tensor, Tensor]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Skipping would import torch's compiler, which takes seconds, at the first use."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func in POOLS and args[0].dim() == MAPS and output.numel() == args[0].shape[0] * args[0].shape[1]:

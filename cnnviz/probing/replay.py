@@ -88,6 +88,7 @@ class _Recorder:
         self.arrangement: Arrangement | None = None
         self.target: _Call | None = None
         self.before: list[_Call] = []
+        self.ended: dict[str, int] = {}
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -122,6 +123,7 @@ class _Recorder:
         if is_target:
             self.target, self.arrangement = call, arrangement
             self.before = [child for caller in self.stack for child in caller.children]
+            self.ended = self.counts | {caller.name: caller.number - 1 for caller in self.stack}
         self.stack[-1].children.append(call)
 
 
@@ -161,6 +163,12 @@ class Replay:
             return self._forward(self._expanded(self._inputs, copy=self._written))
         finally:
             self._substitute = None
+
+    def decides(self, name: str) -> bool:
+        """Whether a layer (``"relu#2"`` a call of it) is the replayed one or ends after it; nothing else changes."""
+        plain, number = split_call(name)
+        call = number or self._recorder.counts.get(plain, 0)
+        return call >= self._target.number if plain == self._target.name else call > self._recorder.ended.get(plain, 0)
 
     def faithful(self) -> bool:
         """Whether the unchanged activation, twice, gives the recorded logits."""

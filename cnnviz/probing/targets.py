@@ -13,7 +13,7 @@ from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.capture import Capture
 
-__all__ = ["score", "settle", "watched_layers"]
+__all__ = ["class_probabilities", "score", "settle", "watched_layers"]
 
 
 def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -63,6 +63,11 @@ def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = 
     order = [row for rows, _ in scores for row in rows]
     joined = torch.cat([values for _, values in scores])
     return joined if order == sorted(order) else joined[torch.tensor(order, device=joined.device).argsort()]
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax of logits ``(N, K)``; the sigmoid of a single logit."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
 
 
 def watched_layers(targets: Sequence[Target]) -> list[str]:

@@ -116,7 +116,7 @@ def watching(unit, net, inputs, layer):
     [
         (Unit("conv2", 4), lambda maps: maps[:, 4].mean(dim=(1, 2))),
         (Unit("conv2", 4, (7, 0)), lambda maps: maps[:, 4, 7, 0]),
-        (Unit("relu2", 2, (3, 5)), lambda maps: maps[:, 2].relu()[:, 3, 5]),
+        (Unit("relu2", 1, (3, 5)), lambda maps: maps[:, 1].relu()[:, 3, 5]),
     ],
 )
 def test_a_units_score_and_gradient_by_hand(unit, of, inputs):
