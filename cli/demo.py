@@ -46,8 +46,7 @@ def draw(out: str, *, quiet: bool) -> None:
             DIGITS: _digits_sheet([(digit.pixels, digit.label) for digit in digits], report),
         }
     make_folder(folder)
-    for name, grid in drawn.items():
-        report.wrote(grid.save(folder / name, cell=None if name == SCENE else CELL))
+    report.wrote(grid.save(folder / name, cell=None if name == SCENE else CELL) for name, grid in drawn.items())
     if not quiet:
         click.echo(f"next: cnnviz gradcam --model shapes-resnet {folder / SCENE}", err=True)
 

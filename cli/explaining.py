@@ -16,9 +16,11 @@ from cnnviz.registry import Method
 
 from .inputs import Given
 from .options import LOOK, NETWORK, OUTPUT, SEED, TARGET, Sectioned, setting
-from .output import Places, Report, make_folder, plan, print_json
+from .output import Report, make_folder, plan, print_json
 
 __all__ = ["method_command"]
+
+LOOKS = ("style", "cmap", "normalise", "shared")
 
 
 @cache
@@ -32,7 +34,8 @@ def method_command(name: str) -> click.Command:
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
     parameters += [TARGET] if "target" in method.needs else []
     parameters += [setting(parameter) for parameter in method.parameters.values()]
-    parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED]), *LOOK, *OUTPUT]
+    parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
+    parameters += [*(LOOK if _is_singly(method) else []), *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
     return Sectioned(
         name,
@@ -43,58 +46,50 @@ def method_command(name: str) -> click.Command:
     )
 
 
-def explain(method: Method[Any, cnnviz.Heatmaps], **values: Any) -> None:
-    """Run a method on the pictures and write its maps.
+def explain(method: Method[Any, Any], **values: Any) -> None:
+    """Run a method on the pictures and write what it finds.
 
     Args:
         method: The method.
         **values: What the command line gave.
     """
     given = Given(values["images"])
-    places = plan(given.files, command_name(method.name), values["out"], force=values["force"])
-    look = {name: values[name] for name in ("style", "cmap", "normalise", "shared")}
+    singly = _is_singly(method)
+    places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
+    look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
-    at_once = len(given.files) if places.together or values["shared"] else values.get("batch_size", 1)
+    at_once = len(given.files) if places.together or values.get("shared") else values["batch_size"]
     report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
     entries: list[dict[str, Any]] = []
     with closing(report):
-        for numbers, maps in given.ask(partial(_ask, method, values), values, report, at_once=at_once):
+        for numbers, result in given.ask(partial(_ask, method, values), values, report, at_once=at_once):
             files = [places.files[number] for number in numbers]
-            _write(maps, files, places, look, report)
-            entries += map(_entry, [given.files[number] for number in numbers], files, maps)
+            make_folder(files[0].parent)
+            written = [result.save(files[0], **look)] if places.together else result.save_each(files, **look)
+            report.wrote(written)
+            entries += _entries([str(given.files[number]) for number in numbers], files, result, singly=singly)
     if values["as_json"]:
         print_json(entries)
     if given.say_failures():
         click.get_current_context().exit(1)
 
 
+def _is_singly(method: Method[Any, Any]) -> bool:
+    """Whether the method's result has a part for each picture, and not one for all of them together."""
+    return isinstance(method.returns, type) and issubclass(method.returns, cnnviz.Heatmaps)
+
+
 def _ask(
-    method: Method[Any, cnnviz.Heatmaps],
-    values: Mapping[str, Any],
-    model: cnnviz.Model,
-    pictures: list[cnnviz.Picture],
-) -> cnnviz.Heatmaps:
+    method: Method[Any, Any], values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]
+) -> Any:
     names = [*method.parameters, *(["target"] if "target" in method.needs else [])]
     return method(model, pictures, **{name: values[name] for name in names})
 
 
-def _write(maps: cnnviz.Heatmaps, files: list[Path], places: Places, look: Mapping[str, Any], report: Report) -> None:
-    make_folder(files[0].parent)
-    written = [maps.save(files[0], **look)] if places.together else maps.save_each(files, **look)
-    for file in written:
-        report.wrote(file)
-
-
-def _entry(image: Path, output: Path, one: cnnviz.Heatmap) -> dict[str, Any]:
-    return {
-        "image": str(image),
-        "output": str(output),
-        "target": str(one.target),
-        "index": getattr(one.target, "index", None),
-        "score": one.score,
-        "probability": one.probability,
-        "layer": one.layer,
-        "peak": None if one.blank else list(one.peak()),
-        "blank": one.blank,
-        "checks": list(one.checks),
-    }
+def _entries(images: list[str], files: list[Path], result: Any, *, singly: bool) -> list[dict[str, Any]]:
+    if not singly:
+        return [{"images": images, "output": str(files[0]), **result.describe()}]
+    return [
+        {"image": image, "output": str(file), **one.describe()}
+        for image, file, one in zip(images, files, result, strict=True)
+    ]

@@ -33,7 +33,7 @@ class Places:
     together: bool
 
 
-def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool) -> Places:
+def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool, singly: bool = True) -> Places:
     """Decide where the result of each picture goes, and make sure that it can be written.
 
     Args:
@@ -41,6 +41,7 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
         command: The command's name, which becomes part of file names.
         out: A file for everything; a folder that exists or ends in a slash; None for the current folder.
         force: Whether files may be replaced.
+        singly: Whether each picture has a result of its own, and not all of them together have one.
 
     Raises:
         OutputError: If a file exists already, cannot be written, has another suffix, or is one of the pictures.
@@ -51,9 +52,11 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
         places = Places((Path(out),) * len(pictures), together=True)
     else:
         folder = Path(out or "")
-        names = _distinct(picture.stem for picture in pictures)
-        places = Places(tuple(folder / f"{name}.{command}.png" for name in names), together=False)
         ensure_folder(folder)
+        names = [f"{name}.{command}.png" for name in _distinct(picture.stem for picture in pictures)]
+        if not singly:
+            names = names if len(pictures) == 1 else [f"{command}.png"] * len(pictures)
+        places = Places(tuple(folder / name for name in names), together=not singly)
     _ensure(places, pictures, force=force)
     return places
 
@@ -141,11 +144,11 @@ class Report:
             yield
         self._bar.n = start + count
 
-    def wrote(self, file: Path) -> None:
-        """Name a file that was written."""
+    def wrote(self, files: Iterable[Path]) -> None:
+        """Name files that were written."""
         if not self._silent:
             with self._bar.external_write_mode(file=sys.stdout):
-                click.echo(file)
+                click.echo("\n".join(map(str, files)))
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep notes, to be said at the end and each once."""

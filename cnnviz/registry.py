@@ -112,6 +112,7 @@ class Method(Generic[P, R]):
         parameters: Its settings, by name.
         summary: First sentence of the docstring.
         reference: The paper.
+        returns: What it returns.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -131,6 +132,7 @@ class Method(Generic[P, R]):
             else:
                 positional.append(name)
         self.needs = tuple(positional)
+        self.returns: Any = hints.get("return")
         self.parameters: Mapping[str, Parameter] = types.MappingProxyType(settings)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -143,13 +144,13 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
 
 def _index(like: Any) -> int:
     truth = isinstance(like, bool) or "bool" in str(getattr(like, "dtype", ""))
-    try:
-        return operator.index(like if not truth else None)
-    except TypeError:
-        raise TargetError(
-            "A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the "
-            f"logits; not {like!r}."
-        ) from None
+    if not truth and hasattr(like, "__index__"):
+        with suppress(TypeError):
+            return operator.index(like)
+    raise TargetError(
+        "A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the logits; "
+        f"not {like!r}."
+    )
 
 
 def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import Target, TargetLike
+from cnnviz.core.target import Target, TargetLike, Unit
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
@@ -116,7 +116,7 @@ def layer_maps(
         answer = ask(inputs, targets, before_units or names)
         values = _fused(answer.maps, shared)
         if shared.flip:
-            mirrored = ask(inputs.flip(-1), answer.targets, answer.names)
+            mirrored = ask(inputs.flip(-1), [_mirrored(target) for target in answer.targets], answer.names)
             values = (values + _fused(mirrored.maps, shared).flip(-1)) / 2
         layer = ", ".join(answer.names)
         chosen = [f"layer {layer}, chosen as the last whose places reach the target"] if names == [AUTOMATIC] else []
@@ -130,6 +130,14 @@ def layer_maps(
         )
 
     return ask_in_chunks(model, batch, ask_chunk, batch_size=1 if singly else shared.batch_size, rectified=shared.relu)
+
+
+def _mirrored(target: Target) -> Target:
+    """The target on a mirrored picture: a unit's place counts its column from the other side."""
+    if isinstance(target, Unit) and target.place is not None:
+        row, column = target.place
+        return replace(target, place=(row, -1 - column))
+    return target
 
 
 def _fused(maps: Sequence[Tensor], shared: Shared) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import ClassTarget, Target, TargetLike
+from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
@@ -20,7 +20,7 @@ from cnnviz.probing.capture import capture
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.heads import find_class_maps
 from cnnviz.probing.replay import Replay, replay
-from cnnviz.probing.targets import score, settle, watched_layers
+from cnnviz.probing.targets import class_probabilities, score, settle, watched_layers
 from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["Layer", "perturbation_maps"]
@@ -42,11 +42,22 @@ class Layer:
                 f"Layer '{name}' has no spatial extent: its output is {tuple(found.activation.shape[1:])} for each "
                 "image; choose one with maps, or leave the layer to be chosen."
             )
+        if isinstance(target, Unit) and not found.decides(target.layer):
+            raise ExplanationError(
+                f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
+                "it; choose another layer."
+            )
         self._model, self._found, self._arrangement, self._size = model, found, found.arrangement, size
+        self._checks = found.checks
         self.target = target
         self.logits = found.logits
         self.maps = to_maps(found.activation, self._arrangement)
         self.score = self._ask(self.maps)[0]
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What had to be decided so far."""
+        return self._checks
 
     def scores(self, count: int, change: Callable[[slice], Tensor], *, probability: bool = False) -> Tensor:
         """Scores ``(count,)`` of changed maps, made some at a time.
@@ -57,10 +68,13 @@ class Layer:
             probability: Take a class's softmax probability instead of its score.
         """
         asked = in_slices(count, lambda some: self._ask(change(some), probability=probability), size=self._size)
+        self._checks += asked.checks
         return torch.cat(asked.results)
 
     def linear_weights(self) -> Tensor | None:
         """Weights ``(C,)`` with which the score is a weighted sum of the maps' means, if it is; None otherwise."""
+        if self._found.fixed:
+            return None
         try:
             head = find_class_maps(self._found, self._found.activation)
         except ExplanationError:
@@ -78,7 +92,7 @@ class Layer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
-            shares = logits.softmax(dim=1) if probability and isinstance(self.target, ClassTarget) else logits
+            shares = class_probabilities(logits) if probability and isinstance(self.target, ClassTarget) else logits
             return score(targets, shares, None)[:count]
         with capture(module, [], watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
@@ -107,14 +121,14 @@ def perturbation_maps(
             _explained(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
             for row, target in enumerate(targets)
         ]
-        layers = [layers for layers, _ in rows]
+        layers = [found for found, _ in rows]
         return LayerAnswer(
             names=tuple(known),
             maps=tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
-            logits=torch.cat([each[0][1].logits for each in layers]),
-            scores=torch.stack([each[0][1].score for each in layers]),
-            targets=tuple(each[0][1].target for each in layers),
-            checks=tuple(dict.fromkeys(check for each in layers for checks, _ in each for check in checks)),
+            logits=torch.cat([each[0].logits for each in layers]),
+            scores=torch.stack([each[0].score for each in layers]),
+            targets=tuple(each[0].target for each in layers),
+            checks=tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
         )
 
     return layer_maps(model, images, target, ask, shared, singly=True)
@@ -122,12 +136,12 @@ def perturbation_maps(
 
 def _explained(
     model: Model, one: Tensor, target: Target, names: Sequence[str], explain: Explain, *, shared: Shared
-) -> tuple[list[tuple[tuple[str, ...], Layer]], list[Tensor]]:
+) -> tuple[list[Layer], list[Tensor]]:
     layers, maps = [], []
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name) as found:
             (settled,) = settle([target], found.logits, model.labels)
             layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
             maps.append(shared.sign * explain(layer))
-            layers.append((found.checks, layer))
+            layers.append(layer)
     return layers, maps

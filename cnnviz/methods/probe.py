@@ -103,9 +103,15 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
     shape, watch = tuple(inputs.shape[1:]), watched_layers(targets)
     some = inputs if model.fixed_batch else inputs[:1]
     if watch:
+        some_targets = targets[: len(some)]
         with capture(model.module, [AUTOMATIC], watch) as caught:
-            model.forward(some)
-        return str(caught.automatic)
+            logits = model.forward(some)[: len(some_targets)]
+            scores = score(settle(some_targets, logits, model.labels), logits, caught)
+            gradients = caught.gradients(scores, unused=True)
+        found = str(caught.automatic)
+        if reaches_places(gradients.get(found), caught.arrangements[found]):
+            return found
+        return _step_back(model, found, some, some_targets)
     if shape in model.automatic_layers:
         return model.automatic_layers[shape]
     return probe(model, [AUTOMATIC], some, targets[: len(some)]).names[0]
@@ -121,7 +127,7 @@ class _Question:
     rival: bool
 
     def ask(self, names: Sequence[str]) -> tuple[Probe, list[str]]:
-        """The probe, and those layers of which only tokens without a place reach the target."""
+        """The probe, and those layers whose places do not reach the target."""
         count = len(self.targets)
         exact = sdpa_kernel(SDPBackend.MATH) if self.curved else nullcontext()
         with capture(self.model.module, names, watched_layers(self.targets)) as caught, exact:
@@ -130,9 +136,10 @@ class _Question:
             scores = score(settled, logits, caught)
             explained = scores if self.rescore is None else self.rescore(scores, logits, settled)
             rivals = _rivals(settled, logits, self.model.labels) if self.rival else []
-            gradients = caught.gradients(explained, connected=self.curved, again=bool(rivals))
+            unused = caught.automatic is not None
+            gradients = caught.gradients(explained, unused=unused, connected=self.curved, again=bool(rivals))
             curvatures = caught.curvatures(gradients) if self.curved else {}
-            others = caught.gradients(score(rivals, logits, caught)) if rivals else {}
+            others = caught.gradients(score(rivals, logits, caught), unused=unused) if rivals else {}
         known = tuple(caught.activations)
 
         def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -150,7 +157,7 @@ class _Question:
             targets=tuple(settled),
             checks=_repeated(caught),
         )
-        return found, [name for name in known if not reaches_places(gradients[name], caught.arrangements[name])]
+        return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
 
 
 def _repeated(caught: Capture) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.target import TargetLike
+from cnnviz.core.target import ClassTarget, TargetLike
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import Fuse, Shared
 from cnnviz.methods.perturbation import Layer, perturbation_maps
@@ -52,7 +52,7 @@ def reciprocam(
         layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
         fuse: How the maps of several layers become one, each divided by its largest value first.
         relu: Show positive values only (probabilities are never negative); otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        counterfactual: Show evidence against the target: 1 - p, or the score with its sign turned.
         flip: Average with the map of the mirrored picture.
         score: What is read for a class: its softmax probability or its logit; other targets keep their own score.
         blur: Soften the mask of each place to its neighbours, as the paper does.
@@ -73,7 +73,9 @@ def reciprocam(
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
 
     def explain(found: Layer) -> Tensor:
-        return keep_one_place(found, blur=blur, probability=score == "probability")
+        probable = score == "probability" and isinstance(found.target, ClassTarget)
+        values = keep_one_place(found, blur=blur, probability=probable)
+        return values - 1 if probable and counterfactual else values
 
     return perturbation_maps(model, images, target, explain, shared)
 

@@ -18,7 +18,7 @@ from cnnviz.methods.layer_maps import Fuse, LayerAnswer, Shared, layer_maps
 from cnnviz.models.model import Model
 from cnnviz.probing.capture import capture
 from cnnviz.probing.chunks import in_slices
-from cnnviz.probing.targets import score, watched_layers
+from cnnviz.probing.targets import class_probabilities, score, watched_layers
 from cnnviz.registry import method
 from cnnviz.results.heatmaps import Heatmaps
 
@@ -36,7 +36,7 @@ def scorecam(
     relu: bool = True,
     counterfactual: bool = False,
     flip: bool = False,
-    weights: Literal["softmax", "probability"] = "softmax",
+    weighting: Literal["softmax", "probability"] = "softmax",
     precision: Literal["full", "bfloat16"] = "full",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
@@ -59,9 +59,9 @@ def scorecam(
         layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
         fuse: How the maps of several layers become one, each divided by its largest value first.
         relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        counterfactual: Show evidence against the target: the score with its sign turned, or 1 less the probability.
         flip: Average with the map of the mirrored picture.
-        weights: How scores become weights; targets that are no class have no probability and use their score itself.
+        weighting: How scores become weights; targets that are no class have no probability and use their score itself.
         precision: Compute the masked forwards in bfloat16 instead; the loss is stated.
         batch_size: Most masked pictures at once; halved when memory runs out.
 
@@ -77,7 +77,7 @@ def scorecam(
         CVPR Workshops 2020.
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return layer_maps(model, images, target, _Masking(model, weights, precision, shared), shared, singly=True)
+    return layer_maps(model, images, target, _Masking(model, weighting, precision, shared), shared, singly=True)
 
 
 class _Masking:
@@ -103,7 +103,8 @@ class _Masking:
 
     def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
         if watched_layers(targets) or self.model.fixed_batch is not None:
-            return self.model, ()
+            plain = "bfloat16 was not used: units as targets and networks of one batch size need the network itself"
+            return self.model, (plain,) if self.precision == "bfloat16" else ()
         if self.helper is None:
             self.helper = self.model.faster(inputs[:1], halved=self.precision == "bfloat16")
         return self.helper
@@ -122,7 +123,9 @@ def _map(model: Model, image: Tensor, maps: Tensor, target: Target, *, weights: 
         return _scores(model, image * masks[:, None].to(image.dtype), target, probability=probability)
 
     size = model.fixed_batch or shared.batch_size
-    scores = shared.sign * torch.cat(in_slices(len(kept), masked, size=size).results).to(maps.dtype)
+    scores = torch.cat(in_slices(len(kept), masked, size=size).results).to(maps.dtype)
+    if shared.counterfactual:
+        scores = 1 - scores if probability else -scores
     weighed = scores.softmax(dim=0) if weights == "softmax" else scores
     return torch.einsum("k,khw->hw", weighed, kept)
 
@@ -141,5 +144,6 @@ def _scores(model: Model, pictures: Tensor, target: Target, *, probability: bool
     targets = [target] * len(pictures)
     pictures = model.to_device(pictures).to(memory_format=torch.channels_last)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(pictures).float()
-        return score(targets, logits.softmax(dim=1) if probability else logits, caught)[:count]
+        logits = model.forward(pictures)
+        precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        return score(targets, class_probabilities(precise) if probability else precise, caught)[:count]

@@ -79,8 +79,7 @@ def smooth_gradcam_plusplus(
         clean = probe(model, names, inputs, targets)
         generator = torch.Generator().manual_seed(seed)
         noisy = [
-            probe(model, clean.names, _noisy(inputs, noise, generator), clean.targets).gradients
-            for _ in range(samples)
+            probe(model, clean.names, _noisy(inputs, noise, generator), clean.targets).gradients for _ in range(samples)
         ]
         maps = []
         for place, activation in enumerate(clean.activations):

@@ -145,12 +145,10 @@ class Model:
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)`` of inputs ``(N, C, H, W)``, through whatever container the network returns.
 
-        The network gets a copy of the inputs, so that one which normalises them in place does so once.
-
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return select_logits(run(self.module, inputs.clone()), self.output)
+        return select_logits(run(self.module, inputs), self.output)
 
     def faster(self, example: Tensor, *, halved: bool = False) -> tuple[Model, tuple[str, ...]]:
         """A private copy for many forwards: batch norm folded, channels last, and what was lost.
@@ -178,7 +176,9 @@ class Model:
             if not halved:
                 return clone, ()
             module.to(torch.bfloat16)
-            lost = float((clone.forward(example.bfloat16()).float() - logits).abs().max() / logits.abs().max().clamp_min(TINY))
+            lost = float(
+                (clone.forward(example.bfloat16()).float() - logits).abs().max() / logits.abs().max().clamp_min(TINY)
+            )
         return clone, (f"bfloat16: logits differ by up to {lost:.1%} of the largest",)
 
     def fingerprint(self) -> str:

@@ -13,14 +13,17 @@ __all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps"
 
 MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
+TO_LAST: tuple[int, ...] = (0, 2, 3, 1)
+TO_FIRST: tuple[int, ...] = (0, 3, 1, 2)
 
 
 class Arranger:
     """Recognises arrangements while a network runs; tell it of every layer's output, in order.
 
     A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
-    anything else is like the layer that last gave an output of the same shape. A token sequence ``(N, T, C)`` is the
-    last grid of maps seen, read row by row, after up to eight tokens that belong to no place.
+    torchvision's ``Permute`` says what it does; anything else is like the layer that last gave an output of the same
+    shape. A token sequence ``(N, T, C)`` is the last grid of maps seen, read row by row, after up to eight tokens that
+    belong to no place.
     """
 
     def __init__(self) -> None:
@@ -47,10 +50,9 @@ class Arranger:
             return first
         if isinstance(module, nn.Linear):
             return last
-        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
-            width = module.normalized_shape[0]
-            return last if shape[2] == width and shape[0] != width else first
-        return self._orders.get(shape, first)
+        if isinstance(module, nn.LayerNorm):
+            return last if _over_last_axis(module, shape) else first
+        return {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape, first)
 
     def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
         if self._grid is None:
@@ -59,6 +61,19 @@ class Arranger:
         if not 0 <= prefix <= MOST_PREFIXES:
             return None
         return Arrangement("NTC", self._grid, shape[1], prefix)
+
+
+def _over_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
+    """Whether a layer norm is over channels in the last axis; a kind of its own may norm the first."""
+    width = norm.normalized_shape[-1]
+    if type(norm).forward is nn.LayerNorm.forward:
+        return len(norm.normalized_shape) == 1
+    return shape[-1] == width and shape[0] != width
+
+
+def _permuted(module: nn.Module) -> tuple[int, ...]:
+    """The order that torchvision's ``Permute`` brings axes into; empty for any other module."""
+    return tuple(getattr(module, "dims", ())) if type(module).__name__ == "Permute" else ()
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -158,6 +158,8 @@ class _Catcher:
                 )
         if self.automatic and not self.caught.activations:
             raise ExplanationError("No layer of this network has a spatial output before the target.")
+        if self.caught.activations:
+            torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
 
     def _catcher(self, name: str) -> Callable[..., Any]:
         caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
@@ -170,7 +172,7 @@ class _Catcher:
                 return None
             arrangement = self.arranger.observe(part, output, self.batch)
             current = tensor
-            if self.sliding and arrangement is not None and arrangement.spatial:
+            if self.sliding and arrangement is not None and arrangement.spatial and tensor.is_floating_point():
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name

@@ -19,7 +19,8 @@ def folded_copy(module: nn.Module, example: Tensor) -> nn.Module:
     """A copy in evaluation mode, batch norms folded into the convolutions before them, in channels-last memory.
 
     A batch norm is folded where one real forward hands it the very tensor that a convolution returned, both being
-    run once; subclasses of either, which may do more, are left alone. The caller checks the copy's answers: a convolution whose output something else reads would show there.
+    run once; subclasses of either, which may do more, are left alone. The caller checks the copy's answers: a
+    convolution whose output something else reads would show there.
 
     Args:
         module: The network; it is left alone.
@@ -59,7 +60,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
         for name, part in module.named_modules():
             if type(part) in (nn.Conv2d, nn.BatchNorm2d):
                 hooks.callback(part.register_forward_hook(watch(name)).remove)
-        module(example)
+        module(example.clone())
     return [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1]
 
 

@@ -40,11 +40,13 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
 def run(module: nn.Module, inputs: Tensor) -> Any:
     """The network's output, whatever it is; a failure inside it becomes one sentence.
 
+    The network gets a copy of the inputs: one that normalises them in place leaves them as they were.
+
     Raises:
         ModelError: If the network fails on this input.
     """
     try:
-        return module(inputs)
+        return module(inputs.clone())
     except (CnnvizError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:

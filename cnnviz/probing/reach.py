@@ -14,8 +14,10 @@ __all__ = ["last_reached", "reaches_places"]
 TOGETHER = 16
 
 
-def reaches_places(gradient: Tensor, arrangement: Arrangement | None) -> bool:
-    """Whether the gradient of a token sequence goes to its places, not only to the tokens before them."""
+def reaches_places(gradient: Tensor | None, arrangement: Arrangement | None) -> bool:
+    """Whether there is a gradient and, in a token sequence, goes to its places, not only to the tokens before them."""
+    if gradient is None:
+        return False
     if arrangement is None or arrangement.prefix == 0:
         return True
     places, before = gradient[:, arrangement.prefix :], gradient[:, : arrangement.prefix]

@@ -94,6 +94,13 @@ class Concepts:
         write_arrays(where, arrays, self.provenance.to_json())
         return where
 
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        found = [
+            {"label": target.label, "index": target.index, "probability": share} for target, share in self.classes
+        ]
+        return {"concepts": found, "layer": self.layer, "checks": list(self.checks)}
+
     def plot(self, ax: Axes | None = None) -> Figure:
         """A matplotlib figure of the grid."""
         return self.grid().plot(ax)

@@ -23,7 +23,7 @@ from cnnviz.provenance import Provenance
 
 __all__ = ["Grid"]
 
-SMALLEST_CELL, LARGEST_CELL = 320, 800
+SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,4 +94,5 @@ class Grid:
         if self.sheet.bare:
             return None
         longest = max(max(cell.size) for row in self.sheet.rows for cell in row if cell)
-        return min(max(longest, SMALLEST_CELL), LARGEST_CELL)
+        columns = max(len(row) for row in self.sheet.rows)
+        return max(SMALLEST_CELL, min(longest, LARGEST_CELL, WIDEST // columns))

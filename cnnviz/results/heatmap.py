@@ -136,6 +136,19 @@ class Heatmap:
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}" + (f"\n{self.blank_note()}" if self.blank else "")
 
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        return {
+            "target": str(self.target),
+            "index": self.target.index if isinstance(self.target, ClassTarget) else None,
+            "score": self.score,
+            "probability": self.probability,
+            "layer": self.layer,
+            "peak": None if self.blank else list(self.peak()),
+            "blank": self.blank,
+            "checks": list(self.checks),
+        }
+
     def blank_note(self) -> str:
         """The sentence for a map with nothing to see."""
         if isinstance(self.target, NoTarget):

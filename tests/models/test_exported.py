@@ -132,7 +132,11 @@ def test_other_inputs_than_pictures_are_refused(tmp_path):
 
 def test_a_damaged_file_is_one_sentence(dynamic, tmp_path, capfd, caplog):
     content = dynamic.read_bytes()
-    for damaged in (content[: len(content) // 2], content.replace(b'"graph_module"', b'"graph_modulo"')):
+    renamed = (
+        content.replace(b'"graph_module"', b'"graph_modulo"'),
+        content.replace(b"models/model.json", b"models/medal.json"),
+    )
+    for damaged in (content[: len(content) // 2], *renamed):
         (tmp_path / "bad.pt2").write_bytes(damaged)
         with pytest.raises(ModelError, match=r"'bad.pt2' .* damaged") as caught:
             load_model(tmp_path / "bad.pt2")

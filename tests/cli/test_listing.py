@@ -1,0 +1,59 @@
+"""predict, models, layers, methods."""
+
+from __future__ import annotations
+
+import json
+
+from cnnviz.catalogue import CATALOGUE, command_name
+
+NETWORK = ("--model", "nets.py:tiny", "--input-size", 32)
+
+
+def test_predict(cnnviz, photo):
+    result = cnnviz("predict", *NETWORK, "--labels", "labels.txt", photo("a.png"), photo("b.png"), "-k", 2)
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["a.png", "b.png"]
+    assert len(lines) == 6
+    assert lines[1].split()[0].endswith("%")
+
+
+def test_predict_as_json(cnnviz, photo):
+    (entry,) = json.loads(cnnviz("predict", *NETWORK, photo(), "--json").stdout)
+    assert entry["image"] == "cat.jpg"
+    shares = [one["probability"] for one in entry["predictions"]]
+    assert shares == sorted(shares, reverse=True)
+    assert abs(sum(shares) - 1) < 1e-6
+    assert {one["index"] for one in entry["predictions"]} == {0, 1, 2, 3}
+
+
+def test_predict_goes_on_after_a_bad_picture(cnnviz, photo):
+    result = cnnviz("predict", *NETWORK, "absent.png", photo())
+    assert result.exit_code == 1
+    assert result.stdout.startswith("cat.jpg\n")
+    assert "Error: There is no file 'absent.png'" in result.stderr
+
+
+def test_models_lists_the_bundled_ones_first(cnnviz):
+    lines = cnnviz("models", "shapes").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"]]
+    found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
+    assert {"name", "source", "cached"} == set(found[0])
+    assert ("resnet18", "torchvision") in {(one["name"], one["source"]) for one in found}
+
+
+def test_layers_marks_the_automatic_one(cnnviz):
+    header, *rows = cnnviz("layers", *NETWORK).stdout.splitlines()
+    assert header.split() == ["layer", "kind", "output", "weights", "calls"]
+    assert rows[0].split() == ["0", "Conv2d", "8x16x16", "224", "1"]
+    assert [row.split()[0] for row in rows if "<- taken if none is named" in row] == ["3"]
+    found = json.loads(cnnviz("layers", *NETWORK, "--json").stdout)
+    assert [layer["name"] for layer in found if layer["automatic"]] == ["3"]
+    assert found[6]["shape"] == [4]
+
+
+def test_methods_have_their_papers(cnnviz):
+    found = json.loads(cnnviz("methods", "--json").stdout)
+    assert [one["name"] for one in found] == list(map(command_name, CATALOGUE))
+    assert all(one["summary"] and one["reference"] for one in found)
+    text = cnnviz("methods").stdout
+    assert all(one["reference"] in text for one in found)

@@ -1,0 +1,143 @@
+"""A method's command: its options, where its maps go, and what it says."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnnviz as library
+from cnnviz.catalogue import CATALOGUE, command_name, load
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_method_is_a_command_with_its_settings_as_options(command, name):
+    method = load(name)
+    made = command.get_command(click.Context(command), command_name(name))
+    options = {parameter.name: parameter for parameter in made.params}
+    for setting in method.parameters.values():
+        option = options[setting.name]
+        assert option.help
+        assert option.default == setting.default
+    assert ("target" in options) == ("target" in method.needs)
+    assert made.short_help == CATALOGUE[name].summary
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_method_writes_a_picture(cnnviz, photo, folder, name):
+    result = cnnviz(command_name(name), "--model", "nets.py:tiny", "--input-size", 32, photo())
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"cat.{command_name(name)}.png\n"
+    with Image.open(folder / result.stdout.strip()) as image:
+        assert image.width > image.height > 100
+
+
+def test_help_is_in_sections_with_defaults(cnnviz):
+    text = cnnviz("gradcam", "--help").stdout
+    assert [text.index(f"\n{heading}:\n") for heading in ("Method", "Network", "Drawing", "Output")]
+    assert "default: 32; x>=1" in text
+    assert "Selvaraju" in text
+    assert "CNNVIZ_MODEL" in text
+
+
+def test_notes_say_what_was_chosen(gradcam, photo):
+    result = gradcam(photo())
+    assert "note: layer 3, chosen as the last" in result.stderr
+    assert "note: preprocessing was not given" in result.stderr
+    assert gradcam("cat.jpg", "--force", "--quiet").stderr == ""
+
+
+def test_a_folder_gives_a_file_for_each_picture(gradcam, photo, folder):
+    for name in ("in/one.jpg", "in/two.png", "in/.hidden.png"):
+        photo(name)
+    result = gradcam("in", "-o", "maps/deep/")
+    assert result.stdout.splitlines() == ["maps/deep/one.gradcam.png", "maps/deep/two.gradcam.png"]
+    assert sorted(path.name for path in (folder / "maps/deep").iterdir()) == ["one.gradcam.png", "two.gradcam.png"]
+
+
+def test_pictures_of_the_same_name_do_not_overwrite_each_other(gradcam, photo, folder):
+    names = [photo(name) for name in ("a/cat.jpg", "b/cat.jpg", "b/Cat.png", "b/cat-2.jpg")]
+    result = gradcam(*names)
+    written = [f"{stem}.gradcam.png" for stem in ("cat", "cat-2", "Cat-3", "cat-2-2")]
+    assert result.stdout.splitlines() == written
+    assert all((folder / name).is_file() for name in written)
+
+
+def test_an_existing_folder_needs_no_slash(gradcam, photo, folder):
+    (folder / "maps").mkdir()
+    assert gradcam(photo(), "-o", "maps").stdout == "maps/cat.gradcam.png\n"
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "svg", "pdf", "npz"])
+def test_several_pictures_in_one_file(gradcam, photo, folder, suffix):
+    result = gradcam(photo("a.png"), photo("b.png"), "-o", f"both.{suffix}")
+    assert result.stdout == f"both.{suffix}\n"
+    record = json.loads(library.read_note(folder / f"both.{suffix}"))["cnnviz"]
+    assert [image["name"] for image in record["images"]] == ["a.png", "b.png"]
+
+
+def test_npz_holds_the_raw_maps(gradcam, photo, folder):
+    gradcam(photo(), "--target", "goldfish", "--layer", "1", "-o", "maps.npz")
+    with np.load(folder / "maps.npz") as held:
+        assert held["values"].shape == (1, 16, 16)
+        assert held["targets"].tolist() == ["goldfish"]
+
+
+def test_a_bad_picture_does_not_stop_the_others(gradcam, photo, folder):
+    (folder / "bad.png").write_bytes(b"\x89PNG")
+    result = gradcam(photo("a.png"), "bad.png", "absent.png", photo("b.png"), "--batch-size", 1)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["a.gradcam.png", "b.gradcam.png"]
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
+    assert len(errors) == 2
+    assert "'bad.png'" in errors[0]
+    assert "'absent.png'" in errors[1]
+
+
+def test_json_is_one_document(gradcam, photo):
+    result = gradcam(photo("a.png"), photo("b.png"), "--json", "--target", "tabby - goldfish")
+    first, second = json.loads(result.stdout)
+    assert set(first) == {
+        "image", "output", "target", "index", "score", "probability", "layer", "peak", "checks", "blank",
+    }  # fmt: skip
+    assert (first["image"], first["output"]) == ("a.png", "a.gradcam.png")
+    assert (second["target"], second["index"], second["probability"]) == ("tabby - goldfish", None, None)
+    assert (first["peak"] is None) == first["blank"]
+    top = json.loads(gradcam("a.png", "--force", "--json").stdout)[0]
+    assert 0 <= top["index"] < 4
+    assert 0 < top["probability"] < 1
+
+
+@pytest.mark.parametrize("style", ["overlay", "map"])
+def test_bare_styles_have_the_pictures_own_size(gradcam, photo, folder, style):
+    gradcam(photo(), "--style", style, "-o", "bare.png")
+    with Image.open(folder / "bare.png") as image:
+        assert image.size == ((48, 40) if style == "overlay" else (32, 32))
+
+
+def test_a_shared_scale_reaches_separate_files(gradcam, photo, folder):
+    for name, look in (("own/", []), ("shared/", ["--shared-scale"])):
+        gradcam(photo("a.png"), photo("bb.png"), "--target", "0", "--no-relu", "-o", name, *look)
+    pairs = [(folder / kind / f"{stem}.gradcam.png").read_bytes() for stem in ("a", "bb") for kind in ("own", "shared")]
+    assert pairs[0] != pairs[1] or pairs[2] != pairs[3]
+
+
+def test_the_model_can_come_from_the_environment(cnnviz, photo, monkeypatch):
+    monkeypatch.setenv("CNNVIZ_MODEL", "nets.py:tiny")
+    assert cnnviz("gradcam", "--input-size", "32x48", photo()).exit_code == 0
+
+
+def test_settings_and_random_weights_reach_the_file(cnnviz, photo, folder):
+    result = cnnviz(
+        "gradcam", "--model", "shapes-resnet", "--weights", "none", "--seed", 3, "--no-relu", photo(), "-o", "a.png"
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads(cnnviz("info", "a.png", "--json").stdout)
+    assert record["settings"]["relu"] is False
+    assert record["model"]["weights"] == "random"
+    lines = cnnviz("info", "a.png").stdout.splitlines()
+    assert "method: gradcam" in lines
+    assert "  name: shapes-resnet" in lines
