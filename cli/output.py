@@ -49,6 +49,7 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         if not Path(out).suffix:
             raise OutputError(f"'{out}' has no ending such as .png or .npz; for a folder write '{out}/'.")
+        cnnviz.ensure_writable(Path(out), force=True)
         places = Places((Path(out),) * len(pictures), together=True)
     else:
         folder = Path(out or "")
@@ -85,8 +86,6 @@ def _ensure(places: Places, pictures: Sequence[Path], *, force: bool) -> None:
     for file in files:
         if file.resolve() in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
-        if places.together or file.parent.is_dir():
-            cnnviz.ensure_writable(file, force=True)
 
 
 def ensure_folder(folder: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cnnviz.images.shapes import draw_scene as draw_scene
     from cnnviz.methods.ablationcam import ablationcam as ablationcam
     from cnnviz.methods.cam import cam as cam
+    from cnnviz.methods.compare import compare as compare
     from cnnviz.methods.dff import dff as dff
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cnnviz.methods.hirescam import hirescam as hirescam
     from cnnviz.methods.layercam import layercam as layercam
     from cnnviz.methods.predict import predict as predict
+    from cnnviz.methods.rank_layers import choose_layer as choose_layer
+    from cnnviz.methods.rank_layers import rank_layers as rank_layers
     from cnnviz.methods.reciprocam import reciprocam as reciprocam
     from cnnviz.methods.scorecam import scorecam as scorecam
     from cnnviz.methods.shapleycam import shapleycam as shapleycam
@@ -46,12 +49,15 @@ if TYPE_CHECKING:
     from cnnviz.models.preprocess import Preprocess as Preprocess
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
+    from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.composing import grid as grid
+    from cnnviz.results.concepts import Concepts as Concepts
     from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
     from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
     from cnnviz.results.predictions import Predictions as Predictions
+    from cnnviz.results.ranking import LayerRanking as LayerRanking
 
 _WHERE = {
     "CATALOGUE": "cnnviz.catalogue",
@@ -63,6 +69,12 @@ _WHERE = {
     "Layer": "cnnviz.core.layer",
     "Layers": "cnnviz.core.layer",
     "Look": "cnnviz.results.heatmap",
+    "compare": "cnnviz.methods.compare",
+    "rank_layers": "cnnviz.methods.rank_layers",
+    "choose_layer": "cnnviz.methods.rank_layers",
+    "Comparison": "cnnviz.results.comparison",
+    "Concepts": "cnnviz.results.concepts",
+    "LayerRanking": "cnnviz.results.ranking",
     "Model": "cnnviz.models.model",
     "Picture": "cnnviz.core.picture",
     "Predictions": "cnnviz.results.predictions",
@@ -108,6 +120,12 @@ __all__ = [
     "Heatmaps",
     "Layer",
     "Layers",
+    "compare",
+    "rank_layers",
+    "choose_layer",
+    "Comparison",
+    "Concepts",
+    "LayerRanking",
     "Model",
     "Picture",
     "Predictions",

@@ -77,7 +77,7 @@ def rank_layers(
         except ExplanationError:
             continue
         assert isinstance(found, Heatmaps)
-        ranked.append(_ranked(model, inputs, name, found[0], settled, share))
+        ranked.append(_ranked(model, inputs, found[0], settled, share=share))
     if not ranked:
         raise ExplanationError("No layer with places reaches the target.")
     provenance = provenance_of(model, batch, method="rank_layers", targets=(str(settled[0]),))
@@ -95,14 +95,14 @@ def _candidates(model: Model, inputs: Tensor) -> list[Layer]:
 
 
 def _ranked(
-    model: Model, inputs: Tensor, name: str, heatmap: Heatmap, targets: Sequence[Target], share: float
+    model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float
 ) -> RankedLayer:
     shown = torch.from_numpy(heatmap.upsampled()).to(inputs.device)
     highest = shown >= shown.flatten().quantile(1 - share)
     mask = highest.to(inputs.dtype)[None, None]
     clean, kept, hidden = (_score(model, each, targets) for each in (inputs, inputs * mask, inputs * (1 - mask)))
     size = max(abs(clean), TINY)
-    return RankedLayer(name, heatmap, kept / size, (clean - hidden) / size)
+    return RankedLayer(heatmap.layer or "", heatmap, kept / size, (clean - hidden) / size)
 
 
 def _score(model: Model, inputs: Tensor, targets: Sequence[Target]) -> float:

@@ -92,8 +92,8 @@ class Model:
         if mean is None or std is None:
             imagenet = channels == len(IMAGENET_MEAN)
             guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
-            mean = mean or (IMAGENET_MEAN if imagenet else (0.0,))
-            std = std or (IMAGENET_STD if imagenet else (1.0,))
+            mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
+            std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
         if guesses:
             self.notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",)
         shorter = resize if resize is not None else min(size)

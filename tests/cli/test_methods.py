@@ -20,6 +20,7 @@ def test_every_method_is_a_command_with_its_settings_as_options(command, name):
     options = {parameter.name: parameter for parameter in made.params}
     for setting in method.parameters.values():
         option = options[setting.name]
+        assert option.section == "Method", f"the setting '{setting.name}' is called like an option of every command"
         assert option.help
         assert option.default == setting.default
     assert ("target" in options) == ("target" in method.needs)
@@ -31,8 +32,19 @@ def test_every_method_writes_a_picture(cnnviz, photo, folder, name):
     result = cnnviz(command_name(name), "--model", "nets.py:tiny", "--input-size", 32, photo())
     assert result.exit_code == 0, result.output
     assert result.stdout == f"cat.{command_name(name)}.png\n"
+    assert {line.partition(": ")[0] for line in result.stderr.splitlines()} <= {"note"}
     with Image.open(folder / result.stdout.strip()) as image:
         assert image.width > image.height > 100
+
+
+def test_a_result_about_all_pictures_together_is_one_file(cnnviz, photo, folder):
+    network = ("--model", "nets.py:tiny", "--input-size", 32, "--concepts", 2)
+    pictures = photo("a.png"), photo("b.png")
+    assert cnnviz("dff", *network, *pictures).stdout == "dff.png\n"
+    assert cnnviz("dff", *network, *pictures, "-o", "new/").stdout == "new/dff.png\n"
+    (entry,) = json.loads(cnnviz("dff", *network, *pictures, "-o", "both.npz", "--json").stdout)
+    assert (entry["images"], entry["output"], len(entry["concepts"])) == (["a.png", "b.png"], "both.npz", 2)
+    assert "--style" not in cnnviz("dff", "--help").stdout
 
 
 def test_help_is_in_sections_with_defaults(cnnviz):
