@@ -67,7 +67,8 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
             make_folder(files[0].parent)
             written = [result.save(files[0], **look)] if places.together else result.save_each(files, **look)
             report.wrote(written)
-            entries += _entries([str(given.files[number]) for number in numbers], files, result, singly=singly)
+            if values["as_json"]:
+                entries += _entries([str(given.files[number]) for number in numbers], files, result, singly=singly)
     if values["as_json"]:
         print_json(entries)
     if given.say_failures():

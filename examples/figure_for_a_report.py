@@ -1,6 +1,6 @@
 """A figure for a report: several pictures and classes in one PDF, text as text, with headings and colour bars.
 
-    python examples/figure_for_a_report.py
+Run it: python examples/figure_for_a_report.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Grad-CAM of a photograph: what a network answers, and where it sees it.
 
-    python examples/gradcam_photo.py PHOTO.jpg [MODEL]
+Run it: python examples/gradcam_photo.py PHOTO.jpg [MODEL]
 """
 
 from __future__ import annotations

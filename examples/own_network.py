@@ -1,6 +1,6 @@
 """A network of your own: any module that takes (N, C, H, W) and returns logits (N, K).
 
-    python examples/own_network.py
+Run it: python examples/own_network.py
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Recipe:
 RECIPES: Final = {
     "shapes-resnet": Recipe(draw_scene, pictures=30_000, epochs=5, batch=64, rate=6e-3, symmetric=True),
     "shapes-vgg": Recipe(draw_scene, pictures=30_000, epochs=10, batch=64, rate=2e-3, symmetric=True),
-    "digits-lenet5": Recipe(draw_digit, pictures=40_000, epochs=12, batch=64, rate=4e-3, symmetric=False),
+    "digits-lenet5": Recipe(draw_digit, pictures=40_000, epochs=6, batch=64, rate=4e-3, symmetric=False),
 }
 
 

@@ -74,13 +74,13 @@ def draw_digit(index: int, *, seed: int = 0, size: int = 32, label: str | None =
 
 def _bent(rng: np.random.Generator, glyph: Glyph, size: int) -> list[NDArray[np.float64]]:
     """Bend a glyph's strokes smoothly, then slant, turn, scale and move them to pixels."""
-    bend = rng.uniform(-0.09, 0.09, (2, 4))
+    bend = rng.uniform(-0.13, 0.13, (2, 4))
     phase = rng.uniform(0, 2 * np.pi, 4)
     pace = np.array([[2.0, 0.5, 3.5, 1.0], [0.5, 2.0, 1.0, 3.5]])
-    slant, turn, wide, tall = rng.uniform((-0.3, -0.2, 0.75, 0.85), (0.3, 0.2, 1.25, 1.1)).tolist()
+    slant, turn, wide, tall = rng.uniform((-0.4, -0.3, 0.65, 0.7), (0.4, 0.3, 1.3, 1.1)).tolist()
     cos, sin = np.cos(turn), np.sin(turn)
     form = np.array([[wide, 0.0], [-slant, tall]]) @ np.array([[cos, sin], [-sin, cos]]) * (0.33 * size)
-    centre = size * rng.uniform(0.46, 0.54, 2)
+    centre = size * rng.uniform(0.44, 0.56, 2)
     return [(stroke + np.sin(stroke @ pace + phase) @ bend.T) @ form + centre for stroke in glyph]
 
 
@@ -98,7 +98,7 @@ def _inked(strokes: list[NDArray[np.float64]], size: int, width: float) -> NDArr
 def _developed(rng: np.random.Generator, ink: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Blur the ink a little, vary its brightness, add noise and round to bytes."""
     size = ink.shape[0]
-    blur, brightness, grain = rng.uniform((0.005, 0.75, 0.005), (0.025, 1.0, 0.06)).tolist()
+    blur, brightness, grain = rng.uniform((0.005, 0.6, 0.005), (0.03, 1.0, 0.1)).tolist()
     soft = cv2.GaussianBlur(ink, (0, 0), blur * size)
     noise = rng.standard_normal(ink.shape, dtype=np.float32)
     grey = np.float32(brightness) * np.asarray(soft, np.float32) + np.float32(grain) * noise

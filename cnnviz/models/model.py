@@ -148,7 +148,7 @@ class Model:
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return select_logits(run(self.module, inputs), self.output)
+        return select_logits(run(self.module, inputs), self.output, count=len(inputs))
 
     def faster(self, example: Tensor, *, halved: bool = False) -> tuple[Model, tuple[str, ...]]:
         """A private copy for many forwards: batch norm folded, channels last, and what was lost.

@@ -16,28 +16,35 @@ OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 CLASSES_DIM, USUAL_NAMES = 2, ("logits", "out", "output", "outputs", "pred", "predictions")
 
 
-def select_logits(output: Any, selector: OutputSelector = None) -> Tensor:
+def select_logits(output: Any, selector: OutputSelector = None, *, count: int | None = None) -> Tensor:
     """The logits ``(N, K)`` in a network's output.
 
     Args:
         output: A tensor, or a dict, tuple, list or object (such as a named tuple) that holds one.
         selector: A key, index, attribute name or callable; None takes a tensor as it is, the entry with a usual name
             (``logits``, ``out``, ...), or the only tensor there is.
+        count: How many images the network was given; for a single one a squeezed ``(K,)`` is understood.
 
     Raises:
-        ExplanationError: If there is no such entry, no single tensor to take, or its shape is not ``(N, K)``.
+        ExplanationError: If there is no such entry, no single tensor to take, its shape is not ``(N, K)``, or it
+            answers for another number of images.
     """
     found = _selected(output, selector) if selector is not None else _usual(output)
     if not isinstance(found, Tensor):
         raise ExplanationError(f"The network's output, {_sketch(output)}, holds no tensor there; {ADVICE}")
     if found.dim() > CLASSES_DIM and all(side == 1 for side in found.shape[CLASSES_DIM:]):
         found = found.flatten(1)
-    if found.dim() == 1:
-        found = found.unsqueeze(1)
+    if found.dim() < CLASSES_DIM and (found.dim() == 1 or count == 1):
+        found = found.reshape(1 if count == 1 else len(found), -1)
     if found.dim() != CLASSES_DIM:
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K); "
             "say how to read class scores from it with Model(..., output=function)."
+        )
+    if count is not None and len(found) != count:
+        raise ExplanationError(
+            f"The network returns answers for {len(found)} images, having been given {count}: its logits have shape "
+            f"{tuple(found.shape)}; {ADVICE}"
         )
     return found
 

@@ -96,9 +96,7 @@ class Concepts:
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
-        found = [
-            {"label": target.label, "index": target.index, "probability": share} for target, share in self.classes
-        ]
+        found = [{"label": target.label, "index": target.index, "probability": share} for target, share in self.classes]
         return {"concepts": found, "layer": self.layer, "checks": list(self.checks)}
 
     def plot(self, ax: Axes | None = None) -> Figure:

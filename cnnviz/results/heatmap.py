@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import NoTarget, Target
+from cnnviz.core.target import ClassTarget, NoTarget, Target
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell
