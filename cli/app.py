@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 OWN = {
     "demo": ("demo", "Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does."),
-    "predict": ("predicting", "What a network answers: the most probable classes of every picture."),
+    "predict": ("predicting", "What the network answers: the most probable classes of every picture."),
     "models": ("listing", "The networks that open by name."),
     "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
     "methods": ("listing", "The methods, with their papers."),

@@ -114,9 +114,9 @@ LOOK = (
         help="A matplotlib colour map; left out, inferno, or RdBu_r for signed maps.",
     ),
     Option(
-        "--normalise", type=click.Choice(["max", "minmax", "percentile", "none"]), default="max", section="Drawing",
+        "--normalise", type=click.Choice(["max", "minmax", "percentile", "none"]), section="Drawing",
         help="The colours run from 0 to the largest value, from the smallest to the largest, from 0 to the 99th "
-        "percentile, or from 0 to 1.",
+        "percentile, or from 0 to 1; left out, to the largest value, and for pixels' attributions to the percentile.",
     ),
     Option("--shared-scale", "shared", is_flag=True, section="Drawing", help="One scale for all pictures."),
 )  # fmt: skip

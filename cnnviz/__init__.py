@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from cnnviz.methods.shapleycam import shapleycam as shapleycam
     from cnnviz.methods.smooth_gradcam_plusplus import smooth_gradcam_plusplus as smooth_gradcam_plusplus
     from cnnviz.methods.xgradcam import xgradcam as xgradcam
+    from cnnviz.methods.deconvnet import deconvnet as deconvnet
+    from cnnviz.methods.guided_backprop import guided_backprop as guided_backprop
+    from cnnviz.methods.guided_gradcam import guided_gradcam as guided_gradcam
+    from cnnviz.methods.integrated_gradients import integrated_gradients as integrated_gradients
+    from cnnviz.methods.saliency import saliency as saliency
+    from cnnviz.methods.smoothgrad import smoothgrad as smoothgrad
     from cnnviz.models.listing import model_names as model_names
     from cnnviz.models.model import Model as Model
     from cnnviz.models.opening import load_model as load_model
@@ -50,6 +56,8 @@ if TYPE_CHECKING:
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
     from cnnviz.results.comparison import Comparison as Comparison
+    from cnnviz.results.attribution import Attribution as Attribution
+    from cnnviz.results.attributions import Attributions as Attributions
     from cnnviz.results.composing import grid as grid
     from cnnviz.results.concepts import Concepts as Concepts
     from cnnviz.results.grid import Grid as Grid
@@ -100,6 +108,14 @@ _WHERE = {
     "hirescam": "cnnviz.methods.hirescam",
     "xgradcam": "cnnviz.methods.xgradcam",
     "gradcam_plusplus": "cnnviz.methods.gradcam_plusplus",
+    "saliency": "cnnviz.methods.saliency",
+    "smoothgrad": "cnnviz.methods.smoothgrad",
+    "integrated_gradients": "cnnviz.methods.integrated_gradients",
+    "guided_backprop": "cnnviz.methods.guided_backprop",
+    "guided_gradcam": "cnnviz.methods.guided_gradcam",
+    "deconvnet": "cnnviz.methods.deconvnet",
+    "Attribution": "cnnviz.results.attribution",
+    "Attributions": "cnnviz.results.attributions",
     "grid": "cnnviz.results.composing",
     "load_model": "cnnviz.models.opening",
     "model_names": "cnnviz.models.listing",
@@ -112,6 +128,8 @@ _WHERE = {
 __version__ = VERSION
 
 __all__ = [
+    "Attribution",
+    "Attributions",
     "CATALOGUE",
     "CnnvizError",
     "Geometry",
@@ -149,6 +167,12 @@ __all__ = [
     "hirescam",
     "xgradcam",
     "gradcam_plusplus",
+    "saliency",
+    "smoothgrad",
+    "integrated_gradients",
+    "guided_backprop",
+    "guided_gradcam",
+    "deconvnet",
     "load_model",
     "model_names",
     "predict",

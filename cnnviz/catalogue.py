@@ -23,7 +23,7 @@ class Entry:
     summary: str
 
 
-CAMS, CONCEPTS = "Class activation maps", "Concepts"
+CAMS, CONCEPTS, GRADIENTS = "Class activation maps", "Concepts", "Gradients"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
@@ -91,6 +91,36 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).",
         ),
         "cam": Entry("cnnviz.methods.cam", CAMS, "Where the classifier's own weights see the class (CAM)."),
+        "saliency": Entry(
+            "cnnviz.methods.saliency",
+            GRADIENTS,
+            "Which pixels the target's score is most sensitive to: its gradient (saliency).",
+        ),
+        "smoothgrad": Entry(
+            "cnnviz.methods.smoothgrad",
+            GRADIENTS,
+            "Which pixels the score is sensitive to, in the mean over noisy copies of the picture (SmoothGrad).",
+        ),
+        "integrated_gradients": Entry(
+            "cnnviz.methods.integrated_gradients",
+            GRADIENTS,
+            "What each pixel adds to the score on the way from an empty picture to this one (integrated gradients).",
+        ),
+        "guided_backprop": Entry(
+            "cnnviz.methods.guided_backprop",
+            GRADIENTS,
+            "What in the pixels excited the units that excite the target, in fine detail (guided backpropagation).",
+        ),
+        "guided_gradcam": Entry(
+            "cnnviz.methods.guided_gradcam",
+            GRADIENTS,
+            "Guided backpropagation's detail, where Grad-CAM sees the class (Guided Grad-CAM).",
+        ),
+        "deconvnet": Entry(
+            "cnnviz.methods.deconvnet",
+            GRADIENTS,
+            "What in the pixels the network run backwards finds again, starting at the target (deconvnet).",
+        ),
         "dff": Entry(
             "cnnviz.methods.dff",
             CONCEPTS,

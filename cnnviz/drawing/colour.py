@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
-__all__ = ["NO_VALUE", "Normalisation", "Scale", "colour_bar", "colourise", "fractions", "scale_of", "ticks"]
+__all__ = ["NO_VALUE", "Normalisation", "Scale", "colour_bar", "colourise", "fractions", "paint", "scale_of", "ticks"]
 
 Normalisation = Literal["none", "max", "minmax", "percentile"]
 
@@ -101,6 +101,24 @@ def colourise(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
     missing = np.isnan(values)
     level = np.minimum(fractions(np.where(missing, scale.low, values), scale) * _LEVELS, _LEVELS - 1)
     pixels: NDArray[np.uint8] = _table(scale.cmap)[level.astype(np.intp)]
+    pixels[missing] = NO_VALUE
+    return pixels
+
+
+def paint(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
+    """Values that have a colour of their own as a picture: mid grey is the middle of the scale.
+
+    Args:
+        values: ``(3, h, w)``, red, green and blue; or ``(1, h, w)``.
+        scale: Its low end is black, its high end full colour.
+
+    Returns:
+        ``(h, w, 3)`` RGB. NaN in any of them becomes mid grey.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    missing = np.isnan(values).any(axis=0)
+    level = np.rint(fractions(np.where(missing, scale.low, values), scale) * (_LEVELS - 1)).astype(np.uint8)
+    pixels = np.ascontiguousarray(np.broadcast_to(level, (3, *level.shape[1:])).transpose(1, 2, 0))
     pixels[missing] = NO_VALUE
     return pixels
 

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.methods.asking import probabilities
 from cnnviz.models.model import Model
-from cnnviz.probing.capture import capture
+from cnnviz.probing.capture import Capture, capture
 from cnnviz.probing.chunks import in_slices, usual_size
-from cnnviz.probing.targets import class_log_probabilities, class_probabilities, score, watched_layers
+from cnnviz.probing.targets import class_probabilities, score, settle, watched_layers
 
-__all__ = ["Precision", "ScoreKind", "Scorer", "score_of"]
+__all__ = ["Clean", "Precision", "ScoreKind", "Scorer", "scores_of"]
 
 ScoreKind: TypeAlias = Literal["probability", "logit", "log-probability"]
 Precision: TypeAlias = Literal["full", "tf32", "bfloat16"]
 
-HALF = (torch.float16, torch.bfloat16)
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What the unchanged picture gave.
+
+    Attributes:
+        targets: The settled targets.
+        scores: ``(T,)`` float64.
+        probabilities: Of each target's class, or None.
+    """
+
+    targets: tuple[Target, ...]
+    scores: Tensor
+    probabilities: tuple[float | None, ...]
 
 
 class Scorer:
@@ -48,24 +65,22 @@ class Scorer:
         example: Tensor,
         targets: Sequence[Target],
         *,
-        kind: ScoreKind,
-        precision: Precision,
-        batch_size: int | None,
+        kind: ScoreKind = "probability",
+        precision: Precision = "full",
+        batch_size: int | None = None,
     ) -> None:
-        self.model, self.kind = model, kind
-        self.tf32 = precision == "tf32" and model.device.type == "cuda"
+        self.model, self.kind, self.precision = model, kind, precision
         self.size = model.fixed_batch or batch_size or usual_size(model.device)
-        self.checks: tuple[str, ...] = _spoken(targets, kind)
-        self.quick = model
-        if watched_layers(targets) or model.fixed_batch is not None:
-            if precision != "full":
-                self.checks += (f"{precision} was not used: units and networks of one batch size need the network itself",)
-            self.tf32 = False
-            return
-        self.quick, said = model.faster(example, halved=precision == "bfloat16")
-        self.checks += said
-        if precision == "tf32":
-            self.checks += self._tf32_loss(example)
+        self.quick, self.checks = self._copied(example, targets)
+
+    def clean(self, image: Tensor, targets: Sequence[Target]) -> Clean:
+        """The network itself asked about the unchanged picture ``(C, H, W)``; the targets settled by its answer."""
+        with torch.no_grad(), _tf32(allowed=False):
+            logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
+        every = logits[:1].expand(len(targets), -1)
+        settled = tuple(settle(targets, every, self.model.labels))
+        scores = scores_of(settled, logits, self.kind, caught)[0]
+        return Clean(settled, scores, probabilities(every, settled))
 
     def scores(self, count: int, change: Callable[[slice], Tensor], targets: Sequence[Target]) -> Tensor:
         """Scores ``(count, T)`` float64 on the CPU.
@@ -76,34 +91,69 @@ class Scorer:
             targets: Settled targets; all are scored on the same forwards.
         """
         asked = in_slices(count, lambda some: self._ask(change(some), targets), size=self.size)
-        self.size = self.model.fixed_batch or min(self.size, max(asked.size, 1)) if asked.checks else self.size
-        self.checks += asked.checks
+        if asked.checks:
+            self.size = asked.size
+            self.checks += asked.checks
         return torch.cat(asked.results)
 
     def _ask(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
-        count, fixed = len(inputs), self.model.fixed_batch
+        count, fixed, private = len(inputs), self.model.fixed_batch, self.quick is not self.model
         if fixed and count < fixed:
             inputs = torch.cat([inputs, inputs[-1:].expand(fixed - count, -1, -1, -1)])
-        private = self.quick is not self.model
         if private:
             inputs = inputs.to(memory_format=torch.channels_last)
-        with (
-            torch.inference_mode(mode=private),
-            torch.no_grad(),
-            _tf32(allowed=self.tf32),
-            capture(self.quick.module, [], watched_layers(targets)) as caught,
-        ):
-            logits = self.quick.forward(self.quick.to_device(inputs))
-            each = [
-                score_of([target] * len(logits), logits, self.kind, caught)[:count].double().cpu() for target in targets
-            ]
-            return torch.stack(each, dim=1)
+        with torch.inference_mode(private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+            logits, caught = _forward(self.quick, inputs, targets)
+            return scores_of(targets, logits, self.kind, caught)[:count].cpu()
 
-    def _tf32_loss(self, example: Tensor) -> tuple[str, ...]:
-        if not self.tf32:
-            return ("tf32 was not used: only CUDA devices have it",)
-        with torch.no_grad(), _tf32(allowed=False):
-            exact = self.quick.forward(example)
-        with torch.no_grad(), _tf32(allowed=True):
-            lost = (self.quick.forward(example) - exact).abs().max() / exact.abs().max().clamp_min(1e-30)
-        return (f"tf32: logits differ by up to {float(lost):.1%} of the largest",)
+    def _copied(self, example: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
+        if watched_layers(targets) or self.model.fixed_batch is not None:
+            plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
+            return self.model, (plain,) if self.precision == "bfloat16" else ()
+        with _tf32(allowed=False):
+            quick, said = self.model.faster(example, halved=self.precision == "bfloat16")
+        return quick, said + (_tf32_loss(quick, example) if self.precision == "tf32" else ())
+
+
+def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+    watch = watched_layers(targets)
+    with capture(model.module, [], watch) if watch else nullcontext() as caught:
+        return model.forward(model.to_device(inputs)), caught
+
+
+def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught: Capture | None = None) -> Tensor:
+    """Every target's score ``(N, T)`` of logits ``(N, K)``; of classes and their differences in the kind asked for."""
+    precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    wide = logits.double()
+    if kind != "logit":
+        wide = class_probabilities(wide)
+    if kind == "log-probability":
+        wide = wide.clamp_min(torch.finfo(wide.dtype).tiny).log()
+    rows = range(len(logits))
+    columns = [
+        score([target for _ in rows], wide if isinstance(target, (ClassTarget, Difference)) else precise, caught)
+        for target in targets
+    ]
+    return torch.stack([column.double() for column in columns], dim=1)
+
+
+@contextmanager
+def _tf32(*, allowed: bool) -> Iterator[None]:
+    """Inside, CUDA's float32 convolutions and products are TF32 or are not; PyTorch itself allows it for the first."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
+
+
+def _tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
+    if model.device.type != "cuda":
+        return ("tf32 was not used: only CUDA devices have it",)
+    with torch.no_grad(), _tf32(allowed=False):
+        exact = model.forward(example)
+    with torch.no_grad(), _tf32(allowed=True):
+        lost = float((model.forward(example) - exact).abs().max() / exact.abs().max().clamp_min(TINY))
+    return (f"tf32: logits differ by up to {lost:.1%} of the largest",)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Chunks", "in_chunks", "in_slices", "progress_to"]
+__all__ = ["Chunks", "in_chunks", "in_slices", "part_of_progress", "progress_to", "usual_size"]
+
+ON_CPU, ON_GPU = 16, 128
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
@@ -27,6 +29,20 @@ def progress_to(report: Progress) -> Iterator[None]:
         yield
     finally:
         _progress.reset(token)
+
+
+@contextmanager
+def part_of_progress(some: slice, total: int) -> Iterator[None]:
+    """Inside, whatever reports its progress is that part of a work of ``total`` steps."""
+    report = _progress.get() or _silent
+    with progress_to(_within(report, some, total)):
+        yield
+    report(some.stop, total)
+
+
+def usual_size(device: torch.device) -> int:
+    """How many pictures at once use a device well; where that is too many, running out of memory halves it."""
+    return ON_CPU if device.type == "cpu" else ON_GPU
 
 
 def _within(report: Progress, some: slice, total: int) -> Progress:
@@ -73,13 +89,14 @@ def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunk
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
-            size = size // 2
-            checks.append(f"out of memory: went on with {size} at a time")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        else:
+            start = some.stop
+            report(start, total)
             continue
-        start = some.stop
-        report(start, total)
+        size = size // 2  # here the error, and with it all that the failed question held, is gone
+        checks.append(f"out of memory: went on with {size} at a time")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     return Chunks(results, size, tuple(checks))
 
 
@@ -110,7 +127,8 @@ def in_chunks(
     def ask_rows(rows: slice) -> Result:
         return ask(_moved(inputs[rows], device, dtype, fixed), rows)
 
-    return in_slices(len(inputs), ask_rows, size=fixed or size)
+    chunks = in_slices(len(inputs), ask_rows, size=fixed or size)
+    return replace(chunks, size=fixed) if fixed else chunks
 
 
 def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:

@@ -19,6 +19,7 @@ aten = torch.ops.aten
 POOLS = (aten.mean.dim, aten._adaptive_avg_pool2d.default, aten.avg_pool2d.default)
 PRODUCTS = {aten.addmm.default: (1, 2), aten.mm.default: (0, 1)}
 MAPS = 4
+SUMMATION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
     with torch.no_grad(), seen:
         logits = forward(inputs)
     for activation, pooled in reversed(seen.pooled):
-        if activation.shape[1] == logits.shape[1] and _same(pooled, logits):
+        if _same(pooled, logits) and _averages(activation, pooled):
             return ClassMaps(_precise(activation), None, logits)
     for factor, weights, product in reversed(seen.products):
         if not _same(product, logits):
             continue
         for activation, pooled in reversed(seen.pooled):
-            if _same(pooled, factor):
+            if _same(pooled, factor) and _averages(activation, pooled):
                 return ClassMaps(_precise(activation), _precise(weights), logits)
     raise ExplanationError(
         "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves; this network's are "
@@ -107,18 +108,28 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func in POOLS and args[0].dim() == MAPS and output.numel() == args[0].shape[0] * args[0].shape[1]:
-            self.pooled.append((args[0], output.flatten(1)))
+            self.pooled.append((args[0], output.flatten(1).clone()))
         elif func in PRODUCTS:
             factor, weights = (args[position] for position in PRODUCTS[func])
-            self.products.append((factor, weights.t(), output))
+            self.products.append((factor.clone(), weights.t(), output.clone()))
         return output
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether these are the same numbers, but for a conversion to another type."""
     if one.shape != other.shape:
         return False
-    tolerance = 100 * torch.finfo(one.dtype).eps * float(other.abs().max())
+    tolerance = 2 * max(torch.finfo(one.dtype).eps, torch.finfo(other.dtype).eps) * float(other.abs().max())
     return bool((one - other).abs().max() <= tolerance)
+
+
+def _averages(activation: Tensor, pooled: Tensor) -> bool:
+    """Whether it is the mean over all places: not over other axes or some places, nor of what was changed since."""
+    means = _precise(activation).mean(dim=(2, 3))
+    if means.shape != pooled.shape:
+        return False
+    tolerance = (2 * torch.finfo(pooled.dtype).eps + SUMMATION) * float(activation.abs().max())
+    return bool((means - pooled).abs().max() <= tolerance)
 
 
 def _precise(tensor: Tensor) -> Tensor:

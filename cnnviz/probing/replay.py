@@ -41,7 +41,8 @@ def replay(module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tenso
         layer: The layer's name; of several calls the last is meant, or the k-th of ``"name#k"``.
 
     Raises:
-        ExplanationError: If the layer is not run, or gives no tensor.
+        ExplanationError: If the layer is not run or gives no tensor, or the whole network does not give the recorded
+            logits either.
     """
     recorder = _Recorder(module, layer)
     with torch.no_grad(), recorder.recording():
@@ -53,6 +54,12 @@ def replay(module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tenso
         if not found.faithful():
             patches.close()
             found.fall_back(patches)
+            if not found.faithful():
+                raise ExplanationError(
+                    f"The network answers otherwise when layer '{layer}' gives again what it gave, so nothing can be "
+                    "put in its place (its answers are random, or pictures are treated one by one); use a gradient "
+                    "method such as gradcam."
+                )
         yield found
 
 

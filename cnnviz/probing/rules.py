@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -113,7 +113,7 @@ class _Ruling(TorchFunctionMode):
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.coverage = Coverage(rule)
-        self.gates = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+        self.gates: MutableMapping[Tensor, _Gate] = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -137,11 +137,9 @@ class _Ruling(TorchFunctionMode):
         if len(args) != 2 or not all(isinstance(each, Tensor) and each.requires_grad for each in args):
             return None, args
         gates = [self.gates.get(each) for each in args]
-        if (gates[0] is None) == (gates[1] is None):
-            return None, args
         place = 0 if gates[0] is None else 1
         gate, inplace = gates[1 - place], writes_in_place(func, args, kwargs)
-        if inplace and place == 1:
+        if gate is None or gates[place] is not None or (inplace and place == 1):
             return None, args
         if gate.name in SELF_GATED and gate.source is not None and gate.source() is args[place]:
             return _self_gated(func, gate, args[place], place, inplace=inplace), args
@@ -156,8 +154,8 @@ class _Ruling(TorchFunctionMode):
             self.coverage.unruled[name] += 1
         if name in GATES:
             source = args[0] if args else kwargs.get("input")
-            own = source is not output and isinstance(source, Tensor)
-            self.gates[output] = _Gate(name, func, ref(source) if own else None)
+            kept = ref(source) if isinstance(source, Tensor) and source is not output else None
+            self.gates[output] = _Gate(name, func, kept)
         elif name in KEEPING or name in PRODUCTS:
             gates = [self.gates.get(each) for each in args if isinstance(each, Tensor) and each.requires_grad]
             if len(gates) == 1 and gates[0] is not None:
@@ -173,7 +171,7 @@ class _Ruled(torch.autograd.Function):
         return activation.function(subject)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         passed = gradient.clamp_min(0)
@@ -182,7 +180,7 @@ class _Ruled(torch.autograd.Function):
 
 def _apply(rule: Rule, activation: Activation) -> Tensor:
     subject = activation.subject.clone() if activation.inplace else activation.subject
-    output: Tensor = _Ruled.apply(subject, activation, _slope(activation) if rule == "guided" else None)  # type: ignore[no-untyped-call]
+    output: Tensor = _Ruled.apply(subject, activation, _slope(activation) if rule == "guided" else None)
     return activation.subject.copy_(output) if activation.inplace else output
 
 

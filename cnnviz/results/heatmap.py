@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,9 +24,10 @@ from cnnviz.provenance import Provenance
 if TYPE_CHECKING:
     from cnnviz.results.heatmaps import Heatmaps
 
-__all__ = ["Heatmap", "Look", "Style"]
+__all__ = ["USUAL", "Heatmap", "Look", "Style", "look_of"]
 
 Style: TypeAlias = Literal["panel", "overlay", "map"]
+USUAL: Final = "max"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Look:
 
     Attributes:
         style: ``"panel"`` (photograph, overlay and colour bar), or only the ``"overlay"`` or the ``"map"``, bare.
-        normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1).
+        normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1); None is the
+            usual: the maximum for heat maps, the percentile for attributions to pixels.
         shared: Whether all maps of a result have one scale.
         cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
         alpha: Opacity of the strongest colour over the photograph, 0 to 1.
@@ -45,7 +48,7 @@ class Look:
     """
 
     style: Style = "panel"
-    normalise: Normalisation = "max"
+    normalise: Normalisation | None = None
     shared: bool = False
     cmap: str | None = None
     alpha: float = 0.7
@@ -55,7 +58,7 @@ class Look:
             raise ParameterError(f"style is one of {', '.join(get_args(Style))}, not '{self.style}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
-        scale_of(np.zeros(1), normalise=self.normalise, cmap=self.cmap)
+        scale_of(np.zeros(1), normalise=self.normalise or USUAL, cmap=self.cmap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,7 @@ class Heatmap:
 
     def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        return scale_of(self.upsampled(), normalise=look.normalise, signed=not self.rectified, cmap=look.cmap)
+        return scale_of(self.upsampled(), normalise=look.normalise or USUAL, signed=not self.rectified, cmap=look.cmap)
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
@@ -185,3 +188,16 @@ class Heatmap:
         from cnnviz.results.heatmaps import Heatmaps
 
         return Heatmaps((self,), self.checks, self.provenance)
+
+
+def look_of(fields: Mapping[str, Any]) -> Look:
+    """A look from its fields by name.
+
+    Raises:
+        ParameterError: If there is no such field.
+    """
+    try:
+        return Look(**fields)
+    except TypeError:
+        known = ", ".join(Look.__dataclass_fields__)
+        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None

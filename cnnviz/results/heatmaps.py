@@ -17,10 +17,9 @@ from cnnviz.core.target import Target
 from cnnviz.drawing.colour import Scale, scale_of
 from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Sheet
-from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import Heatmap, Look
+from cnnviz.results.heatmap import USUAL, Heatmap, Look, look_of
 
 __all__ = ["Heatmaps"]
 
@@ -92,7 +91,7 @@ class Heatmaps(Sequence[Heatmap]):
         Raises:
             ParameterError: If there is no such field.
         """
-        chosen = _look(look)
+        chosen = look_of(look)
         return self._drawn(chosen, self._shared_scale(chosen))
 
     def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
@@ -108,7 +107,7 @@ class Heatmaps(Sequence[Heatmap]):
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
         """
-        chosen = _look(look)
+        chosen = look_of(look)
         return self._write(Path(path), chosen, self._shared_scale(chosen))
 
     def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
@@ -122,7 +121,7 @@ class Heatmaps(Sequence[Heatmap]):
             OutputError: If a suffix is unknown or a file cannot be written.
             ValueError: If there are not as many paths as maps.
         """
-        chosen = _look(look)
+        chosen = look_of(look)
         scale = self._shared_scale(chosen)
         alone = [replace(self, maps=(one,), provenance=one.provenance) for one in self.maps]
         return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
@@ -167,12 +166,4 @@ class Heatmaps(Sequence[Heatmap]):
         if not look.shared:
             return None
         signed = not self.maps[0].rectified
-        return scale_of(self.upsampled(), normalise=look.normalise, signed=signed, cmap=look.cmap)
-
-
-def _look(fields: Mapping[str, Any]) -> Look:
-    try:
-        return Look(**fields)
-    except TypeError:
-        known = ", ".join(Look.__dataclass_fields__)
-        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None
+        return scale_of(self.upsampled(), normalise=look.normalise or USUAL, signed=signed, cmap=look.cmap)

@@ -87,14 +87,18 @@ def test_differences(text):
     assert parse_target(text, ANIMALS) == Difference(ClassTarget(0, "cat"), ClassTarget(3, "Dog"))
 
 
-@pytest.mark.parametrize("text", ["dog vs similar", "Dog - similar", "3 vs similar", "dogf vs similar", "top vs similar"])
+@pytest.mark.parametrize(
+    "text", ["dog vs similar", "Dog - similar", "3 vs similar", "dogf vs similar", "top vs similar"]
+)
 def test_a_class_against_those_like_it(text):
     first = {"dogf vs similar": ClassTarget(2, "dogfish"), "top vs similar": TopClass()}
     assert parse_target(text, ANIMALS) == Finer(first.get(text, ClassTarget(3, "Dog")))
 
 
 def test_similar_may_be_a_label():
-    assert parse_target("cat vs similar", ("cat", "similar")) == Difference(ClassTarget(0, "cat"), ClassTarget(1, "similar"))
+    assert parse_target("cat vs similar", ("cat", "similar")) == Difference(
+        ClassTarget(0, "cat"), ClassTarget(1, "similar")
+    )
     with pytest.raises(UnknownNameError, match="'kat'"):
         parse_target("kat vs similar", ANIMALS)
 
@@ -163,7 +167,9 @@ def test_a_function_without_a_hash_has_a_name_and_can_be_told_apart():
     assert len({found}) == 1
 
 
-@pytest.mark.parametrize("like", [True, np.True_, torch.tensor(1) == 1, 1.0, np.float32(1), torch.tensor(1.0), b"cat", {}])
+@pytest.mark.parametrize(
+    "like", [True, np.True_, torch.tensor(1) == 1, 1.0, np.float32(1), torch.tensor(1.0), b"cat", {}]
+)
 def test_other_things_are_refused(like):
     with pytest.raises(TargetError, match="A target is None, a class index, a label"):
         parse_target(like, ANIMALS)

@@ -61,7 +61,9 @@ def test_several_layers_at_once(inputs):
         torch.testing.assert_close(gradients[layer], gradient)
 
 
-@pytest.mark.parametrize("layer", ["layer3.1.bn1", "layer4.0.downsample", "layer4.0.downsample.1", "layer4.1.bn2", "layer2"])
+@pytest.mark.parametrize(
+    "layer", ["layer3.1.bn1", "layer4.0.downsample", "layer4.0.downsample.1", "layer4.1.bn2", "layer2"]
+)
 def test_residual_networks(layer):
     net, inputs = resnet18(), torch.randn(2, 3, 64, 64)
     caught, gradients = captured(net, inputs, [layer])

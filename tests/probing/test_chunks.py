@@ -144,7 +144,9 @@ def test_a_network_of_one_batch_size(method, inputs):
     plain = Small()
     plain.load_state_dict(net.state_dict())
     found = method(model_of(net, fixed_batch=2), inputs)
-    torch.testing.assert_close(torch.tensor(found.__array__()), torch.tensor(method(model_of(plain), inputs).__array__()))
+    torch.testing.assert_close(
+        torch.tensor(found.__array__()), torch.tensor(method(model_of(plain), inputs).__array__())
+    )
     assert "conv2" in model_of(net, fixed_batch=2).layers
 
 

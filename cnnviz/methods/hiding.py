@@ -1,0 +1,80 @@
+"""Hiding windows of one picture, and how much lower that makes the targets' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnnviz.core.target import Target
+from cnnviz.methods.baselines import Fill
+from cnnviz.methods.scorer import Scorer
+from cnnviz.probing.chunks import in_slices
+from cnnviz.probing.windows import Windows
+
+__all__ = ["Hiding", "same_pictures"]
+
+UNCHANGED = -1
+
+
+class Hiding:
+    """Windows of one picture, ready to be hidden.
+
+    Args:
+        scorer: Asks for scores.
+        image: ``(C, H, W)`` on the network's device.
+        targets: Settled targets.
+        windows: The windows.
+        fills: What hides them; each window is hidden once with each.
+
+    Attributes:
+        asked: How many forwards were made.
+    """
+
+    def __init__(
+        self, scorer: Scorer, image: Tensor, targets: Sequence[Target], windows: Windows, fills: Sequence[Fill]
+    ) -> None:
+        self.asked = 0
+        self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
+        self._clean: Tensor | None = None
+
+    def drops(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much lower the scores are with each window hidden, ``(B, T, n)`` for B fills and T targets.
+
+        The unchanged picture is asked together with the first windows, so that equal answers differ by nothing.
+        """
+        chosen = torch.from_numpy(numbers)
+        if self._clean is None:
+            chosen = torch.cat([torch.tensor([UNCHANGED]), chosen])
+        found = in_slices(len(self._fills), lambda some: self._scores(chosen, self._fills[some.start]), size=1)
+        self.asked += len(self._fills) * len(chosen)
+        scores = torch.stack(found.results)
+        if self._clean is None:
+            self._clean, scores = scores[:, 0], scores[:, 1:]
+        drops: NDArray[np.float64] = (self._clean[:, None] - scores).movedim(1, 2).numpy()
+        return drops
+
+    def _scores(self, numbers: Tensor, fill: Fill) -> Tensor:
+        def hidden(some: slice) -> Tensor:
+            masks = self._windows.masks(numbers[some].to(self._image.device))
+            seen = fill(masks)
+            if bool(((masks == 0) | (masks == 1)).all()):
+                return torch.where(masks > 0, seen, self._image)
+            return self._image + masks.to(self._image.dtype) * (seen - self._image)
+
+        return self._scorer.scores(len(numbers), hidden, self._targets)
+
+
+def same_pictures(inputs: Tensor) -> list[list[int]]:
+    """Rows of inputs ``(N, C, H, W)``, those that are equal together: they can share their forwards."""
+    groups: list[list[int]] = []
+    for row, one in enumerate(inputs):
+        known = next((group for group in groups if torch.equal(inputs[group[0]], one)), None)
+        if known is None:
+            groups.append([row])
+        else:
+            known.append(row)
+    return groups

@@ -1,0 +1,96 @@
+"""Integrated gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.asking import Answer
+from cnnviz.methods.attributing import attribute
+from cnnviz.methods.baselines import fill_with, parse_baselines
+from cnnviz.methods.input_gradients import settled_scores
+from cnnviz.methods.integration import integrated
+from cnnviz.models.model import Model
+from cnnviz.registry import method
+from cnnviz.results.attribution import Channels
+from cnnviz.results.attributions import Attributions
+
+__all__ = ["integrated_gradients"]
+
+SHARE_BLURRED = 0.3
+
+
+@method
+def integrated_gradients(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    baseline: str = "mean",
+    steps: Annotated[int, Ge(1)] = 50,
+    tolerance: Annotated[float, Gt(0)] = 0.02,
+    most_steps: Annotated[int, Ge(1)] = 400,
+    seed: Annotated[int, Ge(0)] = 0,
+    channels: Channels = "signed",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Attributions:
+    """What each pixel adds to the score on the way from an empty picture to this one (integrated gradients).
+
+    With the input ``x``, a baseline ``b`` and the score ``y``, integrated by Gauss and Legendre's rule::
+
+        values = (x - b) * integral over a from 0 to 1 of dy / dx at b + a (x - b)
+
+    so that they add up to ``y(x) - y(b)``. By how much they do not is the completeness error, a share of that
+    difference: where it is above the tolerance, the steps are doubled until it is not or there are ``most_steps``; the
+    checks say which. Of several baselines the mean is taken. Steps are added up one group after another, so memory
+    does not grow with their number.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        baseline: One or several with commas between: mean (0 after normalisation), black, noise, or blur (a Gaussian
+            with a deviation of a tenth of the shorter side).
+        steps: Points of the integral, to begin with.
+        tolerance: Completeness error up to which no more steps are taken.
+        most_steps: Points at which the doubling ends.
+        seed: Of the noise, if it is a baseline.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most images, or points of them, at once; halved when memory runs out.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such label or baseline.
+        ExplanationError: If the target does not depend on the picture.
+
+    Reference:
+        Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017.
+    """
+    names = parse_baselines(baseline)
+    many = max(steps, most_steps)
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        clean = settled_scores(model, inputs, targets)
+        baselines = [_empty(model, inputs, name, seed) for name in names]
+        found = integrated(
+            model, inputs, baselines, clean, steps=steps, tolerance=tolerance, most=many, batch_size=batch_size
+        )
+        return clean.answer(found.values, checks=found.checks)
+
+    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
+
+
+def _empty(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:
+    """A baseline for each of the inputs ``(N, C, H, W)``."""
+    height, width = inputs.shape[-2:]
+    everything = torch.ones(1, 1, height, width, device=inputs.device)
+    side = round(SHARE_BLURRED * min(height, width))
+    return torch.cat([fill_with(name, model, image, side=side, seed=seed)(everything) for image in inputs])

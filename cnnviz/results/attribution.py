@@ -1,0 +1,160 @@
+"""Attribution: what each pixel and channel of one picture adds to a score."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Picture
+from cnnviz.core.target import Target
+from cnnviz.drawing.colour import Scale, colourise, paint, scale_of
+from cnnviz.drawing.overlay import place
+from cnnviz.drawing.sheet import Cell
+from cnnviz.provenance import Provenance
+from cnnviz.results.heatmap import Heatmap, Look
+
+if TYPE_CHECKING:
+    from cnnviz.results.attributions import Attributions
+
+__all__ = ["Attribution", "Channels", "flattened"]
+
+Channels: TypeAlias = Literal["absolute", "signed", "colour"]
+COLOURS = (1, 3)
+
+
+def flattened(values: NDArray[np.float32], channels: Channels) -> NDArray[np.float32]:
+    """Attributions ``(C, H, W)`` as one map ``(H, W)``.
+
+    Args:
+        values: Raw and signed.
+        channels: ``"signed"`` adds the channels up; otherwise the largest magnitude among them.
+    """
+    return np.asarray(values.sum(axis=0) if channels == "signed" else np.abs(values).max(axis=0), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Attributions to the pixels of one picture.
+
+    Attributes:
+        values: ``(C, H, W)`` float32, raw and signed, on the network's input grid.
+        channels: How the channels are drawn: ``"absolute"`` is their largest magnitude on a sequential scale,
+            ``"signed"`` their sum on a diverging one, ``"colour"`` the channels as colours around grey.
+        flat: The channels as one map, with target, score, picture and everything else there is to say.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    channels: Channels
+    flat: Heatmap
+
+    @property
+    def target(self) -> Target:
+        """What is explained."""
+        return self.flat.target
+
+    @property
+    def score(self) -> float:
+        """The target's score on the unchanged picture."""
+        return self.flat.score
+
+    @property
+    def picture(self) -> Picture:
+        """The picture, with the geometry of the network's input."""
+        return self.flat.picture
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What the user should know about this result."""
+        return self.flat.checks
+
+    @property
+    def provenance(self) -> Provenance:
+        """How it was made."""
+        return self.flat.provenance
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the channels are drawn as colours; other numbers of channels than 1 and 3 are none."""
+        return self.channels == "colour" and len(self.values) in COLOURS
+
+    def on_original(self) -> NDArray[np.float32]:
+        """The channels on the original picture's pixels, ``(C, H, W)`` float32, NaN where the network did not look."""
+        return np.stack([place(channel, self.flat.geometry) for channel in self.values])
+
+    def scale(self, look: Look = Look()) -> Scale:
+        """What the colours mean, on a scale of its own."""
+        return scale_among([self], look)
+
+    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
+        """The pictures in the asked style: one, or photograph and attributions."""
+        scale = scale or self.scale(look)
+        if look.style == "overlay":
+            return (Cell(self.flat.overlay(look, scale)),)
+        if look.style == "map":
+            return (Cell(self._drawn(self.values, self.flat.upsampled(), scale)),)
+        drawn = self._drawn(self.on_original(), self.flat.on_original(), scale)
+        bar = None if self.coloured else scale
+        return Cell(self.picture.pixels, self.picture.name), Cell(drawn, self._words(scale), bar)
+
+    def caption(self) -> str:
+        """Target with probability or score, and a word where there is nothing to see."""
+        return self.flat.caption()
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        return self.flat.describe()
+
+    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+        """Write it: .png, .jpg, .webp, .svg, .pdf as a picture, .npz as raw values.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            **look: Fields of :class:`Look`, such as ``style="map"``.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        return self._alone().save(path, **look)
+
+    def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
+        """A matplotlib figure; with ``ax`` the attributions alone are drawn into it."""
+        return self._alone().plot(ax, **look)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values, dtype=dtype)
+
+    def _repr_png_(self) -> bytes:
+        return self._alone()._repr_png_()
+
+    def _drawn(self, values: NDArray[np.float32], flat: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
+        return paint(values, scale) if self.coloured else colourise(flat, scale)
+
+    def _words(self, scale: Scale) -> str:
+        words = [self.caption()]
+        if self.coloured and not scale.blank:
+            words.append(f"grey is zero, full colour \N{PLUS-MINUS SIGN}{scale.high:.3g}")
+        if scale.clipped:
+            words.append(f"{scale.clipped:.1%} lie beyond the scale")
+        return "\n".join(words)
+
+    def _alone(self) -> Attributions:
+        from cnnviz.results.attributions import Attributions
+
+        return Attributions((self,), self.checks, self.provenance)
+
+
+def scale_among(parts: list[Attribution], look: Look) -> Scale:
+    """One scale for some attributions: symmetric where they are drawn with their sign."""
+    first = parts[0]
+    coloured = first.coloured and look.style != "overlay"
+    shown = [one.values.ravel() if coloured else one.flat.upsampled().ravel() for one in parts]
+    signed = coloured or not first.flat.rectified
+    cmap = None if coloured else look.cmap
+    return scale_of(np.concatenate(shown), normalise=look.normalise or "percentile", signed=signed, cmap=cmap)

@@ -1,0 +1,157 @@
+"""What all class activation maps share: several layers, sign, mirrored pictures, targets of every kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from cnnviz.catalogue import load
+from cnnviz.core.target import Finer
+from cnnviz.errors import ExplanationError, UnknownNameError, UsageError
+from tests.asking import METHODS, ask, method_of
+from tests.networks import LABELS, Small, model_of
+
+LAYERED = [name for name in METHODS if "fuse" in method_of(name).parameters]
+TARGETED = [name for name in LAYERED if "target" in method_of(name).needs]
+GRADIENTS = ("gradcam", "gradcam_plusplus", "xgradcam", "hirescam", "layercam", "shapleycam", "eigengradcam")
+PERTURBATIONS = ("ablationcam", "reciprocam")
+
+
+def close(one, other, tolerance=1e-5):
+    one, other = np.asarray(one), np.asarray(other)
+    assert one.shape == other.shape
+    assert np.abs(one - other).max() <= tolerance * max(np.abs(other).max(), 1e-30)
+
+
+def scaled(values, size, *, relu):
+    """A map as it enters the fusion: rectified, enlarged, divided by its largest absolute value."""
+    shown = torch.from_numpy(np.maximum(values, 0) if relu else values)
+    wide = functional.interpolate(shown[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].numpy()
+    return np.stack([each / max(np.abs(each).max(), 1e-30) for each in wide])
+
+
+FUSIONS = {
+    "mean": lambda a, b: (a + b) / 2,
+    "product": lambda a, b: np.maximum(a, 0) * np.maximum(b, 0),
+    "max": lambda a, b: np.where(np.abs(a) >= np.abs(b), a, b),
+}
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("fuse", FUSIONS)
+@pytest.mark.parametrize("name", LAYERED)
+def test_several_layers_are_fused(name, fuse, relu, small, inputs):
+    fused = ask(name, small, inputs, 1, layer="conv1, conv2", fuse=fuse, relu=relu)
+    alone = [ask(name, small, inputs, 1, layer=layer).values for layer in ("conv1", "conv2")]
+    close(fused.values, FUSIONS[fuse](*(scaled(each, (32, 32), relu=relu) for each in alone)))
+    assert fused.layer == "conv1, conv2"
+
+
+def test_the_same_layer_twice_is_one_layer(small, inputs):
+    twice, once = (ask("gradcam", small, inputs, 1, layer=layer) for layer in ("conv2,conv2", "conv2"))
+    assert np.array_equal(twice.values, once.values)
+    assert twice.layer == "conv2"
+
+
+def test_the_automatic_layer_stands_alone(small, inputs):
+    with pytest.raises(UsageError, match="'last-spatial' stands alone"):
+        ask("gradcam", small, inputs, layer="conv1,last-spatial")
+    named, left_out = (ask("gradcam", small, inputs, 1, layer=layer) for layer in ("last-spatial", None))
+    assert np.array_equal(named.values, left_out.values)
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_layers_that_there_are_not(name, small, inputs):
+    with pytest.raises(UnknownNameError, match="conv2"):
+        ask(name, small, inputs, layer="conv1,conv3")
+    with pytest.raises(UsageError, match="no spatial extent"):
+        ask(name, small, inputs, layer="fc")
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_without_the_rectifier_the_map_keeps_its_sign(name, small, inputs):
+    rectified, signed = (ask(name, small, inputs, 1, layer="conv2", relu=relu) for relu in (True, False))
+    assert np.array_equal(rectified.values, signed.values)
+    assert (rectified[0].rectified, signed[0].rectified) == (True, False)
+    assert rectified.upsampled().min() >= 0
+    if name != "reciprocam":
+        assert signed.upsampled().min() < 0
+
+
+@pytest.mark.parametrize("name", TARGETED)
+def test_counterfactual_is_the_map_of_the_negated_score(name, small, inputs):
+    settings = {"score": "logit"} if name in ("reciprocam", "shapleycam") else {}
+    against = ask(name, small, inputs, 3, layer="conv1", counterfactual=True, **settings)
+    negated = ask(name, small, inputs, lambda logits: -logits[:, 3], layer="conv1", **settings)
+    close(against.values, negated.values)
+    close(against.scores, -negated.scores)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("reciprocam", "score"), ("scorecam", "weighting")])
+def test_counterfactual_of_a_probability_is_that_of_anything_else(name, setting, inputs):
+    two = model_of(Small(classes=2), labels=None)
+    settings = {"layer": "conv2", setting: "probability"}
+    against = ask(name, two, inputs, 0, counterfactual=True, **settings)
+    close(against.values, ask(name, two, inputs, 1, **settings).values)
+    assert not any(each.blank for each in against)
+
+
+@pytest.mark.parametrize("layer", ["conv1", None, "conv1,conv2"])
+@pytest.mark.parametrize("name", LAYERED)
+def test_flip_is_the_mean_with_the_mirrored_picture(name, layer, small, inputs):
+    plain, mirrored = (ask(name, small, each, 1, layer=layer).values for each in (inputs, inputs.flip(-1)))
+    both = ask(name, small, inputs, 1, layer=layer, flip=True)
+    close(both.values, (plain + mirrored[..., ::-1]) / 2)
+
+
+@pytest.mark.parametrize("name", ["gradcam", "hirescam", "layercam", *PERTURBATIONS])
+def test_flip_mirrors_the_place_of_a_unit_too(name, small, inputs):
+    both = ask(name, small, inputs, "conv2:2@3,1", layer="conv1", flip=True)
+    plain = ask(name, small, inputs, "conv2:2@3,1", layer="conv1").values
+    mirrored = ask(name, small, inputs.flip(-1), "conv2:2@3,6", layer="conv1").values
+    close(both.values, (plain + mirrored[..., ::-1]) / 2)
+    assert str(both.targets[0]) == "conv2:2@3,1"
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_flip_without_a_target_or_with_the_top_class(name, small, inputs):
+    found = ask(name, small, inputs, flip=True)
+    plain = ask(name, small, inputs)
+    assert [str(each) for each in found.targets] == [str(each) for each in plain.targets]
+
+
+@pytest.mark.parametrize("name", ["gradcam", "xgradcam", "hirescam", "eigengradcam", "ablationcam", "reciprocam"])
+def test_a_difference_is_the_difference_of_scores(name, small, inputs):
+    settings = {"layer": "conv1"} | ({"score": "logit"} if name == "reciprocam" else {})
+    found = ask(name, small, inputs, "cat - frog", **settings)
+    written = ask(name, small, inputs, lambda logits: logits[:, 0] - logits[:, 4], **settings)
+    close(found.values, written.values)
+    if name in ("gradcam", "hirescam"):
+        parts = [ask(name, small, inputs, each, **settings).values for each in ("cat", "frog")]
+        close(found.values, parts[0] - parts[1])
+
+
+@pytest.mark.parametrize("name", ["gradcam", "layercam", "scorecam", *PERTURBATIONS])
+@pytest.mark.parametrize("like", ["cat vs similar", "top vs similar", Finer(parse := None or load and None)])
+def test_finer_targets(name, like, small, inputs):
+    like = like if isinstance(like, str) else "cat vs similar"
+
+    def written(logits):
+        order = (logits - logits[:, :1]).abs().argsort(dim=1)[:, 1:4]
+        return logits[:, 0] - 0.6 * logits.gather(1, order).mean(dim=1)
+
+    def written_top(logits):
+        order = logits.argsort(dim=1, descending=True)
+        return logits.gather(1, order[:, :1])[:, 0] - 0.6 * logits.gather(1, order[:, 1:4]).mean(dim=1)
+
+    settings = {"layer": "conv2"} | ({"score": "logit"} if name == "reciprocam" else {})
+    found = ask(name, small, inputs, like, **settings)
+    expected = ask(name, small, inputs, written_top if like.startswith("top") else written, **settings)
+    if name in PERTURBATIONS or name == "scorecam":
+        close(found.scores, expected.scores)
+    else:
+        close(found.values, expected.values)
+    assert all(str(each).endswith(" vs similar") for each in found.targets)
+    assert all(str(each).split(" vs ")[0] in LABELS for each in found.targets)

@@ -1,0 +1,73 @@
+"""Every classification network of torchvision: a layer is found, and the maps there say something.
+
+The weights are random but alive and the inputs small, so that the sweep is about layers, shapes and hooks. The largest
+networks need ``CNNVIZ_SWEEP=all``; ``CNNVIZ_SWEEP_TABLE=FILE`` writes what was found as a table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision
+from torchvision.models import get_model_weights
+
+from cnnviz import Model, ablationcam, eigencam, gradcam, layercam
+from tests.torchvision_nets import noise, size_of, torchvision_net
+
+METHODS = {"gradcam": gradcam, "layercam": layercam, "eigencam": eigencam, "ablationcam": ablationcam}
+NETWORKS = torchvision.models.list_models(module=torchvision.models)
+QUICK = ("densenet121", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "resnet18")
+QUICK += ("shufflenet_v2_x0_5", "squeezenet1_1")
+LARGE = 150e6
+"""So many weights and more make a network take gigabytes and minutes to build with random weights."""
+
+
+def _weights(name: str) -> int:
+    return int(get_model_weights(name).DEFAULT.meta["num_params"])
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    large = _weights(name) >= LARGE and os.environ.get("CNNVIZ_SWEEP") != "all"
+    reason = f"{name} has {_weights(name) / 1e6:.0f} million weights; CNNVIZ_SWEEP=all runs it too"
+    return [*([] if name in QUICK else [pytest.mark.slow]), *([pytest.mark.skip(reason=reason)] if large else [])]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[str]]:
+    """Rows of what was found; written where CNNVIZ_SWEEP_TABLE says."""
+    rows: list[str] = []
+    yield rows
+    if where := os.environ.get("CNNVIZ_SWEEP_TABLE"):
+        head = ["network", "input", "automatic layer", "grid", *METHODS, "seconds of CPU"]
+        lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *sorted(rows)]
+        Path(where).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in NETWORKS])
+def test_a_layer_is_found_and_its_maps_say_something(name, table):
+    begun, size = time.process_time(), size_of(name)
+    model = Model(torchvision_net(name), mean=(0.0,) * 3, std=(1.0,) * 3, input_size=size, name=name)
+    inputs, found, layers, grids = noise(1, size), {}, set(), set()
+    for key, method in METHODS.items():
+        maps = method(model, inputs)
+        found[key] = _status(maps.values[0])
+        layers.add(maps.layer)
+        grids.add(maps.values.shape[1:])
+    (layer,), (grid,) = layers, grids
+    taken = f"{time.process_time() - begun:.1f}"
+    row = [name, str(size), layer, "x".join(map(str, grid)), *found.values(), taken]
+    table.append("| " + " | ".join(row) + " |")
+    assert set(found.values()) == {"ok"}, row
+    assert min(grid) > 1
+    assert model.layers[layer].arrangement.grid == grid
+
+
+def _status(values: np.ndarray) -> str:
+    if not np.isfinite(values).all():
+        return "not finite"
+    return "ok" if np.ptp(values) > 1e-5 * np.abs(values).max() > 0 else "constant"
