@@ -14,8 +14,8 @@ from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError
 
 from .inputs import open_model
-from .options import JSON, NETWORK, SEED, Sectioned
-from .output import print_json, print_table
+from .options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, Sectioned
+from .output import make_folder, plan, print_json, print_table
 
 __all__ = ["info", "layers", "methods", "models"]
 
@@ -33,9 +33,13 @@ def list_models(pattern: str | None, *, as_json: bool) -> None:
 
 
 def list_layers(**values: Any) -> None:
-    """Print the layers of a network as one forward showed them."""
-    found = open_model(values).layers
-    automatic = found.last_spatial().name if any(layer.spatial for layer in found.values()) else None
+    """Print the layers of a network as one forward showed them, or rank them on a picture."""
+    if values["rank"] is not None:
+        rank(values)
+        return
+    model = open_model(values)
+    found = model.layers
+    automatic = cnnviz.choose_layer(model) if any(layer.spatial for layer in found.values()) else None
     if values["as_json"]:
         print_json([_layer(layer, automatic) for layer in found.values()])
         return
@@ -45,6 +49,20 @@ def list_layers(**values: Any) -> None:
         mark = "<- taken if none is named" if layer.name == automatic else ""
         rows.append((layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls), mark))
     print_table(rows)
+
+
+def rank(values: Mapping[str, Any]) -> None:
+    """Draw the maps of candidate layers with the evidence for each, and print it."""
+    (file,) = plan([values["rank"]], "layers", values["out"], force=values["force"]).files
+    picture = cnnviz.read_picture(values["rank"])
+    found = cnnviz.rank_layers(open_model(values), picture, values["target"])
+    make_folder(file.parent)
+    found.save(file)
+    if values["as_json"]:
+        print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
+        return
+    print_table([("layer", "kept", "lost"), *((one.name, f"{one.kept:.1%}", f"{one.lost:.1%}") for one in found)])
+    click.echo(file)
 
 
 def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
@@ -115,9 +133,16 @@ models = Sectioned(
 )
 layers = Sectioned(
     "layers",
-    params=[*NETWORK, SEED, JSON],
+    params=[
+        Option(
+            "--rank", metavar="IMAGE", type=click.Path(path_type=Path), section="Method",
+            help="Draw the maps of candidate layers on a picture, each with what its highest places keep of the target "
+            "and what hiding them takes away.",
+        ),
+        TARGET, *NETWORK, SEED, OUT, FORCE, JSON,
+    ],
     callback=list_layers,
-    help="The layers of a network, and the one that is taken if none is named.",
+    help="The layers of a network, and the one that is taken if none is named.\n\nWith --rank, evidence which to take.",
 )
 methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")
 info = Sectioned(

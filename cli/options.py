@@ -8,7 +8,20 @@ import click
 
 from cnnviz.registry import Parameter
 
-__all__ = ["JSON", "LOOK", "NETWORK", "OUTPUT", "QUIET", "SEED", "TARGET", "Option", "Sectioned", "setting"]
+__all__ = [
+    "FORCE",
+    "JSON",
+    "LOOK",
+    "NETWORK",
+    "OUT",
+    "OUTPUT",
+    "QUIET",
+    "SEED",
+    "TARGET",
+    "Option",
+    "Sectioned",
+    "setting",
+]
 
 
 class Option(click.Option):
@@ -94,16 +107,12 @@ SEED = Option("--seed", type=click.IntRange(min=0), default=0, section="Network"
 FORCE = Option("--force", is_flag=True, section="Output", help="Replace files that exist already.")
 JSON = Option("--json", "as_json", is_flag=True, section="Output", help="One JSON document on stdout.")
 QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="No notes and no progress on stderr.")
-OUTPUT = (
-    Option(
-        "--out", "-o", metavar="FILE|FOLDER/", section="Output",
-        help="One .png, .jpg, .webp, .svg, .pdf or .npz file for everything, or a folder for a .png a picture; "
-        "left out, PICTURE.METHOD.png in the current folder.",
-    ),
-    FORCE,
-    JSON,
-    QUIET,
+OUT = Option(
+    "--out", "-o", metavar="FILE|FOLDER/", section="Output",
+    help="One .png, .jpg, .webp, .svg, .pdf or .npz file for everything, or a folder for a .png a picture; "
+    "left out, PICTURE.METHOD.png in the current folder.",
 )  # fmt: skip
+OUTPUT = (OUT, FORCE, JSON, QUIET)
 LOOK = (
     Option(
         "--style", type=click.Choice(["panel", "overlay", "map"]), default="panel", section="Drawing",

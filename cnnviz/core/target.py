@@ -78,11 +78,18 @@ class Finer(Target):
     The logit of the class minus ``strength`` times the mean logit of the ``rivals`` classes whose logits are nearest to
     its own. Reference: Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation,
     CVPR 2025.
+
+    Attributes:
+        first: The class.
+        strength: How much the others count.
+        rivals: How many others.
+        others: Their indices, once the network has answered; they stay the same however the picture is changed then.
     """
 
     first: ClassTarget | TopClass
     strength: float = 0.6
     rivals: int = 3
+    others: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.first} vs similar"

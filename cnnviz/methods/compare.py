@@ -15,6 +15,7 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.registry import Method
+from cnnviz.results.attributions import Attributions
 from cnnviz.results.comparison import Comparison
 from cnnviz.results.heatmaps import Heatmaps
 
@@ -52,6 +53,8 @@ def compare(
         own = {key: value for key, value in settings.items() if key in method.parameters}
         needed = {"target": target} if "target" in method.needs else {}
         result = method(model, given, **needed, **own)
+        if isinstance(result, Attributions):
+            result = result.heatmaps()
         if not isinstance(result, Heatmaps):
             raise UsageError(f"'{name}' gives no heat maps; compare shows methods that do, such as gradcam.")
         found[name] = result

@@ -49,4 +49,6 @@ def last_reached(
             gradient = found_gradients.get(name)
             if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
                 return name
-    raise ExplanationError("No layer's places reach the target; name a layer.")
+    raise ExplanationError(
+        f"No layer's places reach the target: it does not depend on layer '{found}', nor on any before it; name a layer."
+    )

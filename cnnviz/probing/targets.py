@@ -32,7 +32,7 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
     best = logits.argmax(dim=1).tolist()
     settled = []
-    for target, top in zip(targets, best, strict=True):
+    for row, (target, top) in enumerate(zip(targets, best, strict=True)):
         best_class = ClassTarget(top, labels[top] if labels else None)
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
@@ -40,6 +40,9 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
         for index in _indices(found):
             if not 0 <= index < classes:
                 raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
+        if isinstance(found, Finer) and isinstance(found.first, ClassTarget) and found.others is None:
+            others = _nearest(found, found.first.index, logits[row, None].detach())[0].tolist()
+            found = replace(found, others=tuple(others))
         settled.append(found)
     return settled
 
@@ -102,13 +105,20 @@ def _score_one(target: Target, logits: Tensor, rows: list[int], captured: Captur
 
 
 def _finer(target: Finer, index: int, logits: Tensor) -> Tensor:
-    """Class logit less the mean of the nearest others', ``(n,)``; the choice of the others has no gradient."""
+    """Class logit less the mean of the others', ``(n,)``; the choice of the others has no gradient."""
     own = logits[:, index]
-    distance = (logits.detach() - own.detach()[:, None]).abs()
+    if target.others is not None:
+        nearest = torch.tensor([target.others], device=logits.device).expand(len(logits), -1)
+    else:
+        nearest = _nearest(target, index, logits.detach())
+    return own - target.strength * logits.gather(1, nearest).mean(dim=1) if nearest.shape[1] else own
+
+
+def _nearest(target: Finer, index: int, logits: Tensor) -> Tensor:
+    """Indices ``(n, rivals)`` of the classes whose logits are nearest to the class's own."""
+    distance = (logits - logits[:, index, None]).abs()
     distance[:, index] = torch.inf
-    count = min(target.rivals, logits.shape[1] - 1)
-    nearest = distance.topk(count, dim=1, largest=False).indices
-    return own - target.strength * logits.gather(1, nearest).mean(dim=1) if count else own
+    return distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False).indices
 
 
 def _custom(target: CustomTarget, logits: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cnnviz.catalogue import load
-from cnnviz.core.target import Finer
+from cnnviz.core.target import ClassTarget, Finer
 from cnnviz.errors import ExplanationError, UnknownNameError, UsageError
 from tests.asking import METHODS, ask, method_of
 from tests.networks import LABELS, Small, model_of
 
 LAYERED = [name for name in METHODS if "fuse" in method_of(name).parameters]
 TARGETED = [name for name in LAYERED if "target" in method_of(name).needs]
+CAT = ClassTarget(0, "cat")
 GRADIENTS = ("gradcam", "gradcam_plusplus", "xgradcam", "hirescam", "layercam", "shapleycam", "eigengradcam")
 PERTURBATIONS = ("ablationcam", "reciprocam")
 
@@ -133,25 +133,83 @@ def test_a_difference_is_the_difference_of_scores(name, small, inputs):
         close(found.values, parts[0] - parts[1])
 
 
-@pytest.mark.parametrize("name", ["gradcam", "layercam", "scorecam", *PERTURBATIONS])
-@pytest.mark.parametrize("like", ["cat vs similar", "top vs similar", Finer(parse := None or load and None)])
-def test_finer_targets(name, like, small, inputs):
-    like = like if isinstance(like, str) else "cat vs similar"
-
-    def written(logits):
-        order = (logits - logits[:, :1]).abs().argsort(dim=1)[:, 1:4]
-        return logits[:, 0] - 0.6 * logits.gather(1, order).mean(dim=1)
-
-    def written_top(logits):
-        order = logits.argsort(dim=1, descending=True)
-        return logits.gather(1, order[:, :1])[:, 0] - 0.6 * logits.gather(1, order[:, 1:4]).mean(dim=1)
-
+@pytest.mark.parametrize("name", ["gradcam", "layercam", "scorecam", "ablationcam", "reciprocam"])
+@pytest.mark.parametrize("like", ["cat vs similar", "top vs similar", Finer(CAT, strength=1.0, rivals=2)])
+def test_finer_targets_keep_the_rivals_of_the_picture(name, like, small, inputs):
     settings = {"layer": "conv2"} | ({"score": "logit"} if name == "reciprocam" else {})
     found = ask(name, small, inputs, like, **settings)
-    expected = ask(name, small, inputs, written_top if like.startswith("top") else written, **settings)
-    if name in PERTURBATIONS or name == "scorecam":
-        close(found.scores, expected.scores)
+    strength, rivals = (like.strength, like.rivals) if isinstance(like, Finer) else (0.6, 3)
+    with torch.no_grad():
+        logits = small.module.eval()(inputs)
+    for row, one in enumerate(inputs):
+        own = int(logits[row].argmax()) if like == "top vs similar" else 0
+        others = sorted(set(range(5)) - {own}, key=lambda k, row=row, own=own: abs(logits[row, k] - logits[row, own]))
+
+        def written(answers, own=own, near=tuple(others[:rivals])):
+            return answers[:, own] - strength * answers[:, list(near)].mean(dim=1)
+
+        close(found.values[row, None], ask(name, small, one[None], written, **settings).values)
+        assert str(found.targets[row]) == f"{LABELS[own]} vs similar"
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("unit", ["conv2:1", "conv2:4@2,5", "fc:3"])
+def test_units_of_gradient_methods(name, unit, small, inputs):
+    settings = {"score": "logit"} if name == "shapleycam" else {}
+    found = ask(name, small, inputs, unit, layer="conv1", **settings)
+    layer, channel = unit.partition("@")[0].split(":")
+    held = {}
+    small.module.eval().get_submodule(layer).register_forward_hook(lambda *given: held.update(out=given[2]))
+    small.module(inputs)
+    if layer == "fc":
+        expected = held["out"][:, 3]
+        close(found.values, ask(name, small, inputs, 3, layer="conv1", **settings).values)
     else:
-        close(found.values, expected.values)
-    assert all(str(each).endswith(" vs similar") for each in found.targets)
-    assert all(str(each).split(" vs ")[0] in LABELS for each in found.targets)
+        expected = held["out"][:, int(channel)]
+        expected = expected[:, 2, 5] if "@" in unit else expected.mean(dim=(1, 2))
+    close(found.scores, expected.detach().numpy())
+    assert found.values.any()
+
+
+@pytest.mark.parametrize("unit", ["conv2:1", "conv2:4@2,5", "conv1:3"])
+def test_units_of_ablation(unit, small, inputs):
+    found = ask("ablationcam", small, inputs, unit, layer="conv1")
+    net = small.module.eval()
+    layer, channel = unit.partition("@")[0].split(":")
+    held = {}
+    net.get_submodule(layer).register_forward_hook(lambda *given: held.update(out=given[2].clone()))
+
+    def score(hook):
+        handle = net.conv1.register_forward_hook(hook, prepend=True)
+        with torch.no_grad():
+            net(inputs)
+        handle.remove()
+        maps = held["out"][:, int(channel)]
+        return maps[:, 2, 5] if "@" in unit else maps.mean(dim=(1, 2))
+
+    whole, expected = score(lambda *_: None), 0
+    with torch.no_grad():
+        activation = net.conv1(inputs)
+    held.clear()
+    for k in range(8):
+        without = torch.ones(8)
+        without[k] = 0
+        drop = whole - score(lambda _part, _inputs, output, keep=without: output * keep[:, None, None])
+        expected = expected + (drop / whole.abs())[:, None, None] * activation[:, k]
+    close(found.values, expected.numpy(), 1e-4)
+
+
+@pytest.mark.parametrize("name", [*GRADIENTS, *PERTURBATIONS])
+@pytest.mark.parametrize("unit", ["conv1:2", "norm1:2@1,1"])
+def test_units_that_a_layer_cannot_reach(name, unit, small, inputs):
+    with pytest.raises(ExplanationError, match="does not depend on layer 'conv2'"):
+        ask(name, small, inputs, unit, layer="conv2")
+
+
+@pytest.mark.parametrize("name", TARGETED)
+def test_a_target_for_each_image(name, small, inputs):
+    settings = {"score": "logit"} if name == "reciprocam" else {}
+    targets = ["dog", "relu2:1", "cat - bird"]
+    together = ask(name, small, inputs, targets, layer="conv1", **settings)
+    for row, target in enumerate(targets):
+        close(together.values[row], ask(name, small, inputs[row, None], target, layer="conv1", **settings).values[0])

@@ -43,7 +43,7 @@ def test_equal_logits_keep_the_classes_order(inputs):
 def test_a_single_logit_is_a_sigmoid(inputs):
     net = Small(classes=1).eval()
     (best,) = predict(model_of(net, labels=None), inputs)[0]
-    assert best.probability == pytest.approx(float(net(inputs)[0].sigmoid()), rel=1e-5)
+    assert best.probability == pytest.approx(net(inputs)[0].sigmoid().item(), rel=1e-5)
     assert str(best.target) == "class 0"
 
 

@@ -22,7 +22,8 @@ CAT, DOG = ClassTarget(0, "cat"), ClassTarget(1, "dog")
 def test_the_top_class_is_each_images_own():
     assert settle([TopClass(), TopClass()], LOGITS, LABELS) == [DOG, ClassTarget(3, "fish")]
     assert settle([CAT, TopClass()], LOGITS, None) == [CAT, ClassTarget(3)]
-    assert settle([Finer(TopClass()), Finer(CAT)], LOGITS, LABELS) == [Finer(DOG), Finer(CAT)]
+    finer = settle([Finer(TopClass()), Finer(CAT)], LOGITS, LABELS)
+    assert finer == [Finer(DOG, others=(2, 0, 3)), Finer(CAT, others=(2, 4, 1))]
 
 
 def test_of_equal_logits_the_first_is_the_top_class():

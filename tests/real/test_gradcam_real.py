@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from PIL import Image
 
 import cnnviz
 from cnnviz import gradcam
@@ -47,27 +46,27 @@ def test_the_maximum_lies_in_a_box(photo, model, boxes, real):
 
 
 @pytest.fixture(scope="module")
-def mosaic(real):
-    """Four photographs, each cut to a square about its middle, two by two."""
-    sheet = Image.new("RGB", (448, 448))
-    for place, name in enumerate(QUARTERS):
-        with Image.open(real / "photos" / f"{name}.jpg") as photo:
-            side = min(photo.size)
-            left, top = (photo.width - side) // 2, (photo.height - side) // 2
-            square = photo.convert("RGB").crop((left, top, left + side, top + side)).resize((224, 224))
-        sheet.paste(square, (224 * (place % 2), 224 * (place // 2)))
-    return np.asarray(sheet)
+def cells(model, real):
+    """The photographs as the network takes them, 224 x 224 each."""
+    return [model.preprocess(cnnviz.read_picture(real / "photos" / f"{name}.jpg"))[0] for name in QUARTERS]
+
+
+def test_each_picture_alone_is_recognised(model, boxes, cells):
+    """Half as large the dragonfly is not, by either network: a mosaic must keep the pictures' size."""
+    best = cnnviz.predict(model, cells, k=1)
+    assert [answer.target.label for (answer,) in best] == [boxes[f"{name}.jpg"]["label"] for name in QUARTERS]
 
 
 @pytest.mark.parametrize("target", QUARTERS)
-def test_of_four_pictures_in_one_it_finds_the_one_named(target, model, boxes, mosaic):
-    x, y = gradcam(model, mosaic, boxes[f"{target}.jpg"]["label"])[0].peak()
+def test_of_four_pictures_in_one_it_finds_the_one_named(target, model, boxes, cells):
+    """The grid pointing game: two by two pictures of different classes, each as large as the network knows it."""
+    rows = [torch.cat(cells[:2], dim=2), torch.cat(cells[2:], dim=2)]
+    x, y = gradcam(model, torch.cat(rows, dim=1), boxes[f"{target}.jpg"]["label"])[0].peak()
     assert QUARTERS[(x >= 224) + 2 * (y >= 224)] == target
 
 
-def test_captums_numbers(model, real):
-    net = model.module
-    inputs = torch.stack([model.preprocess(cnnviz.read_picture(real / "photos" / f"{name}.jpg"))[0] for name in QUARTERS])
+def test_captums_numbers(model, cells):
+    net, inputs = model.module, torch.stack(cells)
     found = gradcam(model, inputs)
     indices = [target.index for target in found.targets]
     with warnings.catch_warnings(action="ignore"):
