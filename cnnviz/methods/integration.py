@@ -60,7 +60,7 @@ def integrated(
         values[rows], error[rows] = path.integrate(rows, taken[rows[0]] * 2)
         for row in rows:
             taken[row] *= 2
-    return Integral(values, tuple(dict.fromkeys([*_verdicts(error, taken, tolerance, most), *path.checks])))
+    return Integral(values, tuple(dict.fromkeys([_verdict(error, taken, tolerance, most), *path.checks])))
 
 
 class _Path:
@@ -109,13 +109,11 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     return ((1 + places) / 2).tolist(), (weights / 2).tolist()
 
 
-def _verdicts(error: Tensor, taken: list[int], tolerance: float, most: int) -> list[str]:
-    verdicts = []
-    for lost, steps in zip(error.tolist(), taken, strict=True):
-        said = f"completeness error {lost:.2g} of the score's change with {steps} steps"
-        capped = f"; above {tolerance:g} still, and {most} steps are the most allowed"
-        verdicts.append(said + (capped if lost > tolerance else ""))
-    return verdicts
+def _verdict(error: Tensor, taken: list[int], tolerance: float, most: int) -> str:
+    steps = f"{min(taken)} to {max(taken)}" if min(taken) < max(taken) else f"{max(taken)}"
+    said = f"completeness error at most {float(error.max()):.2g} of the score's change, with {steps} steps"
+    left = int((error > tolerance).sum())
+    return f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap" if left else said
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from cnnviz.catalogue import load
 from cnnviz.core.layer import Layer
 from cnnviz.core.target import ClassTarget, Target, TargetLike, TopClass
 from cnnviz.errors import ExplanationError, UsageError
+from cnnviz.images.gathering import gather
 from cnnviz.images.reading import ImageLike
 from cnnviz.methods.inputs import prepare, provenance_of
 from cnnviz.methods.probe import automatic_layer
@@ -62,7 +63,8 @@ def rank_layers(
     chosen = load(method)
     if not 0 < share < 1 or "layer" not in chosen.parameters:
         raise UsageError("Layers are ranked by a method with a layer, such as gradcam, and a share between 0 and 1.")
-    batch = prepare(model, image, target)
+    given = gather(image)
+    batch = prepare(model, given, target)
     if len(batch.pictures) != 1:
         raise UsageError(f"Layers are ranked on one image; got {len(batch.pictures)}.")
     inputs = model.to_device(batch.inputs)
@@ -73,7 +75,7 @@ def rank_layers(
     ranked = []
     for name in names:
         try:
-            found = chosen(model, batch.pictures[0] if batch.pictures[0].geometry else batch.inputs, **goal, layer=name)
+            found = chosen(model, given, **goal, layer=name)
         except ExplanationError:
             continue
         assert isinstance(found, Heatmaps)

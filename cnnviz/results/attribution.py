@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ __all__ = ["Attribution", "Channels", "flattened"]
 
 Channels: TypeAlias = Literal["absolute", "signed", "colour"]
 COLOURS = (1, 3)
+PLAIN: Final = Look()
 
 
 def flattened(values: NDArray[np.float32], channels: Channels) -> NDArray[np.float32]:
@@ -88,24 +89,27 @@ class Attribution:
         """The channels on the original picture's pixels, ``(C, H, W)`` float32, NaN where the network did not look."""
         return np.stack([place(channel, self.flat.geometry) for channel in self.values])
 
-    def scale(self, look: Look = Look()) -> Scale:
+    def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours mean, on a scale of its own."""
         return scale_among([self], look)
 
-    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
-        """The pictures in the asked style: one, or photograph and attributions."""
+    def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
+        """The pictures in the asked style: one, or the part of the photograph that the network saw and its pixels'."""
         scale = scale or self.scale(look)
         if look.style == "overlay":
             return (Cell(self.flat.overlay(look, scale)),)
         if look.style == "map":
             return (Cell(self._drawn(self.values, self.flat.upsampled(), scale)),)
-        drawn = self._drawn(self.on_original(), self.flat.on_original(), scale)
+        placed = self.flat.on_original()
+        seen = np.ix_(*(np.flatnonzero(np.isfinite(placed).any(axis=axis)) for axis in (1, 0)))
+        drawn = self._drawn(self.on_original(), placed, scale)[seen]
         bar = None if self.coloured else scale
-        return Cell(self.picture.pixels, self.picture.name), Cell(drawn, self._words(scale), bar)
+        return Cell(self.picture.pixels[seen], self.picture.name), Cell(drawn, self._words(scale), bar)
 
     def caption(self) -> str:
         """Target with probability or score, and a word where there is nothing to see."""
-        return self.flat.caption()
+        words = self.flat.caption().partition("\n")[0]
+        return f"{words}\nnothing comes through to the pixels" if self.flat.blank else words
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

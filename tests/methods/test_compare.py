@@ -51,7 +51,7 @@ def test_its_grid_has_a_row_an_image_and_a_column_a_method(small, inputs, tmp_pa
         (["gradcam"], {"samples": 3}, UsageError, "has a setting 'samples'"),
     ],
 )
-def test_what_it_refuses(small, inputs, methods, settings, error, words):
+def test_what_it_refuses(small, inputs, *, methods, settings, error, words):
     with pytest.raises(error, match=words):
         cnnviz.compare(small, inputs, methods, **settings)
 
