@@ -21,9 +21,9 @@ __all__ = ["main"]
 OWN = {
     "demo": ("demo", "Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does."),
     "predict": ("predicting", "What the network answers: the most probable classes of every picture."),
-    "compare": ("comparing", "Several methods side by side on several pictures."),
+    "compare": ("comparing", "Several methods side by side: a row a picture, a column a method."),
     "models": ("listing", "The networks that open by name."),
-    "layers": ("listing", "The layers of a network, and which to look at."),
+    "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
     "methods": ("listing", "The methods, with their papers."),
     "info": ("listing", "How a file was made, read back from the file."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["demo"]
 FOLDER = "cnnviz-demo"
 SHAPES, DIGITS, SCENE = "shapes.png", "digits.png", "scene.png"
 SCENES = ("star", "heart", "ring", "arrow")
+DRAWN = ((0, "8"), (1, "5"), (6, "3"), (3, "4"))
 SIDE, DIGIT_SIDE, CELL = 256, 128, 320
 UNKNOWN = "a photograph they were never trained on"
 
@@ -37,7 +39,7 @@ def draw(out: str, *, quiet: bool) -> None:
     _ensure_ours(folder)
     scenes = [cnnviz.draw_scene(index, size=SIDE, label=label) for index, label in enumerate(SCENES)]
     pictures = [cnnviz.Picture(scene.pixels, scene.label) for scene in scenes] + _photograph()
-    digits = [cnnviz.draw_digit(index, size=DIGIT_SIDE) for index in range(4)]
+    digits = [cnnviz.draw_digit(index, size=DIGIT_SIDE, label=label) for index, label in DRAWN]
     report = Report(3 * len(pictures) + len(digits), quiet=quiet)
     with closing(report):
         drawn = {
@@ -48,7 +50,7 @@ def draw(out: str, *, quiet: bool) -> None:
     make_folder(folder)
     report.wrote(grid.save(folder / name, cell=None if name == SCENE else CELL) for name, grid in drawn.items())
     if not quiet:
-        click.echo(f"next: cnnviz gradcam --model shapes-resnet {folder / SCENE}", err=True)
+        click.echo(f"next: cnnviz gradcam --model shapes-resnet {shlex.quote(str(folder / SCENE))}", err=True)
 
 
 def _ensure_ours(folder: Path) -> None:
@@ -95,11 +97,12 @@ def _digits_sheet(digits: Sequence[tuple[NDArray[np.uint8], str]], report: Repor
     pictures = [np.repeat(pixels[:, :, None], 3, axis=2) for pixels, _ in digits]
     model = cnnviz.load_model("digits-lenet5", device="cpu")
     with report.over(len(pictures)):
-        maps = cnnviz.gradcam(model, pictures)
+        maps = cnnviz.gradcam(model, pictures, layer="tanh2")
     return cnnviz.grid(
         [[(pixels, f"drawn as {label}") for pixels, (_, label) in zip(pictures, digits, strict=True)], list(maps)],
         row_headings=["digit", "Grad-CAM"],
         title="What LeNet-5 looks at when it reads a digit",
+        notes=["Bright is evidence for the answer; where a digit could have a stroke and has none is evidence too."],
         provenance=maps.provenance,
     )
 

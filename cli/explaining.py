@@ -14,7 +14,7 @@ import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.registry import Method
 
-from .inputs import Given
+from .inputs import AT_ONCE, Given
 from .options import LOOK, NETWORK, OUTPUT, SEED, TARGET, Sectioned, setting
 from .output import Report, make_folder, plan, print_json
 
@@ -58,7 +58,7 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
-    at_once = len(given.files) if places.together or values.get("shared") else values["batch_size"]
+    at_once = len(given.files) if places.together or values.get("shared") else values.get("batch_size") or AT_ONCE
     report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
     entries: list[dict[str, Any]] = []
     with closing(report):

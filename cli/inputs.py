@@ -13,7 +13,7 @@ from cnnviz.errors import PictureError
 from .failing import say_error
 from .output import Report
 
-__all__ = ["Given", "open_model"]
+__all__ = ["AT_ONCE", "Given", "open_model"]
 
 Batch = list[tuple[int, "cnnviz.Picture"]]
 """Pictures with their numbers among all that were given."""
@@ -27,6 +27,9 @@ class Checked(Protocol):
         """One sentence each."""
         ...
 
+
+AT_ONCE = 32
+"""Pictures held in memory, where nothing says how many."""
 
 Result = TypeVar("Result", bound=Checked)
 
@@ -64,7 +67,7 @@ class Given:
         values: Mapping[str, Any],
         report: Report,
         *,
-        at_once: int,
+        at_once: int = AT_ONCE,
     ) -> Iterator[tuple[list[int], Result]]:
         """Ask the network about the pictures, some at a time; it is opened once there is a picture for it.
 

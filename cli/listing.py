@@ -135,11 +135,19 @@ layers = Sectioned(
     "layers",
     params=[
         Option(
-            "--rank", metavar="IMAGE", type=click.Path(path_type=Path), section="Method",
+            "--rank",
+            metavar="IMAGE",
+            type=click.Path(path_type=Path),
+            section="Method",
             help="Draw the maps of candidate layers on a picture, each with what its highest places keep of the target "
             "and what hiding them takes away.",
         ),
-        TARGET, *NETWORK, SEED, OUT, FORCE, JSON,
+        TARGET,
+        *NETWORK,
+        SEED,
+        OUT,
+        FORCE,
+        JSON,
     ],
     callback=list_layers,
     help="The layers of a network, and the one that is taken if none is named.\n\nWith --rank, evidence which to take.",

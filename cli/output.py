@@ -19,6 +19,8 @@ from cnnviz.errors import OutputError
 
 __all__ = ["Places", "Report", "ensure_folder", "make_folder", "plan", "print_json", "print_table"]
 
+BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
 
 @dataclass(frozen=True)
 class Places:
@@ -125,8 +127,8 @@ class Report:
     def __init__(self, total: int, *, quiet: bool, silent: bool = False) -> None:
         from tqdm import tqdm
 
-        shown = sys.stderr.isatty() and not quiet and total > 1
-        self._bar = tqdm(total=total, unit=" pictures", disable=not shown, leave=False, file=sys.stderr)
+        shown = sys.stderr.isatty() and not quiet
+        self._bar = tqdm(total=total, bar_format=BAR, disable=not shown, leave=False, file=sys.stderr)
         self._quiet, self._silent = quiet, silent
         self._notes: dict[str, None] = {}
 
@@ -136,7 +138,7 @@ class Report:
         start = self._bar.n
 
         def show(done: int, total: int) -> None:
-            self._bar.n = start + count * done // max(total, 1)
+            self._bar.n = start + count * done / max(total, 1)
             self._bar.refresh()
 
         with cnnviz.progress_to(show):

@@ -11,7 +11,7 @@ import click
 
 import cnnviz
 
-from .inputs import Given
+from .inputs import AT_ONCE, Given
 from .options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
 from .output import Report, print_json
 
@@ -25,10 +25,11 @@ def ask(**values: Any) -> None:
         **values: What the command line gave.
     """
     given = Given(values["images"])
+    at_once = values["batch_size"] or AT_ONCE
     report = Report(len(given.files), quiet=values["quiet"])
     entries: list[dict[str, Any]] = []
     with closing(report):
-        for numbers, answer in given.ask(partial(_ask, values), values, report, at_once=values["batch_size"]):
+        for numbers, answer in given.ask(partial(_ask, values), values, report, at_once=at_once):
             entries += _entries([str(given.files[number]) for number in numbers], answer)
     if values["as_json"]:
         print_json(entries)

@@ -27,37 +27,40 @@ if TYPE_CHECKING:
     from cnnviz.methods.ablationcam import ablationcam as ablationcam
     from cnnviz.methods.cam import cam as cam
     from cnnviz.methods.compare import compare as compare
+    from cnnviz.methods.deconvnet import deconvnet as deconvnet
     from cnnviz.methods.dff import dff as dff
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
     from cnnviz.methods.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.gradcam import gradcam as gradcam
     from cnnviz.methods.gradcam_plusplus import gradcam_plusplus as gradcam_plusplus
+    from cnnviz.methods.guided_backprop import guided_backprop as guided_backprop
+    from cnnviz.methods.guided_gradcam import guided_gradcam as guided_gradcam
     from cnnviz.methods.hirescam import hirescam as hirescam
+    from cnnviz.methods.integrated_gradients import integrated_gradients as integrated_gradients
     from cnnviz.methods.layercam import layercam as layercam
+    from cnnviz.methods.occlusion import occlusion as occlusion
+    from cnnviz.methods.rise import rise as rise
+    from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
     from cnnviz.methods.predict import predict as predict
     from cnnviz.methods.rank_layers import choose_layer as choose_layer
     from cnnviz.methods.rank_layers import rank_layers as rank_layers
     from cnnviz.methods.reciprocam import reciprocam as reciprocam
+    from cnnviz.methods.saliency import saliency as saliency
     from cnnviz.methods.scorecam import scorecam as scorecam
     from cnnviz.methods.shapleycam import shapleycam as shapleycam
     from cnnviz.methods.smooth_gradcam_plusplus import smooth_gradcam_plusplus as smooth_gradcam_plusplus
-    from cnnviz.methods.xgradcam import xgradcam as xgradcam
-    from cnnviz.methods.deconvnet import deconvnet as deconvnet
-    from cnnviz.methods.guided_backprop import guided_backprop as guided_backprop
-    from cnnviz.methods.guided_gradcam import guided_gradcam as guided_gradcam
-    from cnnviz.methods.integrated_gradients import integrated_gradients as integrated_gradients
-    from cnnviz.methods.saliency import saliency as saliency
     from cnnviz.methods.smoothgrad import smoothgrad as smoothgrad
+    from cnnviz.methods.xgradcam import xgradcam as xgradcam
     from cnnviz.models.listing import model_names as model_names
     from cnnviz.models.model import Model as Model
     from cnnviz.models.opening import load_model as load_model
     from cnnviz.models.preprocess import Preprocess as Preprocess
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
-    from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.attribution import Attribution as Attribution
     from cnnviz.results.attributions import Attributions as Attributions
+    from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.composing import grid as grid
     from cnnviz.results.concepts import Concepts as Concepts
     from cnnviz.results.grid import Grid as Grid
@@ -119,6 +122,9 @@ _WHERE = {
     "grid": "cnnviz.results.composing",
     "load_model": "cnnviz.models.opening",
     "model_names": "cnnviz.models.listing",
+    "occlusion": "cnnviz.methods.occlusion",
+    "rise": "cnnviz.methods.rise",
+    "feature_occlusion": "cnnviz.methods.feature_occlusion",
     "predict": "cnnviz.methods.predict",
     "progress_to": "cnnviz.probing.chunks",
     "read_note": "cnnviz.drawing.files",
@@ -138,6 +144,7 @@ __all__ = [
     "Heatmaps",
     "Layer",
     "Layers",
+    "Look",
     "compare",
     "rank_layers",
     "choose_layer",
@@ -154,7 +161,10 @@ __all__ = [
     "dff",
     "draw_digit",
     "draw_scene",
+    "ensure_writable",
+    "expand_paths",
     "gradcam",
+    "grid",
     "fullgrad",
     "eigengradcam",
     "eigencam",
@@ -175,8 +185,12 @@ __all__ = [
     "deconvnet",
     "load_model",
     "model_names",
+    "occlusion",
+    "rise",
+    "feature_occlusion",
     "predict",
     "progress_to",
+    "read_note",
     "read_picture",
     "__version__",
 ]

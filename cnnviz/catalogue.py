@@ -23,7 +23,7 @@ class Entry:
     summary: str
 
 
-CAMS, CONCEPTS, GRADIENTS = "Class activation maps", "Concepts", "Gradients"
+CAMS, PERTURBATIONS, CONCEPTS, GRADIENTS = "Class activation maps", "Perturbations", "Concepts", "Gradients"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
@@ -120,6 +120,21 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "cnnviz.methods.deconvnet",
             GRADIENTS,
             "What in the pixels the network run backwards finds again, starting at the target (deconvnet).",
+        ),
+        "occlusion": Entry(
+            "cnnviz.methods.occlusion",
+            PERTURBATIONS,
+            "How much hiding each part of the picture lowers the target's score (occlusion).",
+        ),
+        "rise": Entry(
+            "cnnviz.methods.rise",
+            PERTURBATIONS,
+            "How much higher the target's score is where random masks leave the picture visible (RISE).",
+        ),
+        "feature_occlusion": Entry(
+            "cnnviz.methods.feature_occlusion",
+            PERTURBATIONS,
+            "How much hiding each part of a layer's activation lowers the target's score (feature occlusion).",
         ),
         "dff": Entry(
             "cnnviz.methods.dff",

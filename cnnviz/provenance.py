@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -69,13 +69,16 @@ class Provenance:
         """The same with the method and its settings filled in."""
         return replace(self, method=method, settings=dict(settings))
 
-    def only(self, row: int) -> Provenance:
-        """The record of one image of the batch."""
-        return replace(self, images=self.images[row : row + 1], targets=self.targets[row : row + 1])
+    def only(self, rows: int | slice) -> Provenance:
+        """The record of one image of the batch, or of some."""
+        some = slice(rows, rows + 1) if isinstance(rows, int) else rows
+        return replace(self, images=self.images[some], targets=self.targets[some])
 
     def to_json(self) -> str:
         """The record as one line of JSON with sorted keys."""
-        return json.dumps({"cnnviz": asdict(self)}, sort_keys=True, ensure_ascii=False, default=str)
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        text = json.dumps({"cnnviz": held}, sort_keys=True, ensure_ascii=False, default=_plain)
+        return text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be valid text
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
@@ -90,5 +93,12 @@ class Provenance:
             raise OutputError("The file holds no record of cnnviz.") from None
         if held.get("schema") != SCHEMA:
             raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
-        held.update({name: tuple(held.get(name, ())) for name in ("images", "targets")})
-        return cls(**held)
+        try:
+            held.update({name: tuple(held.get(name, ())) for name in ("images", "targets")})
+            return cls(**held)
+        except TypeError:
+            raise OutputError("The file holds no record of cnnviz.") from None
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -83,23 +84,48 @@ class Parameter:
         return " and ".join(part for part in (low, high) if part) or "a finite number"
 
     def _converted(self, value: Any) -> Any:
-        fits = {
-            bool: lambda: isinstance(value, bool),
-            int: lambda: hasattr(value, "__index__") and not isinstance(value, bool),
-            float: lambda: hasattr(value, "__float__") and not isinstance(value, bool),
-            str: lambda: isinstance(value, str),
-        }
-        if not fits[self.kind]():
-            raise ParameterError(f"{self.name} must be {SPOKEN[self.kind]}; got {value!r}.")
-        return self.kind(value)
+        try:
+            return CONVERSIONS[self.kind](value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            raise ParameterError(f"{self.name} must be {SPOKEN[self.kind]}; got {value!r}.") from None
 
     def _within(self, value: float) -> bool:
         low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
         above = value > low if self.open_low else value >= low
         below = value < high if self.open_high else value <= high
-        return above and below and math.isfinite(value)
+        return above and below and (isinstance(value, int) or math.isfinite(value))
 
 
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:
+    if _is_truth(value):
+        raise TypeError
+    return operator.index(value)
+
+
+def _real(value: Any) -> float:
+    if _is_truth(value) or not hasattr(value, "__float__"):
+        raise TypeError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether it is True or False, also as NumPy and torch hold them."""
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+
+
+CONVERSIONS: Mapping[type, Callable[[Any], Any]] = {bool: _truth, int: _whole, float: _real, str: _text}
 SPOKEN: Mapping[type, str] = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -172,14 +198,15 @@ def _parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
             hint, *metadata = typing.get_args(hint)
     choices = tuple(typing.get_args(hint)) if typing.get_origin(hint) is Literal else ()
     kind = str if choices else hint
-    if kind not in SPOKEN:
+    if not isinstance(kind, type) or kind not in SPOKEN:
         raise TypeError(f"setting '{name}' has a type that no command line can give: {hint}")
     return Parameter(name, kind, default, text, choices, optional, **_limits(metadata))
 
 
 def _limits(metadata: list[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for bound in metadata:
+    single = [each for bound in metadata for each in (bound if isinstance(bound, bounds.GroupedMetadata) else [bound])]
+    for bound in single:
         match bound:
             case bounds.Ge(ge):
                 found["low"] = ge
@@ -189,4 +216,6 @@ def _limits(metadata: list[Any]) -> dict[str, Any]:
                 found["high"] = le
             case bounds.Lt(lt):
                 found.update(high=lt, open_high=True)
+            case _:
+                raise TypeError(f"a setting's bound is Ge, Gt, Le, Lt or Interval, not {bound!r}")
     return found

@@ -15,6 +15,8 @@ from cnnviz.registry import Method
 
 METHODS = tuple(CATALOGUE)
 EVERYTHING = (*METHODS, "predict")
+JOINT = ("dff",)
+"""Methods whose definition looks at all images together."""
 
 HOOKS = (
     "_forward_hooks",

@@ -21,14 +21,20 @@ def test_each_is_one_of_ours_with_an_exit_code_and_in_the_drawn_tree(error):
 
 
 def test_nothing_of_ours_is_left_out():
-    defined = {name for name, held in vars(errors).items() if inspect.isclass(held) and held.__module__ == errors.__name__}
+    defined = {
+        name for name, held in vars(errors).items() if inspect.isclass(held) and held.__module__ == errors.__name__
+    }
     assert defined == set(errors.__all__)
 
 
 @pytest.mark.parametrize(
     ("name", "choices", "said"),
     [
-        ("resnet5", ["resnet50", "resnet152", "vgg11"], "There is no model 'resnet5'. Did you mean 'resnet50' or 'resnet152'?"),
+        (
+            "resnet5",
+            ["resnet50", "resnet152", "vgg11"],
+            "There is no model 'resnet5'. Did you mean 'resnet50' or 'resnet152'?",
+        ),
         ("zzz", ["resnet50"], "There is no model 'zzz'."),
         ("CONV", ["conv1"], "There is no model 'CONV'. Did you mean 'conv1'?"),
     ],

@@ -48,7 +48,10 @@ def fresh(code):
 
 def test_importing_it_imports_no_torch():
     heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'PIL', 'cv2'}"
-    assert fresh(f"import sys, cnnviz; cnnviz.__version__, dir(cnnviz); print(sorted({heavy} & sys.modules.keys()))") == "[]"
+    assert (
+        fresh(f"import sys, cnnviz; cnnviz.__version__, dir(cnnviz); print(sorted({heavy} & sys.modules.keys()))")
+        == "[]"
+    )
 
 
 def test_a_public_method_is_not_shadowed_by_its_module():

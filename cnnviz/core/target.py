@@ -97,11 +97,19 @@ class Finer(Target):
 
 @dataclass(frozen=True)
 class Unit(Target):
-    """One channel of a layer: its mean over all places, or its value at one place (row, column)."""
+    """One channel of a layer: its mean over all places, or its value at one place (row, column).
+
+    Attributes:
+        layer: The layer's name.
+        channel: Counted from 0.
+        place: Row and column, or None for the mean.
+        mirrored: Whether columns are counted from the right, as on a mirrored picture.
+    """
 
     layer: str
     channel: int
     place: tuple[int, int] | None = None
+    mirrored: bool = False
 
     def __str__(self) -> str:
         return f"{self.layer}:{self.channel}" + (f"@{self.place[0]},{self.place[1]}" if self.place else "")

@@ -75,8 +75,8 @@ def weigh_by_drop(layer: Layer) -> Tensor:
     channels = maps.shape[1]
     linear = layer.linear_weights()
     if linear is not None:
-        drops = linear * maps[0].mean(dim=(1, 2))
-        return torch.einsum("c,chw->hw", drops / _size(layer.score), maps[0])
+        shown = maps[0].to(linear.dtype)
+        return torch.einsum("c,chw->hw", linear * shown.mean(dim=(1, 2)) / _size(layer.score), shown)
 
     def without(some: slice) -> Tensor:
         each = torch.arange(some.start, some.stop, device=maps.device)

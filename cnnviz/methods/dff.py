@@ -124,7 +124,8 @@ def _classes(
     model: Model, one: Tensor, layer: str, vectors: Tensor
 ) -> tuple[tuple[tuple[ClassTarget, float], ...], tuple[str, ...]]:
     """The class of each concept ``(k, C)``, shown at every place of the layer."""
-    with torch.no_grad(), replay(model.module, model.forward, one, layer) as found:
+    fixed = bool(model.fixed_batch)
+    with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement
         assert arrangement is not None
         logits = []

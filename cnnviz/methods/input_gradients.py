@@ -95,7 +95,7 @@ def _compared(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple
         return ("the forward under the rule is the plain forward, bit for bit", *checks)
     if not _same(plain, _plain(model, inputs)):
         return ("this network answers differently each time, so the rule's forward could not be checked", *checks)
-    lost = float((plain - logits).abs().max())
+    lost = float((plain - logits).detach().abs().max())
     raise ExplanationError(
         f"Under the {rule} rule this network answers differently, by up to {lost:.2g}; it does something with its "
         "activations that the rule does not keep, so there would be no telling what its map explains."

@@ -56,7 +56,7 @@ def integrated(
     count = len(clean.targets)
     values, error = path.integrate(list(range(count)), steps)
     taken = [steps] * count
-    while any(rows := [row for row in range(count) if error[row] > tolerance and taken[row] * 2 <= most]):
+    while rows := [row for row in range(count) if error[row] > tolerance and taken[row] * 2 <= most]:
         values[rows], error[rows] = path.integrate(rows, taken[rows[0]] * 2)
         for row in rows:
             taken[row] *= 2
@@ -94,7 +94,7 @@ class _Path:
         def ask(some: slice) -> None:
             points = torch.cat([start + place * (end - start) for place in places[some]]).to(self._inputs)
             found = input_gradients(self._model, points, list(targets) * (some.stop - some.start)).values
-            for weight, one in zip(weights[some], found.split(len(targets)), strict=True):
+            for weight, one in zip(weights[some], torch.split(found, len(targets)), strict=True):
                 added.add_(weight * one)
 
         at_once = 1 if self._model.fixed_batch else max(1, self._size // len(padded))
@@ -113,7 +113,9 @@ def _verdict(error: Tensor, taken: list[int], tolerance: float, most: int) -> st
     steps = f"{min(taken)} to {max(taken)}" if min(taken) < max(taken) else f"{max(taken)}"
     said = f"completeness error at most {float(error.max()):.2g} of the score's change, with {steps} steps"
     left = int((error > tolerance).sum())
-    return f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap" if left else said
+    return (
+        f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap" if left else said
+    )
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -133,11 +133,8 @@ def layer_maps(
 
 
 def _mirrored(target: Target) -> Target:
-    """The target on a mirrored picture: a unit's place counts its column from the other side."""
-    if isinstance(target, Unit) and target.place is not None:
-        row, column = target.place
-        return replace(target, place=(row, -1 - column))
-    return target
+    """The target on a mirrored picture: the columns of units are counted from the other side."""
+    return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
 
 
 def _fused(maps: Sequence[Tensor], shared: Shared) -> Tensor:

@@ -139,7 +139,7 @@ def _explained(
 ) -> tuple[list[Layer], list[Tensor]]:
     layers, maps = [], []
     for name in names:
-        with torch.no_grad(), replay(model.module, model.forward, one, name) as found:
+        with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
             (settled,) = settle([target], found.logits, model.labels)
             layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
             maps.append(shared.sign * explain(layer))

@@ -80,7 +80,7 @@ def smoothgrad(
         def gradients(some: slice) -> None:
             rows = list(clean.targets) * (some.stop - some.start)
             found = input_gradients(model, copies.of(some), rows).values
-            for one in found.split(len(targets)):
+            for one in torch.split(found, len(targets)):
                 moments.add(one**2 if statistic == "squared" else one)
 
         checks = in_slices(samples, gradients, size=at_once).checks

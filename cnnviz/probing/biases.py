@@ -72,7 +72,7 @@ def full_gradients(
     with torch.enable_grad(), ExitStack() as hooks:
         for part in module.modules():
             if part is not module:
-                hooks.callback(part.register_forward_hook(observe).remove)
+                hooks.callback(part.register_forward_hook(observe, prepend=True).remove)
         leaf = inputs.detach().clone().requires_grad_()
         logits = forward(leaf)
         scores = score(logits)

@@ -22,7 +22,9 @@ COARSE = 0.05
 
 
 @contextmanager
-def replay(module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor, layer: str) -> Iterator[Replay]:
+def replay(
+    module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor, layer: str, *, fixed: bool = False
+) -> Iterator[Replay]:
     """Record one forward, then answer from the recording whatever finished before the layer did.
 
     Every call that ended before the layer's own and whose caller is still running then is answered from the recording,
@@ -39,6 +41,7 @@ def replay(module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tenso
         forward: From inputs ``(N, C, H, W)`` to logits ``(N, K)``, running the module.
         inputs: One input ``(1, C, H, W)``; or, for a network that takes one batch size only, that many copies of it.
         layer: The layer's name; of several calls the last is meant, or the k-th of ``"name#k"``.
+        fixed: Whether the network takes batches of this size only, be it 1.
 
     Raises:
         ExplanationError: If the layer is not run or gives no tensor, or the whole network does not give the recorded
@@ -49,6 +52,7 @@ def replay(module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tenso
         start = inputs._version
         logits = forward(inputs)
     found = Replay(forward, recorder, inputs, logits.detach(), written=inputs._version != start)
+    found.fixed = len(inputs) if fixed or len(inputs) > 1 else None
     with ExitStack() as patches:
         found.install(patches)
         if not found.faithful():
@@ -156,7 +160,7 @@ class Replay:
         self._written = written
         self._seen: dict[str, int] = {}
         self._substitute: Tensor | None = None
-        self.fixed = len(inputs) if len(inputs) > 1 else None
+        self.fixed: int | None = None
         self.logits = logits[:1]
         self.activation: Tensor = _tensor(recorder.target.output)[:1]
         self.arrangement = recorder.arrangement

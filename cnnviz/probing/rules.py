@@ -157,9 +157,10 @@ class _Ruling(TorchFunctionMode):
             kept = ref(source) if isinstance(source, Tensor) and source is not output else None
             self.gates[output] = _Gate(name, func, kept)
         elif name in KEEPING or name in PRODUCTS:
-            gates = [self.gates.get(each) for each in args if isinstance(each, Tensor) and each.requires_grad]
-            if len(gates) == 1 and gates[0] is not None:
-                self.gates[output] = _Gate(gates[0].name, None, None)
+            live = [each for each in args if isinstance(each, Tensor) and each.requires_grad]
+            gate = self.gates.get(live[0]) if len(live) == 1 or (live and name in KEEPING) else None
+            if gate is not None:
+                self.gates[output] = _Gate(gate.name, None, None)
 
 
 class _Ruled(torch.autograd.Function):

@@ -147,4 +147,4 @@ def _unit(target: Unit, captured: Capture | None) -> Tensor:
     row, column = target.place
     if not (0 <= row < rows and 0 <= column < columns):
         raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
-    return maps[:, target.channel, row, column]
+    return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]

@@ -132,7 +132,7 @@ class Attribution:
         return self._alone().plot(ax, **look)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
+        return np.array(self.values, dtype=dtype, copy=copy)
 
     def _repr_png_(self) -> bytes:
         return self._alone()._repr_png_()

@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
@@ -74,7 +78,7 @@ class Comparison(Mapping[str, Heatmaps]):
         return Grid(Sheet(tuple(rows), (), ("", *self.maps), title, notes), self.provenance)
 
     def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float = 7.0) -> Path:
-        """Write the grid as .png, .jpg, .webp, .svg or .pdf.
+        """Write the grid as .png, .jpg, .webp, .svg or .pdf, or every method's raw maps under its name as .npz.
 
         Args:
             path: Where to; an existing file is replaced.
@@ -84,7 +88,16 @@ class Comparison(Mapping[str, Heatmaps]):
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
         """
-        return self.grid().save(path, cell=cell, width=width)
+        where = Path(path)
+        if where.suffix.lower() not in ARRAY_SUFFIXES:
+            return self.grid().save(where, cell=cell, width=width)
+        arrays: dict[str, NDArray[Any]] = {name: maps.values for name, maps in self.maps.items()}
+        firsts = next(iter(self.maps.values()))
+        arrays |= {"images": np.array([one.picture.name for one in firsts])}
+        arrays |= {"targets": np.array([[str(each) for each in maps.targets] for maps in self.maps.values()])}
+        ensure_writable(where, force=True)
+        write_arrays(where, arrays, self.provenance.to_json())
+        return where
 
     def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
         """A matplotlib figure of the grid."""

@@ -55,7 +55,7 @@ class Concepts:
         return len(self.pictures)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
+        return np.array(self.values, dtype=dtype, copy=copy)
 
     def upsampled(self) -> NDArray[np.float32]:
         """The maps on the network's input grid, ``(N, k, H, W)`` float32."""

@@ -76,6 +76,8 @@ class Heatmap:
         model: The network's name.
         checks: What the user should know about this result.
         provenance: How it was made.
+        spread: ``(h, w)`` float32: the values' standard deviation over baselines, or their standard error; or None.
+        error_bar: Bound that at least 90 % of a method's estimated values are within, at 95 % confidence; or None.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -88,6 +90,8 @@ class Heatmap:
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    spread: NDArray[np.float32] | None = field(default=None, repr=False)
+    error_bar: float | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -130,7 +134,8 @@ class Heatmap:
         drawn = self.overlay(look, scale)
         if look.style == "overlay":
             return (Cell(drawn),)
-        return Cell(self.picture.pixels, self.picture.name), Cell(drawn, self.caption(), scale)
+        shown = Cell(self.picture.pixels, self.picture.name), Cell(drawn, self.caption(), scale)
+        return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
 
     def caption(self) -> str:
         """Target with probability or score, and a word where there is nothing to see."""
@@ -176,10 +181,15 @@ class Heatmap:
         return self._alone().plot(ax, **look)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
+        return np.array(self.values, dtype=dtype, copy=copy)
 
     def _repr_png_(self) -> bytes:
         return self._alone()._repr_png_()
+
+    def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
+        wide = upsample(spread, self.geometry.crop[2:])
+        scale = scale_of(wide, signed=False)
+        return Cell(overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha), "spread", scale)
 
     def _shown(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values

@@ -63,7 +63,9 @@ class Heatmaps(Sequence[Heatmap]):
     @overload
     def __getitem__(self, index: slice) -> Heatmaps: ...
     def __getitem__(self, index: int | slice) -> Heatmap | Heatmaps:
-        return replace(self, maps=self.maps[index]) if isinstance(index, slice) else self.maps[index]
+        if not isinstance(index, slice):
+            return self.maps[index]
+        return replace(self, maps=self.maps[index], provenance=self.provenance.only(index))
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -98,7 +100,8 @@ class Heatmaps(Sequence[Heatmap]):
         """Write the maps: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
 
         An ``.npz`` holds ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right, bottom
-        of the network's input on each picture, in its pixels) and ``provenance`` (JSON text).
+        of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any, also
+        ``spreads`` and ``error_bars``.
 
         Args:
             path: Where to; an existing file is replaced.
@@ -145,7 +148,14 @@ class Heatmaps(Sequence[Heatmap]):
             "scores": self.scores,
             "images": np.array([one.picture.name for one in self.maps]),
             "boxes": np.array([one.geometry.box for one in self.maps], dtype=np.float64),
+            **self._certainty(),
         }
+
+    def _certainty(self) -> dict[str, NDArray[Any]]:
+        spreads = [one.spread for one in self.maps if one.spread is not None]
+        bars = [one.error_bar for one in self.maps if one.error_bar is not None]
+        found: dict[str, NDArray[Any]] = {"spreads": np.stack(spreads)} if len(spreads) == len(self) else {}
+        return found | ({"error_bars": np.array(bars)} if len(bars) == len(self) else {})
 
     def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
         ensure_writable(where, force=True, suffixes=SUFFIXES)

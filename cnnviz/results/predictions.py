@@ -63,7 +63,7 @@ class Predictions(Sequence[tuple[Prediction, ...]]):
         return iter(self.best)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.logits, dtype=dtype)
+        return np.array(self.logits, dtype=dtype, copy=copy)
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance."""

@@ -56,3 +56,12 @@ def test_layers_are_ranked_on_a_picture(cnnviz, photo):
 def test_the_layer_that_is_taken_is_marked(cnnviz):
     found = json.loads(cnnviz("layers", *NETWORK, "--json").stdout)
     assert [one["name"] for one in found if one["automatic"]] == ["3"]
+
+
+def test_compare_as_numbers(cnnviz, photo, folder):
+    arguments = ("compare", *NETWORK, "--methods", "gradcam, cam", photo("a.png"), photo("b.png"))
+    found = json.loads(cnnviz(*arguments, "--json", "-o", "both.npz").stdout)
+    assert [entry["image"] for entry in found] == ["a.png", "b.png"]
+    assert set(found[0]["maps"]) == {"gradcam", "cam"}
+    with np.load(folder / "both.npz") as held:
+        assert held["gradcam"].shape == held["cam"].shape == (2, 16, 16)

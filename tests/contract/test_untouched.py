@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext, suppress
 
 import pytest
 import torch
 
 from cnnviz.errors import CnnvizError, ModelError
-from tests.asking import EVERYTHING, METHODS, ask, needing, state_of
+from tests.asking import EVERYTHING, METHODS, ask, method_of, needing, state_of
 from tests.networks import TRANSFORMERS, Small, Twice, Writing, failing, model_of
 
 ON_IMAGES = [name for name in EVERYTHING if name == "predict" or name in needing("images")]
@@ -27,8 +28,7 @@ def in_use(net):
     parts[0].register_forward_hook(lambda part, given, output: None)
     parts[-1].register_forward_pre_hook(lambda part, given: None)
     parts[-1].register_full_backward_hook(lambda part, before, after: None)
-    plain = parts[1].forward
-    parts[1].forward = lambda *given, **named: plain(*given, **named)
+    parts[1].forward = functools.partial(type(parts[1]).forward, parts[1])
     return net
 
 
@@ -65,7 +65,7 @@ def test_after_a_failure_in_the_middle_of_the_forward(name, inputs):
 def test_after_a_failure_in_the_backward(name, layer, inputs):
     net = in_use(failing("backward"))
     before = state_of(net)
-    settings = {"layer": layer} if layer and "layer" in method_settings(name) else {}
+    settings = {"layer": layer} if layer and "layer" in method_of(name).parameters else {}
     with suppress(CnnvizError):
         ask(name, model_of(net), inputs, 1, **settings)
     assert state_of(net) == before
@@ -100,9 +100,3 @@ def test_describing_the_layers_leaves_no_trace_either(name, inputs):
     assert "conv2" in model.layers
     assert model.fingerprint() == model.fingerprint()
     assert state_of(net) == before
-
-
-def method_settings(name):
-    from tests.asking import method_of
-
-    return method_of(name).parameters

@@ -17,7 +17,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from cnnviz import Model, cam, gradcam
 from cnnviz.errors import UnknownNameError, UsageError
-from tests.networks import OneConvolution, Small, Twice, model_of, swin
+from tests.networks import OneConvolution, Twice, model_of, swin
 
 
 def vgg11() -> models.VGG:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from cnnviz import ablationcam, load_model
+from cnnviz import Model, ablationcam, load_model
 from cnnviz.errors import ExplanationError
 from cnnviz.probing.replay import replay
 from cnnviz.probing.state import undisturbed
@@ -134,23 +135,28 @@ def test_a_fixed_batch_repeats_its_inputs():
             assert torch.allclose(answers, plain(inputs.repeat(4, 1, 1, 1)), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("free", [True, False])
-def test_an_exported_network(tmp_path, free):
-    net = torchvision_net("resnet18", dtype=torch.float64)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},) if free else None
-    path = tmp_path / "net.pt2"
-    torch.export.save(torch.export.export(net, (noise(2, 64, torch.float64),), dynamic_shapes=dynamic), path)
+@pytest.mark.parametrize("batch", [1, *(pytest.param(each, marks=pytest.mark.slow) for each in ("any", 2))])
+def test_an_exported_network(tmp_path, batch):
+    net = torchvision_net("squeezenet1_1", dtype=torch.float64)
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},) if batch == "any" else None
+    path, example = tmp_path / "net.pt2", noise(2 if batch == "any" else batch, 64, torch.float64)
+    torch.export.save(torch.export.export(net, (example,), dynamic_shapes=dynamic), path)
     model = load_model(str(path), device="cpu")
     copies = model.fixed_batch or 1
     inputs = noise(1, 64, torch.float64)
-    for layer in ("layer1", "layer3.0.conv2", "layer4"):
+    for layer in ("features.3", "features.9.expand3x3", "features", "classifier.2"):
         many = inputs.expand(copies, -1, -1, -1)
-        with undisturbed(model.module), torch.no_grad(), replay(model.module, model.forward, many, layer) as found:
+        with undisturbed(model.module), torch.no_grad(), replay(
+            model.module, model.forward, many, layer, fixed=bool(model.fixed_batch)
+        ) as found:
             changed = found.activation * torch.rand(copies, *found.activation.shape[1:]).double()
             answers = found(changed)
         with torch.no_grad(), put_in(net, layer, changed, inputs):
             expected = net(inputs.repeat(copies, 1, 1, 1))
-        assert (answers - expected).abs().max() <= 1e-9 * expected.abs().max(), (layer, found.checks)
+        assert (answers - expected).abs().max() <= 1e-9 * expected.abs().max(), layer
+        assert found.checks == ()
+    maps, plain = (ablationcam(each, inputs, 3, layer="features.9") for each in (model, Model(net, input_size=64)))
+    assert np.abs(maps.values - plain.values).max() <= 1e-6 * np.abs(plain.values).max()
 
 
 def test_which_layers_a_substitution_decides():

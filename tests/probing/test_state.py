@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 
 import pytest
@@ -98,9 +99,9 @@ def hooks_in(net):
 @pytest.mark.parametrize(
     "question",
     [
-        lambda model, inputs: gradcam(model, inputs),
-        lambda model, inputs: gradcam(model, inputs, "conv2:1", layer="conv1"),
-        lambda model, inputs: predict(model, inputs),
+        gradcam,
+        functools.partial(gradcam, target="conv2:1", layer="conv1"),
+        predict,
     ],
 )
 def test_fifty_questions_leave_nothing_behind(question, inputs):

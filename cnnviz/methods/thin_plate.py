@@ -1,0 +1,39 @@
+"""The thin-plate spline: the smoothest surface through scattered values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["thin_plate"]
+
+
+def thin_plate(places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The surface of least bending energy through given values, at other places.
+
+    Args:
+        places: ``(n, 2)``, at least three and not all on one line.
+        values: ``(n, Q)``, of so many surfaces.
+        at: ``(m, 2)``.
+
+    Returns:
+        ``(m, Q)``.
+
+    Reference:
+        Duchon, Splines minimizing rotation-invariant semi-norms in Sobolev spaces, 1977.
+    """
+    count = len(places)
+    plane = np.column_stack([np.ones(count), places])
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _bending(places, places)
+    system[:count, count:], system[count:, :count] = plane, plane.T
+    solved = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
+    surface: NDArray[np.float64] = _bending(at, places) @ solved[:count]
+    return surface + np.column_stack([np.ones(len(at)), at]) @ solved[count:]
+
+
+def _bending(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``r^2 log r`` of all distances."""
+    squared = ((one[:, None] - other[None]) ** 2).sum(axis=2)
+    bent: NDArray[np.float64] = squared * np.log(np.where(squared > 0, squared, 1)) / 2
+    return bent

@@ -1,0 +1,167 @@
+"""Projections: what in the pixels a layer's units respond to, beside the pixels themselves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Picture
+from cnnviz.core.target import Unit
+from cnnviz.drawing.colour import NO_VALUE, paint, scale_of
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
+
+__all__ = ["Projections"]
+
+BLOCKS_ACROSS: Final = 3
+SEAM: Final = 2
+SMALLEST_MOSAIC: Final = 240
+COLOURS: Final = (1, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Units of one layer, each with the pictures that excite it most, the strongest first.
+
+    Attributes:
+        values: ``(U, K, C, H, W)`` float32: the activation projected back to the network's input, raw and signed.
+        activations: ``(U, K)`` float32: the activation that was projected.
+        places: ``(U, K, 2)``: its row and column in the layer.
+        boxes: ``(U, K, 4)``: what that place sees: top, left, bottom, right in pixels of the network's input.
+        rows: ``(U, K)``: which of the pictures it is.
+        units: Each unit's layer and channel.
+        seen: ``(N, H, W, 3)`` uint8: the pictures as the network saw them.
+        pictures: The pictures.
+        model: The network's name.
+        checks: What the user should know.
+        provenance: How it was made.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    activations: NDArray[np.float32] = field(repr=False)
+    places: NDArray[np.int64] = field(repr=False)
+    boxes: NDArray[np.int64] = field(repr=False)
+    rows: NDArray[np.int64] = field(repr=False)
+    units: tuple[Unit, ...]
+    seen: NDArray[np.uint8] = field(repr=False)
+    pictures: tuple[Picture, ...] = field(repr=False)
+    model: str
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values, dtype=dtype)
+
+    def grid(self) -> Grid:
+        """A block a unit: its patches, and beside them what of each the unit responds to."""
+        blocks = [self._block(number) for number in range(len(self))]
+        across = min(BLOCKS_ACROSS, len(blocks))
+        rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
+        title = " · ".join(part for part in (self.provenance.method, self.model, self.units[0].layer) if part)
+        note = (
+            "Left: the part of the picture that the unit sees where it responds most, the strongest first. Right: that "
+            "activation projected back, each on a scale of its own; grey is zero."
+        )
+        return Grid(Sheet(rows, title=title, notes=(note, *self.checks)), self.provenance)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the grid as a picture or figure, or all arrays as ``.npz``.
+
+        Args:
+            path: Where to; an existing file is replaced.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        where = Path(path)
+        ensure_writable(where, force=True, suffixes=SUFFIXES)
+        if where.suffix.lower() not in ARRAY_SUFFIXES:
+            return self.grid().save(where)
+        names = ("values", "activations", "places", "boxes", "rows")
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in names}
+        arrays["units"] = np.array([str(unit) for unit in self.units])
+        arrays["images"] = np.array([picture.name for picture in self.pictures])
+        write_arrays(where, arrays, self.provenance.to_json())
+        return where
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure of the grid."""
+        return self.grid().plot(ax)
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        cases = zip(self.units, self.activations, self.rows, self.places, strict=True)
+        return {
+            "layer": self.units[0].layer,
+            "units": [
+                {
+                    "unit": unit.channel,
+                    "images": [self.pictures[row].name for row in rows],
+                    "activations": [float(value) for value in values],
+                    "places": [[int(row), int(column)] for row, column in places],
+                }
+                for unit, values, rows, places in cases
+            ],
+            "checks": list(self.checks),
+        }
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance."""
+        return replace(self, provenance=self.provenance.stamped(method, settings))
+
+    def _repr_png_(self) -> bytes:
+        return self.grid()._repr_png_()
+
+    def _block(self, number: int) -> tuple[Cell, ...]:
+        patches, drawn = [], []
+        for row, box, values in zip(self.rows[number], self.boxes[number], self.values[number], strict=True):
+            cut = np.s_[box[0] : box[2], box[1] : box[3]]
+            patches.append(self._squared(self.seen[row][cut], box))
+            drawn.append(self._squared(_painted(values[(slice(None), *cut)]), box))
+        strongest = float(self.activations[number].max())
+        caption = f"unit {self.units[number].channel}, up to {strongest:.3g}"
+        return Cell(_mosaic(patches), caption), Cell(_mosaic(drawn), "" if strongest > 0 else "never active here")
+
+    def _squared(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A patch as large as the largest; where the picture's border cut it off, the rest is grey."""
+        sizes = self.boxes[..., 2:] - self.boxes[..., :2]
+        height, width = (int(side) for side in sizes.reshape(-1, 2).max(axis=0))
+        canvas = np.full((height, width, 3), NO_VALUE, dtype=np.uint8)
+        top = height - patch.shape[0] if box[0] == 0 else 0
+        left = width - patch.shape[1] if box[1] == 0 else 0
+        canvas[top : top + patch.shape[0], left : left + patch.shape[1]] = patch
+        return canvas
+
+
+def _painted(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A projection ``(C, h, w)`` in colours on a scale of its own; of more channels their sum, as grey."""
+    shown = values if len(values) in COLOURS else values.sum(axis=0, keepdims=True)
+    return paint(shown, scale_of(shown, signed=True, normalise="percentile", percentile=99.5))
+
+
+def _mosaic(patches: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Patches of one size in a square, row by row, as large as is easily seen."""
+    side = math.ceil(math.sqrt(len(patches)))
+    height, width = patches[0].shape[:2]
+    factor = max(1, math.ceil(SMALLEST_MOSAIC / (side * max(height, width))))
+    patches = [patch.repeat(factor, axis=0).repeat(factor, axis=1) for patch in patches]
+    height, width = height * factor + SEAM, width * factor + SEAM
+    canvas = np.full((math.ceil(len(patches) / side) * height - SEAM, side * width - SEAM, 3), 255, dtype=np.uint8)
+    for number, patch in enumerate(patches):
+        top, left = number // side * height, number % side * width
+        canvas[top : top + patch.shape[0], left : left + patch.shape[1]] = patch
+    return canvas

@@ -1,0 +1,126 @@
+"""What the maps cannot say is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, xgradcam
+from tests.asking import METHODS, ask, method_of
+from tests.networks import Small, Twice, model_of
+from tests.torchvision_nets import noise, torchvision_net
+
+COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM coincide here"
+SAME = "are the same: this one says where, not which class"
+RECTIFIED = [name for name in METHODS if {"relu", "target"} <= {*method_of(name).parameters, *method_of(name).needs}]
+
+
+def said(found, words):
+    return any(words in check for check in found.checks)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("resnet18", 4), ("densenet121", None), ("squeezenet1_1", 9)])
+def test_at_the_last_layer_of_a_gap_network_four_methods_are_one(name, factor):
+    """DenseNet's last layer has a functional ReLU after it: its CAM is of the ReLU's output, and Grad-CAM differs."""
+    net = torchvision_net(name, dtype=torch.float64)
+    model, inputs = Model(net, input_size=64), noise(2, 64, torch.float64)
+    plain, others = gradcam(model, inputs, 3), [method(model, inputs, 3) for method in (xgradcam, hirescam)]
+    if factor is None:
+        assert not said(plain, COINCIDE)
+        assert np.abs(plain.values - others[1].values).max() > 1e-3 * np.abs(plain.values).max()
+        return
+    classes = cam(model, inputs, 3).values
+    for each in (plain, *others):
+        scaled = factor * each.values
+        if name == "resnet18":
+            assert np.abs(scaled - classes).max() <= 1e-5 * np.abs(classes).max()
+        assert np.abs(each.values - plain.values).max() <= 1e-5 * np.abs(plain.values).max()
+        assert said(each, COINCIDE)
+
+
+def test_the_small_networks_cam_is_its_gradcam_times_the_places(small, inputs):
+    classes = cam(small, inputs, 1).values
+    for method in (gradcam, xgradcam, hirescam):
+        found = method(small, inputs, 1)
+        assert np.abs(64 * found.values - classes).max() <= 1e-5 * np.abs(classes).max()
+        assert said(found, COINCIDE)
+    elsewhere = gradcam(small, inputs, 1, layer="conv1")
+    assert not said(elsewhere, COINCIDE)
+    assert np.abs(elsewhere.values - hirescam(small, inputs, 1, layer="conv1").values).max() > 0
+
+
+@pytest.mark.parametrize("name", RECTIFIED)
+def test_a_blank_map_is_said_in_the_caption(name, inputs):
+    net = Small().eval()
+    with torch.no_grad():
+        net.fc.weight.abs_().neg_()
+        net.fc.bias[0] = -3
+    settings = {"score": "logit"} if name in ("reciprocam", "shapleycam") else {}
+    found = ask(name, model_of(net), inputs, "cat", **settings)
+    blank = not bool((found.values > 0).any())
+    assert blank or name in ("scorecam", "eigengradcam")
+    for each in found:
+        assert each.blank == blank
+        assert ("no positive evidence for 'cat'" in each.caption()) == blank
+
+
+class Alike(nn.Module):
+    """Two of its classes differ in nothing but how much they like the same maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
+        self.fc = nn.Linear(6, 3)
+        with torch.no_grad():
+            self.fc.weight[0] = torch.rand(6)
+            self.fc.weight[1] = 0.5 * self.fc.weight[0]
+            self.fc.weight[2] = -torch.rand(6)
+            self.fc.bias.zero_()
+
+    def forward(self, x):
+        return self.fc(self.body(x).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("method", [gradcam, gradcam_plusplus, xgradcam, hirescam, layercam])
+def test_a_map_that_does_not_tell_classes_apart_says_so(method, inputs):
+    model = model_of(Alike(), labels=("cat", "lynx", "boat"))
+    found = method(model, inputs)
+    assert said(found, f"the maps of 'cat' and 'lynx' {SAME}")
+    assert said(method(model, inputs, "lynx"), f"the maps of 'lynx' and 'cat' {SAME}")
+
+
+def test_a_map_that_does_tell_them_apart_does_not(small, inputs):
+    assert not said(gradcam(small, inputs), SAME)
+    assert not said(gradcam(small, inputs, "cat - dog"), SAME)
+
+
+def test_the_automatic_layer_and_repeated_layers_are_said(small, inputs):
+    assert said(gradcam(small, inputs), "layer relu2, chosen as the last whose places reach the target")
+    assert not said(gradcam(small, inputs, layer="relu2"), "chosen")
+    assert said(gradcam(model_of(Twice()), inputs, 1, layer="relu"), "layer relu runs 2 times in a forward")
+    assert not said(gradcam(model_of(Twice()), inputs, 1, layer="relu#2"), "runs 2 times")
+
+
+class Aside(Small):
+    """Computes something else last, with places, that the logits do not need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        return {"logits": super().forward(x), "mask": self.decoder(x)}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", [name for name in METHODS if "layer" in method_of(name).parameters])
+def test_a_later_layer_that_the_target_does_not_need_is_not_chosen(name, frozen, inputs):
+    net, plain = Aside(), Small()
+    plain.load_state_dict({key: value for key, value in net.state_dict().items() if "decoder" not in key})
+    net.requires_grad_(requires_grad=not frozen)
+    found = ask(name, model_of(net), inputs, 1)
+    assert found.provenance.layer == "relu2"
+    expected = ask(name, model_of(plain), inputs, 1)
+    assert np.allclose(np.asarray(found), np.asarray(expected), atol=1e-5)
