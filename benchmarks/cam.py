@@ -1,6 +1,6 @@
 """The CAM family beside grad-cam, torchcam and captum: one run, ratios, with the versions.
 
-pip install -e . grad-cam torchcam captum && python benchmarks/cam.py
+pip install -e . grad-cam torchcam captum && python -m benchmarks.cam
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torchvision
 from captum.attr import LayerGradCam
-from measuring import Row, flops, interleaved, write
 from pytorch_grad_cam import AblationCAM, ScoreCAM
 from pytorch_grad_cam import GradCAM as PeerGradCAM
 from pytorch_grad_cam.ablation_layer import AblationLayer
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM as TorchcamGradCAM
 
 import cnnviz
+from benchmarks.measuring import Row, flops, interleaved, write
 from cnnviz.methods.principal import principal_map
 
 CLASS = 281
@@ -33,7 +33,8 @@ CLASS = 281
 def network(name: str) -> nn.Module:
     """A network with random weights, in evaluation mode."""
     torch.manual_seed(0)
-    return torchvision.models.get_model(name, weights=None).eval()
+    module: nn.Module = torchvision.models.get_model(name, weights=None).eval()
+    return module
 
 
 def peer(method: Any, module: nn.Module, layer: nn.Module, inputs: Tensor, **settings: Any) -> Callable[[], Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -54,7 +54,7 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
         **values: What the command line gave.
     """
     given = Given(values["images"])
-    singly = _is_singly(method)
+    singly = _is_singly(method) and not _is_browsing(values)
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
@@ -76,8 +76,14 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
 
 
 def _is_singly(method: Method[Any, Any]) -> bool:
-    """Whether the method's result has a part for each picture, and not one for all of them together."""
-    return isinstance(method.returns, type) and issubclass(method.returns, cnnviz.Heatmaps)
+    """Whether the method's usual result has a part for each picture, and not one for all of them together."""
+    usual, *_ = get_args(method.returns) or (method.returns,)
+    return isinstance(usual, type) and issubclass(usual, (cnnviz.Heatmaps, cnnviz.Attributions))
+
+
+def _is_browsing(values: Mapping[str, Any]) -> bool:
+    """Whether units of a layer are asked for, which all pictures together answer."""
+    return "units" in values and (values["units"] is not None or values["layer"] is not None)
 
 
 def _ask(

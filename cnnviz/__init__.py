@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
     from cnnviz.results.predictions import Predictions as Predictions
+    from cnnviz.results.projections import Projections as Projections
     from cnnviz.results.ranking import LayerRanking as LayerRanking
 
 _WHERE = {
@@ -90,6 +91,7 @@ _WHERE = {
     "Picture": "cnnviz.core.picture",
     "Predictions": "cnnviz.results.predictions",
     "Preprocess": "cnnviz.models.preprocess",
+    "Projections": "cnnviz.results.projections",
     "Provenance": "cnnviz.provenance",
     "Target": "cnnviz.core.target",
     "cam": "cnnviz.methods.cam",
@@ -155,6 +157,7 @@ __all__ = [
     "Picture",
     "Predictions",
     "Preprocess",
+    "Projections",
     "Provenance",
     "Target",
     "cam",

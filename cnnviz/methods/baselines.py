@@ -19,7 +19,7 @@ from cnnviz.models.preprocess import Preprocess
 __all__ = ["BASELINES", "Fill", "fill_with", "parse_baselines"]
 
 Fill: TypeAlias = Callable[[Tensor], Tensor]
-"""From masks ``(n, 1, H, W)`` to what is seen in their place, ``(n, C, H, W)`` or the same for all, ``(1, C, H, W)``."""
+"""From masks ``(n, 1, H, W)`` to what is seen in their place: ``(n, C, H, W)``, or ``(1, C, H, W)`` for all."""
 
 RADIUS, MARGIN = 3, 8
 WHITE = 255
@@ -74,8 +74,8 @@ class _Painter:
         return self._always(self._normalised(torch.from_numpy(drawn)))
 
     def blur(self) -> Fill:
-        planes = self.image.float().cpu().numpy()
-        return self._always(torch.from_numpy(np.stack([cv2.GaussianBlur(each, (0, 0), self.side / 3) for each in planes])))
+        blurred = [cv2.GaussianBlur(each, (0, 0), self.side / 3) for each in self.image.float().cpu().numpy()]
+        return self._always(torch.from_numpy(np.stack(blurred)))
 
     def inpaint(self) -> Fill:
         mean, std = self._statistics()

@@ -15,7 +15,7 @@ from cnnviz.methods.scorer import Scorer
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.windows import Windows
 
-__all__ = ["Hiding", "same_pictures"]
+__all__ = ["Hiding"]
 
 UNCHANGED = -1
 
@@ -66,15 +66,3 @@ class Hiding:
             return self._image + masks.to(self._image.dtype) * (seen - self._image)
 
         return self._scorer.scores(len(numbers), hidden, self._targets)
-
-
-def same_pictures(inputs: Tensor) -> list[list[int]]:
-    """Rows of inputs ``(N, C, H, W)``, those that are equal together: they can share their forwards."""
-    groups: list[list[int]] = []
-    for row, one in enumerate(inputs):
-        known = next((group for group in groups if torch.equal(inputs[group[0]], one)), None)
-        if known is None:
-            groups.append([row])
-        else:
-            known.append(row)
-    return groups

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 
-from cnnviz.core.picture import Picture
 from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.asking import Answer, heatmaps
 from cnnviz.methods.baselines import fill_with, parse_baselines
-from cnnviz.methods.hiding import Hiding, same_pictures
-from cnnviz.methods.inputs import Batch, prepare
+from cnnviz.methods.hiding import Hiding
+from cnnviz.methods.inputs import prepare
 from cnnviz.methods.planning import Plan, Values
-from cnnviz.methods.scorer import Clean, Precision, Scorer, ScoreKind
+from cnnviz.methods.sampling import PROBES
+from cnnviz.methods.scored_maps import Explained, Question, scored_maps
+from cnnviz.methods.scorer import Precision, ScoreKind
 from cnnviz.models.model import Model
-from cnnviz.probing.chunks import in_slices
-from cnnviz.probing.state import undisturbed
 from cnnviz.probing.windows import Windows
 from cnnviz.registry import method
 from cnnviz.results.heatmaps import Heatmaps
@@ -90,58 +84,24 @@ def occlusion(
     windows = Windows.over((height, width), side, stride or max(1, side // STEPS), soft)
     names = parse_baselines(baseline)
     plan = Plan(windows, len(names), budget, seconds, seed)
-    with undisturbed(model.module):
-        scorer = Scorer(
-            model,
-            model.to_device(batch.inputs[:1]),
-            batch.targets,
-            kind=score,
-            precision=precision,
-            batch_size=batch_size,
-        )
 
-        def explain(rows: Sequence[int]) -> list[_Explained]:
-            image = model.to_device(batch.inputs[rows[0]])
-            clean = scorer.clean(image, [batch.targets[row] for row in rows])
-            fills = [fill_with(name, model, image, side=side, seed=seed) for name in names]
-            values = plan.follow(Hiding(scorer, image, clean.targets, windows, fills))
-            return [_explained(clean, values, windows, place, batch.pictures[row]) for place, row in enumerate(rows)]
+    def explain(asked: Question) -> list[Explained]:
+        fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
+        values = plan.follow(Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills))
+        return [_explained(asked, values, windows, at) for at in range(len(asked.clean.targets))]
 
-        groups = same_pictures(batch.inputs)
-        parts = in_slices(len(groups), lambda some: explain(groups[some.start]), size=1)
-    order = np.argsort([row for group in groups for row in group])
-    found = [one for part in parts.results for one in part]
-    return _together(model, batch, [found[place] for place in order], scorer)
+    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
 
 
-@dataclass(frozen=True)
-class _Explained:
-    answer: Answer
-    spread: NDArray[np.float32] | None
-    bar: float | None
-
-
-def _explained(clean: Clean, values: Values, windows: Windows, place: int, picture: Picture) -> _Explained:
-    """One target's map of one picture."""
-    maps = windows.average(torch.from_numpy(values.drops[:, place]))
-    target, checks = clean.targets[place], values.checks
-    bar = values.bars[place] if values.bars else None
-    if bar is not None:
-        checks += (
-            f"{picture.name}: {values.evaluated} of {len(windows)} windows were evaluated; at least 90 % of the "
-            f"{values.estimated} others are within {bar:.3g} of the estimate for '{target}', at 95 % confidence",
-        )
-    spread = maps.std(dim=0).float().numpy() if len(maps) > 1 else None
-    answer = Answer(
-        maps.mean(dim=0)[None], clean.scores[place, None], (clean.probabilities[place],), (target,), None, checks
+def _explained(asked: Question, values: Values, windows: Windows, at: int) -> Explained:
+    """The map of one of the targets."""
+    maps = windows.average(torch.from_numpy(values.drops[:, at]))
+    spread = maps.std(dim=0) if len(maps) > 1 else None
+    if not values.bars:
+        return Explained(maps.mean(dim=0), spread, None, values.checks)
+    said = (
+        f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
+        f"{values.estimated} estimated; judged by {PROBES} of these, at least 90 % of them are within "
+        f"{values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
     )
-    return _Explained(answer, spread, bar)
-
-
-def _together(model: Model, batch: Batch, found: Sequence[_Explained], scorer: Scorer) -> Heatmaps:
-    answers = [one.answer for one in found]
-    whole = heatmaps(model, batch, answers, chunk=scorer.size, checks=scorer.checks, rectified=False)
-    maps = tuple(
-        replace(one, spread=each.spread, error_bar=each.bar) for one, each in zip(whole.maps, found, strict=True)
-    )
-    return replace(whole, maps=maps)
+    return Explained(maps.mean(dim=0), spread, values.bars[at], (*values.checks, said))

@@ -29,14 +29,12 @@ class Values:
 
     Attributes:
         drops: ``(B, T, K)``.
-        evaluated: How many windows were evaluated, the probe among them.
         estimated: How many windows were estimated when the probe was drawn; 0 where all were evaluated.
         bars: For each target the bound that at least 90 % of those are within, at 95 % confidence.
         checks: What the user should know.
     """
 
     drops: Floats
-    evaluated: int
     estimated: int = 0
     bars: tuple[float, ...] = ()
     checks: tuple[str, ...] = ()
@@ -84,7 +82,7 @@ class Plan:
         elif self.seconds is not None:
             count, checks = self._in_time(hiding, self.seconds)
         if count == total:
-            return Values(hiding.drops(np.arange(total)), total, checks=checks)
+            return Values(hiding.drops(np.arange(total)), checks=checks)
         return self._estimated(hiding, count, checks)
 
     def _estimated(self, hiding: Hiding, count: int, checks: tuple[str, ...]) -> Values:
@@ -99,7 +97,7 @@ class Plan:
         found = sample(ask, self.windows.shape, count, self.seed)
         misses = found.misses.reshape(*shape, -1).mean(axis=0)
         bars = tuple(error_bar(each, found.unevaluated) for each in misses)
-        return Values(found.values.reshape(*shape, -1), count, found.unevaluated, bars, checks)
+        return Values(found.values.reshape(*shape, -1), found.unevaluated, bars, checks)
 
     def _affordable(self, forwards: int) -> int:
         return (forwards - 1 - self.baselines) // self.baselines

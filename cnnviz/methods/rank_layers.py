@@ -96,9 +96,7 @@ def _candidates(model: Model, inputs: Tensor) -> list[Layer]:
     return sorted(last.values(), key=lambda layer: layer.order)
 
 
-def _ranked(
-    model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float
-) -> RankedLayer:
+def _ranked(model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float) -> RankedLayer:
     shown = torch.from_numpy(heatmap.upsampled()).to(inputs.device)
     highest = shown >= shown.flatten().quantile(1 - share)
     mask = highest.to(inputs.dtype)[None, None]

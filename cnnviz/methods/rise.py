@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
-import numpy as np
-import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from cnnviz.core.target import Target, TargetLike
+from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.asking import Answer, heatmaps
-from cnnviz.methods.baselines import fill_with
-from cnnviz.methods.hiding import same_pictures
+from cnnviz.methods.baselines import Fill, fill_with
 from cnnviz.methods.inputs import prepare
-from cnnviz.methods.random_masks import RandomMasks
-from cnnviz.methods.running_mean import RunningMean
-from cnnviz.methods.scorer import Precision, Scorer, ScoreKind
+from cnnviz.methods.random_masks import RandomMasks, WeighedMean
+from cnnviz.methods.scored_maps import Explained, Question, scored_maps
+from cnnviz.methods.scorer import Precision, ScoreKind
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_slices
-from cnnviz.probing.state import undisturbed
 from cnnviz.registry import method
 from cnnviz.results.heatmaps import Heatmaps
 
@@ -81,22 +74,40 @@ def rise(
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
     drawn = RandomMasks((height, width), cells, visible, seed)
-    with undisturbed(model.module):
-        example = model.to_device(batch.inputs[:1])
-        scorer = Scorer(model, example, batch.targets, kind=score, precision=precision, batch_size=batch_size)
 
-        def explain(rows: Sequence[int]) -> list[tuple[Answer, Tensor]]:
-            image = model.to_device(batch.inputs[rows[0]])
-            clean = scorer.clean(image, [batch.targets[row] for row in rows])
-            hidden = fill_with(baseline, model, image, side=height // cells, seed=seed)(drawn.none)
-            found = _averaged(scorer, image, hidden, clean.targets, drawn, masks)
-            values, errors = found.above_mean()
-            said = tuple(_said(*each, masks) for each in zip(clean.targets, values, errors, strict=True))
-            return [
-                (Answer(values[[at]], clean.scores[[at]], clean.probabilities[at : at + 1], (one,), None, (said[at],)), error)
-                for at, (one, error) in enumerate(zip(clean.targets, errors, strict=True))
-            ]
+    def explain(asked: Question) -> list[Explained]:
+        fill = fill_with(baseline, model, asked.image, side=height // cells, seed=seed)
+        mean = _through_masks(asked, drawn, fill, masks)
+        values, errors = mean.above_all()
+        return [
+            Explained(one, error, None, (_said(asked, at, float(error.max()), masks),))
+            for at, (one, error) in enumerate(zip(values, errors, strict=True))
+        ]
 
-        groups = same_pictures(batch.inputs)
-        parts = in_slices(len(groups), lambda some: explain(groups[some.start]), size=1).results
-    found = dict(zip((row for group in groups for row in group), (one for part in parts for one in part), strict=True))
+    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
+
+
+def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) -> WeighedMean:
+    """The mean score of what shows each place, added up mask by mask."""
+    image, targets = asked.image, asked.clean.targets
+    mean = WeighedMean(asked.clean.scores, image.shape[-2:])
+
+    def ask(some: slice) -> None:
+        masks = drawn.masks(some)
+
+        def seen(part: slice) -> Tensor:
+            shown = masks[part].to(image)
+            hidden = fill(1 - shown)
+            return hidden + shown * (image - hidden)
+
+        mean.add(asked.scorer.scores(len(masks), seen, targets), masks[:, 0])
+
+    in_slices(count, ask, size=asked.scorer.size)
+    return mean
+
+
+def _said(asked: Question, at: int, error: float, count: int) -> str:
+    return (
+        f"{asked.picture.name}: after {count} masks the standard error for '{asked.clean.targets[at]}' is "
+        f"at most {error:.2g}"
+    )

@@ -98,7 +98,9 @@ def _even(shape: tuple[int, int], count: int) -> Numbers:
     rows, columns = shape
     down = min(max(round(math.sqrt(count * rows / columns)), 2), rows)
     across = min(max(count // down, 2), columns)
-    lines = (np.linspace(0, most - 1, kept).round().astype(np.int64) for most, kept in ((rows, down), (columns, across)))
+    lines = (
+        np.linspace(0, most - 1, kept).round().astype(np.int64) for most, kept in ((rows, down), (columns, across))
+    )
     first, second = (np.unique(line) for line in lines)
     numbers: Numbers = (first[:, None] * columns + second).ravel()
     return numbers

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnviz.core.picture import Picture
 from cnnviz.methods.asking import Answer, heatmaps
 from cnnviz.methods.inputs import Batch
-from cnnviz.methods.scorer import Clean, Precision, Scorer, ScoreKind
+from cnnviz.methods.scorer import Clean, Precision, ScoreKind, Scorer
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.state import undisturbed

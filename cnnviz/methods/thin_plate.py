@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 __all__ = ["thin_plate"]
 
 
-def thin_plate(places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+def thin_plate(
+    places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The surface of least bending energy through given values, at other places.
 
     Args:

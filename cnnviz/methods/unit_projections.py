@@ -128,7 +128,7 @@ class _Browser:
             rows: ``(U, K)``: for each unit the pictures.
             places: ``(U, K)``: where on the grid, row by row.
         """
-        needed = rows.unique()
+        needed = torch.unique(rows)
         coverage: list[Coverage] = []
 
         def ask(inputs: Tensor, some: slice) -> list[tuple[int, int, Tensor]]:
@@ -153,15 +153,21 @@ class _Browser:
         values = torch.zeros(*rows.shape, *self._batch.inputs.shape[1:])
         for number, rank, one in (case for result in chunks.results for case in result):
             values[number, rank] = one
-        return _Projected(values, chunks.size, (_said(coverage[0], self._name), *chunks.checks))
+        return _Projected(values, chunks.size, (*_said(coverage[0], self._name), *chunks.checks))
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""
         example = self._batch.inputs[:1].expand(self._model.fixed_batch or 1, -1, -1, -1)
         module, device = self._model.module, self._model.device
         with undisturbed(module):
-            given = (self._name, self._calls, self._arrangement)
-            support = Support(module, self._model.forward, example.to(device), *given)
+            support = Support(
+                module,
+                self._model.forward,
+                example.to(device),
+                self._name,
+                calls=self._calls,
+                arrangement=self._arrangement,
+            )
             boxes = [support.box((int(row), int(column))) for row, column in places.reshape(-1, 2)]
         return np.array(boxes, dtype=np.int64).reshape(*places.shape[:-1], 4)
 
@@ -214,7 +220,7 @@ def _chosen(units: str | None, layer: str, peaks: _Peaks) -> list[int]:
     return strongest
 
 
-def _said(coverage: Coverage, layer: str) -> str:
-    if coverage.activations:
-        return str(coverage)
-    return f"no activation function comes before {layer}: its projections are transposed convolutions alone"
+def _said(coverage: Coverage, layer: str) -> tuple[str, ...]:
+    if not coverage.activations:
+        return (f"no activation function comes before {layer}: its projections are transposed convolutions alone",)
+    return str(coverage), "the forward under the rule is the plain forward, bit for bit"

@@ -23,7 +23,10 @@ Box = tuple[int, int, int, int]
 WEIGHTED = {f"conv{n}d" for n in (1, 2, 3)} | {f"conv_transpose{n}d" for n in (1, 2, 3)} | {"linear", "convolution"}
 NORMS = {"batch_norm", "layer_norm", "rms_norm", "local_response_norm", "dropout", "feature_dropout"}
 WHOLE = {"group_norm", "instance_norm"}
-MAX_POOLS = {"max_pool2d": functional.avg_pool2d, "adaptive_max_pool2d": functional.adaptive_avg_pool2d}
+MAX_POOLS: dict[str, Callable[..., Tensor]] = {
+    "max_pool2d": functional.avg_pool2d,
+    "adaptive_max_pool2d": functional.adaptive_avg_pool2d,
+}
 
 
 class Support:
@@ -47,6 +50,7 @@ class Support:
         forward: Callable[[Tensor], Any],
         inputs: Tensor,
         layer: str,
+        *,
         calls: int,
         arrangement: Arrangement | None,
     ) -> None:
@@ -79,17 +83,16 @@ class _Positive(TorchFunctionMode):
         activation = activation_of(name, func, args, kwargs)
         if activation is not None:
             return activation.subject
-        if name in WEIGHTED:
-            return _averaged(func, args, kwargs)
         if name in NORMS:
             return args[0]
-        if name in WHOLE:
-            return args[0] + args[0].mean()
-        if name in GATES:
-            return torch.ones_like(args[0])
+        if name in WEIGHTED:
+            return _averaged(func, args, kwargs)
         if name in MAX_POOLS:
             return _pooled(name, args, kwargs)
-        return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        if name in WHOLE:
+            return args[0] + args[0].mean()
+        return torch.ones_like(output) if name in GATES else output
 
 
 def _averaged(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

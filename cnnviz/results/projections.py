@@ -133,7 +133,7 @@ class Projections:
             patches.append(self._squared(self.seen[row][cut], box))
             drawn.append(self._squared(_painted(values[(slice(None), *cut)]), box))
         strongest = float(self.activations[number].max())
-        caption = f"unit {self.units[number].channel}, up to {strongest:.3g}"
+        caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
         return Cell(_mosaic(patches), caption), Cell(_mosaic(drawn), "" if strongest > 0 else "never active here")
 
     def _squared(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:

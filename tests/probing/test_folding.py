@@ -162,9 +162,10 @@ def test_a_faster_model_is_another_one_with_the_same_answers():
     assert checks == ()
     assert quick.module is not net
     assert (quick.name, quick.preprocess) == (model.name, model.preprocess)
+    image = noise(1, 64)
     with torch.no_grad():
-        half, said = model.faster(noise(1, 64), halved=True)
-        assert half.dtype == torch.bfloat16
-        assert model.dtype == torch.float32
-        lost = float((half.forward(noise(1, 64).bfloat16()).float() - net(noise(1, 64))).abs().max())
-    assert said == (f"bfloat16: logits differ by up to {lost / float(net(noise(1, 64)).abs().max()):.1%} of the largest",)
+        half, said = model.faster(image, halved=True)
+        expected = net(image)
+        lost = (half.forward(image.bfloat16()).float() - expected).abs().max() / expected.abs().max()
+    assert (half.dtype, model.dtype) == (torch.bfloat16, torch.float32)
+    assert said == (f"bfloat16: logits differ by up to {float(lost):.1%} of the largest",)
