@@ -207,7 +207,9 @@ def main() -> None:
     else:
         network = train(options.name, options.seed)
         state = {key: value.contiguous() for key, value in network.state_dict().items()}
-        save_file(state, options.output or weights_path(options.name))
+        output = options.output or weights_path(options.name)
+        save_file(state, output)
+        output.chmod(0o644)  # safetensors writes for the owner alone, and a package must be readable by all
     minutes, work = (time.monotonic() - started) / 60, (time.process_time() - worked) / 60
     share = accuracy(options.name, network)
     print(f"test accuracy {share:.2%} of {TEST_COUNT}; {minutes:.1f} min, {work:.1f} min of CPU time", flush=True)

@@ -57,11 +57,11 @@ def attribute(
             dtype=model.dtype,
             fixed=model.fixed_batch,
         )
-    return _joined(model, batch, chunks, channels, seed, caveat)
+    return _joined(model, batch, chunks, channels=channels, seed=seed, caveat=caveat)
 
 
 def _joined(
-    model: Model, batch: Batch, chunks: Chunks[Answer], channels: Channels, seed: int | None, caveat: str
+    model: Model, batch: Batch, chunks: Chunks[Answer], *, channels: Channels, seed: int | None, caveat: str
 ) -> Attributions:
     answers = chunks.results
     values = torch.cat([answer.values for answer in answers]).detach().float().cpu().numpy()

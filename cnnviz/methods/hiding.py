@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnviz.core.target import Target
 from cnnviz.methods.baselines import Fill
 from cnnviz.methods.scorer import Scorer
-from cnnviz.probing.chunks import in_slices
+from cnnviz.probing.chunks import in_slices, part_of_progress
 from cnnviz.probing.windows import Windows
 
 __all__ = ["Hiding"]
@@ -31,13 +31,13 @@ class Hiding:
         fills: What hides them; each window is hidden once with each.
 
     Attributes:
-        asked: How many forwards were made.
+        planned: How many windows will be asked for in all, for the progress that is reported.
     """
 
     def __init__(
         self, scorer: Scorer, image: Tensor, targets: Sequence[Target], windows: Windows, fills: Sequence[Fill]
     ) -> None:
-        self.asked = 0
+        self.planned, self._done = len(windows), 0
         self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
         self._clean: Tensor | None = None
 
@@ -49,8 +49,10 @@ class Hiding:
         chosen = torch.from_numpy(numbers)
         if self._clean is None:
             chosen = torch.cat([torch.tensor([UNCHANGED]), chosen])
-        found = in_slices(len(self._fills), lambda some: self._scores(chosen, self._fills[some.start]), size=1)
-        self.asked += len(self._fills) * len(chosen)
+        part = slice(self._done, self._done + len(numbers))
+        with part_of_progress(part, max(self.planned, part.stop)):
+            found = in_slices(len(self._fills), lambda some: self._scores(chosen, self._fills[some.start]), size=1)
+        self._done = part.stop
         scores = torch.stack(found.results)
         if self._clean is None:
             self._clean, scores = scores[:, 0], scores[:, 1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -81,7 +82,7 @@ def occlusion(
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
     side = window or max(1, round(min(height, width) / SHARE))
-    windows = Windows.over((height, width), side, stride or max(1, side // STEPS), soft)
+    windows = Windows.over((height, width), side, stride or math.ceil(side / STEPS), soft)
     names = parse_baselines(baseline)
     plan = Plan(windows, len(names), budget, seconds, seed)
 

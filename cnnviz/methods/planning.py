@@ -76,11 +76,12 @@ class Plan:
     def follow(self, hiding: Hiding) -> Values:
         """Evaluate the windows of one picture that the plan allows, and estimate the others."""
         total = len(self.windows)
-        count, checks = total, ()
+        count, checks = total, tuple[str, ...]()
         if self.budget is not None:
             count = min(self._affordable(self.budget), total)
         elif self.seconds is not None:
             count, checks = self._in_time(hiding, self.seconds)
+        hiding.planned = count
         if count == total:
             return Values(hiding.drops(np.arange(total)), checks=checks)
         return self._estimated(hiding, count, checks)

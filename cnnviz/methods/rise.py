@@ -28,7 +28,7 @@ def rise(
     images: ImagesLike,
     target: TargetLike = None,
     *,
-    masks: Annotated[int, Ge(2)] = 2000,
+    masks: Annotated[int, Ge(2)] = 1000,
     cells: Annotated[int, Ge(1)] = 7,
     visible: Annotated[float, Gt(0), Lt(1)] = 0.5,
     baseline: Literal["mean", "black", "blur", "noise"] = "mean",

@@ -20,7 +20,7 @@ Ask: TypeAlias = Callable[[Numbers], Floats]
 """From numbers of windows ``(n,)`` to values ``(Q, n)`` of so many quantities."""
 
 PROBES = 30
-EVEN, ROUNDS, FLAT = 0.4, 4, 0.2
+EVEN, ROUNDS, FLAT = 0.4, 4, 0.5
 SHARE, CONFIDENCE = 0.9, 0.95
 
 
@@ -98,10 +98,8 @@ def _even(shape: tuple[int, int], count: int) -> Numbers:
     rows, columns = shape
     down = min(max(round(math.sqrt(count * rows / columns)), 2), rows)
     across = min(max(count // down, 2), columns)
-    lines = (
-        np.linspace(0, most - 1, kept).round().astype(np.int64) for most, kept in ((rows, down), (columns, across))
-    )
-    first, second = (np.unique(line) for line in lines)
+    ends = ((rows, down), (columns, across))
+    first, second = (np.unique(np.linspace(0, most - 1, kept).round().astype(np.int64)) for most, kept in ends)
     numbers: Numbers = (first[:, None] * columns + second).ravel()
     return numbers
 
@@ -120,7 +118,7 @@ def _where_it_changes(chosen: Numbers, values: Floats, shape: tuple[int, int], c
 
 
 def _change(estimate: Floats, shape: tuple[int, int]) -> Floats:
-    """How steep the estimates ``(Q, R * S)`` are around each window, from 0.2 where they are flat to 1.2."""
+    """How steep the estimates ``(Q, R * S)`` are around each window, from 0.5 where they are flat to 1.5."""
     total = np.zeros(shape)
     for each in estimate.reshape(-1, *shape):
         down, across = np.gradient(each)
@@ -133,7 +131,8 @@ def _softened(values: Floats) -> Floats:
     """The mean of every value and its eight neighbours."""
     wide = np.pad(values, 1, mode="edge")
     rows, columns = values.shape
-    mean: Floats = sum(wide[i : i + rows, j : j + columns] for i in range(3) for j in range(3)) / 9
+    parts = [wide[down : down + rows, across : across + columns] for down in range(3) for across in range(3)]
+    mean: Floats = np.mean(parts, axis=0)
     return mean
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["thin_plate"]
 
+Floats: TypeAlias = NDArray[np.float64]
 
-def thin_plate(
-    places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
-) -> NDArray[np.float64]:
+
+def thin_plate(places: Floats, values: Floats, at: Floats) -> Floats:
     """The surface of least bending energy through given values, at other places.
 
     Args:
@@ -30,12 +32,12 @@ def thin_plate(
     system[:count, :count] = _bending(places, places)
     system[:count, count:], system[count:, :count] = plane, plane.T
     solved = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
-    surface: NDArray[np.float64] = _bending(at, places) @ solved[:count]
-    return surface + np.column_stack([np.ones(len(at)), at]) @ solved[count:]
+    surface: Floats = _bending(at, places) @ solved[:count] + np.column_stack([np.ones(len(at)), at]) @ solved[count:]
+    return surface
 
 
-def _bending(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bending(one: Floats, other: Floats) -> Floats:
     """``r^2 log r`` of all distances."""
     squared = ((one[:, None] - other[None]) ** 2).sum(axis=2)
-    bent: NDArray[np.float64] = squared * np.log(np.where(squared > 0, squared, 1)) / 2
+    bent: Floats = squared * np.log(np.where(squared > 0, squared, 1)) / 2
     return bent

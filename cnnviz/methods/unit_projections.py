@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.layer import Arrangement, Layers
+from cnnviz.core.layer import AUTOMATIC, Arrangement, Layers
 from cnnviz.core.target import Unit
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
@@ -50,10 +50,12 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
         ParameterError: If there is no such unit.
         ExplanationError: If the layer has no units, or the rule changes what the network computes.
     """
-    model.check_layer(layer)
+    if layer != AUTOMATIC:
+        model.check_layer(layer)
     batch = prepare(model, images)
     with undisturbed(model.module):
         browser = _Browser(model, batch, layer, batch_size)
+        layer = browser.name
         peaks = browser.peaks()
         chosen = _chosen(units, layer, peaks)
         values, places = (each[:, chosen].T for each in (peaks.values, peaks.places))
@@ -100,8 +102,9 @@ class _Browser:
     """A network that is run as far as one layer only."""
 
     def __init__(self, model: Model, batch: Batch, name: str, size: int) -> None:
-        self._model, self._batch, self._name, self._size = model, batch, name, size
+        self._model, self._batch, self._size = model, batch, size
         layer = self._layers().resolve(name)
+        self.name = layer.name if name == AUTOMATIC else name
         if layer.shape is None or (layer.arrangement is None and len(layer.shape) != 1):
             raise ExplanationError(f"Layer '{name}' has no units: its output is {layer.shape or 'no tensor'}.")
         self._calls, self._arrangement = layer.calls, layer.arrangement
@@ -153,7 +156,7 @@ class _Browser:
         values = torch.zeros(*rows.shape, *self._batch.inputs.shape[1:])
         for number, rank, one in (case for result in chunks.results for case in result):
             values[number, rank] = one
-        return _Projected(values, chunks.size, (*_said(coverage[0], self._name), *chunks.checks))
+        return _Projected(values, chunks.size, (*_said(coverage[0], self.name), *chunks.checks))
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""
@@ -164,7 +167,7 @@ class _Browser:
                 module,
                 self._model.forward,
                 example.to(device),
-                self._name,
+                self.name,
                 calls=self._calls,
                 arrangement=self._arrangement,
             )
@@ -179,7 +182,7 @@ class _Browser:
         return observe_layers(self._model.module, self._model.to_device(example))
 
     def _run(self, inputs: Tensor) -> Tensor:
-        return run_to(self._model.module, self._model.forward, inputs, self._name, self._calls)
+        return run_to(self._model.module, self._model.forward, inputs, self.name, self._calls)
 
     def _maps(self, output: Tensor) -> Tensor:
         return _maps(output, self._arrangement)
@@ -199,7 +202,7 @@ class _Browser:
     def _check(self, plain: Tensor, output: Tensor) -> None:
         if not torch.allclose(plain, output, rtol=0, atol=0, equal_nan=True):
             raise ExplanationError(
-                f"Under the deconvnet rule layer '{self._name}' answers differently, so there would be no telling what "
+                f"Under the deconvnet rule layer '{self.name}' answers differently, so there would be no telling what "
                 "its projections show."
             )
 

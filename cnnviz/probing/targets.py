@@ -83,7 +83,7 @@ def _indices(target: Target) -> list[int]:
         case ClassTarget():
             return [target.index]
         case Finer(first=ClassTarget(index=index)):
-            return [index]
+            return [index, *(target.others or ())]
         case Difference():
             return [target.first.index, target.second.index]
     return []

@@ -12,12 +12,13 @@ from cnnviz.core.picture import Picture
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
+from cnnviz.results.attribution import Attribution
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap
 
 __all__ = ["CellLike", "grid"]
 
-Shown: TypeAlias = Heatmap | Picture | NDArray[np.uint8] | Cell
+Shown: TypeAlias = Heatmap | Attribution | Picture | NDArray[np.uint8] | Cell
 CellLike: TypeAlias = Shown | tuple[Shown, str] | None
 
 
@@ -33,9 +34,9 @@ def grid(
     """Compose a grid.
 
     Args:
-        rows: Rows of cells: a :class:`Heatmap` (drawn over its photograph, with caption and colour bar), a
-            :class:`Picture`, an array ``(H, W, 3)`` of uint8, None for an empty place, or any of these in a pair with
-            a caption of your own.
+        rows: Rows of cells: a :class:`Heatmap` (drawn over its photograph, with caption and colour bar), an
+            :class:`Attribution` (where the network saw the photograph), a :class:`Picture`, an array ``(H, W, 3)`` of
+            uint8, None for an empty place, or any of these in a pair with a caption of your own.
         row_headings: One a row, or none.
         column_headings: One a column, or none.
         title: Drawn above everything.
@@ -46,7 +47,7 @@ def grid(
         UsageError: If a cell is nothing of this kind.
         ParameterError: If there is no cell, an array has another shape or type, or headings do not fit.
     """
-    maps = (cell for row in rows for each in row if isinstance(cell := _split(each)[0], Heatmap))
+    maps = (cell for row in rows for each in row if isinstance(cell := _split(each)[0], (Heatmap, Attribution)))
     made = provenance or next((one.provenance for one in maps), Provenance())
     sheet = Sheet(
         tuple(tuple(None if each is None else _cell(each) for each in row) for row in rows),
@@ -66,6 +67,9 @@ def _cell(each: CellLike) -> Cell:
     shown, caption = _split(each)
     if isinstance(shown, Heatmap):
         return Cell(shown.overlay(), shown.caption() if caption is None else caption, shown.scale())
+    if isinstance(shown, Attribution):
+        drawn = shown.cells()[1]
+        return Cell(drawn.pixels, drawn.caption if caption is None else caption, drawn.scale)
     if isinstance(shown, Picture):
         return Cell(shown.pixels, shown.name if caption is None else caption)
     if isinstance(shown, np.ndarray):

@@ -47,6 +47,7 @@ def test_demo_leaves_foreign_files_alone(cnnviz, photo):
 
 RUNS = {
     "gradcam_photo": (["cat.jpg", "shapes-resnet"], ["cat.gradcam.png", "cat.why.png"]),
+    "readme_picture": ([], ["readme_picture.jpg"]),
     "own_network": ([], ["own_network.png"]),
     "figure_for_a_report": ([], ["report_figure.pdf"]),
 }

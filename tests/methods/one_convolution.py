@@ -1,6 +1,6 @@
-"""What every class activation map of ``OneConvolution`` is, written out with numpy: no torch, no shared code.
+"""What every class activation map of ``OneConvolution`` is, written out with numpy: no code is shared.
 
-The network is ``y = W mean(A) + b`` with ``A`` one 3x3 convolution of the input, so that ``dy_c / dA_k = W_ck / (h w)``.
+The network is ``y = W mean(A) + b`` with ``A`` one 3x3 convolution of the input: ``dy_c / dA_k = W_ck / (h w)``.
 """
 
 from __future__ import annotations

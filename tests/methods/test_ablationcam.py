@@ -74,7 +74,9 @@ def test_recipro_cam_runs_what_follows_once_for_each_place(resnet):
     inputs, model = noise(1, 64), Model(resnet, input_size=64)
     with torch.no_grad():
         whole = flops(lambda: resnet(inputs))
-        suffix = flops(lambda: resnet.layer4(torch.zeros(1, 1024, 4, 4))) + flops(lambda: resnet.fc(torch.zeros(1, 2048)))
+        suffix = flops(lambda: resnet.layer4(torch.zeros(1, 1024, 4, 4))) + flops(
+            lambda: resnet.fc(torch.zeros(1, 2048))
+        )
     assert flops(lambda: reciprocam(model, inputs, 7, layer="layer3")) <= whole + (4 * 4 + 4) * suffix
 
 

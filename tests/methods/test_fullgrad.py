@@ -60,7 +60,9 @@ def test_torchvisions_piecewise_linear_networks_add_up(name):
 def test_a_network_that_is_not_piecewise_linear_does_not_and_this_is_said(activation):
     found = fullgrad(model_of(Piecewise(activation).double(), labels=None), noise(2, 32, torch.float64), 1)
     assert error_of(found) > 0.05
-    assert any("the network is not piecewise linear, or has biases that are not seen" in check for check in found.checks)
+    assert any(
+        "the network is not piecewise linear, or has biases that are not seen" in check for check in found.checks
+    )
 
 
 def test_a_bias_that_no_layer_holds_is_missed_and_this_is_said():

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from captum import attr
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError
@@ -141,7 +141,7 @@ def test_a_network_without_activation_functions_is_refused(method):
 def test_a_forward_that_the_rule_changes_is_refused(method):
     class Peeking(Small):
         def forward(self, x):
-            seen = F.relu(x)
+            seen = functional.relu(x)
             return super().forward(x) + (0 if "Ruled" not in type(seen.grad_fn).__name__ else 1)
 
     with pytest.raises(ExplanationError, match="answers differently, by up to 1"):
@@ -263,7 +263,7 @@ def test_targets_that_are_units_and_functions(small, inputs):
 def test_settings_are_checked_by_name(small, inputs):
     with pytest.raises(ParameterError, match="noise must be at least 0"):
         cnnviz.smoothgrad(small, inputs, noise=-1)
-    with pytest.raises(UnknownNameError, match="did you mean|Did you mean"):
+    with pytest.raises(UnknownNameError, match="Did you mean"):
         cnnviz.guided_gradcam(small, inputs, layer="relu")
 
 

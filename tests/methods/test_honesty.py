@@ -8,13 +8,15 @@ import torch
 from torch import nn
 
 from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, xgradcam
+from cnnviz.catalogue import CAMS, CATALOGUE
 from tests.asking import METHODS, ask, method_of
 from tests.networks import Small, Twice, model_of
 from tests.torchvision_nets import noise, torchvision_net
 
 COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM coincide here"
 SAME = "are the same: this one says where, not which class"
-RECTIFIED = [name for name in METHODS if {"relu", "target"} <= {*method_of(name).parameters, *method_of(name).needs}]
+LAYERED = [name for name in METHODS if CATALOGUE[name].family == CAMS and "layer" in method_of(name).parameters]
+RECTIFIED = [name for name in LAYERED if {"relu", "target"} <= {*method_of(name).parameters, *method_of(name).needs}]
 
 
 def said(found, words):
@@ -115,7 +117,7 @@ class Aside(Small):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("name", [name for name in METHODS if "layer" in method_of(name).parameters])
+@pytest.mark.parametrize("name", LAYERED)
 def test_a_later_layer_that_the_target_does_not_need_is_not_chosen(name, frozen, inputs):
     net, plain = Aside(), Small()
     plain.load_state_dict({key: value for key, value in net.state_dict().items() if "decoder" not in key})

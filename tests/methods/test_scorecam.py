@@ -94,7 +94,9 @@ def test_constant_channels_are_left_out(inputs):
 def test_the_precision_is_asked_for_and_its_loss_stated(inputs):
     net = torchvision_net("resnet18")
     image = noise(1, 64)
-    full, half = (scorecam(Model(net, input_size=64), image, 3, layer="layer1", precision=each) for each in ("full", "bfloat16"))
+    full, half = (
+        scorecam(Model(net, input_size=64), image, 3, layer="layer1", precision=each) for each in ("full", "bfloat16")
+    )
     assert any(check.startswith("bfloat16: logits differ by up to") for check in half.checks)
     assert not any("bfloat16" in check for check in full.checks)
     assert np.corrcoef(full.values.ravel(), half.values.ravel())[0, 1] > 0.9
@@ -121,7 +123,10 @@ class Shared(Small):
 
 @pytest.mark.parametrize(
     ("build", "said"),
-    [(Locked, "no faster copy of this network can be made"), (Shared, "folding batch norm changes this network's answers")],
+    [
+        (Locked, "no faster copy of this network can be made"),
+        (Shared, "folding batch norm changes this network's answers"),
+    ],
 )
 def test_where_a_copy_cannot_help_the_network_itself_runs(build, said, inputs):
     net = build().eval()
@@ -139,7 +144,13 @@ def test_the_probability_of_a_single_logit_is_a_sigmoid(inputs):
         return torch.cat([net(x), torch.zeros(len(x), 1)], dim=1)
 
     two = Small(classes=2).eval()
-    two.load_state_dict({**net.state_dict(), "fc.weight": torch.cat([net.fc.weight, 0 * net.fc.weight]), "fc.bias": torch.cat([net.fc.bias, 0 * net.fc.bias])})
+    two.load_state_dict(
+        {
+            **net.state_dict(),
+            "fc.weight": torch.cat([net.fc.weight, 0 * net.fc.weight]),
+            "fc.bias": torch.cat([net.fc.bias, 0 * net.fc.bias]),
+        }
+    )
     assert torch.allclose(two(inputs), doubled(inputs))
     expected = explicit(two, "conv2", inputs[:1], 0, weighting="probability")
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

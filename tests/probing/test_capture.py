@@ -117,11 +117,13 @@ def test_the_automatic_layer_skips_outputs_without_a_gradient(inputs):
     assert captured(Net(), inputs, ["last-spatial"])[0].automatic == "relu2"
 
 
-def test_what_lies_below_takes_no_part(inputs):
+@pytest.mark.parametrize("layer", ["conv2", "last-spatial"])
+def test_what_lies_below_takes_no_part(layer, inputs):
     inputs.requires_grad_()
-    caught, _ = captured(Small(), inputs, ["conv2"])
-    assert caught.activations["conv2"].is_leaf
-    assert caught.activations["conv2"].grad_fn is None
+    caught, _ = captured(Small(), inputs, [layer])
+    (activation,) = caught.activations.values()
+    assert activation.is_leaf
+    assert activation.grad_fn is None
 
 
 def test_the_forwards_graph_can_be_asked_twice(inputs):

@@ -137,7 +137,10 @@ def weighted():
 
 
 REFUSED = {
-    "read past the norm": (One(between=lambda conv, norm, x: (lambda y: norm(y) + y)(conv(x))), "changes this network's"),
+    "read past the norm": (
+        One(between=lambda conv, norm, x: (lambda y: norm(y) + y)(conv(x))),
+        "changes this network's",
+    ),
     "cannot be copied": (locked(), "no faster copy of this network can be made"),
     "parametrised": (weighted(), None),
 }

@@ -146,9 +146,11 @@ def test_an_exported_network(tmp_path, batch):
     inputs = noise(1, 64, torch.float64)
     for layer in ("features.3", "features.9.expand3x3", "features", "classifier.2"):
         many = inputs.expand(copies, -1, -1, -1)
-        with undisturbed(model.module), torch.no_grad(), replay(
-            model.module, model.forward, many, layer, fixed=bool(model.fixed_batch)
-        ) as found:
+        with (
+            undisturbed(model.module),
+            torch.no_grad(),
+            replay(model.module, model.forward, many, layer, fixed=bool(model.fixed_batch)) as found,
+        ):
             changed = found.activation * torch.rand(copies, *found.activation.shape[1:]).double()
             answers = found(changed)
         with torch.no_grad(), put_in(net, layer, changed, inputs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from cnnviz.errors import ExplanationError
 from cnnviz.probing.rules import ruled, unseen_parts
@@ -16,14 +16,14 @@ aten = torch.ops.aten
 RECTIFIERS = {
     "module": nn.ReLU(),
     "module in place": nn.ReLU(inplace=True),
-    "F.relu": F.relu,
-    "F.relu in place": lambda x: F.relu(x, True),
-    "F.relu_": F.relu_,
+    "F.relu": functional.relu,
+    "F.relu in place": lambda x: functional.relu(x, True),  # noqa: FBT003
+    "F.relu_": functional.relu_,
     "torch.relu": torch.relu,
     "torch.relu_": torch.relu_,
     "method": lambda x: x.relu(),
     "method in place": lambda x: x.relu_(),
-    "by name": lambda x: F.relu(input=x),
+    "by name": lambda x: functional.relu(input=x),
     "clamp": lambda x: x.clamp(min=0),
     "clamp by place": lambda x: torch.clamp(x, 0),
     "clamp in place": lambda x: x.clamp_(min=0.0),
@@ -32,7 +32,7 @@ RECTIFIERS = {
     "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
     "maximum turned": lambda x: torch.maximum(ZERO, x),
     "max": lambda x: torch.max(x, ZERO),
-    "threshold": lambda x: F.threshold(x, 0.0, 0.0),
+    "threshold": lambda x: functional.threshold(x, 0.0, 0.0),
     "threshold module": nn.Threshold(0.0, 0.0),
     "aten.relu": aten.relu.default,
     "aten.relu_": aten.relu_.default,
@@ -43,37 +43,37 @@ RECTIFIERS = {
 CAPPED = {
     "relu6 module": nn.ReLU6(),
     "relu6 in place": nn.ReLU6(inplace=True),
-    "F.relu6": F.relu6,
-    "hardtanh": lambda x: F.hardtanh(x, 0.0, 6.0),
-    "hardtanh in place": lambda x: F.hardtanh_(x, 0.0, 6.0),
+    "F.relu6": functional.relu6,
+    "hardtanh": lambda x: functional.hardtanh(x, 0.0, 6.0),
+    "hardtanh in place": lambda x: functional.hardtanh_(x, 0.0, 6.0),
     "clamp": lambda x: x.clamp(0, 6),
     "aten.hardtanh": lambda x: aten.hardtanh.default(x, 0.0, 6.0),
     "aten.hardtanh_": lambda x: aten.hardtanh_.default(x, 0.0, 6.0),
 }
 SLOPED = {
-    "leaky relu": F.leaky_relu,
+    "leaky relu": functional.leaky_relu,
     "leaky relu in place": nn.LeakyReLU(0.2, inplace=True),
-    "elu": F.elu,
+    "elu": functional.elu,
     "elu in place": nn.ELU(0.5, inplace=True),
-    "celu": F.celu,
-    "selu": F.selu,
+    "celu": functional.celu,
+    "selu": functional.selu,
     "rrelu": nn.RReLU().eval(),
-    "silu": F.silu,
+    "silu": functional.silu,
     "silu in place": nn.SiLU(inplace=True),
     "aten.silu_": aten.silu_.default,
-    "gelu": F.gelu,
+    "gelu": functional.gelu,
     "gelu by tanh": nn.GELU(approximate="tanh"),
     "aten.gelu": aten.gelu.default,
-    "hardswish": F.hardswish,
+    "hardswish": functional.hardswish,
     "hardswish in place": nn.Hardswish(inplace=True),
     "aten.hardswish_": aten.hardswish_.default,
     "mish": nn.Mish(),
     "softplus": nn.Softplus(),
     "prelu": nn.PReLU(init=0.3).double(),
-    "threshold at 1": lambda x: F.threshold(x, 1.0, 0.0),
+    "threshold at 1": lambda x: functional.threshold(x, 1.0, 0.0),
     "x * sigmoid(x)": lambda x: x * torch.sigmoid(x),
     "sigmoid(x) * x": lambda x: x.sigmoid() * x,
-    "x * hardsigmoid(x)": lambda x: x * F.hardsigmoid(x),
+    "x * hardsigmoid(x)": lambda x: x * functional.hardsigmoid(x),
     "x *= sigmoid(x)": lambda x: x.mul_(x.sigmoid()),
 }
 
@@ -127,16 +127,18 @@ def test_functions_with_slopes_of_their_own(spelled):
 def test_derivatives_by_hand():
     x, above = line().detach(), incoming().clamp(min=0)
     gate = 1 / (1 + (-x).exp())
-    assert torch.allclose(back(F.silu, "guided")[0], above * (gate * (1 + x * (1 - gate))).clamp(min=0), atol=1e-12)
+    assert torch.allclose(
+        back(functional.silu, "guided")[0], above * (gate * (1 + x * (1 - gate))).clamp(min=0), atol=1e-12
+    )
     slope = torch.where(x < -3, 0.0, torch.where(x > 3, 1.0, (2 * x + 3) / 6)).clamp(min=0)
     inside = (x.abs() - 3).abs() > 1e-9
-    assert torch.allclose(back(F.hardswish, "guided")[0][inside], (above * slope)[inside], atol=1e-12)
+    assert torch.allclose(back(functional.hardswish, "guided")[0][inside], (above * slope)[inside], atol=1e-12)
 
 
 LEFT = {
     "a clamp elsewhere": lambda x: x.clamp(min=1e-3),
     "a clamp from above": lambda x: x.clamp(max=0),
-    "hardtanh around zero": F.hardtanh,
+    "hardtanh around zero": functional.hardtanh,
     "a final sigmoid": torch.sigmoid,
     "a maximum of two": lambda x: torch.maximum(x, -x),
     "writing by mask": lambda x: x.masked_fill(x < 0, 0),
@@ -180,7 +182,7 @@ def test_a_residual_before_the_activation(rule):
     x, above = torch.randn(5, dtype=torch.float64).requires_grad_(), torch.randn(5, dtype=torch.float64)
     with ruled(rule) as coverage:
         h = a @ x
-        y = c @ (b @ F.relu(h) + h)
+        y = c @ (b @ functional.relu(h) + h)
     (found,) = torch.autograd.grad(y, x, above)
     inner = c.T @ above
     passed = (b.T @ inner).clamp(min=0) * ((h.detach() > 0) if rule == "guided" else 1)
@@ -208,9 +210,9 @@ def test_one_module_on_parallel_branches(rule, inplace):
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
 @pytest.mark.parametrize(
     ("function", "slope"),
-    [(F.relu, lambda x: 1.0 * (x > 0)), (F.relu6, lambda x: 1.0 * (x > 0)),
-     (F.silu, lambda x: x.sigmoid() * (1 + x * (1 - x.sigmoid()))),
-     (F.hardswish, lambda x: ((2 * x + 3) / 6) * (x.abs() < 3) + 1.0 * (x >= 3))],
+    [(functional.relu, lambda x: 1.0 * (x > 0)), (functional.relu6, lambda x: 1.0 * (x > 0)),
+     (functional.silu, lambda x: x.sigmoid() * (1 + x * (1 - x.sigmoid()))),
+     (functional.hardswish, lambda x: ((2 * x + 3) / 6) * (x.abs() < 3) + 1.0 * (x >= 3))],
     ids=["relu", "relu6", "silu", "hardswish"],
 )  # fmt: skip
 def test_two_layers_by_hand(rule, function, slope):
@@ -233,14 +235,14 @@ def squeezed(x, weights, gate):
     return x * share.expand_as(x)
 
 
-@pytest.mark.parametrize("gate", [torch.sigmoid, F.hardsigmoid, nn.Sigmoid(), lambda x: x.softmax(dim=0)])
+@pytest.mark.parametrize("gate", [torch.sigmoid, functional.hardsigmoid, nn.Sigmoid(), lambda x: x.softmax(dim=0)])
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
 def test_gates_are_constants_at_the_product(rule, gate):
     weights = torch.randn(4, 4, dtype=torch.float64)
     x = torch.randn(4, 6, dtype=torch.float64).requires_grad_()
     above = torch.randn(4, 6, dtype=torch.float64)
     with ruled(rule) as coverage:
-        h = F.relu(x)
+        h = functional.relu(x)
         y = squeezed(h, weights, gate)
     (found,) = torch.autograd.grad(y, x, above)
     share = gate(weights @ h.detach().mean(dim=1))[:, None]
@@ -254,7 +256,7 @@ def test_gates_are_constants_at_the_product(rule, gate):
 def test_attention_is_a_gate(product):
     x = torch.randn(5, 5, dtype=torch.float64).requires_grad_()
     with ruled("guided") as coverage:
-        y = product(F.relu(x), (x @ x.T).softmax(dim=1))
+        y = product(functional.relu(x), (x @ x.T).softmax(dim=1))
     (found,) = torch.autograd.grad(y.sum(), x)
     share = (x @ x.T).softmax(dim=1).detach()
     once = product(torch.eye(5, dtype=torch.float64), share)
@@ -264,48 +266,48 @@ def test_attention_is_a_gate(product):
 
 def test_written_swish_is_swish():
     for rule in ("guided", "deconvnet"):
-        written, own = back(lambda x: x * torch.sigmoid(x), rule)[0], back(F.silu, rule)[0]
+        written, own = back(lambda x: x * torch.sigmoid(x), rule)[0], back(functional.silu, rule)[0]
         assert torch.allclose(written, own, atol=1e-12)
 
 
 def test_what_keeps_its_own_derivative_is_named():
     x = line()
     with ruled("guided") as coverage:
-        torch.tanh(F.relu(x))
+        torch.tanh(functional.relu(x))
     assert str(coverage) == "guided rule applied to relu x1, tanh x1 left with their own derivative"
 
 
 def test_nothing_is_counted_where_no_gradient_goes():
     x = line()
     with ruled("guided", needed=False) as coverage:
-        F.relu(x.detach())
+        functional.relu(x.detach())
         with torch.no_grad():
-            F.relu(x)
+            functional.relu(x)
     assert not coverage.activations
 
 
 def test_an_activation_may_be_overwritten_later():
     def written(x):
-        y = F.silu(x)
+        y = functional.silu(x)
         x.add_(1)
         y += 1
         return y
 
-    slope = back(F.silu, "guided")[0]
+    slope = back(functional.silu, "guided")[0]
     assert torch.equal(back(written, "guided")[0], slope)
 
 
 def test_the_rule_ends_with_its_block_also_after_an_exception():
     with pytest.raises(ZeroDivisionError), ruled("guided"):
         raise ZeroDivisionError
-    assert torch.equal(back(F.relu)[0], incoming() * (line().detach() > 0))
+    assert torch.equal(back(functional.relu)[0], incoming() * (line().detach() > 0))
 
 
 def test_the_backward_may_run_inside():
     leaf = line()
     with ruled("guided"):
-        (found,) = torch.autograd.grad(F.silu(leaf), leaf, incoming())
-    assert torch.equal(found, back(F.silu, "guided")[0])
+        (found,) = torch.autograd.grad(functional.silu(leaf), leaf, incoming())
+    assert torch.equal(found, back(functional.silu, "guided")[0])
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -319,7 +321,15 @@ def test_compiled_and_scripted_parts_are_named():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_forward_is_the_same_bit_for_bit(dtype):
     x = torch.randn(2, 8, 6, 6, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
-    for function in (F.relu, F.silu, F.gelu, F.hardswish, F.elu, nn.ReLU6(inplace=True), lambda x: x * x.sigmoid()):
+    for function in (
+        functional.relu,
+        functional.silu,
+        functional.gelu,
+        functional.hardswish,
+        functional.elu,
+        nn.ReLU6(inplace=True),
+        lambda x: x * x.sigmoid(),
+    ):
         plain = function(x * 1)
         for rule in ("guided", "deconvnet"):
             with ruled(rule):

@@ -131,6 +131,17 @@ def test_a_units_score_and_gradient_by_hand(unit, of, inputs):
     assert found.any()
 
 
+def test_a_unit_whose_layer_is_written_into_afterwards(inputs):
+    """The ReLU after ``norm1`` works in place: the unit's own value counts, negative too."""
+    net = Small().eval()
+    below = net.conv1(inputs).detach().requires_grad_()
+    expected = net.norm1(below)[:, 2].mean(dim=(1, 2))
+    (gradient,) = torch.autograd.grad(expected.sum(), below)
+    scores, found = watching(Unit("norm1", 2), net, inputs, "conv1")
+    torch.testing.assert_close(scores, expected.detach())
+    torch.testing.assert_close(found, gradient)
+
+
 def test_a_unit_of_a_vector_and_of_tokens(inputs):
     net = Small().eval()
     scores, _ = watching(Unit("fc", 3), net, inputs, "conv2")

@@ -116,7 +116,7 @@ def test_the_formula_on_the_whole_graphs_gradients(method, name, layer, models, 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_smooth_gradcam_plusplus_averages_over_noisy_copies(name, models, inputs):
-    model, c, layer = models[name], 258, NETWORKS[name][0]
+    model, c, layer = models[name], 258, NETWORKS[name][1]
     found = cnnviz.smooth_gradcam_plusplus(model, inputs, c, layer=layer, samples=3, noise=0.15, seed=5).values
     generator = torch.Generator().manual_seed(5)
     gradients = []

@@ -1,0 +1,77 @@
+"""Attributions of the captum library, through one adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor
+
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.asking import Answer
+from cnnviz.methods.attributing import attribute
+from cnnviz.methods.captum_calls import Algorithm, Caller
+from cnnviz.methods.input_gradients import settled_scores
+from cnnviz.models.model import Model
+from cnnviz.registry import method
+from cnnviz.results.attribution import Channels
+from cnnviz.results.attributions import Attributions
+
+__all__ = ["captum"]
+
+
+@method
+def captum(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    algorithm: Algorithm = "GradientShap",
+    baseline: str = "mean",
+    samples: Annotated[int, Ge(1)] = 50,
+    cells: Annotated[int, Ge(1)] = 8,
+    seed: Annotated[int, Ge(0)] = 0,
+    channels: Channels = "signed",
+    batch_size: Annotated[int, Ge(1)] = 16,
+) -> Attributions:
+    """What an algorithm of the captum library says about each pixel, on a private copy of the network.
+
+    ``captum:DeepLift`` on the command line is ``captum --algorithm DeepLift``. KernelShap, Lime and FeatureAblation
+    switch square cells of the picture off, all channels together. DeepLift and GradientShap should add up to the
+    score's change from the baseline; by how much they do not is in the checks. captum runs on a copy of the network in
+    at least float32, because DeepLift leaves traces on the modules where it fails.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class. Units of layers cannot be.
+        algorithm: Which of captum's.
+        baseline: What is missing is replaced by: mean (0 after normalisation), black, noise or blur.
+        samples: Points of GradientShap, or pictures with cells switched off of KernelShap and Lime.
+        cells: Cells down and across, of KernelShap, Lime and FeatureAblation.
+        seed: Of whatever is drawn at random.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most pictures in one forward.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score.
+
+    Raises:
+        MissingExtraError: If captum (or scikit-learn, for KernelShap and Lime) is not installed.
+        UnknownNameError: If there is no such label or baseline.
+        ExplanationError: If the target is a unit, or captum fails on this network.
+
+    Reference:
+        Kokhlikyan et al., Captum: A Unified and Generic Model Interpretability Library for PyTorch, arXiv 2009.07896,
+        2020.
+    """
+    caller = Caller(model, algorithm, baseline, samples=samples, cells=cells, seed=seed, at_once=batch_size)
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        clean = settled_scores(model, inputs, targets)
+        values, checks = caller.attribute(inputs[: len(targets)], clean.targets)
+        return clean.answer(values, checks=checks)
+
+    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)

@@ -1,0 +1,172 @@
+"""Calling captum so that it leaves nothing behind: on a private copy, with its own random numbers."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnviz.core.target import Target, Unit
+from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
+from cnnviz.methods.baselines import fill_with, parse_baselines
+from cnnviz.models.model import Model
+from cnnviz.probing.targets import score
+
+__all__ = ["Algorithm", "Caller"]
+
+Algorithm: TypeAlias = Literal["DeepLift", "GradientShap", "KernelShap", "Lime", "FeatureAblation"]
+
+BY_CELLS, LEARNING, COMPLETE = ("KernelShap", "Lime", "FeatureAblation"), ("KernelShap", "Lime"), 0.05
+SHARE_BLURRED = 0.3
+
+
+class Caller:
+    """One algorithm of captum with its settings.
+
+    Raises:
+        MissingExtraError: If a library is not installed.
+        ExplanationError: If the network takes one batch size only.
+    """
+
+    def __init__(
+        self, model: Model, algorithm: Algorithm, baseline: str, *, samples: int, cells: int, seed: int, at_once: int
+    ) -> None:
+        self._library = _installed(algorithm)
+        self._baselines = parse_baselines(baseline)
+        if model.fixed_batch is not None:
+            raise ExplanationError(f"captum needs other batch sizes than the {model.fixed_batch} this network takes.")
+        self._model, self._algorithm, self._seed = model, algorithm, seed
+        self._samples, self._cells, self._at_once = samples, cells, at_once
+        self._private: Model | None = None
+
+    def attribute(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, tuple[str, ...]]:
+        """Attributions of inputs ``(N, C, H, W)`` one by one, and how complete they are."""
+        if self._private is None:
+            self._private = _private(self._model)
+        images = inputs.to(self._private.dtype)
+        found = [
+            self._one(_Scored(self._private, target), image, target)
+            for image, target in zip(images, targets, strict=True)
+        ]
+        checks = tuple(dict.fromkeys(check for _, checks in found for check in checks))
+        return torch.stack([values for values, _ in found]), checks
+
+    def _one(self, scored: _Scored, image: Tensor, target: Target) -> tuple[Tensor, tuple[str, ...]]:
+        if isinstance(target, Unit):
+            raise ExplanationError("captum's algorithms explain classes and functions of the logits here, not units.")
+        total, errors = torch.zeros_like(image), []
+        for name in self._baselines:
+            side = round(SHARE_BLURRED * min(image.shape[-2:]))
+            everything = torch.ones(1, 1, *image.shape[-2:], device=image.device)
+            empty = fill_with(name, self._model, image, side=side, seed=self._seed)(everything)
+            with _own_random_numbers(self._seed):
+                values = self._called(scored, image[None], empty)[0].detach()
+            total += values / len(self._baselines)
+            errors.append(_missing(scored, image[None], empty, values))
+        return total, () if self._algorithm in BY_CELLS else (_verdict(max(errors)),)
+
+    def _called(self, scored: _Scored, image: Tensor, empty: Tensor) -> Tensor:
+        settings: dict[str, Any] = {"baselines": empty}
+        if self._algorithm in BY_CELLS:
+            settings |= {"feature_mask": _cells(image, self._cells), "perturbations_per_eval": self._at_once}
+        if self._algorithm in LEARNING:
+            settings["n_samples"] = self._samples
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                algorithm = getattr(self._library, self._algorithm)(scored)
+                if self._algorithm == "GradientShap":
+                    return self._in_groups(algorithm, image, settings)
+                found: Tensor = algorithm.attribute(image, **settings)
+                return found
+        except (CnnvizError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ExplanationError(f"captum's {self._algorithm} fails on this network: {reason}") from error
+
+    def _in_groups(self, algorithm: Any, image: Tensor, settings: dict[str, Any]) -> Tensor:
+        """The mean over all samples, so many at a time; captum itself would make all of them at once."""
+        total = torch.zeros_like(image)
+        for start in range(0, self._samples, self._at_once):
+            count = min(self._at_once, self._samples - start)
+            total += algorithm.attribute(image, n_samples=count, **settings).detach() * (count / self._samples)
+        return total
+
+
+class _Scored(nn.Module):
+    """The target's score ``(N,)`` as a network's only output."""
+
+    def __init__(self, model: Model, target: Target) -> None:
+        super().__init__()
+        self.network = model.module
+        self._ask, self._target = model.forward, target
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return score([self._target] * len(inputs), self._ask(inputs))
+
+
+def _installed(algorithm: str) -> Any:
+    try:
+        if algorithm in LEARNING:
+            importlib.import_module("sklearn.linear_model")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("captum.attr")
+    except ImportError:
+        raise MissingExtraError(f"captum:{algorithm}", "captum") from None
+
+
+def _private(model: Model) -> Model:
+    try:
+        module = copy.deepcopy(model.module)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error):
+        raise ExplanationError("captum needs a copy of the network, and this one cannot be copied.") from None
+    clone = copy.copy(model)
+    clone.module = module if model.dtype == torch.float64 else module.float()
+    for part in module.modules():
+        part.training = False
+    module.requires_grad_(requires_grad=False)
+    return clone
+
+
+def _cells(image: Tensor, count: int) -> Tensor:
+    """Numbers of square cells ``(1, C, H, W)``, the same in every channel."""
+    height, width = image.shape[-2:]
+    down, across = min(count, height), min(count, width)
+    rows = torch.arange(height, device=image.device) * down // height
+    columns = torch.arange(width, device=image.device) * across // width
+    return (rows[:, None] * across + columns).expand_as(image)
+
+
+def _missing(scored: _Scored, image: Tensor, empty: Tensor, values: Tensor) -> float:
+    """By what share of the score's change from the baseline the attributions do not add up to it."""
+    with torch.no_grad():
+        change = float(scored(image).double() - scored(empty).double())
+    lost = abs(float(values.double().sum()) - change)
+    return lost / max(abs(change), torch.finfo(torch.float32).tiny) if lost else 0.0
+
+
+def _verdict(error: float) -> str:
+    said = f"completeness error {error:.2g} of the score's change"
+    return said if error <= COMPLETE else f"{said}: more than rounding or sampling should leave; judge it with care"
+
+
+@contextmanager
+def _own_random_numbers(seed: int) -> Iterator[None]:
+    """captum draws from torch's and NumPy's common numbers; they are seeded inside and put back after."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002

@@ -1,0 +1,133 @@
+"""Occlusion within a budget: what it asks, what it estimates, and an error bar that is true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cnnviz
+from cnnviz.methods.sampling import PROBES, error_bar, sample
+from cnnviz.methods.thin_plate import thin_plate
+from tests.methods.test_occlusion import Watched
+from tests.networks import model_of
+
+
+def bumps(side: int, seed: int) -> np.ndarray:
+    """A surface of a few bumps with some roughness, flattened."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.indices((side, side)) / side
+    surface = sum(
+        height * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 0.02)
+        for height, row, column in random.uniform(0, 1, (4, 3))
+    )
+    return (surface + random.normal(0, 0.02, (side, side))).ravel()
+
+
+def test_a_spline_goes_through_its_values_and_keeps_planes():
+    random = np.random.default_rng(0)
+    places, at = random.random((20, 2)) * 10, random.random((50, 2)) * 10
+    values = random.random((20, 2))
+    assert np.allclose(thin_plate(places, values, places), values)
+    plane = places @ np.array([[2.0], [-1.0]]) + 3
+    assert np.allclose(thin_plate(places, plane, at), at @ np.array([[2.0], [-1.0]]) + 3)
+
+
+@pytest.mark.parametrize("count", [39, 60, 150])
+@pytest.mark.parametrize("shape", [(15, 15), (7, 40), (4, 60)])
+def test_every_evaluation_is_counted_and_kept(shape, count):
+    asked = []
+    values = np.random.default_rng(0).random((2, shape[0] * shape[1]))
+
+    def ask(numbers):
+        asked.extend(numbers.tolist())
+        return values[:, numbers]
+
+    found = sample(ask, shape, count, seed=1)
+    assert len(asked) == len(set(asked)) == count
+    assert np.array_equal(found.values[:, asked], values[:, asked])
+    assert found.unevaluated == shape[0] * shape[1] - count + PROBES
+    assert found.misses.shape == (2, PROBES)
+
+
+def test_the_rest_goes_to_where_the_estimate_changes():
+    rows, columns = np.indices((25, 25))
+    step = np.tanh((columns - 16) / 2.0).ravel()[None]
+    asked = []
+    sample(lambda numbers: asked.extend(numbers.tolist()) or step[:, numbers], (25, 25), 150, seed=0)
+    near = np.abs(np.array(asked[49:120]) % 25 - 16) <= 4
+    assert near.mean() > 1.3 * 9 / 25
+
+
+def test_a_smooth_surface_is_estimated_well():
+    surface = bumps(25, 3)
+    found = sample(lambda numbers: surface[None, numbers], (25, 25), 156, seed=0).values[0]
+    assert np.corrcoef(found, surface)[0, 1] > 0.97
+
+
+@pytest.mark.parametrize(("unevaluated", "place"), [(500, 30), (60, 30), (31, 28)])
+def test_the_bar_is_an_order_statistic(unevaluated, place):
+    misses = np.arange(1.0, 31) * np.where(np.arange(30) % 2, 1, -1)
+    assert error_bar(misses, unevaluated) == place
+
+
+def test_more_probes_than_needed_give_a_tighter_bar():
+    assert error_bar(np.arange(1.0, 201), 10_000) == 188
+
+
+def test_the_bars_statement_is_true_as_often_as_it_says():
+    true = 0
+    for draw in range(300):
+        surface = bumps(15, draw % 10)
+        found = sample(lambda numbers, surface=surface: surface[None, numbers], (15, 15), 70, seed=draw)
+        bar = error_bar(found.misses[0], found.unevaluated)
+        true += (np.abs(found.values[0] - surface) > bar).sum() <= 0.1 * found.unevaluated
+    assert true >= 0.93 * 300
+
+
+def test_no_more_forwards_than_the_budget(inputs):
+    net = Watched()
+    model = model_of(net)
+    cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=10_000)
+    around = sum(net.seen) - 49 - 2
+    for budget, windows in ((45, 43), (100, 49)):
+        net.seen.clear()
+        cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=budget)
+        assert sum(net.seen) - around == 2 + windows <= budget
+
+
+def test_a_budget_for_everything_is_exact(small, inputs):
+    exact = cnnviz.occlusion(small, inputs, 1, window=8, stride=4)
+    found = cnnviz.occlusion(small, inputs, 1, window=8, stride=4, budget=51)
+    assert np.array_equal(found.values, exact.values)
+    assert found[0].error_bar is None
+
+
+def test_the_bar_is_said_and_saved(small, inputs, tmp_path):
+    found = cnnviz.occlusion(small, inputs[:2], [1, 2], window=8, stride=2, budget=80, seed=4)
+    assert len(found.checks) == 2
+    for one, check in zip(found, found.checks, strict=True):
+        assert f"within {one.error_bar:.3g} of the estimate for '{one.target}', at 95 % confidence" in check
+        assert "48 of 169 windows were evaluated and 121 estimated; judged by 30 of these, at least 90 %" in check
+    with np.load(found.save(tmp_path / "map.npz")) as saved:
+        assert saved["error_bars"].shape == (2,)
+    again = cnnviz.occlusion(small, inputs[:2], [1, 2], window=8, stride=2, budget=80, seed=4)
+    assert np.array_equal(found.values, again.values)
+
+
+def test_several_baselines_share_the_budget(small, inputs):
+    found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, budget=123, baseline="mean,black")
+    assert "30 of 169 windows were evaluated and 139 estimated" in found.checks[0]
+    assert found[0].spread is not None
+
+
+def test_seconds_bound_the_work(small, inputs, monkeypatch):
+    now = iter([0.0, 1.6])
+    monkeypatch.setattr("cnnviz.methods.planning.time.monotonic", lambda: next(now))
+    found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, seconds=8.6)
+    assert "40 of 169 windows were evaluated and 129 estimated" in found.checks[0]
+
+
+def test_too_few_seconds_are_said(small, inputs):
+    found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, seconds=1e-6)
+    assert any("1e-06 seconds are too few for an error bar" in check for check in found.checks)
+    assert found[0].error_bar is not None

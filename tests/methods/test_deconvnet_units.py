@@ -1,0 +1,284 @@
+"""The deconvnet of units: references are written out as switches, rectification and transposed convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+from torchvision.models.vgg import cfgs, make_layers
+
+import cnnviz
+from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
+from cnnviz.probing.state import undisturbed
+from cnnviz.probing.support import Support
+from tests.asking import state_of
+from tests.networks import Small, Twice, model_of
+
+
+class Headed(nn.Module):
+    """Any features with a small head."""
+
+    def __init__(self, features: nn.Sequential, channels: int) -> None:
+        super().__init__()
+        self.features = features
+        self.fc = nn.Linear(channels, 5)
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean(dim=(2, 3)))
+
+
+def vgg11() -> Headed:
+    return Headed(make_layers(cfgs["A"]), 512)
+
+
+def alexnet() -> Headed:
+    return Headed(torchvision.models.alexnet(weights=None).features, 256)
+
+
+def unpooled(pool: nn.MaxPool2d, below: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
+    """Each value added where its maximum was: several windows may have had the same."""
+    _, switches = functional.max_pool2d(below, pool.kernel_size, pool.stride, pool.padding, return_indices=True)
+    flat = torch.zeros_like(below).flatten(2)
+    return flat.scatter_add(2, switches.flatten(2), above.flatten(2)).view_as(below)
+
+
+def transposed(conv: nn.Conv2d, below: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
+    missing = [
+        size - ((length - 1) * step - 2 * pad + kernel)
+        for size, length, step, pad, kernel in zip(
+            below.shape[2:], above.shape[2:], conv.stride, conv.padding, conv.kernel_size, strict=True
+        )
+    ]
+    return functional.conv_transpose2d(above, conv.weight, None, conv.stride, conv.padding, missing)
+
+
+@torch.no_grad()
+def by_hand(layers: nn.Sequential, image: torch.Tensor, unit: int, place: tuple[int, int]) -> torch.Tensor:
+    """One activation projected through layers, down to the image ``(1, C, H, W)``."""
+    inputs = [image]
+    for layer in layers:
+        inputs.append(layer(inputs[-1].clone()))
+    seed = torch.zeros_like(inputs[-1])
+    seed[0, unit, *place] = inputs[-1][0, unit, *place]
+    for layer, below in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
+        if isinstance(layer, nn.Conv2d):
+            seed = transposed(layer, below, seed)
+        elif isinstance(layer, nn.MaxPool2d):
+            seed = unpooled(layer, below, seed)
+        else:
+            seed = seed.clamp(min=0)
+    return seed
+
+
+def close(one, other) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    return bool(np.abs(one - other).max() <= 1e-5 * np.abs(other).max()) and bool(other.any())
+
+
+def pictures(side: int, count: int = 1) -> torch.Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("build", "last"), [(vgg11, 10), (vgg11, 20), (alexnet, 5), (alexnet, 11), (alexnet, 12)])
+def test_a_unit_is_projected_as_by_hand(build, last):
+    net, inputs = build().eval(), pictures(96)
+    found = cnnviz.deconvnet(cnnviz.Model(net, input_size=96), inputs, layer=f"features.{last}")
+    assert len(found) == 9
+    for number in (0, 4, 8):
+        place = tuple(int(each) for each in found.places[number, 0])
+        assert close(
+            found.values[number, 0], by_hand(net.features[: last + 1], inputs, found.units[number].channel, place)[0]
+        )
+
+
+def test_of_one_convolution_it_is_the_transposed_convolution():
+    net, inputs = Headed(nn.Sequential(nn.Conv2d(3, 4, 5, stride=2, padding=2)), 4), pictures(17)
+    found = cnnviz.deconvnet(model_of(net), inputs, layer="features.0", units="2")
+    row, column = found.places[0, 0]
+    seed = torch.zeros(1, 4, 9, 9)
+    seed[0, 2, row, column] = float(found.activations[0, 0])
+    expected = functional.conv_transpose2d(seed, net.features[0].weight.detach(), None, 2, 2)
+    assert close(found.values[0, 0], expected[0])
+    assert "no activation function comes before features.0" in found.checks[0]
+
+
+def test_overlapping_pools_add_up_where_maxima_coincide():
+    """Max-unpooling keeps one of several windows whose maximum is the same place, and so loses the rest."""
+    pool = nn.MaxPool2d(3, 2)
+    net = Headed(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), pool, nn.Conv2d(4, 4, 3)), 4)
+    inputs = 0.1 * pictures(11)
+    inputs[0, :, 4, 4] += 9
+    with torch.no_grad():
+        net.features[0].weight.abs_()
+        net.features[3].weight.abs_()
+        net.features[3].bias.zero_()
+    found = cnnviz.deconvnet(model_of(net), inputs, layer="features.3", units="1")
+    place = tuple(int(each) for each in found.places[0, 0])
+    assert close(found.values[0, 0], by_hand(net.features, inputs, 1, place)[0])
+    below = net.features[:2](inputs).detach()
+    pooled, switches = functional.max_pool2d(below, 3, 2, return_indices=True)
+    assert len(switches[0, 0].unique()) < switches[0, 0].numel()
+    lost = functional.max_unpool2d(pooled, switches, 3, 2, output_size=below.shape[2:])
+    assert not torch.allclose(lost, unpooled(pool, below, pooled))
+
+
+def test_nothing_runs_after_the_layer():
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("it ran")
+
+    net = Small()
+    model = model_of(net)
+    assert model.layers
+    net.fc = Broken()
+    assert cnnviz.deconvnet(model, pictures(32), layer="conv2").values.any()
+
+
+def test_the_nine_strongest_of_many_pictures_strongest_first():
+    net, inputs = Small(), pictures(32, 12)
+    model = model_of(net)
+    found = cnnviz.deconvnet(model, inputs, layer="relu2", units="1,4-5", batch_size=5)
+    maps = net.eval().relu2(net.conv2(net.down(net.relu1(net.norm1(net.conv1(inputs)))))).detach()
+    peaks = maps.amax(dim=(2, 3))
+    assert [unit.channel for unit in found.units] == [1, 4, 5]
+    assert found.values.shape == (3, 9, 3, 32, 32)
+    for number, unit in enumerate((1, 4, 5)):
+        expected = peaks[:, unit].topk(9)
+        assert np.array_equal(found.rows[number], expected.indices)
+        assert np.allclose(found.activations[number], expected.values, rtol=1e-5)
+    alone = cnnviz.deconvnet(model, inputs[found.rows[1, 2]][None], layer="relu2", units="4")
+    assert np.allclose(alone.values[0, 0], found.values[1, 2], atol=1e-6)
+
+
+def test_what_is_projected_lies_within_what_the_unit_sees(inputs):
+    found = cnnviz.deconvnet(model_of(Small()), inputs, layer="conv2")
+    for values, (top, left, bottom, right) in zip(
+        found.values.reshape(-1, 3, 32, 32), found.boxes.reshape(-1, 4), strict=True
+    ):
+        inside = np.zeros((32, 32), dtype=bool)
+        inside[top:bottom, left:right] = True
+        assert not values[:, ~inside].any()
+
+
+KNOWN = [
+    ("resnet18", "maxpool", 11, 4), ("resnet18", "layer1", 43, 4), ("squeezenet1_0", "features.7", 59, 8),
+    ("mobilenet_v2", "features.6", 59, 8), ("googlenet", "inception3b", 59, 8),
+    ("mobilenet_v3_small", "features.4", 63, 16),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layer", "size", "stride"), KNOWN)
+def test_receptive_fields(name, layer, size, stride):
+    settings = {"init_weights": False} if name == "googlenet" else {}
+    model = cnnviz.Model(torchvision.models.get_model(name, weights=None, **settings), input_size=160)
+    known = model.layers[layer]
+    with undisturbed(model.module):
+        support = Support(
+            model.module, model.forward, torch.zeros(1, 3, 160, 160), layer, calls=1, arrangement=known.arrangement
+        )
+        middle = known.arrangement.grid[0] // 2
+        first, second = support.box((middle - 1, middle)), support.box((middle, middle))
+    assert second[2] - second[0] == second[3] - second[1] == size
+    assert second[0] - first[0] == stride or first[0] == 0
+
+
+def test_units_of_a_linear_layer_see_everything(inputs):
+    found = cnnviz.deconvnet(model_of(Small()), inputs, layer="fc", units="0-4")
+    assert found.values.shape == (5, 3, 3, 32, 32)
+    assert (found.boxes == [0, 0, 32, 32]).all()
+
+
+@pytest.mark.parametrize("layer", ["shared", "shared#1", "relu#2", "last-spatial"])
+def test_layers_that_run_twice(layer, inputs):
+    found = cnnviz.deconvnet(model_of(Twice(inplace=True)), inputs, layer=layer)
+    assert found.values.shape == (4, 3, 3, 32, 32)
+
+
+def test_the_first_and_the_second_call_differ(inputs):
+    model = model_of(Twice())
+    first, second, last = (
+        cnnviz.deconvnet(model, inputs, layer=f"shared{call}", units="0") for call in ("#1", "#2", "")
+    )
+    assert not np.array_equal(first.activations, second.activations)
+    assert np.array_equal(last.values, second.values)
+
+
+def test_the_network_comes_back_as_it_was(inputs):
+    net = Small().train()
+    before = state_of(net)
+    cnnviz.deconvnet(model_of(net), inputs, layer="relu1", units="0-3")
+    assert state_of(net) == before
+
+
+def test_bf16_frozen_and_inference_mode(inputs):
+    net = Small()
+    expected = cnnviz.deconvnet(model_of(net), inputs, layer="relu2", units="0-2")
+    net.requires_grad_(requires_grad=False)
+    with torch.inference_mode():
+        assert np.array_equal(
+            cnnviz.deconvnet(model_of(net), inputs, layer="relu2", units="0-2").values, expected.values
+        )
+    half = cnnviz.deconvnet(model_of(net.bfloat16()), inputs, layer="relu2", units="0-2")
+    assert half.values.dtype == np.float32
+    assert half.values.any()
+
+
+def test_what_cannot_be_asked_is_said(small, inputs):
+    with pytest.raises(UsageError, match="of which layer"):
+        cnnviz.deconvnet(small, inputs, units="0-3")
+    with pytest.raises(UsageError, match="without a target"):
+        cnnviz.deconvnet(small, inputs, 1, layer="conv2")
+    with pytest.raises(UnknownNameError, match="layer 'conv3'"):
+        cnnviz.deconvnet(small, inputs, layer="conv3")
+    for units, message in (("9", "units 0 to 5"), ("one", "numbers and ranges"), ("3-1", "write 1-3")):
+        with pytest.raises(ParameterError, match=message):
+            cnnviz.deconvnet(small, inputs, layer="conv2", units=units)
+
+    class Split(Small):
+        def forward(self, x):
+            self.inner(x)
+            return super().forward(x)
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x.flatten(1).reshape(len(x), 3, -1)[:, :, :7]
+
+    net = Split()
+    net.inner = Inner()
+    with pytest.raises(ExplanationError, match="has no units"):
+        cnnviz.deconvnet(model_of(net), inputs, layer="inner")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npz", pytest.param(".pdf", marks=pytest.mark.slow)])
+def test_it_saves_itself(small, photo, tmp_path, suffix):
+    found = cnnviz.deconvnet(small, [photo, photo], layer="relu2", units="0-3")
+    path = found.save(tmp_path / f"units{suffix}")
+    assert cnnviz.read_note(path) == found.provenance.to_json()
+    if suffix == ".npz":
+        with np.load(path) as held:
+            assert np.array_equal(held["values"], found.values)
+            assert list(held["units"]) == ["relu2:0", "relu2:1", "relu2:2", "relu2:3"]
+
+
+def test_the_picture_has_a_block_a_unit(small, photo):
+    sheet = cnnviz.deconvnet(small, [photo] * 4, layer="relu1", units="0-3").grid().sheet
+    assert sheet.shape == (2, 6)
+    assert sheet.rows[0][0].caption.startswith("unit 0, up to ")
+    assert any("Left: the part of the picture" in note for note in sheet.notes)
+
+
+@pytest.mark.real
+def test_the_classic_figure_of_a_real_network(real):
+    model = cnnviz.load_model("squeezenet1_0", device="cpu")
+    photos = [real / "photos" / name for name in ("cat.jpg", "owl.jpg")]
+    found = cnnviz.deconvnet(model, photos, layer="features.7", units="0-2")
+    images = torch.cat([model.preprocess(cnnviz.read_picture(photo))[0][None] for photo in photos])
+    for number in range(3):
+        place = tuple(int(each) for each in found.places[number, 0])
+        image = images[found.rows[number, 0]][None]
+        assert found.values[number, 0].any()
+        assert image.shape == (1, 3, 224, 224)
+        assert 0 <= place[0] < 27

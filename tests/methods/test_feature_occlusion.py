@@ -1,0 +1,45 @@
+"""Feature occlusion: closed forms under a linear head, and only what comes after the layer runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import cnnviz
+from cnnviz.errors import ParameterError
+from tests.networks import Small, model_of
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_under_a_linear_head_it_is_cam(baseline, inputs):
+    net = Small().eval()
+    model = model_of(net)
+    found = cnnviz.feature_occlusion(model, inputs, 2, layer="relu2", baseline=baseline, score="logit")
+    cam = torch.from_numpy(cnnviz.cam(model, inputs, 2, relu=False).values)
+    expected = cam - cam.mean(dim=(1, 2), keepdim=True) if baseline == "mean" else cam
+    assert np.allclose(found.values, expected / 64, atol=1e-6)
+
+
+def test_windows_average(inputs):
+    model = model_of(Small())
+    single = cnnviz.feature_occlusion(model, inputs, 2, layer="relu2", baseline="zero", score="logit").values
+    found = cnnviz.feature_occlusion(
+        model, inputs, 2, layer="relu2", baseline="zero", score="logit", window=4, stride=4
+    ).values
+    for row, column in ((0, 0), (4, 4)):
+        block = found[:, row : row + 4, column : column + 4]
+        whole = single[:, row : row + 4, column : column + 4].sum(axis=(1, 2))
+        assert np.allclose(block, whole[:, None, None], atol=1e-6)
+
+
+def test_only_what_comes_after_the_layer_runs(inputs):
+    net, calls = Small(), []
+    net.conv1.register_forward_hook(lambda part, given, output: calls.append(len(output)))
+    cnnviz.feature_occlusion(model_of(net), inputs[:1], 1, layer="relu2", batch_size=8)
+    assert sum(calls) == 1
+
+
+def test_a_window_larger_than_the_layer_is_one_sentence(inputs):
+    with pytest.raises(ParameterError, match="window must be at most 8"):
+        cnnviz.feature_occlusion(model_of(Small()), inputs, layer="relu2", window=9)
