@@ -53,11 +53,14 @@ class Application(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the arguments begin with.
+        """The command that the arguments begin with; ``captum:Lime`` is ``captum --algorithm Lime``.
 
         Raises:
             UnknownNameError: If there is none; the message offers the nearest names.
         """
+        name, mark, algorithm = args[0].partition(":")
+        if mark and name == "captum":
+            args = [name, "--algorithm", algorithm, *args[1:]]
         names = self.list_commands(ctx)
         if args[0] not in names and args[0][:1].isalnum() and not ctx.resilient_parsing:
             raise UnknownNameError("command", args[0], names, "'cnnviz --help' lists them all.")

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from cnnviz.images.shapes import draw_scene as draw_scene
     from cnnviz.methods.ablationcam import ablationcam as ablationcam
     from cnnviz.methods.cam import cam as cam
+    from cnnviz.methods.captum import captum as captum
     from cnnviz.methods.compare import compare as compare
     from cnnviz.methods.deconvnet import deconvnet as deconvnet
     from cnnviz.methods.dff import dff as dff
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
+    from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
     from cnnviz.methods.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.gradcam import gradcam as gradcam
     from cnnviz.methods.gradcam_plusplus import gradcam_plusplus as gradcam_plusplus
@@ -40,12 +42,11 @@ if TYPE_CHECKING:
     from cnnviz.methods.integrated_gradients import integrated_gradients as integrated_gradients
     from cnnviz.methods.layercam import layercam as layercam
     from cnnviz.methods.occlusion import occlusion as occlusion
-    from cnnviz.methods.rise import rise as rise
-    from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
     from cnnviz.methods.predict import predict as predict
     from cnnviz.methods.rank_layers import choose_layer as choose_layer
     from cnnviz.methods.rank_layers import rank_layers as rank_layers
     from cnnviz.methods.reciprocam import reciprocam as reciprocam
+    from cnnviz.methods.rise import rise as rise
     from cnnviz.methods.saliency import saliency as saliency
     from cnnviz.methods.scorecam import scorecam as scorecam
     from cnnviz.methods.shapleycam import shapleycam as shapleycam
@@ -113,6 +114,7 @@ _WHERE = {
     "hirescam": "cnnviz.methods.hirescam",
     "xgradcam": "cnnviz.methods.xgradcam",
     "gradcam_plusplus": "cnnviz.methods.gradcam_plusplus",
+    "captum": "cnnviz.methods.captum",
     "saliency": "cnnviz.methods.saliency",
     "smoothgrad": "cnnviz.methods.smoothgrad",
     "integrated_gradients": "cnnviz.methods.integrated_gradients",
@@ -180,6 +182,7 @@ __all__ = [
     "hirescam",
     "xgradcam",
     "gradcam_plusplus",
+    "captum",
     "saliency",
     "smoothgrad",
     "integrated_gradients",

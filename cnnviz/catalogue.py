@@ -121,6 +121,11 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             GRADIENTS,
             "What in the pixels the network run backwards finds again, starting at the target (deconvnet).",
         ),
+        "captum": Entry(
+            "cnnviz.methods.captum",
+            GRADIENTS,
+            "What an algorithm of the captum library says about each pixel, on a private copy of the network.",
+        ),
         "occlusion": Entry(
             "cnnviz.methods.occlusion",
             PERTURBATIONS,

@@ -1,7 +1,9 @@
 """The picture that the README opens with: drawn scenes, and what two bundled networks look at.
 
-    python examples/readme_picture.py [FILE]
+Run it: python examples/readme_picture.py
 """
+
+from __future__ import annotations
 
 import sys
 
@@ -11,16 +13,18 @@ SCENES = (3, 5, 6, 17, 26)
 
 
 def main(out: str = "readme_picture.jpg") -> None:
-    """Draw the scenes, explain them, and write the grid."""
     scenes = [cnnviz.draw_scene(index, size=256) for index in SCENES]
-    resnet, vgg = (cnnviz.load_model(name) for name in ("shapes-resnet", "shapes-vgg"))
     pictures = [scene.pixels for scene in scenes]
-    rows = [
-        [(picture, scene.label) for picture, scene in zip(pictures, scenes, strict=True)],
-        list(cnnviz.gradcam(resnet, pictures)),
-        list(cnnviz.layercam(vgg, pictures)),
-    ]
-    figure = cnnviz.grid(rows, row_headings=["a drawn scene", "Grad-CAM,\nshapes-resnet", "LayerCAM,\nshapes-vgg"])
+    resnet, vgg = (cnnviz.load_model(name) for name in ("shapes-resnet", "shapes-vgg"))
+
+    figure = cnnviz.grid(
+        [
+            [(scene.pixels, scene.label) for scene in scenes],
+            [*cnnviz.gradcam(resnet, pictures)],
+            [*cnnviz.layercam(vgg, pictures)],
+        ],
+        row_headings=["a drawn scene", "Grad-CAM,\nshapes-resnet", "LayerCAM,\nshapes-vgg"],
+    )
     print(figure.save(out, cell=256))
 
 

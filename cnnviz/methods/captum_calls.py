@@ -161,7 +161,7 @@ def _verdict(error: float) -> str:
 
 @contextmanager
 def _own_random_numbers(seed: int) -> Iterator[None]:
-    """captum draws from torch's and NumPy's common numbers; they are seeded inside and put back after."""
+    """Random numbers of torch and NumPy, which captum draws from, seeded inside and put back after."""
     before = np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng():

@@ -72,3 +72,12 @@ def test_what_is_wrong_is_one_sentence(cnnviz, photo, options, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_captums_algorithms_are_commands(cnnviz, photo, folder):
+    done = cnnviz("captum:FeatureAblation", *NETWORK, "--cells", 2, photo())
+    assert done.exit_code == 0, done.output
+    assert (folder / "cat.captum.png").is_file()
+    wrong = cnnviz("captum:Lim", *NETWORK, photo())
+    assert wrong.exit_code == 2
+    assert "Lime" in wrong.stderr

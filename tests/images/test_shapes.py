@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from cnnviz.images.digits import DIGITS, draw_digit
 from cnnviz.images.palette import CLUTTER_DISTANCE, OBJECT_DISTANCE, draw_palette
 from cnnviz.images.shapes import MOST_HIDDEN, SHAPES, draw_scene
 
-SERIES = range(250)
+SERIES = range(150)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def digits():
 
 
 def test_same_number_same_bytes(scenes):
-    for index in (0, 17, 249):
+    for index in (0, 17, 149):
         again = draw_scene(index, seed=7)
         assert again.pixels.tobytes() == scenes[index].pixels.tobytes()
         assert again.mask.tobytes() == scenes[index].mask.tobytes()
@@ -97,16 +98,19 @@ def test_mask_is_where_the_colour_is(scenes):
     assert np.mean(distances) > OBJECT_DISTANCE
 
 
-def test_mask_is_the_shape_that_was_painted():
-    """Two labels of one index differ inside the union of their objects and nowhere else."""
-    pairs = [(draw_scene(i, label="circle"), draw_scene(i, label="bolt")) for i in range(60)]
+def test_mask_is_what_was_painted():
+    """Two labels of one index differ where one of the objects is, and nowhere else."""
+    pairs = [(draw_scene(index, label="circle"), draw_scene(index, label="bolt")) for index in range(40)]
     plain = [(a, b) for a, b in pairs if (a.mask == a.whole).all() and (b.mask == b.whole).all()]
-    assert plain
-    near = 0
+    assert len(plain) > 10
+    inside, outside = [], []
     for circle, bolt in plain:
         differs = (np.abs(circle.pixels.astype(int) - bolt.pixels) > 60).any(axis=2)
-        near += bool(differs[circle.whole & ~bolt.whole].mean() > 0.5)
-    assert near >= 0.9 * len(plain)
+        inside.append(differs[circle.whole & ~bolt.whole].mean())
+        edge = cv2.dilate((circle.whole | bolt.whole).astype(np.uint8), np.ones((3, 3), np.uint8))
+        outside.append(differs[edge == 0].mean())
+    assert np.median(inside) > 0.9
+    assert max(outside) == 0
 
 
 @pytest.mark.parametrize("label", SHAPES)

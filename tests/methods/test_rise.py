@@ -49,13 +49,13 @@ def test_it_converges_within_its_standard_error(inputs):
     model = model_of(Small())
     few, more, many = (
         cnnviz.rise(model, inputs[:1], 1, masks=masks, cells=4, seed=seed, score="logit")[0]
-        for masks, seed in ((250, 0), (1000, 1), (4000, 2))
+        for masks, seed in ((100, 0), (400, 1), (1600, 2))
     )
     assert few.spread.mean() / many.spread.mean() == pytest.approx(4, rel=0.15)
     for one in (few, more):
         apart = (one.values - many.values) / np.hypot(one.spread, many.spread)
         assert np.sqrt((apart**2).mean()) < 2
-    assert f"after 250 masks the standard error for 'dog' is at most {few.spread.max():.2g}" in few.checks[-1]
+    assert f"after 100 masks the standard error for 'dog' is at most {few.spread.max():.2g}" in few.checks[-1]
 
 
 def test_a_constant_network_has_a_map_of_zeros(inputs):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ def trained(name):
     return network
 
 
+@cache
 @torch.no_grad()
 def share_right(name, count=400):
     entry = BUNDLED[name]
