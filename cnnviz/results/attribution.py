@@ -141,12 +141,9 @@ class Attribution:
         return paint(values, scale) if self.coloured else colourise(flat, scale)
 
     def _words(self, scale: Scale) -> str:
-        words = [self.caption()]
-        if self.coloured and not scale.blank:
-            words.append(f"grey is zero, full colour \N{PLUS-MINUS SIGN}{scale.high:.3g}")
-        if scale.clipped:
-            words.append(f"{scale.clipped:.1%} lie beyond the scale")
-        return "\n".join(words)
+        said = [f"\N{PLUS-MINUS SIGN}{scale.high:.3g} about grey"] if self.coloured and not scale.blank else []
+        said += [f"{scale.clipped:.1%} clipped"] if scale.clipped else []
+        return "\n".join(filter(None, (self.caption(), ", ".join(said))))
 
     def _alone(self) -> Attributions:
         from cnnviz.results.attributions import Attributions

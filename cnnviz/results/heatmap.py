@@ -154,6 +154,7 @@ class Heatmap:
             "layer": self.layer,
             "peak": None if self.blank else list(self.peak()),
             "blank": self.blank,
+            "error_bar": self.error_bar,
             "checks": list(self.checks),
         }
 

@@ -28,9 +28,14 @@ def first_class(logits):
     return logits[:, 7]
 
 
-@pytest.mark.parametrize(
-    ("layer", "target", "runs"), [("layer4", 7, 4), ("layer4", first_class, 2048 + 4), ("layer4.2.conv1", 7, 512 + 6)]
-)
+COSTS = [
+    ("layer4", 7, 4),
+    ("layer4", first_class, 2048 + 4),
+    pytest.param("layer4.2.conv1", 7, 512 + 6, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("layer", "target", "runs"), COSTS)
 def test_only_what_comes_after_the_layer_runs_again(layer, target, runs, resnet):
     """One forward, what follows the layer for each channel, a few times more to be sure; nothing a channel for GAP."""
     inputs, model = noise(1, 64), Model(resnet, input_size=64)
@@ -61,15 +66,16 @@ def test_the_automatic_layer_costs_one_question_more(resnet):
     assert flops(lambda: ablationcam(known, inputs, 7)) <= 1.2 * whole
 
 
-def test_grad_cams_kin_costs_what_grad_cam_costs(resnet):
-    inputs = noise(1, 64)
+def test_grad_cams_kin_costs_what_grad_cam_costs():
+    net, inputs = torchvision_net("resnet18"), noise(1, 64)
     costs = {
-        method.__name__: flops(lambda method=method: method(Model(resnet, input_size=64), inputs, 7, layer="layer3"))
+        method.__name__: flops(lambda method=method: method(Model(net, input_size=64), inputs, 7, layer="layer3"))
         for method in (gradcam, gradcam_plusplus, xgradcam, hirescam, layercam)
     }
     assert len(set(costs.values())) == 1, costs
 
 
+@pytest.mark.slow
 def test_recipro_cam_runs_what_follows_once_for_each_place(resnet):
     inputs, model = noise(1, 64), Model(resnet, input_size=64)
     with torch.no_grad():
@@ -157,7 +163,7 @@ def test_a_layer_that_runs_twice_is_ablated_where_it_is_named(inputs):
     assert np.abs(first - last).max() > 1e-3 * np.abs(last).max()
 
 
-@pytest.mark.parametrize("fixed", [1, 2, 4])
+@pytest.mark.parametrize("fixed", [1, 3])
 def test_a_network_of_one_batch_size(fixed, inputs):
     class Fixed(Small):
         def forward(self, x):
@@ -168,7 +174,7 @@ def test_a_network_of_one_batch_size(fixed, inputs):
     plain = Small()
     plain.load_state_dict(net.state_dict())
     for method in (ablationcam, reciprocam):
-        for layer in ("conv1", None):
+        for layer in ("norm1" if method is ablationcam else "conv2", None):
             found = method(model_of(net, fixed_batch=fixed), inputs, 2, layer=layer).values
             expected = method(model_of(plain), inputs, 2, layer=layer).values
             assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -129,6 +130,23 @@ def test_exported_networks_get_the_same_maps(name, tmp_path):
         found = getattr(cnnviz, method)(exported, inputs, [1, 3])
         assert close(found, getattr(cnnviz, method)(plain, inputs, [1, 3]))
         assert not close(found, cnnviz.saliency(exported, inputs, [1, 3]), 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_exported_for_one_batch_size(tmp_path):
+    module, inputs = net("resnet18"), pictures(64, 3)
+    torch.export.save(torch.export.export(module, (inputs[:2],)), tmp_path / "net.pt2")
+    exported, plain = cnnviz.load_model(str(tmp_path / "net.pt2"), device="cpu"), cnnviz.Model(module, input_size=64)
+    few = {"smoothgrad": {"samples": 3}, "integrated_gradients": {"steps": 4, "most_steps": 8}}
+    for method in ("saliency", "guided_backprop", "guided_gradcam", "deconvnet", *few):
+        ask = getattr(cnnviz, method)
+        settings = few.get(method, {})
+        assert close(ask(exported, inputs, 3, **settings), ask(plain, inputs, 3, **settings))
+    units = {"layer": "layer2", "units": "0-3"}
+    assert close(cnnviz.deconvnet(exported, inputs, **units), cnnviz.deconvnet(plain, inputs, **units))
+    with pytest.raises(ExplanationError, match="other batch sizes"):
+        cnnviz.captum(exported, inputs, 3)
 
 
 @pytest.mark.parametrize("method", [*RULED, "guided_gradcam"])
@@ -273,6 +291,27 @@ def test_integrated_gradients_are_complete_on_real_networks(real):
     found = cnnviz.integrated_gradients(cnnviz.load_model("squeezenet1_0", device="cpu"), photos, most_steps=50)
     assert "with 50 steps" in found.checks[-1]
     assert "still above" not in found.checks[-1]
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_integrated_gradients_take_more_steps_on_a_network_that_needs_them(real):
+    found = cnnviz.integrated_gradients(cnnviz.load_model("mobilenet_v2", device="cpu"), real / "photos" / "cat.jpg")
+    said = re.fullmatch(
+        r"completeness error at most (\S+) of the score's change, with (\d+) steps(.*)", found.checks[-1]
+    )
+    assert said is not None
+    assert int(said[2]) in (100, 200, 400)
+    assert float(said[1]) <= 0.02 or said[3].endswith("and 400 steps are the cap")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("method", RULED)
+def test_a_real_network_with_relu_modules_gets_captums_maps(method, real):
+    model = cnnviz.load_model("squeezenet1_0", device="cpu")
+    inputs = model.preprocess(cnnviz.read_picture(real / "photos" / "cat.jpg"))[0][None]
+    found = getattr(cnnviz, method)(model, inputs, 281)
+    assert close(found, with_captum(RULED[method](model.module.eval()), inputs, target=281))
 
 
 @pytest.mark.real

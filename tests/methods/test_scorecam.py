@@ -91,6 +91,7 @@ def test_constant_channels_are_left_out(inputs):
     assert np.allclose(found, explicit(net, "conv2", inputs[:1], 1), atol=1e-5 * np.abs(found).max())
 
 
+@pytest.mark.slow
 def test_the_precision_is_asked_for_and_its_loss_stated(inputs):
     net = torchvision_net("resnet18")
     image = noise(1, 64)
@@ -122,11 +123,7 @@ class Shared(Small):
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
-    [
-        (Locked, "no faster copy of this network can be made"),
-        (Shared, "folding batch norm changes this network's answers"),
-    ],
+    ("build", "said"), [(Locked, "no faster copy of this network can be made"), (Shared, "folding batch norm changes")]
 )
 def test_where_a_copy_cannot_help_the_network_itself_runs(build, said, inputs):
     net = build().eval()
@@ -144,13 +141,8 @@ def test_the_probability_of_a_single_logit_is_a_sigmoid(inputs):
         return torch.cat([net(x), torch.zeros(len(x), 1)], dim=1)
 
     two = Small(classes=2).eval()
-    two.load_state_dict(
-        {
-            **net.state_dict(),
-            "fc.weight": torch.cat([net.fc.weight, 0 * net.fc.weight]),
-            "fc.bias": torch.cat([net.fc.bias, 0 * net.fc.bias]),
-        }
-    )
+    head = {key: torch.cat([value, 0 * value]) for key, value in net.fc.state_dict(prefix="fc.").items()}
+    two.load_state_dict(net.state_dict() | head)
     assert torch.allclose(two(inputs), doubled(inputs))
     expected = explicit(two, "conv2", inputs[:1], 0, weighting="probability")
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
