@@ -18,6 +18,9 @@ EVERYTHING = (*METHODS, "predict")
 JOINT = ("dff",)
 """Methods whose definition looks at all images together."""
 
+FEWER = {"samples": 4, "masks": 40, "steps": 20, "most_steps": 40}
+"""Settings that only say how much work is done; the contract needs little of it."""
+
 HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -42,7 +45,8 @@ def ask(name: str, model: Any, images: Any, target: Any = None, **settings: Any)
     """Call a method with what it needs."""
     method = method_of(name)
     given = {"model": model, "images": images, "target": target}
-    return method(*(given[need] for need in method.needs), **settings)
+    fewer = {setting: value for setting, value in FEWER.items() if setting in method.parameters}
+    return method(*(given[need] for need in method.needs), **(fewer | settings))
 
 
 def same(one: Any, other: Any, *, close: bool = False) -> bool:
