@@ -54,7 +54,9 @@ def beside(name: str, side: int, stride: int, times: int, *, bfloat16: bool) -> 
     runs = {"cnnviz": ours("full")} | ({"cnnviz, bfloat16": ours("bfloat16")} if bfloat16 else {})
     runs |= {f"captum, {at_once} at once": captums(at_once) for at_once in CAPTUMS}
     seconds = interleaved(runs, times)
-    apart = float((torch.from_numpy(runs["cnnviz"]().values) - runs["captum, 4 at once"]()[:, 0]).abs().max())
+    apart = float(
+        (torch.from_numpy(runs["cnnviz"]().values) - runs[f"captum, {CAPTUMS[0]} at once"]()[:, 0]).abs().max()
+    )
     windows = ((side - 32) // stride + 1) ** 2
     what = f"{name}, {windows} windows, {side} px (maps apart by at most {apart:.1g})"
     return [Row(what, [who, f"{taken:.2f} s", f"{taken / seconds['cnnviz']:.3g}"]) for who, taken in seconds.items()]

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
-from cnnviz.errors import ExplanationError, UsageError
+from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
 from cnnviz.methods.probe import automatic_layer
 from cnnviz.models.model import Model
-from cnnviz.probing.arrangement import from_maps, to_maps
+from cnnviz.probing.arrangement import from_maps, to_maps, with_places
 from cnnviz.probing.capture import capture
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.heads import find_class_maps
@@ -37,17 +37,13 @@ class Layer:
     """
 
     def __init__(self, model: Model, found: Replay, name: str, target: Target, size: int) -> None:
-        if found.arrangement is None:
-            raise UsageError(
-                f"Layer '{name}' has no spatial extent: its output is {tuple(found.activation.shape[1:])} for each "
-                "image; choose one with maps, or leave the layer to be chosen."
-            )
+        arrangement = with_places(name, found.arrangement, found.activation)
         if isinstance(target, Unit) and not found.decides(target.layer):
             raise ExplanationError(
                 f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
                 "it; choose another layer."
             )
-        self._model, self._found, self._arrangement, self._size = model, found, found.arrangement, size
+        self._model, self._found, self._arrangement, self._size = model, found, arrangement, size
         self._checks = found.checks
         self.target = target
         self.logits = found.logits

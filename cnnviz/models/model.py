@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import Layers, split_call
-from cnnviz.errors import ModelError, UnknownNameError
+from cnnviz.errors import ModelError, ParameterError, UnknownNameError
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.probing.folding import folded_copy
 from cnnviz.probing.layers import observe_layers, run
@@ -21,7 +21,7 @@ from cnnviz.probing.state import undisturbed
 
 __all__ = ["Model"]
 
-FOLDED_LOSS, TINY = 1e-3, 1e-30
+FOLDED_LOSS, TINY, GLANCES = 1e-3, 1e-30, 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -39,7 +39,7 @@ class Model:
             0 and 1 for any other number, and every result made from pictures says so.
         input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given.
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
-        labels: Names of the classes, in the order of the logits.
+        labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
         output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
         name: What to call the network in captions and files.
@@ -60,7 +60,7 @@ class Model:
         std: Sequence[float] | None = None,
         input_size: int | tuple[int, int] | None = None,
         resize: int | tuple[int, int] | None = None,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
         output: OutputSelector = None,
         name: str | None = None,
@@ -70,7 +70,7 @@ class Model:
     ) -> None:
         self.module = _plain_module(module)
         self.name = name or type(self.module).__name__
-        self.labels = tuple(str(label) for label in labels) if labels is not None else None
+        self.labels = _names(labels)
         self.output = output
         self.fixed_batch = fixed_batch
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
@@ -87,7 +87,8 @@ class Model:
         channels: int | None,
     ) -> Preprocess:
         channels = channels or _first_channels(self.module)
-        size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size or (224, 224))
+        given: Any = 224 if input_size is None else input_size
+        size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
         guesses = ["input size 224"] if input_size is None else []
         if mean is None or std is None:
             imagenet = channels == len(IMAGENET_MEAN)
@@ -183,7 +184,7 @@ class Model:
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
-        key = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in self._tensors())
+        key = tuple((id(tensor), tensor.data_ptr(), tensor._version, _glance(tensor)) for tensor in self._tensors())
         if self._fingerprint is None or self._fingerprint[0] != key:
             self._fingerprint = (key, _hash_state(self.module))
         return self._fingerprint[1]
@@ -227,6 +228,28 @@ def _first_channels(module: nn.Module) -> int:
             return int(part.in_channels)
     weights = (weight for weight in module.parameters() if weight.dim() == 4)
     return next((int(weight.shape[1]) for weight in weights), 3)
+
+
+def _names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str):
+        raise ParameterError(f"labels are the names of all classes; got the text '{labels}'.")
+    if not isinstance(labels, Mapping):
+        return tuple(str(label) for label in labels)
+    indices = range(len(labels))
+    by_index = {int(index): str(label) for index, label in labels.items()}
+    if set(by_index) != set(indices):
+        raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
+    return tuple(by_index[index] for index in indices)
+
+
+def _glance(tensor: Tensor) -> float:
+    """A sum over a few values: notices weights that were written past their version counter, as through ``.data``."""
+    if not tensor.numel():
+        return 0.0
+    flat = tensor.detach().reshape(-1)
+    return float(flat[:: max(1, tensor.numel() // GLANCES)].double().sum())
 
 
 def _hash_state(module: nn.Module) -> str:

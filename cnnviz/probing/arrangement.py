@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import Arrangement
+from cnnviz.errors import UsageError
 
-__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps"]
+__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places"]
 
 MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
@@ -109,3 +110,17 @@ def from_maps(maps: Tensor, arrangement: Arrangement, recorded: Tensor) -> Tenso
         before = recorded[:1, : arrangement.prefix].expand(len(maps), -1, -1)
         return torch.cat([before, maps.flatten(2).transpose(1, 2)], dim=1)
     return maps
+
+
+def with_places(name: str, arrangement: Arrangement | None, activation: Tensor) -> Arrangement:
+    """The arrangement of a layer that a map can be made of.
+
+    Raises:
+        UsageError: If the layer has no spatial extent: no maps, or a single place.
+    """
+    if arrangement is None or not arrangement.spatial:
+        raise UsageError(
+            f"Layer '{name}' has no spatial extent: its output is {tuple(activation.shape[1:])} for each image; "
+            "choose one with maps, or leave the layer to be chosen."
+        )
+    return arrangement

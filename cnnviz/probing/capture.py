@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
-from cnnviz.errors import ExplanationError, UsageError
-from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor, to_maps
+from cnnviz.errors import ExplanationError
+from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor, to_maps, with_places
 from cnnviz.probing.backward import differentiate
 
 __all__ = ["Capture", "capture"]
@@ -88,12 +88,7 @@ class Capture:
         Raises:
             UsageError: If the layer has no spatial extent.
         """
-        arrangement = self.arrangements[name]
-        if arrangement is None:
-            raise UsageError(
-                f"Layer '{name}' has no spatial extent: its output is {tuple(tensor.shape[1:])} for each image; "
-                "choose one with maps, or leave the layer to be chosen."
-            )
+        arrangement = with_places(name, self.arrangements[name], tensor)
         maps = to_maps(tensor.detach(), arrangement)
         return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
 

@@ -50,5 +50,5 @@ def last_reached(
             if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
                 return name
     raise ExplanationError(
-        f"No layer's places reach the target: it does not depend on layer '{found}' nor on any before it; name one."
+        f"No layer's places reach the target: it does not depend on layer '{found}' nor any before; name a layer."
     )

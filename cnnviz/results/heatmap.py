@@ -18,7 +18,7 @@ from cnnviz.core.target import ClassTarget, NoTarget, Target
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell
-from cnnviz.errors import ParameterError
+from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -113,8 +113,14 @@ class Heatmap:
         return place(self.upsampled(), self.geometry)
 
     def peak(self) -> tuple[int, int]:
-        """Column and row (x, y) of the map's maximum on the original picture, in pixels."""
+        """Column and row (x, y) of the map's maximum on the original picture, in pixels.
+
+        Raises:
+            ExplanationError: If the map holds no number, because the network's answer holds none.
+        """
         placed = self.on_original()
+        if np.isnan(placed).all():
+            raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
         row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
         return int(column), int(row)
 

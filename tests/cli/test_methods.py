@@ -113,7 +113,7 @@ def test_json_is_one_document(gradcam, photo):
     result = gradcam(photo("a.png"), photo("b.png"), "--json", "--target", "tabby - goldfish")
     first, second = json.loads(result.stdout)
     assert set(first) == {
-        "image", "output", "target", "index", "score", "probability", "layer", "peak", "checks", "blank",
+        "image", "output", "target", "index", "score", "probability", "layer", "peak", "checks", "blank", "error_bar",
     }  # fmt: skip
     assert (first["image"], first["output"]) == ("a.png", "a.gradcam.png")
     assert (second["target"], second["index"], second["probability"]) == ("tabby - goldfish", None, None)

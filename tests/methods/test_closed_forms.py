@@ -8,6 +8,8 @@ import torch
 
 from cnnviz import Model
 from cnnviz.catalogue import load
+from cnnviz.methods.smooth_gradcam_plusplus import _noisy
+from cnnviz.methods.xgradcam import weigh_by_normalised_activation
 from tests.methods.one_convolution import Written
 from tests.networks import OneConvolution
 
@@ -96,3 +98,25 @@ def test_the_oracle_is_the_network(net, images):
         written = Written(net, image.numpy())
         agree(net.conv(images)[row].detach().numpy(), written.maps, 1e-12)
         agree(net(images)[row].detach().numpy(), written.logits, 1e-12)
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_xgradcam_of_channels_that_are_silent_or_cancel(flush):
+    activations = torch.zeros(1, 3, 2, 2)
+    activations[0, 1] = torch.tensor([[1.0, -1.0], [2.0, -2.0]])
+    activations[0, 2] = 1
+    torch.set_flush_denormal(flush)
+    try:
+        found = weigh_by_normalised_activation(activations, torch.full((1, 3, 2, 2), 2.0))
+    finally:
+        torch.set_flush_denormal(False)
+    assert torch.equal(found, torch.full((1, 2, 2), 2.0))
+
+
+def test_other_seeds_are_other_noise(net, images):
+    """No sample of one seed is a sample of the next one."""
+    drawn = []
+    for seed in (0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        drawn += [_noisy(images, 0.1, generator)[0] for _ in range(4)]
+    assert len({each.numpy().tobytes() for each in drawn}) == 8

@@ -1,0 +1,58 @@
+"""Model: what it is told, and what it notices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import cnnviz
+from cnnviz.errors import ModelError, ParameterError
+from tests.networks import Small, model_of
+
+
+def test_labels_by_index_are_put_in_order():
+    assert model_of(Small(), labels={1: "b", 0: "a", 2: "c", 4: "e", 3: "d"}).labels == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize("labels", ["labels.txt", {1: "b", 2: "c"}])
+def test_labels_that_name_no_classes_are_refused(labels):
+    with pytest.raises(ParameterError, match="labels"):
+        model_of(Small(), labels=labels)
+
+
+@pytest.mark.parametrize("size", [32, np.int64(32), (32, 32), [32, 32]])
+def test_input_sizes(size):
+    assert model_of(Small(), input_size=size).preprocess.input_size == (32, 32)
+
+
+def test_what_was_not_given_is_said_once(photo):
+    model = cnnviz.Model(Small())
+    (note,) = model.notes
+    assert "input size 224" in note
+    assert "ImageNet's mean and std" in note
+    assert note in cnnviz.gradcam(model, photo).checks
+
+
+def test_the_fingerprint_follows_the_weights():
+    model = model_of(Small())
+    first = model.fingerprint()
+    assert model.fingerprint() == first
+    with torch.no_grad():
+        model.module.fc.weight[0, 0] += 1
+    second = model.fingerprint()
+    model.module.conv1.weight.data.mul_(1.01)
+    assert len({first, second, model.fingerprint()}) == 3
+
+
+def test_what_cannot_be_hooked_is_refused():
+    with pytest.raises(ModelError, match="splits batches"):
+        cnnviz.Model(torch.nn.DataParallel(Small()))
+    with pytest.raises(ModelError, match=r"torch\.nn\.Module"):
+        cnnviz.Model(lambda x: x)
+
+
+def test_a_layer_of_one_place_has_no_map(small, inputs):
+    for method in (cnnviz.gradcam, cnnviz.ablationcam, cnnviz.eigencam):
+        with pytest.raises(cnnviz.CnnvizError, match="no spatial extent"):
+            method(small, inputs, layer="pool")
