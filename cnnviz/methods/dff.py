@@ -21,6 +21,7 @@ from cnnviz.probing.arrangement import from_maps
 from cnnviz.probing.chunks import in_chunks
 from cnnviz.probing.replay import replay
 from cnnviz.probing.state import undisturbed
+from cnnviz.probing.targets import class_probabilities
 from cnnviz.registry import method
 from cnnviz.results.concepts import Concepts
 
@@ -132,7 +133,7 @@ def _classes(
         for vector in vectors.to(found.activation):
             maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
             logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
-    shares = torch.cat(logits).double().softmax(dim=1)
+    shares = class_probabilities(torch.cat(logits).double())
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
         (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))

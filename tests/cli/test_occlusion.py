@@ -9,9 +9,9 @@ import pytest
 TINY = ("--model", "nets.py:tiny", "--labels", "labels.txt", "--input-size", 32)
 
 
-@pytest.mark.parametrize("command", ["occlusion", "rise", "feature-occlusion"])
-def test_interrupted(cnnviz, photo, command):
-    result = cnnviz(command, "--model", "nets.py:Interrupted", "--input-size", 32, photo())
+@pytest.mark.parametrize("name", ["occlusion", "rise", "feature-occlusion"])
+def test_interrupted(cnnviz, photo, name):
+    result = cnnviz(name, "--model", "nets.py:Interrupted", "--input-size", 32, photo("cat.jpg"))
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "interrupted"
 
@@ -20,7 +20,7 @@ def test_a_budget_says_its_error_bar(cnnviz, photo):
     result = cnnviz("occlusion", *TINY, photo(), "--budget", 60, "--json")
     (one,) = json.loads(result.stdout)
     assert one["error_bar"] > 0
-    assert "at least 90 % of them are within" in one["checks"][0]
+    assert "at least 90 % of them are within" in one["checks"][-1]
 
 
 @pytest.mark.parametrize(
