@@ -49,16 +49,18 @@ def compare(
     if target is None:
         target = [best[0].target for best in predict(model, given, k=1)]
     found: dict[str, Heatmaps] = {}
+    pixelwise: set[str] = set()
     for name, method in chosen.items():
         own = {key: value for key, value in settings.items() if key in method.parameters}
         needed = {"target": target} if "target" in method.needs else {}
         result = method(model, given, **needed, **own)
         if isinstance(result, Attributions):
+            pixelwise.add(name)
             result = result.heatmaps()
         if not isinstance(result, Heatmaps):
             raise UsageError(f"'{name}' gives no heat maps; compare shows methods that do, such as gradcam.")
         found[name] = result
-    return Comparison(found, tuple(_coincidences(found)))
+    return Comparison(found, tuple(_coincidences(found)), frozenset(pixelwise))
 
 
 def _check(chosen: dict[str, Method[Any, Any]], settings: dict[str, Any]) -> None:

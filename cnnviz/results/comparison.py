@@ -17,9 +17,12 @@ from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Look
 from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["Comparison"]
+
+PIXELS = Look(normalise="percentile")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +32,12 @@ class Comparison(Mapping[str, Heatmaps]):
     Attributes:
         maps: The result of every method.
         coincidences: Which methods gave the same maps.
+        pixelwise: Methods with a value for each pixel, too fine for an overlay: drawn alone, to the 99th percentile.
     """
 
     maps: Mapping[str, Heatmaps]
     coincidences: tuple[str, ...] = field(default=())
+    pixelwise: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> Heatmaps:
         return self.maps[name]
@@ -64,14 +69,16 @@ class Comparison(Mapping[str, Heatmaps]):
         return replace(first, method="compare", settings=settings, layer=", ".join(layers) or None)
 
     def grid(self) -> Grid:
-        """A row an image: the photograph with what is explained, then each method's overlay with its scale."""
+        """A row an image: the photograph with what is explained, then each method's map with its scale."""
         firsts = next(iter(self.maps.values()))
         rows = []
         for row, one in enumerate(firsts):
             cells = [Cell(one.picture.pixels, f"{one.picture.name}\n{self._explained(row)}")]
-            for maps in self.maps.values():
+            for name, maps in self.maps.items():
                 own = maps[row]
-                cells.append(Cell(own.overlay(), own.blank_note() if own.blank else "", own.scale()))
+                look = PIXELS if name in self.pixelwise else Look()
+                (drawn,) = own.cells(replace(look, style="map" if look is PIXELS else "overlay"))
+                cells.append(replace(drawn, caption=own.blank_note() if own.blank else "", scale=own.scale(look)))
             rows.append(tuple(cells))
         title = " · ".join(part for part in (firsts[0].model, self.provenance.layer) if part)
         notes = self.checks

@@ -42,6 +42,14 @@ def test_its_grid_has_a_row_an_image_and_a_column_a_method(small, inputs, tmp_pa
     assert one == two
 
 
+def test_pixelwise_maps_are_drawn_alone(small, inputs):
+    found = cnnviz.compare(small, inputs[:1], ["gradcam", "saliency"], 1)
+    assert found.pixelwise == {"saliency"}
+    _, overlaid, alone = found.grid().sheet.rows[0]
+    np.testing.assert_array_equal(overlaid.pixels, found["gradcam"][0].overlay())
+    assert alone.scale.high == pytest.approx(np.percentile(found["saliency"].values, 99), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("methods", "settings", "error", "words"),
     [
