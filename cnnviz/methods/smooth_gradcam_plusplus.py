@@ -81,11 +81,10 @@ def smooth_gradcam_plusplus(
         noisy = [
             probe(model, clean.names, _noisy(inputs, noise, generator), clean.targets).gradients for _ in range(samples)
         ]
-        maps = []
-        for place, activation in enumerate(clean.activations):
-            gradients = torch.stack([each[place] for each in noisy])
-            powers = [(gradients**power).mean(dim=0) for power in (1, 2, 3)]
-            maps.append(weigh_by_averaged_share(activation, powers, shared.sign))
+        maps = [
+            weigh_by_averaged_share(activation, _powers(gradients), shared.sign)
+            for activation, *gradients in zip(clean.activations, *noisy, strict=True)
+        ]
         return answered(clean, maps)
 
     return layer_maps(model, images, target, ask, shared)
@@ -101,6 +100,12 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
     alphas = torch.where(second > 0, second / shares, torch.zeros_like(shares))
     weights = (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
     return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+
+
+def _powers(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Mean of the samples' gradients, of their squares and of their cubes."""
+    stacked = torch.stack(tuple(gradients))
+    return [(stacked**power).mean(dim=0) for power in (1, 2, 3)]
 
 
 def _noisy(inputs: Tensor, noise: float, generator: torch.Generator) -> Tensor:
