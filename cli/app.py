@@ -25,9 +25,12 @@ OWN = {
     "models": ("listing", "The networks that open by name."),
     "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
     "methods": ("listing", "The methods, with their papers."),
-    "info": ("listing", "How a file was made, read back from the file."),
+    "info": ("informing", "How a file was made, read back from the file."),
 }
 """The commands that are no methods: their module, and their help's first sentence."""
+
+APART: dict[str, str] = {}
+"""Methods whose command is not one picture in, one map out: the module with the command of that name."""
 
 
 class Application(click.Group):
@@ -39,9 +42,9 @@ class Application(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load one command; None if there is none of that name."""
-        if cmd_name in OWN:
-            module = import_module(f".{OWN[cmd_name][0]}", __package__)
-            command = getattr(module, cmd_name)
+        if cmd_name in OWN or cmd_name in APART:
+            where = OWN[cmd_name][0] if cmd_name in OWN else APART[cmd_name]
+            command = getattr(import_module(f".{where}", __package__), cmd_name)
             assert isinstance(command, click.Command)
             return command
         if cmd_name in map(command_name, CATALOGUE):

@@ -1,9 +1,8 @@
-"""``cnnviz models | layers | methods | info``: what there is, and how a file was made."""
+"""``cnnviz models | layers | methods``: what there is."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from .inputs import open_model
 from .options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, Sectioned
 from .output import make_folder, plan, print_json, print_table
 
-__all__ = ["info", "layers", "methods", "models"]
+__all__ = ["layers", "methods", "models"]
 
 
 def list_models(pattern: str | None, *, as_json: bool) -> None:
@@ -99,32 +98,6 @@ def list_methods(*, as_json: bool) -> None:
         click.echo(f"  {one['name']}: {one['summary']}\n      {one['reference']}")
 
 
-def show_info(file: Path, *, as_json: bool) -> None:
-    """Print how a file was made."""
-    note = cnnviz.read_note(file)
-    cnnviz.Provenance.from_json(note)
-    record = json.loads(note)["cnnviz"]
-    if as_json:
-        print_json(record)
-    else:
-        click.echo("\n".join(_lines(record, "")))
-
-
-def _lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
-    """A record as lines ``name: value``, nested records and lists of them indented."""
-    for name, value in record.items():
-        if value in (None, "", [], {}):
-            continue
-        if isinstance(value, dict):
-            yield f"{indent}{name}:"
-            yield from _lines(value, f"{indent}  ")
-        elif isinstance(value, list) and isinstance(value[0], dict):
-            yield f"{indent}{name}:"
-            yield from (f"{indent}  {', '.join(map(str, each.values()))}" for each in value)
-        else:
-            yield f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
-
-
 models = Sectioned(
     "models",
     params=[click.Argument(["pattern"], required=False, metavar="[FILTER]"), JSON],
@@ -153,9 +126,3 @@ layers = Sectioned(
     help="The layers of a network, and the one that is taken if none is named.\n\nWith --rank, evidence which to take.",
 )
 methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")
-info = Sectioned(
-    "info",
-    params=[click.Argument(["file"], type=click.Path(path_type=Path)), JSON],
-    callback=show_info,
-    help="How a file was made, read back from the file.",
-)
