@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from cnnviz.results.heatmap import Heatmap as Heatmap
     from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
+    from cnnviz.results.image import Image as Image
+    from cnnviz.results.images import Images as Images
     from cnnviz.results.predictions import Predictions as Predictions
     from cnnviz.results.projections import Projections as Projections
     from cnnviz.results.ranking import LayerRanking as LayerRanking
@@ -79,6 +81,8 @@ _WHERE = {
     "Grid": "cnnviz.results.grid",
     "Heatmap": "cnnviz.results.heatmap",
     "Heatmaps": "cnnviz.results.heatmaps",
+    "Image": "cnnviz.results.image",
+    "Images": "cnnviz.results.images",
     "Layer": "cnnviz.core.layer",
     "Layers": "cnnviz.core.layer",
     "Look": "cnnviz.results.heatmap",
@@ -146,6 +150,8 @@ __all__ = [
     "Grid",
     "Heatmap",
     "Heatmaps",
+    "Image",
+    "Images",
     "Layer",
     "Layers",
     "Look",

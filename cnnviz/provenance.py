@@ -48,6 +48,7 @@ class Provenance:
         chunk: Images per forward.
         seed: Seed of whatever was drawn at random, or None.
         versions: Versions of cnnviz, Python and the libraries.
+        quality: What was measured of every picture that was made.
         schema: Version of this record's layout.
     """
 
@@ -63,6 +64,7 @@ class Provenance:
     chunk: int | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=installed)
+    quality: tuple[Mapping[str, Any], ...] = ()
     schema: int = SCHEMA
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Provenance:
@@ -72,7 +74,7 @@ class Provenance:
     def only(self, rows: int | slice) -> Provenance:
         """The record of one image of the batch, or of some."""
         some = slice(rows, rows + 1) if isinstance(rows, int) else rows
-        return replace(self, images=self.images[some], targets=self.targets[some])
+        return replace(self, images=self.images[some], targets=self.targets[some], quality=self.quality[some])
 
     def to_json(self) -> str:
         """The record as one line of JSON with sorted keys."""
@@ -94,7 +96,7 @@ class Provenance:
         if held.get("schema") != SCHEMA:
             raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
         try:
-            held.update({name: tuple(held.get(name, ())) for name in ("images", "targets")})
+            held.update({name: tuple(held.get(name, ())) for name in ("images", "targets", "quality")})
             return cls(**held)
         except TypeError:
             raise OutputError("The file holds no record of cnnviz.") from None

@@ -116,7 +116,7 @@ def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
     layout = Layout(sheet_width(sheet, sizes, style), outlined=style.margin > 0 and _pale(sheet))
     top = _add_title(layout, sheet, style)
     top = _add_column_headings(layout, sheet, columns, top, style)
-    worded = any(cell and (cell.caption or cell.scale) for row in sheet.rows for cell in row)
+    worded = any(cell and (cell.caption or cell.note or cell.scale) for row in sheet.rows for cell in row)
     for index, row in enumerate(sheet.rows):
         if index:
             top += style.gap + (style.em // 2 if worded else 0)
@@ -202,10 +202,12 @@ def _add_row(
             reach = max(width, _bar_reach(cell.scale, style))
             box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
             end = _add_bar(layout, cell.scale, box, style)
-        lines = wrap(cell.caption, slot.width, style.em)
-        if lines:
-            layout.texts.append(Text(slot.left + slot.width // 2, end + style.pad // 2, lines, style.em, "centre"))
-            end += style.pad // 2 + len(lines) * line_height(style.em)
+        for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
+            lines = wrap(words, slot.width, size)
+            if lines:
+                middle, start = slot.left + slot.width // 2, end + style.pad // 2
+                layout.texts.append(Text(middle, start, lines, size, "centre", faint=faint))
+                end = start + len(lines) * line_height(size)
         ends.append(end)
     return max(ends)
 

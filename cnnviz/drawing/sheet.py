@@ -23,6 +23,7 @@ class Cell:
         pixels: ``(h, w, 3)`` uint8, RGB.
         caption: Drawn below the picture; may have several lines.
         scale: What the colours mean; when given, a colour bar with numbers is drawn below the picture.
+        note: Drawn small below the caption; may have several lines.
 
     Raises:
         ParameterError: The pixels have another shape or type, or there are none.
@@ -31,6 +32,7 @@ class Cell:
     pixels: NDArray[np.uint8] = field(repr=False)
     caption: str = ""
     scale: Scale | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         shape, kind = self.pixels.shape, self.pixels.dtype
@@ -86,7 +88,13 @@ class Sheet:
     def bare(self) -> bool:
         """Whether there is nothing but pictures: no words and no colour bars."""
         cells = [cell for row in self.rows for cell in row if cell]
-        words = [*self.row_headings, *self.column_headings, self.title, *self.notes, *(cell.caption for cell in cells)]
+        words = [
+            *self.row_headings,
+            *self.column_headings,
+            self.title,
+            *self.notes,
+            *(cell.caption + cell.note for cell in cells),
+        ]
         return not any(words) and all(cell.scale is None for cell in cells)
 
     @property

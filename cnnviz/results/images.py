@@ -1,0 +1,162 @@
+"""Images: the pictures that a method made, still or as an animation of how they came about."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self, overload
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.target import Target
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.sheet import Sheet
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
+from cnnviz.results.image import Image
+
+__all__ = ["Images"]
+
+MOST_ACROSS: Final = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Images(Sequence[Image]):
+    """Synthesised pictures of one size; a sequence of :class:`Image`.
+
+    Attributes:
+        parts: The pictures.
+        checks: What the user should know about the result as a whole.
+        provenance: How it was made.
+    """
+
+    parts: tuple[Image, ...]
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """``(N, C, H, W)`` float32 in [0, 1], in the network's channels, before its normalisation."""
+        return np.stack([one.pixels for one in self.parts])
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What each picture shows."""
+        return tuple(one.target for one in self.parts)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``(N,)``: each target's score on its clean picture."""
+        return np.array([one.score for one in self.parts], dtype=np.float32)
+
+    @property
+    def history(self) -> tuple[NDArray[np.float32], ...]:
+        """For each picture its score after every step, ``(S,)``."""
+        return tuple(one.history for one in self.parts)
+
+    @property
+    def quality(self) -> tuple[Mapping[str, Any], ...]:
+        """For each picture its quality record."""
+        return tuple(one.quality for one in self.parts)
+
+    @property
+    def model(self) -> str:
+        """The network's name."""
+        return self.parts[0].model
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Images: ...
+    def __getitem__(self, index: int | slice) -> Image | Images:
+        if not isinstance(index, slice):
+            return self.parts[index]
+        return replace(self, parts=self.parts[index], provenance=self.provenance.only(index))
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.parts)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.pixels, dtype=dtype)
+
+    def grid(self) -> Grid:
+        """The pictures side by side, each with its target, score and quality."""
+        cells = [one.cell() for one in self.parts]
+        across = min(MOST_ACROSS, math.ceil(math.sqrt(len(cells))))
+        rows = tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
+        title = " · ".join(part for part in (self.provenance.method, self.model) if part)
+        return Grid(Sheet(rows, title=title, notes=self.checks), self._record())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the pictures: .png, .jpg, .webp, .svg, .pdf drawn side by side, .npz as raw values.
+
+        An ``.npz`` holds ``pixels``, ``targets``, ``scores``, ``history`` (the scores after every step, NaN after a
+        picture's last), ``quality`` (JSON text, one a picture) and ``provenance`` (JSON text).
+
+        Args:
+            path: Where to; an existing file is replaced.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        where = Path(path)
+        ensure_writable(where, force=True, suffixes=SUFFIXES)
+        if where.suffix.lower() in ARRAY_SUFFIXES:
+            write_arrays(where, self._arrays(), self._record().to_json())
+            return where
+        return self.grid().save(where)
+
+    def save_each(self, paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+        """Write every picture into a file of its own, as :meth:`save` does.
+
+        Args:
+            paths: Where to, a path a picture.
+
+        Raises:
+            OutputError: If a suffix is unknown or a file cannot be written.
+            ValueError: If there are not as many paths as pictures.
+        """
+        return tuple(one.save(path) for one, path in zip(self.parts, paths, strict=True))
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure; with ``ax`` a single picture is drawn into it."""
+        return self.grid().plot(ax)
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without pictures, as plain values."""
+        return {"images": [one.describe() for one in self.parts], "checks": list(self.checks)}
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance, and in that of every picture."""
+        parts = tuple(replace(one, provenance=one.provenance.stamped(method, settings)) for one in self.parts)
+        return replace(self, parts=parts, provenance=self.provenance.stamped(method, settings))
+
+    def _repr_png_(self) -> bytes:
+        return self.grid()._repr_png_()
+
+    def _record(self) -> Provenance:
+        """How the pictures were made, and what was measured of them."""
+        return replace(self.provenance, quality=self.quality if any(self.quality) else ())
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        steps = max(len(one.history) for one in self.parts)
+        history = np.full((len(self), steps), np.nan, dtype=np.float32)
+        for row, one in zip(history, self.parts, strict=True):
+            row[: len(one.history)] = one.history
+        return {
+            "pixels": self.pixels,
+            "targets": np.array([str(target) for target in self.targets]),
+            "scores": self.scores,
+            "history": history,
+            "quality": np.array([json.dumps(dict(each), sort_keys=True, ensure_ascii=False) for each in self.quality]),
+        }

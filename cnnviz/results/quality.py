@@ -1,0 +1,54 @@
+"""What a picture's quality record says, in two short lines that need no explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["NATURAL_SATURATION", "NATURAL_SLOPE", "quality_lines"]
+
+NATURAL_SLOPE: Final = (-1.29, 0.22)
+"""Slope of the amplitude spectrum of photographs, and its standard deviation among them."""
+
+NATURAL_SATURATION: Final = 0.25
+"""More saturated pixels than nearly all photographs have."""
+
+FAR: Final = 2.0
+
+
+def quality_lines(quality: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether the picture convinces other eyes, and whether it has the fineness of a photograph.
+
+    Args:
+        quality: A record of :func:`cnnviz.methods.quality.judge_images`, or nothing.
+
+    Returns:
+        At most two lines.
+    """
+    return tuple(filter(None, (_convincing(quality), _natural(quality))))
+
+
+def _convincing(quality: Mapping[str, Any]) -> str:
+    """The second network's opinion, or without one the score on transformed copies."""
+    if quality.get("judge_rank") is not None:
+        sees = f"{quality['judge']}: {quality['judge_probability']:.0%}, rank {quality['judge_rank']}"
+        return sees if quality["judge_rank"] == 1 else f"{sees} after {quality['judge_first']}"
+    if quality.get("held_out_mean") is None:
+        return ""
+    return (
+        f"{quality['held_out_mean']:.3g} \N{PLUS-MINUS SIGN} {quality['held_out_deviation']:.2g} when moved or cropped"
+    )
+
+
+def _natural(quality: Mapping[str, Any]) -> str:
+    said = [_fineness(quality["slope"])] if quality.get("slope") is not None else []
+    if quality.get("saturated_share", 0.0) > NATURAL_SATURATION:
+        said.append(f"{quality['saturated_share']:.0%} saturated")
+    return ", ".join(said)
+
+
+def _fineness(slope: float) -> str:
+    mean, deviation = NATURAL_SLOPE
+    if slope > mean + FAR * deviation:
+        return "noisier than photographs"
+    return "smoother than photographs" if slope < mean - FAR * deviation else "as fine-grained as photographs"
