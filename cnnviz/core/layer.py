@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnviz.core.field import Field
 from cnnviz.errors import UnknownNameError, UsageError
 
 __all__ = ["AUTOMATIC", "Arrangement", "Layer", "Layers", "split_call"]
@@ -47,6 +48,7 @@ class Layer:
         parameters: Number of weights in it, with all that it contains.
         arrangement: Where the output keeps channels and places; None if it has none.
         order: When it finished (its last call), counted through the forward; -1 if it was not run.
+        field: What its units see of the input (at its last call); None if it has no output made from it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Layer:
     parameters: int
     arrangement: Arrangement | None
     order: int
+    field: Field | None = None
 
     @property
     def spatial(self) -> bool:
