@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cnnviz.drawing.files import ensure_writable as ensure_writable
     from cnnviz.drawing.files import read_note as read_note
     from cnnviz.errors import CnnvizError as CnnvizError
+    from cnnviz.images.dataset import Dataset as Dataset
+    from cnnviz.images.datasets import open_dataset as open_dataset
     from cnnviz.images.digits import draw_digit as draw_digit
     from cnnviz.images.gathering import expand_paths as expand_paths
     from cnnviz.images.reading import read_picture as read_picture
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "CATALOGUE": "cnnviz.catalogue",
     "CnnvizError": "cnnviz.errors",
+    "Dataset": "cnnviz.images.dataset",
+    "open_dataset": "cnnviz.images.datasets",
     "Geometry": "cnnviz.core.picture",
     "Grid": "cnnviz.results.grid",
     "Heatmap": "cnnviz.results.heatmap",
@@ -146,6 +150,8 @@ __all__ = [
     "Attributions",
     "CATALOGUE",
     "CnnvizError",
+    "Dataset",
+    "open_dataset",
     "Geometry",
     "Grid",
     "Heatmap",

@@ -21,7 +21,16 @@ from cnnviz.images.converting import Colour, pixels_of_array, pixels_of_image
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "ImagesLike", "as_picture", "quoted", "read_picture"]
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "ImageLike",
+    "ImagesLike",
+    "as_picture",
+    "decode_picture",
+    "quoted",
+    "read_picture",
+]
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Picture
 """One picture: a path, a Pillow image, an array or a Picture."""
@@ -81,14 +90,33 @@ def read_picture(path: str | os.PathLike[str], *, background: Colour = WHITE) ->
     _check_background(background)
     given = os.fsdecode(path)
     shown = quoted(given)
+    with _open(given, shown) as file:
+        return _decoded(file, Path(given).name, shown, background)
+
+
+def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:
+    """Decode a picture from an open file, as :func:`read_picture` does.
+
+    Args:
+        file: Open at the picture's first byte.
+        name: What messages call it; its last part, after a slash, becomes the picture's name.
+        background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+
+    Raises:
+        PictureError: It is empty, not a picture, damaged, or larger than MAX_PIXELS.
+    """
+    return _decoded(file, name.rpartition("/")[2], quoted(name), background)
+
+
+def _decoded(file: io.BufferedReader, name: str, shown: str, background: Colour) -> Picture:
     head = b""
-    with _open(given, shown) as file, warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"):
         try:
             head = file.peek(_HEAD)[:_HEAD]
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                return _picture(image, Path(given).name, shown, background)
+                return _picture(image, name, shown, background)
         except PictureError:
             raise
         except UnidentifiedImageError as error:

@@ -74,13 +74,27 @@ def draw_scene(index: int, *, seed: int = 0, size: int = 64, label: str | None =
     if label is not None and label not in OUTLINES:
         raise ValueError(f"no shape is called {label!r}; the shapes are {', '.join(SHAPES)}")
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-    drawn = SHAPES[int(rng.integers(len(SHAPES)))]
+    drawn = SHAPES[_drawn_target(rng)]
     name = drawn if label is None else label
     palette = draw_palette(rng)
     canvas = draw_background(rng, palette, size)
     whole = _paint_object(rng, canvas, palette, name)
     mask = _paint_occluder(rng, canvas, palette, whole)
     return Scene(_developed(rng, canvas), mask, whole, name, SHAPES.index(name), index)
+
+
+def scene_target(index: int, *, seed: int = 0) -> int:
+    """The class index of a scene's shape, without drawing it.
+
+    Args:
+        index: Which scene of the seed's endless series, from 0.
+        seed: Which series, from 0.
+    """
+    return _drawn_target(np.random.default_rng(np.random.SeedSequence([seed, index])))
+
+
+def _drawn_target(rng: np.random.Generator) -> int:
+    return int(rng.integers(len(SHAPES)))
 
 
 def _paint(canvas: NDArray[np.float32], cover: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
