@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from cnnviz.errors import OutputError
 
-__all__ = ["VERSION", "Provenance", "installed"]
+__all__ = ["VERSION", "Provenance", "asking", "installed", "plain"]
 
 VERSION = "0.1.0"
 SCHEMA = 1
+LARGEST_BATCH = 64
+"""Pictures of one call that the record of one of them names; of a larger call it names none but its own."""
+
+TUPLES = ("images", "batch", "rows", "targets", "checks", "quality")
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
 
 
@@ -31,6 +37,39 @@ def installed() -> Mapping[str, str]:
     return found
 
 
+_asked: ContextVar[Mapping[str, Any]] = ContextVar("asked")
+
+
+@contextmanager
+def asking(question: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, every record that is made holds what was asked besides the network, the pictures and the settings.
+
+    Args:
+        question: Such as the target, by the name of the method's parameter; what is None is left out.
+    """
+    token = _asked.set({name: plain(value) for name, value in question.items() if value is not None})
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def plain(value: Any) -> Any:
+    """What was asked as values that JSON has; a function or an object in memory by its name only."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0:
+        return int(value)
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
+        return [plain(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        held = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        return {"kind": type(value).__name__, **held}
+    if callable(value):
+        return {"function": str(getattr(value, "__name__", type(value).__name__))}
+    return {"object": type(value).__name__}
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How a result was made.
@@ -38,8 +77,11 @@ class Provenance:
     Attributes:
         method: The method's name.
         settings: Its settings, all of them, as they were in force.
+        asked: What else it was asked, such as the target, in the asker's own words.
         model: Name, origin, hash of the weights and preprocessing of the network.
-        images: Name and hash of every image, in order.
+        images: Name and hash of every image, in order; ``kind`` is ``"tensor"`` for network inputs.
+        batch: All images of the call, where this is a part of its result and they are not too many.
+        rows: Which of the call's images these are, where this is a part of its result.
         targets: What was explained, for each image.
         layer: The layer that was looked at, or None.
         device: Type of the device that computed.
@@ -47,6 +89,8 @@ class Provenance:
         threads: CPU threads that computed.
         chunk: Images per forward.
         seed: Seed of whatever was drawn at random, or None.
+        checks: What the method had to say: memory that ran out, what a budget left out.
+        look: How the file was drawn, and its format.
         versions: Versions of cnnviz, Python and the libraries.
         quality: What was measured of every picture that was made.
         schema: Version of this record's layout.
@@ -54,8 +98,11 @@ class Provenance:
 
     method: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=lambda: _asked.get({}))
     model: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Mapping[str, str], ...] = ()
+    batch: tuple[Mapping[str, str], ...] = ()
+    rows: tuple[int, ...] = ()
     targets: tuple[str, ...] = ()
     layer: str | None = None
     device: str = "cpu"
@@ -63,18 +110,32 @@ class Provenance:
     threads: int = 1
     chunk: int | None = None
     seed: int | None = None
+    checks: tuple[str, ...] = ()
+    look: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed)
     quality: tuple[Mapping[str, Any], ...] = ()
     schema: int = SCHEMA
 
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Provenance:
-        """The same with the method and its settings filled in."""
-        return replace(self, method=method, settings=dict(settings))
+    def stamped(self, method: str, settings: Mapping[str, Any], checks: tuple[str, ...] | None = None) -> Provenance:
+        """The same with the method and its settings filled in, and what it had to say."""
+        return replace(
+            self, method=method, settings=dict(settings), checks=self.checks if checks is None else tuple(checks)
+        )
+
+    def drawn(self, **look: Any) -> Provenance:
+        """The same with how it is drawn, added to what is known about that."""
+        return replace(self, look={**self.look, **look})
 
     def only(self, rows: int | slice) -> Provenance:
-        """The record of one image of the batch, or of some."""
+        """The record of one image of the batch, or of some; it names the whole batch too, unless that is large."""
         some = slice(rows, rows + 1) if isinstance(rows, int) else rows
-        return replace(self, images=self.images[some], targets=self.targets[some], quality=self.quality[some])
+        images, targets, quality = self.images[some], self.targets[some], self.quality[some]
+        count = len(self.images) or len(self.targets)
+        numbers = tuple((self.rows or range(count))[some])
+        if len(numbers) == count:
+            return self
+        batch = self.batch or (self.images if len(self.images) <= LARGEST_BATCH else ())
+        return replace(self, images=images, targets=targets, quality=quality, batch=batch, rows=numbers)
 
     def to_json(self) -> str:
         """The record as one line of JSON with sorted keys."""
@@ -96,7 +157,7 @@ class Provenance:
         if held.get("schema") != SCHEMA:
             raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
         try:
-            held.update({name: tuple(held.get(name, ())) for name in ("images", "targets", "quality")})
+            held.update({name: tuple(held.get(name, ())) for name in TUPLES})
             return cls(**held)
         except TypeError:
             raise OutputError("The file holds no record of cnnviz.") from None

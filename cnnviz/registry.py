@@ -16,6 +16,7 @@ import annotated_types as bounds
 import docstring_parser
 
 from cnnviz.errors import ParameterError, nearest
+from cnnviz.provenance import asking
 
 __all__ = ["Method", "Parameter", "method"]
 
@@ -27,6 +28,9 @@ class Stamped(Protocol):
         """The result with its provenance completed."""
         ...
 
+
+SHOWN = ("model", "images", "image", "data", "dataset", "pictures")
+"""Needs that provenance holds in its own way: the network, and what it is shown."""
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Stamped)
@@ -167,7 +171,9 @@ class Method(Generic[P, R]):
         bound.apply_defaults()
         settings = {name: one.check(bound.arguments[name]) for name, one in self.parameters.items()}
         bound.arguments.update(settings)
-        return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
+        asked = {name: bound.arguments[name] for name in self.needs if name not in SHOWN}
+        with asking(asked):
+            return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
 
     def __repr__(self) -> str:
         return f"<method {self.name}{self._signature}>"

@@ -30,12 +30,14 @@ class Batch:
         pictures: For each input its picture with the geometry; for a tensor the input itself, as pixels.
         targets: For each input its target, not yet settled.
         checks: What preprocessing assumed or reading decided.
+        tensors: Which of them were given as tensors, so that no picture of theirs can be found again.
     """
 
     inputs: Tensor
     pictures: tuple[Picture, ...]
     targets: tuple[Target, ...]
     checks: tuple[str, ...]
+    tensors: frozenset[int] = frozenset()
 
 
 def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batch:
@@ -49,29 +51,38 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batc
     inputs: list[Tensor] = []
     pictures: list[Picture] = []
     notes: list[str] = []
+    tensors: set[int] = set()
     for item in gather(images):
         if isinstance(item, Picture):
             values, picture = model.preprocess(item)
             notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
         else:
             values = item.detach()
+            tensors.add(len(inputs))
             picture = _as_seen(model, values, f"input {len(inputs) + 1}")
         inputs.append(values)
         pictures.append(picture)
     batch = _stack(model, inputs)
-    return Batch(batch, tuple(pictures), _targets(model, target, len(inputs)), tuple(dict.fromkeys(notes)))
+    targets = _targets(model, target, len(inputs))
+    return Batch(batch, tuple(pictures), targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
 
 
 def provenance_of(model: Model, batch: Batch, **more: Any) -> Provenance:
     """How a result of this model and batch was made, but for the method and its settings."""
     return Provenance(
         model=model.describe(),
-        images=tuple({"name": picture.name, "sha256": picture.digest} for picture in batch.pictures),
+        images=tuple(_named(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
         device=model.device.type,
         dtype=str(model.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
         **more,
     )
+
+
+def _named(picture: Picture, *, tensor: bool) -> dict[str, str]:
+    """A picture as provenance names it: by its file's name and the hash of its pixels."""
+    named = {"name": picture.name, "sha256": picture.digest}
+    return {**named, "kind": "tensor"} if tensor else named
 
 
 def _as_seen(model: Model, values: Tensor, name: str) -> Picture:

@@ -74,6 +74,7 @@ class Model:
         self.output = output
         self.fixed_batch = fixed_batch
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
+        self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
         self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
@@ -192,10 +193,11 @@ class Model:
     _fingerprint: tuple[object, str] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for provenance: name, origin, hash of the weights, preprocessing."""
+        """Plain values for provenance: name, origin, how it was opened, hash of the weights, preprocessing."""
         return {
             "name": self.name,
             **self.origin,
+            **({"opening": self.opening} if self.opening else {}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }

@@ -20,6 +20,7 @@ from cnnviz.models.listing import model_names
 from cnnviz.models.model import Model
 from cnnviz.models.opened import Opened, one_line
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.reopening import opening
 from cnnviz.probing.outputs import OutputSelector
 
 __all__ = ["load_model", "model_names", "resolve_device"]
@@ -78,7 +79,11 @@ def load_model(
             opened.module.eval().to(place)
         except (RuntimeError, TypeError) as error:
             raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
-    return _model(opened, given, asked, output)
+    ready = _model(opened, given, asked, output)
+    ready.opening = opening(
+        name, weights=weights, labels=labels, mean=mean, std=std, input_size=input_size, output=output, seed=seed
+    )
+    return ready
 
 
 class _Preparation(NamedTuple):

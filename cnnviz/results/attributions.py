@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -60,7 +60,9 @@ class Attributions(Sequence[Attribution]):
     @overload
     def __getitem__(self, index: slice) -> Attributions: ...
     def __getitem__(self, index: int | slice) -> Attribution | Attributions:
-        return replace(self, parts=self.parts[index]) if isinstance(index, slice) else self.parts[index]
+        if not isinstance(index, slice):
+            return self.parts[index]
+        return replace(self, parts=self.parts[index], provenance=self.provenance.only(index))
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -116,7 +118,8 @@ class Attributions(Sequence[Attribution]):
         """
         chosen = look_of(look)
         scale = self._shared_scale(chosen)
-        alone = [Attributions((one,), self.checks, one.provenance) for one in self.parts]
+        each = {"each": True} if chosen.shared else {}
+        alone = [Attributions((one,), self.checks, one.provenance.drawn(**each)) for one in self.parts]
         return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
 
     def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
@@ -125,11 +128,11 @@ class Attributions(Sequence[Attribution]):
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance, and in that of every picture."""
+        said = method, settings, self.checks
         parts = tuple(
-            replace(one, flat=replace(one.flat, provenance=one.provenance.stamped(method, settings)))
-            for one in self.parts
+            replace(one, flat=replace(one.flat, provenance=one.provenance.stamped(*said))) for one in self.parts
         )
-        return replace(self, parts=parts, provenance=self.provenance.stamped(method, settings))
+        return replace(self, parts=parts, provenance=self.provenance.stamped(*said))
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()
@@ -144,16 +147,17 @@ class Attributions(Sequence[Attribution]):
                 "images": np.array([one.picture.name for one in self.parts]),
                 "boxes": np.array([one.flat.geometry.box for one in self.parts], dtype=np.float64),
             }
-            write_arrays(where, arrays, self.provenance.to_json())
+            write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
             return where
         return self._drawn(look, scale).save(where)
 
     def _drawn(self, look: Look, scale: Scale | None) -> Grid:
         rows = tuple(one.cells(look, scale) for one in self.parts)
+        provenance = self.provenance.drawn(**asdict(look))
         if look.style != "panel":
-            return Grid(Sheet(rows), self.provenance)
+            return Grid(Sheet(rows), provenance)
         title = " · ".join(part for part in (self.provenance.method, self.parts[0].flat.model) if part)
-        return Grid(Sheet(rows, title=title, notes=self.checks), self.provenance)
+        return Grid(Sheet(rows, title=title, notes=self.checks), provenance)
 
     def _shared_scale(self, look: Look) -> Scale | None:
         return scale_among(list(self.parts), look) if look.shared else None

@@ -91,7 +91,7 @@ class Concepts:
         labels = np.array([str(target) for target, _ in self.classes])
         names = np.array([picture.name for picture in self.pictures])
         arrays = {"values": self.values, "vectors": self.vectors, "labels": labels, "images": names}
-        write_arrays(where, arrays, self.provenance.to_json())
+        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
         return where
 
     def describe(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Concepts:
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings))
+        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()

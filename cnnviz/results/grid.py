@@ -24,6 +24,7 @@ from cnnviz.provenance import Provenance
 __all__ = ["Grid"]
 
 SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
+USUAL_WIDTH = 7.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Grid:
         """
         return montage(self.sheet, cell=cell if cell is not None else self._fitting())
 
-    def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
+    def plot(self, ax: Axes | None = None, *, width: float = USUAL_WIDTH) -> Figure:
         """A matplotlib figure, or one cell drawn into given axes.
 
         Args:
@@ -55,7 +56,7 @@ class Grid:
         """
         return figure(self.sheet, ax=ax, width=width)
 
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float = 7.0) -> Path:
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float = USUAL_WIDTH) -> Path:
         """Write the grid; the suffix decides: .png, .jpg, .webp as exact pixels, .svg, .pdf as a figure.
 
         Args:
@@ -71,7 +72,9 @@ class Grid:
         """
         where = Path(path)
         ensure_writable(where, force=True, suffixes=(*PICTURE_SUFFIXES, *FIGURE_SUFFIXES))
-        note = self.provenance.to_json()
+        sizes = ("cell", cell, None), ("width", width, USUAL_WIDTH)
+        sized = {name: value for name, value, usual in sizes if value != usual}
+        note = self.provenance.drawn(format=where.suffix.lower()[1:], **sized).to_json()
         if where.suffix.lower() in FIGURE_SUFFIXES:
             write_figure(where, self.plot(width=width), note)
         else:

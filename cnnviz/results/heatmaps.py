@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -126,7 +126,8 @@ class Heatmaps(Sequence[Heatmap]):
         """
         chosen = look_of(look)
         scale = self._shared_scale(chosen)
-        alone = [replace(self, maps=(one,), provenance=one.provenance) for one in self.maps]
+        each = {"each": True} if chosen.shared else {}
+        alone = [replace(self, maps=(one,), provenance=one.provenance.drawn(**each)) for one in self.maps]
         return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
 
     def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
@@ -135,8 +136,9 @@ class Heatmaps(Sequence[Heatmap]):
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance, and in that of every map."""
-        maps = tuple(replace(one, provenance=one.provenance.stamped(method, settings)) for one in self.maps)
-        return replace(self, maps=maps, provenance=self.provenance.stamped(method, settings))
+        said = method, settings, self.checks
+        maps = tuple(replace(one, provenance=one.provenance.stamped(*said)) for one in self.maps)
+        return replace(self, maps=maps, provenance=self.provenance.stamped(*said))
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()
@@ -160,17 +162,18 @@ class Heatmaps(Sequence[Heatmap]):
     def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
         ensure_writable(where, force=True, suffixes=SUFFIXES)
         if where.suffix.lower() in ARRAY_SUFFIXES:
-            write_arrays(where, self._arrays(), self.provenance.to_json())
+            write_arrays(where, self._arrays(), self.provenance.drawn(format="npz").to_json())
             return where
         return self._drawn(look, scale).save(where)
 
     def _drawn(self, look: Look, scale: Scale | None) -> Grid:
         rows = tuple(one.cells(look, scale) for one in self.maps)
+        provenance = self.provenance.drawn(**asdict(look))
         if look.style != "panel":
-            return Grid(Sheet(rows), self.provenance)
+            return Grid(Sheet(rows), provenance)
         first = self.maps[0]
         title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
-        return Grid(Sheet(rows, title=title, notes=self.checks), self.provenance)
+        return Grid(Sheet(rows, title=title, notes=self.checks), provenance)
 
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:

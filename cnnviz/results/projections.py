@@ -95,7 +95,7 @@ class Projections:
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in names}
         arrays["units"] = np.array([str(unit) for unit in self.units])
         arrays["images"] = np.array([picture.name for picture in self.pictures])
-        write_arrays(where, arrays, self.provenance.to_json())
+        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
         return where
 
     def plot(self, ax: Axes | None = None) -> Figure:
@@ -121,7 +121,7 @@ class Projections:
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings))
+        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()
