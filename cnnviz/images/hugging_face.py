@@ -58,29 +58,35 @@ class HuggingFaceDataset(Dataset):
         Raises:
             PictureError: If it is missing or damaged; the message names the row.
         """
-        name = f"row {range(len(self))[index]}"
-        try:
-            held = self._table[index][self._column]
-        except Exception as error:  # the library decodes here, and a decoder can raise anything
-            raise PictureError(f"{name} cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from error
-        if not isinstance(held, dict):
-            return as_picture(held, name)
-        if held.get("bytes") is not None:
-            return decode_picture(io.BufferedReader(io.BytesIO(held["bytes"])), name)
-        if held.get("path"):
-            return as_picture(held["path"], name)
-        raise PictureError(f"{name} holds no picture.")
+        name, held = f"row {range(len(self))[index]}", self._held(index)
+        if isinstance(held, bytes):
+            return decode_picture(io.BufferedReader(io.BytesIO(held)), name)
+        return as_picture(held, name)
 
     def mark(self, index: int) -> str:  # noqa: ARG002
         """A hash of the number of rows and of the pictures of 16 rows spread over them; to look at all takes long."""
         return self._mark
+
+    def _held(self, index: int) -> Any:
+        """A row's picture as the library has it: its bytes, its path, or decoded."""
+        row = f"row {range(len(self))[index]}"
+        try:
+            held = self._table[index][self._column]
+        except Exception as error:  # the library decodes here, and a decoder can raise anything
+            raise PictureError(f"{row} cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from error
+        if isinstance(held, dict):
+            held = held["path"] if held.get("bytes") is None else held["bytes"]
+        if held is None:
+            raise PictureError(f"{row} holds no picture.")
+        return held
 
     @cached_property
     def _mark(self) -> str:
         digest = hashlib.sha256(str(len(self)).encode())
         for row in np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)):
             try:
-                digest.update(self.item(int(row)).digest.encode())
+                held = self._held(int(row))
+                digest.update(held if isinstance(held, bytes) else self.item(int(row)).digest.encode())
             except PictureError as error:
                 digest.update(str(error).encode())
         return digest.hexdigest()
