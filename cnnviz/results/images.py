@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +18,13 @@ from cnnviz.core.target import Target
 from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
+from cnnviz.results.animating import in_rows, write_animation
 from cnnviz.results.grid import Grid
 from cnnviz.results.image import Image
 
 __all__ = ["Images"]
 
-MOST_ACROSS: Final = 6
+ALWAYS_ANIMATED: Final = (".gif", ".mp4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,41 +92,49 @@ class Images(Sequence[Image]):
     def grid(self) -> Grid:
         """The pictures side by side, each with its target, score and quality."""
         cells = [one.cell() for one in self.parts]
-        across = min(MOST_ACROSS, math.ceil(math.sqrt(len(cells))))
-        rows = tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
         title = " · ".join(part for part in (self.provenance.method, self.model) if part)
-        return Grid(Sheet(rows, title=title, notes=self.checks), self._record())
+        return Grid(Sheet(in_rows(cells), title=title, notes=self.checks), self.provenance)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the pictures: .png, .jpg, .webp, .svg, .pdf drawn side by side, .npz as raw values.
+    def save(self, path: str | os.PathLike[str], *, animate: bool | None = None, fps: float = 6.0) -> Path:
+        """Write the pictures: .png, .jpg, .webp, .svg, .pdf side by side, .npz as raw values, .gif, .mp4 animated.
 
         An ``.npz`` holds ``pixels``, ``targets``, ``scores``, ``history`` (the scores after every step, NaN after a
         picture's last), ``quality`` (JSON text, one a picture) and ``provenance`` (JSON text).
 
         Args:
             path: Where to; an existing file is replaced.
+            animate: Whether to show how the pictures came about, which needs their snapshots; None for .gif and .mp4
+                only, so that a .webp is animated when this is asked for.
+            fps: Snapshots a second of an animation.
 
         Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
+            OutputError: If the suffix is unknown, the file cannot be written, or there are no snapshots to animate.
         """
         where = Path(path)
+        suffix = where.suffix.lower()
+        if suffix in ALWAYS_ANIMATED if animate is None else animate:
+            return write_animation(self.parts, where, self.provenance, fps=fps)
         ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() in ARRAY_SUFFIXES:
-            write_arrays(where, self._arrays(), self._record().to_json())
+        if suffix in ARRAY_SUFFIXES:
+            write_arrays(where, self._arrays(), self.provenance.drawn(format="npz").to_json())
             return where
         return self.grid().save(where)
 
-    def save_each(self, paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    def save_each(
+        self, paths: Iterable[str | os.PathLike[str]], *, animate: bool | None = None, fps: float = 6.0
+    ) -> tuple[Path, ...]:
         """Write every picture into a file of its own, as :meth:`save` does.
 
         Args:
             paths: Where to, a path a picture.
+            animate: As for :meth:`save`.
+            fps: As for :meth:`save`.
 
         Raises:
             OutputError: If a suffix is unknown or a file cannot be written.
             ValueError: If there are not as many paths as pictures.
         """
-        return tuple(one.save(path) for one, path in zip(self.parts, paths, strict=True))
+        return tuple(one.save(path, animate=animate, fps=fps) for one, path in zip(self.parts, paths, strict=True))
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """A matplotlib figure; with ``ax`` a single picture is drawn into it."""
@@ -137,16 +145,13 @@ class Images(Sequence[Image]):
         return {"images": [one.describe() for one in self.parts], "checks": list(self.checks)}
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance, and in that of every picture."""
-        parts = tuple(replace(one, provenance=one.provenance.stamped(method, settings)) for one in self.parts)
-        return replace(self, parts=parts, provenance=self.provenance.stamped(method, settings))
+        """The same with method, settings and quality in its provenance, and in that of every picture."""
+        said = method, settings, self.checks
+        parts = tuple(replace(one, provenance=measured(one.provenance.stamped(*said), (one,))) for one in self.parts)
+        return replace(self, parts=parts, provenance=measured(self.provenance.stamped(*said), parts))
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()
-
-    def _record(self) -> Provenance:
-        """How the pictures were made, and what was measured of them."""
-        return replace(self.provenance, quality=self.quality if any(self.quality) else ())
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         steps = max(len(one.history) for one in self.parts)
@@ -160,3 +165,9 @@ class Images(Sequence[Image]):
             "history": history,
             "quality": np.array([json.dumps(dict(each), sort_keys=True, ensure_ascii=False) for each in self.quality]),
         }
+
+
+def measured(record: Provenance, parts: Sequence[Image]) -> Provenance:
+    """A record with the quality of the pictures it is about."""
+    known = tuple(dict(one.quality) for one in parts)
+    return replace(record, quality=known if any(known) else ())

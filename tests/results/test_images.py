@@ -141,3 +141,37 @@ def test_frames_show_the_step_they_are_of(images):
     assert captions == ["layer4:17\nstep 0", "layer4:17\nstep 0"] + ["layer4:17\nstep 2, score 2"] * 2 + [
         "layer4:17\nstep 4, score 4"
     ]
+
+
+def frames_of(path) -> int:
+    with Pillow.open(path) as drawn:
+        return getattr(drawn, "n_frames", 1)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4"])
+def test_an_animation_of_how_they_came_about(images, suffix, tmp_path):
+    path = images.save(tmp_path / f"made{suffix}", animate=True, fps=4)
+    held = Provenance.from_json(read_note(path))
+    assert (held.method, held.quality) == ("maximize", (QUALITY,) * 3)
+    assert path.read_bytes() == images.save(tmp_path / f"again{suffix}", animate=True, fps=4).read_bytes()
+    if suffix != ".mp4":
+        with Pillow.open(path) as drawn:
+            assert drawn.n_frames == 3
+            drawn.seek(2)
+            drawn.load()
+            assert drawn.info["duration"] == 2000
+
+
+def test_what_is_animated_when_nothing_is_said(images, tmp_path):
+    assert frames_of(images.save(tmp_path / "made.gif")) == 3
+    assert frames_of(images.save(tmp_path / "made.webp")) == 1
+    assert images.save(tmp_path / "made.mp4").is_file()
+    assert frames_of(images[0].save(tmp_path / "one.gif")) == 3
+    with pytest.raises(OutputError, match=r"must end in \.gif, \.webp or \.mp4"):
+        images.save(tmp_path / "made.png", animate=True)
+
+
+def test_pictures_without_snapshots_are_not_animated(tmp_path):
+    with pytest.raises(OutputError, match="without snapshots"):
+        made(1, snapshots=()).save(tmp_path / "made.gif")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,138 @@
+"""Animations: frames one after another into a GIF, a WebP or an MP4, whole or not at all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.drawing.files import ensure_writable, replacing
+from cnnviz.drawing.sidecar import sidecar_of, sidecar_text
+from cnnviz.drawing.streams import GifStream, Stream, WebPStream
+from cnnviz.errors import OutputError, ParameterError
+
+__all__ = ["ANIMATION_SUFFIXES", "FrameWriter", "VIDEO_SUFFIXES"]
+
+VIDEO_SUFFIXES: Final = (".mp4",)
+ANIMATION_SUFFIXES: Final = (".gif", ".webp", *VIDEO_SUFFIXES)
+
+MOST_A_SECOND: Final = 240
+_LONGEST_SIDE = {".gif": 65_535, ".webp": 16_383, ".mp4": 8_192}
+_LONGEST_NOTE = 65_000
+
+
+class FrameWriter:
+    """Writes frames into a file as they come; a context, inside which :meth:`add` takes them.
+
+    The file takes its place once the context is left, and not at all when an exception leaves it. The same frames give
+    the same bytes. GIF and WebP hold the note; beside an ``out.mp4`` it is in ``out.mp4.json``.
+
+    Args:
+        path: Ends in .gif, .webp or .mp4 (MPEG-4 video; a side of odd length is one pixel longer there).
+        fps: Frames a second, above 0 and up to 240.
+        note: A JSON object as text, to be read back with :func:`cnnviz.drawing.files.read_note`.
+
+    Raises:
+        OutputError: The file cannot be written, or for the format the frames or the note are too large.
+        ParameterError: fps is out of bounds, or a frame has another shape or type than the first.
+    """
+
+    def __init__(self, path: Path, fps: float, note: str) -> None:
+        ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
+        if not 0 < fps <= MOST_A_SECOND:
+            raise ParameterError(f"fps is a number of frames a second above 0 and up to {MOST_A_SECOND}, not {fps:g}.")
+        if path.suffix.lower() == ".webp" and len(note.encode()) > _LONGEST_NOTE:
+            raise OutputError(f"What is to be noted in '{path.name}' is too long for .webp; use .gif or .mp4.")
+        self._path, self._fps, self._note = path, fps, note
+        self._stack = ExitStack()
+        self._stream: Stream | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._file = self._stack.enter_context(replacing(self._path))
+        return self
+
+    def add(self, frame: NDArray[np.uint8], *, seconds: float | None = None) -> None:
+        """Write one frame.
+
+        Args:
+            frame: ``(H, W, 3)`` uint8, RGB, of the same size as all others.
+            seconds: How long it is shown; left out, as long as frames usually are.
+        """
+        if self._stream is None:
+            self._shape = self._first(frame)
+            self._stream = self._opened(frame.shape[0], frame.shape[1])
+            self._stack.callback(self._stream.finish)
+        elif frame.shape != self._shape or frame.dtype != np.uint8:
+            raise ParameterError(
+                f"Every frame is like the first, uint8 {self._shape}; got {frame.dtype} {frame.shape}."
+            )
+        self._stream.add(frame, 1000 * (1 / self._fps if seconds is None else seconds))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._stream is None:
+            with self._stack:
+                raise OutputError(f"There is no frame to write into '{self._path.name}'.")
+        self._stack.__exit__(kind, error, trace)
+        if kind is None and self._path.suffix.lower() in VIDEO_SUFFIXES:
+            with replacing(sidecar_of(self._path)) as file:
+                file.write(sidecar_text(self._path, self._note).encode())
+
+    def _first(self, frame: NDArray[np.uint8]) -> tuple[int, ...]:
+        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8:
+            raise ParameterError(f"A frame is uint8 of shape (h, w, 3), not {frame.dtype} of shape {frame.shape}.")
+        suffix = self._path.suffix.lower()
+        most = _LONGEST_SIDE[suffix]
+        if max(frame.shape) > most:
+            raise OutputError(f"A {suffix} animation has at most {most} pixels a side, not {max(frame.shape)}.")
+        return frame.shape
+
+    def _opened(self, height: int, width: int) -> Stream:
+        suffix = self._path.suffix.lower()
+        if suffix in VIDEO_SUFFIXES:
+            return VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps)
+        kind = GifStream if suffix == ".gif" else WebPStream
+        return kind(self._file, (height, width), self._note)
+
+
+class VideoStream:
+    """MPEG-4 video by OpenCV: frames at a steady pace, each shown once or as often as its time asks for.
+
+    Args:
+        part: The file that is written.
+        name: What it is going to be called.
+        size: Height and width of every frame; where one is odd, the last row or column is repeated.
+        fps: Frames a second.
+
+    Raises:
+        OutputError: OpenCV cannot write this.
+    """
+
+    def __init__(self, part: Path, name: str, size: tuple[int, int], fps: float) -> None:
+        even = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self._padding = [(0, even[0] - size[0]), (0, even[1] - size[1]), (0, 0)]
+        self._fps, self._late = fps, 0.0
+        kind = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, kind, fps, (even[1], even[0]))
+        if not self._writer.isOpened():
+            raise OutputError(f"OpenCV cannot write a video of {size[1]}x{size[0]} pixels to '{name}'.")
+
+    def add(self, frame: NDArray[np.uint8], milliseconds: float) -> None:
+        """Write a frame, more than once where it is shown longer than the others."""
+        even = np.ascontiguousarray(np.pad(frame, self._padding, mode="edge")[..., ::-1])
+        wanted = milliseconds * self._fps / 1000 + self._late
+        times = max(1, round(wanted))
+        self._late = wanted - times
+        for _ in range(times):
+            self._writer.write(even)
+
+    def finish(self) -> None:
+        """Close the file."""
+        self._writer.release()
