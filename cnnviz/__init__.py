@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from cnnviz.models.preprocess import Preprocess as Preprocess
     from cnnviz.probing.chunks import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
+    from cnnviz.rerunning.rerun import Rerun as Rerun
+    from cnnviz.rerunning.rerun import rerun as rerun
     from cnnviz.results.attribution import Attribution as Attribution
     from cnnviz.results.attributions import Attributions as Attributions
     from cnnviz.results.comparison import Comparison as Comparison
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
     from cnnviz.results.image import Image as Image
     from cnnviz.results.images import Images as Images
+    from cnnviz.results.patches import Patches as Patches
     from cnnviz.results.predictions import Predictions as Predictions
     from cnnviz.results.projections import Projections as Projections
     from cnnviz.results.ranking import LayerRanking as LayerRanking
@@ -98,6 +101,7 @@ _WHERE = {
     "LayerRanking": "cnnviz.results.ranking",
     "Model": "cnnviz.models.model",
     "Picture": "cnnviz.core.picture",
+    "Patches": "cnnviz.results.patches",
     "Predictions": "cnnviz.results.predictions",
     "Preprocess": "cnnviz.models.preprocess",
     "Projections": "cnnviz.results.projections",
@@ -139,6 +143,8 @@ _WHERE = {
     "feature_occlusion": "cnnviz.methods.feature_occlusion",
     "predict": "cnnviz.methods.predict",
     "progress_to": "cnnviz.probing.chunks",
+    "Rerun": "cnnviz.rerunning.rerun",
+    "rerun": "cnnviz.rerunning.rerun",
     "read_note": "cnnviz.drawing.files",
     "read_picture": "cnnviz.images.reading",
 }
@@ -168,6 +174,7 @@ __all__ = [
     "Concepts",
     "LayerRanking",
     "Model",
+    "Patches",
     "Picture",
     "Predictions",
     "Preprocess",
@@ -208,6 +215,8 @@ __all__ = [
     "feature_occlusion",
     "predict",
     "progress_to",
+    "Rerun",
+    "rerun",
     "read_note",
     "read_picture",
     "__version__",

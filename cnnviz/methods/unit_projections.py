@@ -20,7 +20,7 @@ from cnnviz.methods.unit_numbers import parse_units
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.backward import differentiate
-from cnnviz.probing.chunks import Chunks, in_chunks
+from cnnviz.probing.chunks import Chunks, in_chunks, usual_size
 from cnnviz.probing.layers import observe_layers
 from cnnviz.probing.rules import Coverage, ruled
 from cnnviz.probing.state import undisturbed
@@ -28,7 +28,7 @@ from cnnviz.probing.stopping import run_to
 from cnnviz.probing.support import Support
 from cnnviz.results.projections import Projections
 
-__all__ = ["project_units"]
+__all__ = ["project_places", "project_units"]
 
 Result = TypeVar("Result")
 NINE = 9
@@ -79,6 +79,31 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
     )
 
 
+def project_places(
+    model: Model, inputs: Tensor, layer: str, unit: int, places: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """One unit's activation at a given place in each of some inputs, projected back.
+
+    Args:
+        model: The network.
+        inputs: ``(N, C, H, W)``.
+        layer: The layer's name.
+        unit: The unit's number.
+        places: ``(N, 2)``: rows and columns in the layer.
+
+    Returns:
+        ``(N, C, H, W)`` float32, and what the rule touched.
+
+    Raises:
+        ExplanationError: If the layer has no units, or the rule changes what the network computes.
+    """
+    with undisturbed(model.module):
+        browser = _Browser(model, Batch(inputs, (), (), ()), layer, usual_size(model.device))
+        flat = torch.from_numpy(np.ravel_multi_index((places[:, 0], places[:, 1]), browser.grid))
+        projected = browser.project([unit], torch.arange(len(inputs))[None], flat[None])
+    return projected.values[0].numpy(), projected.checks
+
+
 @dataclass(frozen=True)
 class _Peaks:
     """Each picture's largest activation of every unit ``(N, C)``, and where on the grid it is, row by row."""
@@ -109,9 +134,13 @@ class _Browser:
             raise ExplanationError(f"Layer '{name}' has no units: its output is {layer.shape or 'no tensor'}.")
         self._calls, self._arrangement = layer.calls, layer.arrangement
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the layer's map."""
+        return self._arrangement.grid if self._arrangement else (1, 1)
+
     def peaks(self) -> _Peaks:
         """Where in every picture each unit responds most."""
-        grid = self._arrangement.grid if self._arrangement else (1, 1)
 
         def ask(inputs: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
@@ -121,7 +150,7 @@ class _Browser:
 
         chunks = self._in_chunks(self._batch.inputs, ask)
         values, places = (torch.cat(each) for each in zip(*chunks.results, strict=True))
-        return _Peaks(values, places, grid, chunks.checks)
+        return _Peaks(values, places, self.grid, chunks.checks)
 
     def project(self, units: list[int], rows: Tensor, places: Tensor) -> _Projected:
         """Project units' activations back, where the deconvnet rule rectifies them.
