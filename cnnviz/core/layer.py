@@ -48,7 +48,7 @@ class Layer:
         parameters: Number of weights in it, with all that it contains.
         arrangement: Where the output keeps channels and places; None if it has none.
         order: When it finished (its last call), counted through the forward; -1 if it was not run.
-        field: What its units see of the input (at its last call); None if it has no output made from it.
+        fields: What its units see of the input, at every call; None where its output is not made from it.
     """
 
     name: str
@@ -58,12 +58,17 @@ class Layer:
     parameters: int
     arrangement: Arrangement | None
     order: int
-    field: Field | None = None
+    fields: tuple[Field | None, ...] = ()
 
     @property
     def spatial(self) -> bool:
         """Whether its output has more than one place."""
         return self.arrangement is not None and self.arrangement.spatial
+
+    @property
+    def field(self) -> Field | None:
+        """What its units see of the input, at its last call; None if its output is not made from it."""
+        return self.fields[-1] if self.fields else None
 
 
 class Layers(Mapping[str, Layer]):

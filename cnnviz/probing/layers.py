@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers
 from cnnviz.errors import CnnvizError, ModelError
 from cnnviz.probing.arrangement import Arranger, first_tensor
+from cnnviz.probing.fields import Fields
 from cnnviz.probing.state import undisturbed
 
 __all__ = ["observe_layers", "run"]
 
 
 def observe_layers(module: nn.Module, example: Tensor) -> Layers:
-    """Run the network once and list its layers with their kinds, output shapes and arrangements.
+    """Run the network once and list its layers with their kinds, output shapes, arrangements and receptive fields.
 
     Args:
         module: The network; comes back as it was.
@@ -27,13 +29,14 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
     Raises:
         ModelError: If the network fails on this input.
     """
-    observer = _Observer(batch=example.shape[0])
+    observer = _Observer(example)
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for name, part in module.named_modules():
             if name:
                 handle = part.register_forward_hook(observer.hook(name))
                 hooks.callback(handle.remove)
-        run(module, example)
+        with observer.fields:
+            run(module, example)
     return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
 
 
@@ -55,25 +58,30 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
 
 
 class _Observer:
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    def __init__(self, example: Tensor) -> None:
+        self.batch = example.shape[0]
+        self.fields = Fields(example)
         self.arranger = Arranger()
         self.calls: Counter[str] = Counter()
         self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
+        self.seen: dict[str, list[Field | None]] = {}
 
     def hook(self, name: str) -> Any:
         def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = first_tensor(output)
             shape = tuple(tensor.shape[1:]) if tensor is not None else None
             self.calls[name] += 1
-            self.finished[name] = (sum(self.calls.values()), shape, self.arranger.observe(part, output, self.batch))
+            arrangement = self.arranger.observe(part, output, self.batch)
+            self.finished[name] = sum(self.calls.values()), shape, arrangement
+            self.seen.setdefault(name, []).append(self.fields.of(tensor, arrangement))
 
         return observe
 
     def layer(self, name: str, part: nn.Module) -> Layer:
         order, shape, arrangement = self.finished.get(name, (-1, None, None))
         weights = sum(weight.numel() for weight in part.parameters() if not _uninitialised(weight))
-        return Layer(name, _kind(part), shape, self.calls[name], weights, arrangement, order)
+        fields = tuple(self.seen.get(name, ()))
+        return Layer(name, _kind(part), shape, self.calls[name], weights, arrangement, order, fields)
 
 
 def _uninitialised(weight: Tensor) -> bool:
