@@ -115,7 +115,11 @@ class Rereader:
         device, threads = self._model.device.type, torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
-            with undisturbed(self._model.module), torch.no_grad(), torch.autocast(device, enabled=self._halved):
+            with (
+                undisturbed(self._model.module),
+                torch.no_grad(),
+                torch.autocast(device, torch.bfloat16, enabled=self._halved),
+            ):
                 yield
         finally:
             torch.set_num_threads(threads)
