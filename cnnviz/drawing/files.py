@@ -23,19 +23,27 @@ from cnnviz.errors import OutputError
 __all__ = [
     "ARRAY_SUFFIXES",
     "FIGURE_SUFFIXES",
+    "NOTED_SUFFIXES",
+    "PAGE_SUFFIXES",
     "PICTURE_SUFFIXES",
     "SUFFIXES",
     "ensure_writable",
     "read_note",
+    "replacing",
     "write_arrays",
     "write_figure",
+    "write_page",
     "write_pixels",
 ]
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FIGURE_SUFFIXES = (".svg", ".pdf")
 ARRAY_SUFFIXES = (".npz",)
+PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
+NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4")
+"""Everything that can carry a note, or has one beside it."""
+
 
 _FIGURE_DPI = 200
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
@@ -79,7 +87,7 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
         raise OutputError(f"A {suffix} picture has at most {longest} pixels a side, not {max(pixels.shape)}; use .png.")
     if longest and len(note.encode()) > _LONGEST_NOTE:
         raise OutputError(f"What is to be noted in '{path.name}' is too long for {suffix}; use .png.")
-    with _replacing(path) as file:
+    with replacing(path) as file:
         Image.fromarray(pixels).save(file, **_picture_options(suffix, note))
 
 
@@ -103,7 +111,7 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
         if suffix == ".svg"
         else {"Creator": MARK, "Keywords": note, "CreationDate": None}
     )
-    with _replacing(path) as file, matplotlib.rc_context(_SETTINGS), _untouched_pictures(figure):
+    with replacing(path) as file, matplotlib.rc_context(_SETTINGS), _untouched_pictures(figure):
         figure.savefig(file, format=suffix[1:], metadata=metadata)
 
 
@@ -122,7 +130,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> N
     objects = [name for name, array in arrays.items() if array.dtype.hasobject]
     if objects:
         raise OutputError(f"The array '{objects[0]}' holds Python objects, which are not written to '{path.name}'.")
-    with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in {**arrays, NOTE_KEY: np.array(note)}.items():
             entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -130,13 +138,28 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> N
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+def write_page(path: Path, text: str) -> None:
+    """Write an HTML page, with its note inside already.
+
+    Args:
+        path: Ends in ``.html`` or ``.htm``.
+        text: The whole page.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    _ensure_suffix(path, PAGE_SUFFIXES)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def read_note(path: Path) -> str:
-    """The note in a file that :func:`write_pixels`, :func:`write_figure` or :func:`write_arrays` wrote.
+    """The note in a file that one of this module's writers wrote.
 
     Raises:
         OutputError: There is no such file, it cannot be read, or it holds no note.
     """
-    suffix = _ensure_suffix(path, SUFFIXES)
+    suffix = _ensure_suffix(path, NOTED_SUFFIXES)
     try:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
@@ -203,10 +226,10 @@ def _untouched_pictures(figure: Figure) -> Iterator[None]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file beside ``path`` that takes its place once everything is written, and vanishes when something fails."""
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".cnnviz-{secrets.token_hex(6)}.part")
+    part = target.with_name(f".cnnviz-{secrets.token_hex(6)}.part{target.suffix}")
     try:
         with part.open("xb") as file:
             yield file

@@ -6,11 +6,15 @@ import codecs
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
+
+from cnnviz.drawing.embedding import from_page
+from cnnviz.drawing.sidecar import from_sidecar
 
 __all__ = ["MARK", "NOTE_KEY", "exif", "found"]
 
@@ -37,13 +41,12 @@ def exif(note: str) -> bytes:
 
 def found(path: Path, suffix: str) -> str | None:
     """The note in a file, or None when it holds none of ours; what a broken file raises is the reader's own error."""
-    if suffix == ".npz":
-        return _from_npz(path)
-    if suffix == ".svg":
-        return _from_svg(path)
-    if suffix == ".pdf":
-        return _from_pdf(path)
+    if suffix in _READERS:
+        return _READERS[suffix](path)
     with Image.open(path) as image:
+        if suffix == ".gif":
+            ours, mark, note = image.info.get("comment", b"").partition(b" ")
+            return note.decode() if mark and ours == MARK.encode() else None
         if suffix == ".png":
             image.load()
             texts = getattr(image, "text", {})
@@ -88,3 +91,13 @@ def _pdf_text(escaped: bytes) -> str:
         flags=re.DOTALL,
     )
     return text[2:].decode("utf-16-be") if text.startswith(codecs.BOM_UTF16_BE) else text.decode("latin-1")
+
+
+_READERS: Mapping[str, Callable[[Path], str | None]] = {
+    ".npz": _from_npz,
+    ".svg": _from_svg,
+    ".pdf": _from_pdf,
+    ".html": from_page,
+    ".htm": from_page,
+    ".mp4": from_sidecar,
+}

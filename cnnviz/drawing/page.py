@@ -1,0 +1,99 @@
+"""A page as one HTML file that asks for nothing: pictures inside, no script, light and dark, on paper too."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from cnnviz.drawing.blocks import Block, Fold, Gallery, Group, Page, Plate
+from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.embedding import embedded
+from cnnviz.drawing.layout import NOTHING
+
+__all__ = ["data_uri", "render"]
+
+_LONGEST = {"row": 640, "medium": 640, "small": 480, "tiny": 320}
+_HARD = 64
+_QUALITY = 84
+_STOPS = 24
+
+
+def render(page: Page) -> str:
+    """The page as HTML text, the same each time."""
+    return _environment().get_template("page.html").render(page=page, note=embedded(page.note))
+
+
+def data_uri(pixels: NDArray[np.uint8], *, longest: int, exact: bool = False) -> str:
+    """A picture inside the page: WebP of at most so many pixels a side, or PNG without loss.
+
+    Args:
+        pixels: ``(h, w, 3)`` uint8, RGB.
+        longest: A longer side is resampled to so many pixels; a picture kept exactly is not.
+        exact: Keep every pixel.
+    """
+    image, held = Image.fromarray(pixels), io.BytesIO()
+    if exact:
+        image.save(held, "PNG", optimize=True)
+    else:
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        image.save(held, "WEBP", quality=_QUALITY, method=4)
+    kind = "png" if exact else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _source(plate: Plate, size: str = "medium") -> str:
+    return data_uri(plate.pixels, longest=_LONGEST[size], exact=plate.exact)
+
+
+def _hard(plate: Plate) -> bool:
+    """Whether a browser should enlarge it with hard pixels."""
+    return plate.exact and max(plate.pixels.shape[:2]) <= _HARD
+
+
+def _gradient(scale: Scale) -> str:
+    """The scale's colours as a CSS gradient."""
+    line = colour_bar(scale, 1, _STOPS)[0]
+    return f"linear-gradient(to right,{','.join(f'#{red:02x}{green:02x}{blue:02x}' for red, green, blue in line)})"
+
+
+def _numbers(scale: Scale) -> tuple[str, ...]:
+    """Low end, middle and high end."""
+    return tuple(text for _, text in ticks(scale))
+
+
+def _spoken(scale: Scale) -> str:
+    if scale.blank:
+        return NOTHING
+    low, _, high = _numbers(scale)
+    return f"Colour scale from {low} to {high}"
+
+
+def _kind(block: Block) -> str:
+    return type(block).__name__.lower()
+
+
+def _pictures(blocks: tuple[Block, ...]) -> int:
+    """How many pictures there are in some blocks and those within them."""
+    inner = (_pictures(block.blocks) for block in blocks if isinstance(block, (Fold, Group)))
+    return sum(len(block.plates) for block in blocks if isinstance(block, Gallery)) + sum(inner)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("cnnviz.drawing", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"source": _source, "gradient": _gradient, "numbers": _numbers, "spoken": _spoken, "kind": _kind}
+    made.filters |= {"hard": _hard, "pictures": _pictures}
+    made.globals["nothing"] = NOTHING
+    return made

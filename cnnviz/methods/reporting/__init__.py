@@ -1,0 +1,1 @@
+"""The chapters of a report: what each asks, and what it says."""
