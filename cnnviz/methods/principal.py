@@ -7,9 +7,14 @@ from torch import Tensor
 
 __all__ = ["principal_map"]
 
+MOST_ROUNDS, CONVERGED = 40, 1e-12
+
 
 def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     """Each place's coordinate along the first right singular vector of its sample's ``(places, channels)`` matrix.
+
+    By power iteration where it comes to rest at an eigenvector that is provably the largest's, else by the Gram
+    matrix's whole decomposition; both in float64.
 
     Args:
         maps: ``(N, C, h, w)``, not centred.
@@ -18,16 +23,43 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     Returns:
         ``(N, h, w)``.
     """
-    count, channels, height, width = maps.shape
     matrix = maps.flatten(2).transpose(1, 2)
     largest = matrix.abs().amax(dim=(1, 2), keepdim=True)
-    scaled = (matrix / largest.where(largest > 0, torch.ones_like(largest))).double()
-    if channels <= height * width:
-        vectors = torch.linalg.eigh(scaled.transpose(1, 2) @ scaled).eigenvectors[..., -1:]
-        along = scaled @ vectors
-    else:
-        values, vectors = torch.linalg.eigh(scaled @ scaled.transpose(1, 2))
-        along = vectors[..., -1:] * values[:, None, -1:].clamp_min(0).sqrt()
-    found = (along * largest).reshape(count, height, width)
+    scaled = (matrix / largest.where(largest > 0, torch.ones_like(largest))).double().contiguous()
+    along, proven = _iterated(scaled)
+    if not bool(proven.all()):
+        along[~proven] = _decomposed(scaled[~proven])
+    found = (along * largest).reshape(len(maps), *maps.shape[2:])
     agreement = (found * like).sum(dim=(1, 2), keepdim=True)
     return torch.where(agreement < 0, -found, found).to(maps.dtype)
+
+
+def _iterated(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """First singular vectors ``(N, P, 1)`` times their value, and for which samples ``(N,)`` they are proven to be it.
+
+    An eigenvector of the Gram matrix is the largest's if its eigenvalue is more than half of the trace, or if it is
+    positive in every row that holds anything and the matrix has no negative entry (Perron and Frobenius).
+    """
+    tiny = torch.finfo(matrix.dtype).tiny
+    vector = matrix.sum(dim=2, keepdim=True)
+    for _ in range(MOST_ROUNDS):
+        vector = vector / vector.norm(dim=1, keepdim=True).clamp_min(tiny)
+        image = matrix @ (matrix.transpose(1, 2) @ vector)
+        value = (vector * image).sum(dim=1, keepdim=True)
+        apart = (image - value * vector).norm(dim=1, keepdim=True) / value.clamp_min(tiny)
+        if bool((apart < CONVERGED).all()):
+            break
+        vector = image
+    vector = vector / vector.norm(dim=1, keepdim=True).clamp_min(tiny)
+    dominant = value[:, 0, 0] > matrix.square().sum(dim=(1, 2)) / 2
+    positive = ((vector > 0) | (matrix == 0).all(dim=2, keepdim=True)).all(dim=(1, 2)) & (matrix >= 0).all(dim=(1, 2))
+    return vector * value.clamp_min(0).sqrt(), (apart[:, 0, 0] < CONVERGED) & (dominant | positive)
+
+
+def _decomposed(matrix: Tensor) -> Tensor:
+    """First singular vectors ``(N, P, 1)`` times their value, by the smaller Gram matrix's eigenvectors."""
+    if matrix.shape[2] <= matrix.shape[1]:
+        vectors = torch.linalg.eigh(matrix.transpose(1, 2) @ matrix).eigenvectors[..., -1:]
+        return matrix @ vectors
+    values, vectors = torch.linalg.eigh(matrix @ matrix.transpose(1, 2))
+    return vectors[..., -1:] * values[:, None, -1:].clamp_min(0).sqrt()

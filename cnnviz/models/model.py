@@ -17,7 +17,6 @@ from cnnviz.models.preprocess import Preprocess
 from cnnviz.probing.folding import folded_copy
 from cnnviz.probing.layers import observe_layers, run
 from cnnviz.probing.outputs import OutputSelector, select_logits
-from cnnviz.probing.state import undisturbed
 
 __all__ = ["Model"]
 
@@ -163,12 +162,11 @@ class Model:
             The copy, or the model itself where a copy cannot be made or answers differently; and a sentence on what
             was lost or why there is none.
         """
-        with undisturbed(self.module), torch.no_grad():
-            logits = self.forward(example).float()
         try:
-            module = folded_copy(self.module, example)
-        except (RuntimeError, TypeError, AttributeError, KeyError, NotImplementedError, copy.Error):
+            module, answer = folded_copy(self.module, example)
+        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, copy.Error):
             return self, ("no faster copy of this network can be made; the network itself ran",)
+        logits = select_logits(answer, self.output, count=len(example)).float()
         clone = copy.copy(self)
         clone.module = module
         with torch.no_grad():
@@ -185,7 +183,8 @@ class Model:
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
-        key = tuple((id(tensor), tensor.data_ptr(), tensor._version, _glance(tensor)) for tensor in self._tensors())
+        tensors = list(self._tensors())
+        key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _glance(tensors)
         if self._fingerprint is None or self._fingerprint[0] != key:
             self._fingerprint = (key, _hash_state(self.module))
         return self._fingerprint[1]
@@ -246,12 +245,16 @@ def _names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] 
     return tuple(by_index[index] for index in indices)
 
 
-def _glance(tensor: Tensor) -> float:
-    """A sum over a few values: notices weights that were written past their version counter, as through ``.data``."""
-    if not tensor.numel():
-        return 0.0
-    flat = tensor.detach().reshape(-1)
-    return float(flat[:: max(1, tensor.numel() // GLANCES)].double().sum())
+def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
+    """A few values of each tensor: notices weights that were written past their version counter, as through ``.data``.
+
+    Those of one type and device are read in one piece, so that a GPU waits once.
+    """
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in tensors:
+        some = tensor.detach().reshape(-1)[:: max(1, tensor.numel() // GLANCES)]
+        groups.setdefault((tensor.device, tensor.dtype), []).append(some)
+    return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
 
 
 def _hash_state(module: nn.Module) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     which skips the hooks of the layers inside it, is off.
     """
     modes = [(part, part.training) for part in module.modules()]
-    buffers = [_Buffer.of(part, name) for part in module.modules() for name in part._buffers]
+    buffers = _Buffers(module)
     fast = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(mode=False):
         try:
@@ -33,26 +32,40 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fast)
             for part, training in modes:
                 part.training = training
-            for buffer in buffers:
-                buffer.restore()
+            buffers.restore()
 
 
-@dataclass(frozen=True)
-class _Buffer:
-    part: nn.Module
-    name: str
-    tensor: Tensor | None
-    values: Tensor | None
+class _Buffers:
+    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once."""
 
-    @classmethod
-    def of(cls, part: nn.Module, name: str) -> _Buffer:
-        tensor = part._buffers[name]
-        return cls(part, name, tensor, None if tensor is None else tensor.detach().clone())
+    def __init__(self, module: nn.Module) -> None:
+        self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
+        groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
+        for _, _, tensor in self._held:
+            if tensor is not None:
+                groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
+        self._groups = [list(each.values()) for each in groups.values()]
+        self._values = [_together(tensors) for tensors in self._groups]
 
     def restore(self) -> None:
-        """Put the buffer back; its values are compared, because a write through ``.data`` leaves no mark on it."""
-        if self.tensor is not None and self.values is not None and not torch.equal(self.tensor, self.values):
-            with torch.no_grad():
-                self.tensor.copy_(self.values)
-        if self.part._buffers.get(self.name) is not self.tensor:
-            self.part._buffers[self.name] = self.tensor
+        """Put the buffers back; values are compared, because a write through ``.data`` leaves no mark on a tensor."""
+        for tensors, values in zip(self._groups, self._values, strict=True):
+            if not torch.equal(_together(tensors), values):
+                _copy_back(tensors, values)
+        for part, name, tensor in self._held:
+            if part._buffers.get(name) is not tensor:
+                part._buffers[name] = tensor
+
+
+def _together(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
+    """Write values into those tensors that differ from them; the others keep their version."""
+    parts = values.split([tensor.numel() for tensor in tensors])
+    with torch.no_grad():
+        for tensor, part in zip(tensors, parts, strict=True):
+            kept = part.view(tensor.shape)
+            if not torch.equal(tensor, kept):
+                tensor.copy_(kept)

@@ -42,6 +42,27 @@ def test_nothing_gives_nothing():
     assert not principal_map(torch.zeros(2, 8, 5, 5), like=torch.zeros(2, 5, 5)).any()
 
 
+def test_rectified_activations_need_no_decomposition(monkeypatch):
+    def refused(matrix):
+        raise AssertionError(matrix.shape)
+
+    maps = torch.randn(2, 64, 7, 7).relu()
+    expected = by_svd(maps)
+    monkeypatch.setattr(torch.linalg, "eigh", refused)
+    found = principal_map(maps, like=maps.sum(dim=1)).numpy()
+    assert np.abs(found - expected * np.sign((found * expected).sum(axis=(1, 2), keepdims=True))).max() < 1e-5
+
+
+def test_where_the_iteration_starts_does_not_matter():
+    strong, weak = torch.tensor([3.0, -3.0, 0.0]), torch.tensor([1.0, 1.0, 1.0])
+    channels = torch.eye(4)
+    maps = (channels[0, :, None] * (strong[None]) - channels[1, :, None] * strong + channels[2, :, None] * weak)[
+        None, :, None, :
+    ]
+    found = principal_map(maps, like=maps.abs().sum(dim=1))
+    assert torch.allclose(found.abs().flatten(), (18.0**0.5) * torch.tensor([1.0, 1.0, 0.0]), atol=1e-5)
+
+
 def blob(height, width):
     """A bump in the upper left corner."""
     rows, columns = np.mgrid[:height, :width]

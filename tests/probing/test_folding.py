@@ -30,7 +30,7 @@ def test_torchvisions_networks_keep_their_answers(name, left):
     net = torchvision_net(name, dtype=torch.float64)
     before = state_of(net)
     inputs = noise(3, 64, torch.float64)
-    folded = folded_copy(net, inputs[:1])
+    folded, _ = folded_copy(net, inputs[:1])
     assert error(net, folded, inputs) < 1e-9
     assert norms(folded) == left if left is not None else 0 < norms(folded) < norms(net)
     assert state_of(net) == before
@@ -39,7 +39,7 @@ def test_torchvisions_networks_keep_their_answers(name, left):
 
 def test_the_copy_is_private():
     net = Small().eval()
-    folded = folded_copy(net, noise(1, 32))
+    folded, _ = folded_copy(net, noise(1, 32))
     with torch.no_grad():
         for weight in folded.parameters():
             weight.zero_()
@@ -49,7 +49,7 @@ def test_the_copy_is_private():
 def test_a_network_in_training_mode_is_folded_as_in_evaluation():
     net = Small().train()
     inputs = noise(2, 32)
-    folded = folded_copy(net, inputs[:1])
+    folded, _ = folded_copy(net, inputs[:1])
     assert net.training
     assert error(net.eval(), folded, inputs) < 1e-5
     assert isinstance(folded.norm1, nn.Identity)
@@ -102,7 +102,7 @@ KEPT = {
 @pytest.mark.parametrize("net", KEPT.values(), ids=KEPT)
 def test_what_is_not_folded(net):
     inputs = noise(2, 16)
-    folded = folded_copy(net.eval(), inputs[:1])
+    folded, _ = folded_copy(net.eval(), inputs[:1])
     assert norms(folded) == 1
     assert error(net, folded, inputs) < 1e-6
 
@@ -113,7 +113,7 @@ def test_bias_free_affine_free_and_grouped_ones_are_folded():
     plain.running_var.uniform_(0.5, 2)
     net = One(conv=nn.Conv2d(4, 4, 3, groups=2, bias=False), norm=plain).eval()
     inputs = torch.randn(2, 4, 9, 9)
-    folded = folded_copy(net, inputs[:1])
+    folded, _ = folded_copy(net, inputs[:1])
     assert norms(folded) == 0
     assert error(net, folded, inputs) < 1e-5
 
