@@ -22,14 +22,21 @@ OWN = {
     "demo": ("demo", "Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does."),
     "predict": ("predicting", "What the network answers: the most probable classes of every picture."),
     "compare": ("comparing", "Several methods side by side: a row a picture, a column a method."),
+    "report": ("reporting", "Everything about one network and a few pictures, as one HTML file."),
+    "merge": ("patching", "One index of patches, of the parts that several jobs found."),
     "models": ("listing", "The networks that open by name."),
     "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
     "methods": ("listing", "The methods, with their papers."),
     "info": ("informing", "How a file was made, read back from the file."),
+    "rerun": ("rerunning", "A file made again from the record inside it."),
 }
 """The commands that are no methods: their module, and their help's first sentence."""
 
-APART: dict[str, str] = {}
+APART: dict[str, str] = {
+    "patches": "patching",
+    "filters": "filtering",
+    "features": "featuring",
+}
 """Methods whose command is not one picture in, one map out: the module with the command of that name."""
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
     from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
+    from cnnviz.methods.features import features as features
+    from cnnviz.methods.filters import filters as filters
     from cnnviz.methods.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.gradcam import gradcam as gradcam
     from cnnviz.methods.gradcam_plusplus import gradcam_plusplus as gradcam_plusplus
@@ -43,13 +45,18 @@ if TYPE_CHECKING:
     from cnnviz.methods.hirescam import hirescam as hirescam
     from cnnviz.methods.integrated_gradients import integrated_gradients as integrated_gradients
     from cnnviz.methods.layercam import layercam as layercam
+    from cnnviz.methods.maximize import maximize as maximize
     from cnnviz.methods.occlusion import occlusion as occlusion
+    from cnnviz.methods.patches import patches as patches
+    from cnnviz.methods.patches import scan_patches as scan_patches
     from cnnviz.methods.predict import predict as predict
     from cnnviz.methods.rank_layers import choose_layer as choose_layer
     from cnnviz.methods.rank_layers import rank_layers as rank_layers
     from cnnviz.methods.reciprocam import reciprocam as reciprocam
+    from cnnviz.methods.report import report as report
     from cnnviz.methods.rise import rise as rise
     from cnnviz.methods.saliency import saliency as saliency
+    from cnnviz.methods.scanning.merging import merge_patches as merge_patches
     from cnnviz.methods.scorecam import scorecam as scorecam
     from cnnviz.methods.shapleycam import shapleycam as shapleycam
     from cnnviz.methods.smooth_gradcam_plusplus import smooth_gradcam_plusplus as smooth_gradcam_plusplus
@@ -68,16 +75,21 @@ if TYPE_CHECKING:
     from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.composing import grid as grid
     from cnnviz.results.concepts import Concepts as Concepts
+    from cnnviz.results.feature_maps import FeatureMaps as FeatureMaps
+    from cnnviz.results.features import Features as Features
+    from cnnviz.results.filters import Filters as Filters
     from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
     from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmaps import Heatmaps as Heatmaps
     from cnnviz.results.image import Image as Image
     from cnnviz.results.images import Images as Images
+    from cnnviz.results.patch_index import PatchIndex as PatchIndex
     from cnnviz.results.patches import Patches as Patches
     from cnnviz.results.predictions import Predictions as Predictions
     from cnnviz.results.projections import Projections as Projections
     from cnnviz.results.ranking import LayerRanking as LayerRanking
+    from cnnviz.results.report import Report as Report
 
 _WHERE = {
     "CATALOGUE": "cnnviz.catalogue",
@@ -100,6 +112,7 @@ _WHERE = {
     "Concepts": "cnnviz.results.concepts",
     "LayerRanking": "cnnviz.results.ranking",
     "Model": "cnnviz.models.model",
+    "PatchIndex": "cnnviz.results.patch_index",
     "Picture": "cnnviz.core.picture",
     "Patches": "cnnviz.results.patches",
     "Predictions": "cnnviz.results.predictions",
@@ -109,6 +122,11 @@ _WHERE = {
     "Target": "cnnviz.core.target",
     "cam": "cnnviz.methods.cam",
     "dff": "cnnviz.methods.dff",
+    "features": "cnnviz.methods.features",
+    "Features": "cnnviz.results.features",
+    "FeatureMaps": "cnnviz.results.feature_maps",
+    "filters": "cnnviz.methods.filters",
+    "Filters": "cnnviz.results.filters",
     "draw_digit": "cnnviz.images.digits",
     "draw_scene": "cnnviz.images.shapes",
     "ensure_writable": "cnnviz.drawing.files",
@@ -123,6 +141,7 @@ _WHERE = {
     "shapleycam": "cnnviz.methods.shapleycam",
     "smooth_gradcam_plusplus": "cnnviz.methods.smooth_gradcam_plusplus",
     "layercam": "cnnviz.methods.layercam",
+    "maximize": "cnnviz.methods.maximize",
     "hirescam": "cnnviz.methods.hirescam",
     "xgradcam": "cnnviz.methods.xgradcam",
     "gradcam_plusplus": "cnnviz.methods.gradcam_plusplus",
@@ -139,8 +158,13 @@ _WHERE = {
     "load_model": "cnnviz.models.opening",
     "model_names": "cnnviz.models.listing",
     "occlusion": "cnnviz.methods.occlusion",
+    "report": "cnnviz.methods.report",
+    "Report": "cnnviz.results.report",
     "rise": "cnnviz.methods.rise",
     "feature_occlusion": "cnnviz.methods.feature_occlusion",
+    "patches": "cnnviz.methods.patches",
+    "scan_patches": "cnnviz.methods.patches",
+    "merge_patches": "cnnviz.methods.scanning.merging",
     "predict": "cnnviz.methods.predict",
     "progress_to": "cnnviz.probing.chunks",
     "Rerun": "cnnviz.rerunning.rerun",
@@ -175,6 +199,7 @@ __all__ = [
     "LayerRanking",
     "Model",
     "Patches",
+    "PatchIndex",
     "Picture",
     "Predictions",
     "Preprocess",
@@ -183,6 +208,11 @@ __all__ = [
     "Target",
     "cam",
     "dff",
+    "features",
+    "Features",
+    "FeatureMaps",
+    "filters",
+    "Filters",
     "draw_digit",
     "draw_scene",
     "ensure_writable",
@@ -198,6 +228,7 @@ __all__ = [
     "shapleycam",
     "smooth_gradcam_plusplus",
     "layercam",
+    "maximize",
     "hirescam",
     "xgradcam",
     "gradcam_plusplus",
@@ -211,8 +242,13 @@ __all__ = [
     "load_model",
     "model_names",
     "occlusion",
+    "report",
+    "Report",
     "rise",
     "feature_occlusion",
+    "patches",
+    "scan_patches",
+    "merge_patches",
     "predict",
     "progress_to",
     "Rerun",

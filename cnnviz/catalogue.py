@@ -24,6 +24,8 @@ class Entry:
 
 
 CAMS, PERTURBATIONS, CONCEPTS, GRADIENTS = "Class activation maps", "Perturbations", "Concepts", "Gradients"
+SYNTHESIS = "Pictures the network makes"
+UNITS = "Units"
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {
@@ -145,6 +147,26 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "cnnviz.methods.dff",
             CONCEPTS,
             "What a layer's activations over several pictures have in common, as a few labelled concepts (DFF).",
+        ),
+        "filters": Entry(
+            "cnnviz.methods.filters",
+            UNITS,
+            "The kernels of a layer as pictures, with dead ones and duplicates marked (filters).",
+        ),
+        "features": Entry(
+            "cnnviz.methods.features",
+            UNITS,
+            "What the units of a layer make of a picture: their maps, or where they respond on it (features).",
+        ),
+        "patches": Entry(
+            "cnnviz.methods.patches",
+            UNITS,
+            "What of a data set excites each unit of a layer most: its top-activating patches.",
+        ),
+        "maximize": Entry(
+            "cnnviz.methods.maximize",
+            SYNTHESIS,
+            "Pictures of what the network takes for a class, or of what excites a unit, found by gradient ascent.",
         ),
     }
 )

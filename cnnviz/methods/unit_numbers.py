@@ -12,16 +12,17 @@ RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 MOST = 64
 
 
-def parse_units(text: str, layer: str, count: int) -> list[int]:
+def parse_units(text: str, layer: str, count: int, *, most: int = MOST) -> list[int]:
     """``"0-8,12"`` as numbers, each once, in the order given.
 
     Args:
         text: Numbers and ranges with commas between.
         layer: The layer's name, for messages.
         count: How many units it has.
+        most: How many may be named.
 
     Raises:
-        ParameterError: If it is nothing of this kind, there is no such unit, or there are more than 64.
+        ParameterError: If it is nothing of this kind, there is no such unit, or there are too many.
     """
     numbers: dict[int, None] = {}
     for part in text.split(","):
@@ -34,6 +35,6 @@ def parse_units(text: str, layer: str, count: int) -> list[int]:
         if last >= count:
             raise ParameterError(f"Layer '{layer}' has units 0 to {count - 1}; there is no unit {last}.")
         numbers.update(dict.fromkeys(range(first, last + 1)))
-    if len(numbers) > MOST:
-        raise ParameterError(f"At most {MOST} units are shown at once; {len(numbers)} were named.")
+    if len(numbers) > most:
+        raise ParameterError(f"At most {most} units are shown at once; {len(numbers)} were named.")
     return list(numbers)

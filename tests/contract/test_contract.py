@@ -180,8 +180,9 @@ def test_provenance_is_complete_and_names_no_place_nor_time(name, small, photo_f
     assert made.method == name
     assert set(made.settings) == set(method_of(name).parameters)
     assert made.model["weights_sha256"] == small.fingerprint()
-    assert [each["name"] for each in made.images] == ["photo.png"] * 2
-    assert {each["sha256"] for each in made.images} == {cnnviz.read_picture(photo_file).digest}
+    shown = 2 if "images" in method_of(name).needs else 0
+    assert [each["name"] for each in made.images] == ["photo.png"] * shown
+    assert {each["sha256"] for each in made.images} == {cnnviz.read_picture(photo_file).digest for _ in range(shown)}
     if "target" in method_of(name).needs:
         assert made.targets[0] == "dog"
         assert made.targets[1] in LABELS

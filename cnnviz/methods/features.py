@@ -1,0 +1,174 @@
+"""Features: what the units of a layer make of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from annotated_types import Ge, Interval
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnnviz.core.layer import Layer, Layers
+from cnnviz.core.target import Unit
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.inputs import Batch, prepare, provenance_of
+from cnnviz.methods.rank_layers import choose_layer
+from cnnviz.methods.unit_numbers import parse_units
+from cnnviz.models.model import Model
+from cnnviz.probing.arrangement import to_maps, with_places
+from cnnviz.probing.chunks import in_chunks
+from cnnviz.probing.layers import observe_layers
+from cnnviz.probing.state import undisturbed
+from cnnviz.probing.stopping import run_to
+from cnnviz.registry import method
+from cnnviz.results.feature_maps import FeatureMaps
+from cnnviz.results.features import Features
+from cnnviz.results.heatmap import Heatmap
+
+__all__ = ["features"]
+
+Strength: TypeAlias = Literal["peak", "mean", "spread"]
+
+MOST: Final = 256
+ALL: Final = "all"
+
+
+@method
+def features(
+    model: Model,
+    images: ImagesLike,
+    *,
+    layer: str | None = None,
+    units: str | None = None,
+    by: Strength = "peak",
+    most: Annotated[int, Interval(ge=1, le=256)] = 24,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Features:
+    """What the units of a layer make of a picture: their maps, or where they respond on it (features).
+
+    The maps are the layer's output as it left the layer, before anything after it could change it in place; the
+    network runs no further. Of every picture the units that respond most are shown, unless some are named.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        layer: The layer; left out, the last whose places reach the top class.
+        units: Which units, such as 0-15,31, or all (of more than 256 the first); left out, the strongest.
+        by: What makes a unit strong: its highest value, its mean, or its standard deviation over the places.
+        most: How many of the strongest are shown.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Features with values ``(N, U, h, w)``.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no spatial extent.
+        ParameterError: If the layer has no such unit.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; Yosinski et al.,
+        Understanding Neural Networks Through Deep Visualization, ICML Workshops 2015.
+    """
+    if layer is not None:
+        model.check_layer(layer)
+    batch = prepare(model, images)
+    name = layer or choose_layer(model)
+    found = _layers(model, batch).resolve(name)
+    with undisturbed(model.module), torch.no_grad():
+        chunks = in_chunks(
+            batch.inputs,
+            lambda inputs, rows: _shown(
+                model, name, found, inputs, count=rows.stop - rows.start, choice=(units, by, most)
+            ),
+            size=batch_size,
+            device=model.device,
+            dtype=model.dtype,
+            fixed=model.fixed_batch,
+        )
+    shown = [each for some in chunks.results for each in some]
+    checks = [] if layer else [f"layer {name}, chosen as the last whose places reach the top class"]
+    checks += [*_said(shown[0], units, by), *batch.checks, *chunks.checks]
+    return _joined(model, batch, name, shown, checks=tuple(dict.fromkeys(checks)), chunk=chunks.size)
+
+
+class _Shown(NamedTuple):
+    """The units that are shown of one picture, their maps ``(U, h, w)``, and how many there are and are silent."""
+
+    units: list[int]
+    maps: NDArray[np.float32]
+    total: int
+    silent: int
+
+
+def _layers(model: Model, batch: Batch) -> Layers:
+    """The layers as inputs of this size make them."""
+    inputs = batch.inputs
+    if tuple(inputs.shape[-2:]) == tuple(model.preprocess.input_size):
+        return model.layers
+    example = inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1)
+    return observe_layers(model.module, model.to_device(example))
+
+
+def _shown(
+    model: Model, name: str, layer: Layer, inputs: Tensor, *, count: int, choice: tuple[str | None, Strength, int]
+) -> list[_Shown]:
+    output = run_to(model.module, model.forward, inputs, name, layer.calls)
+    maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
+    answers = []
+    for one in maps:
+        units = _chosen(one, name, *choice)
+        silent = int((one == 0).flatten(1).all(dim=1).sum())
+        answers.append(_Shown(units, one[units].cpu().contiguous().numpy(), len(one), silent))
+    return answers
+
+
+def _chosen(maps: Tensor, layer: str, units: str | None, by: Strength, most: int) -> list[int]:
+    count = len(maps)
+    if units is not None and units.strip() == ALL:
+        return list(range(min(count, MOST)))
+    if units is not None:
+        return parse_units(units, layer, count, most=MOST)
+    flat = maps.flatten(1).double()
+    strengths = {"peak": flat.amax(dim=1), "mean": flat.mean(dim=1), "spread": flat.std(dim=1, correction=0)}
+    order: list[int] = strengths[by].argsort(descending=True, stable=True)[:most].tolist()
+    return order
+
+
+def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
+    of = f"{len(shown.units)} of {shown.total} units"
+    if len(shown.units) == shown.total:
+        return []
+    if units is None:
+        words = {"peak": "largest value", "mean": "largest mean", "spread": "largest deviation"}
+        return [f"{of} are shown: those with the {words[by]} on each picture, the strongest first"]
+    return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
+
+
+def _joined(
+    model: Model, batch: Batch, layer: str, shown: Sequence[_Shown], *, checks: tuple[str, ...], chunk: int
+) -> Features:
+    provenance = provenance_of(model, batch, layer=layer, chunk=chunk)
+    parts = []
+    for row, (picture, one) in enumerate(zip(batch.pictures, shown, strict=True)):
+        own, rectified = provenance.only(row), bool(one.maps.min() >= 0)
+        maps = tuple(
+            Heatmap(
+                values=values,
+                target=Unit(layer, unit),
+                score=float(values.mean()),
+                probability=None,
+                picture=picture,
+                layer=layer,
+                rectified=rectified,
+                model=model.name,
+                checks=checks,
+                provenance=own,
+            )
+            for unit, values in zip(one.units, one.maps, strict=True)
+        )
+        parts.append(FeatureMaps(maps, one.total, one.silent, checks, own))
+    return Features(tuple(parts), checks, provenance)

@@ -1,0 +1,232 @@
+"""Filters: the kernels of a layer, with what can be said about them without a picture."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.drawing.colour import Normalisation, Scale, colour_bar, colourise, paint, scale_of, ticks
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
+
+__all__ = ["Filters", "Scaling"]
+
+Scaling: TypeAlias = Literal["shared", "own"]
+
+MOST_ACROSS: Final = 16
+SMALLEST, LARGEST, WIDEST = 96, 320, 1920
+BAR: Final = 16
+LEGENDS: Final = {
+    "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
+    "map": "Blue is a negative weight, white is zero and red a positive one.",
+    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """The kernels of one layer.
+
+    Attributes:
+        values: ``(U, C, kh, kw)`` float32: of every unit, its kernels on the ``C`` input channels that it reads.
+        layer: The layer.
+        drawn: The units that are drawn, in this order.
+        inputs: ``(D, m)``: for each drawn unit the input channels whose kernels are drawn, counted in the layer's
+            whole input.
+        groups: In how many groups the units read the input channels.
+        coloured: Whether the three channels are the picture's colours.
+        scaling: Whether all kernels are drawn on one scale, or each unit on its own.
+        colours: ``(D, 3, kh, kw)`` float32, at least 0: the kernels compressed to three colours; or None.
+        shares: ``(D,)``: how much of each unit's squared weights the three colours hold; empty without them.
+        norms: ``(U,)`` float32: Euclidean norm of every unit.
+        dead: Units with a norm below a thousandth of the median.
+        duplicates: By unit an earlier unit that it repeats, with their cosine; negative is the opposite.
+        model: The network's name.
+        checks: What the user should know.
+        provenance: How it was made.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    layer: str
+    drawn: tuple[int, ...]
+    inputs: NDArray[np.int64] = field(repr=False)
+    groups: int
+    coloured: bool
+    scaling: Scaling
+    colours: NDArray[np.float32] | None = field(repr=False)
+    shares: NDArray[np.float32] = field(repr=False)
+    norms: NDArray[np.float32] = field(repr=False)
+    dead: tuple[int, ...]
+    duplicates: Mapping[int, tuple[int, float]]
+    model: str
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether each unit has a row, with a picture for each of its strongest input channels."""
+        return self.colours is None and not self.coloured and self.inputs.shape[1] > 1
+
+    def scale(self, number: int | None = None) -> Scale:
+        """What the colours mean: up to the 99th percentile of all units, or to the largest of one drawn unit alone.
+
+        Args:
+            number: Which of the drawn units; None for all units of the layer.
+        """
+        way: Normalisation = "percentile" if number is None else "max"
+        if self.colours is not None:
+            return scale_of(self.colours if number is None else self.colours[number], cmap="gray", normalise=way)
+        shown = self.values if number is None else self.values[self.drawn[number]]
+        return scale_of(shown, signed=True, cmap="gray" if self.coloured else None, normalise=way)
+
+    def grid(self) -> Grid:
+        """The drawn units: one picture a unit, or a row a unit with its strongest input channels."""
+        own = self.scaling == "own"
+        scales = [self.scale(number if own else None) for number in range(len(self.drawn))]
+        drawn = self._rows(scales) if self.in_rows else self._blocks(scales)
+        rows = (*drawn, *(() if own else ((_legend(scales[0]),),)))
+        same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
+        height, width = self.values.shape[2:]
+        parts = (self.provenance.method, self.model, self.layer, f"{len(self)} units, {height} x {width}")
+        kind = "colour" if self.coloured else "map"
+        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self.checks)
+        sheet = Sheet(
+            rows,
+            (*map(self._words, self.drawn), *(() if own else ("",))) if self.in_rows else (),
+            tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
+            " · ".join(part for part in parts if part),
+            notes,
+        )
+        return Grid(sheet, self.provenance)
+
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
+        """Write the kernels: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
+
+        An ``.npz`` holds ``values``, ``drawn``, ``inputs``, ``norms``, ``dead``, ``duplicates`` (unit, earlier unit)
+        with their ``cosines``, ``colours`` where there are any, and ``provenance`` (JSON text).
+
+        Args:
+            path: Where to; an existing file is replaced.
+            cell: Longer side of a kernel in pixels; what suits their number if neither is given.
+            width: Instead of that, width on paper in inches.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+        """
+        where = Path(path)
+        ensure_writable(where, force=True, suffixes=SUFFIXES)
+        if where.suffix.lower() not in ARRAY_SUFFIXES:
+            sized: dict[str, Any] = {"cell": cell or self._side()} if width is None else {"width": width}
+            return self.grid().save(where, **sized)
+        pairs = [(unit, other) for unit, (other, _) in self.duplicates.items()]
+        arrays: dict[str, NDArray[Any]] = {"values": self.values, "norms": self.norms, "inputs": self.inputs}
+        arrays |= {"drawn": np.array(self.drawn), "dead": np.array(self.dead, dtype=np.int64)}
+        arrays |= {"duplicates": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
+        arrays |= {"cosines": np.array([cosine for _, cosine in self.duplicates.values()], dtype=np.float32)}
+        arrays |= {} if self.colours is None else {"colours": self.colours, "shares": self.shares}
+        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
+        return where
+
+    def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
+        """A matplotlib figure of the grid."""
+        return self.grid().plot(ax, width=width)
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        doubles = [{"unit": unit, "like": other, "cosine": cos} for unit, (other, cos) in self.duplicates.items()]
+        return {
+            "layer": self.layer,
+            "shape": list(self.values.shape),
+            "groups": self.groups,
+            "drawn": list(self.drawn),
+            "scale": self.scale().high if self.scaling == "shared" else None,
+            "norms": [float(norm) for norm in self.norms],
+            "dead": list(self.dead),
+            "duplicates": doubles,
+            "checks": list(self.checks),
+        }
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance."""
+        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
+
+    def _repr_png_(self) -> bytes:
+        return self.grid()._repr_png_()
+
+    def _blocks(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+        across = self._across()
+        cells = [self._block(number, scale) for number, scale in enumerate(scales)]
+        return [tuple(cells[start : start + across]) for start in range(0, len(cells), across)]
+
+    def _block(self, number: int, scale: Scale) -> Cell:
+        unit = self.drawn[number]
+        if self.colours is not None:
+            pixels = paint(self.colours[number], scale)
+        elif self.coloured:
+            pixels = paint(self.values[unit], scale)
+        else:
+            pixels = colourise(self.values[unit, 0], scale)
+        words = [self._words(unit)]
+        words += [f"{self.shares[number]:.0%}"] if self.colours is not None else []
+        words += [_ends(scale)] if self.scaling == "own" else []
+        return Cell(pixels, "\n".join(words))
+
+    def _rows(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+        same = bool((self.inputs == self.inputs[0]).all())
+        rows = []
+        for unit, channels, scale in zip(self.drawn, self.inputs, scales, strict=True):
+            kernels = self.values[unit][channels % self.values.shape[1]]
+            words = ["" if same else f"input {channel}" for channel in channels]
+            words[0] = "\n".join(filter(None, (words[0], _ends(scale) if self.scaling == "own" else "")))
+            cells = zip(kernels, words, strict=True)
+            rows.append(tuple(Cell(colourise(kernel, scale), caption) for kernel, caption in cells))
+        return rows
+
+    def _words(self, unit: int) -> str:
+        """A unit's number, and whether it is dead or like an earlier one."""
+        said = [f"unit {unit}" if self.in_rows else str(unit)]
+        said += ["dead"] if unit in self.dead else []
+        if unit in self.duplicates:
+            other, cosine = self.duplicates[unit]
+            said.append(f"\N{ALMOST EQUAL TO} {'' if cosine > 0 else chr(0x2212)}{other}")
+        return " ".join(said)
+
+    def _across(self) -> int:
+        if self.in_rows:
+            return int(self.inputs.shape[1])
+        return min(len(self.drawn), MOST_ACROSS, math.ceil(math.sqrt(1.5 * len(self.drawn))))
+
+    def _side(self) -> int:
+        return max(SMALLEST, min(LARGEST, WIDEST // self._across()))
+
+
+def _ends(scale: Scale) -> str:
+    if scale.blank:
+        return "all zero"
+    return f"{chr(0xB1) if scale.signed else 'to '}{scale.high:.2g}"
+
+
+def _legend(scale: Scale) -> Cell:
+    """A bar of the scale that all kernels share."""
+    if scale.blank:
+        return Cell(colour_bar(scale, BAR, 8 * BAR), "all weights are zero")
+    low, _, high = (text for _, text in ticks(scale))
+    beyond = f"\n{scale.clipped:.1%} beyond" if scale.clipped else ""
+    return Cell(colour_bar(scale, BAR, 8 * BAR), f"{low} to {high}{beyond}")
