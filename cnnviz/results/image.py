@@ -27,6 +27,7 @@ Snapshot = tuple[int, NDArray[np.uint8]]
 """A step, counted from 0 for the start, and the picture ``(H, W, 3)`` after it."""
 
 COLOURS = (1, 3)
+PHOTOGRAPHIC = 3
 
 
 def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -78,7 +79,7 @@ class Image:
 
     def cell(self) -> Cell:
         """The picture with its target and score, and below them, small, what is known of its quality."""
-        return Cell(self.drawn, self.caption(), note="\n".join(quality_lines(self.quality)))
+        return Cell(self.drawn, self.caption(), note="\n".join(self._said()))
 
     def caption(self) -> str:
         """Target and score, and what is drawn where the channels are no colours."""
@@ -116,6 +117,9 @@ class Image:
 
     def _repr_png_(self) -> bytes:
         return self._alone()._repr_png_()
+
+    def _said(self) -> tuple[str, ...]:
+        return quality_lines(self.quality, photographic=len(self.pixels) == PHOTOGRAPHIC)
 
     def _alone(self) -> Images:
         from cnnviz.results.images import Images

@@ -8,36 +8,40 @@ from typing import Any, Final
 __all__ = ["NATURAL_SATURATION", "NATURAL_SLOPE", "quality_lines"]
 
 NATURAL_SLOPE: Final = (-1.29, 0.22)
-"""Slope of the amplitude spectrum of photographs, and its standard deviation among them."""
+"""Slope of the amplitude spectrum of photographs, and its standard deviation, over eleven of ImageNet's."""
 
 NATURAL_SATURATION: Final = 0.25
-"""More saturated pixels than nearly all photographs have."""
+"""A share of saturated pixels that seven of eight photographs stay below."""
 
 FAR: Final = 2.0
 
 
-def quality_lines(quality: Mapping[str, Any]) -> tuple[str, ...]:
+def quality_lines(quality: Mapping[str, Any], *, photographic: bool = True) -> tuple[str, ...]:
     """Whether the picture convinces other eyes, and whether it has the fineness of a photograph.
 
     Args:
         quality: A record of :func:`cnnviz.methods.quality.judge_images`, or nothing.
+        photographic: Whether it makes sense to compare the picture with photographs.
 
     Returns:
         At most two lines.
     """
-    return tuple(filter(None, (_convincing(quality), _natural(quality))))
+    said = [_judged(quality), "" if _judged(quality) and photographic else _held_out(quality)]
+    return tuple(filter(None, [*said, _natural(quality) if photographic else ""]))
 
 
-def _convincing(quality: Mapping[str, Any]) -> str:
-    """The second network's opinion, or without one the score on transformed copies."""
-    if quality.get("judge_rank") is not None:
-        sees = f"{quality['judge']}: {quality['judge_probability']:.0%}, rank {quality['judge_rank']}"
-        return sees if quality["judge_rank"] == 1 else f"{sees} after {quality['judge_first']}"
+def _judged(quality: Mapping[str, Any]) -> str:
+    if quality.get("judge_rank") is None:
+        return ""
+    sees = f"{quality['judge']}: {quality['judge_probability']:.0%}, rank {quality['judge_rank']}"
+    return sees if quality["judge_rank"] == 1 else f"{sees} after {quality['judge_first']}"
+
+
+def _held_out(quality: Mapping[str, Any]) -> str:
     if quality.get("held_out_mean") is None:
         return ""
-    return (
-        f"{quality['held_out_mean']:.3g} \N{PLUS-MINUS SIGN} {quality['held_out_deviation']:.2g} when moved or cropped"
-    )
+    mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
+    return f"{mean:.3g} \N{PLUS-MINUS SIGN} {deviation:.2g} when moved or cropped"
 
 
 def _natural(quality: Mapping[str, Any]) -> str:
