@@ -44,7 +44,10 @@ def needing(*needs: str) -> list[str]:
 def ask(name: str, model: Any, images: Any, target: Any = None, **settings: Any) -> Any:
     """Call a method with what it needs."""
     method = method_of(name)
-    given = {"model": model, "images": images, "target": target}
+    given = {"model": model, "images": images, "target": target, "start": None, "examples": None, "judge": None}
+    given["data"] = images
+    if "images" not in method.needs:  # there is no picture whose top class could be meant
+        given["target"] = [each or 0 for each in target] if isinstance(target, list) else target or 0
     fewer = {setting: value for setting, value in FEWER.items() if setting in method.parameters}
     return method(*(given[need] for need in method.needs), **(fewer | settings))
 

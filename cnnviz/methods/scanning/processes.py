@@ -1,0 +1,108 @@
+"""The processes that torchrun started for one scan; without torchrun, this one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from cnnviz.errors import CnnvizError
+
+__all__ = ["Processes", "processes"]
+
+STARTED = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+PATIENCE = timedelta(days=30)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that work together.
+
+    Attributes:
+        rank: Its number.
+        count: How many there are.
+        device: Where objects are put to be sent.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device | None = None
+
+    def first(self, ask: Callable[[], Result]) -> Result:
+        """What the first process finds, in all of them; what goes wrong there goes wrong in all.
+
+        Raises:
+            CnnvizError: Whatever it raised.
+        """
+        found: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                found[0] = ask()
+            except CnnvizError as error:
+                found[1] = error
+        if self.count > 1:
+            if found[1] is not None:
+                found[1] = _plain(found[1])
+            distributed.broadcast_object_list(found, src=0, device=self.device)
+        if found[1] is not None:
+            raise found[1]
+        result: Result = found[0]
+        return result
+
+    def all(self, ask: Callable[[], Result]) -> Result:
+        """What this process finds, once all have found theirs; what goes wrong in one goes wrong in all.
+
+        Raises:
+            CnnvizError: Whatever one of them raised.
+        """
+        if self.count == 1:
+            return ask()
+        found, failure = None, None
+        try:
+            found = ask()
+        except CnnvizError as error:
+            failure = _plain(error)
+        failures: list[Any] = [None] * self.count
+        distributed.all_gather_object(failures, failure)
+        if failed := [each for each in failures if each is not None]:
+            raise failed[0]
+        assert found is not None
+        return found
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that work together: torch's process group if there is one, or one that torchrun's settings name.
+
+    Args:
+        device: Where the network is.
+    """
+    if not distributed.is_available() or (not distributed.is_initialized() and not os.environ.keys() >= STARTED):
+        yield Processes()
+        return
+    own = not distributed.is_initialized()
+    if own:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        nccl = distributed.get_backend() == "nccl"
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), device if nccl else torch.device("cpu"))
+    finally:
+        if own:
+            distributed.destroy_process_group()
+
+
+def _plain(error: CnnvizError) -> CnnvizError:
+    """The error as one that can be sent: some have constructors of their own."""
+    for kind in type(error).__mro__:
+        if kind.__init__ is CnnvizError.__init__:  # type: ignore[misc]
+            return kind(str(error))  # type: ignore[no-any-return]
+    return CnnvizError(str(error))

@@ -1,0 +1,243 @@
+"""One index, byte for byte: in one process or several, as jobs, and after being killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import cnnviz
+from cnnviz.errors import OutputError, ParameterError
+from cnnviz.methods.scanning.manifest import MANIFEST_FILE
+from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
+from tests.methods.scans import COUNT, SETTINGS, SHARDS, Noise, digest, forked, tiny_model, waited
+
+ROOT = Path(__file__).parents[2]
+
+
+def scan(folder, data=None, **settings):
+    return cnnviz.scan_patches(tiny_model(), data or Noise(corrupt=(9,)), folder, **(SETTINGS | settings))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The hash of the index that one process makes."""
+    folder = tmp_path_factory.mktemp("whole")
+    scan(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [INDEX_FILE, MANIFEST_FILE]
+    return digest(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def together(count, work):
+    """Run as so many processes of one torch process group; their exit statuses."""
+    settings = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+
+    def ranked(rank):
+        os.environ.update(settings, RANK=str(rank), LOCAL_WORLD_SIZE=str(count))
+        work()
+
+    return [waited(number) for number in [forked(lambda rank=rank: ranked(rank)) for rank in range(count)]]
+
+
+def test_in_memory_it_is_the_same(whole, tmp_path):
+    index = scan(None)
+    index.write(tmp_path)
+    assert digest(tmp_path) == whole
+
+
+def test_reading_in_other_processes_changes_nothing(whole, tmp_path):
+    scan(tmp_path, workers=2)
+    assert digest(tmp_path) == whole
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_processes(count, whole, tmp_path):
+    assert together(count, lambda: scan(tmp_path)) == [0] * count
+    assert digest(tmp_path) == whole
+
+
+def test_a_failure_of_one_process_is_a_failure_of_all(tmp_path):
+    def work():
+        with pytest.raises(OutputError, match="is of something else"):
+            scan(tmp_path, k=3)
+
+    scan(tmp_path)
+    assert together(2, work) == [0, 0]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_three_jobs_merged(apart, whole, tmp_path):
+    folders = [tmp_path / (f"job{job}" if apart else "jobs") for job in (1, 2, 3)]
+    for job in (2, 3, 1):
+        assert scan(folders[job - 1], shard=f"{job}/3") is None
+    assert not (folders[0] / INDEX_FILE).exists()
+    target = tmp_path / "merged" if apart else folders[0]
+    cnnviz.merge_patches(folders if apart else folders[0], target)
+    assert digest(target) == whole
+    cnnviz.merge_patches(reversed(folders), folders[0])
+    assert digest(folders[0]) == whole
+
+
+def test_jobs_that_differ_are_not_merged(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    scan(first, shard="1/2")
+    scan(second, shard="2/2", k=6)
+    with pytest.raises(OutputError, match=r"one scan: '.*second' is of k 6 instead of 5, beside '.*first'"):
+        cnnviz.merge_patches([first, second], tmp_path / "merged")
+    shutil.rmtree(second)
+    scan(second, Noise(COUNT + 1), shard="2/2")
+    with pytest.raises(OutputError, match="another data set"):
+        cnnviz.merge_patches([first, second], tmp_path / "merged")
+
+
+def test_what_cannot_be_merged(tmp_path):
+    scan(tmp_path / "first", shard="1/2")
+    with pytest.raises(OutputError, match=rf"2 of {SHARDS} shards are missing \(1, 3\)"):
+        cnnviz.merge_patches([tmp_path / "first"], tmp_path / "merged")
+    with pytest.raises(OutputError, match="no folder"):
+        cnnviz.merge_patches([tmp_path / "none"], tmp_path / "merged")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OutputError, match=r"no manifest\.json"):
+        cnnviz.merge_patches([tmp_path / "empty"], tmp_path / "merged")
+    scan(tmp_path / "other", k=2)
+    scan(tmp_path / "first", shard="2/2")
+    with pytest.raises(OutputError, match="holds an index already"):
+        cnnviz.merge_patches([tmp_path / "first"], tmp_path / "other")
+
+
+def shards_in(folder):
+    return sorted(path for path in folder.glob("shard-*")) if folder.exists() else []
+
+
+@pytest.mark.parametrize("after", [1, 2, SHARDS - 1])
+def test_killed_and_started_again(after, whole, tmp_path):
+    number = forked(lambda: scan(tmp_path, Noise(corrupt=(9,), slow=0.02)))
+    start = time.monotonic()
+    while len(shards_in(tmp_path)) < after and time.monotonic() - start < 60:
+        time.sleep(0.002)
+    os.kill(number, signal.SIGKILL)
+    assert waited(number) == -signal.SIGKILL
+    there = {path.name: path.stat().st_mtime_ns for path in shards_in(tmp_path)}
+    assert len(there) == after
+    data = Noise(corrupt=(9,))
+    read = []
+    data.item = lambda image: (read.append(image), Noise.item(data, image))[1]
+    scan(tmp_path, data, workers=0)
+    assert digest(tmp_path) == whole
+    assert min(image for image in read if image) >= 8 * after
+    assert sorted(path.name for path in tmp_path.iterdir()) == [INDEX_FILE, MANIFEST_FILE]
+
+
+def test_a_dead_workers_shards_are_picked_up(whole, tmp_path):
+    scan(tmp_path, shard="2/3")
+    (tmp_path / ".shard-000000.safetensors.0123456789ab.part").write_bytes(b"half of")
+    assert together(2, lambda: scan(tmp_path)) == [0, 0]
+    assert digest(tmp_path) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == [INDEX_FILE, MANIFEST_FILE]
+
+
+def test_what_is_done_is_not_done_again(whole, tmp_path, monkeypatch):
+    scan(tmp_path)
+    monkeypatch.setattr(Noise, "item", lambda self, image: pytest.fail("read again") if image else None)
+    monkeypatch.setattr("cnnviz.methods.scanning.scan.example_shape", lambda model, data: (3, 16, 16))
+    assert scan(tmp_path).describe() == PatchIndex.read(tmp_path).describe()
+    assert list(scan(tmp_path, layer="relu").layers) == SETTINGS["layer"].split(",")
+    assert digest(tmp_path) == whole
+
+
+def test_an_index_decides_over_what_is_left_open(tmp_path):
+    first = scan(tmp_path / "a", threads=2, block=4)
+    again = scan(tmp_path / "a", threads=None, block=None, blocks_a_shard=None)
+    assert again.manifest == first.manifest
+    assert first.manifest["threads"] == 2
+    with pytest.raises(OutputError, match="threads 2 instead of 1"):
+        scan(tmp_path / "a", threads=1)
+    with pytest.raises(OutputError, match="other layers"):
+        scan(tmp_path / "a", layer="fc")
+    other = tiny_model()
+    with torch.no_grad():
+        other.module.fc.bias.add_(1)
+    with pytest.raises(OutputError, match="other weights"):
+        cnnviz.scan_patches(other, Noise(corrupt=(9,)), tmp_path / "a", **SETTINGS)
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    for job in (1, 2):
+        scan(tmp_path, shard=f"{job}/2")
+    path = shards_in(tmp_path)[1]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(OutputError, match=r"shard-000001\.safetensors' is damaged"):
+        scan(tmp_path)
+    path.unlink()
+    scan(tmp_path)
+    assert (tmp_path / INDEX_FILE).exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        scan(tmp_path / "file" / "index")
+
+
+@pytest.mark.parametrize("text", ["0/3", "1", "a/b", "1/0", "-1/2"])
+def test_shards_are_jobs_among_several(text, tmp_path):
+    with pytest.raises(ParameterError, match="such as 1/3"):
+        scan(tmp_path, shard=text)
+
+
+SCRIPT = """
+import cnnviz
+cnnviz.scan_patches(cnnviz.load_model("shapes-resnet"), "shapes:120", {folder!r}, layer="Conv2d", blocks_a_shard=1)
+"""
+
+
+@pytest.mark.slow
+def test_under_torchrun_with_a_bundled_network(tmp_path):
+    digests = []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        script = tmp_path / f"{count}.py"
+        script.write_text(SCRIPT.format(folder=str(folder)))
+        runner = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+        command = [sys.executable, *(runner if count > 1 else []), str(script)]
+        subprocess.run(command, check=True, cwd=ROOT, timeout=300, capture_output=True)
+        digests.append(digest(folder))
+    model = cnnviz.load_model("shapes-resnet")
+    for job in (3, 1, 2):
+        folder = tmp_path / f"job{job}"
+        cnnviz.scan_patches(model, "shapes:120", folder, layer="Conv2d", blocks_a_shard=1, shard=f"{job}/3")
+    cnnviz.merge_patches([tmp_path / f"job{job}" for job in (1, 2, 3)], tmp_path / "merged")
+    assert digests == [digest(tmp_path / "merged")] * 2
+
+
+MEASURED = """
+import resource, cnnviz
+cnnviz.scan_patches(cnnviz.load_model("shapes-resnet"), "shapes:{count}", {folder!r}, layer="Conv2d", workers=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data_set(tmp_path):
+    peaks = []
+    for count in (1000, 5000):
+        script = MEASURED.format(count=count, folder=str(tmp_path / str(count)))
+        done = subprocess.run(
+            [sys.executable, "-c", script], check=True, cwd=ROOT, timeout=540, capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1.1 * peaks[0], peaks
