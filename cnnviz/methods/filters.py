@@ -75,7 +75,7 @@ def filters(
     """
     found, said = chosen_kernels(observe_kernels(model.module, _example(model)), model, layer)
     values, folding = _folded(found, fold=fold)
-    coloured = found.on_picture and values.shape[1] == COLOURS and compress == "no"
+    coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
     lengths = norms(values)
     dead = dead_units(lengths)
     doubles = duplicates(values, found.groups, dead)

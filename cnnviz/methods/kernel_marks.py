@@ -46,6 +46,8 @@ def duplicates(values: NDArray[np.float32], groups: int, dead: tuple[int, ...]) 
     each = len(values) // groups
     for start in range(0, len(values), each) if each > 1 else ():
         units = [unit for unit in range(start, start + each) if unit not in dead]
+        if len(units) < 2:
+            continue
         rows = values[units].reshape(len(units), -1).astype(np.float64)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         cosines = np.tril(rows @ rows.T, -1)

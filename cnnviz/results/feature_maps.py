@@ -218,5 +218,5 @@ def _reach(values: NDArray[np.float32]) -> str:
 
 def _ends(low: float, high: float) -> tuple[str, str]:
     """Two values as they are written at the ends of a colour bar."""
-    first, _, last = ticks(Scale(low, high))
+    first, _, last = ticks(Scale(low + 0.0, high + 0.0))  # a negative zero becomes a plain one
     return first[1], last[1]
