@@ -33,6 +33,7 @@ OWN = {
 """The commands that are no methods: their module, and their help's first sentence."""
 
 APART: dict[str, str] = {
+    "maximize": "maximizing",
     "patches": "patching",
     "filters": "filtering",
     "features": "featuring",

@@ -8,25 +8,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.layout import NOTHING, Box, Layout, Style, Text, lay_out, sheet_width
+from cnnviz.drawing.fitting import PER_INCH, PER_POINT, USUAL_SIZE, fit
+from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
 from cnnviz.drawing.lettering import FAMILY, ascent, line_height
-from cnnviz.drawing.montage import fitted, resized
+from cnnviz.drawing.montage import resized
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError
 
 __all__ = ["figure"]
 
-_PER_INCH = 300
-_PER_POINT = _PER_INCH / 72
-_SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
-_EMS_PER_PICTURE = 8
 _BAR_LEVELS = 256
 _INK, _FAINT, _HAIRLINE = "#202020", "#686868", "#d0d0d0"
 _HARD_SIDE = 256
 
 
 def figure(
-    sheet: Sheet, *, width: float = 7.0, ax: Axes | None = None, dpi: float = 200.0, size: float = 8.0
+    sheet: Sheet, *, width: float = 7.0, ax: Axes | None = None, dpi: float = 200.0, size: float = USUAL_SIZE
 ) -> Figure:
     """Draw a sheet as a matplotlib Figure.
 
@@ -46,43 +43,15 @@ def figure(
     """
     if ax is not None:
         return _into_axes(sheet, ax, size)
-    if width <= 0 or size <= 0:
-        raise ParameterError(f"A figure's width and text size are above 0, not {width:g} inches and {size:g} points.")
-    layout = _layout(sheet, round(width * _PER_INCH), size)
-    drawn = Figure(figsize=(layout.width / _PER_INCH, layout.height / _PER_INCH), dpi=dpi, facecolor="white")
+    layout = fit(sheet, width, size)
+    drawn = Figure(figsize=(layout.width / PER_INCH, layout.height / PER_INCH), dpi=dpi, facecolor="white")
     for cell, box in layout.pictures:
         _show(_axes(drawn, layout, box), cell, box, outlined=layout.outlined)
     for bar in layout.bars:
-        _fill_bar(_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / _PER_POINT)
+        _fill_bar(_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
     for text in layout.texts:
         _draw_text(drawn, layout, text)
     return drawn
-
-
-def _layout(sheet: Sheet, width: int, size: float) -> Layout:
-    """The largest letters, down to the least legible, beside which pictures of a good size have room."""
-    for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
-        style = Style(round(points * _PER_POINT), gap=round(0.08 * _PER_INCH), margin=round(0.05 * _PER_INCH))
-        longer = _longest_side(sheet, width, style)
-        if longer >= _EMS_PER_PICTURE * style.em:
-            break
-    return lay_out(sheet, _sizes(sheet, longer), style)
-
-
-def _longest_side(sheet: Sheet, width: int, style: Style) -> int:
-    """Of the largest pictures with which the sheet is not wider than ``width``; no less than an em."""
-    least, most = style.em, max(width, style.em)
-    while least < most:
-        longer = (least + most + 1) // 2
-        if sheet_width(sheet, _sizes(sheet, longer), style) <= width:
-            least = longer
-        else:
-            most = longer - 1
-    return least
-
-
-def _sizes(sheet: Sheet, longer: int) -> list[list[tuple[int, int]]]:
-    return [[fitted(cell.size, longer) if cell else (0, 0) for cell in row] for row in sheet.rows]
 
 
 def _axes(drawn: Figure, layout: Layout, box: Box) -> Axes:
@@ -126,7 +95,7 @@ def _draw_text(drawn: Figure, layout: Layout, text: Text) -> None:
             text.x / layout.width,
             1 - baseline / layout.height,
             line,
-            fontsize=text.size / _PER_POINT,
+            fontsize=text.size / PER_POINT,
             fontfamily=FAMILY,
             fontweight="bold" if text.bold else "normal",
             color=_FAINT if text.faint else _INK,

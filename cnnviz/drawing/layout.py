@@ -18,6 +18,7 @@ __all__ = ["NOTHING", "Bar", "Box", "Layout", "Style", "Text", "lay_out", "sheet
 Align = Literal["left", "centre", "right"]
 _PALE = 235
 _HEADING_EMS = 9
+MOST_CAPTION_LINES = 5
 NOTHING = "nothing to show"
 
 
@@ -172,7 +173,8 @@ def _add_title(layout: Layout, sheet: Sheet, style: Style) -> int:
 
 def _add_column_headings(layout: Layout, sheet: Sheet, columns: list[_Column], top: int, style: Style) -> int:
     headings = [
-        wrap(text, column.width, style.em) for text, column in zip(sheet.column_headings, columns, strict=False)
+        wrap(text, column.width + style.gap - style.em // 3, style.em)
+        for text, column in zip(sheet.column_headings, columns, strict=False)
     ]
     most = max((len(lines) for lines in headings), default=0)
     for lines, column in zip(headings, columns, strict=False):
@@ -203,7 +205,7 @@ def _add_row(
             box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
             end = _add_bar(layout, cell.scale, box, style)
         for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
-            lines = wrap(words, slot.width, size)
+            lines = wrap(words, slot.width, size, most=MOST_CAPTION_LINES)
             if lines:
                 middle, start = slot.left + slot.width // 2, end + style.pad // 2
                 layout.texts.append(Text(middle, start, lines, size, "centre", faint=faint))

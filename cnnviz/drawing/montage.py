@@ -15,7 +15,7 @@ from cnnviz.drawing.lettering import ascent, font, line_height, text_width
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.errors import ParameterError
 
-__all__ = ["fitted", "montage", "resized"]
+__all__ = ["fitted", "montage", "painted", "resized"]
 
 _TINY = 64
 _LIGHT = (255, 255, 255), (32, 32, 32), (104, 104, 104)
@@ -47,7 +47,7 @@ def montage(sheet: Sheet, *, cell: int | None = None, gap: int = 8, dark: bool =
         raise ParameterError(f"gap is a number of pixels from 0, not {gap}.")
     sizes = [[fitted(each.size, cell) if each else (0, 0) for each in row] for row in sheet.rows]
     layout = lay_out(sheet, sizes, _style(sheet, sizes, gap))
-    return _painted(layout, dark=dark)
+    return painted(layout, dark=dark)
 
 
 def fitted(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
@@ -76,7 +76,8 @@ def _style(sheet: Sheet, sizes: list[list[tuple[int, int]]], gap: int) -> Style:
     return Style(em=em, gap=gap) if sheet.bare else Style(em=em, gap=max(gap, round(em * 2 / 3)), margin=max(gap, em))
 
 
-def _painted(layout: Layout, *, dark: bool) -> NDArray[np.uint8]:
+def painted(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
+    """A layout as pixels ``(H, W, 3)`` uint8, exactly as large as it says."""
     paper, ink, faint = _DARK if dark else _LIGHT
     canvas = Image.new("RGB", (layout.width, layout.height), paper)
     draw = ImageDraw.Draw(canvas)

@@ -1,8 +1,9 @@
-"""Several methods side by side on several images."""
+"""Several methods side by side on several images, and on several networks or layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from cnnviz.images.gathering import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
+from cnnviz.provenance import plain
 from cnnviz.registry import Method
 from cnnviz.results.attributions import Attributions
-from cnnviz.results.comparison import Comparison
+from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["compare"]
@@ -25,53 +27,140 @@ SAME = 1 - 1e-6
 
 
 def compare(
-    model: Model, images: ImagesLike, methods: Sequence[str], target: TargetLike = None, **settings: Any
+    model: Model | Sequence[Model],
+    images: ImagesLike,
+    methods: Sequence[str],
+    target: TargetLike = None,
+    *,
+    layers: Sequence[str] = (),
+    **settings: Any,
 ) -> Comparison:
     """Several methods on the same images and targets, as one grid: a row an image, a column a method.
 
+    With several networks or layers there is a row for each of them; a single method has them as columns.
+
     Args:
-        model: The network.
+        model: The network, or several.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         methods: Names of methods that give heat maps.
-        target: What is explained; None is each image's top class, the same for every method.
+        target: What is explained; None is each network's top class of each image, the same for every method.
+        layers: Layers to look at, one after the other; methods that look at no layer are asked once.
         **settings: Settings such as ``layer`` or ``batch_size``, given to every method that has them.
 
     Returns:
         The maps of every method; draws itself as a grid. Its checks say which methods gave the same maps.
 
     Raises:
-        UnknownNameError: If there is no such method.
-        UsageError: If a method gives no heat maps, no method has a setting, or there is no method.
+        UnknownNameError: If there is no such method or layer.
+        UsageError: If a method gives no heat maps, no method has a setting, or there is no method or no network.
     """
     chosen = {command_name(load(name).name): load(name) for name in methods}
-    _check(chosen, settings)
+    networks = [model] if isinstance(model, Model) else list(model)
+    _check(chosen, settings, networks, layers)
     given = gather(images)
-    if target is None:
-        target = [best[0].target for best in predict(model, given, k=1)]
-    found: dict[str, Heatmaps] = {}
-    pixelwise: set[str] = set()
-    for name, method in chosen.items():
+    ask = _Asking(given, set())
+    panels: list[Panel] = []
+    for name, network in zip(_names(networks), networks, strict=True):
+        goal = [best[0].target for best in predict(network, given, k=1)] if target is None else target
+        for layer in layers or (None,):
+            asked = _with_layer(chosen, layer, first=not layers or layer == layers[0])
+            maps = {key: ask(key, method, network, goal, {**settings, **own}) for key, method, own in asked}
+            panels.append(Panel(name, layer, maps))
+    asked_for = {"methods": list(chosen), "target": target, "layers": list(layers), **settings}
+    return Comparison.of(
+        tuple(panels),
+        _said(panels),
+        frozenset(ask.pixelwise),
+        {key: plain(value) for key, value in asked_for.items() if value not in (None, [])},
+    )
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """The images that every method is asked about, and the methods whose answers are pixelwise."""
+
+    images: Sequence[Any]
+    pixelwise: set[str]
+
+    def __call__(
+        self, name: str, method: Method[Any, Any], model: Model, target: Any, settings: Mapping[str, Any]
+    ) -> Heatmaps:
         own = {key: value for key, value in settings.items() if key in method.parameters}
-        needed = {"target": target} if "target" in method.needs else {}
-        result = method(model, given, **needed, **own)
-        if isinstance(result, Attributions):
-            pixelwise.add(name)
-            result = result.heatmaps()
-        if not isinstance(result, Heatmaps):
-            raise UsageError(f"'{name}' gives no heat maps; compare shows methods that do, such as gradcam.")
-        found[name] = result
-    return Comparison(found, tuple(_coincidences(found)), frozenset(pixelwise))
+        if not {"model", "images"} <= set(method.needs) <= {"model", "images", "target"}:
+            raise _no_maps(name)
+        found = method(model, self.images, **({"target": target} if "target" in method.needs else {}), **own)
+        if isinstance(found, Attributions):
+            self.pixelwise.add(name)
+            found = found.heatmaps()
+        if not isinstance(found, Heatmaps):
+            raise _no_maps(name)
+        return found
 
 
-def _check(chosen: dict[str, Method[Any, Any]], settings: dict[str, Any]) -> None:
+def _no_maps(name: str) -> UsageError:
+    return UsageError(f"'{name}' gives no heat maps; compare shows methods that do, such as gradcam.")
+
+
+def _with_layer(
+    chosen: Mapping[str, Method[Any, Any]], layer: str | None, *, first: bool
+) -> Iterator[tuple[str, Method[Any, Any], dict[str, Any]]]:
+    """Methods with the layer as a setting; those that look at none only the first time."""
+    for name, method in chosen.items():
+        if layer is not None and "layer" in method.parameters:
+            yield name, method, {"layer": layer}
+        elif first:
+            yield name, method, {}
+
+
+def _names(networks: Sequence[Model]) -> list[str]:
+    """Names of networks, a number after those that were there before."""
+    names: list[str] = []
+    for network in networks:
+        before = sum(other.name == network.name for other in networks[: len(names)])
+        names.append(f"{network.name} ({before + 1})" if before else network.name)
+    return names
+
+
+def _check(
+    chosen: Mapping[str, Method[Any, Any]],
+    settings: Mapping[str, Any],
+    networks: Sequence[Model],
+    layers: Sequence[str],
+) -> None:
+    if not networks:
+        raise UsageError("Give at least one network to compare methods on.")
     if not chosen:
         raise UsageError("Name at least one method to compare; 'cnnviz methods' lists them.")
+    if isinstance(layers, str):
+        raise UsageError(f"layers are several names of layers; got the text '{layers}'.")
+    if layers and "layer" in settings:
+        raise UsageError("Give layers to compare, or one layer for all; not both.")
+    if len(set(layers)) < len(layers):
+        raise UsageError(f"A layer is compared with itself: {', '.join(layers)}.")
+    if layers and not any("layer" in method.parameters for method in chosen.values()):
+        raise UsageError(f"None of {', '.join(chosen)} looks at a layer; compare gradcam or another that does.")
     for key in settings:
         if not any(key in method.parameters for method in chosen.values()):
             raise UsageError(f"None of {', '.join(chosen)} has a setting '{key}'.")
 
 
-def _coincidences(found: dict[str, Heatmaps]) -> list[str]:
+def _said(panels: Sequence[Panel]) -> tuple[str, ...]:
+    """Which methods coincide; named by network and layer where they do not everywhere."""
+    found: dict[str, list[Panel]] = {}
+    for panel in panels:
+        for sentence in _coincidences(panel.maps):
+            found.setdefault(sentence, []).append(panel)
+    where = {
+        sentence: [", ".join(filter(None, (one.network, one.layer))) for one in ones]
+        for sentence, ones in found.items()
+    }
+    return tuple(
+        sentence if len(found[sentence]) == len(panels) else f"{'; '.join(places)}: {sentence}"
+        for sentence, places in where.items()
+    )
+
+
+def _coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
     """A sentence for each group of methods whose maps are the same, but for a factor, on every image."""
     groups: list[list[str]] = []
     for name, maps in found.items():
@@ -84,7 +173,7 @@ def _coincidences(found: dict[str, Heatmaps]) -> list[str]:
 
 
 def _same(one: Heatmaps, other: Heatmaps) -> bool:
-    for a, b in zip(one.upsampled(), other.upsampled(), strict=True):
+    for a, b in zip(one.upsampled("pixel"), other.upsampled("pixel"), strict=True):
         product = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
         if product == 0 or float((a.astype(np.float64) * b).sum()) < SAME * product:
             return False

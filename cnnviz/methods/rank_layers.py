@@ -20,6 +20,7 @@ from cnnviz.probing.capture import capture
 from cnnviz.probing.layers import observe_layers
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.targets import score, settle, watched_layers
+from cnnviz.provenance import plain
 from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.heatmaps import Heatmaps
 from cnnviz.results.ranking import LayerRanking, RankedLayer
@@ -82,7 +83,8 @@ def rank_layers(
         ranked.append(_ranked(model, inputs, found[0], settled, share=share))
     if not ranked:
         raise ExplanationError("No layer with places reaches the target.")
-    provenance = provenance_of(model, batch, method="rank_layers", targets=(str(settled[0]),))
+    asked = {"method": method, "share": share, **({} if target is None else {"target": plain(target)})}
+    provenance = provenance_of(model, batch, method="rank_layers", asked=asked, targets=(str(settled[0]),))
     return LayerRanking(tuple(sorted(ranked, key=lambda one: -one.evidence)), share, provenance)
 
 
@@ -98,7 +100,7 @@ def _candidates(model: Model, inputs: Tensor) -> list[Layer]:
 
 def _ranked(model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float) -> RankedLayer:
     shown = torch.from_numpy(heatmap.upsampled()).to(inputs.device)
-    highest = shown >= shown.flatten().quantile(1 - share)
+    highest = shown >= shown.flatten().nanquantile(1 - share)
     mask = highest.to(inputs.dtype)[None, None]
     clean, kept, hidden = (_score(model, each, targets) for each in (inputs, inputs * mask, inputs * (1 - mask)))
     size = max(abs(clean), TINY)

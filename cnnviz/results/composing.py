@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,14 @@ def grid(
         column_headings: One a column, or none.
         title: Drawn above everything.
         notes: Small lines under the grid.
-        provenance: How it was made; left out, that of its first map.
+        provenance: How it was made; left out, that of its maps.
 
     Raises:
         UsageError: If a cell is nothing of this kind.
         ParameterError: If there is no cell, an array has another shape or type, or headings do not fit.
     """
-    maps = (cell for row in rows for each in row if isinstance(cell := _split(each)[0], (Heatmap, Attribution)))
-    made = provenance or next((one.provenance for one in maps), Provenance())
+    maps = [cell for row in rows for each in row if isinstance(cell := _split(each)[0], (Heatmap, Attribution))]
+    made = _composed(([] if provenance is None else [provenance]) + [one.provenance for one in maps])
     sheet = Sheet(
         tuple(tuple(None if each is None else _cell(each) for each in row) for row in rows),
         row_headings=tuple(row_headings),
@@ -57,6 +58,33 @@ def grid(
         notes=tuple(notes),
     )
     return Grid(sheet, made)
+
+
+def _composed(made: Sequence[Provenance]) -> Provenance:
+    """The record of a grid: what its maps have in common, and as its setting ``parts`` how each kind was made."""
+    if not made:
+        return Provenance(method="grid")
+    first = made[0]
+    parts: dict[str, dict[str, Any]] = {}
+    for one in made:
+        part = {"method": one.method, "model": one.model.get("name"), "layer": one.layer}
+        part |= {"asked": dict(one.asked), "settings": dict(one.settings)}
+        parts.setdefault(repr(part), part)
+    images = {image["sha256"]: image for one in made for image in one.images}
+    targets = dict.fromkeys(target for one in made for target in one.targets)
+    checks = dict.fromkeys(check for one in made for check in one.checks)
+    return replace(
+        first,
+        method="grid",
+        settings={"parts": list(parts.values())},
+        asked={},
+        images=tuple(images.values()),
+        targets=tuple(targets),
+        checks=tuple(checks),
+        batch=(),
+        rows=(),
+        look={},
+    )
 
 
 def _split(each: CellLike) -> tuple[Shown | None, str | None]:

@@ -17,8 +17,10 @@ from PIL import Image
 
 from cnnviz.drawing.figure import figure
 from cnnviz.drawing.files import FIGURE_SUFFIXES, PICTURE_SUFFIXES, ensure_writable, write_figure, write_pixels
-from cnnviz.drawing.montage import montage
+from cnnviz.drawing.fitting import fit
+from cnnviz.drawing.montage import montage, painted
 from cnnviz.drawing.sheet import Sheet
+from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
 
 __all__ = ["Grid"]
@@ -39,12 +41,20 @@ class Grid:
     sheet: Sheet
     provenance: Provenance = field(default_factory=Provenance, repr=False)
 
-    def pixels(self, cell: int | None = None) -> NDArray[np.uint8]:
+    def pixels(self, cell: int | None = None, *, width: float | None = None) -> NDArray[np.uint8]:
         """The montage ``(H, W, 3)`` uint8.
 
         Args:
             cell: Longer side of a cell in pixels; None fits the pictures (320 to 800), and leaves a bare one as it is.
+            width: Instead of that, width on paper in inches, of 300 pixels each.
+
+        Raises:
+            ParameterError: If both are given, or one is not above 0.
         """
+        if width is not None:
+            if cell is not None:
+                raise ParameterError("A picture's size is given by cell or by width, not by both.")
+            return painted(fit(self.sheet, width))
         return montage(self.sheet, cell=cell if cell is not None else self._fitting())
 
     def plot(self, ax: Axes | None = None, *, width: float = USUAL_WIDTH) -> Figure:
@@ -56,13 +66,14 @@ class Grid:
         """
         return figure(self.sheet, ax=ax, width=width)
 
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float = USUAL_WIDTH) -> Path:
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
         """Write the grid; the suffix decides: .png, .jpg, .webp as exact pixels, .svg, .pdf as a figure.
 
         Args:
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
-            width: Width of a figure in inches.
+            width: Width in inches, such as 3.25 for one column of a paper and 6.75 for two: 7 for a figure if left out,
+                and 300 pixels each for a picture if given.
 
         Returns:
             The path.
@@ -72,13 +83,12 @@ class Grid:
         """
         where = Path(path)
         ensure_writable(where, force=True, suffixes=(*PICTURE_SUFFIXES, *FIGURE_SUFFIXES))
-        sizes = ("cell", cell, None), ("width", width, USUAL_WIDTH)
-        sized = {name: value for name, value, usual in sizes if value != usual}
+        sized = {name: value for name, value in (("cell", cell), ("width", width)) if value is not None}
         note = self.provenance.drawn(format=where.suffix.lower()[1:], **sized).to_json()
         if where.suffix.lower() in FIGURE_SUFFIXES:
-            write_figure(where, self.plot(width=width), note)
+            write_figure(where, self.plot(width=USUAL_WIDTH if width is None else width), note)
         else:
-            write_pixels(where, self.pixels(cell), note)
+            write_pixels(where, self.pixels(cell, width=width), note)
         return where
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:

@@ -81,13 +81,13 @@ class LayerRanking(Sequence[RankedLayer]):
         )
         return Grid(Sheet((tuple(cells),), (), headings, first.model, (note,)), self.provenance)
 
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float = 7.0) -> Path:
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
         """Write the strip as .png, .jpg, .webp, .svg or .pdf.
 
         Args:
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
-            width: Width of a figure in inches.
+            width: Width in inches; left out, 7 for a figure.
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.

@@ -65,3 +65,45 @@ def test_compare_as_numbers(cnnviz, photo, folder):
     assert set(found[0]["maps"]) == {"gradcam", "cam"}
     with np.load(folder / "both.npz") as held:
         assert held["gradcam"].shape == held["cam"].shape == (2, 16, 16)
+
+
+def test_compare_networks_and_layers_with_settings(cnnviz, photo):
+    two = cnnviz(
+        "compare", "--model", "nets.py:tiny,nets.py:pair", "--logits", 0, "--input-size", 32,
+        "--methods", "gradcam,occlusion", "--set", "window=8", "--target", 1, photo("a.png"), "-o", "two.svg",
+    )  # fmt: skip
+    assert two.exit_code == 1  # one of them returns no tuple
+    arguments = ("compare", *NETWORK, "--model", "nets.py:usual_dict", "--methods", "occlusion,gradcam")
+    both = cnnviz(*arguments, "--set", "window=8", "--set", "relu=no", photo("a.png"), "-o", "both.png", "--json")
+    assert both.exit_code == 0, both.stderr
+    assert list(json.loads(both.stdout)[0]["maps"]) == [
+        "tiny: occlusion", "tiny: gradcam", "usual_dict: occlusion", "usual_dict: gradcam",
+    ]  # fmt: skip
+    layers = cnnviz("compare", *NETWORK, "--methods", "layercam", "--layers", "1,3", photo("a.png"), "-o", "l.pdf")
+    assert layers.exit_code == 0, layers.stderr
+    for file in ("both.png", "l.pdf"):
+        assert cnnviz("rerun", file).stderr == "identical, byte for byte\n"
+
+
+def test_compare_as_wide_as_a_column(cnnviz, photo):
+    for columns, pixels in (("1", 975), ("2", 2025)):
+        arguments = ("compare", *NETWORK, "--methods", "gradcam,cam", photo("a.png"), "--columns", columns)
+        assert cnnviz(*arguments, "-o", f"{columns}.png").exit_code == 0
+        with Image.open(f"{columns}.png") as image:
+            assert image.width == pixels
+
+
+def test_what_compare_refuses(cnnviz, photo):
+    start = ("compare", *NETWORK, "--methods", "gradcam,occlusion", photo("a.png"))
+    for more, words in (
+        (("--set", "windw=8"), "Did you mean 'window'?"),
+        (("--set", "window"), "write NAME=VALUE"),
+        (("--set", "window=large"), "window must be a whole number"),
+        (("--layers", "1,3", "--layer", "1"), "not both"),
+        (("--layers", "1,1"), "compared with itself"),
+        (("--columns", "1", "--width", "5"), "give one"),
+        (("--model", "nets.py:pair", "--weights", "some.pth"), "does not fit several networks"),
+    ):
+        result = cnnviz(*start, *more)
+        assert result.exit_code == 2, more
+        assert words in result.stderr, result.stderr

@@ -32,7 +32,8 @@ def test_cells_of_every_kind():
     assert (picture.caption, map_.caption, mine.caption) == ("dark.png", "cat, 75.0%", "mine")
     assert (array.caption, empty, captioned.caption) == ("", None, "dark")
     assert (map_.scale.high, picture.scale) == (1.0, None)
-    assert composed.provenance.method == "gradcam"
+    assert composed.provenance.method == "grid"
+    assert [part["method"] for part in composed.provenance.settings["parts"]] == ["gradcam"]
     assert composed.pixels().ndim == 3
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from pypdf import PdfReader
 
 import cnnviz
 from cnnviz.errors import UnknownNameError, UsageError
@@ -99,3 +104,103 @@ def test_the_layer_that_is_chosen_is_the_one_that_methods_take(small, inputs):
     one = model_of(OneConvolution(), mean=(0.5, 0.5), std=(1.0, 1.0), labels=None)
     assert cnnviz.choose_layer(one) == "conv"
     assert cnnviz.choose_layer(model_of(Small())) == "relu2"
+
+
+def test_layers_are_rows_and_methods_without_one_are_asked_once(small, inputs):
+    found = cnnviz.compare(small, inputs[:2], ["gradcam", "fullgrad"], 1, layers=["relu1", "relu2"])
+    assert list(found) == ["relu1: gradcam", "fullgrad", "relu2: gradcam"]
+    np.testing.assert_array_equal(
+        found["relu1: gradcam"].values, cnnviz.gradcam(small, inputs[:2], 1, layer="relu1").values
+    )
+    sheet = found.grid().sheet
+    assert sheet.row_headings == ("relu1", "relu2") * 2
+    assert [[cell is None for cell in row] for row in sheet.rows] == [[False] * 3, [True, False, True]] * 2
+    assert sheet.rows[0][2].caption == "whatever the layer"
+
+
+def test_a_single_method_has_layers_as_columns(small, inputs):
+    sheet = cnnviz.compare(small, inputs, ["layercam"], 1, layers=["relu1", "relu2"]).grid().sheet
+    assert (sheet.shape, sheet.column_headings) == ((3, 3), ("", "relu1", "relu2"))
+    assert sheet.title == "small · layercam"
+
+
+def test_networks_are_rows_each_with_its_own_answer(inputs):
+    torch.manual_seed(5)
+    one, other = model_of(Small()), model_of(Small())
+    found = cnnviz.compare([one, other], inputs[:1], ["gradcam", "cam"])
+    assert list(found) == ["small: gradcam", "small: cam", "small (2): gradcam", "small (2): cam"]
+    tops = [cnnviz.predict(model, inputs[:1])[0][0].target for model in (one, other)]
+    assert [found[name].targets[0] for name in ("small: cam", "small (2): cam")] == tops
+    sheet = found.grid().sheet
+    assert sheet.row_headings == ("small", "small (2)")
+    assert [str(top) in row[0].caption for top, row in zip(tops, sheet.rows, strict=True)] == [True, True]
+    assert [held["name"] for held in found.provenance.model["networks"]] == ["small", "small"]
+
+
+def test_one_scale_for_all_images_and_a_bar_under_the_last(small, inputs):
+    found = cnnviz.compare(small, inputs, ["gradcam", "layercam"], 1)
+    sheet = found.grid(shared=True).sheet
+    assert [[cell.scale is not None for cell in row[1:]] for row in sheet.rows] == [[False] * 2] * 2 + [[True] * 2]
+    for name, cell in zip(found, sheet.rows[-1][1:], strict=True):
+        assert cell.scale.high == pytest.approx(float(found[name].upsampled().max()))
+
+
+def test_down_exchanges_rows_and_columns(small, inputs):
+    found = cnnviz.compare(small, inputs, ["gradcam", "cam"])
+    across, down = found.grid().sheet, found.grid(down=True).sheet
+    assert down.shape == across.shape[::-1]
+    assert down.row_headings == across.column_headings
+    np.testing.assert_array_equal(down.rows[2][1].pixels, across.rows[1][2].pixels)
+
+
+def test_what_several_said_is_said_once(small, inputs):
+    found = cnnviz.compare(small, inputs, ["gradcam", "eigencam"], 1, layers=["relu1", "relu2"])
+    said = [check for check in found.checks if "gradient is the same" in check]
+    assert len(said) == 1
+    assert said[0].startswith("gradcam at relu2: the gradient")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+@pytest.mark.parametrize("width", [3.25, 6.75])
+def test_as_wide_as_a_papers_columns(small, photo, tmp_path, suffix, width):
+    found = cnnviz.compare(small, [photo, photo.transpose(1, 0, 2)], ["gradcam", "saliency", "cam"], 1)
+    path = found.save(tmp_path / f"figure{suffix}", width=width)
+    again = found.save(tmp_path / f"again{suffix}", width=width)
+    assert path.read_bytes() == again.read_bytes()
+    if suffix == ".png":
+        with Image.open(path) as image:
+            assert image.width == round(width * 300)
+    elif suffix == ".svg":
+        root = ElementTree.parse(path).getroot()
+        assert float(root.get("width").removesuffix("pt")) == pytest.approx(72 * width)
+        words = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
+        assert {"gradcam", "saliency", "cam"} <= words
+        assert not list(root.iter("{http://www.w3.org/2000/svg}use"))
+    else:
+        page = PdfReader(path).pages[0]
+        assert float(page.mediabox.width) == pytest.approx(72 * width, abs=0.01)
+        words = page.extract_text()
+        assert all(word in words for word in ("gradcam", "saliency", "cam", "dog"))
+        assert {font.get_object()["/Subtype"] for font in page["/Resources"]["/Font"].values()} <= {"/Type0", "/Type42"}
+
+
+def test_letters_stay_readable_in_one_column(small, photo, tmp_path):
+    found = cnnviz.compare(small, [photo], ["gradcam", "layercam", "cam", "eigencam"], 1)
+    root = ElementTree.parse(found.save(tmp_path / "figure.svg", width=3.25)).getroot()
+    styles = [node.get("style") for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    sizes = [float(re.search(r"([\d.]+)px", style)[1]) for style in styles]
+    assert min(sizes) >= 0.86 * 5.5 - 0.1
+    assert max(sizes) <= 10
+
+
+def test_what_several_networks_and_layers_refuse(small, inputs):
+    for model, more, words in (
+        ([], {}, "at least one network"),
+        (small, {"layers": ["relu1"], "layer": "relu2"}, "not both"),
+        (small, {"layers": "relu1"}, "got the text"),
+        (small, {"layers": ["relu1", "relu1"]}, "compared with itself"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            cnnviz.compare(model, inputs, ["gradcam"], 1, **more)
+    with pytest.raises(UsageError, match="looks at a layer"):
+        cnnviz.compare(small, inputs, ["fullgrad"], 1, layers=["relu1"])

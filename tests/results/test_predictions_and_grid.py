@@ -39,7 +39,8 @@ def test_a_grid_of_ones_own(grid):
     assert captions[0] == "image"
     assert captions[1].startswith("dog, ")
     assert captions[2:] == ["mine", None, "dog!", None]
-    assert grid.provenance.method == "gradcam"
+    assert grid.provenance.method == "grid"
+    assert [part["method"] for part in grid.provenance.settings["parts"]] == ["gradcam"]
     assert grid.pixels().ndim == 3
     assert grid._repr_png_().startswith(b"\x89PNG")
 
@@ -47,7 +48,7 @@ def test_a_grid_of_ones_own(grid):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".svg", ".pdf"])
 def test_saved(suffix, grid, tmp_path):
     path = grid.save(tmp_path / f"grid{suffix}", cell=100)
-    assert Provenance.from_json(read_note(path)).method == "gradcam"
+    assert Provenance.from_json(read_note(path)).method == "grid"
     if suffix == ".png":
         with Image.open(path) as image:
             np.testing.assert_array_equal(np.asarray(image), grid.pixels(100))

@@ -1,0 +1,1 @@
+"""Making an output again from the record inside it."""

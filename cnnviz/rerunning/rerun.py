@@ -1,0 +1,159 @@
+"""rerun: an output made again from the record inside it, and what is different about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnviz.core.picture import Picture
+from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
+from cnnviz.errors import OutputError, PictureError, UsageError
+from cnnviz.images.reading import ImageLike
+from cnnviz.provenance import Provenance
+from cnnviz.rerunning.difference import Largest, differences, largest
+from cnnviz.rerunning.finding import SHORT, find_pictures, folders_of, split
+from cnnviz.rerunning.networks import Instead, reopen
+from cnnviz.rerunning.questions import ask, ensure_askable, threads, write
+
+__all__ = ["Rerun", "rerun"]
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """An output that was made again.
+
+    Attributes:
+        path: The new file.
+        identical: Whether its bytes are those of the old one.
+        differences: What is not as it was: versions, device, threads, chunk sizes, weights, answers.
+        largest: The largest difference of the values, or of the pixels of 255; None where nothing could be compared.
+    """
+
+    path: Path
+    identical: bool
+    differences: tuple[str, ...]
+    largest: Largest | None
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence, whether it is the same."""
+        if self.identical:
+            return "identical, byte for byte"
+        return f"not identical: {self.largest.what if self.largest else 'nothing in it can be compared'}"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.path}: {self.verdict}", *(f"  {line}" for line in self.differences)])
+
+    def describe(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {
+            "output": str(self.path),
+            "identical": self.identical,
+            "verdict": self.verdict,
+            "differences": list(self.differences),
+            "largest": None if self.largest is None else self.largest.value,
+        }
+
+
+def rerun(
+    file: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    images: ImageLike | Sequence[ImageLike] = (),
+    model: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+) -> Rerun:
+    """Make an output again from the record inside it: same pictures, network, settings, look and format.
+
+    Pictures are found by their content, whatever they are called now: among those given, then in the current folder
+    and beside the file. The network is opened as it was. Where versions, device, threads, chunk sizes and weights are
+    the same, so are the bytes.
+
+    Args:
+        file: An output of cnnviz.
+        out: Where to, an existing file is replaced; left out, ``NAME.rerun.SUFFIX`` in the current folder. Another
+            suffix draws the same in another format, which cannot be compared.
+        images: Folders (searched with all in them), files or pictures in memory, or a list of these.
+        model: A network, or a name or file of one, in place of the recorded one.
+        weights: A weights file or name, likewise.
+        labels: A file of labels, likewise.
+
+    Returns:
+        The new file, whether it is identical, and otherwise what differs.
+
+    Raises:
+        OutputError: If the file holds no record, or the new one cannot be written.
+        PictureError: If a picture is not found; the message names those that are missing.
+        ModelError: If the network's files are not found, or it cannot be opened.
+        UsageError: If no record can bring it back: a function as target, tensors, a network in memory, a composed grid.
+    """
+    source = Path(file)
+    record = Provenance.from_json(read_note(source))
+    ensure_askable(record, source.name)
+    target = Path(out) if out is not None else Path(f"{source.stem}.rerun{source.suffix}")
+    ensure_writable(target, force=True, suffixes=NOTED_SUFFIXES)
+    before = _bytes(source)
+    places, held = split(images if isinstance(images, (list, tuple)) else [images])
+    near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
+    pictures, absent = _pictures(record, places, near, held)
+    with threads(record.threads):
+        network = _networks(record, Instead(model, weights, labels), [*folders_of(places), *near])
+        write(ask(record, network, pictures), record, target)
+    found = _compared(before, source, target, record)
+    return Rerun(target, found[0], (*absent, *found[1]), found[2])
+
+
+def _networks(record: Provenance, instead: Instead, folders: list[Path]) -> Any:
+    """The network, or the networks of a comparison."""
+    several = record.model.get("networks")
+    if not several:
+        return reopen(record.model, record.device, instead, folders)
+    if instead != Instead():
+        raise UsageError("This compares several networks; each is opened as it was, and none can be replaced.")
+    return [reopen(each, record.device, instead, folders) for each in several]
+
+
+def _pictures(
+    record: Provenance, places: list[Path], near: list[Path], held: list[Picture]
+) -> tuple[list[Picture], list[str]]:
+    """The pictures of the whole call, and which of them another stands in for."""
+    wanted = record.batch or record.images
+    found = find_pictures(wanted, places, near, held)
+    needed = record.rows if record.batch else range(len(wanted))
+    missing = [wanted[row] for row in needed if found[row] is None]
+    if missing:
+        names = ", ".join(f"{each['name']} (sha256 {each['sha256'][:SHORT]}...)" for each in missing[:MOST_NAMED])
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        raise PictureError(
+            f"There is no picture with the pixels of {names}{more} where rerun looked; name their folder with --images."
+        )
+    others = [each["name"] for each, picture in zip(wanted, found, strict=True) if picture is None]
+    stand_in = next((picture for row in needed if (picture := found[row]) is not None), None)
+    pictures = [each or stand_in for each in found]
+    said = [f"not found, and asked together with it then: {', '.join(others)}"] if others else []
+    return [each for each in pictures if each is not None], said
+
+
+def _compared(
+    before: bytes, source: Path, target: Path, record: Provenance
+) -> tuple[bool, tuple[str, ...], Largest | None]:
+    after = _bytes(target)
+    if before == after:
+        return True, (), None
+    differ = differences(record, Provenance.from_json(read_note(target)))
+    if source.suffix.lower() != target.suffix.lower():
+        return False, differ, None
+    return False, differ, largest(before, after, source.suffix.lower())
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror or error}.") from error

@@ -1,0 +1,73 @@
+"""cnnviz rerun, and info on what it makes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+NETWORK = ("--model", "nets.py:tiny", "--input-size", 32)
+
+
+def test_a_file_is_made_again(cnnviz, gradcam, photo, folder):
+    gradcam(photo("a.png"), photo("bb.png"), "--style", "overlay", "--shared-scale")
+    result = cnnviz("rerun", "bb.gradcam.png")
+    assert (result.exit_code, result.stdout) == (0, "bb.gradcam.rerun.png\n"), result.stderr
+    assert result.stderr == "identical, byte for byte\n"
+    assert (folder / "bb.gradcam.rerun.png").read_bytes() == (folder / "bb.gradcam.png").read_bytes()
+    assert cnnviz("rerun", "bb.gradcam.png", "-q", "--force").stderr == ""
+
+
+def test_it_says_what_differs_as_words_and_as_json(cnnviz, gradcam, photo, folder):
+    gradcam(photo(), "-o", "map.npz")
+    (folder / "labels.txt").write_text("dog\ntiger cat\ngoldfish\nbald eagle\n")
+    words = cnnviz("rerun", "map.npz", "-o", "again.npz")
+    assert words.exit_code == 0
+    assert words.stderr.startswith("not identical: the values are the same\n  model.opening.labels.sha256: ")
+    found = json.loads(cnnviz("rerun", "map.npz", "-o", "third.npz", "--json").stdout)
+    assert (found["output"], found["identical"], found["largest"]) == ("third.npz", False, 0.0)
+    assert any(line.startswith("model.opening.labels.sha256") for line in found["differences"])
+
+
+def test_it_replaces_nothing_unasked(cnnviz, gradcam, photo):
+    gradcam(photo(), "-o", "map.png")
+    cnnviz("rerun", "map.png")
+    again = cnnviz("rerun", "map.png")
+    assert again.exit_code == 1
+    assert "'map.rerun.png' exists already; add --force" in again.stderr
+    itself = cnnviz("rerun", "map.png", "-o", "map.png")
+    assert itself.exit_code == 1
+    assert cnnviz("rerun", "map.png", "-o", "map.png", "--force").stderr == "identical, byte for byte\n"
+
+
+def test_what_is_missing_is_named(cnnviz, gradcam, photo, folder):
+    name = photo("a.png")
+    gradcam(name, "-o", "map.png")
+    (folder / "elsewhere").mkdir()
+    (folder / name).rename(folder / "elsewhere" / "b.png")
+    lost = cnnviz("rerun", "map.png")
+    assert lost.exit_code == 1
+    assert "no picture with the pixels of a.png" in lost.stderr
+    assert "--images" in lost.stderr
+    assert cnnviz("rerun", "map.png", "--images", "elsewhere").stderr == "identical, byte for byte\n"
+
+
+@pytest.mark.parametrize(("name", "words"), [("nets.py", "must end in"), ("a.png", "was not written by cnnviz")])
+def test_files_of_others(cnnviz, photo, name, words):
+    photo("a.png")
+    for command in ("rerun", "info"):
+        result = cnnviz(command, name)
+        assert result.exit_code == 1
+        assert words in result.stderr
+
+
+def test_info_tells_how_it_was_asked_opened_and_drawn(cnnviz, photo):
+    cnnviz("layercam", *NETWORK, "--target", 2, photo("a.png"), photo("b.png"), "-o", "maps/", "--cmap", "viridis")
+    record = json.loads(cnnviz("info", "maps/b.layercam.png", "--json").stdout)
+    assert record["asked"] == {"target": "2"}
+    assert record["look"]["cmap"] == "viridis"
+    assert record["model"]["opening"]["model"]["function"] == "tiny"
+    assert [image["name"] for image in record["batch"]] == ["a.png", "b.png"]
+    text = cnnviz("info", "maps/b.layercam.png").stdout
+    assert "rows: 1" in text
+    assert "target: 2" in text
