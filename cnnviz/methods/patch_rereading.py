@@ -60,8 +60,8 @@ class Rereader:
         self._halved = bool(manifest["autocast"])
         self.lost: list[str] = []
 
-    def seen(self, images: Sequence[int], units: Sequence[int], *, maps: bool) -> Iterator[tuple[int, Seen]]:
-        """Pictures in the order given, those left out that cannot be read.
+    def blocks(self, images: Sequence[int], units: Sequence[int], *, maps: bool) -> Iterator[dict[int, Seen]]:
+        """Pictures by their number, a block at a time, in the order given; those left out that cannot be read.
 
         Args:
             images: Their numbers.
@@ -76,10 +76,10 @@ class Rereader:
                 self.lost.append(str(error))
                 continue
             if len(read) == self._block:
-                yield from self._run(read, units, maps=maps)
+                yield self._run(read, units, maps=maps)
                 read = []
         if read:
-            yield from self._run(read, units, maps=maps)
+            yield self._run(read, units, maps=maps)
 
     def _read(self, image: int) -> tuple[Picture, Tensor]:
         item = self._data.item(image)
@@ -89,9 +89,7 @@ class Rereader:
         pixels = self._model.preprocess.to_pixels(item[None])[0]
         return Picture(pixels, self._data.keys[image], Geometry.whole(*pixels.shape[:2])), item
 
-    def _run(
-        self, read: Sequence[tuple[int, Picture, Tensor]], units: Sequence[int], *, maps: bool
-    ) -> Iterator[tuple[int, Seen]]:
+    def _run(self, read: Sequence[tuple[int, Picture, Tensor]], units: Sequence[int], *, maps: bool) -> dict[int, Seen]:
         given = torch.stack([inputs for _, _, inputs in read])
         padding = given[-1:].expand(self._block - len(given), *given.shape[1:])
         batch = self._model.to_device(torch.cat([given, padding]))
@@ -100,8 +98,10 @@ class Rereader:
             with Recorder(self._model.module, [recorded]) as recorder:
                 peaks = recorder(batch)[0].float().cpu().numpy()
             held = self._maps(batch, units) if maps else None
-        for row, (image, picture, inputs) in enumerate(read):
-            yield image, Seen(picture, inputs, peaks[row], None if held is None else held[row])
+        return {
+            image: Seen(picture, inputs, peaks[row], None if held is None else held[row])
+            for row, (image, picture, inputs) in enumerate(read)
+        }
 
     def _maps(self, batch: Tensor, units: Sequence[int]) -> NDArray[np.float32]:
         layer = self._model.layers.resolve(self._layer)

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.field import Field
+from cnnviz.core.layer import split_call
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.images.dataset import Dataset
 from cnnviz.methods.patch_frames import Frame
 from cnnviz.methods.patch_projecting import projected
-from cnnviz.methods.patch_rereading import Rereader
+from cnnviz.methods.patch_rereading import Rereader, Seen
 from cnnviz.methods.patch_strips import Draft, Wanted
 from cnnviz.methods.unit_numbers import parse_units
 from cnnviz.models.model import Model
@@ -110,19 +111,20 @@ class _Case:
 
 def _shown(case: _Case, wanted: Sequence[Wanted], *, deconvnet: bool) -> _Shown:
     """Cut all patches, reading and running every picture once."""
-    frame = Frame(case.model.layers.resolve(case.layer).field, case.model.preprocess.input_size)
+    frame = Frame(_field(case.model, case.layer), case.model.preprocess.input_size)
     reader = Rereader(case.model, case.data, case.layer, case.manifest)
     images = sorted({int(image) for one in wanted for image in one.images.flat if image != NO_IMAGE})
     drafts: list[Draft] = []
     inputs: dict[int, Tensor] = {}
-    for image, seen in reader.seen(images, case.units, maps=frame.view == "image"):
+    for block in reader.blocks(images, case.units, maps=frame.view == "image"):
         if not drafts:
-            frame = replace(frame, scale=_scale(seen.picture), input=(seen.inputs.shape[1], seen.inputs.shape[2]))
+            frame = _fitted(frame, list(block.values()))
             drafts = [Draft(one, case.units, frame) for one in wanted]
-        for draft in drafts:
-            draft.add(image, seen)
+        for image, seen in block.items():
+            for draft in drafts:
+                draft.add(image, seen)
         if deconvnet:
-            inputs[image] = seen.inputs
+            inputs |= {image: seen.inputs for image, seen in block.items()}
     drafts = drafts or [Draft(one, case.units, frame) for one in wanted]
     strips = tuple(draft.strip(case.data) for draft in drafts)
     checks = _verified(max(draft.worst for draft in drafts), len(images) - len(reader.lost))
@@ -132,9 +134,17 @@ def _shown(case: _Case, wanted: Sequence[Wanted], *, deconvnet: bool) -> _Shown:
     return _Shown(strips, frame.view, (*checks, *(f"no longer readable: {sentence}" for sentence in reader.lost)))
 
 
-def _scale(picture: Picture) -> float:
-    """Pixels of a photograph for each pixel of the network's input."""
-    return max(picture.geometry.scale) if picture.geometry else 1.0
+def _field(model: Model, name: str) -> Field | None:
+    """What the layer's units see; it is known of a layer's last call alone."""
+    layer = model.layers.resolve(name)
+    return layer.field if split_call(name)[1] in (None, layer.calls) else None
+
+
+def _fitted(frame: Frame, seen: Sequence[Seen]) -> Frame:
+    """The frame for inputs and photographs as large as these are."""
+    scales = [max(one.picture.geometry.scale) for one in seen if one.picture.geometry]
+    height, width = seen[0].inputs.shape[1:]
+    return replace(frame, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
 
 
 def _verified(worst: float, pictures: int) -> tuple[str, ...]:

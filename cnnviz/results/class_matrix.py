@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError
+from cnnviz.results.patch_cells import number
 
-__all__ = ["ClassMatrix"]
+__all__ = ["TILE", "ClassMatrix"]
 
-TILE = 36, 56
+TILE = 28, 64
+"""Height and width of a tile in pixels."""
+
 MOST_CLASSES = 20
 CMAP = "Blues"
 
@@ -120,4 +123,4 @@ class ClassMatrix:
         row = self.means[unit]
         scale = scale_of(row, cmap=CMAP)
         tile = colourise(np.full(TILE, row[index]), scale)
-        return Cell(tile, f"{row[index]:.2g}".replace("-", "\N{MINUS SIGN}"))
+        return Cell(tile, number(float(row[index])))

@@ -22,6 +22,7 @@ SEAM = 2
 PALER = 0.62
 OUTLINE = (255, 214, 0)
 SHARPEST = 99.5
+PLAIN = 1e-3, 1e6
 
 
 def drawn(strip: Strip, row: int) -> tuple[Cell | None, ...]:
@@ -32,8 +33,9 @@ def drawn(strip: Strip, row: int) -> tuple[Cell | None, ...]:
 
 
 def number(value: float) -> str:
-    """Three digits, with a true minus sign."""
-    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+    """Three digits, without an exponent where that is short, with a true minus sign."""
+    short = f"{float(f'{value:.3g}'):,.15g}" if PLAIN[0] <= abs(value) < PLAIN[1] else f"{value:.3g}"
+    return short.replace("-", "\N{MINUS SIGN}")
 
 
 def _cell(strip: Strip, row: int, rank: int) -> Cell:

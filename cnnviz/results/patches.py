@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,15 +12,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
-from cnnviz.drawing.files import ARRAY_SUFFIXES, FIGURE_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.results.class_matrix import ClassMatrix
+from cnnviz.results.class_matrix import TILE, ClassMatrix
 from cnnviz.results.grid import Grid
 from cnnviz.results.patch_cells import drawn
+from cnnviz.results.sized_grid import SizedGrid
 
 __all__ = ["Patches", "Strip", "View"]
 
@@ -29,6 +28,7 @@ View = Literal["field", "image"]
 """Whether a patch is what the unit sees, or the whole image with the places marked where it responds."""
 
 SIDE = 132
+WITHOUT_EFFECT = ("index", "workers")
 MARKED = "the unit sees most of the image, so all of it is shown, faded where it responds at less than half its peak"
 CUT = "each patch is what the unit sees, cut from the picture; grey is beyond what the network saw of it"
 
@@ -137,7 +137,8 @@ class Patches:
                 headings.append("at random, from the highest tenth to the lowest")
         title = " · ".join(part for part in (self.provenance.method, self.model, self.layer, self.data) if part)
         notes = (f"{CUT if self.view == 'field' else MARKED}; below it the value of {self.ranked}", *self._said())
-        return Grid(Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes), self.provenance)
+        sheet = Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes)
+        return SizedGrid(sheet, self.provenance, SIDE if self.top.projections is None else 2 * SIDE)
 
     def classes(self, view: Literal["classes", "units"] = "classes", *, most: int = 3) -> Grid:
         """How much every class excites single units.
@@ -154,7 +155,7 @@ class Patches:
             raise UsageError(f"The data set '{self.data}' has no classes, so there is no matrix of units and classes.")
         units = self.units if view == "units" else None
         title = " · ".join(part for part in (self.model, self.layer, self.data, "mean value by class") if part)
-        return Grid(self.matrix.sheet(units, most=most, title=title), self.provenance)
+        return SizedGrid(self.matrix.sheet(units, most=most, title=title), self.provenance, TILE[1])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the grid as a picture or figure, or all arrays as ``.npz``.
@@ -167,10 +168,8 @@ class Patches:
         """
         where = Path(path)
         ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() in FIGURE_SUFFIXES:
-            return self.grid().save(where)
         if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid().save(where, cell=self._cell())
+            return self.grid().save(where)
         write_arrays(where, self._arrays(), self.provenance.to_json())
         return where
 
@@ -190,16 +189,12 @@ class Patches:
         }
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings))
+        """The same with method and settings in its provenance, but for those that change nothing in it."""
+        told = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+        return replace(self, provenance=self.provenance.stamped(method, told))
 
     def _repr_png_(self) -> bytes:
-        held = io.BytesIO()
-        Image.fromarray(self.grid().pixels(self._cell())).save(held, "PNG")
-        return held.getvalue()
-
-    def _cell(self) -> int:
-        return SIDE if self.top.projections is None else 2 * SIDE
+        return self.grid()._repr_png_()
 
     def _heading(self, row: int) -> str:
         lines = [f"unit {self.units[row]}"]
