@@ -1,0 +1,1 @@
+"""Gradient ascent on a picture, in the parts that ``maximize`` puts together."""

@@ -1,0 +1,216 @@
+"""The network as an ascent asks it: a private copy, run only as far as the target's layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from cnnviz.core.aim import Direction, WholeLayer
+from cnnviz.core.layer import Arrangement, Layer
+from cnnviz.core.target import Target, Unit
+from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.methods.ascent.redirecting import redirected
+from cnnviz.models.model import Model
+from cnnviz.probing.arrangement import to_maps
+from cnnviz.probing.capture import Capture
+from cnnviz.probing.state import undisturbed
+from cnnviz.probing.stopping import run_to
+from cnnviz.probing.targets import score, settle
+
+__all__ = ["Asked", "Precision", "layer_of"]
+
+Precision: TypeAlias = Literal["full", "bfloat16"]
+
+SAME = 1e-3
+TINY = 1e-30
+
+
+def layer_of(target: Target) -> str | None:
+    """The layer that a target looks at; None for the logits."""
+    return target.layer if isinstance(target, (Unit, WholeLayer, Direction)) else None
+
+
+class Asked:
+    """Scores of samples, connected to them.
+
+    A private copy answers where it can be made and answers alike: batch norm folded, channels last. No weight is
+    changed, and none has its gradient computed.
+
+    Args:
+        model: The network.
+        example: One input ``(1, C, H, W)`` in its type and on its device.
+        targets: All that will be asked for.
+        precision: What the network computes in.
+        compiled: Whether the copy is compiled; only where the logits are asked for.
+
+    Attributes:
+        checks: What was decided on the way.
+    """
+
+    def __init__(
+        self, model: Model, example: Tensor, targets: Sequence[Target], *, precision: Precision, compiled: bool
+    ) -> None:
+        self.model, self.precision = model, precision
+        self.layers: dict[str, Layer] = {
+            name: model.layers.resolve(name) for name in map(layer_of, targets) if name is not None
+        }
+        self.quick, self.checks = self._copied(example)
+        self.compiled: Model | None = None
+        if compiled:
+            self._compile(example)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside, the network may be asked."""
+        with ExitStack() as stack:
+            for module in {id(each.module): each.module for each in (self.model, self.quick)}.values():
+                stack.enter_context(undisturbed(module))
+            yield
+
+    def scores(self, inputs: Tensor, targets: Sequence[Target], *, waking: bool = False) -> Tensor:
+        """Scores ``(N,)`` float32 or wider, connected to the inputs.
+
+        Args:
+            inputs: ``(N, C, H, W)``, normalised; as many of each target, next to each other.
+            targets: All of one layer, or of none.
+            waking: Whether gradients go on through rectifiers that are dead.
+
+        Raises:
+            TargetError: If the layer has no such unit, or a vector does not fit.
+        """
+        samples = len(inputs) // len(targets)
+        fixed = self.model.fixed_batch or len(inputs)
+        wanted = [target for target in targets for _ in range(samples)]
+        pieces = []
+        with redirected() if waking else nullcontext():
+            for start in range(0, len(inputs), fixed):
+                piece = inputs[start : start + fixed]
+                if len(piece) < fixed:
+                    piece = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
+                pieces.append(self._answer(piece, wanted[start : start + fixed], waking=waking))
+        return torch.cat(pieces)
+
+    def clean(self, inputs: Tensor, target: Target) -> Tensor:
+        """The network itself asked, in its own precision: scores ``(n,)`` of inputs ``(n, C, H, W)``."""
+        fixed, layer = self.model.fixed_batch or len(inputs), layer_of(target)
+        with torch.no_grad():
+            found = []
+            for piece in torch.split(inputs, fixed):
+                padded = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
+                found.append(_scored(self._output(self.model, padded, layer), [target] * len(piece), self.layers))
+        return torch.cat(found)
+
+    def settled(self, example: Tensor, targets: Sequence[Target]) -> list[Target]:
+        """The targets, checked against what the network returns; the top class is that of the example.
+
+        Args:
+            example: One input ``(1, C, H, W)``.
+            targets: In any order, of several layers.
+
+        Raises:
+            TargetError: If the network has no such class, unit or direction.
+        """
+        padded = example.expand(self.model.fixed_batch or 1, -1, -1, -1)
+        with torch.no_grad():
+            outputs = {layer: self._output(self.model, padded, layer)[:1] for layer in set(map(layer_of, targets))}
+            logits = outputs.get(None)
+            found = []
+            for target in targets:
+                layer = layer_of(target)
+                known = (
+                    settle([target], logits, self.model.labels) if layer is None and logits is not None else [target]
+                )
+                _scored(outputs[layer], known, self.layers)
+                found += known
+        return found
+
+    def _answer(self, inputs: Tensor, targets: Sequence[Target], *, waking: bool) -> Tensor:
+        layer = layer_of(targets[0])
+        quick = self.compiled if self.compiled is not None and layer is None and not waking else self.quick
+        if quick is not self.model:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            output = self._output(quick, inputs, layer)
+        return _scored(output, targets, self.layers)
+
+    def _output(self, model: Model, inputs: Tensor, layer: str | None) -> Tensor:
+        if layer is None:
+            return model.forward(inputs)
+        return run_to(model.module, model.forward, inputs, layer, self.layers[layer].calls)
+
+    def _copied(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
+        if self.model.fixed_batch is not None:
+            return self.model, ()
+        quick, said = self.model.faster(example)
+        if quick is self.model:
+            return quick, said
+        with undisturbed(self.model.module), undisturbed(quick.module), torch.no_grad():
+            for name in self.layers:
+                one, other = (self._output(each, example, name).float() for each in (self.model, quick))
+                if one.shape != other.shape or float((one - other).abs().max()) > SAME * float(one.abs().max() + TINY):
+                    return self._unfolded(), said
+        return quick, said
+
+    def _unfolded(self) -> Model:
+        """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""
+        clone = copy.copy(self.model)
+        clone.module = copy.deepcopy(self.model.module).requires_grad_(requires_grad=False)
+        clone.module.to(memory_format=torch.channels_last)
+        return clone
+
+    def _compile(self, example: Tensor) -> None:
+        if self.model.fixed_batch is not None or self.layers:
+            self.checks += ("torch.compile was not used: it needs the whole network, and any batch size",)
+            return
+        clone = copy.copy(self.quick)
+        clone.module = torch.compile(self.quick.module)  # type: ignore[assignment]
+        leaf = example.clone().requires_grad_()
+        try:
+            with torch.enable_grad(), undisturbed(self.quick.module):
+                torch.autograd.grad(clone.forward(leaf).sum(), leaf)
+        except Exception as error:  # noqa: BLE001 - a compiler fails in ways of its own
+            self.checks += (f"torch.compile was not used: it failed with {type(error).__name__}",)
+            return
+        self.compiled = clone
+
+
+def _scored(output: Tensor, targets: Sequence[Target], layers: dict[str, Layer]) -> Tensor:
+    """Scores ``(n,)`` of the first of a batch, in at least float32."""
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        raise ExplanationError("The target's layer returns no floating numbers, so it has no gradient.")
+    wide = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    wide = wide[: len(targets)]
+    layer = layer_of(targets[0])
+    if layer is None:
+        return score(targets, wide)
+    arrangement = layers[layer].arrangement
+    kinds: dict[Target, Tensor] = {}
+    for target in dict.fromkeys(targets):
+        rows = [row for row, each in enumerate(targets) if each == target]
+        kinds[target] = _of_layer(target, wide[rows], layer, arrangement)
+    found = {target: iter(values) for target, values in kinds.items()}
+    return torch.stack([next(found[target]) for target in targets])
+
+
+def _of_layer(target: Target, output: Tensor, layer: str, arrangement: Arrangement | None) -> Tensor:
+    if isinstance(target, WholeLayer):
+        return output.square().flatten(1).mean(dim=1)
+    if isinstance(target, Direction):
+        return _along(target, output, arrangement)
+    caught = Capture(watched={layer: output}, watched_arrangements={layer: arrangement})
+    return score([target] * len(output), output, caught)
+
+
+def _along(target: Direction, output: Tensor, arrangement: Arrangement | None) -> Tensor:
+    if arrangement is None and output.dim() != 2:
+        raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
+    maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
+    vector = output.new_tensor(target.vector)
+    if len(vector) != maps.shape[1]:
+        raise TargetError(f"'{target}' has {len(vector)} numbers, but layer '{target.layer}' {maps.shape[1]} channels.")
+    return torch.einsum("nchw,c->nhw", maps, vector / vector.norm()).mean(dim=(1, 2))
