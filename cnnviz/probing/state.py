@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,22 +19,54 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
     replaces are put back. Inference mode is left (its tensors take no gradient) and attention's fused fast path,
-    which skips the hooks of the layers inside it, is off.
+    which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
     """
+    with _lock_of(module), _SLOW_PATH:
+        yield from _as_it_was(module)
+
+
+def _as_it_was(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     buffers = _Buffers(module)
-    fast = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(mode=False):
         try:
-            torch.backends.mha.set_fastpath_enabled(False)
             for part, _ in modes:
                 part.training = False
             yield
         finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
             for part, training in modes:
                 part.training = training
             buffers.restore()
+
+
+class _SlowPath:
+    """Attention's fused fast path is off while any thread is inside, and then as it was before the first."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.backends.mha.get_fastpath_enabled()
+                torch.backends.mha.set_fastpath_enabled(False)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.mha.set_fastpath_enabled(self._before)
+
+
+_SLOW_PATH = _SlowPath()
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_ALL_LOCKS = threading.Lock()
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:
+    with _ALL_LOCKS:
+        return _LOCKS.setdefault(module, threading.RLock())
 
 
 class _Buffers:
