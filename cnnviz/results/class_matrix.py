@@ -58,6 +58,12 @@ class ClassMatrix:
         order = np.lexsort((np.arange(len(column)), -self.means[:, index], -column))
         return [int(unit) for unit in order[:most] if column[unit] > 0]
 
+    def preference(self, unit: int) -> str:
+        """The class that a unit is most selective for, and how much; empty if it is for none."""
+        row = np.nan_to_num(self.selectivity()[unit], nan=-1.0)
+        best = int(row.argmax())
+        return f"{self.classes[best]} {row[best]:.2f}" if row[best] > 0 else ""
+
     def sheet(self, units: Sequence[int] | None = None, *, most: int = 3, title: str = "") -> Sheet:
         """A tile for each unit and class, white for nothing and darkest for the unit's largest class mean.
 

@@ -197,18 +197,22 @@ class Patches:
         return self.grid()._repr_png_()
 
     def _heading(self, row: int) -> str:
-        lines = [f"unit {self.units[row]}"]
+        unit = f"unit {self.units[row]}"
         if self.dead[row]:
-            lines.append("dead: it tells no image from another")
-        elif self.counts[row]:
-            lines.append(f"above 0 in {self.active[row] / self.counts[row]:.0%}")
-        if self.ties[row] > 1 and not self.dead[row]:
-            lines.append(f"{self.ties[row]} equal firsts")
-        return "\n".join(lines)
+            return f"{unit}\ndead: it tells no image from another"
+        tied = f"{self.ties[row]} equal firsts" if self.ties[row] > 1 else ""
+        often = f"above 0 in {self.active[row] / self.counts[row]:.0%}" if self.counts[row] else ""
+        likes = self.matrix.preference(self.units[row]) if self.matrix else ""
+        return "\n".join(filter(None, (unit, likes, tied or often)))
 
     def _said(self) -> tuple[str, ...]:
         projected = ("beside each patch that activation projected back (deconvnet), each on a scale of its own",)
-        return (*(() if self.top.projections is None else projected), *self.checks)
+        classes = (
+            ("the class under a unit is the one it is most selective for; 1 would be for it alone",)
+            if self.matrix
+            else ()
+        )
+        return (*(() if self.top.projections is None else projected), *classes, *self.checks)
 
     def _described(self, row: int) -> dict[str, Any]:
         facts = {name: getattr(self, name)[row].item() for name in ("counts", "active", "means", "ties", "dead")}

@@ -200,6 +200,7 @@ def test_the_most_selective_unit_of_each_class(tmp_path):
     assert shown.units == (2, 1, 0)
     assert all(key.startswith("blue/") for key in shown.top.keys[0])
     assert [one["units"][0]["unit"] for one in shown.describe()["classes"]] == [2, 1, 0]
+    assert shown.grid().sheet.row_headings[0] == "unit 2\nblue 0.90\n2 equal firsts"
     assert shown.classes().sheet.row_headings[0] == "blue: unit 2 (0.90)"
     assert shown.classes("units", most=1).sheet.row_headings == ("unit 2", "unit 1", "unit 0")
     assert any("taken for classes" in check for check in shown.checks)
