@@ -107,7 +107,7 @@ def maximize(
     """
     wanted = aims(model, target, started=start is not None)
     given = {"parameterisation": parameterisation, "transformations": transformations}
-    chosen = recipe_of(recipe, wanted, **given, steps=steps, crops=crops, rate=rate)
+    chosen = recipe_of(recipe, **given, steps=steps, crops=crops, rate=rate)
     with torch.inference_mode(mode=False):
         begun = None if start is None else start_of(model, start)
         canvas = canvas_of(model, chosen, size, None if begun is None else begun[0])

@@ -60,6 +60,7 @@ class Asked:
             name: model.layers.resolve(name) for name in map(layer_of, targets) if name is not None
         }
         self.quick, self.checks = self._copied(example)
+        self.copies = self._copies(example)
         self.compiled: Model | None = None
         if compiled:
             self._compile(example)
@@ -68,7 +69,8 @@ class Asked:
     def running(self) -> Iterator[None]:
         """Inside, the network may be asked."""
         with ExitStack() as stack:
-            for module in {id(each.module): each.module for each in (self.model, self.quick)}.values():
+            models = (self.model, self.quick, *self.copies.values())
+            for module in {id(each.module): each.module for each in models}.values():
                 stack.enter_context(undisturbed(module))
             yield
 
@@ -131,7 +133,9 @@ class Asked:
 
     def _answer(self, inputs: Tensor, targets: Sequence[Target], *, waking: bool) -> Tensor:
         layer = layer_of(targets[0])
-        quick = self.compiled if self.compiled is not None and layer is None and not waking else self.quick
+        quick = self.quick if layer is None else self.copies[layer]
+        if self.compiled is not None and layer is None and not waking:
+            quick = self.compiled
         if quick is not self.model:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -144,17 +148,19 @@ class Asked:
         return run_to(model.module, model.forward, inputs, layer, self.layers[layer].calls)
 
     def _copied(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
-        if self.model.fixed_batch is not None:
-            return self.model, ()
-        quick, said = self.model.faster(example)
-        if quick is self.model:
-            return quick, said
-        with undisturbed(self.model.module), undisturbed(quick.module), torch.no_grad():
-            for name in self.layers:
-                one, other = (self._output(each, example, name).float() for each in (self.model, quick))
-                if one.shape != other.shape or float((one - other).abs().max()) > SAME * float(one.abs().max() + TINY):
-                    return self._unfolded(), said
-        return quick, said
+        return (self.model, ()) if self.model.fixed_batch is not None else self.model.faster(example)
+
+    def _copies(self, example: Tensor) -> dict[str, Model]:
+        """For each layer the copy whose layer is still what it was; so no other target decides over it."""
+        if self.quick is self.model:
+            return dict.fromkeys(self.layers, self.model)
+        unfolded = self._unfolded()
+        with undisturbed(self.model.module), undisturbed(self.quick.module), torch.no_grad():
+            return {name: self.quick if self._alike(example, name) else unfolded for name in self.layers}
+
+    def _alike(self, example: Tensor, layer: str) -> bool:
+        one, other = (self._output(each, example, layer).float() for each in (self.model, self.quick))
+        return one.shape == other.shape and float((one - other).abs().max()) <= SAME * float(one.abs().max() + TINY)
 
     def _unfolded(self) -> Model:
         """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""

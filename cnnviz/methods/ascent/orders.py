@@ -23,7 +23,7 @@ from cnnviz.methods.ascent.climbing import Order
 from cnnviz.methods.ascent.recipes import RECIPES, Recipe, RecipeName
 from cnnviz.models.model import Model
 
-__all__ = ["aims", "canvas_of", "ordered", "recipe_of", "resized", "start_of"]
+__all__ = ["aims", "canvas_of", "ordered", "recipe_of", "resized", "start_of", "stays"]
 
 SMALLEST, LARGEST = 8, 4096
 COLOURS = {1: "L", 3: "RGB"}
@@ -115,15 +115,19 @@ def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(pixels[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
-def recipe_of(name: RecipeName, targets: Sequence[Target], **given: Any) -> Recipe:
+def stays(target: Target) -> bool:
+    """Whether it is a unit at one place."""
+    return isinstance(target, Unit) and target.place is not None
+
+
+def recipe_of(name: RecipeName, **given: Any) -> Recipe:
     """A recipe, with what the user wants otherwise.
 
     Args:
         name: Which.
-        targets: A unit at one place is not moved about, unless that is asked for.
         **given: Its attributes; what is None stays.
     """
-    recipe = RECIPES[name]
-    if recipe.transformations == "crops" and all(isinstance(each, Unit) and each.place for each in targets):
-        recipe = replace(recipe, transformations="jitter", canvas=1.0)
-    return replace(recipe, **{key: value for key, value in given.items() if value is not None})
+    changed = {key: value for key, value in given.items() if value is not None}
+    if "transformations" in changed:
+        changed["at_a_place"] = None
+    return replace(RECIPES[name], **changed)

@@ -22,6 +22,7 @@ class Recipe:
     Attributes:
         parameterisation: What a picture is made of.
         transformations: How samples differ from it.
+        at_a_place: The same for a unit at one place, which should stay in view; None for no other.
         steps: How many steps.
         crops: Samples a step, whose gradients are averaged.
         rate: How far a step goes.
@@ -41,6 +42,7 @@ class Recipe:
 
     parameterisation: Parameterisation = "fourier"
     transformations: Transformations = "crops"
+    at_a_place: Transformations | None = None
     steps: int = 64
     crops: int = 4
     rate: float = 0.05
@@ -59,8 +61,8 @@ class Recipe:
 
 RECIPES: Mapping[RecipeName, Recipe] = MappingProxyType(
     {
-        "crops": Recipe(),
-        "natural": Recipe(parameterisation="phase", rate=0.1),
+        "crops": Recipe(at_a_place="jitter"),
+        "natural": Recipe(parameterisation="phase", at_a_place="jitter", rate=0.1),
         "lucid": Recipe(transformations="affine", steps=256, crops=1, canvas=1.0, fineness=1.0, coarsest=1.0),
         "dream": Recipe(parameterisation="pyramid", steps=40, crops=2, rate=0.02, contrast=1.5),
         "simonyan": Recipe(

@@ -17,7 +17,7 @@ from cnnviz.methods.ascent.climbing import Climb, Climbed, Order, generator_of
 from cnnviz.methods.ascent.colours import natural, natural_of
 from cnnviz.methods.ascent.moving import MOVES
 from cnnviz.methods.ascent.network import Asked, Precision, layer_of
-from cnnviz.methods.ascent.orders import ordered, resized
+from cnnviz.methods.ascent.orders import ordered, resized, stays
 from cnnviz.methods.ascent.paintings import Fourier, Painting, Phase, Pixels, Pyramid
 from cnnviz.methods.ascent.recipes import Recipe
 from cnnviz.models.model import Model
@@ -107,7 +107,7 @@ class Session:
 
     def _ask(self, some: slice) -> list[Climbed]:
         found: list[Climbed] = []
-        for _, orders in groupby(self.orders[some], key=lambda order: layer_of(order.target)):
+        for _, orders in groupby(self.orders[some], key=lambda order: (layer_of(order.target), stays(order.target))):
             if self.interrupted:
                 break
             try:
@@ -121,13 +121,14 @@ class Session:
     def _climb(self, orders: list[Order]) -> list[Climbed]:
         device, recipe = self.model.device, self.wishes.recipe
         generators = [generator_of(self.wishes.seed, order, device) for order in orders]
+        kind = (recipe.at_a_place if stays(orders[0].target) else None) or recipe.transformations
         climbed = Climb(
             self.asked,
             self._painting(generators),
             orders,
             generators,
             recipe=recipe,
-            moves=MOVES[recipe.transformations],
+            moves=MOVES[kind],
             normalise=self._normalised,
             input_size=self.model.preprocess.input_size,
             pictures=len(self.orders),
