@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from cnnviz.methods.compare import compare as compare
     from cnnviz.methods.deconvnet import deconvnet as deconvnet
     from cnnviz.methods.dff import dff as dff
+    from cnnviz.methods.differentiable_maps import DifferentiableMaps as DifferentiableMaps
+    from cnnviz.methods.differentiable_maps import differentiable_maps as differentiable_maps
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
     from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
     from cnnviz.methods.features import features as features
+    from cnnviz.methods.filming import video as video
     from cnnviz.methods.filters import filters as filters
     from cnnviz.methods.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.gradcam import gradcam as gradcam
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     from cnnviz.results.concepts import Concepts as Concepts
     from cnnviz.results.feature_maps import FeatureMaps as FeatureMaps
     from cnnviz.results.features import Features as Features
+    from cnnviz.results.film import Film as Film
     from cnnviz.results.filters import Filters as Filters
     from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
@@ -96,6 +100,7 @@ _WHERE = {
     "CnnvizError": "cnnviz.errors",
     "Dataset": "cnnviz.images.dataset",
     "open_dataset": "cnnviz.images.datasets",
+    "Film": "cnnviz.results.film",
     "Geometry": "cnnviz.core.picture",
     "Grid": "cnnviz.results.grid",
     "Heatmap": "cnnviz.results.heatmap",
@@ -122,6 +127,8 @@ _WHERE = {
     "Target": "cnnviz.core.target",
     "cam": "cnnviz.methods.cam",
     "dff": "cnnviz.methods.dff",
+    "DifferentiableMaps": "cnnviz.methods.differentiable_maps",
+    "differentiable_maps": "cnnviz.methods.differentiable_maps",
     "features": "cnnviz.methods.features",
     "Features": "cnnviz.results.features",
     "FeatureMaps": "cnnviz.results.feature_maps",
@@ -146,6 +153,7 @@ _WHERE = {
     "xgradcam": "cnnviz.methods.xgradcam",
     "gradcam_plusplus": "cnnviz.methods.gradcam_plusplus",
     "captum": "cnnviz.methods.captum",
+    "video": "cnnviz.methods.filming",
     "saliency": "cnnviz.methods.saliency",
     "smoothgrad": "cnnviz.methods.smoothgrad",
     "integrated_gradients": "cnnviz.methods.integrated_gradients",
@@ -182,6 +190,7 @@ __all__ = [
     "CnnvizError",
     "Dataset",
     "open_dataset",
+    "Film",
     "Geometry",
     "Grid",
     "Heatmap",
@@ -208,6 +217,8 @@ __all__ = [
     "Target",
     "cam",
     "dff",
+    "DifferentiableMaps",
+    "differentiable_maps",
     "features",
     "Features",
     "FeatureMaps",
@@ -233,6 +244,7 @@ __all__ = [
     "xgradcam",
     "gradcam_plusplus",
     "captum",
+    "video",
     "saliency",
     "smoothgrad",
     "integrated_gradients",
