@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from cnnviz.core.field import Field
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.methods.inputs import Batch, provenance_of
 from cnnviz.models.model import Model
@@ -17,7 +19,7 @@ from cnnviz.probing.targets import class_probabilities
 from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.heatmaps import Heatmaps
 
-__all__ = ["Answer", "ask_in_chunks", "heatmaps", "probabilities"]
+__all__ = ["Answer", "ask_in_chunks", "heatmaps", "probabilities", "unsound"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Answer:
         targets: The settled targets.
         layer: The layer that was looked at, or None.
         checks: What the user should know.
+        field: What the values' places see of the input; None where they are pixels, or nothing is known.
     """
 
     values: Tensor
@@ -39,6 +42,7 @@ class Answer:
     targets: tuple[Target, ...]
     layer: str | None
     checks: tuple[str, ...] = ()
+    field: Field | None = None
 
 
 def ask_in_chunks(
@@ -73,12 +77,22 @@ def heatmaps(
     targets = [target for answer in answers for target in answer.targets]
     probable = [probability for answer in answers for probability in answer.probabilities]
     layer = answers[0].layer
-    said = tuple(dict.fromkeys([*batch.checks, *checks, *(check for answer in answers for check in answer.checks)]))
+    checks = [*unsound(scores, batch), *batch.checks, *checks, *(each for answer in answers for each in answer.checks)]
+    said = tuple(dict.fromkeys(checks))
     provenance = provenance_of(model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk)
+    about = layer, rectified, model.name, said
     maps = tuple(
-        Heatmap(values[row], targets[row], scores[row], probable[row], picture, layer, rectified, model.name, said, own)
+        Heatmap(
+            values[row],
+            targets[row],
+            scores[row],
+            probable[row],
+            picture,
+            *about,
+            provenance.only(row),
+            field=answers[0].field,
+        )
         for row, picture in enumerate(batch.pictures)
-        for own in [provenance.only(row)]
     )
     return Heatmaps(maps, said, provenance)
 
@@ -90,3 +104,12 @@ def probabilities(logits: Tensor, targets: Sequence[Target]) -> tuple[float | No
         float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
         for row, target in enumerate(targets)
     )
+
+
+def unsound(scores: Sequence[float], batch: Batch) -> tuple[str, ...]:
+    """A warning that names the pictures whose score is no finite number."""
+    names = [picture.name for picture, score in zip(batch.pictures, scores, strict=True) if not math.isfinite(score)]
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (f"the network's answer to {names[0]}{more} is not finite: its weights or its input hold NaN or infinity",)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnviz.core.target import Target, TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.asking import Answer
+from cnnviz.methods.asking import Answer, unsound
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import Chunks, in_chunks
@@ -69,14 +69,15 @@ def _joined(
     targets = [target for answer in answers for target in answer.targets]
     probable = [probability for answer in answers for probability in answer.probabilities]
     layer = answers[0].layer
-    said = [*batch.checks, *chunks.checks, *(check for answer in answers for check in answer.checks), caveat]
+    own = [check for answer in answers for check in answer.checks]
+    said = [*unsound(scores, batch), *batch.checks, *chunks.checks, *own, caveat]
     checks = tuple(dict.fromkeys(check for check in said if check))
     provenance = provenance_of(
         model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunks.size, seed=seed
     )
     parts = []
     for row, picture in enumerate(batch.pictures):
-        flat, rectified, own = flattened(values[row], channels), channels != "signed", provenance.only(row)
-        about = (targets[row], scores[row], probable[row], picture, layer, rectified, model.name, checks, own)
+        flat, rectified, made = flattened(values[row], channels), channels != "signed", provenance.only(row)
+        about = (targets[row], scores[row], probable[row], picture, layer, rectified, model.name, checks, made)
         parts.append(Attribution(values[row], channels, Heatmap(flat, *about)))
     return Attributions(tuple(parts), checks, provenance)

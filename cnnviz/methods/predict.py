@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cnnviz.core.target import ClassTarget, TopClass
 from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.asking import unsound
 from cnnviz.methods.inputs import prepare, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_chunks
@@ -59,7 +60,7 @@ def predict(
         tuple(_best(row, model.labels, k) for row in logits),
         logits.float().numpy(),
         batch.pictures,
-        (*batch.checks, *chunks.checks),
+        (*unsound(logits.sum(dim=1).tolist(), batch), *batch.checks, *chunks.checks),
         provenance_of(model, batch, chunk=chunks.size),
     )
 

@@ -101,7 +101,8 @@ class Attribution:
         if look.style == "map":
             return (Cell(self._drawn(self.values, self.flat.upsampled(), scale)),)
         placed = self.flat.on_original()
-        seen = np.ix_(*(np.flatnonzero(np.isfinite(placed).any(axis=axis)) for axis in (1, 0)))
+        looked = np.isfinite(place(np.zeros(self.values.shape[1:], np.float32), self.flat.geometry))
+        seen = np.ix_(*(np.flatnonzero(looked.any(axis=axis)) for axis in (1, 0)))
         drawn = self._drawn(self.on_original(), placed, scale)[seen]
         bar = None if self.coloured else scale
         return Cell(self.picture.pixels[seen], self.picture.name), Cell(drawn, self._words(scale), bar)
