@@ -31,7 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_and_data_file(installed: Path):
     for folder, inside in ((ROOT / "cnnviz", "cnnviz"), (ROOT / "cli", "cnnviz/cli")):
         for file in folder.rglob("*"):
-            if file.suffix in (".py", ".safetensors", ".md", ".typed"):
+            if file.suffix in (".py", ".safetensors", ".md", ".typed", ".html", ".css"):
                 assert (installed / inside / file.relative_to(folder)).is_file(), file
     assert not (installed / "cli").exists()
 

@@ -27,7 +27,7 @@ __all__ = [
     "Words",
 ]
 
-Size: TypeAlias = Literal["row", "medium", "small", "tiny"]
+Size: TypeAlias = Literal["row", "strip", "medium", "small", "tiny"]
 
 _COLOUR_NDIM = 3
 
@@ -123,13 +123,15 @@ class Gallery:
     Attributes:
         plates: The pictures.
         size: How large each is: ``"medium"``, ``"small"`` or ``"tiny"``; ``"row"`` puts all in one row where there is
-            room for them.
+            room for them, and ``"strip"`` does so with smaller ones.
         caption: What is said about all of them.
+        scale: What the colours of all of them mean, where they have one scale in common.
     """
 
     plates: tuple[Plate, ...]
     size: Size = "medium"
     caption: str = ""
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True)

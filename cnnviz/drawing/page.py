@@ -18,7 +18,7 @@ from cnnviz.drawing.layout import NOTHING
 
 __all__ = ["data_uri", "render"]
 
-_LONGEST = {"row": 640, "medium": 640, "small": 480, "tiny": 320}
+_LONGEST = {"row": 640, "strip": 480, "medium": 640, "small": 480, "tiny": 320}
 _HARD = 64
 _QUALITY = 84
 _STOPS = 24

@@ -44,9 +44,9 @@ def cost_of(method: Method[Any, Any], model: Model) -> Cost | None:
         height, width = model.preprocess.input_size
         side = max(1, round(min(height, width) / SIDE))
         windows = len(Windows.over((height, width), side, math.ceil(side / STEPS)))
-        return Cost(windows + 1, min(windows + 1, FEWEST + STEPS), "budget")
+        return Cost(windows + 3, min(windows + 3, FEWEST + STEPS), "budget", 1)
     if method.name == "rise":
-        return Cost(usual["masks"] + 1, 101, "masks", 1)
+        return Cost(usual["masks"] + 2, 102, "masks", 2)
     if method.name == "integrated_gradients":
         return Cost(2 * usual["most_steps"] + 2, 22, "most_steps", 2)
     if method.name in ("smoothgrad", "smooth_gradcam_plusplus"):

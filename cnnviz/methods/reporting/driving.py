@@ -12,6 +12,7 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target, Unit
 from cnnviz.methods.inputs import Batch, provenance_of
 from cnnviz.methods.perturbation import Layer as PerturbedLayer
+from cnnviz.methods.placing import field_of
 from cnnviz.methods.probe import Probe, probe
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_chunks
@@ -115,6 +116,7 @@ class _Finder:
     def __init__(self, model: Model, inputs: Tensor, found: Probe, count: int) -> None:
         self._model, self._inputs, self._found, self._count = model, inputs, found, count
         self._name = found.names[0]
+        self._field = field_of(model, self._name, tuple(inputs.shape[-2:]))
 
     def find(self, row: int, picture: Picture) -> Driving:
         """The strongest units of one picture."""
@@ -160,4 +162,5 @@ class _Finder:
         maps = self._found.activations[0][row]
         values, unit = maps[channel].float().cpu().numpy(), Unit(self._name, channel)
         rectified = bool(maps.min() >= 0)
-        return Heatmap(values, unit, float(values.mean()), None, picture, self._name, rectified, self._model.name)
+        about = (unit, float(values.mean()), None, picture, self._name, rectified, self._model.name)
+        return Heatmap(values, *about, field=self._field)

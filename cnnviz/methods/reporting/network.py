@@ -66,15 +66,15 @@ def _leaves(layers: Layers) -> list[Layer]:
 
 
 def _ends(layers: Layers, automatic: str | None) -> list[Layer]:
-    """The last layer to finish at each size of the grid, in the order of the forward, and the automatic one."""
+    """The last layer at each size of the grid, or the automatic one of that size, in the order of the forward."""
     last: dict[tuple[int, int], Layer] = {}
     for layer in sorted(_leaves(layers), key=lambda layer: layer.order):
         if layer.arrangement is not None:
             last[layer.arrangement.grid] = layer
-    kept = {layer.name: layer for layer in last.values()}
-    if automatic is not None and automatic in layers:
-        kept[automatic] = layers[automatic]
-    return sorted(kept.values(), key=lambda layer: layer.order)
+    chosen = layers[automatic] if automatic is not None and automatic in layers else None
+    if chosen is not None and chosen.arrangement is not None:
+        last[chosen.arrangement.grid] = chosen
+    return sorted(last.values(), key=lambda layer: layer.order)
 
 
 def _table(caption: str, layers: list[Layer], automatic: str | None) -> Table:

@@ -9,6 +9,14 @@ from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.methods.reporting.answers import slow_maps, tell_maps, tell_predictions
 from cnnviz.methods.reporting.asked import Section
 from cnnviz.methods.reporting.network import tell_layers, tell_overview
+from cnnviz.methods.reporting.responses import (
+    slow_patches,
+    slow_pictures,
+    tell_features,
+    tell_filters,
+    tell_patches,
+    tell_pictures,
+)
 from cnnviz.methods.reporting.units import tell_units
 
 __all__ = ["SECTIONS", "chosen_sections"]
@@ -47,6 +55,37 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "Units act together: what one adds depends on what the others do, and taking one away changes their part. "
             "A unit that responds to one thing here may respond to others elsewhere, so these maps give it no name.",
             tell_units,
+        ),
+        "patches": Section(
+            "What else excites these units",
+            "Of a data set, the parts that excite each of those units most, with the unit's value.",
+            "These are the few extremes of one data set. What a unit does with everything in between, and with "
+            "pictures of another kind, they do not show; nor does what the extremes have in common say that the unit "
+            "means just that.",
+            tell_patches,
+            slow_patches,
+        ),
+        "pictures": Section(
+            "What would excite it most",
+            "Pictures made from noise, step by step, so that a class or a unit answers as strongly as it can.",
+            "Such a picture shows what raises a score, not what the network needs to see, and not what it sees in "
+            "photographs. It depends on how it was made; another start or recipe gives another one.",
+            tell_pictures,
+            slow_pictures,
+        ),
+        "features": Section(
+            "What the layers make of the pictures",
+            "Maps of the strongest units at an early, a middle and a late layer, each on a scale of its own.",
+            "The strongest units are not the most important ones: each unit's values are on a scale of its own, and "
+            "what counts is what later layers make of them.",
+            tell_features,
+        ),
+        "filters": Section(
+            "What the first kernels are",
+            "The weights of the first layer, which meet the pixels themselves; those of largest norm first.",
+            "Kernels are easy to see in the first layer only, and there they look much alike in most networks that "
+            "were trained on photographs: edges, bars and colours. They say little about what the network knows.",
+            tell_filters,
         ),
         "layers": Section(
             "The layers",

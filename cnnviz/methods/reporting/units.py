@@ -5,6 +5,7 @@ from __future__ import annotations
 from cnnviz.methods.inputs import prepare
 from cnnviz.methods.reporting.asked import Asked, Told
 from cnnviz.methods.reporting.driving import driving_units
+from cnnviz.provenance import Provenance
 from cnnviz.results.composing import CellLike, grid
 from cnnviz.results.driving import Driving
 from cnnviz.results.grid import Grid
@@ -23,10 +24,9 @@ def tell_units(asked: Asked) -> Told:
         for picture, one in zip(asked.pictures, found, strict=True)
     )
     checks = tuple(dict.fromkeys(check for one in found for check in one.checks))
-    figures = {"": _grid(asked, found)} if any(found) else {}
-    return Told(
-        blocks, (made.stamped("units", {"units": asked.units}),), figures, [one.describe() for one in found], checks
-    )
+    record = made.stamped("units", {"units": asked.units}, checks)
+    figures = {"": _grid(asked, found, record)} if any(found) else {}
+    return Told(blocks, (record,), figures, [one.describe() for one in found], checks)
 
 
 def _shown(one: Driving) -> tuple[Block, ...]:
@@ -35,11 +35,11 @@ def _shown(one: Driving) -> tuple[Block, ...]:
     return one.gallery(), Fold("The numbers", blocks=(one.table(),))
 
 
-def _grid(asked: Asked, found: tuple[Driving, ...]) -> Grid:
+def _grid(asked: Asked, found: tuple[Driving, ...], made: Provenance) -> Grid:
     """A row a picture: the photograph, then each unit's response."""
     rows: list[list[CellLike]] = []
     for picture, one in zip(asked.pictures, found, strict=True):
         responses = [(unit.heatmap, f"unit {unit.unit.channel}\n{unit.share:.1%}") for unit in one]
         rows.append([(picture, f"{picture.name}\n{one.target}"), *responses])
     title = f"{asked.model.name} · {found[0].layer}: units that speak most for the answer"
-    return grid(rows, title=title)
+    return grid(rows, title=title, provenance=made)
