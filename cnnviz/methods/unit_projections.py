@@ -11,21 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement, Layers
+from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import Unit
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
+from cnnviz.methods.placing import field_of
 from cnnviz.methods.unit_numbers import parse_units
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.backward import differentiate
 from cnnviz.probing.chunks import Chunks, in_chunks, usual_size
-from cnnviz.probing.layers import observe_layers
 from cnnviz.probing.rules import Coverage, ruled
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.stopping import run_to
-from cnnviz.probing.support import Support
 from cnnviz.results.projections import Projections
 
 __all__ = ["project_places", "project_units"]
@@ -128,7 +127,7 @@ class _Browser:
 
     def __init__(self, model: Model, batch: Batch, name: str, size: int) -> None:
         self._model, self._batch, self._size = model, batch, size
-        layer = self._layers().resolve(name)
+        layer = model.layers_on(self._size_of_inputs).resolve(name)
         self.name = layer.name if name == AUTOMATIC else name
         if layer.shape is None or (layer.arrangement is None and len(layer.shape) != 1):
             raise ExplanationError(f"Layer '{name}' has no units: its output is {layer.shape or 'no tensor'}.")
@@ -189,26 +188,18 @@ class _Browser:
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""
-        example = self._batch.inputs[:1].expand(self._model.fixed_batch or 1, -1, -1, -1)
-        module, device = self._model.module, self._model.device
-        with undisturbed(module):
-            support = Support(
-                module,
-                self._model.forward,
-                example.to(device),
-                self.name,
-                calls=self._calls,
-                arrangement=self._arrangement,
-            )
-            boxes = [support.box((int(row), int(column))) for row, column in places.reshape(-1, 2)]
+        height, width = self._size_of_inputs
+        field = field_of(self._model, self.name, (height, width))
+        boxes = [
+            field.box(int(row), int(column), height, width) if field else (0, 0, height, width)
+            for row, column in places.reshape(-1, 2)
+        ]
         return np.array(boxes, dtype=np.int64).reshape(*places.shape[:-1], 4)
 
-    def _layers(self) -> Layers:
-        inputs = self._batch.inputs
-        if tuple(inputs.shape[-2:]) == tuple(self._model.preprocess.input_size):
-            return self._model.layers
-        example = inputs[:1].expand(self._model.fixed_batch or 1, -1, -1, -1)
-        return observe_layers(self._model.module, self._model.to_device(example))
+    @property
+    def _size_of_inputs(self) -> tuple[int, int]:
+        height, width = self._batch.inputs.shape[-2:]
+        return int(height), int(width)
 
     def _run(self, inputs: Tensor) -> Tensor:
         return run_to(self._model.module, self._model.forward, inputs, self.name, self._calls)

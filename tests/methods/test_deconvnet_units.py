@@ -12,8 +12,6 @@ from torchvision.models.vgg import cfgs, make_layers
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
-from cnnviz.probing.state import undisturbed
-from cnnviz.probing.support import Support
 from tests.asking import state_of
 from tests.networks import Small, Twice, model_of
 
@@ -163,26 +161,14 @@ def test_what_is_projected_lies_within_what_the_unit_sees(inputs):
         assert not values[:, ~inside].any()
 
 
-KNOWN = [
-    ("resnet18", "maxpool", 11, 4), ("resnet18", "layer1", 43, 4), ("squeezenet1_0", "features.7", 59, 8),
-    ("mobilenet_v2", "features.6", 59, 8), ("googlenet", "inception3b", 59, 8),
-    ("mobilenet_v3_small", "features.4", 63, 16),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "layer", "size", "stride"), KNOWN)
-def test_receptive_fields(name, layer, size, stride):
-    settings = {"init_weights": False} if name == "googlenet" else {}
-    model = cnnviz.Model(torchvision.models.get_model(name, weights=None, **settings), input_size=160)
-    known = model.layers[layer]
-    with undisturbed(model.module):
-        support = Support(
-            model.module, model.forward, torch.zeros(1, 3, 160, 160), layer, calls=1, arrangement=known.arrangement
-        )
-        middle = known.arrangement.grid[0] // 2
-        first, second = support.box((middle - 1, middle)), support.box((middle, middle))
-    assert second[2] - second[0] == second[3] - second[1] == size
-    assert second[0] - first[0] == stride or first[0] == 0
+@pytest.mark.parametrize("layer", ["shared#1", "shared"])
+def test_boxes_are_the_fields_of_the_call(layer, inputs):
+    model = model_of(Twice())
+    found = cnnviz.deconvnet(model, inputs[..., :24], layer=layer)
+    field = model.layers_on((32, 24))["shared"].fields[0 if "#" in layer else 1]
+    wanted = [field.box(*place, 32, 24) for place in found.places.reshape(-1, 2).tolist()]
+    assert found.boxes.reshape(-1, 4).tolist() == [list(box) for box in wanted]
+    assert (found.boxes < [32, 24, 33, 25]).all()
 
 
 def test_units_of_a_linear_layer_see_everything(inputs):
