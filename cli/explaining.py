@@ -14,13 +14,14 @@ import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.registry import Method
 
+from .filming import film, is_filmed
 from .inputs import AT_ONCE, Given
 from .options import LOOK, NETWORK, OUTPUT, SEED, TARGET, Sectioned, setting
 from .output import Report, make_folder, plan, print_json
 
 __all__ = ["method_command"]
 
-LOOKS = ("style", "cmap", "normalise", "shared")
+LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
 
 @cache
@@ -37,11 +38,12 @@ def method_command(name: str) -> click.Command:
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
     parameters += [*(LOOK if _is_singly(method) else []), *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
+    clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if _is_singly(method) else ""
     return Sectioned(
         name,
         params=parameters,
         callback=partial(explain, method),
-        help=f"{method.summary}\n\nIMAGE is a picture file, or a folder of them.{reference}",
+        help=f"{method.summary}\n\nIMAGE is a picture file, or a folder of them{clip}.{reference}",
         short_help=method.summary,
     )
 
@@ -53,6 +55,9 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
         method: The method.
         **values: What the command line gave.
     """
+    if _is_singly(method) and is_filmed(values):
+        film(method, values)
+        return
     given = Given(values["images"])
     singly = _is_singly(method) and not _is_browsing(values)
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)

@@ -128,6 +128,10 @@ LOOK = (
         "percentile, or from 0 to 1; left out, to the largest value, and for pixels' attributions to the percentile.",
     ),
     Option("--shared-scale", "shared", is_flag=True, section="Drawing", help="One scale for all pictures."),
+    Option(
+        "--align", type=click.Choice(["field", "pixel"]), default="field", section="Drawing",
+        help="A layer's values lie where its units look, or spread evenly over the input, as other tools draw them.",
+    ),
 )  # fmt: skip
 
 

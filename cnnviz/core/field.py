@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnviz.errors import UsageError
 
 __all__ = ["Box", "Field", "Kind", "Span"]
@@ -62,6 +65,31 @@ class Span:
         first = round(self.centre(unit) - (self.size - 1) / 2)
         start = min(max(first, 0), length)
         return start, max(min(first + self.size, length), start)
+
+    def units_at(self, pixels: NDArray[Any], length: int) -> NDArray[np.float64]:
+        """Where pixels lie among the units: 0 at the centre of the first, 1 at that of the second.
+
+        The outer units are held for half a stride beyond their centres; farther out there is no unit, and NaN. Where
+        all units have the same centre they are spread evenly over the image.
+
+        Args:
+            pixels: Positions on the input; the centre of its first pixel is 0.
+            length: The input's length in pixels.
+        """
+        count = len(self)
+        if self.stride == 0:
+            return np.clip((np.asarray(pixels) + 0.5) * count / length - 0.5, 0, count - 1)
+        units = (np.asarray(pixels, dtype=np.float64) - self.offset) / self.stride
+        if self.centres is not None and min(np.diff(self.centres), default=0.0) >= self.stride / 2 > 0:
+            centres = np.asarray(self.centres)
+            ends = centres[0] - self.stride / 2, centres[-1] + self.stride / 2
+            units = np.interp(pixels, [ends[0], *centres, ends[1]], [-0.5, *range(count), count - 0.5], -1, count)
+        beyond = (units < -0.5) | (units > count - 0.5)
+        return np.where(beyond, np.nan, np.clip(units, 0, count - 1))
+
+    def middles(self) -> NDArray[np.float64]:
+        """The centre of every unit on a straight line, or its own where the units are irregular."""
+        return np.array([self.centre(unit) for unit in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.seen)

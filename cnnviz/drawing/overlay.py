@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
 from cnnviz.errors import ParameterError
@@ -16,23 +17,44 @@ __all__ = ["overlay", "place", "upsample"]
 _BAND_PIXELS = 1 << 16
 
 
-def upsample(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Maps on a finer (or coarser) grid: bilinear, pixels' centres at halves, edges held, no smoothing when shrinking.
+def upsample(values: NDArray[Any], size: tuple[int, int], field: Field | None = None) -> NDArray[np.float32]:
+    """Maps on a finer (or coarser) grid: bilinear, no smoothing when shrinking.
 
-    The same arithmetic as ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
+    Without a field the values are spread evenly, the edges held: the same arithmetic as
+    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``. With one, each value lies at the centre
+    of what its unit sees; the outer values are held for half a stride, and what lies farther out is NaN.
 
     Args:
         values: ``(..., h, w)``.
         size: Height and width wanted.
+        field: What the units see of an input of that size; one without places, or of another number of units, counts
+            as none.
 
     Returns:
         ``(..., H, W)`` float32.
     """
     values = np.asarray(values, dtype=np.float32)
     height, width = values.shape[-2:]
-    rows = (2 * np.arange(size[0]) + 1) * height / (2 * size[0]) - 0.5
-    columns = (2 * np.arange(size[1]) + 1) * width / (2 * size[1]) - 0.5
-    return _sample(values, _taps(rows, height), _taps(columns, width))
+    rows, columns = _along(field, values.shape[-2:])
+    down, across = _positions(rows, height, size[0]), _positions(columns, width, size[1])
+    enlarged = _sample(values, _taps(np.nan_to_num(down), height), _taps(np.nan_to_num(across), width))
+    enlarged[..., np.isnan(down), :] = np.nan
+    enlarged[..., np.isnan(across)] = np.nan
+    return enlarged
+
+
+def _along(field: Field | None, grid: tuple[int, ...]) -> tuple[Span | None, Span | None]:
+    """A field's two axes, if it places maps of that many rows and columns."""
+    if field is None or not field.rows or not field.columns or (len(field.rows), len(field.columns)) != grid:
+        return None, None
+    return field.rows, field.columns
+
+
+def _positions(span: Span | None, count: int, length: int) -> NDArray[np.float64]:
+    """Where the centres of an input's pixels lie among values."""
+    if span is None:
+        return (2 * np.arange(length) + 1) * count / (2 * length) - 0.5
+    return span.units_at(np.arange(length), length)
 
 
 def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
@@ -59,14 +81,22 @@ def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
     return placed
 
 
-def overlay(pixels: NDArray[np.uint8], values: NDArray[Any], scale: Scale, *, alpha: float = 0.7) -> NDArray[np.uint8]:
+def overlay(
+    pixels: NDArray[np.uint8],
+    values: NDArray[Any],
+    scale: Scale,
+    *,
+    alpha: float = 0.7,
+    seen: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
     """A map over its picture: the stronger a value, the more of its colour, so that cold places show the photograph.
 
     Args:
         pixels: ``(H, W, 3)`` RGB.
-        values: ``(H, W)``; where it is NaN, the network saw nothing, and the photograph is drawn faded.
+        values: ``(H, W)``; where it is NaN, the photograph is drawn as it is, or faded.
         scale: What the colours mean; a blank scale leaves the photograph as it is.
         alpha: How much of the colour the strongest value gets, 0 to 1.
+        seen: ``(H, W)``: what the network saw; the rest is faded. Left out, it saw whatever is not NaN.
 
     Raises:
         ParameterError: The map is not as large as the picture, or alpha is out of bounds.
@@ -76,22 +106,29 @@ def overlay(pixels: NDArray[np.uint8], values: NDArray[Any], scale: Scale, *, al
         raise ParameterError(f"The map is {values.shape}, but the picture is {pixels.shape[:2]}.")
     if not 0 <= alpha <= 1:
         raise ParameterError(f"alpha lies between 0 and 1, not at {alpha}.")
+    seen = ~np.isnan(values) if seen is None else seen
     drawn = np.empty_like(pixels)
     band = max(1, _BAND_PIXELS // values.shape[1])
     for top in range(0, len(drawn), band):
         rows = slice(top, top + band)
-        drawn[rows] = _blended(pixels[rows], values[rows].astype(np.float64), scale, alpha)
+        drawn[rows] = _blended(pixels[rows], values[rows].astype(np.float64), scale, alpha, seen[rows])
     return drawn
 
 
-def _blended(pixels: NDArray[np.uint8], values: NDArray[np.float64], scale: Scale, alpha: float) -> NDArray[np.uint8]:
-    unseen = np.isnan(values)
-    along = fractions(np.where(unseen, 0.0, values), scale)
+def _blended(
+    pixels: NDArray[np.uint8],
+    values: NDArray[np.float64],
+    scale: Scale,
+    alpha: float,
+    seen: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    known = ~np.isnan(values)
+    along = fractions(np.where(known, values, 0.0), scale)
     strength = np.abs(2 * along - 1) if scale.signed else along
-    opacity = (alpha * _presence(strength))[..., None].astype(np.float32)
+    opacity = (alpha * _presence(strength) * known)[..., None].astype(np.float32)
     blended = pixels * (1 - opacity) + colourise(values, scale) * opacity
-    if unseen.any():
-        blended = np.where(unseen[..., None], _faded(pixels), blended)
+    if not seen.all():
+        blended = np.where(seen[..., None], blended, _faded(pixels))
     return np.rint(blended).astype(np.uint8)
 
 

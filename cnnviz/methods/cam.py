@@ -9,11 +9,13 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from cnnviz.core.layer import Arrangement
 from cnnviz.core.target import Target, TargetLike
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
 from cnnviz.methods.inputs import prepare
 from cnnviz.models.model import Model
+from cnnviz.probing.fields import Fields
 from cnnviz.probing.heads import find_class_maps
 from cnnviz.probing.targets import score, settle
 from cnnviz.registry import method
@@ -59,10 +61,13 @@ def cam(
     batch = prepare(model, images, target)
 
     def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        found = find_class_maps(model.forward, inputs)
+        with Fields(inputs) as fields:
+            found = find_class_maps(model.forward, inputs)
         logits = found.logits[: len(targets)]
         settled = tuple(settle(targets, logits, model.labels))
         values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
-        return Answer(values, score(settled, logits), probabilities(logits, settled), settled, None)
+        _, channels, height, width = found.activation.shape
+        field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
+        return Answer(values, score(settled, logits), probabilities(logits, settled), settled, None, field=field)
 
     return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=False)

@@ -16,6 +16,7 @@ from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.activations import activations_of
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
+from cnnviz.methods.placing import field_of
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import from_maps
 from cnnviz.probing.chunks import in_chunks
@@ -84,6 +85,7 @@ def dff(
         classes=classes,
         pictures=batch.pictures,
         layer=found,
+        field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
         checks=(*batch.checks, *chosen, *said, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),

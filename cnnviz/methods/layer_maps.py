@@ -8,14 +8,15 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import Target, TargetLike, Unit
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
 from cnnviz.methods.inputs import prepare
+from cnnviz.methods.placing import field_of, on_finest, said_of, unmirrored
 from cnnviz.methods.probe import automatic_layer
 from cnnviz.models.model import Model
 from cnnviz.probing.targets import watched_layers
@@ -114,11 +115,13 @@ def layer_maps(
         if units and not before_units:
             before_units.append(automatic_layer(model, inputs, batch.targets))
         answer = ask(inputs, targets, before_units or names)
-        values = _fused(answer.maps, shared)
+        fields = [field_of(model, name, inputs.shape[-2:]) for name in answer.names]
+        values, field = _fused(answer.maps, fields, shared)
         if shared.flip:
             mirrored = ask(inputs.flip(-1), [_mirrored(target) for target in answer.targets], answer.names)
-            values = (values + _fused(mirrored.maps, shared).flip(-1)) / 2
+            values = _averaged(values, _fused(mirrored.maps, fields, shared)[0], field)
         layer = ", ".join(answer.names)
+        spread = [check for name, one in zip(answer.names, fields, strict=True) for check in said_of(name, one)]
         chosen = [f"layer {layer}, chosen as the last whose places reach the target"] if names == [AUTOMATIC] else []
         return Answer(
             values,
@@ -126,7 +129,8 @@ def layer_maps(
             probabilities(answer.logits, answer.targets),
             answer.targets,
             layer,
-            (*chosen, *answer.checks),
+            (*chosen, *answer.checks, *spread),
+            field,
         )
 
     return ask_in_chunks(model, batch, ask_chunk, batch_size=1 if singly else shared.batch_size, rectified=shared.relu)
@@ -137,20 +141,24 @@ def _mirrored(target: Target) -> Target:
     return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
 
 
-def _fused(maps: Sequence[Tensor], shared: Shared) -> Tensor:
-    """One map as it is; several each divided by its largest value, at the finest resolution among them, fused."""
+def _averaged(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
+    """The mean of a map and the mirrored picture's, mirrored back; columns that no unit of that sees are kept."""
+    back, known = unmirrored(mirrored, field)
+    return torch.where(known, (values + back) / 2, values)
+
+
+def _fused(maps: Sequence[Tensor], fields: Sequence[Field | None], shared: Shared) -> tuple[Tensor, Field | None]:
+    """One map as it is; several each divided by its largest value, on the finest grid among them, fused."""
     if len(maps) == 1:
-        return maps[0]
-    height, width = max((tuple(each.shape[-2:]) for each in maps), key=lambda size: size[0] * size[1])
-    scaled = []
-    for each in maps:
-        shown = each.clamp_min(0) if shared.relu else each
-        fine = functional.interpolate(shown[:, None].float(), size=(height, width), mode="bilinear")[:, 0]
-        most = fine.abs().amax(dim=(1, 2), keepdim=True)
-        scaled.append(fine / most.where(most > 0, torch.ones_like(most)))
-    stack = torch.stack(scaled)
+        return maps[0], fields[0]
+    shown = [each.clamp_min(0) if shared.relu else each for each in maps]
+    fine, field = on_finest(shown, fields)
+    most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
+    stack = torch.stack(
+        [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
+    )
     if shared.fuse == "mean":
-        return stack.mean(dim=0)
+        return stack.mean(dim=0), field
     if shared.fuse == "product":
-        return stack.clamp_min(0).prod(dim=0)
-    return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0]
+        return stack.clamp_min(0).prod(dim=0), field
+    return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0], field

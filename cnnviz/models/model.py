@@ -77,6 +77,7 @@ class Model:
         self.notes: tuple[str, ...] = ()
         self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
+        self._observed: dict[tuple[int, int, int], Layers] = {}
 
     def _assumed(
         self,
@@ -119,10 +120,20 @@ class Model:
 
     @cached_property
     def layers(self) -> Layers:
-        """Every layer with its kind and output shape, from one real forward of an empty picture."""
-        height, width = self.preprocess.input_size
-        example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, height, width)
-        return observe_layers(self.module, self.to_device(example))
+        """Every layer with kind, output shape and receptive field, from one real forward of an empty picture."""
+        return self.layers_on(self.preprocess.input_size)
+
+    def layers_on(self, size: tuple[int, int]) -> Layers:
+        """The layers for inputs of another height and width; a size that was asked before is remembered.
+
+        Raises:
+            ModelError: If the network fails on inputs of that size.
+        """
+        known = id(self.module), *size
+        if known not in self._observed:
+            example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
+            self._observed[known] = observe_layers(self.module, self.to_device(example))
+        return self._observed[known]
 
     @property
     def layer_names(self) -> tuple[str, ...]:

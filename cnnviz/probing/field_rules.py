@@ -17,7 +17,7 @@ from cnnviz.probing.footprint import ACROSS, DOWN, TOKENS, Atom, Dim, Footprint,
 from cnnviz.probing.joining import cat, joined
 from cnnviz.probing.taps import READS, chosen, slice_taps
 
-__all__ = ["UNRELATED", "Call", "rule_of", "tensors_in"]
+__all__ = ["LAYOUT", "UNRELATED", "Call", "rule_of", "tensors_in"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Call:
         return number % count if count else number
 
 
+LAYOUT = "its layout"
 PRODUCTS = {
     "addmm": ("mat1", "mat2"),
     "mm": ("self", "mat2"),
@@ -132,7 +133,7 @@ def _through(call: Call, read: Any, count: int) -> Footprint:
     for label, axis in source.axes.items():
         dim = source.dim_of(label)
         if dim is None or len(source.dims) != len(shape):
-            return source.lost(call.name)
+            return source.lost(LAYOUT)
         at = dim - (len(shape) - count)
         if at >= 0:
             taps[label] = read(call.given, at, count, len(axis), shape[dim])

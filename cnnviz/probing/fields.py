@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
-from cnnviz.probing.field_rules import UNRELATED, Call, rule_of, tensors_in
+from cnnviz.probing.field_rules import LAYOUT, UNRELATED, Call, rule_of, tensors_in
 from cnnviz.probing.footprint import ACROSS, DOWN, Footprint, plain
 from cnnviz.probing.joining import joined
 
@@ -38,6 +38,11 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known: MutableMapping[Tensor, Footprint] = WeakTensorKeyDictionary()
         self._known[inputs] = Footprint.of_input(inputs.shape)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Skipping would import torch's compiler, which takes seconds, at the first use."""
+        return False
+
     def of(self, tensor: Tensor | None, arrangement: Arrangement | None) -> Field | None:
         """The field of a layer's output; None if it is no tensor, or is not made from the input."""
         found = None if tensor is None else self._known.get(tensor)
@@ -51,7 +56,7 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if found.kind in ("whole", "unknown"):
             return Field(found.kind, self._size, found.because)
         flat = arrangement is None and bool(found.labels([tensor.dim() - 1]))
-        return Field("whole", self._size, "flattening") if flat else Field("unknown", self._size, "its layout")
+        return Field("whole", self._size, "flattening") if flat else Field("unknown", self._size, LAYOUT)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

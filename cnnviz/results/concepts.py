@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
@@ -40,6 +41,7 @@ class Concepts:
         model: The network's name.
         checks: What the user should know.
         provenance: How it was made.
+        field: What the layer's units see of the network's input; None for evenly spread ones.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -50,6 +52,7 @@ class Concepts:
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    field: Field | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -58,13 +61,17 @@ class Concepts:
         return np.array(self.values, dtype=dtype, copy=copy)
 
     def upsampled(self) -> NDArray[np.float32]:
-        """The maps on the network's input grid, ``(N, k, H, W)`` float32."""
-        return np.stack([upsample(maps, self._geometry(row).crop[2:]) for row, maps in enumerate(self.values)])
+        """The maps on the network's input grid, ``(N, k, H, W)`` float32, NaN where no unit belongs."""
+        sizes = [self._geometry(row).crop[2:] for row in range(len(self))]
+        return np.stack([upsample(maps, size, self.field) for maps, size in zip(self.values, sizes, strict=True)])
 
     def on_original(self, row: int) -> NDArray[np.float32]:
-        """One picture's maps on its own pixels, ``(k, H, W)`` float32, NaN where the network did not look."""
+        """One picture's maps on its own pixels, ``(k, H, W)`` float32.
+
+        NaN where the network did not look, or no unit belongs.
+        """
         geometry = self._geometry(row)
-        return np.stack([place(upsample(each, geometry.crop[2:]), geometry) for each in self.values[row]])
+        return np.stack([place(upsample(each, geometry.crop[2:], self.field), geometry) for each in self.values[row]])
 
     def grid(self) -> Grid:
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""

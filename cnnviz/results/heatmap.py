@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, NoTarget, Target
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
@@ -24,8 +25,9 @@ from cnnviz.provenance import Provenance
 if TYPE_CHECKING:
     from cnnviz.results.heatmaps import Heatmaps
 
-__all__ = ["USUAL", "Heatmap", "Look", "Style", "look_of"]
+__all__ = ["USUAL", "Align", "Heatmap", "Look", "Style", "look_of"]
 
+Align: TypeAlias = Literal["field", "pixel"]
 Style: TypeAlias = Literal["panel", "overlay", "map"]
 USUAL: Final = "max"
 
@@ -41,10 +43,13 @@ class Look:
         shared: Whether all maps of a result have one scale.
         cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
         alpha: Opacity of the strongest colour over the photograph, 0 to 1.
+        align: Where a layer's values lie: ``"field"`` at the centre of what each unit sees, ``"pixel"`` evenly over the
+            network's input, as other tools draw them. A map whose units have no places, and one of pixels, is the same
+            under both.
 
     Raises:
         UnknownNameError: If there is no such colour map.
-        ParameterError: If there is no such style or normalisation, or alpha is out of bounds.
+        ParameterError: If there is no such style, normalisation or alignment, or alpha is out of bounds.
     """
 
     style: Style = "panel"
@@ -52,10 +57,13 @@ class Look:
     shared: bool = False
     cmap: str | None = None
     alpha: float = 0.7
+    align: Align = "field"
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
             raise ParameterError(f"style is one of {', '.join(get_args(Style))}, not '{self.style}'.")
+        if self.align not in get_args(Align):
+            raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
         scale_of(np.zeros(1), normalise=self.normalise or USUAL, cmap=self.cmap)
@@ -78,6 +86,7 @@ class Heatmap:
         provenance: How it was made.
         spread: ``(h, w)`` float32: the values' standard deviation over baselines, or their standard error; or None.
         error_bar: Bound that at least 90 % of a method's estimated values are within, at 95 % confidence; or None.
+        field: What the values' places see of the network's input, which says where on it they lie; None for evenly.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -92,6 +101,7 @@ class Heatmap:
     provenance: Provenance = field(default_factory=Provenance, repr=False)
     spread: NDArray[np.float32] | None = field(default=None, repr=False)
     error_bar: float | None = None
+    field: Field | None = field(default=None, repr=False)
 
     @property
     def geometry(self) -> Geometry:
@@ -104,21 +114,37 @@ class Heatmap:
         shown = self._shown()
         return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > 0))
 
-    def upsampled(self) -> NDArray[np.float32]:
-        """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear."""
-        return upsample(self._shown(), self.geometry.crop[2:])
+    def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
+        """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear.
 
-    def on_original(self) -> NDArray[np.float32]:
-        """The map on the original picture's pixels, ``(H, W)`` float32, NaN where the network did not look."""
-        return place(self.upsampled(), self.geometry)
+        Args:
+            align: ``"field"``: each value at the centre of what its unit sees, the outer ones held for half a stride,
+                NaN beyond. ``"pixel"``: the values spread evenly, which is what
+                ``torch.nn.functional.interpolate(mode="bilinear")`` and other tools do; also done where the units have
+                no places of their own.
+        """
+        return upsample(self._shown(), self.geometry.crop[2:], self.field if align == "field" else None)
 
-    def peak(self) -> tuple[int, int]:
+    def on_original(self, align: Align = "field") -> NDArray[np.float32]:
+        """The map on the original picture's pixels, ``(H, W)`` float32.
+
+        NaN where the network did not look, or no unit belongs.
+
+        Args:
+            align: As in :meth:`upsampled`.
+        """
+        return place(self.upsampled(align), self.geometry)
+
+    def peak(self, align: Align = "field") -> tuple[int, int]:
         """Column and row (x, y) of the map's maximum on the original picture, in pixels.
+
+        Args:
+            align: As in :meth:`upsampled`.
 
         Raises:
             ExplanationError: If the map holds no number, because the network's answer holds none.
         """
-        placed = self.on_original()
+        placed = self.on_original(align)
         if np.isnan(placed).all():
             raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
         row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
@@ -126,17 +152,18 @@ class Heatmap:
 
     def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        return scale_of(self.upsampled(), normalise=look.normalise or USUAL, signed=not self.rectified, cmap=look.cmap)
+        shown = self.upsampled(look.align)
+        return scale_of(shown, normalise=look.normalise or USUAL, signed=not self.rectified, cmap=look.cmap)
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
-        return overlay(self.picture.pixels, self.on_original(), scale or self.scale(look), alpha=look.alpha)
+        return self._over(self.upsampled(look.align), scale or self.scale(look), look)
 
     def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
         if look.style == "map":
-            return (Cell(colourise(self.upsampled(), scale)),)
+            return (Cell(colourise(self.upsampled(look.align), scale)),)
         drawn = self.overlay(look, scale)
         if look.style == "overlay":
             return (Cell(drawn),)
@@ -194,9 +221,14 @@ class Heatmap:
         return self._alone()._repr_png_()
 
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
-        wide = upsample(spread, self.geometry.crop[2:])
+        wide = upsample(spread, self.geometry.crop[2:], self.field if look.align == "field" else None)
         scale = scale_of(wide, signed=False)
-        return Cell(overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha), "spread", scale)
+        return Cell(self._over(wide, scale, look), "spread", scale)
+
+    def _over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
+        """A map of the network's input over the photograph; faded is only what the network did not see."""
+        seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
+        return overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen)
 
     def _shown(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values

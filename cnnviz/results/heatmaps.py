@@ -19,9 +19,11 @@ from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, writ
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import USUAL, Heatmap, Look, look_of
+from cnnviz.results.heatmap import USUAL, Align, Heatmap, Look, look_of
 
 __all__ = ["Heatmaps"]
+
+EVENLY = "the values are spread evenly over the input (align 'pixel'), not drawn where their units look"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +78,13 @@ class Heatmaps(Sequence[Heatmap]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.values, dtype=dtype)
 
-    def upsampled(self) -> NDArray[np.float32]:
-        """The maps on the network's input grid, ``(N, H, W)`` float32."""
-        return np.stack([one.upsampled() for one in self.maps])
+    def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
+        """The maps on the network's input grid, ``(N, H, W)`` float32; see :meth:`Heatmap.upsampled`."""
+        return np.stack([one.upsampled(align) for one in self.maps])
 
-    def on_original(self, index: int) -> NDArray[np.float32]:
-        """One map on its original picture's pixels, ``(H, W)`` float32, NaN where the network did not look."""
-        return self.maps[index].on_original()
+    def on_original(self, index: int, align: Align = "field") -> NDArray[np.float32]:
+        """One map on its original picture's pixels, ``(H, W)`` float32; see :meth:`Heatmap.on_original`."""
+        return self.maps[index].on_original(align)
 
     def grid(self, **look: Any) -> Grid:
         """The maps as a grid, a row a picture.
@@ -101,7 +103,8 @@ class Heatmaps(Sequence[Heatmap]):
 
         An ``.npz`` holds ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right, bottom
         of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any, also
-        ``spreads`` and ``error_bars``.
+        ``spreads``, ``error_bars``, and ``rows`` and ``columns`` (the centres of a map's places on the input, in
+        pixels).
 
         Args:
             path: Where to; an existing file is replaced.
@@ -151,7 +154,14 @@ class Heatmaps(Sequence[Heatmap]):
             "images": np.array([one.picture.name for one in self.maps]),
             "boxes": np.array([one.geometry.box for one in self.maps], dtype=np.float64),
             **self._certainty(),
+            **self._centres(),
         }
+
+    def _centres(self) -> dict[str, NDArray[Any]]:
+        seen = self.maps[0].field
+        if seen is None or not seen.rows or not seen.columns:
+            return {}
+        return {"rows": seen.rows.middles(), "columns": seen.columns.middles()}
 
     def _certainty(self) -> dict[str, NDArray[Any]]:
         spreads = [one.spread for one in self.maps if one.spread is not None]
@@ -173,10 +183,15 @@ class Heatmaps(Sequence[Heatmap]):
             return Grid(Sheet(rows), provenance)
         first = self.maps[0]
         title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
-        return Grid(Sheet(rows, title=title, notes=self.checks), provenance)
+        return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._drawn_evenly(look))), provenance)
+
+    def _drawn_evenly(self, look: Look) -> tuple[str, ...]:
+        seen = self.maps[0].field
+        return (EVENLY,) if look.align == "pixel" and seen is not None and seen.placed else ()
 
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:
             return None
         signed = not self.maps[0].rectified
-        return scale_of(self.upsampled(), normalise=look.normalise or USUAL, signed=signed, cmap=look.cmap)
+        shown = self.upsampled(look.align)
+        return scale_of(shown, normalise=look.normalise or USUAL, signed=signed, cmap=look.cmap)
