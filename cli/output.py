@@ -15,11 +15,12 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import OutputError
 
 __all__ = ["Places", "Report", "ensure_folder", "make_folder", "plan", "print_json", "print_table"]
 
-BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,16 @@ class Places:
     together: bool
 
 
-def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool, singly: bool = True) -> Places:
+def plan(
+    pictures: Sequence[Path],
+    command: str,
+    out: str | None,
+    *,
+    force: bool,
+    singly: bool = True,
+    more: Sequence[str] = (),
+    ending: str = ".png",
+) -> Places:
     """Decide where the result of each picture goes, and make sure that it can be written.
 
     Args:
@@ -44,6 +54,8 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
         out: A file for everything; a folder that exists or ends in a slash; None for the current folder.
         force: Whether files may be replaced.
         singly: Whether each picture has a result of its own, and not all of them together have one.
+        more: What a file for everything may end in besides the usual.
+        ending: Of the files whose names are made here.
 
     Raises:
         OutputError: If a file exists already, cannot be written, has another suffix, or is one of the pictures.
@@ -51,14 +63,14 @@ def plan(pictures: Sequence[Path], command: str, out: str | None, *, force: bool
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         if not Path(out).suffix:
             raise OutputError(f"'{out}' has no ending such as .png or .npz; for a folder write '{out}/'.")
-        cnnviz.ensure_writable(Path(out), force=True)
+        cnnviz.ensure_writable(Path(out), force=True, suffixes=(*SUFFIXES, *more))
         places = Places((Path(out),) * len(pictures), together=True)
     else:
         folder = Path(out or "")
         ensure_folder(folder)
-        names = [f"{name}.{command}.png" for name in _distinct(picture.stem for picture in pictures)]
+        names = [f"{name}.{command}{ending}" for name in _distinct(picture.stem for picture in pictures)]
         if not singly:
-            names = names if len(pictures) == 1 else [f"{command}.png"] * len(pictures)
+            names = names if len(pictures) == 1 else [f"{command}{ending}"] * len(pictures)
         places = Places(tuple(folder / name for name in names), together=not singly)
     _ensure(places, pictures, force=force)
     return places
@@ -144,6 +156,10 @@ class Report:
         with cnnviz.progress_to(show):
             yield
         self._bar.n = start + count
+
+    def say(self, words: str) -> None:
+        """Show words before the progress bar, until others are shown."""
+        self._bar.set_description_str(words, refresh=False)
 
     def wrote(self, files: Iterable[Path]) -> None:
         """Name files that were written."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +18,7 @@ from cnnviz.drawing.sidecar import sidecar_of, sidecar_text
 from cnnviz.drawing.streams import GifStream, Stream, WebPStream
 from cnnviz.errors import OutputError, ParameterError
 
-__all__ = ["ANIMATION_SUFFIXES", "FrameWriter", "VIDEO_SUFFIXES"]
+__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "quiet_opencv"]
 
 VIDEO_SUFFIXES: Final = (".mp4",)
 ANIMATION_SUFFIXES: Final = (".gif", ".webp", *VIDEO_SUFFIXES)
@@ -102,6 +104,17 @@ class FrameWriter:
         return kind(self._file, (height, width), self._note)
 
 
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Inside, OpenCV opens videos without words of its own, as FFmpeg then does for good: errors say what is wrong."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
 class VideoStream:
     """MPEG-4 video by OpenCV: frames at a steady pace, each shown once or as often as its time asks for.
 
@@ -120,7 +133,8 @@ class VideoStream:
         self._padding = [(0, even[0] - size[0]), (0, even[1] - size[1]), (0, 0)]
         self._fps, self._late = fps, 0.0
         kind = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, kind, fps, (even[1], even[0]))
+        with quiet_opencv():
+            self._writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, kind, fps, (even[1], even[0]))
         if not self._writer.isOpened():
             raise OutputError(f"OpenCV cannot write a video of {size[1]}x{size[0]} pixels to '{name}'.")
 
