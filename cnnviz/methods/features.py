@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,16 +12,17 @@ from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.layer import Layer, Layers
+from cnnviz.core.field import Field
+from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import Unit
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
+from cnnviz.methods.placing import field_of, said_of
 from cnnviz.methods.rank_layers import choose_layer
 from cnnviz.methods.unit_numbers import parse_units
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import to_maps, with_places
 from cnnviz.probing.chunks import in_chunks
-from cnnviz.probing.layers import observe_layers
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.stopping import run_to
 from cnnviz.registry import method
@@ -73,11 +75,13 @@ def features(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; Yosinski et al.,
         Understanding Neural Networks Through Deep Visualization, ICML Workshops 2015.
     """
-    if layer is not None:
+    automatic = layer is None or layer == AUTOMATIC
+    if layer is not None and not automatic:
         model.check_layer(layer)
     batch = prepare(model, images)
-    name = layer or choose_layer(model)
-    found = _layers(model, batch).resolve(name)
+    name = choose_layer(model) if layer is None or automatic else layer
+    size = batch.inputs.shape[-2:]
+    found, field = model.layers_on((size[0], size[1])).resolve(name), field_of(model, name, size)
     with undisturbed(model.module), torch.no_grad():
         chunks = in_chunks(
             batch.inputs,
@@ -90,9 +94,10 @@ def features(
             fixed=model.fixed_batch,
         )
     shown = [each for some in chunks.results for each in some]
-    checks = [] if layer else [f"layer {name}, chosen as the last whose places reach the top class"]
-    checks += [*_said(shown[0], units, by), *batch.checks, *chunks.checks]
-    return _joined(model, batch, name, shown, checks=tuple(dict.fromkeys(checks)), chunk=chunks.size)
+    checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
+    checks += [*_said(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
+    provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
+    return _joined(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
 
 class _Shown(NamedTuple):
@@ -102,15 +107,6 @@ class _Shown(NamedTuple):
     maps: NDArray[np.float32]
     total: int
     silent: int
-
-
-def _layers(model: Model, batch: Batch) -> Layers:
-    """The layers as inputs of this size make them."""
-    inputs = batch.inputs
-    if tuple(inputs.shape[-2:]) == tuple(model.preprocess.input_size):
-        return model.layers
-    example = inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1)
-    return observe_layers(model.module, model.to_device(example))
 
 
 def _shown(
@@ -148,13 +144,12 @@ def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
     return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
 
 
-def _joined(
-    model: Model, batch: Batch, layer: str, shown: Sequence[_Shown], *, checks: tuple[str, ...], chunk: int
-) -> Features:
-    provenance = provenance_of(model, batch, layer=layer, chunk=chunk)
+def _joined(batch: Batch, shown: Sequence[_Shown], whole: Features, model: str, field: Field | None) -> Features:
+    """The whole result, with every picture's maps filled in."""
+    layer = whole.provenance.layer or ""
     parts = []
     for row, (picture, one) in enumerate(zip(batch.pictures, shown, strict=True)):
-        own, rectified = provenance.only(row), bool(one.maps.min() >= 0)
+        own, rectified = whole.provenance.only(row), bool(one.maps.min() >= 0)
         maps = tuple(
             Heatmap(
                 values=values,
@@ -164,11 +159,12 @@ def _joined(
                 picture=picture,
                 layer=layer,
                 rectified=rectified,
-                model=model.name,
-                checks=checks,
+                model=model,
+                checks=whole.checks,
                 provenance=own,
+                field=field,
             )
             for unit, values in zip(one.units, one.maps, strict=True)
         )
-        parts.append(FeatureMaps(maps, one.total, one.silent, checks, own))
-    return Features(tuple(parts), checks, provenance)
+        parts.append(FeatureMaps(maps, one.total, one.silent, whole.checks, own))
+    return replace(whole, parts=tuple(parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,18 +17,19 @@ from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import Scale, colourise, scale_of, ticks
 from cnnviz.drawing.masking import masked
 from cnnviz.drawing.sheet import Cell
+from cnnviz.drawing.tiling import well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.heatmap import USUAL, Heatmap, Look, look_of
+from cnnviz.results.heatmap import Align, Heatmap, Look, look_of
 
 if TYPE_CHECKING:
     from cnnviz.results.features import Features
 
-__all__ = ["FeatureLook", "FeatureMaps", "FeatureStyle", "feature_look"]
+__all__ = ["NORMALISED", "FeatureLook", "FeatureMaps", "FeatureStyle", "feature_look"]
 
 FeatureStyle: TypeAlias = Literal["maps", "overlay", "masked"]
 
-MOST_ACROSS: Final = 16
+NORMALISED: Final = "percentile"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FeatureLook:
         style: ``"maps"`` at the layer's own resolution, ``"overlay"`` on the photograph, or the photograph ``"masked"``
             to where each unit responds.
         quantile: Where a unit responds: above this share of the places of its own map.
-        look: Scale and colours, as heat maps have them.
+        look: Scale and colours, as heat maps have them; scales end at the 99th percentile unless it says otherwise.
 
     Raises:
         ParameterError: If there is no such style, or the quantile is not within 0 and 1.
@@ -126,15 +126,15 @@ class FeatureMaps(Sequence[Heatmap]):
             return least
         return float(values[values > 0].min(initial=np.inf))
 
-    def responds(self, number: int, quantile: float) -> NDArray[np.bool_]:
-        """Where a unit responds on the original picture, ``(H, W)``."""
-        return np.asarray(self.parts[number].on_original() >= self.threshold(number, quantile))
+    def responds(self, number: int, quantile: float, align: Align = "field") -> NDArray[np.bool_]:
+        """Where a unit responds on the original picture, ``(H, W)``; ``align`` as heat maps have it."""
+        return np.asarray(self.parts[number].on_original(align) >= self.threshold(number, quantile))
 
     def scale(self, number: int | None, look: Look) -> Scale:
         """What the colours mean: of one unit's map, or of all of this picture in common."""
         values = self.values if number is None else self.parts[number].values
         signed = not all(one.rectified for one in self.parts)
-        return scale_of(values, normalise=look.normalise or USUAL, signed=signed, cmap=look.cmap)
+        return scale_of(values, normalise=look.normalise or NORMALISED, signed=signed, cmap=look.cmap)
 
     def rows(self, look: FeatureLook, scale: Scale | None = None) -> tuple[tuple[Cell, ...], ...]:
         """The photograph and every unit, in rows.
@@ -145,7 +145,7 @@ class FeatureMaps(Sequence[Heatmap]):
         """
         first = Cell(self.picture.pixels[self._seen()], self.picture.name)
         cells = [first, *(self._cell(number, look, scale) for number in range(len(self)))]
-        across = min(MOST_ACROSS, math.ceil(math.sqrt(1.5 * len(cells))))
+        across = well_across(len(cells))
         return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
 
     def describe(self) -> dict[str, Any]:
@@ -183,7 +183,10 @@ class FeatureMaps(Sequence[Heatmap]):
             return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_reach(one.values)}")
         least = self.threshold(number, look.quantile)
         said = f"from {_ends(least, least)[0]}" if np.isfinite(least) else "silent"
-        return Cell(masked(self.picture.pixels, self.responds(number, look.quantile))[seen], f"unit {unit}, {said}")
+        return Cell(
+            masked(self.picture.pixels, self.responds(number, look.quantile, look.look.align))[seen],
+            f"unit {unit}, {said}",
+        )
 
     def _seen(self) -> tuple[slice, slice]:
         """The part of the picture that the network saw."""

@@ -6,24 +6,23 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cnnviz.drawing.colour import Scale, colour_bar, scale_of, ticks
+from cnnviz.drawing.colour import Scale, scale_of
 from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
-from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.legend import legend
+from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.feature_maps import FeatureLook, FeatureMaps, feature_look
+from cnnviz.results.feature_maps import NORMALISED, FeatureLook, FeatureMaps, feature_look
 from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import USUAL
 
 __all__ = ["Features"]
 
 SMALLEST, LARGEST, WIDEST = 112, 320, 2000
-BAR: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +145,10 @@ class Features(Sequence[FeatureMaps]):
     def _drawn(self, look: FeatureLook, scale: Scale | None) -> Grid:
         first = self.parts[0]
         rows = tuple(row for one in self.parts for row in one.rows(look, scale))
-        legend = ((_legend(scale),),) if scale is not None and look.style != "masked" else ()
+        bar = ((legend(scale),),) if scale is not None and look.style != "masked" else ()
         shown = f"{len(first)} of {first.total} units, {' x '.join(map(str, first[0].values.shape))} places"
         title = " · ".join(part for part in (self.provenance.method, first[0].model, first.layer, shown) if part)
-        sheet = Sheet((*rows, *legend), title=title, notes=(*self._notes(look), *self.checks))
+        sheet = Sheet((*rows, *bar), title=title, notes=(*self._notes(look), *self.checks))
         return Grid(sheet, self.provenance.drawn(**look.describe()))
 
     def _notes(self, look: FeatureLook) -> list[str]:
@@ -161,18 +160,12 @@ class Features(Sequence[FeatureMaps]):
                 0, f"In colour: where a unit is at least as strong as at the strongest {share} of its map's places."
             )
         elif not look.look.shared:
-            notes.insert(0, "Each map has a scale of its own.")
+            end = "" if look.look.normalise else ", up to its 99th percentile"
+            notes.insert(0, f"Each map has a scale of its own{end}.")
         return notes
 
     def _shared_scale(self, look: FeatureLook) -> Scale | None:
         if not look.look.shared:
             return None
         signed = not all(map_.rectified for one in self.parts for map_ in one)
-        return scale_of(self.values, normalise=look.look.normalise or USUAL, signed=signed, cmap=look.look.cmap)
-
-
-def _legend(scale: Scale) -> Cell:
-    """A bar of the scale that all maps share."""
-    low, _, high = (text for _, text in ticks(scale))
-    words = "nothing to show" if scale.blank else f"{low} to {high}"
-    return Cell(colour_bar(scale, BAR, 8 * BAR), words)
+        return scale_of(self.values, normalise=look.look.normalise or NORMALISED, signed=signed, cmap=look.look.cmap)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cnnviz.drawing.colour import Normalisation, Scale, colour_bar, colourise, paint, scale_of, ticks
+from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
 from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.legend import legend
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.tiling import well_across
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
 
@@ -24,9 +25,7 @@ __all__ = ["Filters", "Scaling"]
 
 Scaling: TypeAlias = Literal["shared", "own"]
 
-MOST_ACROSS: Final = 16
 SMALLEST, LARGEST, WIDEST = 96, 320, 1920
-BAR: Final = 16
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
@@ -101,7 +100,7 @@ class Filters:
         own = self.scaling == "own"
         scales = [self.scale(number if own else None) for number in range(len(self.drawn))]
         drawn = self._rows(scales) if self.in_rows else self._blocks(scales)
-        rows = (*drawn, *(() if own else ((_legend(scales[0]),),)))
+        rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         height, width = self.values.shape[2:]
         parts = (self.provenance.method, self.model, self.layer, f"{len(self)} units, {height} x {width}")
@@ -211,7 +210,7 @@ class Filters:
     def _across(self) -> int:
         if self.in_rows:
             return int(self.inputs.shape[1])
-        return min(len(self.drawn), MOST_ACROSS, math.ceil(math.sqrt(1.5 * len(self.drawn))))
+        return well_across(len(self.drawn))
 
     def _side(self) -> int:
         return max(SMALLEST, min(LARGEST, WIDEST // self._across()))
@@ -221,12 +220,3 @@ def _ends(scale: Scale) -> str:
     if scale.blank:
         return "all zero"
     return f"{chr(0xB1) if scale.signed else 'to '}{scale.high:.2g}"
-
-
-def _legend(scale: Scale) -> Cell:
-    """A bar of the scale that all kernels share."""
-    if scale.blank:
-        return Cell(colour_bar(scale, BAR, 8 * BAR), "all weights are zero")
-    low, _, high = (text for _, text in ticks(scale))
-    beyond = f"\n{scale.clipped:.1%} beyond" if scale.clipped else ""
-    return Cell(colour_bar(scale, BAR, 8 * BAR), f"{low} to {high}{beyond}")

@@ -1,0 +1,25 @@
+"""Blocks of pictures: a little wider than high, hardly a place empty."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from cnnviz.drawing.tiling import well_across
+
+
+@pytest.mark.parametrize(("count", "across"), [(1, 1), (2, 2), (6, 3), (24, 6), (32, 8), (96, 12), (128, 16)])
+def test_usual_numbers_fill_their_block(count, across):
+    assert well_across(count) == across
+    assert count % across == 0
+
+
+@pytest.mark.parametrize("count", range(1, 257))
+def test_any_number(count):
+    across = well_across(count)
+    down = math.ceil(count / across)
+    assert 1 <= across <= 16
+    assert across * down - count < across
+    assert down <= across or across == 16
+    assert across <= 2 * down + 1
