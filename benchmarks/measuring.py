@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+import torchvision
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 Run = Callable[[], object]
@@ -24,18 +26,94 @@ class Row:
     cells: Sequence[str]
 
 
-def interleaved(runs: Mapping[str, Run], times: int = 5) -> dict[str, float]:
-    """Median seconds of each, run in turn A B C A B C after one turn that does not count (but for a single run)."""
+class Timings(dict[str, float]):
+    """Median seconds of each run; ``failed`` says of the others why they have none."""
+
+    failed: dict[str, str]
+
+
+def interleaved(runs: Mapping[str, Run], times: int = 5) -> Timings:
+    """Median seconds of each, run in turn A B C A B C after one turn that does not count (but for a single run).
+
+    One that raises, or whose library is not installed, runs no more.
+    """
     taken: dict[str, list[float]] = {name: [] for name in runs}
+    failed: dict[str, str] = {}
     warming = 0 if times == 1 else 1
     for turn in range(times + warming):
         for name, run in runs.items():
+            if name in failed:
+                continue
             start = time.perf_counter()
-            run()
-            synchronise()
+            try:
+                run()
+                synchronise()
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises is its row
+                failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
             if turn >= warming:
                 taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+    found = Timings({name: statistics.median(seconds) for name, seconds in taken.items() if name not in failed})
+    found.failed = failed
+    return found
+
+
+def beside(
+    what: str,
+    runs: Mapping[str, Run],
+    forward: Run | None = None,
+    *,
+    times: int = 5,
+    uncounted: Sequence[str] = (),
+) -> list[Row]:
+    """Each run's time as a ratio to that of ``cnnviz``, and its FLOPs as a ratio to the plain forward's.
+
+    Args:
+        what: What is measured.
+        runs: The runs by who makes them; one of them is ``"cnnviz"``.
+        forward: The plain forward of the same images.
+        times: How often.
+        uncounted: Whose FLOPs are left out, because counting takes too long.
+    """
+    seconds = interleaved(runs, times)
+    plain = flops(forward) if forward else 0
+    rows = []
+    for who, run in runs.items():
+        if who in seconds.failed:
+            rows.append(Row(what, [who, seconds.failed[who], "-", "-"]))
+            continue
+        counted = "-" if who in uncounted or not plain else _share(run, plain)
+        ratio = f"{seconds[who] / seconds['cnnviz']:.3g}" if "cnnviz" in seconds else "-"
+        rows.append(Row(what, [who, _spoken(seconds[who]), ratio, counted]))
+    return rows
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 10 else f"{seconds * 1000:.0f} ms"
+
+
+def _share(run: Run, plain: int) -> str:
+    """FLOPs as a ratio; torch cannot count them where a leaf goes into a module, as captum does it."""
+    try:
+        return f"{flops(run) / plain:.3g}"
+    except RuntimeError:
+        return "-"
+
+
+def network(name: str, device: str = "cpu") -> nn.Module:
+    """A torchvision network with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    module: nn.Module = torchvision.models.get_model(name, weights=None).eval().to(device)
+    return module
+
+
+def noise(batch: int, side: int, device: str = "cpu") -> torch.Tensor:
+    """Inputs ``(batch, 3, side, side)``."""
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def usual_device() -> str:
+    """CUDA where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def synchronise() -> None:
@@ -53,7 +131,7 @@ def flops(run: Run) -> int:
 
 def machine() -> str:
     """Processor, threads, device and versions, for the head of a table."""
-    libraries = ("torch", "torchvision", "grad-cam", "torchcam", "captum")
+    libraries = ("torch", "torchvision", "grad-cam", "torchcam", "captum", "torch-lucent")
     versions = ", ".join(f"{name} {found}" for name in libraries if (found := _version(name)))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return f"{device}, {torch.get_num_threads()} threads, Python {platform.python_version()}, {versions}."

@@ -1,22 +1,20 @@
 """Occlusion beside captum: the same windows, the same network, one run; ratios, with the versions.
 
-pip install -e . captum && python -m benchmarks.occlusion
+pip install -e '.[bench]' && python -m benchmarks.occlusion
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
-from captum.attr import Occlusion
-from torch import nn
 
 import cnnviz
-from benchmarks.measuring import Row, interleaved, write
+from benchmarks.measuring import Row, beside, network, noise, usual_device, write
 from cnnviz.methods.scorer import Precision
 
 CLASS = 281
@@ -25,16 +23,9 @@ CAPTUMS = (1, 4, 16)
 """How many windows captum is given at once; its best counts."""
 
 
-def network(name: str) -> nn.Module:
-    """A network with random weights, in evaluation mode."""
-    torch.manual_seed(0)
-    module: nn.Module = torchvision.models.get_model(name, weights=None).eval()
-    return module
-
-
-def beside(name: str, side: int, stride: int, times: int, *, bfloat16: bool) -> list[Row]:
+def windows(name: str, side: int, stride: int, times: int, device: str, *, bfloat16: bool) -> list[Row]:
     """One picture, windows of 32 pixels, the logit of one class: how many times as long as ours the others take."""
-    module, inputs = network(name), torch.randn(1, 3, side, side)
+    module, inputs = network(name, device), noise(1, side, device)
     model = cnnviz.Model(module)
 
     def ours(precision: Precision) -> Callable[[], Any]:
@@ -45,21 +36,20 @@ def beside(name: str, side: int, stride: int, times: int, *, bfloat16: bool) -> 
     def captums(at_once: int) -> Callable[[], Any]:
         def run() -> Any:
             with torch.no_grad():
-                return Occlusion(module).attribute(
-                    inputs, (3, 32, 32), (3, stride, stride), 0, target=CLASS, perturbations_per_eval=at_once
+                return (
+                    import_module("captum.attr")
+                    .Occlusion(module)
+                    .attribute(
+                        inputs, (3, 32, 32), (3, stride, stride), 0, target=CLASS, perturbations_per_eval=at_once
+                    )
                 )
 
         return run
 
     runs = {"cnnviz": ours("full")} | ({"cnnviz, bfloat16": ours("bfloat16")} if bfloat16 else {})
     runs |= {f"captum, {at_once} at once": captums(at_once) for at_once in CAPTUMS}
-    seconds = interleaved(runs, times)
-    apart = float(
-        (torch.from_numpy(runs["cnnviz"]().values) - runs[f"captum, {CAPTUMS[0]} at once"]()[:, 0]).abs().max()
-    )
-    windows = ((side - 32) // stride + 1) ** 2
-    what = f"{name}, {windows} windows, {side} px (maps apart by at most {apart:.1g})"
-    return [Row(what, [who, f"{taken:.2f} s", f"{taken / seconds['cnnviz']:.3g}"]) for who, taken in seconds.items()]
+    count = ((side - 32) // stride + 1) ** 2
+    return beside(f"{name}, {count} windows, {side} px", runs, lambda: module(inputs), times=times)
 
 
 def main() -> None:
@@ -67,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--device", default=usual_device())
     parser.add_argument("--stride", type=int, default=32, help="8 takes an hour for resnet50")
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--networks", nargs="*", default=NETWORKS)
@@ -77,13 +68,13 @@ def main() -> None:
     found = [
         row
         for name in chosen.networks
-        for row in beside(name, chosen.side, chosen.stride, chosen.times, bfloat16=chosen.bfloat16)
+        for row in windows(name, chosen.side, chosen.stride, chosen.times, chosen.device, bfloat16=chosen.bfloat16)
     ]
     text = (
         f"Median of {chosen.times} interleaved runs in one process, copying and folding the network included. "
-        "`x cnnviz` is how many times as long."
+        "`x cnnviz` is how many times as long; `x forward` is FLOPs over those of one plain forward."
     )
-    write(chosen.out, "Occlusion beside captum", text, ["what", "who", "time", "x cnnviz"], found)
+    write(chosen.out, "Occlusion beside captum", text, ["what", "who", "time", "x cnnviz", "x forward"], found)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _together(tensors: Sequence[Tensor]) -> Tensor:
 
 def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
     """Write values into those tensors that differ from them; the others keep their version."""
-    parts = values.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(values, [tensor.numel() for tensor in tensors])
     with torch.no_grad():
         for tensor, part in zip(tensors, parts, strict=True):
             kept = part.view(tensor.shape)
