@@ -70,7 +70,10 @@ class TarDataset(Dataset):
                 f"{quoted(names[0])}{' and the other tars' if len(names) > 1 else ''} hold no picture; "
                 f"expected members ending in {', '.join(SUFFIXES)}."
             )
-        order = sorted(range(len(found.keys)), key=lambda index: found.keys[index].encode("utf-8", "backslashreplace"))
+        first = {key: index for index, key in reversed(list(enumerate(found.keys)))}
+        if len(first) < len(found.keys):
+            found.notes.append(f"samples whose name was there before were left out: {len(found.keys) - len(first)}")
+        order = sorted(first.values(), key=lambda index: found.keys[index].encode("utf-8", "backslashreplace"))
         self.name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         self.keys = Keys(found.keys[index] for index in order)
         self._places = np.array([found.places[index] for index in order], dtype=np.int64)

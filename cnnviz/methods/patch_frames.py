@@ -39,6 +39,16 @@ class Frame:
         return "field" if placed and height * width <= MOST_OF_THE_IMAGE * self.input[0] * self.input[1] else "image"
 
     @property
+    def caveat(self) -> tuple[str, ...]:
+        """What a patch does not tell of what the unit sees."""
+        if self.field is None or self.field.kind == "unknown":
+            why = f" ({self.field.because})" if self.field and self.field.because else ""
+            return (f"how far the units of this layer see is not known{why}, so whole images are shown",)
+        if self.field.kind == "gated" and self.view == "field":
+            return (f"the rest of the image reaches these units too, but only through {self.field.because}",)
+        return ()
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of what a unit sees, in pixels of the input, as if that had no end."""
         return (self.field.size if self.field else None) or self.input

@@ -131,7 +131,9 @@ def _shown(case: _Case, wanted: Sequence[Wanted], *, deconvnet: bool) -> _Shown:
     if deconvnet:
         strips, said = projected(case.model, case.layer, case.units, strips, inputs)
         checks += said
-    return _Shown(strips, frame.view, (*checks, *(f"no longer readable: {sentence}" for sentence in reader.lost)))
+    return _Shown(
+        strips, frame.view, (*checks, *frame.caveat, *(f"no longer readable: {sentence}" for sentence in reader.lost))
+    )
 
 
 def _field(model: Model, name: str) -> Field | None:

@@ -262,6 +262,18 @@ def test_tars_with_class_names_samples_without_pictures_and_links(tmp_path):
     sentence(PictureError, lambda: found.item(2), "x.tar/d.png", "damaged")
 
 
+def test_a_name_that_comes_twice_in_a_tar_counts_once(tmp_path):
+    path = write_tar(tmp_path / "x.tar", {"a.png": encoded(1), "b.png": encoded(2)})
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(encoded(3))
+        archive.addfile(info, io.BytesIO(encoded(3)))
+    found = open_dataset(path)
+    assert list(found.keys) == ["x.tar/a.png", "x.tar/b.png"]
+    assert is_picture(found, 0, 1)
+    assert found.notes == ("samples whose name was there before were left out: 1",)
+
+
 def test_tars_that_are_refused(tmp_path):
     write_tar(tmp_path / "nested.tar", {"inner.tar": b"x"})
     sentence(PictureError, lambda: open_dataset(tmp_path / "nested.tar"), "holds a tar itself")

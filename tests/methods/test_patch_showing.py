@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from cnnviz import Model, Picture, read_note
+from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import Geometry
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.images.cutting import GREY, cut_out
@@ -122,6 +123,17 @@ def test_a_mark_is_where_the_response_is_at_least_half_its_peak():
     assert not frame.mark(-response).any()
     assert frame.mark(np.ones((1, 1), np.float32)).all()
     assert Frame(None, (12, 12), scale=2.4).mark(response).shape == (24, 24)
+
+
+def test_what_a_patch_does_not_tell_is_said():
+    span = Span(5, 1.0, 2.0, tuple((unit, unit + 5) for unit in range(20)))
+    gated = Field("gated", (24, 24), "sigmoid", span, span)
+    assert Frame(gated, (24, 24)).view == "field"
+    assert "only through sigmoid" in Frame(gated, (24, 24)).caveat[0]
+    assert Frame(replace(gated, kind="spatial"), (24, 24)).caveat == ()
+    assert "not known (fft)" in Frame(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
+    assert "whole images are shown" in Frame(None, (24, 24)).caveat[0]
+    assert Frame(Field("whole", (24, 24), "mean"), (24, 24)).caveat == ()
 
 
 def test_samples_stand_below_the_strongest():
