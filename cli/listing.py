@@ -13,6 +13,7 @@ from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError
 
 from .inputs import open_model
+from .measuring import MEASURING, check_together, field_words, measure
 from .options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, Sectioned
 from .output import make_folder, plan, print_json, print_table
 
@@ -32,9 +33,13 @@ def list_models(pattern: str | None, *, as_json: bool) -> None:
 
 
 def list_layers(**values: Any) -> None:
-    """Print the layers of a network as one forward showed them, or rank them on a picture."""
+    """Print the layers of a network as one forward showed them, rank them on a picture, or measure their fields."""
+    check_together(values)
     if values["rank"] is not None:
         rank(values)
+        return
+    if values["effective"]:
+        measure(values)
         return
     model = open_model(values)
     found = model.layers
@@ -42,11 +47,12 @@ def list_layers(**values: Any) -> None:
     if values["as_json"]:
         print_json([_layer(layer, automatic) for layer in found.values()])
         return
-    rows = [("layer", "kind", "output", "weights", "calls", "")]
+    rows = [("layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees", "")]
     for layer in found.values():
         shape = "x".join(map(str, layer.shape)) if layer.shape else "-"
         mark = "<- taken if none is named" if layer.name == automatic else ""
-        rows.append((layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls), mark))
+        about = (layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls))
+        rows.append((*about, *field_words(layer.field), mark))
     print_table(rows)
 
 
@@ -73,6 +79,7 @@ def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
         "calls": layer.calls,
         "spatial": layer.spatial,
         "automatic": layer.name == automatic,
+        "field": layer.field.describe() if layer.field else None,
     }
 
 
@@ -115,6 +122,7 @@ layers = Sectioned(
             help="Draw the maps of candidate layers on a picture, each with what its highest places keep of the target "
             "and what hiding them takes away.",
         ),
+        *MEASURING,
         TARGET,
         *NETWORK,
         SEED,
@@ -123,6 +131,8 @@ layers = Sectioned(
         JSON,
     ],
     callback=list_layers,
-    help="The layers of a network, and the one that is taken if none is named.\n\nWith --rank, evidence which to take.",
+    help="The layers of a network: output, weights, and what a unit sees: the size of its receptive field, the stride "
+    "from unit to unit and the centre of the first, in pixels of the input. Marked is the layer taken if none is named."
+    "\n\nWith --rank, evidence which to take; with --effective, how much of its field a unit really uses.",
 )
 methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")

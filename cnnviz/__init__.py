@@ -12,6 +12,7 @@ from cnnviz.provenance import VERSION
 
 if TYPE_CHECKING:
     from cnnviz.catalogue import CATALOGUE as CATALOGUE
+    from cnnviz.core.field import Field as Field
     from cnnviz.core.layer import Layer as Layer
     from cnnviz.core.layer import Layers as Layers
     from cnnviz.core.picture import Geometry as Geometry
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cnnviz.methods.dff import dff as dff
     from cnnviz.methods.differentiable_maps import DifferentiableMaps as DifferentiableMaps
     from cnnviz.methods.differentiable_maps import differentiable_maps as differentiable_maps
+    from cnnviz.methods.effective_field import effective_field as effective_field
     from cnnviz.methods.eigencam import eigencam as eigencam
     from cnnviz.methods.eigengradcam import eigengradcam as eigengradcam
     from cnnviz.methods.feature_occlusion import feature_occlusion as feature_occlusion
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.composing import grid as grid
     from cnnviz.results.concepts import Concepts as Concepts
+    from cnnviz.results.effective import EffectiveField as EffectiveField
     from cnnviz.results.feature_maps import FeatureMaps as FeatureMaps
     from cnnviz.results.features import Features as Features
     from cnnviz.results.film import Film as Film
@@ -107,14 +110,17 @@ _WHERE = {
     "Heatmaps": "cnnviz.results.heatmaps",
     "Image": "cnnviz.results.image",
     "Images": "cnnviz.results.images",
+    "Field": "cnnviz.core.field",
     "Layer": "cnnviz.core.layer",
     "Layers": "cnnviz.core.layer",
     "Look": "cnnviz.results.heatmap",
     "compare": "cnnviz.methods.compare",
     "rank_layers": "cnnviz.methods.rank_layers",
     "choose_layer": "cnnviz.methods.rank_layers",
+    "effective_field": "cnnviz.methods.effective_field",
     "Comparison": "cnnviz.results.comparison",
     "Concepts": "cnnviz.results.concepts",
+    "EffectiveField": "cnnviz.results.effective",
     "LayerRanking": "cnnviz.results.ranking",
     "Model": "cnnviz.models.model",
     "PatchIndex": "cnnviz.results.patch_index",
@@ -197,14 +203,17 @@ __all__ = [
     "Heatmaps",
     "Image",
     "Images",
+    "Field",
     "Layer",
     "Layers",
     "Look",
     "compare",
+    "effective_field",
     "rank_layers",
     "choose_layer",
     "Comparison",
     "Concepts",
+    "EffectiveField",
     "LayerRanking",
     "Model",
     "Patches",

@@ -43,12 +43,14 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
 
 def test_layers_marks_the_automatic_one(cnnviz):
     header, *rows = cnnviz("layers", *NETWORK).stdout.splitlines()
-    assert header.split() == ["layer", "kind", "output", "weights", "calls"]
-    assert rows[0].split() == ["0", "Conv2d", "8x16x16", "224", "1"]
+    assert header.split() == ["layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees"]
+    assert rows[0].split() == ["0", "Conv2d", "8x16x16", "224", "1", "3", "2", "0", "spatial"]
     assert [row.split()[0] for row in rows if "<- taken if none is named" in row] == ["3"]
     found = json.loads(cnnviz("layers", *NETWORK, "--json").stdout)
     assert [layer["name"] for layer in found if layer["automatic"]] == ["3"]
     assert found[6]["shape"] == [4]
+    assert found[0]["field"]["size"] == [3, 3]
+    assert found[6]["field"] == {"kind": "whole", "because": "global pooling"}
 
 
 def test_methods_have_their_papers(cnnviz):

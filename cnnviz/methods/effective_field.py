@@ -1,0 +1,121 @@
+"""Effective receptive fields, measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from cnnviz.core.layer import AUTOMATIC, Arrangement, Layer
+from cnnviz.errors import ExplanationError, ParameterError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.inputs import Batch, prepare, provenance_of
+from cnnviz.methods.placing import field_of
+from cnnviz.models.model import Model
+from cnnviz.probing.arrangement import to_maps, with_places
+from cnnviz.probing.backward import differentiate
+from cnnviz.probing.chunks import in_chunks
+from cnnviz.probing.state import undisturbed
+from cnnviz.probing.stopping import run_to
+from cnnviz.results.effective import EffectiveField
+
+__all__ = ["effective_field"]
+
+FEW = 20
+
+
+def effective_field(
+    model: Model,
+    layer: str = AUTOMATIC,
+    images: ImagesLike | None = None,
+    *,
+    count: Annotated[int, Ge(1)] = FEW,
+    batch_size: Annotated[int, Ge(1)] = 8,
+    seed: int = 0,
+) -> EffectiveField:
+    """How much each pixel really moves the unit in the middle of a layer, over many inputs.
+
+    Of all that a unit can see, the middle counts most: in an untrained network the effective field is a bell around
+    the centre. The unit's channels are summed, and the magnitude of that sum's gradient is averaged over inputs and
+    summed over the input's channels. Its size is the root of the number of pixels above 4.55 % of the largest value.
+
+    Args:
+        model: The network.
+        layer: The layer; ``"last-spatial"`` is the last with more than one place.
+        images: Any accepted form of images; None takes standard normal noise, in the units of the network's input.
+        count: How many inputs of noise.
+        batch_size: Most inputs at once; halved when memory runs out.
+        seed: Seed of the noise.
+
+    Returns:
+        The mean magnitudes ``(H, W)``, with size and radii in pixels of the network's input.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no spatial extent.
+        ParameterError: If count is below 1.
+        ExplanationError: If the layer does not depend on the input, or has no gradient.
+
+    Reference:
+        Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
+    """
+    if count < 1:
+        raise ParameterError(f"count is at least 1, not {count}.")
+    if layer != AUTOMATIC:
+        model.check_layer(layer)
+    batch = prepare(model, _noise(model, count, seed) if images is None else images)
+    height, width = batch.inputs.shape[-2:]
+    found = model.layers_on((int(height), int(width))).resolve(layer)
+    name = found.name if layer == AUTOMATIC else layer
+    rows, columns = _arrangement(found, name).grid
+    place = rows // 2, columns // 2
+    values, chunk, said = _mean_magnitudes(model, batch, found, name, place=place, size=batch_size)
+    few = [f"over {len(batch.inputs)} images; at least {FEW} make a steady mean"] if len(batch.inputs) < FEW else []
+    return EffectiveField(
+        values=values.float().numpy(),
+        layer=name,
+        place=place,
+        field=field_of(model, name, (height, width)),
+        inputs=len(batch.inputs),
+        checks=(*batch.checks, *few, *said),
+        provenance=provenance_of(model, batch, layer=name, chunk=chunk, seed=seed if images is None else None).stamped(
+            "effective_field", {"layer": layer, "count": count, "batch_size": batch_size, "seed": seed}
+        ),
+    )
+
+
+def _arrangement(layer: Layer, name: str) -> Arrangement:
+    return with_places(name, layer.arrangement, torch.empty(1, *(layer.shape or ())))
+
+
+def _noise(model: Model, count: int, seed: int) -> Tensor:
+    """Standard normal inputs ``(count, C, H, W)``."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, model.preprocess.channels, *model.preprocess.input_size, generator=generator)
+
+
+def _mean_magnitudes(
+    model: Model, batch: Batch, layer: Layer, name: str, *, place: tuple[int, int], size: int
+) -> tuple[Tensor, int, tuple[str, ...]]:
+    """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
+    arrangement = _arrangement(layer, name)
+
+    def ask(inputs: Tensor, rows: slice) -> Tensor:
+        leaf = inputs.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            maps = to_maps(run_to(model.module, model.forward, leaf, name, layer.calls), arrangement)
+            if not maps.requires_grad:
+                raise ExplanationError(f"Layer '{name}' has no gradient at the input.")
+            value = maps[: rows.stop - rows.start, :, place[0], place[1]].sum()
+        (gradient,) = differentiate(value, [leaf])
+        if gradient is None:
+            raise ExplanationError(f"Layer '{name}' does not depend on the input.")
+        return gradient.detach().abs().double().sum(dim=(0, 1)).cpu()
+
+    with undisturbed(model.module):
+        chunks = in_chunks(
+            batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
+        )
+    return torch.stack(chunks.results).sum(dim=0) / len(batch.inputs), chunks.size, chunks.checks

@@ -1,0 +1,102 @@
+"""Effective receptive fields, against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import cnnviz
+from cnnviz.errors import ParameterError, UnknownNameError, UsageError
+from tests.asking import state_of
+from tests.networks import Small, model_of
+
+
+class Sums(nn.Module):
+    """Two convolutions of ones: the unit's gradient is a pyramid, whatever the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(1, 1, 3, padding=1, bias=False) for _ in range(2))
+        for part in (self.one, self.two):
+            nn.init.ones_(part.weight)
+        self.fc = nn.Linear(1, 5)
+
+    def forward(self, x):
+        return self.fc(self.two(self.one(x)).mean(dim=(2, 3)))
+
+
+def sums():
+    return model_of(Sums().double(), input_size=15, channels=1)
+
+
+def test_a_linear_networks_field_is_its_kernel():
+    found = cnnviz.effective_field(sums(), "two")
+    line = np.array([1, 2, 3, 2, 1])
+    wanted = np.zeros((15, 15))
+    wanted[5:10, 5:10] = line[:, None] * line
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-6)
+    assert found.place == found.centre == (7, 7)
+    assert found.size == 5
+    assert (found.radius(9 / 81), found.radius(0.5), found.radius(1)) == (0, np.sqrt(2), np.sqrt(8))
+    assert found.inputs == 20
+    assert found.checks == ()
+
+
+def test_only_what_is_above_the_threshold_counts():
+    model = sums()
+    with torch.no_grad():
+        model.module.one.weight[0, 0, 0] = 0.04
+    found = cnnviz.effective_field(model, "one")
+    assert found.size == pytest.approx(np.sqrt(6))
+
+
+def test_the_mean_over_pictures_is_the_mean_of_each(photo):
+    model = model_of(Small())
+    inputs = torch.rand(5, 3, 32, 32)
+    whole = cnnviz.effective_field(model, "relu2", inputs, batch_size=2)
+    single = [cnnviz.effective_field(model, "relu2", one[None]) for one in inputs]
+    np.testing.assert_allclose(whole.values, np.mean([one.values for one in single], axis=0), rtol=1e-5)
+    assert "over 5 images; at least 20 make a steady mean" in whole.checks
+    assert cnnviz.effective_field(model, "relu2", photo).inputs == 1
+
+
+def test_nothing_is_moved_beyond_the_field_and_the_seed_decides():
+    model = model_of(Small())
+    one, again, other = (cnnviz.effective_field(model, "conv2", count=4, seed=seed) for seed in (1, 1, 2))
+    top, left, bottom, right = one.field.box(*one.place, 32, 32)
+    outside = np.ones((32, 32), bool)
+    outside[top:bottom, left:right] = False
+    assert not one.values[outside].any()
+    assert one.values.any()
+    assert np.array_equal(one.values, again.values)
+    assert not np.array_equal(one.values, other.values)
+
+
+def test_it_says_and_saves_itself(tmp_path):
+    found = cnnviz.effective_field(sums())
+    assert found.layer == "two"
+    said = found.describe()
+    assert (said["size"], said["centre"], said["place"]) == (5, [7, 7], [7, 7])
+    with np.load(found.save(tmp_path / "field.npz")) as saved:
+        assert np.array_equal(saved["values"], found.values)
+    assert found.save(tmp_path / "field.png").stat().st_size > 1000
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_asked():
+    model = model_of(Small())
+    with pytest.raises(UnknownNameError):
+        cnnviz.effective_field(model, "conv9")
+    with pytest.raises(UsageError, match="no spatial extent"):
+        cnnviz.effective_field(model, "fc")
+    with pytest.raises(ParameterError, match="count is at least 1"):
+        cnnviz.effective_field(model, count=0)
+
+
+def test_the_network_comes_back_as_it_was():
+    net = Small().train()
+    before = state_of(net)
+    cnnviz.effective_field(model_of(net), "conv1", count=2)
+    assert state_of(net) == before
