@@ -18,6 +18,12 @@ EVERYTHING = (*METHODS, "predict")
 JOINT = ("dff",)
 """Methods whose definition looks at all images together."""
 
+OF_PIXELS = ("patches",)
+"""Methods whose answer as an array is pictures."""
+
+WITHOUT_EFFECT = {"patches": {"index", "workers"}}
+"""Settings that change nothing in an answer, and so are not in its record."""
+
 FEWER = {"samples": 4, "masks": 40, "steps": 20, "most_steps": 40}
 """Settings that only say how much work is done; the contract needs little of it."""
 

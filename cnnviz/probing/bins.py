@@ -49,6 +49,9 @@ def quantiles(
     Returns:
         ``(U, Q)``; NaN for a unit without values.
     """
+    filled = np.flatnonzero(counts.any(axis=0))
+    first, last = (filled[0], filled[-1] + 1) if len(filled) else (0, 1)
+    counts = counts[:, first:last]
     reached = counts.cumsum(axis=1, dtype=np.int64)
     total = reached[:, -1:]
     found = np.full((len(counts), len(levels)), np.nan)
@@ -57,11 +60,11 @@ def quantiles(
     edges = _edges()
     for column, level in enumerate(levels):
         rank = level * np.maximum(total[:, 0] - 1, 0)
-        place = (reached <= rank[:, None]).sum(axis=1).clip(max=BINS - 1)
+        place = (reached <= rank[:, None]).sum(axis=1).clip(max=last - first - 1)
         inside = np.maximum(counts[units, place], 1)
         share = (rank - (reached[units, place] - inside) + 0.5) / inside
-        left, right = (np.clip(edges[place + side], low, high) for side in (0, 1))
-        value = np.where(place == MIDDLE, np.clip(0.0, low, high), left + share.clip(0, 1) * (right - left))
+        left, right = (np.clip(edges[place + first + side], low, high) for side in (0, 1))
+        value = np.where(place + first == MIDDLE, np.clip(0.0, low, high), left + share.clip(0, 1) * (right - left))
         found[:, column] = np.where(total[:, 0] > 0, value, np.nan)
     return found
 

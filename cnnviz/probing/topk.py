@@ -50,7 +50,7 @@ class TopK:
         images = np.concatenate([self.images, other.images], axis=1)
         places = np.concatenate([self.places, other.places], axis=1)
         order = np.lexsort((places, images, -values), axis=1)[:, : self.values.shape[1]]
-        return TopK(*(np.take_along_axis(each, order, axis=1) for each in (values, images, places)))  # type: ignore[arg-type]
+        return TopK(*(np.take_along_axis(each, order, axis=1) for each in (values, images, places)))
 
     def absorb(self, values: NDArray[np.float32], images: NDArray[np.int64], places: NDArray[np.int32]) -> None:
         """Merge one entry an image and unit into this, in place.

@@ -66,8 +66,26 @@ def test_reading_in_other_processes_changes_nothing(whole, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_processes(count, whole, tmp_path):
-    assert together(count, lambda: scan(tmp_path)) == [0] * count
-    assert digest(tmp_path) == whole
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def work():
+        for folder in (first, second):
+            scan(folder)
+
+    assert together(count, work) == [0] * count
+    assert digest(first) == digest(second) == whole
+
+
+def test_every_process_has_its_part(whole, tmp_path):
+    def work():
+        data, read = Noise(corrupt=(9,)), []
+        data.item = lambda image: (read.append(image), Noise.item(data, image))[1]
+        scan(tmp_path, data, workers=0)
+        (tmp_path / f"read by {os.environ['RANK']}").write_text(" ".join(map(str, read[1:])))
+
+    assert together(2, work) == [0, 0]
+    parts = [set(map(int, (tmp_path / f"read by {rank}").read_text().split())) for rank in (0, 1)]
+    assert parts == [{*range(8), *range(16, 24)}, {*range(8, 16), *range(24, COUNT)}]
 
 
 def test_a_failure_of_one_process_is_a_failure_of_all(tmp_path):

@@ -53,14 +53,24 @@ class Manifest:
     held: Mapping[str, Any]
 
     @classmethod
-    def of(cls, model: Model, data: Dataset, layers: Sequence[Recorded], request: Request) -> Manifest:
-        """What a request comes to; what it leaves open has its default."""
+    def of(
+        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[Recorded], request: Request
+    ) -> Manifest:
+        """What a request comes to; what it leaves open has its default.
+
+        Args:
+            model: The network.
+            told: Its ``describe()``, from before it was run: some write to their own buffers.
+            data: The pictures.
+            layers: The layers.
+            request: The request.
+        """
         count = len(data)
         block = model.fixed_batch or request.block or min(usual_size(model.device), count)
         blocks = -(-count // block)
         held = {
             "layout": LAYOUT,
-            "network": _network(model),
+            "network": {name: told[name] for name in ("name", "weights_sha256", "preprocess")},
             "data": data.describe(),
             "classes": None if data.classes is None else list(data.classes),
             "layers": [_described(each) for each in layers],
@@ -171,12 +181,6 @@ def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> 
             f"The index in '{where}' is of something else: {difference}. Choose another folder, or delete this one."
         )
     return there
-
-
-def _network(model: Model) -> dict[str, Any]:
-    """What decides over the network's answers, however it was opened."""
-    told = model.describe()
-    return {name: told[name] for name in ("name", "weights_sha256", "preprocess")}
 
 
 def _described(layer: Recorded) -> dict[str, Any]:

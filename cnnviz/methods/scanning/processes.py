@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -78,26 +78,20 @@ class Processes:
         return found
 
 
-@contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
+def processes(device: torch.device) -> Processes:
     """The processes that work together: torch's process group if there is one, or one that torchrun's settings name.
 
     Args:
         device: Where the network is.
     """
     if not distributed.is_available() or (not distributed.is_initialized() and not os.environ.keys() >= STARTED):
-        yield Processes()
-        return
-    own = not distributed.is_initialized()
-    if own:
+        return Processes()
+    if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
-    try:
-        nccl = distributed.get_backend() == "nccl"
-        yield Processes(distributed.get_rank(), distributed.get_world_size(), device if nccl else torch.device("cpu"))
-    finally:
-        if own:
-            distributed.destroy_process_group()
+        atexit.register(distributed.destroy_process_group)  # not sooner: the same group cannot be made twice
+    where = device if distributed.get_backend() == "nccl" else torch.device("cpu")
+    return Processes(distributed.get_rank(), distributed.get_world_size(), where)
 
 
 def _plain(error: CnnvizError) -> CnnvizError:

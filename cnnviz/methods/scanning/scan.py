@@ -50,14 +50,15 @@ def scan(
     Raises:
         CnnvizError: See ``cnnviz.patches``.
     """
-    shape = example_shape(model, data)
-    with processes(model.device) as team, undisturbed(model.module), _reproducible(model, autocast=request.autocast):
+    shape, told = example_shape(model, data), model.describe()
+    team = processes(model.device)
+    with undisturbed(model.module), _reproducible(model, autocast=request.autocast):
         if folder is None and (team.count > 1 or share is not None):
             raise UsageError("Processes that scan together need a folder for their index, which all of them see.")
         example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
         names = _names(model, example, request.layer)
         layers = observe_outputs(model.module, example, _all_names(folder, names))
-        wanted = Manifest.of(model, data, layers, request)
+        wanted = Manifest.of(model, told, data, layers, request)
         manifest = team.first(lambda: agreed(folder, wanted, request))
         team.all(lambda: fitting(manifest, wanted, request, str(folder)))
         shards = Shards(folder, manifest)
