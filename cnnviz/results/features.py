@@ -19,6 +19,7 @@ from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.feature_maps import NORMALISED, FeatureLook, FeatureMaps, feature_look
 from cnnviz.results.grid import Grid
+from cnnviz.results.heatmaps import EVENLY
 
 __all__ = ["Features"]
 
@@ -162,6 +163,9 @@ class Features(Sequence[FeatureMaps]):
         elif not look.look.shared:
             end = "" if look.look.normalise else ", up to its 99th percentile"
             notes.insert(0, f"Each map has a scale of its own{end}.")
+        seen = self.parts[0][0].field
+        if look.style != "maps" and look.look.align == "pixel" and seen is not None and seen.placed:
+            notes.append(EVENLY)
         return notes
 
     def _shared_scale(self, look: FeatureLook) -> Scale | None:

@@ -29,7 +29,8 @@ SMALLEST, LARGEST, WIDEST = 96, 320, 1920
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
-    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group.",
+    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group; "
+    "below, the share of the unit's squared weights that the three hold.",
 }
 
 
