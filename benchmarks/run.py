@@ -1,0 +1,106 @@
+"""All benchmarks beside their peers on this machine, one after another, and one page of what they found.
+
+pip install -e '.[bench]' && python -m benchmarks.run
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.chart import Ratio, draw
+from benchmarks.measuring import machine, usual_device
+
+HERE = Path(__file__).parent
+BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize_speed")
+ON_DEVICE = ("cam", "gradients", "occlusion")
+PAGES = {"correctness": "CORRECTNESS.md"}
+ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<who>[^|]+) \| [^|]+ \| (?P<ratio>[\d.]+) \|")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one benchmark left: its page, or why there is none."""
+
+    name: str
+    page: str | None
+    reason: str = ""
+
+
+def run(name: str, arguments: list[str]) -> Outcome:
+    """Run one benchmark in a process of its own; a crash is an outcome."""
+    page = HERE / PAGES.get(name, f"{name}.md")
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--out", str(page), *arguments],
+        cwd=HERE.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode == 0:
+        return Outcome(name, page.read_text(encoding="utf-8"))
+    said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+    return Outcome(name, None, said[-1][:300])
+
+
+def ratios(outcomes: list[Outcome]) -> list[Ratio]:
+    """How many times as long as ours each peer takes, from the pages' tables."""
+    found = []
+    for outcome in outcomes:
+        for line in (outcome.page or "").splitlines():
+            match = ROW.match(line)
+            if match and not match["who"].startswith("cnnviz"):
+                found.append(Ratio(match["what"].strip(), match["who"].strip(), float(match["ratio"])))
+    return found
+
+
+def page(outcomes: list[Outcome]) -> str:
+    """Everything as one Markdown page, with machine, versions and date."""
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    lines = [
+        "# What cnnviz costs beside its peers",
+        "",
+        f"Measured on {today}, {where}. {machine()} `python -m benchmarks.run` makes this page anew.",
+        "",
+        "Peers run interleaved with cnnviz in one process; figures are medians. `x cnnviz` above 1: cnnviz is faster.",
+        "",
+        "![How many times as long as cnnviz each peer takes](results.png)",
+    ]
+    for outcome in outcomes:
+        body = outcome.page or f"# {outcome.name}\n\nDid not run: {outcome.reason}"
+        lines += ["", re.sub(r"^#", "##", body.strip(), flags=re.MULTILINE)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run them all, or those that are named, and write the page and its picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
+    parser.add_argument("--device", default=usual_device())
+    parser.add_argument("--kept", action="store_true", help="measure nothing; make the page from the tables there are")
+    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    chosen = parser.parse_args()
+    if unknown := sorted(set(chosen.names) - set(BENCHMARKS)):
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    outcomes = []
+    for name in tqdm(BENCHMARKS, disable=None):
+        kept = HERE / PAGES.get(name, f"{name}.md")
+        if chosen.kept or (chosen.names and name not in chosen.names):
+            text = kept.read_text(encoding="utf-8") if kept.exists() else None
+            outcomes.append(Outcome(name, text, "it has not been measured yet"))
+        else:
+            outcomes.append(run(name, ["--device", chosen.device] if name in ON_DEVICE else []))
+    chosen.out.write_text(page(outcomes), encoding="utf-8")
+    draw(ratios(outcomes), chosen.out.with_name("results.png"))
+    print(chosen.out)
+
+
+if __name__ == "__main__":
+    main()
