@@ -15,7 +15,7 @@ from click.core import ParameterSource
 import cnnviz
 from cnnviz.catalogue import command_name
 from cnnviz.errors import OutputError, UsageError
-from cnnviz.images.clips import is_clip
+from cnnviz.images.clips import VIDEO_SUFFIXES, is_clip
 from cnnviz.methods.filming import usual_look
 from cnnviz.registry import Method
 
@@ -25,16 +25,16 @@ from .output import Report, ensure_folder, make_folder, print_json
 __all__ = ["film", "is_filmed"]
 
 ANIMATED = (".gif", ".mp4")
-ENDINGS = (*ANIMATED, ".webp")
 
 
 def is_filmed(values: Mapping[str, Any]) -> bool:
     """Whether a clip is asked about: its own ending says so, or that of what is to be written."""
-    ending = Path(values["out"] or "").suffix.lower()
-    return ending in ANIMATED or any(
-        is_clip(image) and (ending in ENDINGS or not image.lower().endswith((".gif", ".webp", ".png")))
-        for image in values["images"]
-    )
+    ending, images = Path(values["out"] or "").suffix.lower(), values["images"]
+    if ending in ANIMATED:
+        return True
+    if ending == ".webp" and len(images) == 1:
+        return is_clip(images[0])
+    return any(image.lower().endswith(VIDEO_SUFFIXES) for image in images)
 
 
 def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:

@@ -38,9 +38,17 @@ def _lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
             yield from _lines(value, f"{indent}  ")
         elif isinstance(value, list) and isinstance(value[0], dict):
             yield f"{indent}{name}:"
-            yield from (f"{indent}  {', '.join(map(str, each.values()))}" for each in value)
+            yield from (f"{indent}  {', '.join(_named(each) if name == 'quality' else _plain(each))}" for each in value)
         else:
             yield f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _plain(record: Mapping[str, Any]) -> Iterator[str]:
+    return map(str, record.values())
+
+
+def _named(record: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{name} {value}" for name, value in record.items())
 
 
 info = Sectioned(

@@ -15,6 +15,7 @@ from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transfor
 from cnnviz.methods.ascent.session import Session, Wishes
 from cnnviz.methods.quality import judge_images
 from cnnviz.models.model import Model
+from cnnviz.models.opening import load_model
 from cnnviz.registry import method
 from cnnviz.results.images import Images
 
@@ -29,7 +30,7 @@ def maximize(
     examples: ImagesLike | None = None,
     judge: Model | str | None = None,
     *,
-    recipe: RecipeName = "crops",
+    recipe: RecipeName = "auto",
     parameterisation: Parameterisation | None = None,
     transformations: Transformations | None = None,
     steps: Annotated[int, Ge(1)] | None = None,
@@ -53,7 +54,9 @@ def maximize(
     The recipes:
 
     - ``crops``: waves, four noisy crops a step; found by measurement, see ``benchmarks/maximize.md``;
-    - ``natural``: the same with the amplitudes of natural pictures, of which only the phases are changed (MACO);
+    - ``whole``: waves, two views a step that show the whole picture turned, scaled and shifted;
+    - ``auto``: ``crops``, but ``whole`` for networks with an input of less than 128 pixels;
+    - ``natural``: ``crops`` with the amplitudes of natural pictures, of which only the phases are changed (MACO);
     - ``lucid``: waves, one turned, scaled and shifted view a step;
     - ``dream``: an image pyramid and few small steps, for a picture to start from (DeepDream);
     - ``simonyan``: pixels with an L2 penalty, from the middle grey;
@@ -105,12 +108,13 @@ def maximize(
         Feature Visualization, Distill 2017; Fel et al., Unlocking Feature Visualization for Deeper Networks with
         MAgnitude Constrained Optimization, NeurIPS 2023.
     """
+    second = load_model(judge) if isinstance(judge, str) else judge
     wanted = aims(model, target, started=start is not None)
     given = {"parameterisation": parameterisation, "transformations": transformations}
-    chosen = recipe_of(recipe, **given, steps=steps, crops=crops, rate=rate)
+    chosen = recipe_of(model, recipe, **given, steps=steps, crops=crops, rate=rate)
     with torch.inference_mode(mode=False):
         begun = None if start is None else start_of(model, start)
         canvas = canvas_of(model, chosen, size, None if begun is None else begun[0])
         wishes = Wishes(chosen, canvas, seed, frames, patience, precision, compiled, batch_size)
         session = Session(model, wanted, wishes, begun, examples)
-        return judge_images(model, session.run(), judge, score=session.score)
+        return judge_images(model, session.run(), second, score=session.score)

@@ -33,8 +33,14 @@ def quality_lines(quality: Mapping[str, Any], *, photographic: bool = True) -> t
 def _judged(quality: Mapping[str, Any]) -> str:
     if quality.get("judge_rank") is None:
         return ""
-    sees = f"{quality['judge']}: {quality['judge_probability']:.0%}, rank {quality['judge_rank']}"
-    return sees if quality["judge_rank"] == 1 else f"{sees} after {quality['judge_first']}"
+    if quality["judge_rank"] == 1:
+        return f"{quality['judge']} agrees: {quality['judge_probability']:.0%}"
+    return f"{quality['judge']}: {quality['judge_first']}, this {_ordinal(quality['judge_rank'])}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _held_out(quality: Mapping[str, Any]) -> str:

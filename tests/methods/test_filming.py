@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -147,6 +148,25 @@ def test_what_cannot_be(given, error, words, model, clip):
         cnnviz.video(model, asked["clip"], asked["method"], asked["target"], asked["out"])
     assert [path.name for path in clip.parent.iterdir()] == ["clip.webp"]
     assert clip.read_bytes() == before
+
+
+def peak_of(model, path, count):
+    still = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10, (120, 90))
+    for _ in range(count):
+        writer.write(still)
+    writer.release()
+    tracemalloc.start()
+    film = cnnviz.video(model, path, "gradcam", "dog", path.with_suffix(".gif"), at_once=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(film) == count
+    return peak
+
+
+def test_memory_does_not_grow_with_the_length(model, tmp_path):
+    peak_of(model, tmp_path / "warm.mp4", 2)
+    assert peak_of(model, tmp_path / "long.mp4", 15) < 1.3 * peak_of(model, tmp_path / "short.mp4", 5)
 
 
 def test_a_frame_without_evidence_does_not_narrow_the_scale(model, photo):

@@ -16,9 +16,11 @@ def test_nothing_known_nothing_said():
 
 def test_a_second_networks_word_comes_before_the_first_ones():
     assert quality_lines(HELD_OUT) == ("14.2 ± 1.3 when moved or cropped",)
-    assert quality_lines(HELD_OUT | JUDGED) == ("squeezenet1_0: 66%, rank 1",)
+    assert quality_lines(HELD_OUT | JUDGED) == ("squeezenet1_0 agrees: 66%",)
     wrong = JUDGED | {"judge_probability": 0.016, "judge_rank": 12, "judge_first": "jellyfish"}
-    assert quality_lines(HELD_OUT | wrong) == ("squeezenet1_0: 2%, rank 12 after jellyfish",)
+    assert quality_lines(HELD_OUT | wrong) == ("squeezenet1_0: jellyfish, this 12th",)
+    said = [quality_lines(wrong | {"judge_rank": rank})[0].rpartition(" ")[2] for rank in (2, 3, 4, 21, 111, 122)]
+    assert said == ["2nd", "3rd", "4th", "21st", "111th", "122nd"]
 
 
 @pytest.mark.parametrize(
