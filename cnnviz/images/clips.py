@@ -139,7 +139,7 @@ def _video_frames(path: Path, seconds: float) -> Iterator[Frame]:
             read, pixels = capture.read()
             if not read:
                 return
-            upright = np.ascontiguousarray(pixels[..., ::-1])
+            upright = np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
             yield Frame(Picture(upright, _named(path, number)), seconds)
             number += 1
     finally:
