@@ -138,7 +138,7 @@ def scan_patches(
             or as many as make 128 files.
 
     Returns:
-        The index; None with ``shard``.
+        The index; None with ``shard``, unless the index is there already.
 
     Raises:
         CnnvizError: As ``patches`` does.

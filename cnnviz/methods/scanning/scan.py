@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.layers import observe_layers
 from cnnviz.probing.recording import Recorded, Recorder, observe_outputs
+from cnnviz.probing.reproducing import fixed_threads, reproducible
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.tally import Peaks, Tally
 from cnnviz.results.patch_index import PatchIndex
@@ -45,14 +46,14 @@ def scan(
         share: The part that is this job's; None is all, shared among the processes that torchrun started.
 
     Returns:
-        The index, or None for a share of it; and the names of the layers that were asked for.
+        The index, or None for a share of one that is not there yet; and the names of the layers that were asked for.
 
     Raises:
         CnnvizError: See ``cnnviz.patches``.
     """
     shape, told = example_shape(model, data), model.describe()
     team = processes(model.device)
-    with undisturbed(model.module), _reproducible(model, autocast=request.autocast):
+    with _settled(model, autocast=request.autocast):
         if folder is None and (team.count > 1 or share is not None):
             raise UsageError("Processes that scan together need a folder for their index, which all of them see.")
         example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
@@ -64,7 +65,7 @@ def scan(
         shards = Shards(folder, manifest)
         if not team.first(lambda: finished(folder, manifest) is not None):
             missing = team.first(shards.missing)
-            with _threads(manifest["threads"]):
+            with fixed_threads(manifest["threads"]):
                 work = _Scan(model, data, shape, manifest, layers)
                 team.all(lambda: work.do(_mine(missing, team, share), shards, request.workers))
             if share is not None:
@@ -182,11 +183,25 @@ def _mine(missing: Sequence[int], team: Processes, share: Share | None) -> list[
 
 def _finish(shards: Shards, manifest: Manifest, folder: Path | None) -> PatchIndex | None:
     """The index, or where there is a folder None, with the index in it."""
-    index = finish(shards.tallies(), manifest)
     if folder is None:
-        return index
-    index.write(folder)
+        return finish(shards.tallies(), manifest)
+    if finished(folder, manifest) is None:  # another run may have been quicker, and have deleted the shards
+        finish(shards.tallies(), manifest).write(folder)
     return None
+
+
+@contextmanager
+def _settled(model: Model, *, autocast: bool) -> Iterator[None]:
+    """Whatever was switched on around the scan, it computes as its manifest says."""
+    device = model.device
+    with (
+        undisturbed(model.module),
+        reproducible(device),
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+        torch.autocast(device.type, torch.bfloat16, enabled=autocast),
+        torch.no_grad(),
+    ):
+        yield
 
 
 def _too_large(block: int) -> str:
@@ -195,30 +210,3 @@ def _too_large(block: int) -> str:
         f"A block of {block} images does not fit into the device's memory. The size of a block decides over the last "
         f"digits of the index, so it does not change on the way; {advice}."
     )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _reproducible(model: Model, *, autocast: bool) -> Iterator[None]:
-    """The same kernels each time, in full float32 unless autocast is asked for."""
-    kind = model.device.type
-    precision = torch.backends.cuda.matmul.allow_tf32
-    with (
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        torch.autocast(kind, torch.bfloat16, enabled=autocast),
-        torch.no_grad(),
-    ):
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = precision
