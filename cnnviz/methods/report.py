@@ -20,6 +20,7 @@ from cnnviz.methods.reporting.asked import Asked, Section, Told
 from cnnviz.methods.reporting.purse import Purse
 from cnnviz.methods.reporting.sections import chosen_sections
 from cnnviz.models.model import Model
+from cnnviz.models.opened import one_line
 from cnnviz.probing.chunks import part_of_progress
 from cnnviz.probing.targets import settle
 from cnnviz.provenance import asking
@@ -28,6 +29,9 @@ from cnnviz.results.report import Report, Saving
 from cnnviz.results.telling import Chapter, Fold, missing, recipes
 
 __all__ = ["report"]
+
+NAMED = 6
+"""Most pictures that are named in the first line."""
 
 USUAL = "gradcam,occlusion,smoothgrad,guided-backprop"
 
@@ -59,7 +63,8 @@ def report(
         target: What is explained; None is each image's top class.
         examples: A data set to look for patches in: a folder, a list, ``"shapes:500"`` or whatever else ``patches``
             takes; or None.
-        sections: Names of chapters with commas between, in the order wanted; left out, all of them.
+        sections: Chapters with commas between, in the order wanted: overview, predictions, maps, units, patches,
+            pictures, features, filters, layers; left out, all of them.
         methods: Names of methods that draw maps, with commas between.
         layer: The layer for maps and units; left out, the last whose places reach the target.
         classes: How many classes of each picture are listed.
@@ -84,7 +89,8 @@ def report(
         model.check_layer(layer)
     given = gather(images)
     with asking({"target": target, "examples": _recorded(examples)}):
-        predictions = predict(model, given, k=classes, batch_size=batch_size)
+        with part_of_progress(slice(0, 1), len(asked_for) + 1):
+            predictions = predict(model, given, k=classes, batch_size=batch_size)
         batch, logits = prepare(model, given, target), torch.from_numpy(predictions.logits)
         targets = tuple(settle(batch.targets, logits, model.labels))
         asked = Asked(
@@ -107,9 +113,9 @@ def _told(asked: Asked, batch: Batch, sections: dict[str, Section], budget: int 
     chapters, numbers, seconds = [], {}, {}
     checks: list[str] = []
     figures: dict[str, Saving] = {}
-    for number, (key, section) in enumerate(sections.items()):
+    for number, (key, section) in enumerate(sections.items(), 1):
         start = time.perf_counter()
-        with part_of_progress(slice(number, number + 1), len(sections)):
+        with part_of_progress(slice(number, number + 1), len(sections) + 1):
             told = _tell(section, asked)
         seconds[key] = time.perf_counter() - start
         made = (Fold("How it was made", blocks=(recipes(told.made, told.checks),)),) if told.made else ()
@@ -131,11 +137,14 @@ def _tell(section: Section, asked: Asked) -> Told:
         reason = str(error)
     except torch.OutOfMemoryError:
         reason = "There is not enough memory for it."
+    except RuntimeError as error:  # what a network's own code raises when it is run otherwise than it expects
+        reason = f"The network could not be asked: {one_line(error)}."
     return Told((missing(reason),), checks=(reason,))
 
 
 def _lead(asked: Asked) -> str:
     names = [picture.name for picture in asked.pictures]
-    few = f"{', '.join(names[:-1])} and {names[-1]}" if 1 < len(names) <= 6 else names[0]
-    shown = few if len(names) <= 6 else f"{len(names)} pictures"
-    return f"What it answers on {shown}, what in them speaks for the answer, and which of its units carry it."
+    if len(names) == 1:
+        return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
+    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"
+    return f"What it answers on {shown}, what in them speaks for the answers, and which of its units carry them."

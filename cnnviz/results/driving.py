@@ -83,8 +83,8 @@ class Driving(Sequence[DrivingUnit]):
     def gallery(self) -> Gallery:
         """Each unit's activation over the photograph, with its share."""
         words = (
-            f"Of {self.total} units {self.positive} speak for it; these {len(self)} make up {self.share:.0%} of what "
-            "they add."
+            f"Of {self.total} units {self.positive} speak for it; these {len(self)} make up {self.share:.0%} of all "
+            "that they add."
         )
         return Gallery(tuple(_plate(one) for one in self.units), "row" if len(self) <= ACROSS else "medium", words)
 
@@ -106,4 +106,4 @@ class Driving(Sequence[DrivingUnit]):
 def _plate(one: DrivingUnit) -> Plate:
     name, flat = f"unit {one.unit.channel}", one.heatmap
     words = f"Where {name} of {one.unit.layer} responds in {flat.picture.name}, over the photograph."
-    return Plate(flat.overlay(), words, name, f"{one.share:.1%} of what speaks for it", flat.scale())
+    return Plate(flat.overlay(), words, name, f"adds {one.share:.1%}", flat.scale())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from cnnviz.drawing.blocks import Block, Gallery, Group, Plate, Words
-from cnnviz.drawing.colour import colourise
+from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.results.feature_maps import FeatureMaps
 from cnnviz.results.filters import Filters
-from cnnviz.results.heatmap import Heatmap
+from cnnviz.results.heatmap import Heatmap, Look
 from cnnviz.results.image import Image
 from cnnviz.results.images import Images
 from cnnviz.results.patches import Patches
@@ -41,7 +41,8 @@ def unit_maps(found: FeatureMaps) -> Group:
     """Maps of a layer's units for one picture, each on a scale of its own."""
     height, width = found[0].values.shape
     words = f"{found.layer}: {len(found)} of {found.total} units, {height} x {width} places"
-    return Group(words, (Gallery(tuple(_map(one) for one in found), "strip"),))
+    plates = tuple(_map(one, found.scale(number, Look())) for number, one in enumerate(found))
+    return Group(words, (Gallery(plates, "strip"),))
 
 
 def unit_patches(found: Patches) -> tuple[Block, ...]:
@@ -67,8 +68,8 @@ def made_pictures(found: Images) -> Gallery:
     return Gallery(tuple(_made(one) for one in found), "medium")
 
 
-def _map(one: Heatmap) -> Plate:
-    values, scale = one.values, one.scale()
+def _map(one: Heatmap, scale: Scale) -> Plate:
+    values = one.values
     name = str(one.target).rpartition(":")[2]
     words = f"Map of unit {name} of {one.layer} for {one.picture.name}."
     return Plate(colourise(values, scale), words, name, scale=scale, exact=max(values.shape) <= EXACT)

@@ -126,11 +126,9 @@ def sheet_blocks(found: Grid, what: str) -> tuple[Block, ...]:
     if not any(sheet.row_headings):
         plates = tuple(plate for row in rows for plate in row)
         return Gallery(plates, _size(plates)), *notes
-    groups = (
-        Group(heading or what, (Gallery(plates, _size(plates)),))
-        for heading, plates in zip(sheet.row_headings, rows, strict=True)
-    )
-    return *groups, *notes
+    galleries = (Gallery(plates, _size(plates)) for plates in rows)
+    named = zip(sheet.row_headings, galleries, strict=True)
+    return *(Group(heading, (gallery,)) if heading else gallery for heading, gallery in named), *notes
 
 
 def _share(one: Prediction) -> str:

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import cnnviz
-from cnnviz.errors import UnknownNameError, UsageError
+from cnnviz.errors import ModelError, UnknownNameError, UsageError
+from cnnviz.methods.reporting import sections
+from cnnviz.methods.reporting.asked import Section
 from cnnviz.methods.reporting.purse import Purse
 from cnnviz.methods.reporting.sections import SECTIONS
 from tests.asking import state_of
@@ -112,6 +114,25 @@ def test_what_a_network_cannot_be_asked_becomes_a_sentence(pictures):
     assert Outline.of(found.html()).problems() == []
     assert any(check.startswith("units: ") for check in found.checks)
     assert "smoothgrad" in found.numbers["maps"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModelError("It is broken."), "It is broken."),
+        (torch.OutOfMemoryError("CUDA"), "There is not enough memory for it."),
+        (RuntimeError("sizes\n do not match"), "could not be asked: RuntimeError: sizes do not match."),
+    ],
+)
+def test_a_chapter_that_fails_becomes_a_sentence(small, pictures, monkeypatch, error, words):
+    def fail(_asked):
+        raise error
+
+    monkeypatch.setattr(sections, "SECTIONS", {**SECTIONS, "maps": Section("Maps", "Where?", "", fail)})
+    found = report_of(small, pictures, sections="maps,layers")
+    assert words in words_of(found)
+    assert [chapter.key for chapter in found.chapters] == ["maps", "layers"]
+    assert any(words in check for check in found.checks)
 
 
 def test_a_method_that_gives_no_maps_becomes_a_sentence(small, pictures):
