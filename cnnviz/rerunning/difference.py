@@ -53,6 +53,8 @@ def largest(then: bytes, now: bytes, suffix: str) -> Largest | None:
     """The largest difference between the values of two files of one kind; None where they hold none to compare."""
     if suffix == ".npz":
         return _of_arrays(then, now)
+    if suffix == ".mp4":
+        return None
     pairs = list(zip_longest(_pictures(then, suffix), _pictures(now, suffix)))
     found = [_of_pixels(one, other) for one, other in pairs]
     return max(found, key=lambda each: each.value) if found else None

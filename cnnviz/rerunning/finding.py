@@ -10,10 +10,12 @@ from typing import Any
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import CnnvizError, ModelError, PictureError
+from cnnviz.images.dataset import Dataset
+from cnnviz.images.datasets import open_dataset
 from cnnviz.images.reading import SUFFIXES, as_picture
 from cnnviz.models.reopening import file_digest
 
-__all__ = ["find_file", "find_pictures", "folders_of", "split"]
+__all__ = ["find_dataset", "find_file", "find_pictures", "folders_of", "split"]
 
 SHORT = 12
 
@@ -65,6 +67,29 @@ def find_pictures(
         if not missing:
             break
     return [replace(found[each["sha256"]], name=each["name"]) if each["sha256"] in found else None for each in wanted]
+
+
+def find_dataset(named: Mapping[str, str], places: Sequence[Path], near: Sequence[Path]) -> Dataset:
+    """A data set by its fingerprint: by its name, one of the places, or something of its name in one of the folders.
+
+    Raises:
+        PictureError: If none has that fingerprint.
+    """
+    name = named["name"]
+    sources = [*places, *(folder / name for folder in (*folders_of(places), *near))]
+    for source in (name, *map(str, dict.fromkeys(sources))):
+        for classes in (None, True, False) if Path(source).is_dir() else (None,):
+            try:
+                found = open_dataset(source, classes=classes)
+                if found.fingerprint == named["sha256"]:
+                    found.name = name
+                    return found
+            except CnnvizError:
+                continue
+    raise PictureError(
+        f"No data set '{name}' with the fingerprint {named['sha256'][:SHORT]}... is where rerun looked; name it with "
+        "--images."
+    )
 
 
 def find_file(named: Mapping[str, str], what: str, option: str, folders: Sequence[Path]) -> Path:

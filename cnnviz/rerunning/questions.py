@@ -13,12 +13,11 @@ import torch
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core import target as targets
-from cnnviz.core.picture import Picture
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.registry import SHOWN, Method
 
-__all__ = ["ask", "ensure_askable", "threads", "write"]
+__all__ = ["ask", "ensure_askable", "film", "threads", "write"]
 
 SIZES = ("cell", "width")
 NOT_A_LOOK = (*SIZES, "format", "each")
@@ -55,8 +54,13 @@ def ensure_askable(record: Provenance, name: str) -> None:
         )
 
 
-def ask(record: Provenance, model: Any, pictures: list[Picture]) -> Any:
+def ask(record: Provenance, model: Any, pictures: Any) -> Any:
     """The result of the record's method with its settings.
+
+    Args:
+        record: How the file was made.
+        model: The network, or several.
+        pictures: The pictures, or the data set.
 
     Raises:
         ParameterError: If the method has other settings now.
@@ -72,6 +76,13 @@ def ask(record: Provenance, model: Any, pictures: list[Picture]) -> Any:
     if unknown:
         raise UsageError(f"{record.method} has no setting '{unknown[0]}' any more, so this cannot be made again.")
     return method(*given, **record.settings)
+
+
+def film(record: Provenance, model: Any, clip: Path, out: Path) -> None:
+    """Explain every frame of a clip again, and write it."""
+    look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
+    target = _asked(record.asked.get("target"))
+    cnnviz.video(model, clip, record.method, target, out, look=cnnviz.Look(**look), **record.settings)
 
 
 def write(result: Any, record: Provenance, out: Path) -> None:

@@ -14,9 +14,9 @@ from cnnviz.errors import OutputError, PictureError, UsageError
 from cnnviz.images.reading import ImageLike
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import Largest, differences, largest
-from cnnviz.rerunning.finding import SHORT, find_pictures, folders_of, split
+from cnnviz.rerunning.finding import SHORT, find_dataset, find_file, find_pictures, folders_of, split
 from cnnviz.rerunning.networks import Instead, reopen
-from cnnviz.rerunning.questions import ask, ensure_askable, threads, write
+from cnnviz.rerunning.questions import ask, ensure_askable, film, threads, write
 
 __all__ = ["Rerun", "rerun"]
 
@@ -101,10 +101,13 @@ def rerun(
     before = _bytes(source)
     places, held = split(images if isinstance(images, (list, tuple)) else [images])
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
-    pictures, absent = _pictures(record, places, near, held)
+    pictures, absent = _shown(record, places, near, held)
     with threads(record.threads):
         network = _networks(record, Instead(model, weights, labels), [*folders_of(places), *near])
-        write(ask(record, network, pictures), record, target)
+        if isinstance(pictures, Path):
+            film(record, network, pictures, target)
+        else:
+            write(ask(record, network, pictures), record, target)
     found = _compared(before, source, target, record)
     return Rerun(target, found[0], (*absent, *found[1]), found[2])
 
@@ -117,6 +120,16 @@ def _networks(record: Provenance, instead: Instead, folders: list[Path]) -> Any:
     if instead != Instead():
         raise UsageError("This compares several networks; each is opened as it was, and none can be replaced.")
     return [reopen(each, record.device, instead, folders) for each in several]
+
+
+def _shown(record: Provenance, places: list[Path], near: list[Path], held: list[Picture]) -> tuple[Any, list[str]]:
+    """What the network is shown: pictures, a data set or the file of a clip."""
+    named = record.images[0] if record.images else {}
+    if named.get("kind") == "dataset":
+        return find_dataset(named, places, near), []
+    if named.get("kind") == "clip":
+        return find_file({**named, "file": named["name"]}, "clip", "--images", [*folders_of(places), *near]), []
+    return _pictures(record, places, near, held)
 
 
 def _pictures(

@@ -83,6 +83,37 @@ def test_comparisons_and_rankings(tiny, pictures):
     again(cnnviz.rank_layers(tiny, pictures[0], "goldfish", share=0.3).save("ranking.png"), pictures)
 
 
+def test_a_data_set_is_found_by_its_fingerprint(tiny, pictures, tmp_path):
+    file = cnnviz.patches(tiny, pictures[0].parent, layer="2", units="0-1", show=2).save("patches.png")
+    again(file, pictures)
+    with pytest.raises(PictureError, match="No data set 'pictures' with the fingerprint"):
+        cnnviz.rerun(file)
+    pictures[0].parent.rename(tmp_path / "moved")
+    assert cnnviz.rerun(file, images=tmp_path / "moved").identical
+    drawn = cnnviz.patches(tiny, "shapes:6", layer="2", units="0-1", show=2).save("drawn.png")
+    assert cnnviz.rerun(drawn).identical
+
+
+def test_pictures_that_were_made_have_no_pictures_to_find(tiny, pictures):
+    pages = cnnviz.maximize(tiny, ["tabby", 2], steps=2)
+    again(pages.save("all.png"), pictures)
+    again(pages[1:].save("one.png"), pictures)
+    again(cnnviz.filters(tiny).save("filters.png"), pictures)
+    again(cnnviz.features(tiny, pictures[:2], layer="1").save("features.png"), pictures)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4"])
+def test_clips(tiny, pictures, folder, suffix):
+    frames = [Image.fromarray(np.full((32, 40, 3), 60 * number, np.uint8)) for number in range(3)]
+    frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
+    film = cnnviz.video(tiny, "clip.gif", "gradcam", "tabby", f"film{suffix}")
+    again(film.path, pictures)
+    (folder / "clip.gif").rename(folder.parent / "clip.gif")
+    with pytest.raises(ModelError, match=r"clip 'clip\.gif' \(sha256 .*name it with --images"):
+        cnnviz.rerun(film.path)
+    assert cnnviz.rerun(film.path, images=folder.parent / "clip.gif").identical
+
+
 def test_pictures_are_found_by_their_pixels(tiny, pictures, folder):
     file = cnnviz.gradcam(tiny, pictures[:1]).save("map.png")
     shutil.copy(pictures[1], folder / "0.png")  # the right name, other pixels
