@@ -12,6 +12,8 @@ from cnnviz.provenance import VERSION
 
 if TYPE_CHECKING:
     from cnnviz.catalogue import CATALOGUE as CATALOGUE
+    from cnnviz.core.aim import Direction as Direction
+    from cnnviz.core.aim import WholeLayer as WholeLayer
     from cnnviz.core.field import Field as Field
     from cnnviz.core.layer import Layer as Layer
     from cnnviz.core.layer import Layers as Layers
@@ -131,6 +133,8 @@ _WHERE = {
     "Projections": "cnnviz.results.projections",
     "Provenance": "cnnviz.provenance",
     "Target": "cnnviz.core.target",
+    "Direction": "cnnviz.core.aim",
+    "WholeLayer": "cnnviz.core.aim",
     "cam": "cnnviz.methods.cam",
     "dff": "cnnviz.methods.dff",
     "DifferentiableMaps": "cnnviz.methods.differentiable_maps",
@@ -224,6 +228,8 @@ __all__ = [
     "Projections",
     "Provenance",
     "Target",
+    "Direction",
+    "WholeLayer",
     "cam",
     "dff",
     "DifferentiableMaps",

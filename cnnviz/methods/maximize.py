@@ -54,7 +54,7 @@ def maximize(
     The recipes:
 
     - ``crops``: waves, four noisy crops a step; found by measurement, see ``benchmarks/maximize.md``;
-    - ``whole``: waves, two views a step that show the whole picture turned, scaled and shifted;
+    - ``whole``: waves, many steps of one view that shows the whole picture turned, scaled and shifted;
     - ``auto``: ``crops``, but ``whole`` for networks with an input of less than 128 pixels;
     - ``natural``: ``crops`` with the amplitudes of natural pictures, of which only the phases are changed (MACO);
     - ``lucid``: waves, one turned, scaled and shifted view a step;

@@ -144,16 +144,23 @@ class Climb:
             samples = moved(
                 pictures, self.moves, self.generators, count=recipe.crops, size=self.input_size, progress=progress
             )
-            targets = [order.target for order in self.orders]
-            scores = self.asked.scores(self.normalise(samples), targets, waking=step < WAKING_STEPS)
-            means = scores.view(len(targets), -1).mean(dim=1)
-            self._check(means)
-            (gradient,) = differentiate(means.sum(), [self.painting.numbers])
-        if gradient is None:
-            raise ExplanationError("The target's score does not depend on the picture.")
+            early = step < WAKING_STEPS
+            means, gradient, dead = self._asked(samples, again=early)
+            if early and bool(dead.any()):
+                means, gradient, _ = self._asked(samples, waking=True)
         self._ascend(gradient, step)
         self.done = step + 1
         self._record(means.detach().double().tolist())
+
+    def _asked(self, samples: Tensor, *, waking: bool = False, again: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Each picture's mean score, the gradient of the numbers, and which samples got none."""
+        scores = self.asked.scores(self.normalise(samples), [order.target for order in self.orders], waking=waking)
+        means = scores.view(len(self.orders), -1).mean(dim=1)
+        self._check(means)
+        gradient, reached = differentiate(means.sum(), [self.painting.numbers, samples], again=again)
+        if gradient is None or reached is None:
+            raise ExplanationError("The target's score does not depend on the picture.")
+        return means, gradient, ~reached.flatten(1).any(dim=1)
 
     def _check(self, means: Tensor) -> None:
         if not means.requires_grad:

@@ -33,11 +33,13 @@ class Nature:
 
     Attributes:
         mixing: ``(C, C)``: from independent colours to channels, its largest column of length 1.
+        centre: ``(C, 1, 1)``: the channels of a blank picture, in [0, 1].
         amplitudes: ``(C, H, W)`` mean amplitude of each frequency of the independent colours, or None: a power law.
         pictures: How many pictures it was measured on; 0 where it is assumed.
     """
 
     mixing: Tensor
+    centre: Tensor
     amplitudes: Tensor | None = None
     pictures: int = 0
 
@@ -48,7 +50,8 @@ class Nature:
             return power.expand(len(self.mixing), *power.shape)
         centred = torch.fft.fftshift(self.amplitudes, dim=(1, 2))
         sized = functional.interpolate(centred[None], size=(height, width), mode="bilinear", antialias=True)[0]
-        return torch.fft.ifftshift(sized, dim=(1, 2))[..., : width // 2 + 1]
+        whole: Tensor = torch.fft.ifftshift(sized, dim=(1, 2))
+        return whole[..., : width // 2 + 1]
 
 
 def frequencies(height: int, width: int) -> Tensor:
@@ -57,10 +60,12 @@ def frequencies(height: int, width: int) -> Tensor:
     return torch.sqrt(down**2 + across**2).clamp_min(1 / max(height, width))
 
 
-def natural(channels: int) -> Nature:
-    """Three channels as photographs have them; any other number independent of each other."""
-    root = torch.tensor(ROOT_COVARIANCE) if channels == COLOURS else torch.eye(channels)
-    return Nature(_scaled(root))
+def natural(model: Model) -> Nature:
+    """Three channels as photographs have them, around grey; any others independent, around the network's mean."""
+    channels = model.preprocess.channels
+    if channels == COLOURS:
+        return Nature(_scaled(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, 1, 1), 0.5))
+    return Nature(torch.eye(channels), _column(model.preprocess.mean).expand(channels, 1, 1))
 
 
 def natural_of(model: Model, images: ImagesLike) -> Nature:
@@ -82,12 +87,13 @@ def natural_of(model: Model, images: ImagesLike) -> Nature:
             raise UsageError(f"The examples must have one size, {expected}; got {tuple(values.shape)}.")
         pixels.append(values * std + mean)
     stacked = torch.stack(pixels)
-    centred = stacked - stacked.mean(dim=(0, 2, 3), keepdim=True)
+    centre = stacked.mean(dim=(0, 2, 3))[:, None, None]
+    centred = stacked - centre
     mixing = _scaled(_root(centred))
     independent = torch.einsum("dc,nchw->ndhw", torch.linalg.pinv(mixing), centred)
     window = _window(*independent.shape[-2:])
     amplitudes = torch.fft.fft2(independent * window).abs().mean(dim=0)
-    return Nature(mixing, amplitudes, len(stacked))
+    return Nature(mixing, centre, amplitudes, len(stacked))
 
 
 def _root(centred: Tensor) -> Tensor:

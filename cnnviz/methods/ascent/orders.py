@@ -20,7 +20,7 @@ from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.gathering import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ascent.climbing import Order
-from cnnviz.methods.ascent.recipes import RECIPES, Recipe, RecipeName
+from cnnviz.methods.ascent.recipes import RECIPES, SMALL, Recipe, RecipeName
 from cnnviz.models.model import Model
 
 __all__ = ["aims", "canvas_of", "ordered", "recipe_of", "resized", "start_of", "stays"]
@@ -120,13 +120,16 @@ def stays(target: Target) -> bool:
     return isinstance(target, Unit) and target.place is not None
 
 
-def recipe_of(name: RecipeName, **given: Any) -> Recipe:
+def recipe_of(model: Model, name: RecipeName, **given: Any) -> Recipe:
     """A recipe, with what the user wants otherwise.
 
     Args:
+        model: The network, by whose input's size ``"auto"`` decides.
         name: Which.
         **given: Its attributes; what is None stays.
     """
+    if name == "auto":
+        name = "crops" if min(model.preprocess.input_size) >= SMALL else "whole"
     changed = {key: value for key, value in given.items() if value is not None}
     if "transformations" in changed:
         changed["at_a_place"] = None

@@ -45,6 +45,30 @@ class Painting(ABC):
         """What a regulariser does to the numbers after a step, counted from 1."""
 
 
+class Colours:
+    """From independent colours to pixels, and back.
+
+    Args:
+        nature: How channels vary together, and what a blank picture is.
+        device: Where the pictures are.
+    """
+
+    def __init__(self, nature: Nature, device: torch.device) -> None:
+        self.mixing = nature.mixing.to(device)
+        self.apart = torch.linalg.inv(nature.mixing).to(device)
+        self.centre = torch.logit(nature.centre, eps=DARKEST).to(device)
+
+    def put_on(self, independent: Tensor, contrast: float = 0.0) -> Tensor:
+        """Pixels in [0, 1]; what deviates by more than ``contrast`` before the sigmoid is shrunk to it."""
+        channels = torch.einsum("dc,gchw->gdhw", self.mixing, independent)
+        return torch.sigmoid(_limited(channels, contrast) + self.centre)
+
+    def taken_off(self, pictures: Tensor) -> Tensor:
+        """The independent colours of pixels."""
+        channels = torch.logit(pictures, eps=DARKEST) - self.centre
+        return torch.einsum("cd,gdhw->gchw", self.apart, channels)
+
+
 class Fourier(Painting):
     """Amplitudes of waves, the fine ones weaker; independent colours; a sigmoid.
 
@@ -63,19 +87,17 @@ class Fourier(Painting):
         weights = waves.clamp_min(recipe.coarsest / max(size)) ** -recipe.fineness
         usual = (1 / waves).mean() / (waves**-recipe.fineness).mean()
         self.weights = (weights * usual / GAIN).to(noise.device)[..., None]
-        self.mixing, self.contrast = nature.mixing.to(noise.device), recipe.contrast
+        self.colours, self.contrast = Colours(nature, noise.device), recipe.contrast
         numbers = noise * START
         if start is not None:
-            spectrum = torch.view_as_real(torch.fft.rfft2(_unmixed(_unsquashed(start), self.mixing), norm="ortho"))
+            spectrum = torch.view_as_real(torch.fft.rfft2(self.colours.taken_off(start), norm="ortho"))
             numbers = spectrum / self.weights
         super().__init__(size, numbers)
 
     def pictures(self, numbers: Tensor) -> Tensor:
         """The waves added up."""
         spectrum = torch.view_as_complex(numbers * self.weights)
-        return torch.sigmoid(
-            _limited(_mixed(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"), self.mixing), self.contrast)
-        )
+        return self.colours.put_on(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"), self.contrast)
 
 
 class Phase(Painting):
@@ -90,10 +112,10 @@ class Phase(Painting):
 
     def __init__(self, size: tuple[int, int], noise: Tensor, nature: Nature, *, start: Tensor | None) -> None:
         self.magnitude = nature.magnitude(*size).to(noise.device)
-        self.mixing = nature.mixing.to(noise.device)
+        self.colours = Colours(nature, noise.device)
         numbers = noise
         if start is not None:
-            numbers = torch.fft.rfft2(_unmixed(_unsquashed(start), self.mixing)).angle()
+            numbers = torch.fft.rfft2(self.colours.taken_off(start)).angle()
         super().__init__(size, numbers.clone())
         self.spread = _statistics(numbers) if start is not None else None
 
@@ -103,7 +125,7 @@ class Phase(Painting):
         if self.spread is not None:
             phases = phases * self.spread[1] + self.spread[0]
         waves = torch.polar(self.magnitude.expand_as(phases), phases)
-        return torch.sigmoid(_mixed(_standardised(torch.fft.irfft2(waves, s=self.size)), self.mixing))
+        return self.colours.put_on(_standardised(torch.fft.irfft2(waves, s=self.size)))
 
 
 class Pyramid(Painting):
@@ -120,12 +142,12 @@ class Pyramid(Painting):
     def __init__(
         self, size: tuple[int, int], noise: Tensor, nature: Nature, *, contrast: float, start: Tensor | None
     ) -> None:
-        self.mixing, self.contrast = nature.mixing.to(noise.device), contrast
+        self.colours, self.contrast = Colours(nature, noise.device), contrast
         self.sizes = [size]
         while min(self.sizes[-1]) > COARSEST:
             self.sizes.append(((self.sizes[-1][0] + 1) // 2, (self.sizes[-1][1] + 1) // 2))
         groups, channels = noise.shape[:2]
-        base = noise * START if start is None else _unmixed(_unsquashed(start), self.mixing) / LEVEL
+        base = noise * START if start is None else self.colours.taken_off(start) / LEVEL
         coarse = [
             torch.zeros(groups, channels, rows * columns, device=noise.device) for rows, columns in self.sizes[1:]
         ]
@@ -134,10 +156,10 @@ class Pyramid(Painting):
     def pictures(self, numbers: Tensor) -> Tensor:
         """The levels added up, from the coarsest."""
         levels = torch.split(numbers, [rows * columns for rows, columns in self.sizes], dim=2)
-        total = levels[-1].unflatten(2, self.sizes[-1])
+        total = levels[-1].reshape(*numbers.shape[:2], *self.sizes[-1])
         for level, size in zip(levels[-2::-1], self.sizes[-2::-1], strict=True):
-            total = functional.interpolate(total, size=size, mode="bilinear") + level.unflatten(2, size)
-        return torch.sigmoid(_limited(_mixed(total * LEVEL, self.mixing), self.contrast))
+            total = functional.interpolate(total, size=size, mode="bilinear") + level.reshape(*numbers.shape[:2], *size)
+        return self.colours.put_on(total * LEVEL, self.contrast)
 
 
 class Pixels(Painting):
@@ -167,18 +189,6 @@ class Pixels(Painting):
             self.numbers.copy_(_blurred(self.numbers, self.kernel))
         if self.recipe.clipped:
             self.numbers.clamp_(-0.5, 0.5)
-
-
-def _mixed(independent: Tensor, mixing: Tensor) -> Tensor:
-    return torch.einsum("dc,gchw->gdhw", mixing, independent)
-
-
-def _unmixed(channels: Tensor, mixing: Tensor) -> Tensor:
-    return torch.einsum("cd,gdhw->gchw", torch.linalg.inv(mixing), channels)
-
-
-def _unsquashed(pictures: Tensor) -> Tensor:
-    return torch.logit(pictures, eps=DARKEST)
 
 
 def _statistics(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-__all__ = ["RECIPES", "Parameterisation", "Recipe", "RecipeName", "Schedule", "Transformations"]
+__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Schedule", "Transformations"]
 
-RecipeName: TypeAlias = Literal["crops", "natural", "lucid", "dream", "simonyan", "yosinski"]
+RecipeName: TypeAlias = Literal["auto", "crops", "whole", "natural", "lucid", "dream", "simonyan", "yosinski"]
 Parameterisation: TypeAlias = Literal["fourier", "phase", "pyramid", "pixels"]
 Transformations: TypeAlias = Literal["crops", "affine", "jitter", "none"]
 Schedule: TypeAlias = Literal["constant", "falling"]
@@ -59,9 +59,15 @@ class Recipe:
     clipped: bool = False
 
 
+SMALL = 128
+"""Networks with a smaller input tell things apart by their place and size, and are not asked about crops."""
+
 RECIPES: Mapping[RecipeName, Recipe] = MappingProxyType(
     {
         "crops": Recipe(at_a_place="jitter"),
+        "whole": Recipe(
+            transformations="affine", at_a_place="jitter", steps=256, crops=1, canvas=1.0, coarsest=1.0
+        ),
         "natural": Recipe(parameterisation="phase", at_a_place="jitter", rate=0.1),
         "lucid": Recipe(transformations="affine", steps=256, crops=1, canvas=1.0, fineness=1.0, coarsest=1.0),
         "dream": Recipe(parameterisation="pyramid", steps=40, crops=2, rate=0.02, contrast=1.5),

@@ -80,7 +80,7 @@ class Session:
         examples: ImagesLike | None,
     ) -> None:
         self.model, self.wishes, self.picture = model, wishes, start[1] if start else None
-        self.nature = natural(model.preprocess.channels) if examples is None else natural_of(model, examples)
+        self.nature = natural(model) if examples is None else natural_of(model, examples)
         self.start = resized(start[0], wishes.canvas) if start else None
         self.mean, self.std = (
             torch.tensor(values, device=model.device).view(-1, 1, 1)
