@@ -61,4 +61,4 @@ def _fineness(slope: float) -> str:
     mean, deviation = NATURAL_SLOPE
     if slope > mean + FAR * deviation:
         return "noisier than photographs"
-    return "smoother than photographs" if slope < mean - FAR * deviation else "as fine-grained as photographs"
+    return "smoother than photographs" if slope < mean - FAR * deviation else "as fine as photographs"

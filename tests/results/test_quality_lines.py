@@ -41,8 +41,8 @@ def test_fineness_within_two_deviations_of_photographs(slope, words):
 
 def test_saturation_is_said_where_photographs_have_less():
     known = {"slope": -1.3, "saturated_share": NATURAL_SATURATION}
-    assert quality_lines(known) == ("as fine-grained as photographs",)
-    assert quality_lines(known | {"saturated_share": 0.4}) == ("as fine-grained as photographs, 40% saturated",)
+    assert quality_lines(known) == ("as fine as photographs",)
+    assert quality_lines(known | {"saturated_share": 0.4}) == ("as fine as photographs, 40% saturated",)
 
 
 def test_a_drawing_is_not_compared_with_photographs():
