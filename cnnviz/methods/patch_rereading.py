@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from cnnviz.images.dataset import Dataset
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.recording import Recorder, observe_outputs
+from cnnviz.probing.reproducing import fixed_threads, reproducible
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.stopping import run_to
 
@@ -111,15 +112,14 @@ class Rereader:
 
     @contextmanager
     def _as_scanned(self) -> Iterator[None]:
-        """The scan's number of threads and precision, the network undisturbed."""
-        device, threads = self._model.device.type, torch.get_num_threads()
-        torch.set_num_threads(self._threads)
-        try:
-            with (
-                undisturbed(self._model.module),
-                torch.no_grad(),
-                torch.autocast(device, torch.bfloat16, enabled=self._halved),
-            ):
-                yield
-        finally:
-            torch.set_num_threads(threads)
+        """The scan's conditions: kernels, number of threads and precision, the network undisturbed."""
+        device = self._model.device
+        with (
+            undisturbed(self._model.module),
+            reproducible(device),
+            fixed_threads(self._threads),
+            torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+            torch.autocast(device.type, torch.bfloat16, enabled=self._halved),
+            torch.no_grad(),
+        ):
+            yield
