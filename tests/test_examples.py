@@ -21,13 +21,18 @@ SCRIPTS = sorted(FOLDER.glob("*.py"))
 NOTEBOOK = FOLDER / "notebook.ipynb"
 MOST_BYTES = 150_000
 
-GIVEN = {"gradcam_photo": ("photo.png", "shapes-resnet"), "readme_picture": ("out.jpg",)}
+GIVEN = {
+    "gradcam_photo": ("photo.png", "shapes-resnet"),
+    "mirror_picture": ("photo.png", "out.jpg", "shapes-resnet"),
+    "readme_picture": ("out.jpg",),
+}
 """What scripts are called with that would otherwise need a photograph, a download or a place in the repository."""
 
 WRITTEN = {
     "custom_target": ("custom_target.png",),
     "figure_for_a_report": ("report_figure.pdf",),
     "gradcam_photo": ("photo.gradcam.png", "photo.why.png"),
+    "mirror_picture": ("out.jpg",),
     "own_network": ("own_network.png",),
     "readme_picture": ("out.jpg",),
 }
