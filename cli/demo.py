@@ -17,19 +17,22 @@ from cnnviz.errors import OutputError
 
 from .options import QUIET, Option, Sectioned
 from .output import Report, ensure_folder, make_folder
+from .tour import TOUR, take
 
 __all__ = ["demo"]
 
 FOLDER = "cnnviz-demo"
-SHAPES, DIGITS, SCENE = "shapes.png", "digits.png", "scene.png"
+SHAPES, DIGITS, SCENE, MADE = "shapes.png", "digits.png", "scene.png", "made.png"
 SCENES = ("star", "heart", "ring", "arrow")
+NAMED = ("circle", "triangle", "square", "star")
+READ = ("0", "2", "5", "8")
 DRAWN = ((0, "8"), (1, "5"), (6, "3"), (3, "4"))
 SIDE, DIGIT_SIDE, CELL = 256, 128, 320
 UNKNOWN = "a photograph they were never trained on"
 
 
 def draw(out: str, *, quiet: bool) -> None:
-    """Ask the bundled networks about drawn scenes, digits and a photograph, and write what they look at.
+    """Ask the bundled networks about drawn scenes, digits and a photograph, with every method once.
 
     Args:
         out: The folder to write into.
@@ -40,15 +43,17 @@ def draw(out: str, *, quiet: bool) -> None:
     scenes = [cnnviz.draw_scene(index, size=SIDE, label=label) for index, label in enumerate(SCENES)]
     pictures = [cnnviz.Picture(scene.pixels, scene.label) for scene in scenes] + _photograph()
     digits = [cnnviz.draw_digit(index, size=DIGIT_SIDE, label=label) for index, label in DRAWN]
-    report = Report(3 * len(pictures) + len(digits), quiet=quiet)
+    report = Report(3 * len(pictures) + len(digits) + len(NAMED) + len(READ) + len(TOUR), quiet=quiet)
     with closing(report):
         drawn = {
             SCENE: cnnviz.grid([[pictures[0].pixels]]),
             SHAPES: _shapes_sheet(pictures, report),
             DIGITS: _digits_sheet([(digit.pixels, digit.label) for digit in digits], report),
+            MADE: _made_sheet(report),
         }
-    make_folder(folder)
-    report.wrote(grid.save(folder / name, cell=None if name == SCENE else CELL) for name, grid in drawn.items())
+        make_folder(folder)
+        report.wrote([grid.save(folder / name, cell=None if name == SCENE else CELL) for name, grid in drawn.items()])
+        report.wrote(take(folder, pictures[: len(scenes)], report))
     if not quiet:
         click.echo(f"next: cnnviz gradcam --model shapes-resnet {shlex.quote(str(folder / SCENE))}", err=True)
 
@@ -56,7 +61,7 @@ def draw(out: str, *, quiet: bool) -> None:
 def _ensure_ours(folder: Path) -> None:
     """Only files that cnnviz wrote are replaced."""
     ensure_folder(folder)
-    for file in (folder / name for name in (SHAPES, DIGITS, SCENE)):
+    for file in (folder / name for name in (SHAPES, DIGITS, SCENE, MADE, *TOUR)):
         if not file.exists():
             continue
         try:
@@ -107,6 +112,20 @@ def _digits_sheet(digits: Sequence[tuple[NDArray[np.uint8], str]], report: Repor
     )
 
 
+def _made_sheet(report: Report) -> cnnviz.Grid:
+    rows = []
+    for name, wanted in (("shapes-resnet", NAMED), ("digits-lenet5", READ)):
+        with report.over(len(wanted)):
+            rows.append(cnnviz.maximize(cnnviz.load_model(name, device="cpu"), wanted))
+    return cnnviz.grid(
+        [[(one.drawn, str(one.target)) for one in images] for images in rows],
+        row_headings=["shapes-resnet", "digits-lenet5"],
+        title="What two small networks take for a shape and for a digit",
+        notes=["Made from noise by gradient ascent on the network's own score."],
+        provenance=rows[0].provenance,
+    )
+
+
 demo = Sectioned(
     "demo",
     params=[
@@ -117,5 +136,5 @@ demo = Sectioned(
         QUIET,
     ],
     callback=draw,
-    help="Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does.",
+    help="Every method once on the bundled networks, with a report at the end; the quickest look at what cnnviz does.",
 )  # fmt: skip

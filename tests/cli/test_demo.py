@@ -18,7 +18,7 @@ def test_demo_writes_its_figures_and_only_replaces_its_own(cnnviz, folder):
     first = cnnviz("demo", "-q")
     assert first.exit_code == 0, first.output
     written = first.stdout.splitlines()
-    assert written == [f"cnnviz-demo/{name}.png" for name in ("scene", "shapes", "digits")]
+    assert written == [f"cnnviz-demo/{name}.png" for name in ("scene", "shapes", "digits", "made")]
     for name in written:
         library.read_note(Path(name))
         with Image.open(name) as image:
