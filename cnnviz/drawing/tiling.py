@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 __all__ = ["well_across"]
 
-MOST: Final = 16
+LEAST, MOST = 4, 16
 
 
 def well_across(count: int) -> int:
@@ -17,6 +16,6 @@ def well_across(count: int) -> int:
         count: From 1.
     """
     wide = math.sqrt(1.5 * count)
-    least, most = math.isqrt(count - 1) + 1, max(math.ceil(math.sqrt(2.2 * count)), 1)
-    choices = range(min(least, MOST), min(most, MOST, count) + 1)
+    least, most = math.ceil(math.sqrt(1.2 * count)), max(LEAST, math.ceil(math.sqrt(2.2 * count)))
+    choices = range(min(least, count, MOST), min(most, count, MOST) + 1)
     return min(choices, key=lambda across: (-count % across, abs(across - wide)))
