@@ -21,11 +21,10 @@ def main(photograph: str, out: str = "mirror_picture.jpg", network: str = "mobil
     photo = square(cnnviz.read_picture(photograph).pixels)
     mirrored = np.ascontiguousarray(photo[:, ::-1])
     plain = cnnviz.gradcam(model, photo)[0]
-    turned = cnnviz.gradcam(model, mirrored, plain.target.index)[0]
+    turned = cnnviz.gradcam(model, mirrored, plain.target)[0]
 
     rows, headings = [], []
-    for align, heading in (("pixel", EVENLY), ("field", WHERE_UNITS_LOOK)):
-        look = cnnviz.Look(align=align)
+    for look, heading in ((cnnviz.Look(align="pixel"), EVENLY), (cnnviz.Look(align="field"), WHERE_UNITS_LOOK)):
         back = np.ascontiguousarray(turned.overlay(look)[:, ::-1])
         rows.append([(photo, str(plain.target)), (plain.overlay(look), ""), (back, "")])
         headings.append(heading)

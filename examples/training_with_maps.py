@@ -43,7 +43,7 @@ def train(*, penalty: float) -> nn.Module:
         in_the_corner = looked[:, :CORNER, :CORNER].sum() / looked.sum().clamp_min(1e-6)
         loss = nn.functional.cross_entropy(found.logits, labels) + penalty * in_the_corner
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return net.eval()
 

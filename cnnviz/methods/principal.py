@@ -59,7 +59,8 @@ def _iterated(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def _decomposed(matrix: Tensor) -> Tensor:
     """First singular vectors ``(N, P, 1)`` times their value, by the smaller Gram matrix's eigenvectors."""
     if matrix.shape[2] <= matrix.shape[1]:
-        vectors = torch.linalg.eigh(matrix.transpose(1, 2) @ matrix).eigenvectors[..., -1:]
-        return matrix @ vectors
-    values, vectors = torch.linalg.eigh(matrix @ matrix.transpose(1, 2))
-    return vectors[..., -1:] * values[:, None, -1:].clamp_min(0).sqrt()
+        right: Tensor = torch.linalg.eigh(matrix.transpose(1, 2) @ matrix).eigenvectors
+        return matrix @ right[..., -1:]
+    values, left = torch.linalg.eigh(matrix @ matrix.transpose(1, 2))
+    along: Tensor = left[..., -1:] * values[:, None, -1:].clamp_min(0).sqrt()
+    return along

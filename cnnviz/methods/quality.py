@@ -26,6 +26,7 @@ from cnnviz.probing.chunks import in_chunks, usual_size
 from cnnviz.probing.norms import watch_norms
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.targets import class_probabilities, score, watched_layers
+from cnnviz.provenance import Provenance
 from cnnviz.results.images import Images
 
 __all__ = ["DRAWS", "ScoreOf", "clean_input", "held_out_views", "judge_images"]
@@ -94,7 +95,8 @@ def judge_images(
             record |= opinion.of(clean_input(opinion.judge, opinion.channels(canvas)), one.target)
         parts.append(replace(one, quality=_rounded(record)))
     notes = () if opinion is None else tuple(opinion.notes)
-    return replace(images, parts=tuple(parts), checks=tuple(dict.fromkeys((*images.checks, *notes))))
+    judged = replace(images, parts=tuple(parts), checks=tuple(dict.fromkeys((*images.checks, *notes))))
+    return judged if opinion is None else _told_who_judged(judged, opinion.judge.name)
 
 
 def clean_input(model: Model, canvas: Tensor) -> Tensor:
@@ -192,6 +194,14 @@ def _in_chunks(model: Model, inputs: Tensor, ask: Callable[[Tensor], Tensor]) ->
     size = usual_size(model.device)
     chunks = in_chunks(inputs, ask_rows, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
     return torch.cat(chunks.results)
+
+
+def _told_who_judged(images: Images, name: str) -> Images:
+    def told(made: Provenance) -> Provenance:
+        return replace(made, asked={**made.asked, "judge": name})
+
+    parts = tuple(replace(one, provenance=told(one.provenance)) for one in images.parts)
+    return replace(images, parts=parts, provenance=told(images.provenance))
 
 
 def _opened(judge: Model | str) -> Model:

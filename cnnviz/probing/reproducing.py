@@ -41,7 +41,8 @@ def fixed_threads(count: int) -> Iterator[None]:
 
 
 def _switches() -> list[tuple[Any, str, Any]]:
-    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    products: Any = torch.backends.cuda.matmul
     found: list[tuple[Any, str, Any]] = [(cudnn, "deterministic", True), (cudnn, "benchmark", False)]
     if hasattr(products, "fp32_precision"):  # where there are both, reading the older names can be an error
         return [*found, (products, "fp32_precision", "ieee"), (cudnn.conv, "fp32_precision", "ieee")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class EffectiveField:
     field: Field | None
     inputs: int
     checks: tuple[str, ...] = ()
-    provenance: Provenance = field(default_factory=Provenance, repr=False)
+    provenance: Provenance = dataclasses.field(default_factory=Provenance, repr=False)
 
     @property
     def centre(self) -> tuple[float, float]:
