@@ -141,8 +141,9 @@ def table(folder: Path) -> str:
     ]
     for (source, recipe, classes, forwards), some in sorted(groups.items()):
         seeds = len({row.seed for row in some})
+        spoken = "1 seed" if seeds == 1 else f"{seeds} seeds"
         lines.append(
-            f"| {source} | {recipe} | {classes} | {forwards} | {len(some)} ({seeds} seeds) "
+            f"| {source} | {recipe} | {classes} | {forwards} | {len(some)} ({spoken}) "
             f"| {share([float(row.rank == 1) for row in some])} | {share([float(row.rank <= 5) for row in some])} "
             f"| {share([row.probability for row in some])} | {np.mean([row.slope for row in some]):.2f} "
             f"| {np.mean([row.saturated for row in some]):.3f} |"
