@@ -1,5 +1,7 @@
 """All benchmarks beside their peers on this machine, one after another, and one page of what they found.
 
+The quality of class pictures takes an hour and trained networks, and is measured apart: see ``benchmarks.maximize``.
+
 pip install -e '.[bench]' && python -m benchmarks.run
 """
 
@@ -21,7 +23,7 @@ from benchmarks.chart import Ratio, draw
 from benchmarks.measuring import machine, usual_device
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize_speed")
+BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize")
 ON_DEVICE = ("cam", "gradients", "occlusion")
 PAGES = {"correctness": "CORRECTNESS.md"}
 ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<who>[^|]+) \| [^|]+ \| (?P<ratio>[\d.]+) \|")
@@ -36,17 +38,32 @@ class Outcome:
     reason: str = ""
 
 
-def run(name: str, arguments: list[str]) -> Outcome:
-    """Run one benchmark in a process of its own; a crash is an outcome."""
-    page = HERE / PAGES.get(name, f"{name}.md")
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--out", str(page), *arguments],
-        cwd=HERE.parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode == 0:
-        return Outcome(name, page.read_text(encoding="utf-8"))
-    said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-    return Outcome(name, None, said[-1][:300])
+def page_of(name: str) -> Path:
+    """Where a benchmark's page lies."""
+    return HERE / PAGES.get(name, f"{name}.md")
+
+
+def commands(name: str, chosen: argparse.Namespace) -> list[list[str]]:
+    """What is run for a benchmark, each in a process of its own."""
+    if name == "maximize":
+        return [[what, "--keep", str(chosen.keep)] for what in ("speed", "table")]
+    out = ["--out", str(page_of(name))]
+    if name == "patches":
+        return [[*out, "--photos", str(chosen.photos)]]
+    return [[*out, "--device", chosen.device] if name in ON_DEVICE else out]
+
+
+def run(name: str, calls: list[list[str]]) -> Outcome:
+    """Run one benchmark; a crash is an outcome."""
+    for arguments in calls:
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+            cwd=HERE.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+            return Outcome(name, None, said[-1][:300])
+    return Outcome(name, page_of(name).read_text(encoding="utf-8"))
 
 
 def ratios(outcomes: list[Outcome]) -> list[Ratio]:
@@ -84,6 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
     parser.add_argument("--device", default=usual_device())
+    parser.add_argument("--photos", type=Path, help="folder with photographs (.jpg), for the patches")
+    parser.add_argument("--keep", type=Path, default=Path("maximize-pictures"), help="pictures that maximize made")
     parser.add_argument("--kept", action="store_true", help="measure nothing; make the page from the tables there are")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     chosen = parser.parse_args()
@@ -91,12 +110,14 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     outcomes = []
     for name in tqdm(BENCHMARKS, disable=None):
-        kept = HERE / PAGES.get(name, f"{name}.md")
         if chosen.kept or (chosen.names and name not in chosen.names):
-            text = kept.read_text(encoding="utf-8") if kept.exists() else None
+            found = page_of(name)
+            text = found.read_text(encoding="utf-8") if found.exists() else None
             outcomes.append(Outcome(name, text, "it has not been measured yet"))
+        elif name == "patches" and chosen.photos is None:
+            outcomes.append(Outcome(name, None, "--photos names no folder with photographs"))
         else:
-            outcomes.append(run(name, ["--device", chosen.device] if name in ON_DEVICE else []))
+            outcomes.append(run(name, commands(name, chosen)))
     chosen.out.write_text(page(outcomes), encoding="utf-8")
     draw(ratios(outcomes), chosen.out.with_name("results.png"))
     print(chosen.out)

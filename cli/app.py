@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 OWN = {
-    "demo": ("demo", "Draw the bundled networks' answers to a few scenes; the quickest look at what cnnviz does."),
+    "demo": (
+        "demo",
+        "Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
+    ),
     "predict": ("predicting", "What the network answers: the most probable classes of every picture."),
-    "compare": ("comparing", "Several methods side by side: a row a picture, a column a method."),
-    "report": ("reporting", "Everything about one network and a few pictures, as one HTML file."),
-    "merge": ("patching", "One index of patches, of the parts that several jobs found."),
+    "compare": (
+        "comparing",
+        "Several methods side by side: a row a picture, a column a method; or networks, or layers.",
+    ),
+    "report": (
+        "reporting",
+        "Everything about one network and a few pictures on one page: answers, maps, units, layers.",
+    ),
+    "merge": ("patching", "One index of what several jobs of 'cnnviz patches --shard I/N' found."),
     "models": ("listing", "The networks that open by name."),
     "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
     "methods": ("listing", "The methods, with their papers."),

@@ -136,5 +136,5 @@ demo = Sectioned(
         QUIET,
     ],
     callback=draw,
-    help="Every method once on the bundled networks, with a report at the end; the quickest look at what cnnviz does.",
+    help="Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
 )  # fmt: skip

@@ -90,6 +90,7 @@ def list_methods(*, as_json: bool) -> None:
             "name": command_name(name),
             "family": entry.family,
             "summary": entry.summary,
+            "cost": entry.cost,
             "reference": load(name).reference,
         }
         for name, entry in CATALOGUE.items()
@@ -102,7 +103,7 @@ def list_methods(*, as_json: bool) -> None:
         if one["family"] != family:
             family = one["family"]
             click.echo(f"{family}:")
-        click.echo(f"  {one['name']}: {one['summary']}\n      {one['reference']}")
+        click.echo(f"  {one['name']}: {one['summary']}\n      Cost: {one['cost']}.\n      {one['reference']}")
 
 
 models = Sectioned(

@@ -33,6 +33,11 @@ WORDS = {
     "layer4:17": "layer3:17",
     "layer2,layer3,layer4": "layer1,layer2,layer3",
     "features.17": "features.relu3_2",
+    "features.13:*": "layer2:*",
+    "dog.jpg": "photo.jpg",
+    "scene.png": "photo.jpg",
+    "val/": "photos/",
+    "folder/of/photos": "photos/",
     "FILE": "made.png",
 }
 """Whole words of a command, and what stands for each."""

@@ -24,10 +24,10 @@ SIDE = 96
 
 
 def table() -> str:
-    lines = ["| command | question | paper |", "| --- | --- | --- |"]
+    lines = ["| command | question | cost | paper |", "| --- | --- | --- | --- |"]
     for name, entry in CATALOGUE.items():
         reference = load(name).reference
-        lines.append(f"| `{command_name(name)}` | {entry.summary.rstrip('.')} | {reference} |")
+        lines.append(f"| `{command_name(name)}` | {entry.summary.rstrip('.')} | {entry.cost} | {reference} |")
     return "\n".join(lines)
 
 

@@ -90,9 +90,9 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 dim if footprint.labels([at]) else plain(shape[at]) for at, dim in enumerate(footprint.dims)
             )
         self._known[base] = joined([(shape, one) for one in (before, wide) if one is not None], shape, name)
-        storage = base.untyped_storage().data_ptr()
+        storage = base.untyped_storage()._cdata
         for other in list(self._known):
-            if other is not view and other is not base and other.untyped_storage().data_ptr() == storage:
+            if other is not view and other is not base and other.untyped_storage()._cdata == storage:
                 self._known[other] = self._known[other].lost(why)
 
 

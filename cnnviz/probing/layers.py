@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers
@@ -20,7 +22,10 @@ __all__ = ["observe_layers", "run"]
 
 
 def observe_layers(module: nn.Module, example: Tensor) -> Layers:
-    """Run the network once and list its layers with their kinds, output shapes, arrangements and receptive fields.
+    """List a network's layers with their kinds, output shapes, arrangements and receptive fields.
+
+    A copy without weights is asked first, on tensors that have a shape and no values: nothing is computed. Where that
+    cannot be (values decide what the network does, or somebody's hooks are on it) the network itself runs once.
 
     Args:
         module: The network; comes back as it was.
@@ -29,6 +34,31 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
     Raises:
         ModelError: If the network fails on this input.
     """
+    observer = _without_values(module, example) or _observed(module, example)
+    return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
+
+
+def _without_values(module: nn.Module, example: Tensor) -> _Observer | None:
+    if any(part._forward_hooks or part._forward_pre_hooks for part in module.modules()):
+        return None
+    try:
+        with _disable_current_modes():
+            return _observed(_blank_copy(module), example.to("meta"))
+    except Exception:  # noqa: BLE001 - a network may do anything with values; then it runs on some
+        return None
+
+
+def _blank_copy(module: nn.Module) -> nn.Module:
+    """The network with weights that have shapes and no values."""
+    blank: dict[int, Any] = {}
+    for weight in module.parameters():
+        blank[id(weight)] = nn.Parameter(weight.detach().to("meta"), requires_grad=False)
+    for buffer in module.buffers():
+        blank[id(buffer)] = buffer.detach().to("meta")
+    return copy.deepcopy(module, blank)
+
+
+def _observed(module: nn.Module, example: Tensor) -> _Observer:
     observer = _Observer(example)
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for name, part in module.named_modules():
@@ -37,7 +67,7 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
                 hooks.callback(handle.remove)
         with observer.fields:
             run(module, example)
-    return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
+    return observer
 
 
 def run(module: nn.Module, inputs: Tensor) -> Any:

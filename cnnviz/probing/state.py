@@ -76,7 +76,7 @@ class _Buffers:
         self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
         groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
         for _, _, tensor in self._held:
-            if tensor is not None:
+            if tensor is not None and not tensor.is_meta:
                 groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
         self._groups = [list(each.values()) for each in groups.values()]
         self._values = [_together(tensors) for tensors in self._groups]

@@ -215,6 +215,4 @@ def test_it_costs_hardly_more_than_the_forward():
         forward = flops(lambda: net(inputs))
     model = Model(net, input_size=64)
     first, later = (flops(lambda: gradcam(model, inputs)) for _ in range(2))
-    assert forward < later <= 1.02 * forward
-    # the first time, one more forward of a single picture finds out where the layers' units lie
-    assert later <= first <= later + 1.02 * forward / len(inputs)
+    assert forward < later <= first <= 1.02 * forward
