@@ -81,7 +81,7 @@ def scores(name: str, layer: str, side: int, device: str) -> list[Row]:
     module, inputs = network(name, device), noise(1, side, device)
     model = cnnviz.Model(module)
     runs = {
-        "cnnviz": lambda: cnnviz.scorecam(model, inputs, CLASS, layer=layer, batch_size=16),
+        "cnnviz": lambda: cnnviz.scorecam(model, inputs, CLASS, layer=layer),
         "grad-cam": gradcam_package("ScoreCAM", module, layer, inputs),
     }
     return beside(f"Score-CAM, {name} {layer}, {side} px", runs, lambda: module(inputs))

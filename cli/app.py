@@ -34,10 +34,13 @@ OWN = {
     ),
     "merge": ("patching", "One index of what several jobs of 'cnnviz patches --shard I/N' found."),
     "models": ("listing", "The networks that open by name."),
-    "layers": ("listing", "The layers of a network, and the one that is taken if none is named."),
+    "layers": ("listing", "The layers of a network, with their outputs and weights and what their units see."),
     "methods": ("listing", "The methods, with their papers."),
     "info": ("informing", "How a file was made, read back from the file."),
-    "rerun": ("rerunning", "A file made again from the record inside it."),
+    "rerun": (
+        "rerunning",
+        "Make an output again from the record inside it, and say whether it is the same, byte for byte.",
+    ),
 }
 """The commands that are no methods: their module, and their help's first sentence."""
 

@@ -132,8 +132,9 @@ layers = Sectioned(
         JSON,
     ],
     callback=list_layers,
-    help="The layers of a network: output, weights, and what a unit sees: the size of its receptive field, the stride "
-    "from unit to unit and the centre of the first, in pixels of the input. Marked is the layer taken if none is named."
-    "\n\nWith --rank, evidence which to take; with --effective, how much of its field a unit really uses.",
+    help="The layers of a network, with their outputs and weights and what their units see.\n\n"
+    "What a unit sees: the size of its receptive field, the stride from unit to unit and the centre of the first, in "
+    "pixels of the input. Marked is the layer taken if none is named. With --rank, evidence which to take; with "
+    "--effective, how much of its field a unit really uses.",
 )
 methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")

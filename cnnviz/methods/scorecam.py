@@ -17,7 +17,7 @@ from cnnviz.methods.activations import activations_of
 from cnnviz.methods.layer_maps import Fuse, LayerAnswer, Shared, layer_maps
 from cnnviz.models.model import Model
 from cnnviz.probing.capture import capture
-from cnnviz.probing.chunks import in_slices
+from cnnviz.probing.chunks import in_slices, usual_size
 from cnnviz.probing.targets import class_probabilities, score, watched_layers
 from cnnviz.registry import method
 from cnnviz.results.heatmaps import Heatmaps
@@ -38,7 +38,7 @@ def scorecam(
     flip: bool = False,
     weighting: Literal["softmax", "probability"] = "softmax",
     precision: Literal["full", "bfloat16"] = "full",
-    batch_size: Annotated[int, Ge(1)] = 32,
+    batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
     """Where the channels respond that, used as masks on the picture, keep the target's score (Score-CAM).
 
@@ -63,7 +63,7 @@ def scorecam(
         flip: Average with the map of the mirrored picture.
         weighting: How scores become weights; targets that are no class have no probability and use their score itself.
         precision: Compute the masked forwards in bfloat16 instead; the loss is stated.
-        batch_size: Most masked pictures at once; halved when memory runs out.
+        batch_size: Most masked pictures at once; left out, what suits the device; halved when memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.
@@ -76,7 +76,7 @@ def scorecam(
         Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks,
         CVPR Workshops 2020.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size or usual_size(model.device))
     return layer_maps(model, images, target, _Masking(model, weighting, precision, shared), shared, singly=True)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["Chunks", "in_chunks", "in_slices", "part_of_progress", "progress_to", "usual_size"]
 
-ON_CPU, ON_GPU = 16, 128
+ON_CPU, ON_GPU = 8, 128
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
