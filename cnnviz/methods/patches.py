@@ -71,7 +71,7 @@ def patches(
         index: Folder for the index; left out, it is held in memory and lost.
         k: Largest values that the index keeps of every unit.
         samples: Images that the index keeps from every tenth of each unit's range, chosen at random; 0 keeps none.
-        block: Images in one forward; left out, the index's own, or 16 on the CPU and 128 on a GPU.
+        block: Images in one forward; left out, the index's own, or 8 on the CPU and 128 on a GPU.
         threads: CPU threads that compute; left out, the index's own, or 1, so that any number of processes gives the
             same. Several processes use many cores better than several threads.
         workers: Processes that read pictures; left out, up to 4. They change nothing in the index.

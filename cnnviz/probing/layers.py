@@ -25,7 +25,7 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
     """List a network's layers with their kinds, output shapes, arrangements and receptive fields.
 
     A copy without weights is asked first, on tensors that have a shape and no values: nothing is computed. Where that
-    cannot be (values decide what the network does, or somebody's hooks are on it) the network itself runs once.
+    cannot be (values decide what the network does, or it has somebody's hooks or forward) the network itself runs once.
 
     Args:
         module: The network; comes back as it was.
@@ -39,7 +39,7 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
 
 
 def _without_values(module: nn.Module, example: Tensor) -> _Observer | None:
-    if any(part._forward_hooks or part._forward_pre_hooks for part in module.modules()):
+    if any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in module.modules()):
         return None
     try:
         with _disable_current_modes():
