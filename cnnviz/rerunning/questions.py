@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
@@ -17,7 +14,7 @@ from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.registry import SHOWN, Method
 
-__all__ = ["ask", "ensure_askable", "film", "threads", "write"]
+__all__ = ["ask", "ensure_askable", "film", "write"]
 
 SIZES = ("cell", "width")
 NOT_A_LOOK = (*SIZES, "format", "each")
@@ -97,17 +94,6 @@ def write(result: Any, record: Provenance, out: Path) -> None:
         part.grid(**look).save(out, **sizes)
     else:
         part.save(out, **look)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Inside, torch computes on so many CPU threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_each(result: Any, row: int, out: Path, look: Mapping[str, Any]) -> None:

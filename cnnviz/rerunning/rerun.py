@@ -12,11 +12,12 @@ from cnnviz.core.picture import Picture
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.errors import OutputError, PictureError, UsageError
 from cnnviz.images.reading import ImageLike
+from cnnviz.probing.reproducing import fixed_threads
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import Largest, differences, largest
 from cnnviz.rerunning.finding import SHORT, find_dataset, find_file, find_pictures, folders_of, split
 from cnnviz.rerunning.networks import Instead, reopen
-from cnnviz.rerunning.questions import ask, ensure_askable, film, threads, write
+from cnnviz.rerunning.questions import ask, ensure_askable, film, write
 
 __all__ = ["Rerun", "rerun"]
 
@@ -102,7 +103,7 @@ def rerun(
     places, held = split(images if isinstance(images, (list, tuple)) else [images])
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
     pictures, absent = _shown(record, places, near, held)
-    with threads(record.threads):
+    with fixed_threads(record.threads):
         network = _networks(record, Instead(model, weights, labels), [*folders_of(places), *near])
         if isinstance(pictures, Path):
             film(record, network, pictures, target)
