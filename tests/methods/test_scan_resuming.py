@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,7 +92,7 @@ def test_every_process_has_its_part(whole, tmp_path):
 def test_a_failure_of_one_process_is_a_failure_of_all(tmp_path):
     def work():
         with pytest.raises(OutputError, match="is of something else"):
-            scan(tmp_path, k=3)
+            scan(tmp_path, k=6)
 
     scan(tmp_path)
     assert together(2, work) == [0, 0]
@@ -184,13 +185,41 @@ def test_an_index_decides_over_what_is_left_open(tmp_path):
     assert first.manifest["threads"] == 2
     with pytest.raises(OutputError, match="threads 2 instead of 1"):
         scan(tmp_path / "a", threads=1)
+    with pytest.raises(OutputError, match="k 5 instead of 6"):
+        scan(tmp_path / "a", k=6, threads=None, block=None)
+    with pytest.raises(OutputError, match="samples 1 instead of 2"):
+        scan(tmp_path / "a", samples=2, threads=None, block=None)
+    with pytest.raises(OutputError, match="seed 0 instead of 1"):
+        scan(tmp_path / "a", seed=1, threads=None, block=None)
     with pytest.raises(OutputError, match="other layers"):
-        scan(tmp_path / "a", layer="fc")
+        scan(tmp_path / "a", layer="fc", threads=None, block=None)
     other = tiny_model()
     with torch.no_grad():
         other.module.fc.bias.add_(1)
     with pytest.raises(OutputError, match="other weights"):
         cnnviz.scan_patches(other, Noise(corrupt=(9,)), tmp_path / "a", **SETTINGS)
+
+
+@pytest.mark.parametrize("fewer", [{"k": 2}, {"samples": 0}, {"samples": 0, "seed": 7}, {"k": 1, "layer": "last"}])
+def test_less_than_an_index_holds_is_answered_from_it(fewer, tmp_path, monkeypatch):
+    scan(tmp_path, samples=2)
+    before = digest(tmp_path)
+    monkeypatch.setattr("cnnviz.methods.scanning.scan.load_blocks", lambda *args, **more: pytest.fail("scanned again"))
+    found = scan(tmp_path, **fewer)
+    assert found.manifest["k"] == SETTINGS["k"]
+    assert digest(tmp_path) == before
+    assert scan(tmp_path, samples=1).manifest["samples"] == 2
+
+
+def test_patches_of_a_larger_index_are_those_of_an_own_one(tmp_path):
+    model, data = tiny_model(), Noise()
+    cnnviz.patches(model, data, layer="relu,last", k=8, samples=1, index=str(tmp_path))
+    asked = {"layer": "last", "units": "0-2", "k": 3, "show": 9}
+    there, own = (cnnviz.patches(model, data, index=index, **asked) for index in (str(tmp_path), None))
+    assert there.top.values.shape == (3, 3)
+    assert there.samples is None
+    for name in ("values", "positions", "pixels"):
+        assert np.array_equal(getattr(there.top, name), getattr(own.top, name))
 
 
 def test_a_damaged_shard_is_named(tmp_path):

@@ -30,6 +30,9 @@ DEFAULT_THREADS = 1
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
 
+HELD = ("k", "samples")
+"""Numbers of which an index that holds more holds what is wanted."""
+
 SAID = {
     "network": "another network, or the same with other weights or preprocessing",
     "data": "another data set, or the data set has changed",
@@ -172,11 +175,15 @@ def agreed(folder: Path | None, wanted: Manifest, request: Request) -> Manifest:
 def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> Manifest:
     """The manifest that is there already, if it fits what is wanted; what the request leaves open, it decides over.
 
+    An index that holds more than is wanted fits: more values of every unit, or more samples of the same seed.
+
     Raises:
         OutputError: If it does not fit.
     """
     left = [name for name in LEFT_OPEN if getattr(request, name) is None]
-    if difference := wanted.difference(there, but=left):
+    more = [name for name in HELD if wanted[name] < there.held.get(name, 0)]
+    drawn = [] if request.samples else ["samples", "seed"]
+    if difference := wanted.difference(there, but=[*left, *more, *drawn]):
         raise OutputError(
             f"The index in '{where}' is of something else: {difference}. Choose another folder, or delete this one."
         )
