@@ -118,7 +118,7 @@ def paint(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
     values = np.asarray(values, dtype=np.float64)
     missing = np.isnan(values).any(axis=0)
     level = np.rint(fractions(np.where(missing, scale.low, values), scale) * (_LEVELS - 1)).astype(np.uint8)
-    pixels = np.ascontiguousarray(np.broadcast_to(level, (3, *level.shape[1:])).transpose(1, 2, 0))
+    pixels = np.array(np.broadcast_to(level, (3, *level.shape[1:])).transpose(1, 2, 0), order="C")
     pixels[missing] = NO_VALUE
     return pixels
 

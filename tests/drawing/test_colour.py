@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import colormaps
 
-from cnnviz.drawing.colour import NO_VALUE, Scale, colour_bar, colourise, scale_of, ticks
+from cnnviz.drawing.colour import NO_VALUE, Scale, colour_bar, colourise, paint, scale_of, ticks
 from cnnviz.errors import ParameterError, UnknownNameError
 
 MINUS = "\N{MINUS SIGN}"
@@ -163,3 +163,33 @@ def test_bar_runs_upwards_or_rightwards():
 def test_numbers_of_a_bar(high, text):
     assert [label for _, label in ticks(Scale(0, high))][::2] == ["0", text]
     assert [label for _, label in ticks(Scale(-high, high, signed=True))] == [f"{MINUS}{text}", "0", text]
+
+
+def held(values, how):
+    """The same values, held in memory in another way."""
+    if how == "reversed":
+        return np.ascontiguousarray(values[..., ::-1, ::-1])[..., ::-1, ::-1]
+    if how == "channels last":
+        return np.ascontiguousarray(np.moveaxis(values, 0, -1)).transpose(values.ndim - 1, *range(values.ndim - 1))
+    if how == "every other":
+        return np.repeat(values, 2, axis=-1)[..., ::2]
+    same = np.asfortranarray(values) if how == "Fortran" else values.copy()
+    same.flags.writeable = how != "read-only"
+    return same
+
+
+@pytest.mark.parametrize("how", ["reversed", "channels last", "every other", "Fortran", "read-only"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (3, 1, 1)])
+@pytest.mark.parametrize("lost", [False, True])
+def test_colours_are_the_same_however_values_lie_in_memory(how, shape, lost):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if lost:
+        values[0, 0, 0] = np.nan
+    scale, before = scale_of(values, signed=True), values.copy()
+    for draw, drawn in ((paint, values), (colourise, values[0])):
+        expected, found = draw(drawn, scale), draw(held(drawn, how), scale)
+        assert np.array_equal(found, expected)
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
+        assert not lost or tuple(found[0, 0]) == NO_VALUE
+    assert np.array_equal(values, before, equal_nan=True)
