@@ -38,6 +38,10 @@ def deconvnet(
 
         R_below = max(R_above, 0)
 
+    A class's map starts at its logit. A unit as target (``layer3:17``) starts as in the paper at one activation, the
+    largest of its map or the one at the place that is named, by its own value; all others are set to zero. A unit that
+    does not respond gives an empty map.
+
     With a layer or units it is the deconvnet of the paper: for each unit up to nine pictures that excite it most, the
     largest activation projected back (the seed is that activation at its place), the forward stopped at the layer.
 

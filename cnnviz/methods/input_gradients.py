@@ -9,16 +9,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cnnviz.core.target import Target
+from cnnviz.core.target import Target, Unit
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.asking import Answer, probabilities
 from cnnviz.models.model import Model
 from cnnviz.probing.backward import differentiate
 from cnnviz.probing.capture import capture
 from cnnviz.probing.rules import Rule, ruled, unseen_parts
-from cnnviz.probing.targets import score, settle, watched_layers
+from cnnviz.probing.targets import at_peaks, score, settle, watched_layers
 
 __all__ = ["Gradients", "input_gradients", "settled_scores"]
+
+ONE_ACTIVATION = (
+    "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Gradients:
 def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule: Rule | None = None) -> Gradients:
     """Run forward and backward down to the input.
 
-    Under a rule the forward is compared with the plain one, and must be the same bit for bit.
+    Under a rule the forward is compared with the plain one, and must be the same bit for bit. The deconvnet rule starts
+    at a unit as its paper does: at one activation, by that activation itself.
 
     Args:
         model: The network, undisturbed.
@@ -67,11 +72,17 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
         with nullcontext() if rule is None else ruled(rule) as coverage:
             logits = model.forward(leaf)
         settled = settle(targets, logits[:count], model.labels)
+        if rule == "deconvnet":
+            settled = at_peaks(settled, caught)
         scores = score(settled, logits[:count], caught)
         checks = () if coverage is None else (str(coverage), *_compared(model, inputs, logits, coverage.rule))
     if not scores.requires_grad:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
-    (gradient,) = differentiate(scores, [leaf], torch.ones_like(scores))
+    seeds = torch.ones_like(scores)
+    if rule == "deconvnet" and watched_layers(targets):
+        seeds = _activations(settled, scores)
+        checks = (*checks, ONE_ACTIVATION)
+    (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
     return Gradients(_precise(gradient)[:count], logits[:count].detach(), scores.detach(), tuple(settled), checks)
@@ -84,6 +95,12 @@ def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> G
         logits = model.forward(inputs)[:count]
         settled = settle(targets, logits, model.labels)
         return Gradients(inputs.new_zeros(0), logits, score(settled, logits, caught), tuple(settled))
+
+
+def _activations(targets: Sequence[Target], scores: Tensor) -> Tensor:
+    """What a deconvnet starts with: a unit's activation, which the rule rectifies; one for other targets."""
+    units = torch.tensor([isinstance(target, Unit) for target in targets], device=scores.device)
+    return torch.where(units, scores.detach().clamp_min(0), 1)
 
 
 def _compared(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple[str, ...]:

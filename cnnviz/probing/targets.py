@@ -13,7 +13,7 @@ from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.capture import Capture
 
-__all__ = ["class_probabilities", "score", "settle", "watched_layers"]
+__all__ = ["at_peaks", "class_probabilities", "score", "settle", "watched_layers"]
 
 
 def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -66,6 +66,27 @@ def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = 
     order = [row for rows, _ in scores for row in rows]
     joined = torch.cat([values for _, values in scores])
     return joined if order == sorted(order) else joined[torch.tensor(order, device=joined.device).argsort()]
+
+
+def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
+    """The targets, with units that name no place at the place where each image's map is largest, the first of equals.
+
+    Args:
+        targets: A target for each image.
+        captured: The capture that watches the layers of unit targets.
+
+    Raises:
+        TargetError: If a unit's channel is out of range.
+        ExplanationError: If a unit's layer was not watched, or has no channels.
+    """
+    placed: list[Target] = []
+    for row, target in enumerate(targets):
+        if isinstance(target, Unit) and target.place is None:
+            one = _maps_of(target, captured)[row, target.channel]
+            placed.append(replace(target, place=divmod(int(one.argmax()), one.shape[1])))
+        else:
+            placed.append(target)
+    return placed
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -131,7 +152,8 @@ def _custom(target: CustomTarget, logits: Tensor) -> Tensor:
     return values
 
 
-def _unit(target: Unit, captured: Capture | None) -> Tensor:
+def _maps_of(target: Unit, captured: Capture | None) -> Tensor:
+    """The maps ``(N, C, h, w)`` of a unit's layer, which has that unit."""
     if captured is None or target.layer not in captured.watched:
         raise ExplanationError(f"Layer '{target.layer}' was not watched, so its units have no score here.")
     output = captured.watched[target.layer]
@@ -139,12 +161,17 @@ def _unit(target: Unit, captured: Capture | None) -> Tensor:
     if arrangement is None and output.dim() != 2:
         raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
     maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
-    channels, rows, columns = maps.shape[1:]
+    channels = maps.shape[1]
     if not 0 <= target.channel < channels:
         raise TargetError(f"Layer '{target.layer}' has channels 0 to {channels - 1}; there is no {target.channel}.")
+    return maps
+
+
+def _unit(target: Unit, captured: Capture | None) -> Tensor:
+    maps = _maps_of(target, captured)
     if target.place is None:
         return maps[:, target.channel].mean(dim=(1, 2))
-    row, column = target.place
+    (row, column), (rows, columns) = target.place, maps.shape[2:]
     if not (0 <= row < rows and 0 <= column < columns):
         raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
     return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]

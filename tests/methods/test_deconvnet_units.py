@@ -13,7 +13,8 @@ from torch.nn import functional
 from torchvision.models.vgg import cfgs, make_layers
 
 import cnnviz
-from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
+from cnnviz.core.target import Unit
+from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
 from tests.asking import state_of
 from tests.networks import Small, Twice, model_of
 
@@ -92,6 +93,39 @@ def test_a_unit_is_projected_as_by_hand(build, last):
         assert close(
             found.values[number, 0], by_hand(net.features[: last + 1], inputs, found.units[number].channel, place)[0]
         )
+
+
+@pytest.mark.parametrize(("last", "unit"), [(5, 3), (10, 7), (20, 100)])
+def test_a_unit_as_target_is_its_largest_activation_projected_by_hand(last, unit):
+    net, inputs = vgg11().eval(), pictures(96, 2)
+    model, layers = cnnviz.Model(net, input_size=96), net.features[: last + 1]
+    found = cnnviz.deconvnet(model, inputs, f"features.{last}:{unit}")
+    with torch.no_grad():
+        maps = layers(inputs)[:, unit]
+    for one, given, responses in zip(found, inputs, maps, strict=True):
+        place = tuple(int(each) for each in np.unravel_index(int(responses.argmax()), responses.shape))
+        assert one.target == Unit(f"features.{last}", unit, place)
+        assert one.score == pytest.approx(float(responses.max()), rel=1e-5)
+        assert close(one.values, by_hand(layers, given[None], unit, place)[0])
+    other = cnnviz.deconvnet(model, inputs[:1], f"features.{last}:{unit}@1,2").values[0]
+    expected = by_hand(layers, inputs[:1], unit, (1, 2))[0].numpy()
+    assert np.abs(other - expected).max() <= 1e-5 * np.abs(expected).max()
+    listed = cnnviz.deconvnet(model, inputs[:1], layer=f"features.{last}", units=str(unit))
+    assert close(found.values[0], listed.values[0, 0])
+    assert any(check.startswith("of a unit one activation is projected back") for check in found.checks)
+
+
+def test_a_unit_that_does_not_respond_and_a_class_beside_it(small, inputs):
+    with torch.no_grad():
+        small.module.conv1.bias[0] = -1e3
+    silent, answer = cnnviz.deconvnet(small, inputs[:2], ["relu1:0", 1])
+    assert silent.score == 0
+    assert not silent.values.any()
+    alone = cnnviz.deconvnet(small, inputs[1:2], 1)
+    assert close(answer.values, alone.values[0])
+    assert not any("of a unit" in check for check in alone.checks)
+    with pytest.raises(TargetError, match="there is no 99"):
+        cnnviz.deconvnet(small, inputs, "relu1:99")
 
 
 def test_of_one_convolution_it_is_the_transposed_convolution():
