@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _settle(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
+            temporary.unlink(missing_ok=True)
         raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
 
 

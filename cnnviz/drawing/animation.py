@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 import cv2
 import numpy as np
@@ -53,9 +53,12 @@ class FrameWriter:
         self._path, self._fps, self._note = path, fps, note
         self._stack = ExitStack()
         self._stream: Stream | None = None
+        self._sidecar: BinaryIO | None = None
         self._shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
+        if self._path.suffix.lower() in VIDEO_SUFFIXES:
+            self._sidecar = self._stack.enter_context(replacing(sidecar_of(self._path)))
         self._file = self._stack.enter_context(replacing(self._path))
         return self
 
@@ -69,7 +72,6 @@ class FrameWriter:
         if self._stream is None:
             self._shape = self._first(frame)
             self._stream = self._opened(frame.shape[0], frame.shape[1])
-            self._stack.callback(self._stream.finish)
         elif frame.shape != self._shape or frame.dtype != np.uint8:
             raise ParameterError(
                 f"Every frame is like the first, uint8 {self._shape}; got {frame.dtype} {frame.shape}."
@@ -79,13 +81,19 @@ class FrameWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._stream is None:
-            with self._stack:
-                raise OutputError(f"There is no frame to write into '{self._path.name}'.")
-        self._stack.__exit__(kind, error, trace)
-        if kind is None and self._path.suffix.lower() in VIDEO_SUFFIXES:
-            with replacing(sidecar_of(self._path)) as file:
-                file.write(sidecar_text(self._path, self._note).encode())
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._stream is None:
+            raise OutputError(f"There is no frame to write into '{self._path.name}'.")
+        self._stream.finish()
+        if self._sidecar is not None:
+            self._sidecar.write(sidecar_text(Path(self._file.name), self._note).encode())
+            self._sidecar.flush()
 
     def _first(self, frame: NDArray[np.uint8]) -> tuple[int, ...]:
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8:
@@ -99,7 +107,9 @@ class FrameWriter:
     def _opened(self, height: int, width: int) -> Stream:
         suffix = self._path.suffix.lower()
         if suffix in VIDEO_SUFFIXES:
-            return VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps)
+            video = VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps)
+            self._stack.callback(video.release)
+            return video
         kind = GifStream if suffix == ".gif" else WebPStream
         return kind(self._file, (height, width), self._note)
 
@@ -131,12 +141,16 @@ class VideoStream:
     def __init__(self, part: Path, name: str, size: tuple[int, int], fps: float) -> None:
         even = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._padding = [(0, even[0] - size[0]), (0, even[1] - size[1]), (0, 0)]
-        self._fps, self._late = fps, 0.0
+        self._part, self._name = part, name
+        self._fps, self._late, self._count = fps, 0.0, 0
         kind = cv2.VideoWriter.fourcc(*"mp4v")
         with quiet_opencv():
             self._writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, kind, fps, (even[1], even[0]))
         if not self._writer.isOpened():
-            raise OutputError(f"OpenCV cannot write a video of {size[1]}x{size[0]} pixels to '{name}'.")
+            raise OutputError(
+                f"OpenCV cannot write a video of {size[1]}x{size[0]} pixels to '{name}'; expected a build of OpenCV "
+                "with FFmpeg, and room on the disk."
+            )
 
     def add(self, frame: NDArray[np.uint8], milliseconds: float) -> None:
         """Write a frame, more than once where it is shown longer than the others."""
@@ -144,9 +158,26 @@ class VideoStream:
         wanted = milliseconds * self._fps / 1000 + self._late
         times = max(1, round(wanted))
         self._late = wanted - times
-        for _ in range(times):
-            self._writer.write(even)
+        self._count += times
+        with quiet_opencv():
+            for _ in range(times):
+                self._writer.write(even)
 
     def finish(self) -> None:
-        """Close the file."""
-        self._writer.release()
+        """Close the file, and make sure that every frame is in it: OpenCV itself does not say that a disk is full.
+
+        Raises:
+            OutputError: One is not.
+        """
+        self.release()
+        with quiet_opencv():
+            written = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
+            count = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+            written.release()
+        if count != self._count:
+            raise OutputError(f"'{self._name}' cannot be written as a whole: is there room for it on the disk?")
+
+    def release(self) -> None:
+        """Close the file, whatever is in it."""
+        with quiet_opencv():
+            self._writer.release()

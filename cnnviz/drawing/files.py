@@ -7,7 +7,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,8 +87,10 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
         raise OutputError(f"A {suffix} picture has at most {longest} pixels a side, not {max(pixels.shape)}; use .png.")
     if longest and len(note.encode()) > _LONGEST_NOTE:
         raise OutputError(f"What is to be noted in '{path.name}' is too long for {suffix}; use .png.")
+    held = io.BytesIO()  # Pillow itself takes no notice when a disk has room for only a part of what it writes
+    Image.fromarray(pixels).save(held, **_picture_options(suffix, note))
     with replacing(path) as file:
-        Image.fromarray(pixels).save(file, **_picture_options(suffix, note))
+        file.write(held.getbuffer())
 
 
 def write_figure(path: Path, figure: Figure, note: str) -> None:
@@ -237,4 +239,5 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
+            part.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -42,13 +43,17 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
     Attributes:
         scores: The target's score on every frame so far.
         probabilities: Its probability, or None.
+
+    Raises:
+        OutputError: There is no room for temporary files.
     """
 
     def __init__(self, look: Look) -> None:
         self.look = look
         self.scores: list[float] = []
         self.probabilities: list[float | None] = []
-        self._file = TemporaryFile()  # noqa: SIM115 - closed on leaving the context
+        with _kept():
+            self._file = TemporaryFile()  # noqa: SIM115 - closed on leaving the context
         self._first: Shown | None = None
         self._scale: Scale | None = None
         self._checks: tuple[str, ...] = ()
@@ -74,7 +79,11 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         return self._first.flat if isinstance(self._first, Attribution) else self._first
 
     def gather(self, result: Heatmaps | Attributions) -> None:
-        """Take the maps of the next frames."""
+        """Take the maps of the next frames.
+
+        Raises:
+            OutputError: There is no room for them.
+        """
         self._checks = tuple(dict.fromkeys((*self._checks, *result.checks)))
         for one in result:
             self._first = one if self._first is None else self._first
@@ -82,7 +91,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             flat = one.flat if isinstance(one, Attribution) else one
             self.scores.append(flat.score)
             self.probabilities.append(flat.probability)
-            np.save(self._file, one.values, allow_pickle=False)
+            self._keep(one.values)
 
     def maps(self, pictures: Iterable[Picture]) -> Iterator[Shown]:
         """The gathered maps again, each on its picture.
@@ -152,6 +161,13 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             record,
         )
 
+    def _keep(self, values: NDArray[np.float32]) -> None:
+        held = io.BytesIO()  # numpy itself takes no notice when a disk has room for only a part of what it writes
+        np.save(held, values, allow_pickle=False)
+        with _kept():
+            self._file.write(held.getbuffer())
+            self._file.flush()
+
     def _again(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Shown:
         own = replace(
             self.first,
@@ -162,6 +178,18 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             spread=None,
         )
         return Attribution(values, self._first.channels, own) if isinstance(self._first, Attribution) else own
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Inside, what the temporary file cannot take is a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            "The maps of the frames cannot be kept in a temporary file until all are known: "
+            f"{error.strerror or error}; name a folder with room for it in TMPDIR."
+        ) from error
 
 
 def ensure_film(path: Path, clip: Path) -> None:

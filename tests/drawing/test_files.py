@@ -222,9 +222,9 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Image.Image, "save", interrupted)
+    monkeypatch.setattr(np.lib.format, "write_array", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_pixels(tmp_path / "a.png", PIXELS, "")
+        write_arrays(tmp_path / "a.npz", {"values": PIXELS}, "")
     assert not list(tmp_path.iterdir())
 
 

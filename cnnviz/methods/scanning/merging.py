@@ -38,7 +38,10 @@ def merge_patches(
         if not path.is_dir():
             raise OutputError(f"There is no folder '{path}' with parts of a scan.")
     manifest = same_manifest(paths)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{target}' cannot be made: {error.strerror or error}.") from error
     if target.resolve() not in {path.resolve() for path in paths}:
         if any((target / name).exists() for name in (MANIFEST_FILE, "index.safetensors")):
             raise OutputError(f"The folder '{target}' holds an index already; choose another folder, or delete it.")
