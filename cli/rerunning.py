@@ -44,7 +44,7 @@ rerun = Sectioned(
         Option(
             "--images", multiple=True, metavar="FOLDER", section="Where it came from",
             help="A folder to look for the pictures in, with all in it, or a picture; can be given several times. "
-            "The current folder and the file's are looked at anyway.",
+            "The current folder and the file's are looked at anyway, and then the folders in them.",
         ),
         Option(
             "--model", metavar="NAME|FILE", section="Where it came from",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from cnnviz.images.datasets import open_dataset
 from cnnviz.images.reading import SUFFIXES, as_picture
 from cnnviz.models.reopening import file_digest
 
-__all__ = ["find_dataset", "find_file", "find_pictures", "folders_of", "split"]
+__all__ = ["find_dataset", "find_file", "find_pictures", "folders_below", "folders_of", "split"]
 
 SHORT = 12
+DEEPEST, MOST_FOLDERS, MOST_PICTURES = 5, 500, 1000
+"""How far rerun looks of itself: levels below a folder, folders, and pictures in those folders that are opened."""
 
 
 def split(given: Iterable[Any]) -> tuple[list[Path], list[Picture]]:
@@ -44,8 +48,36 @@ def folders_of(places: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(place if place.is_dir() else place.parent for place in places))
 
 
+def folders_below(folders: Iterable[Path]) -> list[Path]:
+    """The folders in some folders, those of a level before those below them: five levels and 500 folders at most.
+
+    Hidden folders and links to folders are left out, and so is what cannot be read.
+    """
+    found: dict[Path, None] = {}
+    left = deque((folder, 0) for folder in folders)
+    while left and len(found) < MOST_FOLDERS:
+        folder, depth = left.popleft()
+        inner = [] if depth == DEEPEST else _folders_in(folder)
+        left.extend((each, depth + 1) for each in inner if each not in found)
+        found |= dict.fromkeys(inner)
+    return list(found)[:MOST_FOLDERS]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            inner = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [each for each in map(Path, sorted(inner)) if not each.name.startswith(".")]
+
+
 def find_pictures(
-    wanted: Sequence[Mapping[str, str]], places: Sequence[Path], near: Sequence[Path], held: Iterable[Picture] = ()
+    wanted: Sequence[Mapping[str, str]],
+    places: Sequence[Path],
+    near: Sequence[Path],
+    held: Iterable[Picture] = (),
+    below: Sequence[Path] = (),
 ) -> list[Picture | None]:
     """Pictures with the pixels that a record names, under the names that it gives them.
 
@@ -54,13 +86,14 @@ def find_pictures(
         places: Files, and folders that are searched with all that is in them.
         near: Folders of which only the files themselves are looked at, after the places.
         held: Pictures in memory, looked at first.
+        below: Folders that are looked at last, likewise; up to a thousand of their pictures.
 
     Returns:
         For each wanted one its picture, or None where there is none.
     """
     missing = {each["sha256"] for each in wanted}
     found: dict[str, Picture] = {}
-    for picture in _candidates(dict.fromkeys(each["name"] for each in wanted), places, near, held):
+    for picture in _candidates(list(dict.fromkeys(each["name"] for each in wanted)), places, near, held, below):
         if picture.digest in missing:
             found[picture.digest] = picture
             missing.remove(picture.digest)
@@ -69,14 +102,17 @@ def find_pictures(
     return [replace(found[each["sha256"]], name=each["name"]) if each["sha256"] in found else None for each in wanted]
 
 
-def find_dataset(named: Mapping[str, str], places: Sequence[Path], near: Sequence[Path]) -> Dataset:
+def find_dataset(
+    named: Mapping[str, str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path] = ()
+) -> Dataset:
     """A data set by its fingerprint: by its name, one of the places, or something of its name in one of the folders.
 
     Raises:
         PictureError: If none has that fingerprint.
     """
     name = named["name"]
-    sources = [*places, *(folder / name for folder in (*folders_of(places), *near))]
+    deep = [folder / name for folder in below if (folder / name).exists()]
+    sources = [*places, *(folder / name for folder in (*folders_of(places), *near)), *deep]
     for source in (name, *map(str, dict.fromkeys(sources))):
         for classes in (None, True, False) if Path(source).is_dir() else (None,):
             try:
@@ -92,13 +128,22 @@ def find_dataset(named: Mapping[str, str], places: Sequence[Path], near: Sequenc
     )
 
 
-def find_file(named: Mapping[str, str], what: str, option: str, folders: Sequence[Path]) -> Path:
+def find_file(
+    named: Mapping[str, str], what: str, option: str, folders: Sequence[Path], below: Sequence[Path] = ()
+) -> Path:
     """A file by its name and hash: the same content, or else the same name.
+
+    Args:
+        named: Its name and hash.
+        what: What it is, in words.
+        option: The option that names it.
+        folders: Where it may lie.
+        below: Where it may lie with both.
 
     Raises:
         ModelError: If no folder holds either.
     """
-    for folder in folders:
+    for folder in (*folders, *below):
         file = folder / named["file"]
         if file.is_file() and file_digest(file) == named["sha256"]:
             return file
@@ -116,26 +161,35 @@ def find_file(named: Mapping[str, str], what: str, option: str, folders: Sequenc
 
 
 def _candidates(
-    names: Iterable[str], places: Sequence[Path], near: Sequence[Path], held: Iterable[Picture]
+    names: Sequence[str], places: Sequence[Path], near: Sequence[Path], held: Iterable[Picture], below: Sequence[Path]
 ) -> Iterator[Picture]:
     """Pictures in memory, then files: those with the right name first, each once."""
     yield from held
-    files = [place for place in places if place.is_file()]
-    folders = [place for place in places if place.is_dir()]
-    files += [folder / name for folder in (*folders, *near) for name in names if (folder / name).is_file()]
-    for file in dict.fromkeys(_all_of(files, folders, near)):
+    seen: set[Path] = set()
+    for file in _files(names, places, near, below):
+        if file in seen:
+            continue
+        seen.add(file)
         try:
             yield as_picture(file)
         except CnnvizError:
             continue
 
 
-def _all_of(first: Iterable[Path], folders: Iterable[Path], near: Iterable[Path]) -> Iterator[Path]:
-    yield from first
+def _files(names: Sequence[str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path]) -> Iterator[Path]:
+    folders = [place for place in places if place.is_dir()]
+    yield from (place for place in places if place.is_file())
+    yield from _called(names, (*folders, *near))
     for folder in folders:
         yield from _pictures(folder.rglob("*"))
     for folder in near:
         yield from _pictures(folder.glob("*"))
+    deep = (file for folder in below for file in _pictures(folder.glob("*")) if file.name not in names)
+    yield from islice(chain(_called(names, below), deep), MOST_PICTURES)
+
+
+def _called(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path]:
+    return (folder / name for folder in folders for name in names if (folder / name).is_file())
 
 
 def _pictures(entries: Iterable[Path]) -> list[Path]:

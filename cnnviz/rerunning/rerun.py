@@ -15,7 +15,7 @@ from cnnviz.images.reading import ImageLike
 from cnnviz.probing.reproducing import fixed_threads
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import Largest, differences, largest
-from cnnviz.rerunning.finding import SHORT, find_dataset, find_file, find_pictures, folders_of, split
+from cnnviz.rerunning.finding import SHORT, find_dataset, find_file, find_pictures, folders_below, folders_of, split
 from cnnviz.rerunning.networks import Instead, reopen
 from cnnviz.rerunning.questions import ask, ensure_askable, film, write
 
@@ -72,9 +72,9 @@ def rerun(
 ) -> Rerun:
     """Make an output again from the record inside it: same pictures, network, settings, look and format.
 
-    Pictures are found by their content, whatever they are called now: among those given, then in the current folder
-    and beside the file. The network is opened as it was. Where versions, device, threads, chunk sizes and weights are
-    the same, so are the bytes.
+    Pictures are found by their content, whatever they are called now: among those given, then in the current folder and
+    beside the file, then in the folders in these (five levels, 500 folders, 1000 pictures at most). The network is
+    opened as it was. Where versions, device, threads, chunk sizes and weights are the same, so are the bytes.
 
     Args:
         file: An output of cnnviz.
@@ -127,9 +127,10 @@ def _shown(record: Provenance, places: list[Path], near: list[Path], held: list[
     """What the network is shown: pictures, a data set or the file of a clip."""
     named = record.images[0] if record.images else {}
     if named.get("kind") == "dataset":
-        return find_dataset(named, places, near), []
+        return find_dataset(named, places, near, folders_below(near)), []
     if named.get("kind") == "clip":
-        return find_file({**named, "file": named["name"]}, "clip", "--images", [*folders_of(places), *near]), []
+        clip = {**named, "file": named["name"]}
+        return find_file(clip, "clip", "--images", [*folders_of(places), *near], folders_below(near)), []
     return _pictures(record, places, near, held)
 
 
@@ -138,7 +139,7 @@ def _pictures(
 ) -> tuple[list[Picture], list[str]]:
     """The pictures of the whole call, and which of them another stands in for."""
     wanted = record.batch or record.images
-    found = find_pictures(wanted, places, near, held)
+    found = find_pictures(wanted, places, near, held, folders_below(near))
     needed = record.rows if record.batch else range(len(wanted))
     missing = [wanted[row] for row in needed if found[row] is None]
     if missing:

@@ -16,6 +16,7 @@ from cnnviz.catalogue import load
 from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import ModelError, OutputError, PictureError, UsageError
 from cnnviz.provenance import LARGEST_BATCH, Provenance
+from cnnviz.rerunning import finding
 from tests.asking import FEWER
 
 PARTS = ["gradcam", "saliency"]
@@ -90,6 +91,9 @@ def test_a_data_set_is_found_by_its_fingerprint(tiny, pictures, tmp_path):
         cnnviz.rerun(file)
     pictures[0].parent.rename(tmp_path / "moved")
     assert cnnviz.rerun(file, images=tmp_path / "moved").identical
+    (tmp_path / "work" / "data").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "work" / "data" / "pictures")
+    assert cnnviz.rerun(file).identical
     drawn = cnnviz.patches(tiny, "shapes:6", layer="2", units="0-1", show=2).save("drawn.png")
     assert cnnviz.rerun(drawn).identical
 
@@ -127,9 +131,37 @@ def test_pictures_are_found_by_their_pixels(tiny, pictures, folder):
     assert cnnviz.rerun(file).identical
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "renamed.bmp").replace(folder / "deep" / "er" / "renamed.bmp")
+    assert cnnviz.rerun(file).identical
+    (folder / "deep" / "er").rename(folder / "deep" / ".hidden")
     with pytest.raises(PictureError, match="no picture with the pixels"):
         cnnviz.rerun(file)
     assert cnnviz.rerun(file, images=["deep"]).identical
+
+
+def test_how_far_it_looks_of_itself(tiny, pictures, folder, monkeypatch):
+    file = cnnviz.gradcam(tiny, pictures[:1]).save("map.png")
+    deep = folder.joinpath(*"abcde")
+    deep.mkdir(parents=True)
+    found = pictures[0].rename(deep / "other.png")
+    assert cnnviz.rerun(file).identical
+    below = deep / "f"
+    below.mkdir()
+    found.rename(below / "0.png")
+    with pytest.raises(PictureError, match="no picture with the pixels"):
+        cnnviz.rerun(file)
+    (below / "0.png").rename(found)
+    for number in range(3):
+        shutil.copy(pictures[1], folder / "a" / f"{number}.png")
+    monkeypatch.setattr(finding, "MOST_PICTURES", 4)
+    assert cnnviz.rerun(file).identical
+    monkeypatch.setattr(finding, "MOST_PICTURES", 3)
+    with pytest.raises(PictureError, match="no picture with the pixels"):
+        cnnviz.rerun(file)
+    found.rename(folder / "a" / "b" / "0.png")  # the right name is looked at before others
+    assert cnnviz.rerun(file).identical
+    monkeypatch.setattr(finding, "MOST_FOLDERS", 1)
+    with pytest.raises(PictureError, match="no picture with the pixels"):
+        cnnviz.rerun(file)
 
 
 def test_a_picture_beside_it_stands_in_for_one_that_is_gone(tiny, pictures):
