@@ -236,7 +236,7 @@ def _plain_module(module: nn.Module) -> nn.Module:
 
 def _first_channels(module: nn.Module) -> int:
     for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.LazyConv2d)) and part.in_channels:
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and part.in_channels:
             return int(part.in_channels)
     weights = (weight for weight in module.parameters() if weight.dim() == 4)
     return next((int(weight.shape[1]) for weight in weights), 3)

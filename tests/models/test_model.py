@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import cnnviz
 from cnnviz.errors import ModelError, ParameterError
@@ -24,6 +25,16 @@ def test_labels_that_name_no_classes_are_refused(labels):
 @pytest.mark.parametrize("size", [32, np.int64(32), (32, 32), [32, 32]])
 def test_input_sizes(size):
     assert model_of(Small(), input_size=size).preprocess.input_size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    "first", [nn.Conv2d(2, 6, 3), nn.ConvTranspose2d(2, 6, 3), nn.ConvTranspose2d(2, 6, 3, groups=2)]
+)
+def test_channels_are_those_of_the_first_convolution(first):
+    net = nn.Sequential(first, nn.ReLU(), nn.Conv2d(6, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    model = cnnviz.Model(net.eval(), input_size=8)
+    assert model.preprocess.channels == 2
+    assert model.forward(torch.zeros(1, model.preprocess.channels, 8, 8)).shape == (1, 3)
 
 
 def test_what_was_not_given_is_said_once(photo):
