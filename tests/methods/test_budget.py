@@ -131,3 +131,14 @@ def test_too_few_seconds_are_said(small, inputs):
     found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, seconds=1e-6)
     assert any("1e-06 seconds are too few for an error bar" in check for check in found.checks)
     assert found[0].error_bar is not None
+
+
+def test_the_spline_is_the_thin_plates():
+    """Through 1 and -1 at opposite corners of a square no plane is left, only the four corners' ``r^2 log r``."""
+    corners = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    values = np.array([[1.0], [1.0], [-1.0], [-1.0]])
+    at = np.array([[0.3, 0.3], [0.2, -0.7], [1.5, 0.4], [0.6, 0.0]])
+    distances = np.hypot(*(at[:, None] - corners).transpose(2, 0, 1))
+    expected = (distances**2 * np.log(distances)) @ values / (4 * np.log(2))
+    assert np.allclose(thin_plate(corners, values, at), expected)
+    assert abs(expected[3, 0]) < 1e-12

@@ -8,7 +8,8 @@ import torch
 
 from cnnviz import Model
 from cnnviz.catalogue import load
-from cnnviz.methods.smooth_gradcam_plusplus import _noisy
+from cnnviz.methods.gradcam_plusplus import weigh_by_share
+from cnnviz.methods.smooth_gradcam_plusplus import _noisy, weigh_by_averaged_share
 from cnnviz.methods.xgradcam import weigh_by_normalised_activation
 from tests.methods.one_convolution import Written
 from tests.networks import OneConvolution
@@ -120,3 +121,30 @@ def test_other_seeds_are_other_noise(net, images):
         generator = torch.Generator().manual_seed(seed)
         drawn += [_noisy(images, 0.1, generator)[0] for _ in range(4)]
     assert len({each.numpy().tobytes() for each in drawn}) == 8
+
+
+def test_xgradcam_of_a_channel_that_sums_to_just_below_zero():
+    """Its share is a millionth of the absolute sum, with the sum's own sign."""
+    activations = torch.tensor([[[[1.0, -1.0 - 1e-9]]]], dtype=torch.float64)
+    gradients = torch.tensor([[[[3.0, 1.0]]]], dtype=torch.float64)
+    expected = (3 - 1 - 1e-9) / -(1e-6 * (2 + 1e-9)) * activations[:, 0]
+    torch.testing.assert_close(weigh_by_normalised_activation(activations, gradients), expected)
+
+
+def test_gradcam_plusplus_where_its_denominator_is_zero():
+    """``2 + S g`` is 0 at the first place: it is held at a millionth there, in the smooth form too."""
+    activations = torch.tensor([[[[-3.0, 1.0]]]], dtype=torch.float64)
+    gradients = torch.tensor([[[[1.0, 0.5]]]], dtype=torch.float64)
+    expected = (1 / 1e-6 + 0.5 / (2 - 2 * 0.5)) * activations[:, 0]
+    torch.testing.assert_close(weigh_by_share(activations, gradients), expected)
+    powers = [gradients**power for power in (1, 2, 3)]
+    torch.testing.assert_close(weigh_by_averaged_share(activations, powers, 1), expected)
+
+
+def test_smooth_gradcam_plusplus_adds_a_share_of_each_pictures_range(images):
+    """The same draw for every picture, times the noise, times the picture's own largest less its smallest value."""
+    scaled = torch.stack([images[0], 10 * images[0] + 5])
+    drawn = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(7)).double()
+    added = _noisy(scaled, 0.2, torch.Generator().manual_seed(7)) - scaled
+    ranges = torch.stack([each.max() - each.min() for each in scaled])
+    torch.testing.assert_close(added, 0.2 * ranges[:, None, None, None] * drawn)

@@ -62,3 +62,13 @@ def test_what_it_refuses(small, inputs):
         cnnviz.dff(small, inputs, layer="relu22")
     with pytest.raises(UsageError, match="no spatial extent"):
         cnnviz.dff(small, inputs, layer="fc")
+
+
+def test_negative_activations_are_left_out():
+    data = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(2))
+    maps, vectors = factorize(data, 2, steps=30, seed=0)
+    positive = factorize(data.clamp_min(0), 2, steps=30, seed=0)
+    assert torch.equal(maps, positive[0])
+    assert torch.equal(vectors, positive[1])
+    assert float(maps.min()) >= 0
+    assert float(vectors.min()) >= 0

@@ -100,3 +100,13 @@ def test_the_network_comes_back_as_it_was():
     before = state_of(net)
     cnnviz.effective_field(model_of(net), "conv1", count=2)
     assert state_of(net) == before
+
+
+def test_gradients_of_opposite_signs_do_not_cancel():
+    model = model_of(nn.Sequential(nn.Conv2d(2, 1, 3, padding=1, bias=False)).double(), input_size=7, channels=2)
+    with torch.no_grad():
+        model.module[0].weight[0, 0] = torch.arange(9.0).view(3, 3) - 4
+        model.module[0].weight[0, 1] = 4 - torch.arange(9.0).view(3, 3)
+    wanted = np.zeros((7, 7))
+    wanted[2:5, 2:5] = 2 * np.abs(np.arange(9.0).reshape(3, 3) - 4)
+    np.testing.assert_allclose(cnnviz.effective_field(model, "0").values, wanted, rtol=1e-6)

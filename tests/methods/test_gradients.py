@@ -216,6 +216,34 @@ def test_smoothgrads_noise_is_the_seeds_alone(small, inputs):
     assert first.provenance.seed == 0
 
 
+def test_smoothgrads_noise_is_a_share_of_each_pictures_range():
+    """Where the gradient is the input itself, the gradients' variance is the noise's, and the mean the input's."""
+
+    class Squares(nn.Module):
+        def forward(self, x):
+            return x.square().sum(dim=(1, 2, 3))[:, None] / 2 * torch.ones(2)
+
+    inputs = torch.rand(2, 3, 24, 24, dtype=torch.float64) * torch.tensor([1.0, 20.0]).view(-1, 1, 1, 1)
+    model = model_of(Squares().double(), labels=None)
+    asked = {
+        name: cnnviz.smoothgrad(model, inputs.float(), 0, samples=40, noise=0.1, statistic=name).values
+        for name in ("mean", "variance")
+    }
+    for row, one in enumerate(inputs.numpy()):
+        deviation = 0.1 * (one.max() - one.min())
+        assert asked["variance"][row].mean() == pytest.approx(deviation**2 * 39 / 40, rel=0.03)
+        assert np.std(asked["mean"][row] - one) == pytest.approx(deviation / np.sqrt(40), rel=0.1)
+
+
+@pytest.mark.parametrize(("baseline", "empty"), [("mean", 0.0), ("black", -2.0)])
+def test_integrated_gradients_of_a_linear_model_are_weight_times_difference(baseline, empty):
+    """What they add up to is the change of the score from the baseline, wherever that lies."""
+    model, inputs = model_of(Linear(), labels=None, input_size=8), pictures(8, 2)
+    weights = model.module.fc.weight[1].detach().view(3, 8, 8)
+    found = cnnviz.integrated_gradients(model, inputs, 1, baseline=baseline, steps=3)
+    assert close(found, (inputs - empty) * weights)
+
+
 @pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradients"])
 def test_memory_does_not_grow_with_samples_and_steps(method):
     """As many inputs a forward as the batch size, however many forwards there are."""

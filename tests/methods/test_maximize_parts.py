@@ -173,3 +173,19 @@ def test_a_dead_start_wakes_up():
     assert image.history[0][0] == 0
     assert image.history[0][-1] > 0
     assert np.isfinite(image.pixels).all()
+
+
+def test_blur_spreads_a_point_alike_in_both_directions():
+    """To a product of two bells, the same for every channel, and only after every so many steps."""
+    recipe = Recipe(blur_every=2, blur=1.0)
+    point = torch.full((1, 2, 15, 15), 0.5)
+    point[:, :, 7, 6] = 1.5
+    made = Pixels((15, 15), torch.zeros_like(point), recipe, start=point)
+    made.settle(1)
+    assert torch.equal(made.pictures(made.numbers), point)
+    made.settle(2)
+    bell = torch.exp(-(torch.arange(-3.0, 4.0) ** 2) / 2)
+    bell /= bell.sum()
+    expected = torch.full((15, 15), 0.5)
+    expected[4:11, 3:10] += bell[:, None] * bell
+    assert torch.allclose(made.pictures(made.numbers), expected.expand(1, 2, -1, -1), atol=1e-6)

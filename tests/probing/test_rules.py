@@ -336,3 +336,11 @@ def test_the_forward_is_the_same_bit_for_bit(dtype):
                 held = function(x * 1)
             assert torch.equal(plain, held)
             assert plain.stride() == held.stride()
+
+
+def test_a_unit_at_exactly_zero_is_closed():
+    for function in (functional.relu, functional.relu6):
+        x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+        with ruled("guided"):
+            y = function(x * 1)
+        assert not torch.autograd.grad(y.sum(), x)[0].any()
