@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,10 +14,10 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
+from cnnviz.results.drawn import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Concepts"]
@@ -29,8 +26,10 @@ STRENGTH = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Concepts:
+class Concepts(Drawn):
     """Concepts of a batch of pictures.
+
+    Saved as ``.npz`` they are ``values``, ``vectors``, ``labels``, ``images`` (names) and ``provenance`` (JSON text).
 
     Attributes:
         values: ``(N, k, h, w)`` float32, at least 0: how much of each concept is at each place.
@@ -82,25 +81,6 @@ class Concepts:
         headings = ("photograph", "all concepts", *names)
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the grid as a picture or figure, or ``values``, ``vectors`` and ``labels`` as ``.npz``.
-
-        Args:
-            path: Where to; an existing file is replaced.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        ensure_writable(where, force=True)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid().save(where)
-        labels = np.array([str(target) for target, _ in self.classes])
-        names = np.array([picture.name for picture in self.pictures])
-        arrays = {"values": self.values, "vectors": self.vectors, "labels": labels, "images": names}
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
-
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
         found = [{"label": target.label, "index": target.index, "probability": share} for target, share in self.classes]
@@ -110,12 +90,10 @@ class Concepts:
         """A matplotlib figure of the grid."""
         return self.grid().plot(ax)
 
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        labels = np.array([str(target) for target, _ in self.classes])
+        names = np.array([picture.name for picture in self.pictures])
+        return {"values": self.values, "vectors": self.vectors, "labels": labels, "images": names}
 
     def _geometry(self, row: int) -> Geometry:
         picture = self.pictures[row]

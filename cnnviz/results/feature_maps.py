@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,6 +20,7 @@ from cnnviz.drawing.sheet import Cell
 from cnnviz.drawing.tiling import well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
+from cnnviz.results.batch import Parts
 from cnnviz.results.heatmap import Align, Heatmap, Look, look_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class FeatureLook:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureMaps(Sequence[Heatmap]):
+class FeatureMaps(Parts[Heatmap]):
     """Some units' maps of one picture; a sequence of :class:`Heatmap`, each of one unit.
 
     Attributes:
@@ -98,22 +99,6 @@ class FeatureMaps(Sequence[Heatmap]):
     def layer(self) -> str:
         """The layer."""
         return self.parts[0].layer or ""
-
-    @overload
-    def __getitem__(self, index: int) -> Heatmap: ...
-    @overload
-    def __getitem__(self, index: slice) -> FeatureMaps: ...
-    def __getitem__(self, index: int | slice) -> Heatmap | FeatureMaps:
-        return replace(self, parts=self.parts[index]) if isinstance(index, slice) else self.parts[index]
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __iter__(self) -> Iterator[Heatmap]:
-        return iter(self.parts)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
 
     def threshold(self, number: int, quantile: float) -> float:
         """The value from which on a unit responds: what a share ``1 - quantile`` of its own map's places reaches.
@@ -173,6 +158,9 @@ class FeatureMaps(Sequence[Heatmap]):
 
     def _repr_png_(self) -> bytes:
         return self._alone()._repr_png_()
+
+    def _sliced(self, rows: slice) -> Self:
+        return replace(self, parts=self.parts[rows])
 
     def _cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
         one, unit = self.parts[number], self.units[number]

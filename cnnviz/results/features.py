@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.legend import legend
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
+from cnnviz.results.batch import Styled
 from cnnviz.results.feature_maps import NORMALISED, FeatureLook, FeatureMaps, feature_look
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmaps import EVENLY
@@ -27,8 +26,13 @@ SMALLEST, LARGEST, WIDEST = 112, 320, 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Features(Sequence[FeatureMaps]):
+class Features(Styled[FeatureMaps, FeatureLook]):
     """The feature maps of a layer for a batch of pictures; a sequence of :class:`FeatureMaps`.
+
+    They are drawn as ``style`` (``"maps"``, ``"overlay"`` or ``"masked"``), ``quantile`` and the other fields of
+    :class:`Look` say; ``shared=True`` gives all maps one scale. Saved as ``.npz`` they are ``values``
+    ``(N, U, h, w)``, ``units`` ``(N, U)``, ``images`` (names), ``boxes`` (left, top, right, bottom of the network's
+    input on each picture, in its pixels) and ``provenance`` (JSON text).
 
     Attributes:
         parts: The maps of each picture.
@@ -55,93 +59,26 @@ class Features(Sequence[FeatureMaps]):
         """The layer."""
         return self.parts[0].layer
 
-    @overload
-    def __getitem__(self, index: int) -> FeatureMaps: ...
-    @overload
-    def __getitem__(self, index: slice) -> Features: ...
-    def __getitem__(self, index: int | slice) -> FeatureMaps | Features:
-        if not isinstance(index, slice):
-            return self.parts[index]
-        return replace(self, parts=self.parts[index], provenance=self.provenance.only(index))
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __iter__(self) -> Iterator[FeatureMaps]:
-        return iter(self.parts)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
-
-    def grid(self, **look: Any) -> Grid:
-        """Every picture with its units' maps, one picture below the other.
-
-        Args:
-            **look: ``style`` (``"maps"``, ``"overlay"`` or ``"masked"``), ``quantile``, and the fields of
-                :class:`Look` but its style; ``shared=True`` gives all maps one scale.
-
-        Raises:
-            ParameterError: If there is no such field, style or quantile.
-        """
-        chosen = feature_look(look)
-        return self._drawn(chosen, self._shared_scale(chosen))
-
-    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
-        """Write the maps: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
-
-        An ``.npz`` holds ``values`` ``(N, U, h, w)``, ``units`` ``(N, U)``, ``images`` (names), ``boxes`` (left, top,
-        right, bottom of the network's input on each picture, in its pixels) and ``provenance`` (JSON text).
-
-        Args:
-            path: Where to; an existing file is replaced.
-            **look: As :meth:`grid` takes it.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        chosen = feature_look(look)
-        return self._write(Path(path), chosen, self._shared_scale(chosen))
-
-    def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
-        """Write each picture's maps into a file of its own; ``shared=True`` gives all of them one scale.
-
-        Args:
-            paths: Where to, a path a picture.
-            **look: As :meth:`grid` takes it.
-
-        Raises:
-            OutputError: If a suffix is unknown or a file cannot be written.
-            ValueError: If there are not as many paths as pictures.
-        """
-        chosen = feature_look(look)
-        scale = self._shared_scale(chosen)
-        each = {"each": True} if scale else {}
-        alone = [replace(self, parts=(one,), provenance=one.provenance.drawn(**each)) for one in self.parts]
-        return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
-
     def plot(self, **look: Any) -> Figure:
         """A matplotlib figure of the grid."""
         return self.grid(**look).plot()
 
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance, and in that of every picture."""
-        said = method, settings, self.checks
-        parts = tuple(replace(one, provenance=one.provenance.stamped(*said)) for one in self.parts)
-        return replace(self, parts=parts, provenance=self.provenance.stamped(*said))
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "values": self.values,
+            "units": self.units,
+            "images": np.array([one.picture.name for one in self.parts]),
+            "boxes": np.array([one[0].geometry.box for one in self.parts], dtype=np.float64),
+        }
 
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _look(self, fields: Mapping[str, Any]) -> FeatureLook:
+        return feature_look(fields)
 
     def _write(self, where: Path, look: FeatureLook, scale: Scale | None) -> Path:
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            grid = self._drawn(look, scale)
-            return grid.save(where, cell=max(SMALLEST, min(LARGEST, WIDEST // grid.sheet.shape[1])))
-        arrays: dict[str, NDArray[Any]] = {"values": self.values, "units": self.units}
-        arrays["images"] = np.array([one.picture.name for one in self.parts])
-        arrays["boxes"] = np.array([one[0].geometry.box for one in self.parts], dtype=np.float64)
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
+        if saved := self._saved_as_arrays(where):
+            return saved
+        grid = self._drawn(look, scale)
+        return grid.save(where, cell=max(SMALLEST, min(LARGEST, WIDEST // grid.sheet.shape[1])))
 
     def _drawn(self, look: FeatureLook, scale: Scale | None) -> Grid:
         first = self.parts[0]

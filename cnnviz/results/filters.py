@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.legend import legend
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.tiling import well_across
 from cnnviz.provenance import Provenance
+from cnnviz.results.drawn import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Filters", "Scaling"]
@@ -35,7 +35,7 @@ LEGENDS: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Filters:
+class Filters(Drawn):
     """The kernels of one layer.
 
     Attributes:
@@ -131,18 +131,8 @@ class Filters:
             OutputError: If the suffix is unknown or the file cannot be written.
         """
         where = Path(path)
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            sized: dict[str, Any] = {"cell": cell or self._side()} if width is None else {"width": width}
-            return self.grid().save(where, **sized)
-        pairs = [(unit, other) for unit, (other, _) in self.duplicates.items()]
-        arrays: dict[str, NDArray[Any]] = {"values": self.values, "norms": self.norms, "inputs": self.inputs}
-        arrays |= {"drawn": np.array(self.drawn), "dead": np.array(self.dead, dtype=np.int64)}
-        arrays |= {"duplicates": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
-        arrays |= {"cosines": np.array([cosine for _, cosine in self.duplicates.values()], dtype=np.float32)}
-        arrays |= {} if self.colours is None else {"colours": self.colours, "shares": self.shares}
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
+        sized: dict[str, Any] = {"cell": cell or self._side()} if width is None else {"width": width}
+        return self._saved_as_arrays(where) or self.grid().save(where, **sized)
 
     def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
         """A matplotlib figure of the grid."""
@@ -163,12 +153,13 @@ class Filters:
             "checks": list(self.checks),
         }
 
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        pairs = [(unit, other) for unit, (other, _) in self.duplicates.items()]
+        arrays: dict[str, NDArray[Any]] = {"values": self.values, "norms": self.norms, "inputs": self.inputs}
+        arrays |= {"drawn": np.array(self.drawn), "dead": np.array(self.dead, dtype=np.int64)}
+        arrays |= {"duplicates": np.array(pairs, dtype=np.int64).reshape(-1, 2)}
+        arrays |= {"cosines": np.array([cosine for _, cosine in self.duplicates.values()], dtype=np.float32)}
+        return arrays if self.colours is None else {**arrays, "colours": self.colours, "shares": self.shares}
 
     def _blocks(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
         across = self._across()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self, overload
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +13,9 @@ from numpy.typing import NDArray
 
 from cnnviz.core.target import Target
 from cnnviz.drawing.colour import Scale, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
+from cnnviz.results.batch import Styled
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import USUAL, Align, Heatmap, Look, look_of
 
@@ -27,14 +25,21 @@ EVENLY = "the values are spread evenly over the input (align 'pixel'), not drawn
 
 
 @dataclass(frozen=True, eq=False)
-class Heatmaps(Sequence[Heatmap]):
-    """Maps of a batch of pictures; a sequence of :class:`Heatmap`.
+class Heatmaps(Styled[Heatmap, Look]):
+    """Maps of a batch of pictures; a sequence of :class:`Heatmap`, drawn as the fields of :class:`Look` say.
+
+    Saved as ``.npz`` they are ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right,
+    bottom of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any,
+    also ``spreads``, ``error_bars``, and ``rows`` and ``columns`` (the centres of a map's places on the input, in
+    pixels).
 
     Attributes:
         maps: The maps, one a picture.
         checks: What the user should know about the result as a whole.
         provenance: How it was made.
     """
+
+    _PARTS = "maps"
 
     maps: tuple[Heatmap, ...]
     checks: tuple[str, ...] = ()
@@ -60,24 +65,6 @@ class Heatmaps(Sequence[Heatmap]):
         """The layer that was looked at, or None."""
         return self.maps[0].layer
 
-    @overload
-    def __getitem__(self, index: int) -> Heatmap: ...
-    @overload
-    def __getitem__(self, index: slice) -> Heatmaps: ...
-    def __getitem__(self, index: int | slice) -> Heatmap | Heatmaps:
-        if not isinstance(index, slice):
-            return self.maps[index]
-        return replace(self, maps=self.maps[index], provenance=self.provenance.only(index))
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def __iter__(self) -> Iterator[Heatmap]:
-        return iter(self.maps)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
-
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
         """The maps on the network's input grid, ``(N, H, W)`` float32; see :meth:`Heatmap.upsampled`."""
         return np.stack([one.upsampled(align) for one in self.maps])
@@ -86,65 +73,9 @@ class Heatmaps(Sequence[Heatmap]):
         """One map on its original picture's pixels, ``(H, W)`` float32; see :meth:`Heatmap.on_original`."""
         return self.maps[index].on_original(align)
 
-    def grid(self, **look: Any) -> Grid:
-        """The maps as a grid, a row a picture.
-
-        Args:
-            **look: Fields of :class:`Look`.
-
-        Raises:
-            ParameterError: If there is no such field.
-        """
-        chosen = look_of(look)
-        return self._drawn(chosen, self._shared_scale(chosen))
-
-    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
-        """Write the maps: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
-
-        An ``.npz`` holds ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right, bottom
-        of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any, also
-        ``spreads``, ``error_bars``, and ``rows`` and ``columns`` (the centres of a map's places on the input, in
-        pixels).
-
-        Args:
-            path: Where to; an existing file is replaced.
-            **look: Fields of :class:`Look`.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        chosen = look_of(look)
-        return self._write(Path(path), chosen, self._shared_scale(chosen))
-
-    def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
-        """Write every map into a file of its own, as :meth:`save` does; ``shared=True`` gives all of them one scale.
-
-        Args:
-            paths: Where to, a path a map.
-            **look: Fields of :class:`Look`.
-
-        Raises:
-            OutputError: If a suffix is unknown or a file cannot be written.
-            ValueError: If there are not as many paths as maps.
-        """
-        chosen = look_of(look)
-        scale = self._shared_scale(chosen)
-        each = {"each": True} if chosen.shared else {}
-        alone = [replace(self, maps=(one,), provenance=one.provenance.drawn(**each)) for one in self.maps]
-        return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
-
     def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
         """A matplotlib figure; with ``ax`` the overlay of a single map is drawn into it."""
         return self.grid(**(look if ax is None else {"style": "overlay", **look})).plot(ax)
-
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance, and in that of every map."""
-        said = method, settings, self.checks
-        maps = tuple(replace(one, provenance=one.provenance.stamped(*said)) for one in self.maps)
-        return replace(self, maps=maps, provenance=self.provenance.stamped(*said))
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -169,12 +100,8 @@ class Heatmaps(Sequence[Heatmap]):
         found: dict[str, NDArray[Any]] = {"spreads": np.stack(spreads)} if len(spreads) == len(self) else {}
         return found | ({"error_bars": np.array(bars)} if len(bars) == len(self) else {})
 
-    def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() in ARRAY_SUFFIXES:
-            write_arrays(where, self._arrays(), self.provenance.drawn(format="npz").to_json())
-            return where
-        return self._drawn(look, scale).save(where)
+    def _look(self, fields: Mapping[str, Any]) -> Look:
+        return look_of(fields)
 
     def _drawn(self, look: Look, scale: Scale | None) -> Grid:
         rows = tuple(one.cells(look, scale) for one in self.maps)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self, overload
+from typing import Any, Final, Self
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.target import Target
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.animating import in_rows, write_animation
+from cnnviz.results.batch import Batch
 from cnnviz.results.grid import Grid
 from cnnviz.results.image import Image
 
@@ -28,7 +28,7 @@ ALWAYS_ANIMATED: Final = (".gif", ".mp4")
 
 
 @dataclass(frozen=True, eq=False)
-class Images(Sequence[Image]):
+class Images(Batch[Image]):
     """Synthesised pictures of one size; a sequence of :class:`Image`.
 
     Attributes:
@@ -71,24 +71,6 @@ class Images(Sequence[Image]):
         """The network's name."""
         return self.parts[0].model
 
-    @overload
-    def __getitem__(self, index: int) -> Image: ...
-    @overload
-    def __getitem__(self, index: slice) -> Images: ...
-    def __getitem__(self, index: int | slice) -> Image | Images:
-        if not isinstance(index, slice):
-            return self.parts[index]
-        return replace(self, parts=self.parts[index], provenance=self.provenance.only(index))
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __iter__(self) -> Iterator[Image]:
-        return iter(self.parts)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.pixels, dtype=dtype)
-
     def grid(self) -> Grid:
         """The pictures side by side, each with its target, score and quality."""
         cells = [one.cell() for one in self.parts]
@@ -114,11 +96,7 @@ class Images(Sequence[Image]):
         suffix = where.suffix.lower()
         if suffix in ALWAYS_ANIMATED if animate is None else animate:
             return write_animation(self.parts, where, self.provenance, fps=fps)
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if suffix in ARRAY_SUFFIXES:
-            write_arrays(where, self._arrays(), self.provenance.drawn(format="npz").to_json())
-            return where
-        return self.grid().save(where)
+        return self._saved_as_arrays(where) or self.grid().save(where)
 
     def save_each(
         self, paths: Iterable[str | os.PathLike[str]], *, animate: bool | None = None, fps: float = 6.0
@@ -146,12 +124,11 @@ class Images(Sequence[Image]):
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method, settings and quality in its provenance, and in that of every picture."""
-        said = method, settings, self.checks
-        parts = tuple(replace(one, provenance=measured(one.provenance.stamped(*said), (one,))) for one in self.parts)
-        return replace(self, parts=parts, provenance=measured(self.provenance.stamped(*said), parts))
+        made = super().stamped(method, settings)
+        return replace(made, provenance=measured(made.provenance, made.parts))
 
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _recorded(self, one: Image, record: Provenance) -> Image:
+        return replace(one, provenance=measured(record, (one,)))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         steps = max(len(one.history) for one in self.parts)

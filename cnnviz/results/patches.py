@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.results.class_matrix import TILE, ClassMatrix
+from cnnviz.results.drawn import Drawn
 from cnnviz.results.grid import Grid
 from cnnviz.results.patch_cells import drawn
 from cnnviz.results.sized_grid import SizedGrid
@@ -80,7 +78,7 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class Patches(Drawn):
     """Units of one layer, each with the patches of a data set that excite it most, the strongest first.
 
     Attributes:
@@ -157,22 +155,6 @@ class Patches:
         title = " · ".join(part for part in (self.model, self.layer, self.data, "mean value by class") if part)
         return SizedGrid(self.matrix.sheet(units, most=most, title=title), self.provenance, TILE[1])
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the grid as a picture or figure, or all arrays as ``.npz``.
-
-        Args:
-            path: Where to; an existing file is replaced.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid().save(where)
-        write_arrays(where, self._arrays(), self.provenance.to_json())
-        return where
-
     def plot(self, ax: Axes | None = None) -> Figure:
         """A matplotlib figure of the grid."""
         return self.grid().plot(ax)
@@ -193,8 +175,8 @@ class Patches:
         told = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
         return replace(self, provenance=self.provenance.stamped(method, told))
 
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _record_of_arrays(self) -> Provenance:
+        return self.provenance
 
     def _heading(self, row: int) -> str:
         unit = f"unit {self.units[row]}"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final, Self
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +14,9 @@ from numpy.typing import NDArray
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
+from cnnviz.results.drawn import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Projections"]
@@ -31,7 +28,7 @@ COLOURS: Final = (1, 3)
 
 
 @dataclass(frozen=True, eq=False)
-class Projections:
+class Projections(Drawn):
     """Units of one layer, each with the pictures that excite it most, the strongest first.
 
     Attributes:
@@ -78,26 +75,6 @@ class Projections:
         )
         return Grid(Sheet(rows, title=title, notes=(note, *self.checks)), self.provenance)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the grid as a picture or figure, or all arrays as ``.npz``.
-
-        Args:
-            path: Where to; an existing file is replaced.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        ensure_writable(where, force=True, suffixes=SUFFIXES)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid().save(where)
-        names = ("values", "activations", "places", "boxes", "rows")
-        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in names}
-        arrays["units"] = np.array([str(unit) for unit in self.units])
-        arrays["images"] = np.array([picture.name for picture in self.pictures])
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
-
     def plot(self, ax: Axes | None = None) -> Figure:
         """A matplotlib figure of the grid."""
         return self.grid().plot(ax)
@@ -119,12 +96,12 @@ class Projections:
             "checks": list(self.checks),
         }
 
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings, self.checks))
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        names = ("values", "activations", "places", "boxes", "rows")
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in names}
+        arrays["units"] = np.array([str(unit) for unit in self.units])
+        arrays["images"] = np.array([picture.name for picture in self.pictures])
+        return arrays
 
     def _block(self, number: int) -> tuple[Cell, ...]:
         patches, drawn = [], []

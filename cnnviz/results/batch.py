@@ -1,0 +1,143 @@
+"""Results that hold a part for each picture: sequences of their parts, drawn, stamped and saved alike."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.drawing.colour import Scale
+from cnnviz.provenance import Provenance
+from cnnviz.results.drawn import Drawn
+from cnnviz.results.grid import Grid
+
+__all__ = ["Batch", "Parts", "Styled"]
+
+
+class Recorded(Protocol):
+    """Anything that knows how it was made."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """How it was made."""
+        ...
+
+
+Part = TypeVar("Part", bound=Recorded)
+Way = TypeVar("Way")
+
+
+class Parts(Sequence[Part]):
+    """A sequence of parts that have arrays of one shape."""
+
+    _PARTS: ClassVar[str] = "parts"
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Part | Self:
+        return self._sliced(index) if isinstance(index, slice) else self._held[index]
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._held)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(np.stack([np.asarray(one) for one in self._held]), dtype=dtype)
+
+    @property
+    def _held(self) -> tuple[Part, ...]:
+        held: tuple[Part, ...] = getattr(self, self._PARTS)
+        return held
+
+    @abstractmethod
+    def _sliced(self, rows: slice) -> Self: ...
+
+
+class Batch(Parts[Part], Drawn):
+    """A result with a part for each picture."""
+
+    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
+        """The same with method and settings in its provenance, and in that of every part."""
+        said = method, settings, self.checks
+        parts = tuple(self._recorded(one, one.provenance.stamped(*said)) for one in self._held)
+        return self._with(**{self._PARTS: parts}, provenance=self.provenance.stamped(*said))
+
+    def _sliced(self, rows: slice) -> Self:
+        return self._with(**{self._PARTS: self._held[rows]}, provenance=self.provenance.only(rows))
+
+    def _recorded(self, one: Part, record: Provenance) -> Part:
+        """A part with another record."""
+        part: Any = one
+        changed: Part = replace(part, provenance=record)
+        return changed
+
+
+class Styled(Batch[Part], Generic[Part, Way]):
+    """A result with a part for each picture, which can be drawn in several ways."""
+
+    def grid(self, **look: Any) -> Grid:
+        """The result as a grid, one picture below the other.
+
+        Args:
+            **look: How it is drawn: the fields of the look that the class names.
+
+        Raises:
+            ParameterError: If there is no such field, or no such value of one.
+        """
+        chosen = self._look(look)
+        return self._drawn(chosen, self._shared_scale(chosen))
+
+    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+        """Write it: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as the raw values that the class names.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            **look: As :meth:`grid` takes it.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+            ParameterError: As :meth:`grid` raises it.
+        """
+        chosen = self._look(look)
+        return self._write(Path(path), chosen, self._shared_scale(chosen))
+
+    def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
+        """Write each picture's part into a file of its own, as :meth:`save` does; ``shared=True`` gives all one scale.
+
+        Args:
+            paths: Where to, a path a picture.
+            **look: As :meth:`grid` takes it.
+
+        Raises:
+            OutputError: If a suffix is unknown or a file cannot be written.
+            ValueError: If there are not as many paths as pictures.
+        """
+        chosen = self._look(look)
+        scale = self._shared_scale(chosen)
+        each = {"each": True} if scale else {}
+        alone = [self._with(**{self._PARTS: (one,)}, provenance=one.provenance.drawn(**each)) for one in self._held]
+        return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
+
+    def _write(self, where: Path, look: Way, scale: Scale | None) -> Path:
+        return self._saved_as_arrays(where) or self._drawn(look, scale).save(where)
+
+    @abstractmethod
+    def _look(self, fields: Mapping[str, Any]) -> Way:
+        """A look from its fields by name."""
+
+    @abstractmethod
+    def _drawn(self, look: Way, scale: Scale | None) -> Grid: ...
+
+    @abstractmethod
+    def _shared_scale(self, look: Way) -> Scale | None:
+        """The one scale of all parts, where they share one."""
