@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
 
-from .failing import spoken
+from .failing import FAILED, refused, say_error, spoken
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -106,6 +107,17 @@ class Application(click.Group):
         helps |= {command_name(name): entry.summary for name, entry in CATALOGUE.items()}
         names = [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program; also where its help or version cannot be written, that is a sentence."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            sentence = refused(error)
+            if sentence is None:
+                raise
+            say_error(sentence)
+            sys.exit(FAILED)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong becomes a sentence and an exit code."""

@@ -52,8 +52,9 @@ def draw(out: str, *, quiet: bool) -> None:
             MADE: _made_sheet(report),
         }
         make_folder(folder)
-        report.wrote([grid.save(folder / name, cell=None if name == SCENE else CELL) for name, grid in drawn.items()])
-        report.wrote(take(folder, pictures[: len(scenes)], report))
+        for name, grid in drawn.items():
+            report.wrote([grid.save(folder / name, cell=None if name == SCENE else CELL)])
+        take(folder, pictures[: len(scenes)], report)
     if not quiet:
         click.echo(f"next: cnnviz gradcam --model shapes-resnet {shlex.quote(str(folder / SCENE))}", err=True)
 

@@ -12,9 +12,15 @@ import click
 
 from cnnviz.errors import CnnvizError
 
-__all__ = ["INTERRUPTED", "say_error", "spoken"]
+__all__ = ["FAILED", "INTERRUPTED", "refused", "say_error", "spoken"]
 
 FAILED, INTERRUPTED = 1, 130
+
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENXIO,
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+"""What a system says about its disks, the rights to them and the names on them; whoever asked can mend it."""
 
 
 @contextmanager
@@ -41,13 +47,21 @@ def spoken(ctx: click.Context, *, debug: bool) -> Iterator[None]:
         except Exception as error:
             if debug or _is_closed_pipe(error):
                 raise
-            say_error(_unexpected(error))
+            say_error(refused(error) or _unexpected(error))
             ctx.exit(FAILED)
 
 
 def say_error(sentence: str) -> None:
     """Say on one line what went wrong."""
     click.echo(f"Error: {' '.join(sentence.split())}", err=True)
+
+
+def refused(error: BaseException) -> str | None:
+    """What the system refused, as a sentence; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in REFUSALS:
+        return None
+    where = f"'{error.filename}' cannot be used" if error.filename else "what there is to say cannot be written"
+    return f"{where[:1].upper()}{where[1:]}: {error.strerror}."
 
 
 def _is_closed_pipe(error: Exception) -> bool:

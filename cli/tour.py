@@ -23,23 +23,19 @@ PAGE = "report.html"
 TOUR = ("methods.png", "concepts.png", "filters.png", "features.png", "patches.png", PAGE)
 
 
-def take(folder: Path, scenes: list[cnnviz.Picture], report: Report) -> list[Path]:
-    """Ask every method about the scenes and write what they find.
+def take(folder: Path, scenes: list[cnnviz.Picture], report: Report) -> None:
+    """Ask every method about the scenes and write what they find, the report last.
 
     Args:
         folder: Where to.
         scenes: Pictures of shapes.
-        report: Shows progress, a step a figure.
-
-    Returns:
-        The files, the report last.
+        report: Shows progress, a step a figure, and names each file once it is written.
     """
-    written = []
     for name, ask in stops(scenes):
         report.say(name)
         with report.over(1):
-            written.append(ask().save(folder / name))
-    return written
+            file = ask().save(folder / name)
+        report.wrote([file])
 
 
 def stops(scenes: list[cnnviz.Picture]) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core import target as targets
-from cnnviz.errors import UsageError
+from cnnviz.errors import OutputError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.registry import SHOWN, Method
 
@@ -98,10 +98,13 @@ def write(result: Any, record: Provenance, out: Path) -> None:
 
 def _write_each(result: Any, row: int, out: Path, look: Mapping[str, Any]) -> None:
     """One of several files that have a scale in common, which only all of them together give."""
-    with TemporaryDirectory(dir=out.parent, prefix=".cnnviz-") as folder:
-        files = [Path(folder) / f"{number}{out.suffix}" for number in range(len(result))]
-        result.save_each(files, **look)
-        files[row].replace(out)
+    try:
+        with TemporaryDirectory(dir=out.parent, prefix=".cnnviz-") as folder:
+            files = [Path(folder) / f"{number}{out.suffix}" for number in range(len(result))]
+            result.save_each(files, **look)
+            files[row].replace(out)
+    except OSError as error:
+        raise OutputError(f"'{out}' cannot be written: {error.strerror or error}.") from error
 
 
 def _slice(rows: Sequence[int]) -> slice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cnnviz.core.storing import TEMPORARY, read_record, write_record
@@ -65,11 +66,12 @@ class Shards:
             yield from read_shards(self._manifest, [self._folder])
 
     def clear(self) -> None:
-        """Delete the shards, once the index holds all they held."""
+        """Delete the shards, once the index holds all they held; what cannot be deleted does no harm."""
         if self._folder is None:
             return
         for path in [*found_shards([self._folder]).values(), *self._partial()]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _partial(self) -> list[Path]:
         """Files that were being written when a process was stopped."""
