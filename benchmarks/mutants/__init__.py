@@ -1,0 +1,1 @@
+"""Wrong arithmetic, one piece at a time, and what the tests say to it."""

@@ -1,0 +1,209 @@
+"""Mutations of class activation maps that stand on gradients, and of what they share."""
+
+from __future__ import annotations
+
+from benchmarks.mutants.mutation import Mutation
+
+__all__ = ["CAMS"]
+
+M = "cnnviz/methods"
+CLOSED = ("tests/methods/test_closed_forms.py",)
+SHARED = ("tests/methods/test_layer_maps.py",)
+
+CAMS = (
+    Mutation(
+        "Grad-CAM: sign flipped", f"{M}/gradcam.py",
+        "weights = gradients.mean(", "weights = -gradients.mean(",
+        CLOSED, "evidence against the class is drawn as evidence for it",
+    ),
+    Mutation(
+        "Grad-CAM: mean over places becomes a sum", f"{M}/gradcam.py",
+        "gradients.mean(dim=(2, 3), keepdim=True)", "gradients.sum(dim=(2, 3), keepdim=True)",
+        CLOSED, "the map is no longer in units of the score",
+    ),
+    Mutation(
+        "Grad-CAM: map transposed", f"{M}/gradcam.py",
+        "return (weights * activations).sum(dim=1)", "return (weights * activations).sum(dim=1).mT.contiguous()",
+        ("tests/methods/test_gradcam.py",), "rows and columns are exchanged",
+    ),
+    Mutation(
+        "Grad-CAM: channels' weights averaged over the batch", f"{M}/gradcam.py",
+        "gradients.mean(dim=(2, 3), keepdim=True)", "gradients.mean(dim=(0, 2, 3), keepdim=True)",
+        SHARED, "a picture's map depends on the pictures beside it",
+    ),
+    Mutation(
+        "Grad-CAM++: 2 in the denominator becomes 1", f"{M}/gradcam_plusplus.py",
+        "shares = 2 + gradients", "shares = 1 + gradients",
+        CLOSED, "equation 19 with a wrong constant",
+    ),
+    Mutation(
+        "Grad-CAM++: ReLU of the gradient dropped", f"{M}/gradcam_plusplus.py",
+        "(alphas * gradients.clamp_min(0))", "(alphas * gradients)",
+        CLOSED, "negative gradients weigh in",
+    ),
+    Mutation(
+        "Grad-CAM++: no floor under the denominator", f"{M}/gradcam_plusplus.py",
+        "shares = torch.where(shares.abs() > SMALLEST, shares, torch.full_like(shares, SMALLEST))",
+        "shares = shares + 0",
+        CLOSED, "a place where 2 + S g is 0 makes the whole map infinite or NaN",
+    ),
+    Mutation(
+        "Smooth Grad-CAM++: cubes become squares", f"{M}/smooth_gradcam_plusplus.py",
+        "for power in (1, 2, 3)]", "for power in (1, 2, 2)]",
+        CLOSED, "the weights' denominator is wrong",
+    ),
+    Mutation(
+        "Smooth Grad-CAM++: noise not scaled to the picture's range", f"{M}/smooth_gradcam_plusplus.py",
+        "return inputs + noise * ranges * drawn", "return inputs + noise * drawn",
+        CLOSED, "dark pictures are drowned in noise, bright ones get none",
+    ),
+    Mutation(
+        "XGrad-CAM: not divided by the channel's sum", f"{M}/xgradcam.py",
+        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
+        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True)",
+        CLOSED, "strong channels count twice",
+    ),
+    Mutation(
+        "XGrad-CAM: cancelling channels lose their sign", f"{M}/xgradcam.py",
+        "torch.where(total < 0, -least, least)", "least",
+        CLOSED, "a channel that sums to just below zero is turned around",
+    ),
+    Mutation(
+        "HiResCAM: averages the gradient as Grad-CAM does", f"{M}/hirescam.py",
+        "(activations * gradients).sum(dim=1)",
+        "(activations * gradients.mean(dim=(2, 3), keepdim=True)).sum(dim=1)",
+        ("tests/methods/test_honesty.py",),
+        "it is no longer faithful place by place; under a mean over places nothing shows",
+    ),
+    Mutation(
+        "LayerCAM: ReLU of the gradient dropped", f"{M}/layercam.py",
+        "(gradients.clamp_min(0) * activations)", "(gradients * activations)",
+        CLOSED, "it becomes HiResCAM",
+    ),
+    Mutation(
+        "Eigen-CAM: sign of the component not fixed", f"{M}/principal.py",
+        "torch.where(agreement < 0, -found, found)", "found",
+        ("tests/methods/test_eigencam.py",), "the map may be its own negative",
+    ),
+    Mutation(
+        "Eigen-CAM: direction without its strength", f"{M}/principal.py",
+        "return vector * value.clamp_min(0).sqrt(), (", "return vector, (",
+        ("tests/methods/test_eigencam.py",), "the map loses its unit",
+    ),
+    Mutation(
+        "EigenGrad-CAM: sign taken from the activations alone", f"{M}/eigengradcam.py",
+        "like=product.sum(dim=1)", "like=activations.sum(dim=1)",
+        ("tests/methods/test_closed_forms.py", "tests/methods/test_eigencam.py"),
+        "evidence against the class is drawn as evidence for it",
+    ),
+    Mutation(
+        "Shapley-CAM: curvature added", f"{M}/shapleycam.py",
+        "(gradients - curvatures / 2)", "(gradients + curvatures / 2)",
+        CLOSED, "the second-order term has the wrong sign",
+    ),
+    Mutation(
+        "Shapley-CAM: the residual's logarithm dropped", f"{M}/shapleycam.py",
+        "score + shares[row, target.index] if", "score if",
+        CLOSED, "the map explains the plain logit",
+    ),
+    Mutation(
+        "CAM: a difference becomes a sum", "cnnviz/probing/heads.py",
+        "self._class(target.first.index) - self._class(target.second.index)",
+        "self._class(target.first.index) + self._class(target.second.index)",
+        ("tests/methods/test_cam.py",), "'cat - dog' shows what speaks for both",
+    ),
+    Mutation(
+        "FullGrad: biases left out of the map", f"{M}/fullgrad.py",
+        "total = total + wide[:, 0]", "total = total + 0 * wide[:, 0]",
+        CLOSED, "input times gradient alone is left",
+    ),
+    Mutation(
+        "FullGrad: magnitudes dropped", f"{M}/fullgrad.py",
+        "values = maps.abs().float()", "values = maps.float()",
+        CLOSED, "negative contributions count as none",
+    ),
+    Mutation(
+        "FullGrad: a batch norm's running mean added", "cnnviz/probing/biases.py",
+        "return -part.running_mean * scale", "return part.running_mean * scale",
+        ("tests/probing/test_biases.py",), "the terms do not add up to the score",
+    ),
+    Mutation(
+        "FullGrad: a batch norm's eps forgotten", "cnnviz/probing/biases.py",
+        "(part.running_var + part.eps).rsqrt()", "part.running_var.rsqrt()",
+        ("tests/probing/test_biases.py",), "the terms nearly add up to the score",
+    ),
+    Mutation(
+        "Finer-CAM: the others' logits added", "cnnviz/probing/targets.py",
+        "own - target.strength * logits", "own + target.strength * logits",
+        ("tests/probing/test_finer.py",), "it shows what the class shares with those like it",
+    ),
+    Mutation(
+        "Finer-CAM: the farthest classes instead of the nearest", "cnnviz/probing/targets.py",
+        "distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False)",
+        "distance.nan_to_num(posinf=-1).topk(min(target.rivals, logits.shape[1] - 1), dim=1)",
+        ("tests/probing/test_finer.py",), "the class is told from what it is never confused with",
+    ),
+    Mutation(
+        "Unit targets: sum over places for the mean", "cnnviz/probing/targets.py",
+        "maps[:, target.channel].mean(dim=(1, 2))", "maps[:, target.channel].sum(dim=(1, 2))",
+        ("tests/probing/test_targets.py",), "a unit's score grows with the picture",
+    ),
+    Mutation(
+        "Unit targets: the mirrored column is one off", "cnnviz/probing/targets.py",
+        "columns - 1 - column if target.mirrored", "columns - 2 - column if target.mirrored",
+        SHARED, "flip averages in a neighbouring unit",
+    ),
+    Mutation(
+        "Fusing layers: not divided by their maxima", f"{M}/layer_maps.py",
+        "[each / high.where(high > 0, torch.ones_like(high)) for", "[each + 0 * high for",
+        SHARED, "the layer with the larger numbers decides alone",
+    ),
+    Mutation(
+        "Fusing layers: the product of signed maps", f"{M}/layer_maps.py",
+        "stack.clamp_min(0).prod(dim=0)", "stack.prod(dim=0)",
+        SHARED, "two negatives make a positive",
+    ),
+    Mutation(
+        "Flip: not mirrored back", f"{M}/placing.py",
+        "return maps.flip(-1), torch.ones(", "return maps, torch.ones(",
+        ("tests/methods/test_layer_maps.py", "tests/methods/test_placing.py"),
+        "every map becomes symmetric about the wrong axis",
+    ),
+    Mutation(
+        "Flip: columns mirrored one pixel off", f"{M}/placing.py",
+        "units_at(width - 1 - field.columns.middles(), width)", "units_at(width - field.columns.middles(), width)",
+        ("tests/methods/test_placing.py",), "both maps are averaged beside each other",
+    ),
+    Mutation(
+        "Counterfactual: sign not turned", f"{M}/layer_maps.py",
+        "return -1 if self.counterfactual else 1", "return 1",
+        SHARED, "evidence against the class is evidence for it",
+    ),
+    Mutation(
+        "Token sequences: places read column by column", "cnnviz/probing/arrangement.py",
+        "return placed.reshape(*placed.shape[:2], *arrangement.grid)",
+        "return placed.reshape(*placed.shape[:2], *arrangement.grid[::-1]).mT",
+        ("tests/probing/test_arrangement.py",), "a vision transformer's map is transposed",
+    ),
+    Mutation(
+        "Guided Grad-CAM: the map's ReLU dropped", f"{M}/guided_gradcam.py",
+        "found.activations[0]).clamp_min(0)", "found.activations[0])",
+        ("tests/methods/test_gradients.py",), "negative evidence comes back with its sign turned",
+    ),
+    Mutation(
+        "Deep feature factorization: negative activations kept", f"{M}/dff.py",
+        "activations.clamp_min(0).double()", "activations.double()",
+        ("tests/methods/test_dff.py",), "the factors are of another matrix",
+    ),
+    Mutation(
+        "Deep feature factorization: a concept's map transposed", f"{M}/dff.py",
+        "reshape(count, height, width, concepts).permute(0, 3, 1, 2)",
+        "reshape(count, width, height, concepts).permute(0, 3, 2, 1)",
+        ("tests/methods/test_dff.py",), "rows and columns are exchanged",
+    ),
+    Mutation(
+        "Deep feature factorization: a wrong multiplicative update", f"{M}/dff.py",
+        "(shares @ (vectors @ vectors.T))", "(shares @ vectors @ vectors.T + values @ vectors.T)",
+        ("tests/methods/test_dff.py",), "the factors do not fit",
+    ),
+)  # fmt: skip

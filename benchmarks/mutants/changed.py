@@ -1,0 +1,191 @@
+"""Mutations of methods that change the picture or an activation and watch the score."""
+
+from __future__ import annotations
+
+from benchmarks.mutants.mutation import Mutation
+
+__all__ = ["CHANGED"]
+
+M = "cnnviz/methods"
+CLOSED = ("tests/methods/test_closed_forms.py",)
+OCCLUSION = ("tests/methods/test_occlusion.py",)
+WINDOWS = ("tests/probing/test_windows.py",)
+BUDGET = ("tests/methods/test_budget.py",)
+RISE = ("tests/methods/test_rise.py",)
+
+CHANGED = (
+    Mutation(
+        "Score-CAM: softmax over channels dropped", f"{M}/scorecam.py",
+        'scores.softmax(dim=0) if weights == "softmax" else scores', "scores",
+        CLOSED, "channels weigh by their logits",
+    ),
+    Mutation(
+        "Score-CAM: masks not brought down to 0", f"{M}/scorecam.py",
+        "return (wide - low) / (high - low)", "return wide / (high - low)",
+        CLOSED, "no mask hides anything for good",
+    ),
+    Mutation(
+        "Score-CAM: masks enlarged corner to corner", f"{M}/scorecam.py",
+        'mode="bilinear", align_corners=False)[:, 0]', 'mode="bilinear", align_corners=True)[:, 0]',
+        ("tests/methods/test_scorecam.py",), "masks lie beside what their units see",
+    ),
+    Mutation(
+        "Ablation-CAM: closed form's sign", f"{M}/ablationcam.py",
+        '"c,chw->hw", linear * shown', '"c,chw->hw", -linear * shown',
+        CLOSED, "evidence against the class is drawn as evidence for it",
+    ),
+    Mutation(
+        "Ablation-CAM: a gain for a drop", f"{M}/ablationcam.py",
+        "(layer.score - scores) / _size", "(scores - layer.score) / _size",
+        ("tests/methods/test_ablationcam.py",), "evidence against the class is drawn as evidence for it",
+    ),
+    Mutation(
+        "Ablation-CAM: divided by the score with its sign", f"{M}/ablationcam.py",
+        "return score.abs().clamp_min(", "return score.clamp_min(",
+        ("tests/methods/test_ablationcam.py",), "the map of a negative score is turned, or infinite",
+    ),
+    Mutation(
+        "Recipro-CAM: blur that does not add up to 1", f"{M}/reciprocam.py",
+        "torch.outer(corners, corners) / 16", "torch.outer(corners, corners) / 9",
+        CLOSED, "a place is shown brighter than it is",
+    ),
+    Mutation(
+        "Recipro-CAM: mask added", f"{M}/reciprocam.py",
+        "return maps * (functional", "return maps + (functional",
+        CLOSED, "everything stays visible",
+    ),
+    Mutation(
+        "Occlusion: a gain for a drop", f"{M}/hiding.py",
+        "(self._clean[:, None] - scores)", "(scores - self._clean[:, None])",
+        OCCLUSION, "what matters is drawn cold",
+    ),
+    Mutation(
+        "Occlusion: hidden and seen exchanged", f"{M}/hiding.py",
+        "torch.where(masks > 0, seen, self._image)", "torch.where(masks > 0, self._image, seen)",
+        OCCLUSION, "everything but the window is hidden",
+    ),
+    Mutation(
+        "Occlusion: soft windows hide with the wrong weight", f"{M}/hiding.py",
+        "self._image + masks.to(self._image.dtype) * (seen - self._image)",
+        "seen + masks.to(self._image.dtype) * (self._image - seen)",
+        OCCLUSION, "everything but the window is hidden",
+    ),
+    Mutation(
+        "Occlusion: windows summed, not averaged", "cnnviz/probing/windows.py",
+        "return total / (self.rows.sum(dim=0)[:, None] * self.columns.sum(dim=0))", "return total",
+        WINDOWS, "the middle, under more windows, is hotter than the border",
+    ),
+    Mutation(
+        "Occlusion: the last window is not shifted in", "cnnviz/probing/windows.py",
+        "torch.arange(0, length - side + stride, stride).clamp_max(length - side)",
+        "torch.arange(0, length - side + stride, stride)",
+        WINDOWS, "the last window is cut off at the border, and weighs less",
+    ),
+    Mutation(
+        "Occlusion: rows and columns of windows exchanged", "cnnviz/probing/windows.py",
+        "self.rows[chosen // len(self.columns)], self.columns[chosen % len(self.columns)]",
+        "self.rows[chosen % len(self.rows)], self.columns[chosen // len(self.rows)]",
+        OCCLUSION, "the map is transposed",
+    ),
+    Mutation(
+        "Occlusion: a soft edge that is no squared sine", "cnnviz/probing/windows.py",
+        "return (share * math.pi / 2).sin() ** 2", "return (share * math.pi / 2).sin()",
+        WINDOWS, "windows are wider than they are asked to be",
+    ),
+    Mutation(
+        "Occlusion: black is black before the normalisation", f"{M}/baselines.py",
+        "self._always(self._normalised(torch.zeros(self.image.shape)))", "self._always(torch.zeros(self.image.shape))",
+        OCCLUSION, "'black' is the mean colour",
+    ),
+    Mutation(
+        "Occlusion: the spread of baselines is their mean", f"{M}/occlusion.py",
+        "spread = maps.std(dim=0)", "spread = maps.mean(dim=0)",
+        OCCLUSION, "the second picture shows something else than it says",
+    ),
+    Mutation(
+        "Occlusion: logit where the probability was asked for", f"{M}/scorer.py",
+        "wide = class_probabilities(wide)", "wide = wide + 0",
+        OCCLUSION, "the map is in another unit than it says",
+    ),
+    Mutation(
+        "Budget: the error bar's confidence", f"{M}/sampling.py",
+        "SHARE, CONFIDENCE = 0.9, 0.95", "SHARE, CONFIDENCE = 0.9, 0.5",
+        BUDGET, "the bar is too short as often as not",
+    ),
+    Mutation(
+        "Budget: the error bar's quantile", f"{M}/sampling.py",
+        "ordered[probes - 1 - allowed]", "ordered[(probes - 1 - allowed) // 2]",
+        BUDGET, "the bar is the median of the misses, not their ninth tenth",
+    ),
+    Mutation(
+        "Budget: signed misses", f"{M}/sampling.py",
+        "ordered = np.sort(np.abs(misses))", "ordered = np.sort(misses)",
+        BUDGET, "an estimate that is always too low has a bar of nothing",
+    ),
+    Mutation(
+        "Budget: the probe judges itself", f"{M}/sampling.py",
+        "    misses = estimate[:, probe] - found\n    estimate[:, probe] = found\n",
+        "    estimate[:, probe] = found\n    misses = estimate[:, probe] - found\n",
+        BUDGET, "every error bar is 0",
+    ),
+    Mutation(
+        "Budget: no window goes to where the estimate changes", f"{M}/sampling.py",
+        "best = int(np.argmax(distance * change))", "best = int(np.argmax(distance))",
+        BUDGET, "windows are spent on the flat background",
+    ),
+    Mutation(
+        "Budget: a spline that is no thin plate", f"{M}/thin_plate.py",
+        "squared * np.log(np.where(squared > 0, squared, 1)) / 2", "squared * np.sqrt(squared)",
+        BUDGET, "another surface through the values, and not the one named",
+    ),
+    Mutation(
+        "RISE: not divided by how often a place was visible", f"{M}/random_masks.py",
+        "here = mf / weight", "here = mf / self._count",
+        RISE, "the map shows the masks",
+    ),
+    Mutation(
+        "RISE: the mean of all scores added", f"{M}/random_masks.py",
+        "return here - mean, (", "return here + mean, (",
+        RISE, "a picture whose parts do not matter is hot all over",
+    ),
+    Mutation(
+        "RISE: the standard error without its covariance", f"{M}/random_masks.py",
+        "(own - 2 * both + every)", "(own + every)",
+        RISE, "the error that is said is too large",
+    ),
+    Mutation(
+        "RISE: masks visible where they should hide", f"{M}/random_masks.py",
+        "drawn[:, 2:] < self.visible", "drawn[:, 2:] > self.visible",
+        RISE, "another share of the picture is visible than was asked for",
+    ),
+    Mutation(
+        "RISE: all masks lie on one grid", f"{M}/random_masks.py",
+        "shifts = (drawn[:, :2] * (height, width)).astype(int)", "shifts = (0 * drawn[:, :2]).astype(int)",
+        RISE, "the map shows the grid of cells",
+    ),
+    Mutation(
+        "RISE: visible and hidden exchanged", f"{M}/rise.py",
+        "return hidden + shown * (image - hidden)", "return image + shown * (hidden - image)",
+        RISE, "the map is its negative",
+    ),
+    Mutation(
+        "Feature occlusion: a gain for a drop", f"{M}/feature_occlusion.py",
+        "windows.average(scores[0] - scores[1:])", "windows.average(scores[1:] - scores[0])",
+        ("tests/methods/test_feature_occlusion.py",), "what matters is drawn cold",
+    ),
+    Mutation(
+        "Feature occlusion: one mean for all channels", f"{M}/feature_occlusion.py",
+        "else maps.mean(dim=(2, 3), keepdim=True)", "else maps.mean(dim=(1, 2, 3), keepdim=True)",
+        ("tests/methods/test_feature_occlusion.py",), "hiding a place excites channels that were silent",
+    ),
+    Mutation(
+        "Ranking layers: kept and hidden exchanged", f"{M}/rank_layers.py",
+        "(inputs, inputs * mask, inputs * (1 - mask))", "(inputs, inputs * (1 - mask), inputs * mask)",
+        ("tests/methods/test_compare.py",), "insertion is called deletion: the worst layer comes first",
+    ),
+    Mutation(
+        "Ranking layers: the lowest share instead of the highest", f"{M}/rank_layers.py",
+        "nanquantile(1 - share)", "nanquantile(share)",
+        ("tests/methods/test_compare.py",), "evidence is measured on four fifths of the picture",
+    ),
+)  # fmt: skip

@@ -1,0 +1,24 @@
+"""All mutations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from benchmarks.mutants.cams import CAMS
+from benchmarks.mutants.changed import CHANGED
+from benchmarks.mutants.mutation import Mutation
+from benchmarks.mutants.pixels import PIXELS
+from benchmarks.mutants.places import PLACES
+
+__all__ = ["FAMILIES", "MUTATIONS"]
+
+FAMILIES: Mapping[str, tuple[Mutation, ...]] = MappingProxyType(
+    {
+        "Class activation maps": CAMS,
+        "Changing the picture or an activation": CHANGED,
+        "Gradients at the pixels, and ascent along them": PIXELS,
+        "Where things lie, and what is kept of them": PLACES,
+    }
+)
+MUTATIONS = tuple(mutation for family in FAMILIES.values() for mutation in family)

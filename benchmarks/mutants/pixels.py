@@ -1,0 +1,186 @@
+"""Mutations of gradients at the pixels, of the rules by which they pass activations, and of ascent along them."""
+
+from __future__ import annotations
+
+from benchmarks.mutants.mutation import Mutation
+
+__all__ = ["PIXELS"]
+
+M = "cnnviz/methods"
+GRADIENTS = ("tests/methods/test_gradients.py",)
+RULES = ("tests/probing/test_rules.py",)
+PARTS = ("tests/methods/test_maximize_parts.py",)
+WEIGHTS = ("tests/methods/test_maximize.py::test_a_linear_models_picture_is_its_weights",)
+WAVES = ("tests/methods/test_maximize.py::test_waves_of_a_linear_model_point_along_its_weights",)
+QUALITY = ("tests/methods/test_quality.py",)
+
+PIXELS = (
+    Mutation(
+        "Saliency: the largest value, not the largest magnitude", "cnnviz/results/attribution.py",
+        "else np.abs(values).max(axis=0)", "else values.max(axis=0)",
+        ("tests/results/test_attributions.py",), "strong negative gradients are not seen",
+    ),
+    Mutation(
+        "Saliency: the mean over channels for the maximum", "cnnviz/results/attribution.py",
+        "np.abs(values).max(axis=0)", "np.abs(values).mean(axis=0)",
+        ("tests/results/test_attributions.py",), "not the paper's map",
+    ),
+    Mutation(
+        "Saliency: times_input does nothing", f"{M}/saliency.py",
+        "found.values * inputs[: len(targets)] if", "found.values if",
+        GRADIENTS, "gradient is shown for gradient times input",
+    ),
+    Mutation(
+        "Guided backpropagation: the activation's own slope dropped", "cnnviz/probing/rules.py",
+        "return passed if slope is None else passed * slope, None, None", "return passed, None, None",
+        RULES, "it is the deconvnet",
+    ),
+    Mutation(
+        "Guided backpropagation: closed units at zero let pass", "cnnviz/probing/rules.py",
+        "return held > 0", "return held >= 0",
+        RULES, "silent units send gradients",
+    ),
+    Mutation(
+        "Guided backpropagation: falling slopes turn the gradient", "cnnviz/probing/rules.py",
+        "return slope.clamp_min(0)", "return slope",
+        RULES, "SiLU and GELU pass negative gradients",
+    ),
+    Mutation(
+        "Deconvnet: ReLU of the gradient dropped", "cnnviz/probing/rules.py",
+        "passed = gradient.clamp_min(0)", "passed = gradient",
+        RULES, "it is no deconvnet, and guided backpropagation is the plain gradient",
+    ),
+    Mutation(
+        "Deconvnet of units: a seed of 1 for the activation", f"{M}/unit_projections.py",
+        "= flat[place].clamp_min(0)", "= 1",
+        ("tests/methods/test_deconvnet_units.py",), "weak and strong units are projected alike",
+    ),
+    Mutation(
+        "Integrated gradients: places from -1 to 1", f"{M}/integration.py",
+        "((1 + places) / 2).tolist()", "places.tolist()",
+        GRADIENTS, "the path begins on the far side of the baseline",
+    ),
+    Mutation(
+        "Integrated gradients: weights that add up to 2", f"{M}/integration.py",
+        "(weights / 2).tolist()", "weights.tolist()",
+        GRADIENTS, "attributions add up to twice the change",
+    ),
+    Mutation(
+        "Integrated gradients: times the input, not the difference", f"{M}/integration.py",
+        "values = added * (end - start)[", "values = added * end[",
+        GRADIENTS, "attributions do not add up unless the baseline is 0",
+    ),
+    Mutation(
+        "Integrated gradients: completeness judged without the baseline", f"{M}/integration.py",
+        "clean.scores.double() - torch.stack(empty).double().mean(dim=0)", "clean.scores.double()",
+        GRADIENTS, "the check that is said is of something else",
+    ),
+    Mutation(
+        "Integrated gradients: baselines added, not averaged", f"{M}/integration.py",
+        "weights) / len(self._baselines)", "weights)",
+        GRADIENTS, "several baselines make attributions that many times too large",
+    ),
+    Mutation(
+        "SmoothGrad: noise not scaled to the picture's range", f"{M}/smoothgrad.py",
+        "self._deviations = noise * ranges", "self._deviations = noise * torch.ones_like(ranges)",
+        GRADIENTS, "noise of 15 % is some other share",
+    ),
+    Mutation(
+        "SmoothGrad: the same noise for every sample", f"{M}/smoothgrad.py",
+        "for seed in self._seeds[some]]", "for seed in self._seeds[:1] * (some.stop - some.start)]",
+        GRADIENTS, "nothing is smoothed",
+    ),
+    Mutation(
+        "SmoothGrad: squares left out", f"{M}/smoothgrad.py",
+        'one**2 if statistic == "squared" else one', "one",
+        GRADIENTS, "SmoothGrad-Squared is SmoothGrad",
+    ),
+    Mutation(
+        "VarGrad: Welford's recurrence with the old mean twice", f"{M}/smoothgrad.py",
+        "self._squares += before * (one - self.mean)", "self._squares += before * before",
+        GRADIENTS, "the variance is too large",
+    ),
+    Mutation(
+        "Effective field: gradients cancel", f"{M}/effective_field.py",
+        "gradient.detach().abs().double()", "gradient.detach().double()",
+        ("tests/methods/test_effective_field.py",), "the field has holes where signs differ",
+    ),
+    Mutation(
+        "Effective field: not the unit in the middle", f"{M}/effective_field.py",
+        "place = rows // 2, columns // 2", "place = columns // 4, rows // 4",
+        ("tests/methods/test_effective_field.py",), "the field of a unit at the border, cut off",
+    ),
+    Mutation(
+        "Effective field: side for area", "cnnviz/results/effective.py",
+        "float(np.sqrt((self.values > LEAST * most).sum()))", "float((self.values > LEAST * most).sum())",
+        ("tests/methods/test_effective_field.py",), "the size is that of the square",
+    ),
+    Mutation(
+        "Maximize: descent for ascent (Adam)", f"{M}/ascent/climbing.py",
+        "self.painting.numbers.grad = -gradient", "self.painting.numbers.grad = gradient",
+        WAVES, "a picture of what the class is not",
+    ),
+    Mutation(
+        "Maximize: descent for ascent (normalised gradient)", f"{M}/ascent/climbing.py",
+        "self.painting.numbers.add_(gradient", "self.painting.numbers.sub_(gradient",
+        WEIGHTS, "a picture of what the class is not",
+    ),
+    Mutation(
+        "Maximize: decay that grows", f"{M}/ascent/paintings.py",
+        "self.numbers.mul_(1 - self.recipe.decay)", "self.numbers.mul_(1 + self.recipe.decay)",
+        WEIGHTS, "the regulariser of Simonyan et al. works the other way",
+    ),
+    Mutation(
+        "Maximize: blur in one direction only", f"{M}/ascent/paintings.py",
+        "functional.conv2d(padded, down.transpose(2, 3), groups=channels)", "padded[..., reach:-reach]",
+        PARTS, "the pictures of Yosinski et al. are streaked",
+    ),
+    Mutation(
+        "Maximize: colours mixed by the transposed matrix", f"{M}/ascent/paintings.py",
+        'torch.einsum("dc,gchw->gdhw", self.mixing, independent)',
+        'torch.einsum("cd,gchw->gdhw", self.mixing, independent)',
+        PARTS, "pictures have colours that photographs do not",
+    ),
+    Mutation(
+        "Maximize: a direction of any length", f"{M}/ascent/network.py",
+        "vector / vector.norm())", "vector)",
+        ("tests/methods/test_maximize.py::test_scores_are_of_the_clean_picture",), "scores of directions cannot be compared",
+    ),
+    Mutation(
+        "Maximize: views turned in a mirror", f"{M}/ascent/moving.py",
+        "across * cosine * mirror, -down * sine,", "across * cosine * mirror, down * sine,",
+        PARTS, "turned views are sheared",
+    ),
+    Mutation(
+        "Maximize: a plateau is never one", f"{M}/ascent/climbing.py",
+        "return sum(history[-last:]) <= sum(history[-2 * last : -last])",
+        "return sum(history[-last:]) > sum(history[-2 * last : -last])",
+        ("tests/methods/test_maximize.py::test_a_plateau_ends_it_for_that_picture_alone",), "patience ends the pictures that get better",
+    ),
+    Mutation(
+        "Quality: total variation with its sign", f"{M}/picture_statistics.py",
+        "np.abs(np.diff(np.asarray(values, dtype=np.float64), axis=axis))",
+        "np.diff(np.asarray(values, dtype=np.float64), axis=axis)",
+        QUALITY, "ups and downs cancel",
+    ),
+    Mutation(
+        "Quality: total variation down twice, never across", f"{M}/picture_statistics.py",
+        "for axis in (1, 2))", "for axis in (1, 1))",
+        QUALITY, "vertical stripes count as smooth",
+    ),
+    Mutation(
+        "Quality: low frequencies called high", f"{M}/picture_statistics.py",
+        "power[frequency > FINE].sum()", "power[frequency < FINE].sum()",
+        QUALITY, "a noisy picture is called smooth",
+    ),
+    Mutation(
+        "Quality: a norm's distance without its eps", "cnnviz/probing/norms.py",
+        "deviation = (variance.double() + small).sqrt()", "deviation = variance.double().sqrt()",
+        QUALITY, "channels that never vary are infinitely far away",
+    ),
+    Mutation(
+        "Quality: the judge's rank counts from the other end", f"{M}/second_opinion.py",
+        "int((logits > logits[own]).sum()) + 1", "int((logits < logits[own]).sum()) + 1",
+        QUALITY, "the best is called the last",
+    ),
+)  # fmt: skip
