@@ -61,6 +61,15 @@ def test_views_of_a_ramp_lie_where_they_should():
     assert angle.max() > 5
 
 
+def test_turned_views_are_neither_sheared_nor_mirrored():
+    """One pixel to the right and one down, on the canvas: perpendicular, of one length, the second clockwise."""
+    places = torch.stack(torch.meshgrid(torch.arange(60.0), torch.arange(60.0), indexing="xy"))[None]
+    seen = moved(places, Moves(near=0.5, far=0.5, turn=10), generators(3), count=20, size=(30, 30), progress=0)
+    right, down = seen[:, :, 15, 16] - seen[:, :, 15, 15], seen[:, :, 16, 15] - seen[:, :, 15, 15]
+    assert torch.allclose(down, torch.stack([-right[:, 1], right[:, 0]], dim=1), atol=1e-4)
+    assert right[:, 1].abs().max() > 0.1
+
+
 def test_noise_grows_as_it_is_told():
     blank = torch.zeros(1, 1, 50, 50)
     strengths = [

@@ -78,6 +78,14 @@ def test_the_distance_of_a_norm_has_a_closed_form():
     assert not norm._forward_pre_hooks
 
 
+def test_the_distance_of_a_norm_is_in_the_deviations_that_it_divides_by():
+    norm = nn.BatchNorm2d(1, eps=3.0).double()
+    norm.running_var.fill_(6.0)
+    with watch_norms(norm) as distance:
+        norm.eval()(torch.full((1, 1, 2, 2), 4.0, dtype=torch.float64))
+    assert distance.values.tolist() == pytest.approx([5 / 3])
+
+
 def test_norms_that_were_never_set_say_nothing():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False))
     net[1].running_mean.fill_(0.5)
