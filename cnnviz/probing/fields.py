@@ -13,7 +13,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
-from cnnviz.probing.field_rules import LAYOUT, UNRELATED, Call, rule_of, tensors_in
+from cnnviz.probing.field_calls import LAYOUT, Call, tensors_in
+from cnnviz.probing.field_rules import UNRELATED, rule_of
 from cnnviz.probing.footprint import ACROSS, DOWN, Footprint, plain
 from cnnviz.probing.joining import joined
 
