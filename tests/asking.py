@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,17 @@ def same(one: Any, other: Any, *, close: bool = False) -> bool:
     return first.shape == second.shape and bool(np.abs(first - second).max() <= 1e-5 * max(np.abs(first).max(), 1e-30))
 
 
-def state_of(net: nn.Module) -> dict[str, Any]:
-    """Everything about a network and about torch that a method could leave changed, as comparable values."""
+def _bytes(value: torch.Tensor) -> bytes:
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def state_of(net: nn.Module, contents: Callable[[torch.Tensor], Any] = _bytes) -> dict[str, Any]:
+    """Everything about a network and about torch that a method could leave changed, as comparable values.
+
+    Args:
+        net: The network.
+        contents: What is kept of the numbers in its weights, gradients and buffers.
+    """
     found: dict[str, Any] = {
         "gradients on": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
@@ -82,16 +92,12 @@ def state_of(net: nn.Module) -> dict[str, Any]:
         found[f"{name} attributes"] = sorted(vars(part))
         found[f"{name} forward"] = part.__dict__.get("forward")
         held = {**part._parameters, **part._buffers}
-        found |= {f"{name}.{key}": (id(value), _described(value)) for key, value in held.items()}
+        found |= {f"{name}.{key}": (id(value), _described(value, contents)) for key, value in held.items()}
     return found
 
 
-def _described(value: torch.Tensor | None) -> Any:
+def _described(value: torch.Tensor | None, contents: Callable[[torch.Tensor], Any]) -> Any:
     if value is None:
         return None
-    gradient = None if value.grad is None else (id(value.grad), _bytes(value.grad))
-    return value.dtype, value.device, tuple(value.shape), value.requires_grad, value.grad_fn, gradient, _bytes(value)
-
-
-def _bytes(value: torch.Tensor) -> bytes:
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    gradient = None if value.grad is None else (id(value.grad), contents(value.grad))
+    return value.dtype, value.device, tuple(value.shape), value.requires_grad, value.grad_fn, gradient, contents(value)

@@ -85,6 +85,23 @@ class Twice(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))
 
 
+class Tabled(nn.Module):
+    """A table of positions goes through a part of its own, whose output looks like a map of one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.table = nn.Conv2d(2, 4, 1)
+        self.conv2 = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.fc = nn.Linear(4, 5)
+        self.register_buffer("positions", torch.rand(1, 2, 5, 5))
+
+    def forward(self, x):
+        x = functional.relu(self.conv1(x))
+        bias = self.table(self.positions).mean(dim=(2, 3))[0]
+        return self.fc(self.conv2(x * bias[:, None, None]).mean(dim=(2, 3)))
+
+
 class Writing(Small):
     """Its forward writes to buffers in evaluation mode too: in place, past the version counter, and by replacing."""
 

@@ -14,12 +14,17 @@ def size_of(name: str) -> int:
     return SIZES.get(name, 32 if name.startswith("vit_") else 64)
 
 
-def torchvision_net(name: str, *, dtype: torch.dtype = torch.float32, classes: int = 10) -> nn.Module:
-    """A network of torchvision in evaluation mode, its random weights alive, for inputs of ``size_of(name)``."""
+def torchvision_net(
+    name: str, *, dtype: torch.dtype = torch.float32, classes: int = 10, auxiliary: bool = False
+) -> nn.Module:
+    """A network of torchvision in evaluation mode, its random weights alive, for inputs of ``size_of(name)``.
+
+    GoogLeNet and Inception can have their auxiliary heads, which only answer in training.
+    """
     size = size_of(name)
     settings = {"num_classes": classes} | ({"image_size": size} if name.startswith("vit_") else {})
     if name in ("googlenet", "inception_v3"):
-        settings |= {"init_weights": False, "aux_logits": False}
+        settings |= {"init_weights": False, "aux_logits": auxiliary}
     net = get_model(name, weights=None, **settings).to(dtype)
     return enlivened(net, size)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from cnnviz.core.target import Target, Unit
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.baselines import fill_with, parse_baselines
+from cnnviz.methods.captum_copies import private_copy, untangled
 from cnnviz.models.model import Model
 from cnnviz.probing.targets import score
 
@@ -49,7 +49,9 @@ class Caller:
     def attribute(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, tuple[str, ...]]:
         """Attributions of inputs ``(N, C, H, W)`` one by one, and how complete they are."""
         if self._private is None:
-            self._private = _private(self._model)
+            self._private = private_copy(self._model)
+            if self._algorithm == "DeepLift":
+                untangled(self._private, inputs[:1].to(self._private.dtype))
         images = inputs.to(self._private.dtype)
         found = [
             self._one(_Scored(self._private, target), image, target)
@@ -122,19 +124,6 @@ def _installed(algorithm: str) -> Any:
             return importlib.import_module("captum.attr")
     except ImportError:
         raise MissingExtraError(f"captum:{algorithm}", "captum") from None
-
-
-def _private(model: Model) -> Model:
-    try:
-        module = copy.deepcopy(model.module)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error):
-        raise ExplanationError("captum needs a copy of the network, and this one cannot be copied.") from None
-    clone = copy.copy(model)
-    clone.module = module if model.dtype == torch.float64 else module.float()
-    for part in module.modules():
-        part.training = False
-    module.requires_grad_(requires_grad=False)
-    return clone
 
 
 def _cells(image: Tensor, count: int) -> Tensor:

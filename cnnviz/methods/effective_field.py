@@ -24,6 +24,8 @@ from cnnviz.results.effective import EffectiveField
 __all__ = ["effective_field"]
 
 FEW = 20
+ROUNDING = 16
+"""A gradient of so many rounding errors of another is none."""
 
 
 def effective_field(
@@ -39,7 +41,9 @@ def effective_field(
 
     Of all that a unit can see, the middle counts most: in an untrained network the effective field is a bell around
     the centre. The unit's channels are summed, and the magnitude of that sum's gradient is averaged over inputs and
-    summed over the input's channels. Its size is the root of the number of pixels above 4.55 % of the largest value.
+    summed over the input's channels. Where the sum is the same whatever the input, as after a layer norm, every other
+    channel is taken away instead, and a check says so. The field's size is the root of the number of pixels above
+    4.55 % of the largest value.
 
     Args:
         model: The network.
@@ -102,20 +106,38 @@ def _mean_magnitudes(
     """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
     arrangement = _arrangement(layer, name)
 
-    def ask(inputs: Tensor, rows: slice) -> Tensor:
+    def magnitudes(inputs: Tensor, count: int, signs: Tensor) -> Tensor:
         leaf = inputs.detach().clone().requires_grad_()
         with torch.enable_grad():
             maps = to_maps(run_to(model.module, model.forward, leaf, name, layer.calls), arrangement)
             if not maps.requires_grad:
                 raise ExplanationError(f"Layer '{name}' has no gradient at the input.")
-            value = maps[: rows.stop - rows.start, :, place[0], place[1]].sum()
+            value = (maps[:count, :, place[0], place[1]] * signs.to(maps)).sum()
         (gradient,) = differentiate(value, [leaf])
         if gradient is None:
             raise ExplanationError(f"Layer '{name}' does not depend on the input.")
         return gradient.detach().abs().double().sum(dim=(0, 1)).cpu()
 
     with undisturbed(model.module):
+        first = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
+        plus, minus = torch.ones(arrangement.channels), _alternating(arrangement.channels)
+        fixed = magnitudes(first, 1, plus).max() < ROUNDING * _precision(model) * magnitudes(first, 1, minus).max()
+        signs = minus if fixed else plus
         chunks = in_chunks(
-            batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
+            batch.inputs,
+            lambda inputs, rows: magnitudes(inputs, rows.stop - rows.start, signs),
+            size=size,
+            device=model.device,
+            dtype=model.dtype,
+            fixed=model.fixed_batch,
         )
-    return torch.stack(chunks.results).sum(dim=0) / len(batch.inputs), chunks.size, chunks.checks
+    said = (f"{name}'s channels add up to the same whatever the input: every other one is taken away",) if fixed else ()
+    return torch.stack(chunks.results).sum(dim=0) / len(batch.inputs), chunks.size, (*said, *chunks.checks)
+
+
+def _alternating(count: int) -> Tensor:
+    return 1 - 2 * (torch.arange(count) % 2).float()
+
+
+def _precision(model: Model) -> float:
+    return float(torch.finfo(model.dtype).eps)

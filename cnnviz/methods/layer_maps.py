@@ -16,7 +16,7 @@ from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.asking import Answer, ask_in_chunks, probabilities
 from cnnviz.methods.inputs import prepare
-from cnnviz.methods.placing import field_of, on_finest, said_of, unmirrored
+from cnnviz.methods.placing import field_of_places, on_finest, said_of, unmirrored
 from cnnviz.methods.probe import automatic_layer
 from cnnviz.models.model import Model
 from cnnviz.probing.targets import watched_layers
@@ -115,7 +115,7 @@ def layer_maps(
         if units and not before_units:
             before_units.append(automatic_layer(model, inputs, batch.targets))
         answer = ask(inputs, targets, before_units or names)
-        fields = [field_of(model, name, inputs.shape[-2:]) for name in answer.names]
+        fields = [field_of_places(model, name, inputs.shape[-2:]) for name in answer.names]
         values, field = _fused(answer.maps, fields, shared)
         if shared.flip:
             mirrored = ask(inputs.flip(-1), [_mirrored(target) for target in answer.targets], answer.names)

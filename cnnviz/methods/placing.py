@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import split_call
+from cnnviz.errors import UsageError
 from cnnviz.models.model import Model
 
-__all__ = ["field_of", "on_finest", "said_of", "unmirrored"]
+__all__ = ["field_of", "field_of_places", "on_finest", "said_of", "unmirrored"]
 
 
 def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
@@ -28,6 +29,22 @@ def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
     plain, call = split_call(name)
     layer = model.layers_on((int(size[0]), int(size[1])))[plain]
     return layer.field if call is None or not layer.fields else layer.fields[call - 1]
+
+
+def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
+    """The same of a layer that a map was made of.
+
+    Raises:
+        UsageError: If its output, though it looks like a map of one image, is made once for all of them.
+    """
+    found = field_of(model, name, size)
+    layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
+    if found is None and layer.arrangement is None:
+        raise UsageError(
+            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
+            "or leave it to be chosen."
+        )
+    return found
 
 
 def said_of(name: str, field: Field | None) -> tuple[str, ...]:

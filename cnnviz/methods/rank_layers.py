@@ -71,7 +71,7 @@ def rank_layers(
     inputs = model.to_device(batch.inputs)
     with undisturbed(model.module), torch.no_grad():
         settled = settle(batch.targets, model.forward(_filled(model, inputs))[:1], model.labels)
-        names = [layer.name for layer in _candidates(model, inputs)]
+        names = _candidates(model, inputs, settled)
     goal = {"target": settled[0]} if "target" in chosen.needs else {}
     ranked = []
     for name in names:
@@ -88,14 +88,18 @@ def rank_layers(
     return LayerRanking(tuple(sorted(ranked, key=lambda one: -one.evidence)), share, provenance)
 
 
-def _candidates(model: Model, inputs: Tensor) -> list[Layer]:
-    """The last layer of each grid size, in the order of the network."""
+def _candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) -> list[str]:
+    """The last layer of each grid size, up to the last whose places reach the targets; in the order of the network."""
     layers = observe_layers(model.module, _filled(model, inputs))
+    try:
+        last_order = layers[automatic_layer(model, _filled(model, inputs), targets)].order
+    except ExplanationError:  # a map without gradients may still be drawn anywhere
+        last_order = max(layer.order for layer in layers.values())
     last: dict[tuple[int, int], Layer] = {}
     for layer in sorted((layer for layer in layers.values() if layer.spatial), key=lambda layer: layer.order):
-        if layer.arrangement is not None:
+        if layer.arrangement is not None and layer.order <= last_order:
             last[layer.arrangement.grid] = layer
-    return sorted(last.values(), key=lambda layer: layer.order)
+    return [layer.name for layer in sorted(last.values(), key=lambda layer: layer.order)]
 
 
 def _ranked(model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float) -> RankedLayer:

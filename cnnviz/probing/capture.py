@@ -152,7 +152,9 @@ class _Catcher:
                     "'cnnviz layers' shows which layers do."
                 )
         if self.automatic and not self.caught.activations:
-            raise ExplanationError("No layer of this network has a spatial output before the target.")
+            raise ExplanationError(
+                "No layer with places ends before the target's own layer begins, which may hold them all; name a layer."
+            )
         if self.caught.activations:
             torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
 

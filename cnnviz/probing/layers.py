@@ -18,7 +18,7 @@ from cnnviz.probing.arrangement import Arranger, first_tensor
 from cnnviz.probing.fields import Fields
 from cnnviz.probing.state import undisturbed
 
-__all__ = ["observe_layers", "run"]
+__all__ = ["blank_copy", "observe_layers", "run", "touched"]
 
 
 def observe_layers(module: nn.Module, example: Tensor) -> Layers:
@@ -26,6 +26,8 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
 
     A copy without weights is asked first, on tensors that have a shape and no values: nothing is computed. Where that
     cannot be (values decide what the network does, or it has somebody's hooks or forward) the network itself runs once.
+    The copy gets a single example twice, if it takes that: what a layer makes once whatever the number of images (a
+    table of positions, say) is then seen not to be of an image, and has no places.
 
     Args:
         module: The network; comes back as it was.
@@ -39,16 +41,24 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
 
 
 def _without_values(module: nn.Module, example: Tensor) -> _Observer | None:
-    if any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in module.modules()):
+    if touched(module):
         return None
-    try:
-        with _disable_current_modes():
-            return _observed(_blank_copy(module), example.to("meta"))
-    except Exception:  # noqa: BLE001 - a network may do anything with values; then it runs on some
-        return None
+    empty = example.to("meta")
+    for given in (empty.expand(2, -1, -1, -1), empty) if len(empty) == 1 else (empty,):
+        try:
+            with _disable_current_modes():
+                return _observed(blank_copy(module), given)
+        except Exception:  # noqa: BLE001 - a network may do anything with values; then it runs on some
+            continue
+    return None
 
 
-def _blank_copy(module: nn.Module) -> nn.Module:
+def touched(module: nn.Module) -> bool:
+    """Whether somebody's hooks, or a forward of their own, are on any part of a network."""
+    return any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in module.modules())
+
+
+def blank_copy(module: nn.Module) -> nn.Module:
     """The network with weights that have shapes and no values."""
     blank: dict[int, Any] = {}
     for weight in module.parameters():

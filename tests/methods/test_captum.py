@@ -10,6 +10,7 @@ import pytest
 import torch
 from captum import attr
 from torch import nn
+from torch.nn import functional
 
 import cnnviz
 from cnnviz.errors import ExplanationError, MissingExtraError, ParameterError
@@ -81,11 +82,61 @@ def test_network_and_random_numbers_come_back(algorithm, inputs):
     assert np.array_equal(first.values, again.values)
 
 
+class Unrolled(nn.Module):
+    """What ``Twice`` computes, with a ReLU for each of its two calls."""
+
+    def __init__(self, twice: Twice) -> None:
+        super().__init__()
+        self.twice, self.one, self.two = twice, nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        x = functional.max_pool2d(self.twice.stem(x), 4)
+        for relu in (self.one, self.two):
+            x = relu(self.twice.shared(x))
+        return self.twice.fc(x.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_deeplift_of_a_relu_that_runs_twice_is_that_of_two(inplace, inputs):
+    net = Twice(inplace=inplace).eval()
+    before = state_of(net)
+    found = cnnviz.captum(model_of(net), inputs, [1, 2, 3], algorithm="DeepLift")
+    assert state_of(net) == before
+    assert np.array_equal(found.values, cnnviz.captum(model_of(net), inputs, [1, 2, 3], algorithm="DeepLift").values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = attr.DeepLift(Unrolled(net)).attribute(inputs, torch.zeros_like(inputs), target=[1, 2, 3])
+    assert np.abs(found.values).max() > 1e-4
+    assert np.allclose(found.values, theirs.detach().numpy(), atol=1e-6)
+
+
+def test_deeplift_passes_over_activations_that_see_nothing_of_the_picture(inputs):
+    class Tabled(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.small = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
+
+        def forward(self, x):
+            table = self.small(torch.ones(7, 2)).sum(dim=0)
+            return self.fc((self.relu(self.conv(x)) + table[:, None, None]).mean(dim=(2, 3)))
+
+    net = Tabled().eval()
+    with_table = cnnviz.captum(model_of(net), inputs, 1, algorithm="DeepLift")
+    without = Plain()
+    without.load_state_dict({key: value for key, value in net.state_dict().items() if "small" not in key})
+    plain = cnnviz.captum(model_of(without), inputs, 1, algorithm="DeepLift")
+    assert np.allclose(with_table.values, plain.values, atol=1e-6)
+
+
 def test_deeplift_that_fails_is_a_sentence_and_leaves_nothing_behind(inputs):
-    net = Twice()
+    class Mixing(Plain):
+        def forward(self, x):
+            return self.fc(self.relu(self.conv(x).mean(dim=0, keepdim=True)).mean(dim=(2, 3)).expand(len(x), -1))
+
+    net = Mixing()
     before = state_of(net)
     with pytest.raises(ExplanationError, match="captum's DeepLift fails on this network"):
-        cnnviz.captum(model_of(net), inputs, 1, algorithm="DeepLift")
+        cnnviz.captum(model_of(net), inputs[:1], 1, algorithm="DeepLift")
     assert state_of(net) == before
 
 

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 import cnnviz
 from cnnviz.errors import UnknownNameError, UsageError
-from tests.networks import OneConvolution, Small, model_of
+from tests.networks import OneConvolution, Small, Tabled, model_of, vit
 
 
 def test_every_method_explains_the_same_class(small, inputs):
@@ -84,6 +84,18 @@ def test_candidates_are_the_last_layer_of_each_grid_and_their_evidence_is_recomp
             )
         assert one.kept == pytest.approx(kept / clean, rel=1e-5)
         assert one.lost == pytest.approx((clean - rest) / clean, rel=1e-5, abs=1e-6)
+
+
+def test_candidates_reach_the_target_with_their_places():
+    """A class token alone leaves a vision transformer's last layers."""
+    net = vit()
+    found = cnnviz.rank_layers(model_of(net), torch.randn(1, 3, 32, 32))
+    assert [one.name for one in found] == [cnnviz.choose_layer(model_of(net))]
+
+
+def test_a_table_is_no_candidate(inputs):
+    found = cnnviz.rank_layers(model_of(Tabled()), inputs[:1])
+    assert {one.name for one in found} == {"conv1", "conv2"}
 
 
 def test_a_ranking_is_a_strip(small, inputs, tmp_path):

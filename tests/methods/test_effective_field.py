@@ -74,6 +74,29 @@ def test_nothing_is_moved_beyond_the_field_and_the_seed_decides():
     assert not np.array_equal(one.values, other.values)
 
 
+def test_channels_that_always_add_up_to_the_same_are_counted_with_both_signs():
+    """After a layer norm the sum of a place's channels has no gradient but rounding."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.fc = nn.Conv2d(3, 6, 3), nn.LayerNorm(6), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.fc(self.norm(self.conv(x).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
+
+    net, inputs = Normed(), torch.randn(20, 3, 9, 9)
+    found = cnnviz.effective_field(model_of(net, input_size=9), "norm", inputs)
+    leaf = inputs.clone().requires_grad_()
+    signs = torch.tensor([1.0, -1, 1, -1, 1, -1])
+    (net.norm(net.conv(leaf).permute(0, 2, 3, 1))[:, 3, 3] * signs).sum().backward()
+    np.testing.assert_allclose(found.values, leaf.grad.abs().sum(dim=1).mean(dim=0).numpy(), rtol=1e-5)
+    assert found.values.max() > 1e-2
+    assert found.checks == ("norm's channels add up to the same whatever the input: every other one is taken away",)
+    before = cnnviz.effective_field(model_of(net, input_size=9), "conv", inputs)
+    assert before.checks == ()
+
+
 def test_it_says_and_saves_itself(tmp_path):
     found = cnnviz.effective_field(sums())
     assert found.layer == "two"

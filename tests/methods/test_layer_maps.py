@@ -11,7 +11,7 @@ from cnnviz.catalogue import CAMS, CATALOGUE
 from cnnviz.core.target import ClassTarget, Finer
 from cnnviz.errors import ExplanationError, UnknownNameError, UsageError
 from tests.asking import METHODS, ask, method_of
-from tests.networks import LABELS, Small, model_of
+from tests.networks import LABELS, Small, Tabled, model_of
 
 LAYERED = [name for name in METHODS if CATALOGUE[name].family == CAMS and "fuse" in method_of(name).parameters]
 TARGETED = [name for name in LAYERED if "target" in method_of(name).needs]
@@ -224,3 +224,11 @@ def test_a_target_for_each_image(name, small, inputs):
         close(
             together.values[row], ask(name, small, inputs[row, None], target, layer=early(name), **settings).values[0]
         )
+
+
+@pytest.mark.parametrize("name", ["gradcam", "eigencam"])
+def test_a_table_is_no_layer_to_draw_whatever_the_number_of_pictures(name, inputs):
+    model = model_of(Tabled())
+    for some, said in ((inputs[:1], "not made from the picture"), (inputs, "no spatial extent")):
+        with pytest.raises(UsageError, match=said):
+            ask(name, model, some, 1, layer="table")

@@ -9,7 +9,7 @@ from torchvision.models import googlenet, resnet18
 
 from cnnviz.errors import ExplanationError, ModelError, TargetError
 from cnnviz.probing.layers import observe_layers, run
-from tests.networks import Small, Twice, failing, model_of, swin
+from tests.networks import Small, Tabled, Twice, failing, model_of, swin
 
 
 def observed(net, size=32):
@@ -56,6 +56,23 @@ def test_a_container_finishes_after_what_it_holds():
 )
 def test_the_automatic_layer_depends_on_the_input(build, size, last):
     assert observed(build(), size).last_spatial().name == last
+
+
+def test_what_is_made_once_for_all_images_has_no_places():
+    for size in (1, 3):
+        layers = observe_layers(Tabled(), torch.randn(size, 3, 32, 32))
+        assert layers["table"].shape == (4, 5, 5)
+        assert layers["table"].arrangement is None
+        assert [name for name, layer in layers.items() if layer.spatial] == ["conv1", "conv2"]
+
+
+def test_a_network_that_takes_one_image_at_a_time_is_observed_with_one():
+    class Alone(Small):
+        def forward(self, x):
+            assert len(x) == 1
+            return super().forward(x)
+
+    assert observed(Alone())["relu2"].spatial
 
 
 def test_branches():

@@ -178,7 +178,7 @@ def test_a_unit_before_the_layer_is_explained(small, inputs):
 def test_a_units_automatic_layer_lies_before_it(small, inputs):
     assert gradcam(small, inputs, "conv2:3").layer == "middle"
     assert gradcam(small, inputs, "fc:3").layer == "relu2"
-    with pytest.raises(ExplanationError, match="before the target"):
+    with pytest.raises(ExplanationError, match="before the target's own layer begins"):
         gradcam(small, inputs, "conv1:0")
 
 
