@@ -42,6 +42,12 @@ def test_quantiles_are_near_the_exact_ones(shift):
     assert (np.diff(found) >= 0).all()
 
 
+def test_quantiles_of_values_evenly_spread_over_a_bin_are_those_values():
+    values = (1 + (np.arange(16) + 0.5) / 256).astype(np.float32)
+    found = quantiles(histogram(values), np.float32([1]), np.float32([2]), np.arange(16) / 15)
+    assert np.allclose(found[0], values, rtol=1e-12)
+
+
 def test_quantiles_of_zeros_one_value_and_none():
     zeros, ones = np.zeros(9, np.float32), np.full(9, 1.03, np.float32)
     counts = np.concatenate([histogram(zeros), histogram(ones), np.zeros((1, BINS), np.uint32)])

@@ -176,6 +176,7 @@ OPERATIONS = {
     "adaptive maximum": lambda x: functional.adaptive_max_pool2d(x, (5, 3)),
     "ceiling": lambda x: functional.max_pool2d(x, 3, 2, ceil_mode=True),
     "dilated maximum": lambda x: functional.max_pool2d(x, 3, 2, padding=1, dilation=2),
+    "transposed": lambda x: functional.conv_transpose2d(x, torch.ones(4, 4, 3, 4).double(), None, 2, (1, 2)),
     "flip": lambda x: x.flip(3),
     "both ways": lambda x: x + x.flip(2),
     "picked": lambda x: x[:, :, torch.tensor([0, 3, 4, 9])],
