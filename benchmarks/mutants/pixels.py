@@ -144,7 +144,8 @@ PIXELS = (
     Mutation(
         "Maximize: a direction of any length", f"{M}/ascent/network.py",
         "vector / vector.norm())", "vector)",
-        ("tests/methods/test_maximize.py::test_scores_are_of_the_clean_picture",), "scores of directions cannot be compared",
+        ("tests/methods/test_maximize.py::test_scores_are_of_the_clean_picture",),
+        "scores of directions cannot be compared",
     ),
     Mutation(
         "Maximize: views turned in a mirror", f"{M}/ascent/moving.py",
@@ -155,7 +156,8 @@ PIXELS = (
         "Maximize: a plateau is never one", f"{M}/ascent/climbing.py",
         "return sum(history[-last:]) <= sum(history[-2 * last : -last])",
         "return sum(history[-last:]) > sum(history[-2 * last : -last])",
-        ("tests/methods/test_maximize.py::test_a_plateau_ends_it_for_that_picture_alone",), "patience ends the pictures that get better",
+        ("tests/methods/test_maximize.py::test_a_plateau_ends_it_for_that_picture_alone",),
+        "patience ends the pictures that get better",
     ),
     Mutation(
         "Quality: total variation with its sign", f"{M}/picture_statistics.py",

@@ -11,7 +11,9 @@ D = "cnnviz/drawing"
 OPERATIONS = ("tests/probing/test_fields.py::test_operations",)
 SIZES = ("tests/probing/test_fields.py::test_sizes_strides_and_offsets_do_not_depend_on_the_input",)
 ALIGNING = ("tests/drawing/test_aligning.py",)
-OVERLAY = ("tests/drawing/test_overlay.py",)
+BILINEAR = ("tests/drawing/test_overlay.py::test_upsample_is_torchs_bilinear",)
+BOX = ("tests/drawing/test_overlay.py::test_the_seen_part_is_the_geometrys_box",)
+SIGNED = ("tests/drawing/test_overlay.py::test_signed_opacity_follows_the_magnitude",)
 COLOUR = ("tests/drawing/test_colour.py",)
 TOPK = ("tests/probing/test_topk.py",)
 BINS = ("tests/probing/test_bins.py",)
@@ -47,12 +49,13 @@ PLACES = (
     Mutation(
         "Receptive fields: transposed convolutions padded the other way", f"{P}/taps.py",
         "[:, None] + padding - np.arange", "[:, None] - padding - np.arange",
-        ("tests/probing/test_fields.py::test_random_stacks",), "decoder units are said to look elsewhere",
+        OPERATIONS, "decoder units are said to look elsewhere",
     ),
     Mutation(
         "Fields of other inputs: even sizes rounded away", "cnnviz/core/field.py",
         "first = round(self.centre(unit) - (self.size - 1) / 2)", "first = round(self.centre(unit) - self.size / 2)",
-        ("tests/probing/test_fields.py::test_boxes_of_inputs_of_another_size",), "boxes on larger pictures are one pixel off",
+        ("tests/probing/test_fields.py::test_boxes_of_inputs_of_another_size",),
+        "boxes on larger pictures are one pixel off",
     ),
     Mutation(
         "Alignment: the half stride at the border cut off", "cnnviz/core/field.py",
@@ -68,23 +71,23 @@ PLACES = (
     Mutation(
         "Alignment: pixels' corners for their centres", f"{D}/overlay.py",
         "(2 * np.arange(length) + 1) * count / (2 * length) - 0.5", "np.arange(length) * count / length",
-        OVERLAY, "the overlay is half a unit off",
+        BILINEAR, "the overlay is half a unit off",
     ),
     Mutation(
         "Overlay: the crop's corner forgotten", f"{D}/overlay.py",
         "* resized / (2 * original) - start", "* resized / (2 * original)",
-        OVERLAY, "the map lies at the picture's corner instead of the crop",
+        BOX, "the map lies at the picture's corner instead of the crop",
     ),
     Mutation(
         "Overlay: negative values fade", f"{D}/overlay.py",
         "np.abs(2 * along - 1) if scale.signed", "2 * along - 1 if scale.signed",
-        OVERLAY, "evidence against the class is not drawn",
+        SIGNED, "evidence against the class is not drawn",
     ),
     Mutation(
         "Overlay: taps weighed the other way round", f"{D}/overlay.py",
         "values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight",
         "values[..., columns.first] * columns.weight + values[..., columns.second] * (1 - columns.weight)",
-        OVERLAY, "each pixel shows the farther unit",
+        BILINEAR, "each pixel shows the farther unit",
     ),
     Mutation(
         "Heat maps: ReLU dropped", "cnnviz/results/heatmap.py",

@@ -124,6 +124,9 @@ def _pytest(folder: Path, tests: tuple[str, ...], sender: Connection) -> None:
     for name in ("CNNVIZ_REAL", "PYTEST_ADDOPTS"):
         os.environ.pop(name, None)
     sys.path[:] = [str(folder), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
+    main = sys.modules["__main__"]
+    main.__spec__ = None
+    main.__dict__.pop("__file__", None)  # processes that the tests start are not to import it from the copy
     witness = Witness(folder)
     code = pytest.main(["-x", "-n", "0", "-p", "no:cacheprovider", *tests], plugins=[witness])
     sender.send(witness.outcome(int(code)))

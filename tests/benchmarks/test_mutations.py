@@ -85,9 +85,7 @@ def test_a_trial_tells_caught_survived_and_never_run_apart(checkout, tmp_path):
         trial.of(broken)
     assert trial.control(WRONG.tests) == 2
     assert (checkout / WRONG.file).read_text() == "def total(a, b):\n    return a + b\n"
-    (checkout / "tests" / "test_sums.py").write_text(
-        "def test_broken():\n    from cnnviz import sums\n    assert not sums\n"
-    )
+    (checkout / WRONG.file).write_text("def total(a, b):\n    return a\n")
     with pytest.raises(RuntimeError, match="do not pass without a mutation: tests/test_sums"):
         Trial(tmp_path / "other", checkout).control(WRONG.tests)
 
