@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,15 +170,11 @@ class Climb:
 
     @torch.no_grad()
     def _ascend(self, gradient: Tensor, step: int) -> None:
-        rate = self.recipe.rate
-        if self.recipe.schedule == "falling":
-            rate *= (1 + math.cos(math.pi * step / self.recipe.steps)) / 2
         if self.momentum is None:
             rest = tuple(range(1, gradient.dim()))
             size = gradient.square().mean(dim=rest, keepdim=True).sqrt()
-            self.painting.numbers.add_(gradient / (size + TINY) * rate)
+            self.painting.numbers.add_(gradient / (size + TINY) * self.recipe.rate)
         else:
-            self.momentum.param_groups[0]["lr"] = rate
             self.painting.numbers.grad = -gradient
             self.momentum.step()
             self.painting.numbers.grad = None

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Schedule", "Transformations"]
+__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Transformations"]
 
 RecipeName: TypeAlias = Literal["auto", "crops", "whole", "natural", "lucid", "dream", "simonyan", "yosinski"]
 Parameterisation: TypeAlias = Literal["fourier", "phase", "pyramid", "pixels"]
 Transformations: TypeAlias = Literal["crops", "affine", "jitter", "none"]
-Schedule: TypeAlias = Literal["constant", "falling"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Recipe:
         steps: How many steps.
         crops: Samples a step, whose gradients are averaged.
         rate: How far a step goes.
-        schedule: Whether the rate stays or falls to nothing along half a cosine.
         adaptive: Adam; otherwise the plain gradient, divided by its root mean square.
         canvas: Side of the picture, in sides of the network's input.
         fineness: The power of the frequency that a wave's weight falls with (``"fourier"``).
@@ -46,7 +44,6 @@ class Recipe:
     steps: int = 64
     crops: int = 4
     rate: float = 0.05
-    schedule: Schedule = "constant"
     adaptive: bool = True
     canvas: float = 8 / 7
     fineness: float = 1.5
