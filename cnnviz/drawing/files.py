@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +46,11 @@ SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
 NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4")
 """Everything that can carry a note, or has one beside it."""
 
+_UNREADABLE = (
+    OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
+    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
+)  # fmt: skip
+"""What the formats' readers raise over a damaged file."""
 
 _FIGURE_DPI = 200
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
@@ -166,7 +173,7 @@ def read_note(path: Path) -> str:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
         note = found(path, suffix)
-    except (OSError, ValueError, SyntaxError, KeyError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
     if note is None:
         raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.errors import WeightsError
-from cnnviz.models.files import TORCHSCRIPT_ADVICE, existing_file, file_kind
+from cnnviz.models.files import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
@@ -59,6 +59,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     kind = file_kind(file)
     if kind == "torchscript":
         raise WeightsError(f"'{file.name}' {TORCHSCRIPT_ADVICE}")
+    if kind == "swollen":
+        raise WeightsError(f"'{file.name}' {SWOLLEN_ADVICE}")
     if kind == "exported":
         raise WeightsError(f"'{file.name}' is an exported network with its own weights; give it as the model itself.")
     if kind == "unknown":

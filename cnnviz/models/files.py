@@ -9,15 +9,28 @@ from typing import Literal, TypeAlias
 
 from cnnviz.errors import ModelError
 
-__all__ = ["TORCHSCRIPT_ADVICE", "FileKind", "existing_file", "file_kind", "looks_like_file", "wants_random"]
+__all__ = [
+    "SWOLLEN_ADVICE",
+    "TORCHSCRIPT_ADVICE",
+    "FileKind",
+    "existing_file",
+    "file_kind",
+    "looks_like_file",
+    "wants_random",
+]
 
-FileKind: TypeAlias = Literal["exported", "torchscript", "checkpoint", "safetensors", "pickle", "unknown"]
+FileKind: TypeAlias = Literal["exported", "torchscript", "checkpoint", "safetensors", "pickle", "swollen", "unknown"]
+"""A swollen file is an archive that unpacks to far more than weights ever do, and would fill the memory."""
 
 TORCHSCRIPT_ADVICE = (
     "is a TorchScript file, whose layers cannot be hooked; "
     "export the network anew with torch.export.save to a .pt2 file."
 )
 SUFFIXES = {".pt2", ".pt", ".pth", ".torchscript", ".safetensors", ".ckpt", ".bin", ".tar", ".pkl", ".onnx", ".py"}
+SWOLLEN_ADVICE = "is an archive that unpacks to many times its size; expected a file as torch.save writes it."
+
+UNREADABLE = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError)
+MOST_SWOLLEN = 20
 LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000
 LEGACY_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -61,8 +74,11 @@ def existing_file(path: str | os.PathLike[str], what: str, error: type[ModelErro
 
 def file_kind(file: Path) -> FileKind:
     """What a file is, by its content and not by its name."""
-    if zipfile.is_zipfile(file):
-        return _archive_kind(file)
+    try:
+        if zipfile.is_zipfile(file):
+            return _archive_kind(file)
+    except UNREADABLE:
+        return "unknown"
     with file.open("rb") as stream:
         start = stream.read(LENGTH_BYTES + 1)
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
@@ -72,11 +88,10 @@ def file_kind(file: Path) -> FileKind:
 
 
 def _archive_kind(file: Path) -> FileKind:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return "unknown"
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if sum(entry.file_size for entry in archive.infolist()) > MOST_SWOLLEN * file.stat().st_size:
+            return "swollen"
     inner = {name.split("/", 1)[-1] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         return "torchscript"

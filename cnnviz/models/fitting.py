@@ -88,7 +88,7 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
         network: Its name, for messages.
 
     Raises:
-        WeightsError: If names are missing or left over, or shapes differ.
+        WeightsError: If names are missing or left over, shapes differ, or values that must be floating are not.
     """
     own = _shapes(module)
     state, notes = _renamed(checkpoint, own)
@@ -100,11 +100,37 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
         raise WeightsError(
             f"'{checkpoint.name}' does not fit {network}{_misfit(missing, unexpected, shapes, len(own))}"
         )
+    _ensure_floating(module, state, checkpoint.name, network)
     try:
         module.load_state_dict(_versioned(state, module), strict=False)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"'{checkpoint.name}' cannot be loaded into {network} ({one_line(error)}).") from None
-    return (*checkpoint.notes, *notes)
+    return (*checkpoint.notes, *notes, *_not_finite(module, checkpoint.name))
+
+
+def _ensure_floating(module: nn.Module, state: Mapping[str, Tensor], file: str, network: str) -> None:
+    """Refuse what loading would turn into other numbers without a word, such as the integers of quantised weights."""
+    own = {name: held for name, held in module.state_dict().items() if isinstance(held, Tensor) and not is_lazy(held)}
+    other = [
+        name for name, held in own.items()
+        if held.is_floating_point() and not state.get(name, held).is_floating_point() and not name.endswith(UNUSED)
+    ]  # fmt: skip
+    if other:
+        given, expected = (str(each[other[0]].dtype).removeprefix("torch.") for each in (state, own))
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise WeightsError(
+            f"'{file}' does not fit {network}: {other[0]}{more} holds {given} values, not {expected}; "
+            "expected floating weights, none that are quantised."
+        )
+
+
+def _not_finite(module: nn.Module, file: str) -> tuple[str, ...]:
+    """A note where weights are NaN or infinite, or values that were gathered in training are NaN."""
+    weights = {name: held for name, held in module.named_parameters() if not is_lazy(held)}
+    buffers = {name: held for name, held in module.named_buffers() if not is_lazy(held)}
+    lost = [name for name, held in weights.items() if not bool(held.isfinite().all())]
+    lost += [name for name, held in buffers.items() if bool(held.isnan().any())]
+    return (f"'{file}' holds numbers that are not finite, in {_some(lost)}",) if lost else ()
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:

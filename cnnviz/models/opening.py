@@ -14,7 +14,7 @@ import torch
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.models.checkpoint import read_checkpoint
 from cnnviz.models.devices import resolve_device
-from cnnviz.models.files import TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
+from cnnviz.models.files import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.listing import model_names
 from cnnviz.models.model import Model
@@ -156,6 +156,8 @@ def _from_file(model: str, weights: str | os.PathLike[str] | None, device: torch
         return open_exported(file, device)
     if kind == "torchscript":
         raise ModelError(f"'{file.name}' {TORCHSCRIPT_ADVICE}")
+    if kind == "swollen":
+        raise ModelError(f"'{file.name}' {SWOLLEN_ADVICE}")
     if kind == "unknown":
         raise ModelError(f"'{file.name}' is no network that cnnviz knows, or it is damaged; expected a .pt2 file.")
     read_checkpoint(file)

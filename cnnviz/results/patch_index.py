@@ -161,6 +161,13 @@ class PatchIndex:
         arrays, record = read_record(path)
         if record.get("layout") != LAYOUT:
             raise OutputError(f"'{path}' has layout {record.get('layout')}; this version reads {LAYOUT}.")
+        try:
+            return cls._of(arrays, record)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
+
+    @classmethod
+    def _of(cls, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> PatchIndex:
         layers = [_layer(number, told, arrays) for number, told in enumerate(record["layers"])]
         return cls(
             layers=MappingProxyType({layer.name: layer for layer in layers}),

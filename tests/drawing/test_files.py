@@ -171,6 +171,25 @@ def test_figures_and_arrays_of_others_have_no_note(tmp_path):
             read_note(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own, over damaged Exif blocks
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_damaged_file_is_one_sentence_or_its_note(tmp_path, suffix):
+    path, random, found = tmp_path / f"a{suffix}", np.random.default_rng(0), set()
+    write(path, NOTES["short"])
+    whole = path.read_bytes()
+    for turn in range(150):
+        damaged = bytearray(whole)
+        for _ in range(random.integers(1, 5)):
+            damaged[random.integers(len(damaged))] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(len(damaged))] if turn % 5 == 0 else damaged)
+        try:
+            found.add(type(read_note(path)))
+        except OutputError:
+            found.add(OutputError)
+    assert found <= {str, OutputError}
+    assert OutputError in found
+
+
 def test_what_cannot_be_written_is_known_before(tmp_path):
     ensure_writable(tmp_path / "new.PNG")
     (tmp_path / "old.png").write_bytes(b"")

@@ -27,6 +27,12 @@ MANIFEST_FILE = "manifest.json"
 LAYOUT = 1
 A_SHARD, MOST_SHARDS = 256, 128
 DEFAULT_THREADS = 1
+NAMES = {
+    "layout", "network", "data", "classes", "layers", "k", "block", "blocks_a_shard", "threads", "samples", "seed",
+    "autocast", "device", "dtype", "bins", "versions",
+}  # fmt: skip
+"""What every manifest says."""
+
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
 
@@ -142,15 +148,26 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest in a folder; None if there is none.
 
     Raises:
-        OutputError: If it cannot be read.
+        OutputError: If it cannot be read, or is none.
     """
     path = folder / MANIFEST_FILE
     try:
-        return Manifest(dict(json.loads(path.read_bytes())))
+        found = Manifest(dict(json.loads(path.read_bytes())))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
         raise OutputError(f"'{path}' cannot be read: {error}.") from error
+    if not _is_whole(found):
+        raise OutputError(f"'{path}' is damaged, or no manifest that cnnviz wrote.")
+    return found
+
+
+def _is_whole(manifest: Manifest) -> bool:
+    """Whether everything is said that an index rests on."""
+    try:
+        return manifest.held.keys() >= NAMES and manifest.shards >= 0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return False
 
 
 def agreed(folder: Path | None, wanted: Manifest, request: Request) -> Manifest:

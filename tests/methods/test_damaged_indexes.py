@@ -1,0 +1,63 @@
+"""Indexes of patches that were damaged, or are of something else: a sentence that names the file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cnnviz
+from cnnviz.core.storing import read_record, write_record
+from cnnviz.errors import OutputError
+from cnnviz.methods.scanning.manifest import read_manifest
+from cnnviz.results.patch_index import PatchIndex
+from tests.methods.scans import SETTINGS, Noise, tiny_model
+
+
+def scan(folder, **settings):
+    return cnnviz.scan_patches(tiny_model(), Noise(), folder, **(SETTINGS | settings))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.safetensors"])
+def test_a_damaged_index_is_named_wherever_it_is_damaged(name, tmp_path):
+    scan(tmp_path)
+    path, random = tmp_path / name, np.random.default_rng(0)
+    content, refused = path.read_bytes(), 0
+    for turn in range(60):
+        damaged = bytearray(content)
+        for _ in range(random.integers(1, 5)):
+            damaged[random.integers(min(len(damaged), 4000))] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(len(damaged))] if turn % 5 == 0 else damaged)
+        try:
+            read_manifest(tmp_path) if name == "manifest.json" else PatchIndex.read(tmp_path)
+        except OutputError as error:
+            refused += name in str(error)
+    assert refused > 20
+
+
+@pytest.mark.parametrize("held", ["{}", "[]", "3", '{"data": {}}', '{"data": {"pictures": "many"}, "block": 0}'])
+def test_a_manifest_of_something_else(held, tmp_path):
+    (tmp_path / "manifest.json").write_text(held)
+    with pytest.raises(OutputError, match=r"manifest\.json' (is damaged|cannot be read)"):
+        scan(tmp_path)
+
+
+def test_an_index_that_lacks_something_is_damaged(tmp_path):
+    scan(tmp_path)
+    arrays, record = read_record(tmp_path / "index.safetensors")
+    for lacking in ("layers", "keys", "levels", "manifest"):
+        write_record(tmp_path / "index.safetensors", arrays, {name: record[name] for name in record if name != lacking})
+        with pytest.raises(OutputError, match=r"index\.safetensors' is damaged"):
+            PatchIndex.read(tmp_path)
+    write_record(tmp_path / "index.safetensors", {name: arrays[name] for name in list(arrays)[1:]}, record)
+    with pytest.raises(OutputError, match=r"index\.safetensors' is damaged"):
+        PatchIndex.read(tmp_path)
+    write_record(tmp_path / "index.safetensors", arrays, record | {"layout": 99})
+    with pytest.raises(OutputError, match="has layout 99; this version reads 1"):
+        PatchIndex.read(tmp_path)
+
+
+def test_merging_into_what_cannot_be_a_folder(tmp_path):
+    scan(tmp_path / "part", shard="1/1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        cnnviz.merge_patches(tmp_path / "part", tmp_path / "file" / "index")
