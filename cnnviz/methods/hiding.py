@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cnnviz.core.target import Target
 from cnnviz.methods.baselines import Fill
+from cnnviz.methods.regions import Regions
 from cnnviz.methods.scorer import Scorer
 from cnnviz.probing.chunks import in_slices, part_of_progress
 from cnnviz.probing.windows import Windows
@@ -18,6 +19,7 @@ from cnnviz.probing.windows import Windows
 __all__ = ["Hiding"]
 
 UNCHANGED = -1
+INEXACT = "what a window changes could not be computed alone: the whole network ran for each"
 
 
 class Hiding:
@@ -29,17 +31,26 @@ class Hiding:
         targets: Settled targets.
         windows: The windows.
         fills: What hides them; each window is hidden once with each.
+        regions: Answers window by window, where that is cheaper; checked, and left alone if it is not exact.
 
     Attributes:
         planned: How many windows will be asked for in all, for the progress that is reported.
     """
 
     def __init__(
-        self, scorer: Scorer, image: Tensor, targets: Sequence[Target], windows: Windows, fills: Sequence[Fill]
+        self,
+        scorer: Scorer,
+        image: Tensor,
+        targets: Sequence[Target],
+        windows: Windows,
+        fills: Sequence[Fill],
+        *,
+        regions: Regions | None = None,
     ) -> None:
         self.planned, self._done = len(windows), 0
         self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
         self._clean: Tensor | None = None
+        self._regions = regions if regions and self._exact(regions) else None
 
     def drops(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much lower the scores are with each window hidden, ``(B, T, n)`` for B fills and T targets.
@@ -60,11 +71,31 @@ class Hiding:
         return drops
 
     def _scores(self, numbers: Tensor, fill: Fill) -> Tensor:
-        def hidden(some: slice) -> Tensor:
-            masks = self._windows.masks(numbers[some].to(self._image.device))
-            seen = fill(masks)
-            if bool(((masks == 0) | (masks == 1)).all()):
-                return torch.where(masks > 0, seen, self._image)
-            return self._image + masks.to(self._image.dtype) * (seen - self._image)
+        regions = self._regions
 
-        return self._scorer.scores(len(numbers), hidden, self._targets)
+        def hidden(some: slice) -> Tensor:
+            return self._hidden(numbers[some], fill)
+
+        def answer(changed: Tensor, some: slice) -> Tensor:
+            assert regions is not None
+            return regions(changed, numbers[some])
+
+        return self._scorer.scores(len(numbers), hidden, self._targets, answer if regions else None)
+
+    def _hidden(self, numbers: Tensor, fill: Fill) -> Tensor:
+        """The picture with each window hidden, ``(n, C, H, W)``."""
+        masks = self._windows.masks(numbers.to(self._image.device))
+        seen = fill(masks)
+        if bool(((masks == 0) | (masks == 1)).all()):
+            return torch.where(masks > 0, seen, self._image)
+        return self._image + masks.to(self._image.dtype) * (seen - self._image)
+
+    def _exact(self, regions: Regions) -> bool:
+        """Whether windows asked about alone, one amid the picture and one in its corner, give the copy's answers."""
+        regions.see(self._image)
+        rows, columns = self._windows.shape
+        some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])
+        exact = regions.exact(self._hidden(some, self._fills[0]), some)
+        if not exact:
+            self._scorer.checks += (INEXACT,)
+        return exact

@@ -82,27 +82,53 @@ class Scorer:
         scores = scores_of(settled, logits, self.kind, caught)[0]
         return Clean(settled, scores, probabilities(every, settled))
 
-    def scores(self, count: int, change: Callable[[slice], Tensor], targets: Sequence[Target]) -> Tensor:
+    def scores(
+        self,
+        count: int,
+        change: Callable[[slice], Tensor],
+        targets: Sequence[Target],
+        answer: Callable[[Tensor, slice], Tensor] | None = None,
+    ) -> Tensor:
         """Scores ``(count, T)`` float64 on the CPU.
 
         Args:
             count: How many changed pictures there are.
             change: From a slice of them to inputs ``(b, C, H, W)``.
             targets: Settled targets; all are scored on the same forwards.
+            answer: From such inputs, on the copy's device and in its type, and the slice to logits ``(b, K)``; asked
+                in place of the copy. Only where there is one.
         """
-        asked = in_slices(count, lambda some: self._ask(change(some), targets), size=self.size)
+
+        def ask(some: slice) -> Tensor:
+            if answer is None:
+                return self._ask(change(some), targets)
+            with self.asking():
+                return scores_of(targets, answer(self.quick.to_device(change(some)), some), self.kind).cpu()
+
+        asked = in_slices(count, ask, size=self.size)
         if asked.checks:
             self.size = asked.size
             self.checks += asked.checks
         return torch.cat(asked.results)
 
+    @property
+    def private(self) -> bool:
+        """Whether a private copy answers."""
+        return self.quick is not self.model
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The modes in which changed pictures are asked about."""
+        with torch.inference_mode(self.private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+            yield
+
     def _ask(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
-        count, fixed, private = len(inputs), self.model.fixed_batch, self.quick is not self.model
+        count, fixed = len(inputs), self.model.fixed_batch
         if fixed and count < fixed:
             inputs = torch.cat([inputs, inputs[-1:].expand(fixed - count, -1, -1, -1)])
-        if private:
+        if self.private:
             inputs = inputs.to(memory_format=torch.channels_last)
-        with torch.inference_mode(private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+        with self.asking():
             logits, caught = _forward(self.quick, inputs, targets)
             return scores_of(targets, logits, self.kind, caught)[:count].cpu()
 

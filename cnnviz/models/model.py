@@ -15,6 +15,7 @@ from cnnviz.core.layer import Layers, split_call
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.probing.folding import folded_copy
+from cnnviz.probing.gates import Gates, find_gates
 from cnnviz.probing.layers import observe_layers, run
 from cnnviz.probing.outputs import OutputSelector, select_logits
 
@@ -78,6 +79,7 @@ class Model:
         self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
         self._observed: dict[tuple[int, int, int], Layers] = {}
+        self._gates: dict[tuple[int, int, int], Gates | None] = {}
 
     def _assumed(
         self,
@@ -135,6 +137,25 @@ class Model:
             self._observed[known] = observe_layers(self.module, self.to_device(example))
         return self._observed[known]
 
+    def gates_on(self, size: tuple[int, int]) -> Gates | None:
+        """The gates for inputs of a height and width; None if there are none. What was asked before is remembered."""
+        known = id(self.module), *size
+        if known not in self._gates:
+            example = self.to_device(torch.zeros(1, self.preprocess.channels, *size))
+            self._gates[known] = find_gates(self.module, self._logits_of, self.layers_on(size), example)
+        return self._gates[known]
+
+    def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        return self.logits(module(inputs), len(inputs))
+
+    def logits(self, answer: Any, count: int) -> Tensor:
+        """The logits ``(count, K)`` in what the network returned.
+
+        Raises:
+            ModelError: If there are none.
+        """
+        return select_logits(answer, self.output, count=count)
+
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers, without running the network."""
@@ -160,7 +181,7 @@ class Model:
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return select_logits(run(self.module, inputs), self.output, count=len(inputs))
+        return self.logits(run(self.module, inputs), len(inputs))
 
     def faster(self, example: Tensor, *, halved: bool = False) -> tuple[Model, tuple[str, ...]]:
         """A private copy for many forwards: batch norm folded, channels last, and what was lost.
@@ -177,7 +198,7 @@ class Model:
             module, answer = folded_copy(self.module, example)
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, copy.Error):
             return self, ("no faster copy of this network can be made; the network itself ran",)
-        logits = select_logits(answer, self.output, count=len(example)).float()
+        logits = self.logits(answer, len(example)).float()
         clone = copy.copy(self)
         clone.module = module
         with torch.no_grad():

@@ -15,7 +15,7 @@ from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.errors import CnnvizError, ExplanationError
 from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "close", "replay"]
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 COARSE = 0.05
@@ -188,7 +188,7 @@ class Replay:
                 again = self(self.activation.expand(self.fixed or 2, *self.activation.shape[1:]).clone())
         except (CnnvizError, RuntimeError):
             return False
-        return again.shape[1:] == self.logits.shape[1:] and _close(again, self.logits)
+        return again.shape[1:] == self.logits.shape[1:] and close(again, self.logits)
 
     def install(self, patches: ExitStack) -> None:
         """Answer recorded calls from the recording until the patches are closed."""
@@ -260,6 +260,7 @@ def _tensor(output: Any) -> Tensor:
     return tensor
 
 
-def _close(again: Tensor, logits: Tensor) -> bool:
+def close(again: Tensor, logits: Tensor) -> bool:
+    """Whether logits are those that were expected, but for rounding."""
     tolerance = TOLERANCE.get(logits.dtype, COARSE) * float(logits.abs().max())
     return bool((again - logits).abs().max() <= tolerance)

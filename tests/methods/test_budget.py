@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
+from cnnviz.methods import regions as scorer_regions
 from cnnviz.methods.sampling import PROBES, error_bar, sample
 from cnnviz.methods.thin_plate import thin_plate
-from tests.methods.test_occlusion import Watched
-from tests.networks import model_of
+from cnnviz.probing import route
 
 
 def bumps(side: int, seed: int) -> np.ndarray:
@@ -84,15 +85,29 @@ def test_the_bars_statement_is_true_as_often_as_it_says():
     assert true >= 0.93 * 150
 
 
-def test_no_more_forwards_than_the_budget(inputs):
-    net = Watched()
-    model = model_of(net)
-    cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=10_000)
-    around = sum(net.seen) - 49 - 2
-    for budget, windows in ((45, 43), (100, 49)):
-        net.seen.clear()
-        cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=budget)
-        assert sum(net.seen) - around == 2 + windows <= budget
+@pytest.mark.parametrize("regions", [True, False], ids=["window by window", "whole pictures"])
+def test_no_more_work_than_the_budget(small, inputs, monkeypatch, regions):
+    monkeypatch.setattr(route, "STOP", 0)
+    if not regions:
+        monkeypatch.setattr(scorer_regions, "plan_route", lambda *_: None)
+    forward = flops(lambda: small.module(inputs[:1]))
+    around = 5 if regions else 2  # folding, comparing, and for regions the picture and two windows on the copy
+    sums = 0.1  # the map's own, made from the windows' values
+    for budget, windows, said in ((45, 43, ("13 of 49 windows were evaluated",)), (100, 49, ())):
+        found = []
+        work = flops(lambda budget=budget, found=found: found.append(explained(small, inputs, budget)))
+        assert work <= (2 + windows + around + sums) * forward
+        assert all(each in found[0].checks[-1] for each in said)
+
+
+def explained(model, inputs, budget):
+    return cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=budget)
+
+
+def flops(run) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
 
 
 def test_a_budget_for_everything_is_exact(small, inputs):

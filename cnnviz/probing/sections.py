@@ -1,0 +1,131 @@
+"""Sections: a private network run from one gate to another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from cnnviz.probing.arrangement import first_tensor, replaced_tensor
+
+__all__ = ["Sections"]
+
+
+class _Reached(BaseException):
+    """Not an Exception, so that no network catches it."""
+
+
+@dataclass
+class _Recording:
+    """Outputs of the calls of modules in one forward, and which calls were running when each ended."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    callers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    running: list[str] = field(default_factory=list)
+
+    def enter(self, name: str) -> Callable[..., None]:
+        def entered(*_: Any) -> None:
+            self.calls[name] += 1
+            self.running.append(name)
+
+        return entered
+
+    def leave(self, name: str, *, kept: bool) -> Callable[..., None]:
+        def left(_part: nn.Module, _inputs: Any, output: Any) -> None:
+            self.running.pop()
+            self.callers[name] = tuple(self.running)
+            tensor = first_tensor(output)
+            self.outputs[name] = replaced_tensor(output, tensor.clone()) if kept and tensor is not None else output
+
+        return left
+
+
+class Sections:
+    """A network, private to its owner, that runs from a gate to another or to its end.
+
+    A forward is recorded; a section then runs the network's own forward, in which all that ended before the first gate
+    answers from the recording (its values no longer matter: the gate decides all that comes after) and the gate gives
+    the map that it is handed. At the second gate it ends.
+
+    Args:
+        module: The network. Its parts' ``forward`` are replaced for good; outside sections they answer as before.
+        select: From what it returns, and how many pictures that is of, to the logits.
+        gates: Names of the gates; each is called once.
+    """
+
+    def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], gates: Iterable[str]) -> None:
+        self._module, self._select, self._gates = module, select, tuple(gates)
+        self._start, self._stop = "", ""
+        self._given: Tensor | None = None
+        self._inputs: Tensor | None = None
+        self._outputs: dict[str, Any] = {}
+        self._answered: dict[str, frozenset[str]] = {}
+
+    def record(self, inputs: Tensor) -> Tensor:
+        """Logits ``(1, K)`` of inputs ``(1, C, H, W)``; sections are of these from now on."""
+        seen = _Recording()
+        with ExitStack() as hooks:
+            for name, part in self._module.named_modules():
+                if name:
+                    hooks.callback(part.register_forward_pre_hook(seen.enter(name)).remove)
+                    hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._gates)).remove)
+            logits = self._select(self._module(inputs.clone()), 1)
+        first = self._inputs is None
+        self._inputs = inputs
+        self._answered = {gate: _before(gate, seen) for gate in self._gates}
+        asked = {*self._gates}.union(*self._answered.values())
+        self._outputs = {name: seen.outputs[name] for name in asked}
+        for name in asked if first else ():
+            part = self._module.get_submodule(name)
+            part.__dict__["forward"] = self._answering(name, part.forward)
+        return logits
+
+    def map(self, gate: str) -> Tensor:
+        """A gate's recorded map ``(1, C, h, w)``; of the empty name, the inputs."""
+        tensor = first_tensor(self._outputs[gate]) if gate else self._inputs
+        assert tensor is not None
+        return tensor
+
+    def __call__(self, start: str, given: Tensor, stop: str = "") -> Tensor:
+        """What a gate's map ``(B, C, h, w)``, or a part of it, becomes at another gate, or in the end the logits.
+
+        Args:
+            start: The gate that gives the map; empty for the input.
+            given: The map; may be written into.
+            stop: The gate where the section ends; empty for the network's end.
+        """
+        self._start, self._stop, self._given = start, stop, given
+        try:
+            return self._select(self._module(self.map("").clone() if start else given), len(given))
+        except _Reached as reached:
+            found: Tensor = reached.args[0]
+            return found
+        finally:
+            self._start, self._stop, self._given = "", "", None
+
+    def _answering(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            if name == self._start and self._given is not None:
+                return replaced_tensor(self._outputs[name], self._given)
+            if self._start and name in self._answered[self._start]:
+                return self._outputs[name]
+            output = original(*args, **kwargs)
+            if name == self._stop:
+                raise _Reached(first_tensor(output))
+            return output
+
+        return answer
+
+
+def _before(gate: str, seen: _Recording) -> frozenset[str]:
+    """Calls that ended before a gate and whose caller was still running then, of modules that are called once."""
+    running = seen.callers[gate]
+    ended = list(seen.callers)
+    before = ended[: ended.index(gate)]
+    depths = {name: seen.callers[name] for name in before if seen.calls[name] == 1}
+    return frozenset(name for name, callers in depths.items() if callers == running[: len(callers)])

@@ -1,0 +1,242 @@
+"""Windows asked about alone: the answers of the whole network, whatever it is made of, at a fraction of the work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+import cnnviz
+from cnnviz import Model
+from cnnviz.methods import regions as regions_module
+from cnnviz.methods.hiding import INEXACT
+from cnnviz.probing import route as route_module
+from cnnviz.probing.gates import Gate, Gates, Lattice
+from cnnviz.probing.regional import Regional, extents
+from cnnviz.probing.route import plan_route
+from cnnviz.probing.windows import Windows
+from tests.asking import state_of
+from tests.networks import Small, model_of
+from tests.torchvision_nets import noise, torchvision_net
+
+SIDE = 115
+FAMILIES = (
+    "alexnet",
+    "resnet18",
+    "mobilenet_v2",
+    "squeezenet1_1",
+    "densenet121",
+    "googlenet",
+    "mnasnet0_5",
+    "regnet_x_400mf",
+    "convnext_tiny",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks_too():
+    """Stops cost nothing, so that routes through small networks have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(route_module, "STOP", 0)
+        patch.setattr(route_module, "COPY", 0)
+        patch.setattr(regions_module, "WORTH", 1)
+        yield
+
+
+def flops(run) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def gates_of(model: Model, size: tuple[int, int]) -> list[str]:
+    found = model.gates_on(size)
+    return [gate.name for gate in found.gates] if found else []
+
+
+def by_brute_force(model: Model, image: torch.Tensor, windows: Windows, target: int) -> torch.Tensor:
+    """The map of the mean drop of a logit, one whole forward a window."""
+    hidden = torch.where(windows.masks(torch.arange(len(windows))) > 0, torch.zeros(()), image)
+    with torch.no_grad():
+        clean, scores = model.module(image)[0, target], model.module(hidden.to(image))[:, target]
+    return windows.average((clean - scores)[None])[0]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_torchvisions_networks_answer_as_on_the_whole_picture(name):
+    model = Model(torchvision_net(name, dtype=torch.float64), input_size=SIDE)
+    image = noise(1, SIDE + 5, torch.float64)[..., 2 : 2 + SIDE, :-2]
+    windows = Windows.over(tuple(image.shape[-2:]), 13, 11)
+    route = plan_route(model.gates_on(tuple(image.shape[-2:])), extents(windows.rows), extents(windows.columns))
+    assert 0 < route.share < 1
+    some = torch.tensor([0, 4, 7, len(windows) // 2, len(windows) - 2, len(windows) - 1])
+    hidden = torch.where(windows.masks(some) > 0, torch.zeros((), dtype=torch.float64), image)
+    with torch.no_grad():
+        whole, clean = model.module(hidden), model.module(image)
+        regional = Regional(model.module, model.logits, route)
+        assert torch.equal(regional.see(image), clean)
+        rows, columns = (some // windows.shape[1]).numpy(), (some % windows.shape[1]).numpy()
+        found = regional(hidden, rows, columns)
+    assert (whole - clean).abs().amax(dim=1).min() > 1e-6 * clean.abs().max()
+    assert (found - whole).abs().max() < 1e-11 * whole.abs().max()
+
+
+PADDINGS = ("zeros", "reflect", "replicate", "circular")
+
+
+@st.composite
+def layers(draw):
+    """How to make one layer from 6 channels to 6."""
+    kernel, stride, padding = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(0, 2))
+    dilation, mode, yes = draw(st.integers(1, 2)), draw(st.sampled_from(PADDINGS)), draw(st.booleans())
+    return draw(
+        st.sampled_from(
+            [
+                lambda: nn.Conv2d(6, 6, kernel, stride, padding=padding, dilation=dilation),
+                lambda: nn.Conv2d(6, 6, 3, padding=1, padding_mode=mode),
+                lambda: nn.MaxPool2d(3, stride, padding=1, ceil_mode=yes),
+                lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+                lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=yes),
+                lambda: nn.ConvTranspose2d(6, 6, 4, 2, 1),
+                lambda: nn.Upsample(scale_factor=2),
+                lambda: nn.ReflectionPad2d(1),
+                lambda: nn.InstanceNorm2d(6),
+                lambda: nn.LocalResponseNorm(3),
+                lambda: nn.ReLU(inplace=True),
+                lambda: nn.Sequential(nn.BatchNorm2d(6), nn.SiLU(inplace=True)),
+                lambda: Residual(nn.Conv2d(6, 6, 3, padding=1)),
+                lambda: Residual(nn.AdaptiveAvgPool2d(1)),
+            ]
+        )
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return functional.relu(x + self.part(x))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(layers(), min_size=1, max_size=6), st.integers(25, 36), st.integers(25, 36), st.integers(3, 9))
+def test_whatever_a_network_is_made_of(parts, height, width, window):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, 1, 1), *(part() for part in parts), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)
+    )
+    model = model_of(net.double().eval(), input_size=(height, width))
+    image = noise(1, 36, torch.float64)[..., :height, :width]
+    try:
+        model.forward(image)
+    except cnnviz.CnnvizError:
+        return  # more pooling than picture
+    windows = Windows.over((height, width), window, window - 1)
+    expected = by_brute_force(model, image, windows, 2)
+    found = cnnviz.occlusion(model, image, 2, window=window, stride=window - 1, score="logit")
+    scale = expected.abs().max().clamp_min(1e-3)
+    assert (torch.from_numpy(found[0].values) - expected).abs().max() <= 1e-6 * scale
+
+
+class Forked(nn.Module):
+    """The picture's mean goes around the second convolution, and no gradient shows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 5)
+
+    def forward(self, x):
+        around = x.detach().mean(dim=(1, 2, 3), keepdim=True)
+        return self.fc((self.second(self.first(x).relu()) + 5 * around).mean(dim=(2, 3)))
+
+
+def test_a_way_around_the_gates_is_noticed_and_said():
+    model = model_of(Forked().double().eval())
+    image = noise(1, 32, torch.float64)
+    assert gates_of(model, (32, 32)) == ["", "first", "second"]
+    found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
+    assert INEXACT in found.checks
+    expected = by_brute_force(model, image, Windows.over((32, 32), 8, 8), 1)
+    torch.testing.assert_close(torch.from_numpy(found[0].values).double(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_gates_are_what_every_way_leads_through():
+    block = nn.Sequential(nn.Conv2d(3, 6, 3), Residual(nn.Conv2d(6, 6, 3, padding=1)), nn.MaxPool2d(2))
+    net = nn.Sequential(block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    found = model_of(net).gates_on((32, 32))
+    assert [gate.name for gate in found.gates] == ["", "0.0", "0.1", "0"]
+    last = found.gates[-1]
+    assert last.rows == Lattice(first=-1, stride=2, size=6, count=15)
+    assert last.work == 2 * 30 * 30 * 6 * 9 * (3 + 6)
+    assert found.work == last.work + 2 * 6 * 5
+
+
+class TwiceCalled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.again, self.fc = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3), nn.Linear(3, 5)
+
+    def forward(self, x):
+        return self.fc(self.again(self.conv(self.conv(x)).relu()).mean(dim=(2, 3)))
+
+
+def test_a_layer_that_is_called_twice_is_no_gate():
+    assert gates_of(model_of(TwiceCalled().eval()), (32, 32)) == ["", "again"]
+
+
+class Decided(Small):
+    """Values decide what is computed."""
+
+    def forward(self, x):
+        return super().forward(x if float(x.mean()) > -1e9 else -x)
+
+
+def test_a_network_that_needs_values_or_is_hooked_has_no_gates():
+    assert model_of(Decided().eval()).gates_on((32, 32)) is None
+    hooked = Small().eval()
+    hooked.conv2.register_forward_hook(lambda _part, _inputs, output: output + 1)
+    assert model_of(hooked).gates_on((32, 32)) is None
+
+
+def test_the_parts_of_one_convolution():
+    pixel, conv = Lattice(0, 1, 1, 20), Lattice(-1, 1, 3, 20)
+    gates = Gates((Gate("", 3, pixel, pixel, 0), Gate("conv", 8, conv, conv, 10**12)), 2 * 10**12)
+    (leg,) = plan_route(gates, extents(windows_at(20, [8, 0, 17])), extents(windows_at(20, [8, 0, 17]))).legs
+    # a window of 3 pixels is seen by 5 units, made from 7 pixels; at an end it is seen by 4, and the part is moved in
+    assert (leg.rows.length, leg.rows.handed) == (7, 5)
+    assert leg.rows.targets.tolist() == [7, 0, 15]
+    assert leg.rows.starts.tolist() == [6, 0, 13]
+    assert leg.rows.skipped.tolist() == [1, 0, 2]
+
+
+def windows_at(length: int, starts: list[int]) -> torch.Tensor:
+    place = torch.arange(length)
+    return torch.stack([((place >= start) & (place < start + 3)).double() for start in starts])
+
+
+@pytest.mark.parametrize(("name", "share"), [("resnet18", 0.78), ("squeezenet1_0", 0.55)])
+def test_the_work_of_an_occlusion_map(name, share):
+    model = Model(torchvision_net(name), input_size=128)
+    image = noise(1, 128)
+    plain = flops(lambda: model.module(image))
+    asked = flops(lambda: cnnviz.occlusion(model, image, 3, window=18, stride=18, batch_size=25))
+    around = 7  # the network twice, the copy twice on the unchanged picture and on two windows, which are compared
+    assert asked / plain <= share * 65 + around
+
+
+def test_several_pictures_and_targets_share_the_copy_and_the_network_is_left_alone():
+    net = Small()
+    model = model_of(net)
+    inputs = noise(3, 32)
+    before = state_of(net)
+    together = cnnviz.occlusion(model, inputs, [0, 1, 2], window=8, stride=4)
+    assert state_of(net) == before
+    for row in range(3):
+        alone = cnnviz.occlusion(model, inputs[row : row + 1], row, window=8, stride=4)
+        torch.testing.assert_close(torch.tensor(together[row].values), torch.tensor(alone[0].values))
