@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -12,12 +12,13 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import command_name, load
+from cnnviz.errors import UsageError
 from cnnviz.registry import Method
 
 from .filming import film, is_filmed
 from .inputs import AT_ONCE, Given
-from .options import LOOK, NETWORK, OUTPUT, SEED, TARGET, Sectioned, setting
-from .output import Report, make_folder, plan, print_json
+from .options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, Sectioned, setting
+from .output import Places, Report, make_folder, plan, print_json
 
 __all__ = ["method_command"]
 
@@ -33,7 +34,7 @@ def method_command(name: str) -> click.Command:
     """
     method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
-    parameters += [TARGET] if "target" in method.needs else []
+    parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
     parameters += [*(LOOK if _is_singly(method) else []), *OUTPUT]
@@ -63,6 +64,8 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
+    across = max(1, len(values.get("target", ())))
+    _ensure_one_scale(places, across, values)
     at_once = len(given.files) if places.together or values.get("shared") else values.get("batch_size") or AT_ONCE
     report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
     entries: list[dict[str, Any]] = []
@@ -70,14 +73,32 @@ def explain(method: Method[Any, Any], **values: Any) -> None:
         for numbers, result in given.ask(partial(_ask, method, values), values, report, at_once=at_once):
             files = [places.files[number] for number in numbers]
             make_folder(files[0].parent)
-            written = [result.save(files[0], **look)] if places.together else result.save_each(files, **look)
-            report.wrote(written)
+            report.wrote([result.save(files[0], **look)] if places.together else _save(result, files, across, look))
             if values["as_json"]:
                 entries += _entries([str(given.files[number]) for number in numbers], files, result, singly=singly)
     if values["as_json"]:
         print_json(entries)
     if given.say_failures():
         click.get_current_context().exit(1)
+
+
+def _ensure_one_scale(places: Places, across: int, values: Mapping[str, Any]) -> None:
+    """Refuse one scale for the maps of several files with several maps each.
+
+    Raises:
+        UsageError: If it is asked for.
+    """
+    if across > 1 and values.get("shared") and len(places.files) > 1 and not places.together:
+        raise UsageError("One scale for several targets of several pictures needs one file: name it with -o FILE.")
+
+
+def _save(result: Any, files: Sequence[Path], across: int, look: Mapping[str, Any]) -> Sequence[Path]:
+    """Write a file a picture, with as many maps as there are targets."""
+    if across == 1:
+        written: Sequence[Path] = result.save_each(files, **look)
+        return written
+    parts = (result[start : start + across] for start in range(0, len(result), across))
+    return [part.save(file, **look) for part, file in zip(parts, files, strict=True)]
 
 
 def _is_singly(method: Method[Any, Any]) -> bool:
@@ -94,14 +115,21 @@ def _is_browsing(values: Mapping[str, Any]) -> bool:
 def _ask(
     method: Method[Any, Any], values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]
 ) -> Any:
-    names = [*method.parameters, *(["target"] if "target" in method.needs else [])]
-    return method(model, pictures, **{name: values[name] for name in names})
+    settings = {name: values[name] for name in method.parameters}
+    if "target" not in method.needs:
+        return method(model, pictures, **settings)
+    targets = list(values["target"])
+    if len(targets) < 2:
+        return method(model, pictures, targets[0] if targets else None, **settings)
+    repeated = [picture for picture in pictures for _ in targets]
+    return method(model, repeated, targets * len(pictures), **settings)
 
 
 def _entries(images: list[str], files: list[Path], result: Any, *, singly: bool) -> list[dict[str, Any]]:
     if not singly:
         return [{"images": images, "output": str(files[0]), **result.describe()}]
+    across = len(result) // len(images)
     return [
-        {"image": image, "output": str(file), **one.describe()}
-        for image, file, one in zip(images, files, result, strict=True)
+        {"image": images[number // across], "output": str(files[number // across]), **one.describe()}
+        for number, one in enumerate(result)
     ]

@@ -47,6 +47,9 @@ def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:
     clip, *others = values["images"]
     if others:
         raise UsageError(f"A video is made of one clip at a time; got {len(values['images'])} files.")
+    targets = values.get("target") or (None,)
+    if len(targets) > 1:
+        raise UsageError(f"A video explains one target at a time; got {len(targets)}.")
     where = _place(Path(clip), command_name(method.name), values["out"])
     if where.exists() and not values["force"]:
         raise OutputError(f"'{where}' exists already; add --force to replace, or choose another place with -o.")
@@ -55,7 +58,7 @@ def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:
     with closing(report):
         with report.over(1):
             made = cnnviz.video(
-                open_model(values), clip, method, values.get("target"), where, look=_look(method, values), **settings
+                open_model(values), clip, method, targets[0], where, look=_look(method, values), **settings
             )
         report.wrote([where])
         report.note(made.checks)

@@ -18,6 +18,7 @@ __all__ = [
     "QUIET",
     "SEED",
     "TARGET",
+    "TARGETS",
     "Option",
     "Sectioned",
     "setting",
@@ -80,6 +81,11 @@ def key_or_index(_ctx: click.Context, _param: click.Parameter, value: str | None
 TARGET = Option(
     "--target", metavar="WHAT", section="Method",
     help="A class index, a label, 'LABEL - LABEL', or a unit such as layer4:17; left out, each picture's top class.",
+)  # fmt: skip
+TARGETS = Option(
+    "--target", metavar="WHAT", multiple=True, section="Method",
+    help="A class index, a label, 'LABEL - LABEL', or a unit such as layer4:17; left out, each picture's top class. "
+    "Can be given several times: a map for each, side by side.",
 )  # fmt: skip
 NETWORK = (
     Option(

@@ -16,7 +16,7 @@ from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
-from cnnviz.results.batch import Styled
+from cnnviz.results.batch import Styled, rows_of
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Look, look_of
 from cnnviz.results.heatmaps import Heatmaps
@@ -81,7 +81,8 @@ class Attributions(Styled[Attribution, Look]):
         return look_of(fields)
 
     def _drawn(self, look: Look, scale: Scale | None) -> Grid:
-        rows = tuple(one.cells(look, scale) for one in self.parts)
+        cells = [one.cells(look, scale) for one in self.parts]
+        rows = rows_of([one.picture for one in self.parts], cells, photographed=look.style == "panel")
         provenance = self.provenance.drawn(**asdict(look))
         if look.style != "panel":
             return Grid(Sheet(rows), provenance)

@@ -6,18 +6,24 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.picture import Picture
 from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.drawn import Drawn
 from cnnviz.results.grid import Grid
 
-__all__ = ["Batch", "Parts", "Styled"]
+__all__ = ["Batch", "Parts", "Styled", "rows_of"]
+
+MOST_ACROSS: Final = 6
+"""Maps of one picture side by side."""
 
 
 class Recorded(Protocol):
@@ -141,3 +147,24 @@ class Styled(Batch[Part], Generic[Part, Way]):
     @abstractmethod
     def _shared_scale(self, look: Way) -> Scale | None:
         """The one scale of all parts, where they share one."""
+
+
+def rows_of(
+    pictures: Sequence[Picture], cells: Sequence[tuple[Cell, ...]], *, photographed: bool
+) -> tuple[tuple[Cell | None, ...], ...]:
+    """Cells in rows, a row a picture; what was explained about the same picture in turn stands side by side.
+
+    Args:
+        pictures: The pictures.
+        cells: For each of them its cells.
+        photographed: Whether the first of these is the photograph, which a row has once.
+    """
+    rows: list[tuple[Cell | None, ...]] = []
+    for _, group in groupby(zip(pictures, cells, strict=True), lambda each: (each[0].name, each[0].digest)):
+        shown = [each for _, each in group]
+        across = max(1, MOST_ACROSS // (len(shown[0]) - photographed))
+        first: list[Cell | None] = [shown[0][0]] if photographed else []
+        for start in range(0, len(shown), across):
+            rows.append((*first, *(cell for each in shown[start : start + across] for cell in each[photographed:])))
+            first = [None] * len(first)
+    return tuple(rows)

@@ -15,7 +15,7 @@ from cnnviz.core.target import Target
 from cnnviz.drawing.colour import Scale, scale_of
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.batch import Styled
+from cnnviz.results.batch import Styled, rows_of
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import USUAL, Align, Heatmap, Look, look_of
 
@@ -104,7 +104,8 @@ class Heatmaps(Styled[Heatmap, Look]):
         return look_of(fields)
 
     def _drawn(self, look: Look, scale: Scale | None) -> Grid:
-        rows = tuple(one.cells(look, scale) for one in self.maps)
+        cells = [one.cells(look, scale) for one in self.maps]
+        rows = rows_of([one.picture for one in self.maps], cells, photographed=look.style == "panel")
         provenance = self.provenance.drawn(**asdict(look))
         if look.style != "panel":
             return Grid(Sheet(rows), provenance)

@@ -80,3 +80,11 @@ def test_what_cannot_be_is_one_sentence(arguments, code, words, clip, gradcam):
     assert words in done.stderr
     assert done.stderr.count("Error:") == 1
     assert not (clip / "out.mp4").exists()
+
+
+def test_a_clip_is_explained_for_one_target(cnnviz, folder):
+    (folder / "clip.mp4").write_bytes(b"")
+    two = ("--target", 0, "--target", 1)
+    refused = cnnviz("gradcam", "--model", "nets.py:tiny", "--input-size", 32, "clip.mp4", *two)
+    assert refused.exit_code == 2
+    assert "one target at a time; got 2" in refused.stderr

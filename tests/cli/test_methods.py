@@ -153,3 +153,61 @@ def test_settings_and_random_weights_reach_the_file(cnnviz, photo, folder):
     lines = cnnviz("info", "a.png").stdout.splitlines()
     assert "method: gradcam" in lines
     assert "  name: shapes-resnet" in lines
+
+
+PAIR = ("--target", "tabby", "--target", "goldfish")
+
+
+@pytest.mark.parametrize("style", ["panel", "overlay", "map"])
+def test_several_targets_are_maps_side_by_side(gradcam, photo, folder, style):
+    pictures = [photo("a.png"), photo("bb.png")]
+    result = gradcam(*pictures, *PAIR, "--style", style, "--layer", "1", "--batch-size", 1)
+    assert result.stdout.splitlines() == ["a.gradcam.png", "bb.gradcam.png"]
+    model = library.load_model("nets.py:tiny", labels="labels.txt", input_size=32)
+    expected = library.gradcam(model, [pictures[1]] * 2, ["tabby", "goldfish"], layer="1").grid(style=style)
+    assert expected.sheet.shape == (1, 2 + (style == "panel"))
+    with Image.open(folder / "bb.gradcam.png") as image:
+        assert np.array_equal(np.asarray(image)[:, :, :3], expected.pixels())
+    assert library.rerun("bb.gradcam.png").identical
+
+
+def test_several_targets_in_one_file_and_as_json(gradcam, photo, folder):
+    pictures = [photo("a.png"), photo("bb.png")]
+    entries = json.loads(gradcam(*pictures, *PAIR, "-o", "all.npz", "--json").stdout)
+    assert [(each["image"], each["target"]) for each in entries] == [
+        ("a.png", "tabby"), ("a.png", "goldfish"), ("bb.png", "tabby"), ("bb.png", "goldfish"),
+    ]  # fmt: skip
+    assert {each["output"] for each in entries} == {"all.npz"}
+    with np.load(folder / "all.npz") as held:
+        assert held["images"].tolist() == ["a.png", "a.png", "bb.png", "bb.png"]
+        assert held["targets"].tolist() == ["tabby", "goldfish"] * 2
+    entries = json.loads(gradcam(*pictures, *PAIR, "--json").stdout)
+    assert [each["output"] for each in entries] == ["a.gradcam.png"] * 2 + ["bb.gradcam.png"] * 2
+    gradcam("a.png", *PAIR, "--target", "tabby - goldfish", "--shared-scale", "-o", "three.png")
+    gradcam("a.png", "bb.png", *PAIR, "--shared-scale", "-o", "both.png")
+    refused = gradcam("a.png", "bb.png", *PAIR, "--shared-scale", "--force")
+    assert refused.exit_code == 2
+    assert "needs one file: name it with -o FILE" in refused.stderr
+
+
+def test_several_targets_share_the_forwards_of_occlusion(cnnviz, photo, monkeypatch):
+    network = ("--model", "nets.py:tiny", "--input-size", 32, "--window", 8, "--stride", 8, "--batch-size", 4)
+    counted = []
+    forward = library.Model.forward
+    monkeypatch.setattr(library.Model, "forward", lambda self, x: (counted.append(len(x)), forward(self, x))[1])
+    counts = []
+    for number, targets in enumerate((("--target", 0), ("--target", 0, "--target", 1, "--target", 2))):
+        counted.clear()
+        assert cnnviz("occlusion", *network, *targets, photo(), "-o", f"{number}.png").exit_code == 0
+        counts.append(sum(counted))
+    assert 16 < counts[0] < 40
+    assert counts[1] <= counts[0] + 4
+
+
+def test_pictures_in_turn_with_many_targets_have_rows_of_six(cnnviz, photo, folder):
+    picture = photo()
+    model = library.load_model("nets.py:tiny", input_size=32)
+    sheet = library.saliency(model, [picture] * 8 + [photo("b.png")], 0).grid().sheet
+    assert [[cell is not None for cell in row] for row in sheet.rows] == [
+        [True] * 7, [False, True, True, *[False] * 4], [True, True, *[False] * 5],
+    ]  # fmt: skip
