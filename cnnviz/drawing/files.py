@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from cnnviz.drawing.notes import MARK, NOTE_KEY, exif, found
+from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, found
 from cnnviz.errors import OutputError
 
 __all__ = [
@@ -46,11 +44,6 @@ SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
 NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4")
 """Everything that can carry a note, or has one beside it."""
 
-_UNREADABLE = (
-    OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
-    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
-)  # fmt: skip
-"""What the formats' readers raise over a damaged file."""
 
 _FIGURE_DPI = 200
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
@@ -59,7 +52,7 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _SETTINGS: Any = {"svg.hashsalt": MARK, "svg.fonttype": "none", "pdf.fonttype": 42, "savefig.bbox": None}
 
 
-def ensure_writable(path: Path, *, force: bool = False, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+def ensure_writable(path: str | os.PathLike[str], *, force: bool = False, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """Find out before the work starts whether its result can be written.
 
     Args:
@@ -70,6 +63,7 @@ def ensure_writable(path: Path, *, force: bool = False, suffixes: tuple[str, ...
     Raises:
         OutputError: It cannot, for the reason said.
     """
+    path = Path(path)
     _ensure_suffix(path, suffixes)
     try:
         _ensure_place(path, force=force)
@@ -162,18 +156,19 @@ def write_page(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def read_note(path: Path) -> str:
+def read_note(path: str | os.PathLike[str]) -> str:
     """The note in a file that one of this module's writers wrote.
 
     Raises:
         OutputError: There is no such file, it cannot be read, or it holds no note.
     """
+    path = Path(path)
     suffix = _ensure_suffix(path, NOTED_SUFFIXES)
     try:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
         note = found(path, suffix)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
     if note is None:
         raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")

@@ -6,6 +6,7 @@ import codecs
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,12 +17,18 @@ from PIL import Image
 from cnnviz.drawing.embedding import from_page
 from cnnviz.drawing.sidecar import from_sidecar
 
-__all__ = ["MARK", "NOTE_KEY", "exif", "found"]
+__all__ = ["MARK", "NOTE_KEY", "UNREADABLE", "exif", "found"]
 
 MARK = "cnnviz"
 """What a file of ours says it was made with."""
 
 NOTE_KEY = "provenance"
+
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
+    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
+)  # fmt: skip
+"""What the formats' readers raise over a damaged file."""
 
 _DESCRIPTION, _SOFTWARE, _ASCII = 0x010E, 0x0131, 2
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
@@ -40,7 +47,7 @@ def exif(note: str) -> bytes:
 
 
 def found(path: Path, suffix: str) -> str | None:
-    """The note in a file, or None when it holds none of ours; what a broken file raises is the reader's own error."""
+    """The note in a file, or None when it holds none of ours; a broken file raises one of ``UNREADABLE``."""
     if suffix in _READERS:
         return _READERS[suffix](path)
     with Image.open(path) as image:

@@ -265,6 +265,13 @@ def test_a_new_file_has_ordinary_permissions(tmp_path):
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_names_are_taken_as_text_too(tmp_path):
+    write_pixels(tmp_path / "a.png", PIXELS, "note")
+    assert read_note(str(tmp_path / "a.png")) == "note"
+    with pytest.raises(OutputError, match="exists already"):
+        ensure_writable(str(tmp_path / "a.png"))
+
+
 def test_limits_of_the_formats_are_said(tmp_path):
     long = np.zeros((1, 16_384, 3), dtype=np.uint8)
     with pytest.raises(OutputError, match="16383"):
