@@ -12,6 +12,7 @@ from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import Fuse, Shared
 from cnnviz.methods.perturbation import Layer, perturbation_maps
+from cnnviz.methods.scorer import ScoreKind
 from cnnviz.models.model import Model
 from cnnviz.probing.windows import Windows
 from cnnviz.registry import method
@@ -31,7 +32,7 @@ def feature_occlusion(
     window: Annotated[int, Ge(1)] = 1,
     stride: Annotated[int, Ge(1)] = 1,
     baseline: Literal["mean", "zero"] = "mean",
-    score: Literal["probability", "logit"] = "probability",
+    score: ScoreKind = "probability",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
     """How much hiding each part of a layer's activation lowers the target's score (feature occlusion).
@@ -50,7 +51,7 @@ def feature_occlusion(
         window: Side of the window in places of the layer.
         stride: Places from one window to the next.
         baseline: What hides a place: each channel's mean over all places, or zero.
-        score: Of a class: the softmax probability, or the logit; other targets use their score itself.
+        score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
         batch_size: Most changed activations at once; halved when memory runs out.
 
     Returns:
@@ -65,15 +66,14 @@ def feature_occlusion(
     Reference:
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, at the input.
     """
-    probability = score == "probability"
 
     def explain(asked: Layer) -> Tensor:
-        return hide_places(asked, window, stride, zero=baseline == "zero", probability=probability)
+        return hide_places(asked, window, stride, zero=baseline == "zero", kind=score)
 
     return perturbation_maps(model, images, target, explain, Shared(layer, fuse, relu=False, batch_size=batch_size))
 
 
-def hide_places(layer: Layer, window: int, stride: int, *, zero: bool, probability: bool) -> Tensor:
+def hide_places(layer: Layer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
     """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
     maps = layer.maps
     windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
@@ -84,5 +84,5 @@ def hide_places(layer: Layer, window: int, stride: int, *, zero: bool, probabili
         numbers = torch.arange(some.start, some.stop, device=maps.device) - 1
         return torch.where(windows.masks(numbers) > 0, fill, maps)
 
-    scores = layer.scores(len(windows) + 1, hidden, probability=probability).double().cpu()
+    scores = layer.scores(len(windows) + 1, hidden, kind=kind).double().cpu()
     return windows.average(scores[0] - scores[1:]).to(maps)

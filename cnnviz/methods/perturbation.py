@@ -14,6 +14,7 @@ from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.layer_maps import LayerAnswer, Shared, layer_maps
 from cnnviz.methods.probe import automatic_layer
+from cnnviz.methods.scorer import ScoreKind
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import from_maps, to_maps, with_places
 from cnnviz.probing.capture import capture
@@ -55,15 +56,15 @@ class Layer:
         """What had to be decided so far."""
         return self._checks
 
-    def scores(self, count: int, change: Callable[[slice], Tensor], *, probability: bool = False) -> Tensor:
+    def scores(self, count: int, change: Callable[[slice], Tensor], *, kind: ScoreKind = "logit") -> Tensor:
         """Scores ``(count,)`` of changed maps, made some at a time.
 
         Args:
             count: How many changes there are.
             change: From a slice of them to maps ``(b, C, h, w)``.
-            probability: Take a class's softmax probability instead of its score.
+            kind: What the score of a class is; that of other targets is their own.
         """
-        asked = in_slices(count, lambda some: self._ask(change(some), probability=probability), size=self._size)
+        asked = in_slices(count, lambda some: self._ask(change(some), kind), size=self._size)
         self._checks += asked.checks
         return torch.cat(asked.results)
 
@@ -79,7 +80,7 @@ class Layer:
             return None
         return head.weights_of(self.target)
 
-    def _ask(self, maps: Tensor, *, probability: bool = False) -> Tensor:
+    def _ask(self, maps: Tensor, kind: ScoreKind = "logit") -> Tensor:
         count = len(maps)
         if self._found.fixed and count < self._found.fixed:
             maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
@@ -88,10 +89,17 @@ class Layer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
-            shares = class_probabilities(logits) if probability and isinstance(self.target, ClassTarget) else logits
-            return score(targets, shares, None)[:count]
+            answers = _in_kind(logits, kind) if isinstance(self.target, ClassTarget) else logits
+            return score(targets, answers, None)[:count]
         with capture(module, [], watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
+
+
+def _in_kind(logits: Tensor, kind: ScoreKind) -> Tensor:
+    """Logits ``(N, K)``, the classes' probabilities, or their logarithms in float64."""
+    if kind == "log-probability":
+        return class_probabilities(logits.double()).clamp_min(torch.finfo(torch.float64).tiny).log()
+    return class_probabilities(logits) if kind == "probability" else logits
 
 
 Explain: TypeAlias = Callable[[Layer], Tensor]

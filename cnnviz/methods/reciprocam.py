@@ -92,4 +92,4 @@ def keep_one_place(layer: Layer, *, blur: bool, probability: bool) -> Tensor:
         masks = functional.one_hot(places, height * width).to(maps.dtype).reshape(-1, 1, height, width)
         return maps * (functional.conv2d(masks, kernel[None, None], padding=1) if blur else masks)
 
-    return layer.scores(height * width, at, probability=probability).reshape(height, width)
+    return layer.scores(height * width, at, kind="probability" if probability else "logit").reshape(height, width)

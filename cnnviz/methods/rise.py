@@ -77,12 +77,7 @@ def rise(
 
     def explain(asked: Question) -> list[Explained]:
         fill = fill_with(baseline, model, asked.image, side=height // cells, seed=seed)
-        mean = _through_masks(asked, drawn, fill, masks)
-        values, errors = mean.above_all()
-        return [
-            Explained(one, error, None, (_said(asked, at, float(error.max()), masks),))
-            for at, (one, error) in enumerate(zip(values, errors, strict=True))
-        ]
+        return _explained(asked, _through_masks(asked, drawn, fill, masks), masks)
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
 
@@ -104,6 +99,15 @@ def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) 
 
     in_slices(count, ask, size=asked.scorer.size)
     return mean
+
+
+def _explained(asked: Question, mean: WeighedMean, count: int) -> list[Explained]:
+    """Each target's map with its standard error."""
+    values, errors = mean.above_all()
+    return [
+        Explained(one, error, None, (_said(asked, at, float(error.max()), count),))
+        for at, (one, error) in enumerate(zip(values, errors, strict=True))
+    ]
 
 
 def _said(asked: Question, at: int, error: float, count: int) -> str:

@@ -77,17 +77,20 @@ def smooth_gradcam_plusplus(
 
     def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
         clean = probe(model, names, inputs, targets)
-        generator = torch.Generator().manual_seed(seed)
-        noisy = [
-            probe(model, clean.names, _noisy(inputs, noise, generator), clean.targets).gradients for _ in range(samples)
-        ]
-        maps = [
-            weigh_by_averaged_share(activation, _powers(gradients), shared.sign)
-            for activation, *gradients in zip(clean.activations, *noisy, strict=True)
-        ]
-        return answered(clean, maps)
+        drawn = torch.Generator().manual_seed(seed)
+        copies = (_noisy(inputs, noise, drawn) for _ in range(samples))
+        noisy = [probe(model, clean.names, copy, clean.targets).gradients for copy in copies]
+        return answered(clean, _weighed(clean.activations, noisy, shared.sign))
 
     return layer_maps(model, images, target, ask, shared)
+
+
+def _weighed(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor]], sign: int) -> list[Tensor]:
+    """Each layer's map, from its clean activations and its gradients at every copy."""
+    return [
+        weigh_by_averaged_share(activation, _powers(gradients), sign)
+        for activation, *gradients in zip(activations, *noisy, strict=True)
+    ]
 
 
 def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:

@@ -73,9 +73,7 @@ def smoothgrad(
 
     def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         clean = settled_scores(model, inputs, targets)
-        copies = _Copies(inputs, noise, seed, samples)
-        moments = Moments(inputs[: len(targets)])
-        at_once = 1 if model.fixed_batch else max(1, batch_size // len(inputs))
+        copies, moments = _Copies(inputs, noise, seed, samples), Moments(inputs[: len(targets)])
 
         def gradients(some: slice) -> None:
             rows = list(clean.targets) * (some.stop - some.start)
@@ -83,6 +81,7 @@ def smoothgrad(
             for one in torch.split(found, len(targets)):
                 moments.add(one**2 if statistic == "squared" else one)
 
+        at_once = 1 if model.fixed_batch else max(1, batch_size // len(inputs))
         checks = in_slices(samples, gradients, size=at_once).checks
         return clean.answer(moments.variance if statistic == "variance" else moments.mean, checks=checks)
 

@@ -24,6 +24,30 @@ def test_under_a_linear_head_it_is_cam(baseline, inputs):
     assert np.allclose(found.values, expected / 64, atol=1e-6)
 
 
+def test_the_log_probability_is_the_logarithm_of_the_probability(inputs):
+    net = Small().eval()
+    with torch.no_grad():
+        net.fc.weight.mul_(3000)  # probabilities far below the smallest float32
+    model, asked = model_of(net), {"layer": "relu2", "baseline": "zero", "score": "log-probability"}
+    found = cnnviz.feature_occlusion(model, inputs, 2, **asked).values
+    expected = np.zeros_like(found)
+    with torch.no_grad():
+        responses = net.relu2(net.conv2(net.down(net.relu1(net.norm1(net.conv1(inputs))))))
+        for row, column in np.ndindex(8, 8):
+            hidden = responses.clone()
+            hidden[:, :, row, column] = 0
+            clean, changed = (
+                net.fc(each.mean(dim=(2, 3))).double().log_softmax(1)[:, 2] for each in (responses, hidden)
+            )
+            expected[:, row, column] = clean - changed
+    assert np.abs(expected).max() > 1
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    plain = cnnviz.feature_occlusion(model, inputs, "dog - cat", layer="relu2").values
+    assert np.array_equal(
+        plain, cnnviz.feature_occlusion(model, inputs, "dog - cat", layer="relu2", score="log-probability").values
+    )
+
+
 def test_windows_average(inputs):
     model = model_of(Small())
     single = cnnviz.feature_occlusion(model, inputs, 2, layer="relu2", baseline="zero", score="logit").values
