@@ -126,6 +126,16 @@ def test_what_the_network_did_not_see_is_paler_and_greyer():
     assert (np.ptp(unseen, axis=-1) <= np.ptp(photo, axis=-1)).all()
 
 
+@pytest.mark.parametrize(("channel", "luma"), [(0, 0.299), (1, 0.587), (2, 0.114)])
+def test_the_grey_of_what_was_not_seen_is_its_luma(channel, luma):
+    photo = np.zeros((2, 2, 3), dtype=np.uint8)
+    photo[..., channel] = 200
+    drawn = overlay(photo, np.full((2, 2), np.nan), scale_of(np.zeros(1))).astype(float)
+    grey = drawn[0, 0, (channel + 1) % 3]
+    assert grey == pytest.approx(0.62 * 0.65 * luma * 200 + 0.38 * 255, abs=0.5)
+    assert drawn[0, 0, channel] - grey == pytest.approx(0.62 * 0.35 * 200, abs=1)
+
+
 def test_a_large_picture_drawn_in_bands_has_no_seams():
     values = np.tile(np.linspace(0, 1, 700), (300, 1))
     drawn = overlay(np.full((300, 700, 3), 80, dtype=np.uint8), values, Scale(0, 1))

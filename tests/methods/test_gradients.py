@@ -223,7 +223,7 @@ def test_smoothgrads_noise_is_a_share_of_each_pictures_range():
         def forward(self, x):
             return x.square().sum(dim=(1, 2, 3))[:, None] / 2 * torch.ones(2)
 
-    inputs = torch.rand(2, 3, 24, 24, dtype=torch.float64) * torch.tensor([1.0, 20.0]).view(-1, 1, 1, 1)
+    inputs = torch.rand(2, 3, 24, 24, dtype=torch.float64) * torch.tensor([1.0, 20.0]).view(-1, 1, 1, 1) + 3
     model = model_of(Squares().double(), labels=None)
     asked = {
         name: cnnviz.smoothgrad(model, inputs.float(), 0, samples=40, noise=0.1, statistic=name).values

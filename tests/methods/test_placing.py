@@ -45,6 +45,8 @@ def test_a_coarser_layers_map_is_taken_where_the_finer_units_look(strided):
     inside = fine[:, :7, :7]
     assert torch.allclose(moved[:, :7, :7], inside, atol=1e-4)
     assert (moved[:, 7, 0] == moved[:, 6, 0]).all()
+    assert (moved[:, :, 7] == moved[:, :, 6]).all()
+    assert torch.allclose(moved[:, 7, :7], moved[:, 6, :7])
 
 
 def test_a_mirrored_map_comes_back_to_where_its_units_look(strided):

@@ -147,6 +147,15 @@ def test_views_are_turned_and_cropped_within_their_bounds():
     assert across.std() > 0.05
 
 
+def test_views_are_neither_sheared_nor_mirrored():
+    """One pixel to the right and one down, on the canvas: perpendicular, of one length, the second clockwise."""
+    places = torch.stack(torch.meshgrid(torch.arange(101.0), torch.arange(101.0), indexing="xy"))
+    views = held_out_views(places, (51, 51))
+    right, down = views[:, :, 25, 26] - views[:, :, 25, 25], views[:, :, 26, 25] - views[:, :, 25, 25]
+    assert torch.allclose(down, torch.stack([-right[:, 1], right[:, 0]], dim=1), atol=1e-3)
+    assert right[:, 1].abs().max() > 0.1
+
+
 def test_views_depend_on_their_seed_only():
     one, other = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(5)

@@ -65,6 +65,20 @@ def test_the_largest_are_those_of_brute_force(layer, index):
         assert (found.positions[unit] @ [maps.shape[3], 1]).tolist() == places.tolist()
 
 
+def test_places_on_an_oblong_grid_are_rows_and_columns():
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4 * 9, 2))
+    nn.init.ones_(net[0].weight)
+    model = cnnviz.Model(net, mean=(0.0,), std=(1.0,), input_size=(4, 9), channels=1)
+    places = [(0, 0), (0, 8), (3, 0), (1, 6), (3, 8)]
+    pictures = torch.zeros(len(places), 1, 4, 9)
+    for number, (row, column) in enumerate(places):
+        pictures[number, 0, row, column] = 5 - number
+    found = cnnviz.scan_patches(model, pictures, layer="0", k=5).layer("0")
+    assert found.grid == (4, 9)
+    assert found.images[0].tolist() == [0, 1, 2, 3, 4]
+    assert found.positions[0].tolist() == [list(place) for place in places]
+
+
 @pytest.mark.parametrize("layer", ["conv", "relu", "last"])
 def test_statistics_are_those_of_all_values(layer, index):
     data = Noise()
