@@ -1,0 +1,107 @@
+"""Questions that cannot be answered, each a sentence, and processes that end before their time."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import cnnviz
+from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
+from cnnviz.methods.scanning.processes import Processes
+from cnnviz.methods.unit_numbers import parse_units
+from tests.methods.scans import SETTINGS, Noise, forked, tiny_model, waited
+from tests.methods.test_scan_resuming import together
+from tests.networks import Small, model_of
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([torch.zeros(3, 32, 32), torch.zeros(3, 32, 30)], r"one size; got \(3, 32, 30\), \(3, 32, 32\)\."),
+        ([torch.zeros(1, 32, 32)], "takes 3 channels; the input has 1"),
+    ],
+)
+def test_inputs_that_do_not_fit(inputs, said, small):
+    with pytest.raises(UsageError, match=said):
+        cnnviz.gradcam(small, inputs)
+
+
+def test_more_units_than_are_shown():
+    with pytest.raises(ParameterError, match="At most 3 units are shown at once; 4 were named"):
+        parse_units("0-2,5", "conv", 8, most=3)
+
+
+def test_a_map_without_a_number_has_no_maximum(small, inputs):
+    (one,) = cnnviz.gradcam(small, inputs[:1])
+    object.__setattr__(one, "values", np.full_like(one.values, np.nan))
+    with pytest.raises(ExplanationError, match="holds no number, so it has no maximum"):
+        one.peak()
+
+
+def test_a_picture_has_one_size():
+    drawn = cnnviz.grid([[np.zeros((8, 8, 3), dtype=np.uint8)]])
+    with pytest.raises(ParameterError, match="by cell or by width, not by both"):
+        drawn.pixels(cell=32, width=2.0)
+
+
+def test_compiling_that_fails_is_said_and_does_without(monkeypatch):
+    class Uncompilable(nn.Module):
+        def forward(self, x):
+            raise NotImplementedError("no compiler here")
+
+    settings = {"steps": 2, "seed": 0}
+    plain = cnnviz.maximize(model_of(Small()), 1, **settings)
+    monkeypatch.setattr(torch, "compile", lambda module: Uncompilable())
+    found = cnnviz.maximize(model_of(Small()), 1, compiled=True, **settings)
+    assert "torch.compile was not used: it failed with ModelError" in found.checks
+    assert found.pixels.tobytes() == plain.pixels.tobytes()
+
+
+class Deadly(Noise):
+    """A data set that ends the process that reads it."""
+
+    def item(self, index):
+        if index == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().item(index)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_reading_process_that_is_killed_is_a_sentence(tmp_path):
+    with pytest.raises(PictureError, match="A process that reads pictures was stopped, perhaps for want of memory"):
+        cnnviz.scan_patches(tiny_model(), Deadly(), tmp_path, **SETTINGS, workers=1)
+
+
+def test_a_block_that_does_not_fit_says_how_to_go_on(tmp_path, monkeypatch):
+    def full(*_args, **_settings):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("cnnviz.probing.recording.Recorder.__call__", full)
+    with pytest.raises(ModelError, match="block"):
+        cnnviz.scan_patches(tiny_model(), Noise(), tmp_path, **SETTINGS)
+
+
+def test_what_goes_wrong_in_one_process_goes_wrong_in_all():
+    def work():
+        from cnnviz.methods.scanning.processes import processes
+
+        these = processes(torch.device("cpu"))
+        assert these.count == 2
+
+        def find():
+            if these.rank:
+                raise cnnviz.errors.UnknownNameError("layer", "conf", ["conv"])
+            return "found"
+
+        with pytest.raises(UsageError, match="There is no layer 'conf'"):
+            these.all(find)
+        assert these.all(lambda: these.rank) == these.rank
+
+    assert together(2, work) == [0, 0]
+    assert waited(forked(lambda: None)) == 0
+    assert Processes().all(lambda: 3) == 3
