@@ -54,10 +54,10 @@ def test_compiling_that_fails_is_said_and_does_without(monkeypatch):
         def forward(self, x):
             raise NotImplementedError("no compiler here")
 
-    settings = {"steps": 2, "seed": 0}
-    plain = cnnviz.maximize(model_of(Small()), 1, **settings)
+    model, settings = model_of(Small()), {"steps": 2, "seed": 0}
+    plain = cnnviz.maximize(model, 1, **settings)
     monkeypatch.setattr(torch, "compile", lambda module: Uncompilable())
-    found = cnnviz.maximize(model_of(Small()), 1, compiled=True, **settings)
+    found = cnnviz.maximize(model, 1, compiled=True, **settings)
     assert "torch.compile was not used: it failed with ModelError" in found.checks
     assert found.pixels.tobytes() == plain.pixels.tobytes()
 
