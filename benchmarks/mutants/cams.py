@@ -206,4 +206,25 @@ CAMS = (
         "(shares @ (vectors @ vectors.T))", "(shares @ vectors @ vectors.T + values @ vectors.T)",
         ("tests/methods/test_dff.py",), "the factors do not fit",
     ),
+    Mutation(
+        "Differences: both scores added", "cnnviz/probing/targets.py",
+        "logits[rows, target.first.index] - logits[rows, target.second.index]",
+        "logits[rows, target.first.index] + logits[rows, target.second.index]",
+        ("tests/probing/test_targets.py",), "'cat - dog' explains both",
+    ),
+    Mutation(
+        "Fusing layers: the larger value, not the larger magnitude", f"{M}/layer_maps.py",
+        "stack.abs().argmax(dim=0, keepdim=True)", "stack.argmax(dim=0, keepdim=True)",
+        SHARED, "signed maps lose their strongest negative places",
+    ),
+    Mutation(
+        "Fusing layers: beyond the coarser layer its first value", f"{M}/placing.py",
+        "np.where(target.middles() < source.offset, 0, len(source) - 1)", "np.zeros(len(target.middles()))",
+        ("tests/methods/test_placing.py",), "the right border is coloured by the left one",
+    ),
+    Mutation(
+        "Capture: layers after the watched one write into its activation", "cnnviz/probing/capture.py",
+        "        return leaf.clone()\n", "        return leaf.view_as(leaf)\n",
+        ("tests/probing/test_capture.py",), "an in-place ReLU after the layer is shown for the layer",
+    ),
 )  # fmt: skip

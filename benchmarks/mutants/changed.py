@@ -8,6 +8,7 @@ __all__ = ["CHANGED"]
 
 M = "cnnviz/methods"
 CLOSED = ("tests/methods/test_closed_forms.py",)
+SHARED = ("tests/methods/test_layer_maps.py",)
 OCCLUSION = ("tests/methods/test_occlusion.py",)
 WINDOWS = ("tests/probing/test_windows.py",)
 BUDGET = ("tests/methods/test_budget.py",)
@@ -187,5 +188,35 @@ CHANGED = (
         "Ranking layers: the lowest share instead of the highest", f"{M}/rank_layers.py",
         "nanquantile(1 - share)", "nanquantile(share)",
         ("tests/methods/test_compare.py",), "evidence is measured on four fifths of the picture",
+    ),
+    Mutation(
+        "Score-CAM: a counterfactual of the probability itself", f"{M}/scorecam.py",
+        "scores = 1 - scores if probability else -scores", "scores = scores if probability else -scores",
+        SHARED, "evidence against the class is evidence for it",
+    ),
+    Mutation(
+        "Ablation-CAM: a channel set to 1, not to 0", f"{M}/ablationcam.py",
+        "ablated[each - some.start, each] = 0", "ablated[each - some.start, each] = 1",
+        ("tests/methods/test_ablationcam.py",), "silent channels get a weight",
+    ),
+    Mutation(
+        "Occlusion: a blur as wide as the window is narrow", f"{M}/baselines.py",
+        "cv2.GaussianBlur(each, (0, 0), self.side / 3)", "cv2.GaussianBlur(each, (0, 0), 3 / self.side)",
+        OCCLUSION, "'blur' hides nothing",
+    ),
+    Mutation(
+        "Probabilities: the softmax of a single logit", "cnnviz/probing/targets.py",
+        "return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)", "return logits.softmax(dim=1)",
+        ("tests/methods/test_scorecam.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
+    ),
+    Mutation(
+        "Budget: the unchanged pictures are not paid for", f"{M}/planning.py",
+        "(forwards - 1 - self.baselines) // self.baselines", "(forwards - 1) // self.baselines",
+        BUDGET, "more forwards than were allowed",
+    ),
+    Mutation(
+        "Replay: recorded outputs are written into", "cnnviz/probing/replay.py",
+        "return view.clone() if copy else view", "return view",
+        ("tests/probing/test_replay.py",), "every replay changes the next one",
     ),
 )  # fmt: skip

@@ -185,4 +185,46 @@ PIXELS = (
         "int((logits > logits[own]).sum()) + 1", "int((logits < logits[own]).sum()) + 1",
         QUALITY, "the best is called the last",
     ),
+    Mutation(
+        "Saliency: the signed sum becomes a mean", "cnnviz/results/attribution.py",
+        'values.sum(axis=0) if channels == "signed"', 'values.mean(axis=0) if channels == "signed"',
+        ("tests/results/test_attributions.py",), "a pixel's contribution is a third of what it is",
+    ),
+    Mutation(
+        "SmoothGrad: the largest value for the range", f"{M}/smoothgrad.py",
+        "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)",
+        "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True)",
+        GRADIENTS, "noise depends on how bright the picture is",
+    ),
+    Mutation(
+        "Effective field: the threshold's complement", "cnnviz/results/effective.py",
+        "LEAST = 1 - 0.9545", "LEAST = 0.9545",
+        ("tests/methods/test_effective_field.py",), "only the very middle counts",
+    ),
+    Mutation(
+        "Maximize: fine waves favoured", f"{M}/ascent/paintings.py",
+        "weights = waves.clamp_min(recipe.coarsest / max(size)) ** -recipe.fineness",
+        "weights = waves.clamp_min(recipe.coarsest / max(size)) ** recipe.fineness",
+        (*PARTS, *WAVES), "pictures are noise",
+    ),
+    Mutation(
+        "Maximize: dead units pushed further down", f"{M}/ascent/redirecting.py",
+        "torch.where(below, gradient.clamp_min(0),", "torch.where(below, gradient.clamp_max(0),",
+        PARTS, "a dead start stays dead",
+    ),
+    Mutation(
+        "Quality: held-out views sheared", f"{M}/quality.py",
+        "-side * angle.sin(), room", "side * angle.sin(), room",
+        QUALITY, "the score on turned views is of distorted ones",
+    ),
+    Mutation(
+        "Quality: the slope of the power, not of the amplitude", f"{M}/picture_statistics.py",
+        "np.sqrt(power[ring == each]).mean()", "power[ring == each].mean()",
+        QUALITY, "every slope is twice as steep",
+    ),
+    Mutation(
+        "Quality: luma of blue, green, red", f"{M}/second_opinion.py",
+        "(0.299, 0.587, 0.114)", "(0.114, 0.587, 0.299)",
+        QUALITY, "a grey judge sees red as blue",
+    ),
 )  # fmt: skip

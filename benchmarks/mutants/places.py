@@ -17,7 +17,9 @@ SIGNED = ("tests/drawing/test_overlay.py::test_signed_opacity_follows_the_magnit
 COLOUR = ("tests/drawing/test_colour.py",)
 TOPK = ("tests/probing/test_topk.py",)
 BINS = ("tests/probing/test_bins.py",)
-SCAN = ("tests/methods/test_scan_patches.py",)
+SCAN = ("tests/methods/test_scan_patches.py::test_places_on_an_oblong_grid_are_rows_and_columns",)
+STATISTICS = ("tests/methods/test_scan_patches.py::test_statistics_are_those_of_all_values",)
+TALLY = ("tests/probing/test_tally.py",)
 PREPROCESS = ("tests/models/test_preprocess.py",)
 
 PLACES = (
@@ -194,12 +196,12 @@ PLACES = (
     Mutation(
         "Patches: ties forgotten when tallies are joined", f"{P}/tally.py",
         "np.where(highest == before, ties, 0))", "np.where(highest == before, 0, 0))",
-        SCAN, "a saturated unit is not found out",
+        TALLY, "a saturated unit is not found out",
     ),
     Mutation(
         "Patches: silent units counted as active", f"{P}/tally.py",
         "(values > 0).sum(axis=0)", "(values >= 0).sum(axis=0)",
-        SCAN, "dead units are not found",
+        TALLY, "dead units are not found",
     ),
     Mutation(
         "Quantiles: half a bin off", f"{P}/bins.py",
@@ -227,5 +229,53 @@ PLACES = (
         "Predictions: the lowest first", "cnnviz/methods/predict.py",
         "logits.sort(descending=True, stable=True)", "logits.sort(stable=True)",
         ("tests/methods/test_predict.py",), "the network is said to see what it rules out",
+    ),
+    Mutation(
+        "Colour: the lowest percentile for the highest", f"{D}/colour.py",
+        "high = float(np.percentile(known, percentile))", "high = float(np.percentile(known, 100 - percentile))",
+        COLOUR, "nearly everything is clipped",
+    ),
+    Mutation(
+        "Overlay: luma of blue, green, red", f"{D}/overlay.py",
+        "grey = 0.299 * red + 0.587 * green + 0.114 * blue", "grey = 0.114 * red + 0.587 * green + 0.299 * blue",
+        ("tests/drawing/test_overlay.py::test_what_the_network_did_not_see_is_paler_and_greyer",),
+        "what the network did not see is faded to the wrong grey",
+    ),
+    Mutation(
+        "Heat maps: signed and rectified maps take each other's scale", "cnnviz/results/heatmap.py",
+        "signed=not self.rectified", "signed=self.rectified",
+        ("tests/results/test_heatmap.py", "tests/results/test_heatmaps.py"), "a signed map loses its negative half",
+    ),
+    Mutation(
+        "Geometry: scale upside down", "cnnviz/core/picture.py",
+        "return self.original[0] / self.resized[0], self.original[1] / self.resized[1]",
+        "return self.resized[0] / self.original[0], self.resized[1] / self.original[1]",
+        ("tests/core/test_picture.py",), "boxes on the photograph are too small or too large",
+    ),
+    Mutation(
+        "Preprocessing: undone in the wrong order", "cnnviz/models/preprocess.py",
+        "values = values.mul(std).add_(mean)", "values = values.add(mean).mul_(std)",
+        PREPROCESS, "network inputs are shown too dark",
+    ),
+    Mutation(
+        "Reading: transparent and opaque exchanged", "cnnviz/images/converting.py",
+        "mixed = pixels * share + np.array(background, np.float32) * (1 - share)",
+        "mixed = pixels * (1 - share) + np.array(background, np.float32) * share",
+        ("tests/images/test_converting.py",), "a picture with alpha is blank",
+    ),
+    Mutation(
+        "Reading: 16 bits scaled by 65536", "cnnviz/images/converting.py",
+        "(255 / top)", "(255 / (top + 1))",
+        ("tests/images/test_converting.py",), "white is not quite white",
+    ),
+    Mutation(
+        "Patches: rows and columns exchanged", "cnnviz/methods/scanning/finishing.py",
+        "[places // columns, places % columns]", "[places % columns, places // columns]",
+        SCAN, "patches are cut at the transposed place",
+    ),
+    Mutation(
+        "Patches: a class's sum for its mean", "cnnviz/methods/scanning/finishing.py",
+        "means[:, label] = sums / total.class_counts[label]", "means[:, label] = sums",
+        STATISTICS, "units are selective for the largest class",
     ),
 )  # fmt: skip

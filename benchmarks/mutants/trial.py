@@ -28,7 +28,7 @@ SECONDS = 300
 """After so long a run is taken not to end."""
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torchvision", "matplotlib.figure", "cv2"])
+_CONTEXT.set_forkserver_preload(["pytest", "torchvision", "matplotlib.figure", "cv2"])
 
 
 class Trial:
