@@ -6,8 +6,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -55,6 +57,19 @@ def interleaved(runs: Mapping[str, Run], times: int = 5) -> Timings:
     found = Timings({name: statistics.median(seconds) for name, seconds in taken.items() if name not in failed})
     found.failed = failed
     return found
+
+
+def in_a_process(section: Callable[..., list[Row]], threads: int, *given: object) -> list[Row]:
+    """A section's rows, measured in a fresh process, as a user's script is: what ran before changes how memory is got.
+
+    Args:
+        section: A function of a module, from ``given`` to rows.
+        threads: torch's threads in that process.
+        given: What the section takes.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(torch.set_num_threads, threads).result()
+        return pool.submit(section, *given).result()
 
 
 def beside(
