@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.core.field import Field
@@ -20,6 +22,9 @@ from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["Answer", "ask_in_chunks", "heatmaps", "probabilities", "unsound"]
+
+EVEN = 1e-6
+"""A map whose values differ by no more than this share of the largest is the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,13 @@ def heatmaps(
     targets = [target for answer in answers for target in answer.targets]
     probable = [probability for answer in answers for probability in answer.probabilities]
     layer = answers[0].layer
-    checks = [*unsound(scores, batch), *batch.checks, *checks, *(each for answer in answers for each in answer.checks)]
+    checks = [
+        *unsound(scores, batch),
+        *_even(values, batch),
+        *batch.checks,
+        *checks,
+        *(each for answer in answers for each in answer.checks),
+    ]
     said = tuple(dict.fromkeys(checks))
     provenance = provenance_of(model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk)
     about = layer, rectified, model.name, said
@@ -95,6 +106,22 @@ def heatmaps(
         for row, picture in enumerate(batch.pictures)
     )
     return Heatmaps(maps, said, provenance)
+
+
+def _even(values: NDArray[np.float32], batch: Batch) -> tuple[str, ...]:
+    """A warning that names the pictures whose map, though not zero, tells no place from another."""
+    flat = values.reshape(len(values), -1)
+    most = np.abs(flat).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        same = (most > 0) & (np.ptp(flat, axis=1) <= EVEN * most)
+    names = [picture.name for picture, one in zip(batch.pictures, same, strict=True) if one]
+    if not names or flat.shape[1] == 1:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        f"the map of {names[0]}{more} has the same value everywhere and tells no place from another; where it is of "
+        "probabilities, these are full, and logits may differ",
+    )
 
 
 def probabilities(logits: Tensor, targets: Sequence[Target]) -> tuple[float | None, ...]:

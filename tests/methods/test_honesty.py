@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, xgradcam
+from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, reciprocam, xgradcam
 from cnnviz.catalogue import CAMS, CATALOGUE
 from tests.asking import METHODS, ask, method_of
 from tests.networks import Small, Twice, model_of
@@ -66,6 +66,18 @@ def test_a_blank_map_is_said_in_the_caption(name, inputs):
     for each in found:
         assert each.blank == blank
         assert ("no positive evidence for 'cat'" in each.caption()) == blank
+
+
+def test_a_map_with_one_value_everywhere_is_said(inputs):
+    """A class so sure that its probability is 1 wherever the layer responds."""
+    net = Small().eval()
+    with torch.no_grad():
+        net.fc.bias[0] = 80
+    found, other = (reciprocam(model_of(net), inputs, "cat", score=score) for score in ("probability", "logit"))
+    assert np.ptp(found.values) == 0
+    assert said(found, "has the same value everywhere")
+    assert np.ptp(other.values) > 0
+    assert not said(other, "has the same value everywhere")
 
 
 class Alike(nn.Module):
