@@ -78,8 +78,15 @@ def key_or_index(_ctx: click.Context, _param: click.Parameter, value: str | None
     return int(value) if value is not None and value.isdecimal() else value
 
 
+def only_one(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    """The one target of a command that explains one; of several none is silently left out."""
+    if len(value) > 1:
+        raise click.BadParameter(f"this command explains one target; got {len(value)}.")
+    return value[0] if value else None
+
+
 TARGET = Option(
-    "--target", metavar="WHAT", section="Method",
+    "--target", metavar="WHAT", multiple=True, callback=only_one, section="Method",
     help="A class index, a label, 'LABEL - LABEL', or a unit such as layer4:17; left out, each picture's top class.",
 )  # fmt: skip
 TARGETS = Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,10 +18,23 @@ from cnnviz.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NO_CLASS", "Dataset", "Keys"]
+__all__ = ["NO_CLASS", "Dataset", "Keys", "StoredDataset"]
 
 NO_CLASS = -1
 """In an array of labels: a picture without a class."""
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A data set of files as a record names it: it can be found again by its fingerprint.
+
+    Attributes:
+        name: What it is called, without its folder.
+        sha256: Its fingerprint.
+    """
+
+    name: str
+    sha256: str
 
 
 class Keys(Sequence[str]):

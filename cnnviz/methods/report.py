@@ -11,9 +11,12 @@ from annotated_types import Ge
 from cnnviz.catalogue import load
 from cnnviz.core.target import TargetLike
 from cnnviz.errors import CnnvizError
+from cnnviz.images.dataset import StoredDataset
 from cnnviz.images.datasets import open_dataset
+from cnnviz.images.filed import FileDataset
 from cnnviz.images.gathering import gather
 from cnnviz.images.reading import ImagesLike
+from cnnviz.images.tars import TarDataset
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
 from cnnviz.methods.predict import predict
 from cnnviz.methods.reporting.asked import Asked, Section, Told
@@ -100,8 +103,14 @@ def report(
 
 
 def _recorded(examples: Any) -> Any:
-    """A data set as a record may name it: drawn shapes in full, anything else as the object it is, without a folder."""
-    return examples if examples is None or _is_drawn(examples) else open_dataset(examples)
+    """A data set as a record may name it, without a folder: drawn shapes in full, files by their fingerprint.
+
+    Anything else is the object it is.
+    """
+    if examples is None or _is_drawn(examples):
+        return examples
+    found = open_dataset(examples)
+    return StoredDataset(found.name, found.fingerprint) if isinstance(found, (FileDataset, TarDataset)) else found
 
 
 def _is_drawn(examples: Any) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.errors import OutputError, PictureError, UsageError
+from cnnviz.images.dataset import StoredDataset
 from cnnviz.images.reading import ImageLike
 from cnnviz.probing.reproducing import fixed_threads
 from cnnviz.provenance import Provenance
@@ -108,7 +109,8 @@ def rerun(
         if isinstance(pictures, Path):
             film(record, network, pictures, target)
         else:
-            write(ask(record, network, pictures), record, target)
+            question = replace(record, asked=_with_data(record.asked, places, near))
+            write(ask(question, network, pictures), record, target)
     found = _compared(before, source, target, record)
     return Rerun(target, found[0], (*absent, *found[1]), found[2])
 
@@ -132,6 +134,16 @@ def _shown(record: Provenance, places: list[Path], near: list[Path], held: list[
         clip = {**named, "file": named["name"]}
         return find_file(clip, "clip", "--images", [*folders_of(places), *near], folders_below(near)), []
     return _pictures(record, places, near, held)
+
+
+def _with_data(asked: Mapping[str, Any], places: list[Path], near: list[Path]) -> dict[str, Any]:
+    """What was asked, with data sets in place of their names."""
+    return {
+        name: find_dataset(value, places, near, folders_below(near))
+        if isinstance(value, Mapping) and value.get("kind") == StoredDataset.__name__
+        else value
+        for name, value in asked.items()
+    }
 
 
 def _pictures(

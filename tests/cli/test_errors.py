@@ -168,3 +168,12 @@ def test_info_of_foreign_files(cnnviz, photo):
 
 def test_no_network_of_that_name(cnnviz):
     check(cnnviz("models", "resnett50"), 2, "There is no network 'resnett50'", "'resnet50'")
+
+
+@pytest.mark.parametrize("asked", [("compare", "--methods", "gradcam"), ("report", "-o", "page.html")])
+def test_commands_that_explain_one_target_leave_none_out_silently(cnnviz, photo, asked):
+    name, *more = asked
+    two = ("--target", 0, "--target", 1)
+    refused = cnnviz(name, "--model", "nets.py:tiny", "--input-size", 32, *more, photo(), *two)
+    assert refused.exit_code == 2
+    assert "this command explains one target; got 2" in refused.stderr

@@ -98,6 +98,21 @@ def test_a_data_set_is_found_by_its_fingerprint(tiny, pictures, tmp_path):
     assert cnnviz.rerun(drawn).identical
 
 
+def test_a_report_finds_its_data_set_again(tiny, pictures, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(pictures[0].parent, data)
+    asked = {"sections": "predictions,units,patches", "methods": "gradcam", "units": 1}
+    file = cnnviz.report(tiny, pictures[:1], examples=str(data), **asked).save("page.html")
+    assert str(tmp_path) not in cnnviz.read_note(file)
+    found = cnnviz.rerun(file, images=[pictures[0].parent, data])
+    assert found.identical, str(found)
+    data.rename(Path("data"))
+    assert cnnviz.rerun(file, images=pictures[0].parent).identical
+    Path("data/0.png").unlink()
+    with pytest.raises(PictureError, match="No data set 'data' with the fingerprint"):
+        cnnviz.rerun(file, images=pictures[0])
+
+
 def test_pictures_that_were_made_have_no_pictures_to_find(tiny, pictures):
     pages = cnnviz.maximize(tiny, ["tabby", 2], steps=2)
     again(pages.save("all.png"), pictures)
