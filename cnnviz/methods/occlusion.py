@@ -54,6 +54,7 @@ def occlusion(
 
     The last window of each row and column is shifted in, never cut. The same picture given several times with several
     targets is asked once. Several baselines give the mean of their maps, and as ``spread`` their standard deviation.
+    Where windows reach only a part of the network's early maps, only that part is computed again, with the same result.
 
     Args:
         model: The network.
@@ -65,7 +66,7 @@ def occlusion(
             noise, inpaint.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
         soft: Share of the window's side over which it fades out at its ends; 0 hides all of it.
-        budget: Most forwards a picture, all counted; windows that are not evaluated are estimated, with an error bar.
+        budget: Most forwards a picture, one a window; windows that are not evaluated are estimated, with an error bar.
         seconds: About so long a picture, instead of a number of forwards.
         precision: Compute in TF32 (CUDA only) or bfloat16 instead; the loss is stated.
         seed: Of the noise, and of the windows that judge the estimate.

@@ -15,7 +15,7 @@ __all__ = ["Extent", "Ints", "Leg", "Route", "plan_route"]
 
 Ints: TypeAlias = NDArray[np.int64]
 
-STOP, COPY = 10_000_000, 30
+STOP, COPY = 3_000_000, 30
 """What a stop at a gate costs, and what each value copied there does, in FLOPs."""
 
 
