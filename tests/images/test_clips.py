@@ -135,6 +135,17 @@ def test_a_damaged_animation_is_said(tmp_path):
         list(clip)
 
 
+def test_a_video_whose_frames_are_lost_is_said(tmp_path):
+    path = video(tmp_path / "clip.mp4", colours())
+    content = path.read_bytes()
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    path.write_bytes(content[:start] + bytes(end - start) + content[end:])
+    with pytest.raises(
+        PictureError, match=r"'clip\.mp4' holds no frame that can be read; expected a video that is whole"
+    ):
+        open_clip(path)
+
+
 def test_only_the_frame_at_hand_is_read(tmp_path):
     frames = iter(open_clip(video(tmp_path / "clip.mp4", colours(40))))
     assert next(frames).picture.name == "clip.mp4, frame 1"
