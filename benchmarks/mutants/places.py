@@ -238,7 +238,7 @@ PLACES = (
     Mutation(
         "Overlay: luma of blue, green, red", f"{D}/overlay.py",
         "grey = 0.299 * red + 0.587 * green + 0.114 * blue", "grey = 0.114 * red + 0.587 * green + 0.299 * blue",
-        ("tests/drawing/test_overlay.py::test_what_the_network_did_not_see_is_paler_and_greyer",),
+        ("tests/drawing/test_overlay.py::test_the_grey_of_what_was_not_seen_is_its_luma",),
         "what the network did not see is faded to the wrong grey",
     ),
     Mutation(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import cnnviz
+from cnnviz.core.field import Field, Span
 from cnnviz.methods.placing import field_of, on_finest, said_of, unmirrored
 from tests.networks import Twice, model_of, vit
 
@@ -47,6 +48,17 @@ def test_a_coarser_layers_map_is_taken_where_the_finer_units_look(strided):
     assert (moved[:, 7, 0] == moved[:, 6, 0]).all()
     assert (moved[:, :, 7] == moved[:, :, 6]).all()
     assert torch.allclose(moved[:, 7, :7], moved[:, 6, :7])
+
+
+def test_beyond_a_coarser_layers_units_their_outer_values_are_held():
+    """Its two units look at 24 and 40; the finer ones at 0, 8, ..., 56."""
+    fine = Span(size=8, stride=8.0, offset=0.0, seen=((0, 8),) * 8)
+    coarse = Span(size=16, stride=16.0, offset=24.0, seen=((16, 32), (32, 48)))
+    fields = [Field("spatial", (64, 64), "", span, span) for span in (fine, coarse)]
+    (_, moved), _ = on_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])], fields)
+    assert torch.equal(moved, torch.tensor([1.0, 1, 1, 1, 2, 3, 3, 3]).expand(1, 8, 8))
+    (_, turned), _ = on_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 1.0], [3.0, 3.0]]])], fields)
+    assert torch.equal(turned, moved.mT)
 
 
 def test_a_mirrored_map_comes_back_to_where_its_units_look(strided):
