@@ -225,6 +225,6 @@ CAMS = (
     Mutation(
         "Capture: layers after the watched one write into its activation", "cnnviz/probing/capture.py",
         "        return leaf.clone()\n", "        return leaf.view_as(leaf)\n",
-        ("tests/probing/test_capture.py",), "an in-place ReLU after the layer is shown for the layer",
+        ("tests/probing/test_capture.py::test_one_layer",), "an in-place ReLU after the layer is shown for the layer",
     ),
 )  # fmt: skip
