@@ -154,6 +154,8 @@ class _Catcher:
         if self.automatic and not self.caught.activations:
             raise ExplanationError(
                 "No layer with places ends before the target's own layer begins, which may hold them all; name a layer."
+                if self.watch
+                else "No layer of this network has a spatial output; gradients of the input, as saliency, need none."
             )
         if self.caught.activations:
             torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off

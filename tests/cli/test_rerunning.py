@@ -40,16 +40,16 @@ def test_it_replaces_nothing_unasked(cnnviz, gradcam, photo):
     assert cnnviz("rerun", "map.png", "-o", "map.png", "--force").stderr == "identical, byte for byte\n"
 
 
-def test_what_is_missing_is_named(cnnviz, gradcam, photo, folder):
+def test_what_is_missing_is_named(cnnviz, gradcam, photo, folder, tmp_path_factory):
     name = photo("a.png")
     gradcam(name, "-o", "map.png")
-    (folder / "elsewhere").mkdir()
-    (folder / name).rename(folder / "elsewhere" / "b.png")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / name).rename(elsewhere / "b.png")
     lost = cnnviz("rerun", "map.png")
     assert lost.exit_code == 1
     assert "no picture with the pixels of a.png" in lost.stderr
     assert "--images" in lost.stderr
-    assert cnnviz("rerun", "map.png", "--images", "elsewhere").stderr == "identical, byte for byte\n"
+    assert cnnviz("rerun", "map.png", "--images", str(elsewhere)).stderr == "identical, byte for byte\n"
 
 
 @pytest.mark.parametrize(("name", "words"), [("nets.py", "must end in"), ("a.png", "was not written by cnnviz")])
