@@ -1,6 +1,7 @@
 """All benchmarks beside their peers on this machine, one after another, and one page of what they found.
 
-The quality of class pictures takes an hour and trained networks, and is measured apart: see ``benchmarks.maximize``.
+The quality of class pictures and the slow tests take an hour and trained networks and are run where they are named; see
+``benchmarks.maximize`` and ``benchmarks.slow``. Otherwise their last page is shown.
 
 pip install -e '.[bench]' && python -m benchmarks.run
 """
@@ -23,7 +24,8 @@ from benchmarks.chart import Ratio, draw
 from benchmarks.measuring import machine, usual_device
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize")
+BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize", "slow")
+LONG = ("maximize", "slow")
 ON_DEVICE = ("cam", "gradients", "occlusion")
 PAGES = {"correctness": "CORRECTNESS.md"}
 ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<who>[^|]+) \| [^|]+ \| (?P<ratio>[\d.]+) \|")
@@ -99,7 +101,9 @@ def page(outcomes: list[Outcome]) -> str:
 def main() -> None:
     """Run them all, or those that are named, and write the page and its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all short ones if none is"
+    )
     parser.add_argument("--device", default=usual_device())
     parser.add_argument("--photos", type=Path, help="folder with photographs (.jpg), for the patches")
     parser.add_argument("--keep", type=Path, default=Path("maximize-pictures"), help="pictures that maximize made")
@@ -110,7 +114,7 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     outcomes = []
     for name in tqdm(BENCHMARKS, disable=None):
-        if chosen.kept or (chosen.names and name not in chosen.names):
+        if chosen.kept or name not in (chosen.names or set(BENCHMARKS) - set(LONG)):
             found = page_of(name)
             text = found.read_text(encoding="utf-8") if found.exists() else None
             outcomes.append(Outcome(name, text, "it has not been measured yet"))
