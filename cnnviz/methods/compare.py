@@ -29,10 +29,10 @@ SAME = 1 - 1e-6
 def compare(
     model: Model | Sequence[Model],
     images: ImagesLike,
-    methods: Sequence[str],
+    methods: str | Sequence[str],
     target: TargetLike = None,
     *,
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     **settings: Any,
 ) -> Comparison:
     """Several methods on the same images and targets, as one grid: a row an image, a column a method.
@@ -42,9 +42,9 @@ def compare(
     Args:
         model: The network, or several.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        methods: Names of methods that give heat maps.
+        methods: Names of methods that give heat maps; one text has commas between them.
         target: What is explained; None is each network's top class of each image, the same for every method.
-        layers: Layers to look at, one after the other; methods that look at no layer are asked once.
+        layers: Layers to look at, one after the other, written likewise; methods that look at no layer are asked once.
         **settings: Settings such as ``layer`` or ``batch_size``, given to every method that has them.
 
     Returns:
@@ -54,7 +54,8 @@ def compare(
         UnknownNameError: If there is no such method or layer.
         UsageError: If a method gives no heat maps, no method has a setting, or there is no method or no network.
     """
-    chosen = {command_name(load(name).name): load(name) for name in methods}
+    layers = _listed(layers)
+    chosen = {command_name(load(name).name): load(name) for name in _listed(methods)}
     networks = [model] if isinstance(model, Model) else list(model)
     _check(chosen, settings, networks, layers)
     given = gather(images)
@@ -73,6 +74,11 @@ def compare(
         frozenset(ask.pixelwise),
         {key: plain(value) for key, value in asked_for.items() if value not in (None, [])},
     )
+
+
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    """Names, also of one text with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,6 @@ def _check(
         raise UsageError("Give at least one network to compare methods on.")
     if not chosen:
         raise UsageError("Name at least one method to compare; 'cnnviz methods' lists them.")
-    if isinstance(layers, str):
-        raise UsageError(f"layers are several names of layers; got the text '{layers}'.")
     if layers and "layer" in settings:
         raise UsageError("Give layers to compare, or one layer for all; not both.")
     if len(set(layers)) < len(layers):
