@@ -23,36 +23,41 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     Returns:
         ``(N, h, w)``.
     """
-    matrix = maps.flatten(2).transpose(1, 2)
-    largest = matrix.abs().amax(dim=(1, 2), keepdim=True)
-    scaled = (matrix / largest.where(largest > 0, torch.ones_like(largest))).double().contiguous()
-    along, proven = _iterated(scaled)
+    flat = maps.flatten(2)
+    low, high = flat.amin(dim=(1, 2), keepdim=True), flat.amax(dim=(1, 2), keepdim=True)
+    largest = torch.maximum(-low, high)
+    scaled = (flat / largest.where(largest > 0, torch.ones_like(largest))).double()
+    along, proven = _iterated(scaled, (low >= 0)[:, 0, 0])
     if not bool(proven.all()):
-        along[~proven] = _decomposed(scaled[~proven])
+        along[~proven] = _decomposed(scaled[~proven].transpose(1, 2))
     found = (along * largest).reshape(len(maps), *maps.shape[2:])
     agreement = (found * like).sum(dim=(1, 2), keepdim=True)
     return torch.where(agreement < 0, -found, found).to(maps.dtype)
 
 
-def _iterated(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _iterated(channels: Tensor, rectified: Tensor) -> tuple[Tensor, Tensor]:
     """First singular vectors ``(N, P, 1)`` times their value, and for which samples ``(N,)`` they are proven to be it.
 
     An eigenvector of the Gram matrix is the largest's if its eigenvalue is more than half of the trace, or if it is
-    positive in every row that holds anything and the matrix has no negative entry (Perron and Frobenius).
+    positive at every place that holds anything and the matrix has no negative entry (Perron and Frobenius).
+
+    Args:
+        channels: ``(N, C, P)``.
+        rectified: ``(N,)``, whether a sample has no negative entry.
     """
-    tiny = torch.finfo(matrix.dtype).tiny
-    vector = matrix.sum(dim=2, keepdim=True)
+    tiny = torch.finfo(channels.dtype).tiny
+    vector = whole = channels.sum(dim=1).unsqueeze(2)
     for _ in range(MOST_ROUNDS):
         vector = vector / vector.norm(dim=1, keepdim=True).clamp_min(tiny)
-        image = matrix @ (matrix.transpose(1, 2) @ vector)
+        image = channels.transpose(1, 2) @ (channels @ vector)
         value = (vector * image).sum(dim=1, keepdim=True)
         apart = (image - value * vector).norm(dim=1, keepdim=True) / value.clamp_min(tiny)
         if bool((apart < CONVERGED).all()):
             break
         vector = image
     vector = vector / vector.norm(dim=1, keepdim=True).clamp_min(tiny)
-    dominant = value[:, 0, 0] > matrix.square().sum(dim=(1, 2)) / 2
-    positive = ((vector > 0) | (matrix == 0).all(dim=2, keepdim=True)).all(dim=(1, 2)) & (matrix >= 0).all(dim=(1, 2))
+    dominant = value[:, 0, 0] > channels.norm(dim=(1, 2)).square() / 2
+    positive = rectified & ((vector > 0) | (whole == 0)).all(dim=(1, 2))
     return vector * value.clamp_min(0).sqrt(), (apart[:, 0, 0] < CONVERGED) & (dominant | positive)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnviz.errors import CnnvizError
 from cnnviz.methods.scorer import Scorer
 from cnnviz.probing.regional import Regional, extents
 from cnnviz.probing.replay import close
@@ -23,27 +24,30 @@ class Regions:
     def __init__(self, scorer: Scorer, regional: Regional, windows: Windows) -> None:
         self._scorer, self._regional, self._across = scorer, regional, windows.shape[1]
 
-    def see(self, image: Tensor) -> None:
-        """The picture ``(C, H, W)`` that the questions are about."""
-        with self._scorer.asking():
-            self._regional.see(self._scorer.quick.to_device(image[None]))
-
     def __call__(self, changed: Tensor, numbers: Tensor) -> Tensor:
         """Logits ``(b, K)`` of the picture with windows changed ``(b, C, H, W)``, by the windows' numbers."""
         found = numbers.clamp_min(0).cpu().numpy()
         return self._regional(changed, found // self._across, found % self._across)
 
-    def exact(self, changed: Tensor, numbers: Tensor) -> bool:
-        """Whether the whole copy gives the same logits of changed pictures."""
+    def exact(self, image: Tensor, changed: Tensor, numbers: Tensor) -> bool:
+        """Whether the whole copy gives the same logits of changed pictures; the questions are about the picture now.
+
+        Args:
+            image: The unchanged picture ``(C, H, W)``.
+            changed: Some with a window changed, ``(b, C, H, W)``.
+            numbers: Their windows' numbers.
+        """
+        quick = self._scorer.quick
         with self._scorer.asking():
-            changed = self._scorer.quick.to_device(changed)
+            changed = quick.to_device(changed)
             try:
+                self._regional.see(quick.to_device(image[None]))
                 found = self(changed, numbers)
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError):
+            except (CnnvizError, RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError):
                 return False
-            whole = self._scorer.quick.forward(changed.to(memory_format=torch.channels_last))
+            whole = quick.forward(changed.to(memory_format=torch.channels_last))
         return found.shape == whole.shape and close(found, whole)
 
 

@@ -101,12 +101,17 @@ class Sections:
         """
         self._start, self._stop, self._given = start, stop, given
         try:
-            return self._select(self._module(self.map("").clone() if start else given), len(given))
+            return self._select(self._module(self._as_many(given) if start else given), len(given))
         except _Reached as reached:
             found: Tensor = reached.args[0]
             return found
         finally:
             self._start, self._stop, self._given = "", "", None
+
+    def _as_many(self, given: Tensor) -> Tensor:
+        """Inputs whose values do not matter, for networks that read off them how many pictures there are."""
+        whole = self.map("")
+        return whole.new_empty((len(given), *whole.shape[1:]))
 
     def _answering(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:

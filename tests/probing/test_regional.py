@@ -166,6 +166,31 @@ def test_a_way_around_the_gates_is_noticed_and_said():
     torch.testing.assert_close(torch.from_numpy(found[0].values).double(), expected, atol=1e-6, rtol=1e-5)
 
 
+class Counting(nn.Module):
+    """How many pictures there are is read off the input, and off the first layer's output."""
+
+    def __init__(self, *, late: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.fc, self.late = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 5), late
+
+    def forward(self, x):
+        early = self.first(x)
+        count = len(early) if self.late else len(x)
+        return self.fc(self.second(early.relu()).mean(dim=(2, 3)).reshape(count, 6))
+
+
+@pytest.mark.parametrize(("late", "said"), [(False, ()), (True, (INEXACT,))])
+def test_how_many_pictures_there_are(late, said):
+    model = model_of(Counting(late=late).double().eval())
+    image = noise(1, 32, torch.float64)
+    route = plan_route(model.gates_on((32, 32)), *[extents(Windows.over((32, 32), 8, 8).rows)] * 2)
+    assert [leg.stop.name for leg in route.legs] == ["first", "second"]
+    found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
+    assert found.checks == said
+    expected = by_brute_force(model, image, Windows.over((32, 32), 8, 8), 1)
+    torch.testing.assert_close(torch.from_numpy(found[0].values).double(), expected, atol=1e-6, rtol=1e-5)
+
+
 def test_gates_are_what_every_way_leads_through():
     block = nn.Sequential(nn.Conv2d(3, 6, 3), Residual(nn.Conv2d(6, 6, 3, padding=1)), nn.MaxPool2d(2))
     net = nn.Sequential(block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
