@@ -54,7 +54,7 @@ def windows(name: str, side: int, stride: int, times: int, device: str, *, bfloa
     count = ((side - 32) // stride + 1) ** 2
     if stride < FINE:
         runs = {name: run for name, run in runs.items() if not name.startswith("captum") or name == BEST}
-    return beside(f"{name}, {count} windows, {side} px", runs, lambda: module(inputs), times=times)
+    return beside(f"Occlusion, {name}, {count} windows, {side} px", runs, lambda: module(inputs), times=times)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximi
 LONG = ("maximize", "slow")
 ON_DEVICE = ("cam", "gradients", "occlusion")
 PAGES = {"correctness": "CORRECTNESS.md"}
-ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<who>[^|]+) \| [^|]+ \| (?P<ratio>[\d.]+) \|")
+RATIOS = ("x cnnviz", "ratio")
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,20 @@ def run(name: str, calls: list[list[str]]) -> Outcome:
 
 
 def ratios(outcomes: list[Outcome]) -> list[Ratio]:
-    """How many times as long as ours each peer takes, from the pages' tables."""
+    """How many times as long as ours each peer takes, from the pages' tables that say so in a column."""
     found = []
     for outcome in outcomes:
+        column, peer = -1, ""
         for line in (outcome.page or "").splitlines():
-            match = ROW.match(line)
-            if match and not match["who"].startswith("cnnviz"):
-                found.append(Ratio(match["what"].strip(), match["who"].strip(), float(match["ratio"])))
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+            if any(head in cells for head in RATIOS):
+                column = next(cells.index(head) for head in RATIOS if head in cells)
+                peer = "" if cells[1] == "who" else cells[column - 1]
+            elif not cells:
+                column = -1
+            elif column > 0 and re.fullmatch(r"[\d.]+", cells[column]) and not cells[1].startswith("cnnviz"):
+                what, who = (f"{outcome.name}, {cells[0]}", peer) if peer else (cells[0], cells[1])
+                found.append(Ratio(what, who, float(cells[column])))
     return found
 
 
