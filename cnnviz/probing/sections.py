@@ -11,12 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from cnnviz.probing.arrangement import first_tensor, replaced_tensor
+from cnnviz.probing.stopping import Reached
 
 __all__ = ["Sections"]
-
-
-class _Reached(BaseException):
-    """Not an Exception, so that no network catches it."""
 
 
 @dataclass
@@ -102,7 +99,7 @@ class Sections:
         self._start, self._stop, self._given = start, stop, given
         try:
             return self._select(self._module(self._as_many(given) if start else given), len(given))
-        except _Reached as reached:
+        except Reached as reached:
             found: Tensor = reached.args[0]
             return found
         finally:
@@ -121,7 +118,7 @@ class Sections:
                 return self._outputs[name]
             output = original(*args, **kwargs)
             if name == self._stop:
-                raise _Reached(first_tensor(output))
+                raise Reached(first_tensor(output))
             return output
 
         return answer

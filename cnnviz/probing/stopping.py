@@ -12,11 +12,11 @@ from cnnviz.core.layer import split_call
 from cnnviz.errors import ExplanationError
 from cnnviz.probing.arrangement import first_tensor
 
-__all__ = ["run_to"]
+__all__ = ["Reached", "run_to"]
 
 
-class _Reached(BaseException):
-    """Not an Exception, so that no network catches it."""
+class Reached(BaseException):
+    """A forward has come as far as it should; not an Exception, so that no network catches it."""
 
 
 def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, layer: str, calls: int) -> Tensor:
@@ -52,12 +52,12 @@ def _stopping(part: nn.Module, number: int) -> Iterator[list[Any]]:
         seen += 1
         if seen == number:
             reached.append(output)
-            raise _Reached
+            raise Reached
 
     handle = part.register_forward_hook(stop)
     try:
         yield reached
-    except _Reached:
+    except Reached:
         pass
     finally:
         handle.remove()

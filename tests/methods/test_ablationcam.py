@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cnnviz import Model, ablationcam, gradcam, gradcam_plusplus, hirescam, layercam, reciprocam, xgradcam
+from tests.counting import flops
 from tests.networks import Small, Twice, model_of, swin
 from tests.torchvision_nets import enlivened, noise, torchvision_net
-
-
-def flops(run) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 @pytest.fixture(scope="module")

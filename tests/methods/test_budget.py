@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
 from cnnviz.methods import regions as scorer_regions
 from cnnviz.methods.sampling import PROBES, error_bar, sample
 from cnnviz.methods.thin_plate import thin_plate
 from cnnviz.probing import route
+from tests.counting import flops
 
 
 def bumps(side: int, seed: int) -> np.ndarray:
@@ -102,12 +102,6 @@ def test_no_more_work_than_the_budget(small, inputs, monkeypatch, regions):
 
 def explained(model, inputs, budget):
     return cnnviz.occlusion(model, inputs[:1], 1, window=8, stride=4, budget=budget)
-
-
-def flops(run) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def test_a_budget_for_everything_is_exact(small, inputs):

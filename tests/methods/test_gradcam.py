@@ -11,12 +11,12 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 from torchvision.models.vgg import cfgs, make_layers
 
 from cnnviz import Model, cam, gradcam
 from cnnviz.errors import UnknownNameError, UsageError
+from tests.counting import flops
 from tests.networks import OneConvolution, Twice, model_of, swin
 
 
@@ -201,12 +201,6 @@ def test_channels_last(inputs):
 def test_layers_that_do_not_do(layer, error, said, small, inputs):
     with pytest.raises(error, match=said):
         gradcam(small, inputs, layer=layer)
-
-
-def flops(question):
-    with FlopCounterMode(display=False) as counter:
-        question()
-    return counter.get_total_flops()
 
 
 def test_it_costs_hardly_more_than_the_forward():

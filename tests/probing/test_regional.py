@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
 from cnnviz import Model
@@ -20,6 +19,7 @@ from cnnviz.probing.regional import Regional, extents
 from cnnviz.probing.route import plan_route
 from cnnviz.probing.windows import Windows
 from tests.asking import state_of
+from tests.counting import flops
 from tests.networks import Small, model_of
 from tests.torchvision_nets import noise, torchvision_net
 
@@ -45,12 +45,6 @@ def _small_networks_too():
         patch.setattr(route_module, "COPY", 0)
         patch.setattr(regions_module, "WORTH", 1)
         yield
-
-
-def flops(run) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def gates_of(model: Model, size: tuple[int, int]) -> list[str]:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from cnnviz import Model
 from cnnviz.probing.replay import replay
+from tests.counting import flops
 from tests.networks import Encoded, Twice, model_of, swin, vit
 from tests.substituting import substituted
 from tests.torchvision_nets import enlivened, noise, size_of, torchvision_net
@@ -43,12 +43,6 @@ def test_every_family_at_an_early_a_middle_and_the_last_layer(name, dtype):
         assert error <= TOLERANCE[dtype], layer.name
         assert moved > 0.05, f"{layer.name}: the substitution leaves the logits as they are"
         assert checks == (), layer.name
-
-
-def flops(run) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def test_what_came_before_does_not_run_again():
