@@ -254,7 +254,7 @@ PLACES = (
     ),
     Mutation(
         "Preprocessing: undone in the wrong order", "cnnviz/models/preprocess.py",
-        "values = values.mul(std).add_(mean)", "values = values.add(mean).mul_(std)",
+        "values = values.mul_(std).add_(mean)", "values = values.add(mean).mul_(std)",
         PREPROCESS, "network inputs are shown too dark",
     ),
     Mutation(

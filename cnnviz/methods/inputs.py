@@ -49,22 +49,21 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batc
         UsageError: If there is no image, or tensors have several sizes or another number of channels.
     """
     inputs: list[Tensor] = []
-    pictures: list[Picture] = []
+    pictures: dict[int, Picture] = {}
     notes: list[str] = []
-    tensors: set[int] = set()
-    for item in gather(images):
+    for row, item in enumerate(gather(images)):
         if isinstance(item, Picture):
-            values, picture = model.preprocess(item)
+            values, pictures[row] = model.preprocess(item)
             notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
         else:
             values = item.detach()
-            tensors.add(len(inputs))
-            picture = _as_seen(model, values, f"input {len(inputs) + 1}")
         inputs.append(values)
-        pictures.append(picture)
     batch = _stack(model, inputs)
     targets = _targets(model, target, len(inputs))
-    return Batch(batch, tuple(pictures), targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
+    tensors = [row for row in range(len(inputs)) if row not in pictures]
+    pictures |= _as_seen(model, batch, tensors)
+    shown = tuple(pictures[row] for row in range(len(inputs)))
+    return Batch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
 
 
 def provenance_of(model: Model, batch: Batch, **more: Any) -> Provenance:
@@ -85,9 +84,13 @@ def _named(picture: Picture, *, tensor: bool) -> dict[str, str]:
     return {**named, "kind": "tensor"} if tensor else named
 
 
-def _as_seen(model: Model, values: Tensor, name: str) -> Picture:
-    pixels = model.preprocess.to_pixels(values[None])[0]
-    return Picture(pixels, name, Geometry.whole(*pixels.shape[:2]))
+def _as_seen(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Picture]:
+    """Some rows of a batch as pictures, by row."""
+    if not rows:
+        return {}
+    seen = model.preprocess.to_pixels(batch if len(rows) == len(batch) else batch[list(rows)])
+    whole = Geometry.whole(*seen.shape[1:3])
+    return {row: Picture(pixels, f"input {row + 1}", whole) for row, pixels in zip(rows, seen, strict=True)}
 
 
 def _stack(model: Model, inputs: Sequence[Tensor]) -> Tensor:

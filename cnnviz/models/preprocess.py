@@ -115,10 +115,10 @@ class Preprocess:
         values = inputs.detach().to("cpu", torch.float32).nan_to_num()
         if values.shape[1] == self.channels and self.channels in _COLOURS:
             mean, std = self._statistics(values)
-            values = values.mul(std).add_(mean)
+            values = values.mul_(std).add_(mean)
         else:
             values = _stretched(values.double().mean(dim=1, keepdim=True))
-        levels = values.clamp(0, 1).mul(255).round().to(torch.uint8)
+        levels = values.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
         return levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
 
     def describe(self) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.errors import ExplanationError
-from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.probing.arrangement import first_tensor, replaced_tensor, to_maps, with_places
 from cnnviz.probing.backward import differentiate
+from cnnviz.probing.places import Places
 
 __all__ = ["Capture", "capture"]
 
@@ -38,6 +38,11 @@ class Capture:
     watched_arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     automatic: str | None = None
+
+    def forget(self) -> None:
+        """Drop what was caught, before another forward."""
+        for held in (self.activations, self.arrangements, self.watched, self.watched_arrangements, self.calls):
+            held.clear()
 
     def gradients(
         self, scores: Tensor, *, unused: bool = False, connected: bool = False, again: bool = False
@@ -111,40 +116,64 @@ def capture(module: nn.Module, layers: Sequence[str], watch: Sequence[str] = ())
     Raises:
         ExplanationError: From the forward, if one of the layers was not run or has no tensor output.
     """
-    catcher = _Catcher(module, layers, watch)
-    with torch.no_grad(), ExitStack() as handles:
-        for handle in catcher.register():
-            handles.callback(handle.remove)
-        yield catcher.caught
+    with torch.no_grad(), _Catcher(module, layers, watch) as caught:
+        yield caught
 
 
 class _Catcher:
     def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str]) -> None:
         self.caught = Capture()
-        self.parts = dict(module.named_modules())
+        self.root, self.parts = module, dict(module.named_modules())
         self.automatic = self.sliding = list(layers) == [AUTOMATIC]
         self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
         self.watch = {name: split_call(name) for name in watch}
-        self.arranger = Arranger()
-        self.batch = 0
+        self.named = {plain for plain, _ in [*self.wanted.values(), *self.watch.values()]}
+        self.outer, self.inner = ExitStack(), ExitStack()
 
-    def register(self) -> Iterator[RemovableHandle]:
-        root = self.parts[""]
-        yield root.register_forward_pre_hook(self._start)
-        yield root.register_forward_hook(self._finish)
+    def __enter__(self) -> Capture:
+        self.outer.enter_context(self.inner)
+        self.outer.callback(self.root.register_forward_pre_hook(self._start).remove)
+        self.outer.callback(self.root.register_forward_hook(self._finish).remove)
         for name in {plain for plain, _ in self.watch.values()}:
-            yield self.parts[name].register_forward_pre_hook(self._stop_sliding)
-        for name, part in self.parts.items():
-            if name:
-                yield part.register_forward_hook(self._catcher(name))
+            self.outer.callback(self.parts[name].register_forward_pre_hook(self._stop_sliding).remove)
+        return self.caught
+
+    def __exit__(self, *_: object) -> None:
+        self.outer.close()
 
     def _start(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.batch = inputs[0].shape[0]
+        self.version = inputs[0]._version
+        self.places = Places(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
+        everywhere = self.automatic or (self.named and self.places.learning)
+        self.inner.close()
+        for name in self.parts.keys() - {""} if everywhere else self.named:
+            self.inner.callback(self.parts[name].register_forward_hook(self._catcher(name)).remove)
 
     def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
         self.sliding = False
 
-    def _finish(self, _part: nn.Module, _inputs: Any, _output: Any) -> None:
+    def _finish(self, part: nn.Module, inputs: tuple[Any, ...], _output: Any) -> Any:
+        if self.places.stale:
+            return self._again(part, inputs)
+        self.places.keep()
+        self._refuse_missing()
+        if self.caught.activations:
+            torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
+        return None
+
+    def _again(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        """Run a network anew whose layers' shapes are not what they were for inputs of this shape."""
+        self.places.forget()
+        if inputs[0]._version != self.version:
+            raise ExplanationError(
+                "The network changes its input in place, and its layers have other shapes than in an earlier forward "
+                "of this size; ask again."
+            )
+        self.caught.forget()
+        torch.set_grad_enabled(False)
+        return part(*inputs)
+
+    def _refuse_missing(self) -> None:
         for name in [*self.wanted, *self.watch]:
             if name not in self.caught.activations and name not in self.caught.watched:
                 raise ExplanationError(
@@ -157,8 +186,6 @@ class _Catcher:
                 if self.watch
                 else "No layer of this network has a spatial output; gradients of the input, as saliency, need none."
             )
-        if self.caught.activations:
-            torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
 
     def _catcher(self, name: str) -> Callable[..., Any]:
         caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
@@ -169,7 +196,7 @@ class _Catcher:
             tensor = first_tensor(output)
             if tensor is None:
                 return None
-            arrangement = self.arranger.observe(part, output, self.batch)
+            arrangement = self.places.of(name, now, part, output)
             current = tensor
             if self.sliding and arrangement is not None and arrangement.spatial and tensor.is_floating_point():
                 self.caught.activations.clear()

@@ -30,12 +30,14 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
     buffers = _Buffers(module)
     with torch.inference_mode(mode=False):
         try:
-            for part, _ in modes:
-                part.training = False
+            for part, training in modes:
+                if training:
+                    part.training = False
             yield
         finally:
             for part, training in modes:
-                part.training = training
+                if part.training is not training:
+                    part.training = training
             buffers.restore()
 
 
@@ -91,8 +93,9 @@ class _Buffers:
                 part._buffers[name] = tensor
 
 
+@torch.no_grad()
 def _together(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    return torch.cat([tensor if tensor.dim() == 1 else tensor.reshape(-1) for tensor in tensors])
 
 
 def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
