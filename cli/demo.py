@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import click
-import matplotlib.cbook
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,6 +74,8 @@ def _ensure_ours(folder: Path) -> None:
 
 def _photograph() -> list[cnnviz.Picture]:
     """The photograph that comes with matplotlib, where it does."""
+    import matplotlib.cbook
+
     path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     return [cnnviz.read_picture(path)] if Path(path).is_file() else []
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 import cnnviz
-from cnnviz.catalogue import command_name, load
+from cnnviz.catalogue import command_name, describe, load
 from cnnviz.errors import UsageError
 from cnnviz.registry import Method
+from cnnviz.signature import Signature
 
 from .filming import film, is_filmed
 from .inputs import AT_ONCE, Given
@@ -21,6 +22,9 @@ from .options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, Sectioned, setting
 from .output import Places, Report, make_folder, plan, print_json
 
 __all__ = ["method_command"]
+
+MAPS = ("Heatmaps", "Attributions")
+"""Results with a part for each picture."""
 
 LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
@@ -32,7 +36,7 @@ def method_command(name: str) -> click.Command:
     Args:
         name: The command's name.
     """
-    method = load(name)
+    method = describe(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting(parameter) for parameter in method.parameters.values()]
@@ -43,24 +47,25 @@ def method_command(name: str) -> click.Command:
     return Sectioned(
         name,
         params=parameters,
-        callback=partial(explain, method),
+        callback=partial(explain, name),
         help=f"{method.summary}\n\nIMAGE is a picture file, or a folder of them{clip}.{reference}",
         short_help=method.summary,
     )
 
 
-def explain(method: Method[Any, Any], **values: Any) -> None:
+def explain(name: str, **values: Any) -> None:
     """Run a method on the pictures and write what it finds.
 
     Args:
-        method: The method.
+        name: The method's command.
         **values: What the command line gave.
     """
-    if _is_singly(method) and is_filmed(values):
+    method = load(name)
+    if _is_singly(method.signature) and is_filmed(values):
         film(method, values)
         return
     given = Given(values["images"])
-    singly = _is_singly(method) and not _is_browsing(values)
+    singly = _is_singly(method.signature) and not _is_browsing(values)
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
@@ -101,10 +106,9 @@ def _save(result: Any, files: Sequence[Path], across: int, look: Mapping[str, An
     return [part.save(file, **look) for part, file in zip(parts, files, strict=True)]
 
 
-def _is_singly(method: Method[Any, Any]) -> bool:
+def _is_singly(method: Signature) -> bool:
     """Whether the method's usual result has a part for each picture, and not one for all of them together."""
-    usual, *_ = get_args(method.returns) or (method.returns,)
-    return isinstance(usual, type) and issubclass(usual, (cnnviz.Heatmaps, cnnviz.Attributions))
+    return method.usual in MAPS
 
 
 def _is_browsing(values: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import load
+from cnnviz.catalogue import describe
 
 from .inputs import AT_ONCE, Given
 from .options import LOOK, NETWORK, OUTPUT, SEED, Option, Sectioned, setting
@@ -18,7 +18,7 @@ from .output import Report, make_folder, plan, print_json
 
 __all__ = ["features"]
 
-METHOD = load("features")
+METHOD = describe("features")
 STYLE = Option(
     "--style", type=click.Choice(["maps", "overlay", "masked"]), default="maps", section="Drawing",
     help="The maps at the layer's own resolution, over the photograph, or the photograph where each unit responds.",

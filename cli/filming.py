@@ -15,8 +15,6 @@ from click.core import ParameterSource
 import cnnviz
 from cnnviz.catalogue import command_name
 from cnnviz.errors import OutputError, UsageError
-from cnnviz.images.clips import VIDEO_SUFFIXES, is_clip
-from cnnviz.methods.filming import usual_look
 from cnnviz.registry import Method
 
 from .inputs import open_model
@@ -29,6 +27,8 @@ ANIMATED = (".gif", ".mp4")
 
 def is_filmed(values: Mapping[str, Any]) -> bool:
     """Whether a clip is asked about: its own ending says so, or that of what is to be written."""
+    from cnnviz.images.clips import VIDEO_SUFFIXES, is_clip
+
     ending, images = Path(values["out"] or "").suffix.lower(), values["images"]
     if ending in ANIMATED:
         return True
@@ -71,6 +71,8 @@ def _place(clip: Path, command: str, out: str | None) -> Path:
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         return Path(out)
     folder = Path(out or "")
+    from cnnviz.images.clips import is_clip
+
     if not is_clip(clip):
         raise UsageError(f"'{clip}' is no clip.")
     ensure_folder(folder)
@@ -80,6 +82,8 @@ def _place(clip: Path, command: str, out: str | None) -> Path:
 
 def _look(method: Method[Any, Any], values: Mapping[str, Any]) -> cnnviz.Look:
     """The method's usual look on a clip, but for what was asked for."""
+    from cnnviz.methods.filming import usual_look
+
     context = click.get_current_context()
     usual = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
     names = ("style", "cmap", "normalise", "align", "alpha")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cnnviz
-from cnnviz.catalogue import load
+from cnnviz.catalogue import describe
 
 from .inputs import open_model
 from .options import NETWORK, OUTPUT, SEED, Option, Sectioned, setting
@@ -16,7 +16,7 @@ from .output import Report, make_folder, plan, print_json
 
 __all__ = ["filters"]
 
-METHOD = load("filters")
+METHOD = describe("filters")
 
 
 def ask(**values: Any) -> None:

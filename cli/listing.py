@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import CATALOGUE, command_name, load
+from cnnviz.catalogue import CATALOGUE, command_name, describe
 from cnnviz.errors import UnknownNameError
 
 from .inputs import open_model
@@ -91,7 +91,7 @@ def list_methods(*, as_json: bool) -> None:
             "family": entry.family,
             "summary": entry.summary,
             "cost": entry.cost,
-            "reference": load(name).reference,
+            "reference": describe(name).reference,
         }
         for name, entry in CATALOGUE.items()
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import load
+from cnnviz.catalogue import describe
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.watching import Moment, watch
 
@@ -25,6 +25,7 @@ __all__ = ["maximize"]
 ANIMATED = (".gif", ".mp4")
 FRAMES = 30
 LONGEST_NAME = 60
+METHOD = describe("maximize")
 
 
 def ask(**values: Any) -> None:
@@ -52,15 +53,12 @@ def ask(**values: Any) -> None:
 
 
 def _made(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
-    method = load("maximize")
-    settings = {name: values[name] for name in method.parameters}
+    settings = {name: values[name] for name in METHOD.parameters}
     if animated and not settings["frames"]:
         settings["frames"] = FRAMES
     wanted = None if targets == [None] else targets
     given = {name: values[name] for name in ("start", "judge")} | {"examples": list(values["examples"]) or None}
-    found = method(open_model(values), wanted, **given, **settings)
-    assert isinstance(found, cnnviz.Images)
-    return found
+    return cnnviz.maximize(open_model(values), wanted, **given, **settings)
 
 
 @contextmanager
@@ -118,7 +116,7 @@ maximize = Sectioned(
             "--judge", metavar="NAME", section="Method",
             help="A second network, as --model names one, that is asked what it sees.",
         ),
-        *(setting(parameter) for parameter in load("maximize").parameters.values()),
+        *(setting(parameter) for parameter in METHOD.parameters.values()),
         *NETWORK,
         Option(
             "--animate", is_flag=True, section="Drawing",
@@ -136,6 +134,6 @@ maximize = Sectioned(
         FORCE, JSON, QUIET,
     ],
     callback=ask,
-    short_help=load("maximize").summary,
-    help=f"{load('maximize').summary}\n\nReference: {load('maximize').reference}",
+    short_help=METHOD.summary,
+    help=f"{METHOD.summary}\n\nReference: {METHOD.reference}",
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cnnviz.registry import Parameter
+from cnnviz.parameters import Parameter
 
 __all__ = [
     "FORCE",

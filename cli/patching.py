@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.catalogue import describe
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.methods.scanning.request import chosen_layers
 
@@ -22,6 +23,7 @@ from .output import Report, ensure_folder, make_folder, plan, print_json
 
 __all__ = ["merge", "patches"]
 
+METHOD = describe("patches")
 UNFIT = re.compile(r"[^\w.,#+-]+")
 SCAN = ("layer", "k", "samples", "block", "threads", "workers", "autocast", "seed")
 
@@ -60,7 +62,7 @@ class _Job:
     def draw(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """One figure a layer; the first call scans all of them, the others find their layer in the index."""
         files = _files(self.data, names, self.values)
-        settings = {name: self.values[name] for name in cnnviz.patches.parameters} | {"index": str(self.folder)}
+        settings = {name: self.values[name] for name in METHOD.parameters} | {"index": str(self.folder)}
         entries = []
         for number, (name, file) in enumerate(zip(names, files, strict=True)):
             with self.report.over(1):
@@ -161,7 +163,7 @@ patches = Sectioned(
     "patches",
     params=[
         click.Argument(["data"], metavar="DATASET...", nargs=-1, required=True),
-        *(setting(parameter) for parameter in cnnviz.patches.parameters.values()),
+        *(setting(parameter) for parameter in METHOD.parameters.values()),
         Option(
             "--classes/--no-classes", "classes", default=None, section="Method",
             help="Whether the folders directly in a folder are classes; left out, they are if at least two hold "
@@ -178,11 +180,11 @@ patches = Sectioned(
         *NETWORK, OUT, FORCE, JSON, QUIET,
     ],
     callback=show,
-    help=f"{cnnviz.patches.summary}\n\nDATASET is a folder of pictures, a list of them (.txt), WebDataset tars "
+    help=f"{METHOD.summary}\n\nDATASET is a folder of pictures, a list of them (.txt), WebDataset tars "
     "('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or several picture files. A scan that was stopped goes on where "
     "it was; torchrun -m cnnviz patches ... shares it among processes."
-    f"\n\nReference: {cnnviz.patches.reference}",
-    short_help=cnnviz.patches.summary,
+    f"\n\nReference: {METHOD.reference}",
+    short_help=METHOD.summary,
 )  # fmt: skip
 merge = Sectioned(
     "merge",

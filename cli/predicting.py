@@ -10,12 +10,15 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.sources import read_signature
 
 from .inputs import AT_ONCE, Given
 from .options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
 from .output import Report, print_json
 
 __all__ = ["predict"]
+
+METHOD = read_signature("cnnviz.methods.predict", "predict")
 
 
 def ask(**values: Any) -> None:
@@ -40,7 +43,7 @@ def ask(**values: Any) -> None:
 
 
 def _ask(values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]) -> cnnviz.Predictions:
-    return cnnviz.predict(model, pictures, **{name: values[name] for name in cnnviz.predict.parameters})
+    return cnnviz.predict(model, pictures, **{name: values[name] for name in METHOD.parameters})
 
 
 def _entries(images: list[str], answer: cnnviz.Predictions) -> list[dict[str, Any]]:
@@ -73,9 +76,9 @@ predict = Sectioned(
     "predict",
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
-        *(setting(parameter) for parameter in cnnviz.predict.parameters.values()),
+        *(setting(parameter) for parameter in METHOD.parameters.values()),
         *NETWORK, SEED, JSON, QUIET,
     ],
     callback=ask,
-    help=f"{cnnviz.predict.summary}\n\nIMAGE is a picture file, or a folder of them.",
+    help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",
 )  # fmt: skip

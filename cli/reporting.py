@@ -12,6 +12,7 @@ import click
 
 import cnnviz
 from cnnviz.errors import OutputError
+from cnnviz.sources import read_signature
 
 from .inputs import Given
 from .options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, Sectioned, setting
@@ -19,6 +20,7 @@ from .output import Report, ensure_folder, make_folder, print_json
 
 __all__ = ["report"]
 
+METHOD = read_signature("cnnviz.methods.report", "report")
 PAGES = (".html", ".htm")
 
 
@@ -48,7 +50,7 @@ def ask(**values: Any) -> None:
 
 
 def _ask(values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]) -> cnnviz.Report:
-    settings = {name: values[name] for name in cnnviz.report.parameters}
+    settings = {name: values[name] for name in METHOD.parameters}
     return cnnviz.report(model, pictures, values["target"], values["data"], **settings)
 
 
@@ -88,7 +90,7 @@ report = Sectioned(
             "--data", metavar="SOURCE", section="Method",
             help="A data set to look for patches in, as 'cnnviz patches' takes it: a folder, a list, shapes:COUNT.",
         ),
-        *(setting(parameter) for parameter in cnnviz.report.parameters.values() if parameter.name != "seed"),
+        *(setting(parameter) for parameter in METHOD.parameters.values() if parameter.name != "seed"),
         *NETWORK, SEED,
         Option(
             "--out", "-o", metavar="FILE", default="report.html", section="Output",
@@ -98,5 +100,5 @@ report = Sectioned(
         FORCE, JSON, QUIET,
     ],
     callback=ask,
-    help=f"{cnnviz.report.summary}\n\nIMAGE is a picture file, or a folder of them.",
+    help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",
 )  # fmt: skip

@@ -10,8 +10,10 @@ from typing import Any
 
 from cnnviz.errors import UnknownNameError
 from cnnviz.registry import Method
+from cnnviz.signature import Signature
+from cnnviz.sources import read_signature
 
-__all__ = ["CATALOGUE", "Entry", "command_name", "load"]
+__all__ = ["CATALOGUE", "Entry", "command_name", "describe", "load"]
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,25 @@ def load(name: str) -> Method[Any, Any]:
     Raises:
         UnknownNameError: If there is none; the message offers the nearest names.
     """
+    known = _known(name)
+    loaded = getattr(import_module(CATALOGUE[known].where), known)
+    assert isinstance(loaded, Method)
+    return loaded
+
+
+def describe(name: str) -> Signature:
+    """A method's signature by its function's or its command's name, read without loading the method.
+
+    Raises:
+        UnknownNameError: If there is none; the message offers the nearest names.
+    """
+    known = _known(name)
+    return read_signature(CATALOGUE[known].where, known)
+
+
+def _known(name: str) -> str:
+    """The name of a method's function."""
     found = {key: key for key in CATALOGUE} | {command_name(key): key for key in CATALOGUE}
     if name not in found:
         raise UnknownNameError("method", name, map(command_name, CATALOGUE), "'cnnviz methods' lists them all.")
-    loaded = getattr(import_module(CATALOGUE[found[name]].where), found[name])
-    assert isinstance(loaded, Method)
-    return loaded
+    return found[name]

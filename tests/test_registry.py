@@ -12,7 +12,8 @@ import torch
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from cnnviz.errors import ParameterError
-from cnnviz.registry import Parameter, method
+from cnnviz.parameters import Parameter
+from cnnviz.registry import method
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, found
 from cnnviz.errors import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "ARRAY_SUFFIXES",
@@ -105,6 +106,8 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
+    import matplotlib
+
     suffix = _ensure_suffix(path, PICTURE_SUFFIXES + FIGURE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
         write_pixels(path, _rasterised(figure), note)
@@ -206,6 +209,8 @@ def _picture_options(suffix: str, note: str) -> dict[str, Any]:
 
 
 def _rasterised(figure: Figure) -> NDArray[np.uint8]:
+    import matplotlib
+
     buffer = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
         figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
