@@ -123,7 +123,8 @@ def _graph(
     with ExitStack() as hooks, counter:
         for name in likely:
             hooks.callback(blank.get_submodule(name).register_forward_hook(hook(name)).remove)
-        logits = forward(blank.eval(), example.to("meta").requires_grad_())
+        inputs = example.to("meta").requires_grad_().clone()  # the network may write into it
+        logits = forward(blank.eval(), inputs)
     return seen, logits, int(counter.get_total_flops())
 
 

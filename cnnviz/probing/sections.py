@@ -18,9 +18,10 @@ __all__ = ["Sections"]
 
 @dataclass
 class _Recording:
-    """Outputs of the calls of modules in one forward, and which calls were running when each ended."""
+    """Outputs of the calls of modules in one forward, copies of some, and which calls were running when each ended."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
+    maps: dict[str, Tensor] = field(default_factory=dict)
     callers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     running: list[str] = field(default_factory=list)
@@ -36,8 +37,10 @@ class _Recording:
         def left(_part: nn.Module, _inputs: Any, output: Any) -> None:
             self.running.pop()
             self.callers[name] = tuple(self.running)
+            self.outputs[name] = output
             tensor = first_tensor(output)
-            self.outputs[name] = replaced_tensor(output, tensor.clone()) if kept and tensor is not None else output
+            if kept and tensor is not None:
+                self.maps[name] = tensor.clone()
 
         return left
 
@@ -46,8 +49,8 @@ class Sections:
     """A network, private to its owner, that runs from a gate to another or to its end.
 
     A forward is recorded; a section then runs the network's own forward, in which all that ended before the first gate
-    answers from the recording (its values no longer matter: the gate decides all that comes after) and the gate gives
-    the map that it is handed. At the second gate it ends.
+    answers from the recording (its values no longer matter, and the network may write into them: the gate decides all
+    that comes after) and the gate gives the map that it is handed. At the second gate it ends.
 
     Args:
         module: The network. Its parts' ``forward`` are replaced for good; outside sections they answer as before.
@@ -61,6 +64,7 @@ class Sections:
         self._given: Tensor | None = None
         self._inputs: Tensor | None = None
         self._outputs: dict[str, Any] = {}
+        self._maps: dict[str, Tensor] = {}
         self._answered: dict[str, frozenset[str]] = {}
 
     def record(self, inputs: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class Sections:
         self._inputs = inputs
         self._answered = {gate: _before(gate, seen) for gate in self._gates}
         asked = {*self._gates}.union(*self._answered.values())
-        self._outputs = {name: seen.outputs[name] for name in asked}
+        self._outputs, self._maps = {name: seen.outputs[name] for name in asked}, seen.maps
         for name in asked if first else ():
             part = self._module.get_submodule(name)
             part.__dict__["forward"] = self._answering(name, part.forward)
@@ -84,7 +88,7 @@ class Sections:
 
     def map(self, gate: str) -> Tensor:
         """A gate's recorded map ``(1, C, h, w)``; of the empty name, the inputs."""
-        tensor = first_tensor(self._outputs[gate]) if gate else self._inputs
+        tensor = self._maps[gate] if gate else self._inputs
         assert tensor is not None
         return tensor
 

@@ -54,10 +54,24 @@ def gates_of(model: Model, size: tuple[int, int]) -> list[str]:
 
 def by_brute_force(model: Model, image: torch.Tensor, windows: Windows, target: int) -> torch.Tensor:
     """The map of the mean drop of a logit, one whole forward a window."""
-    hidden = torch.where(windows.masks(torch.arange(len(windows))) > 0, torch.zeros(()), image)
+    hidden = image * (1 - windows.masks(torch.arange(len(windows))).to(image))
     with torch.no_grad():
-        clean, scores = model.module(image)[0, target], model.module(hidden.to(image))[:, target]
+        clean, scores = model.module(image.clone())[0, target], model.module(hidden)[:, target]
     return windows.average((clean - scores)[None])[0]
+
+
+def both_ways(model: Model, image: torch.Tensor, windows: Windows, numbers: torch.Tensor):
+    """Logits with windows hidden, window by window and of whole pictures; and those of the unchanged picture."""
+    size = image.shape[-2], image.shape[-1]
+    route = plan_route(model.gates_on(size), extents(windows.rows), extents(windows.columns))
+    assert 0 < route.share < 1
+    masks = windows.masks(numbers).to(image)
+    rows, columns = (numbers // windows.shape[1]).numpy(), (numbers % windows.shape[1]).numpy()
+    with torch.no_grad():
+        clean, whole = model.module(image.clone()), model.module(image * (1 - masks))
+        regional = Regional(model.module, model.logits, route)
+        assert torch.equal(regional.see(image), clean)
+        return regional(image * (1 - masks), rows, columns), whole, clean
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -65,18 +79,75 @@ def test_torchvisions_networks_answer_as_on_the_whole_picture(name):
     model = Model(torchvision_net(name, dtype=torch.float64), input_size=SIDE)
     image = noise(1, SIDE + 5, torch.float64)[..., 2 : 2 + SIDE, :-2]
     windows = Windows.over(tuple(image.shape[-2:]), 13, 11)
-    route = plan_route(model.gates_on(tuple(image.shape[-2:])), extents(windows.rows), extents(windows.columns))
-    assert 0 < route.share < 1
     some = torch.tensor([0, 4, 7, len(windows) // 2, len(windows) - 2, len(windows) - 1])
-    hidden = torch.where(windows.masks(some) > 0, torch.zeros((), dtype=torch.float64), image)
-    with torch.no_grad():
-        whole, clean = model.module(hidden), model.module(image)
-        regional = Regional(model.module, model.logits, route)
-        assert torch.equal(regional.see(image), clean)
-        rows, columns = (some // windows.shape[1]).numpy(), (some % windows.shape[1]).numpy()
-        found = regional(hidden, rows, columns)
+    found, whole, clean = both_ways(model, image, windows, some)
     assert (whole - clean).abs().amax(dim=1).min() > 1e-6 * clean.abs().max()
     assert (found - whole).abs().max() < 1e-11 * whole.abs().max()
+
+
+class Normalising(nn.Module):
+    """Writes into its input."""
+
+    def forward(self, x):
+        return x.sub_(0.5).mul_(2)
+
+
+def after_conv(*parts: nn.Module) -> nn.Module:
+    """Parts between a convolution to 6 channels and the mean of 6 channels."""
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), *parts, *head)
+
+
+class Outside(nn.Module):
+    """Its activations belong to no layer, and write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 5)
+
+    def forward(self, x):
+        early = functional.silu(self.first(x), inplace=True)
+        return self.fc(functional.silu(self.second(early), inplace=True).mean(dim=(2, 3)))
+
+
+class Shared(nn.Module):
+    """One activation runs before a gate and after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3, 2)
+        self.activation, self.fc = nn.SiLU(), nn.Linear(6, 5)
+
+    def forward(self, x):
+        for conv in (self.first, self.second, self.third):
+            x = self.activation(conv(x))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+SMALL = {
+    "strides": lambda: after_conv(nn.Conv2d(6, 6, 5, 3, 2), nn.ReLU(), nn.Conv2d(6, 6, 3, 2)),
+    "pools that end past the map": lambda: after_conv(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(6, 6, 3, 2)),
+    "dilation": lambda: after_conv(nn.Conv2d(6, 6, 3, 2, 3, 2), nn.Conv2d(6, 6, 3, dilation=3)),
+    "activations that write": lambda: after_conv(nn.SiLU(inplace=True), nn.Conv2d(6, 6, 3), nn.SiLU(inplace=True)),
+    "activations that write, outside any layer": Outside,
+    "an activation for all": Shared,
+    "a shortcut": lambda: after_conv(Residual(nn.Conv2d(6, 6, 3, padding=1)), nn.Conv2d(6, 6, 3, 2)),
+    "a network that writes into its input": lambda: nn.Sequential(Normalising(), after_conv(nn.Conv2d(6, 6, 3, 2))),
+}
+
+
+@pytest.mark.parametrize("soft", [0.0, 1.0], ids=["sharp", "soft"])
+@pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
+def test_every_window_of_an_oblong_picture(make, soft):
+    model = model_of(make().double().eval(), input_size=(31, 44))
+    image = noise(1, 44, torch.float64)[..., :31, :]
+    windows = Windows.over((31, 44), 7, 6, soft)
+    expected = by_brute_force(model, image, windows, 2)
+    found = cnnviz.occlusion(model, image, 2, window=7, stride=6, soft=soft, score="logit")
+    assert found.checks == ()
+    assert (torch.from_numpy(found[0].values) - expected).abs().max() <= 1e-6 * expected.abs().max()
+    one, other, _ = both_ways(model, image, windows, torch.arange(len(windows)))
+    assert (one - other).abs().max() < 1e-6 * other.abs().max()
 
 
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
@@ -160,6 +231,45 @@ def test_a_way_around_the_gates_is_noticed_and_said():
     torch.testing.assert_close(torch.from_numpy(found[0].values).double(), expected, atol=1e-6, rtol=1e-5)
 
 
+class Marked(nn.Module):
+    """Some rows and columns of its map are cut out by their number."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        self.early, self.late, self.fc = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 5)
+        self.first, self.last = first, last
+
+    def forward(self, x):
+        x = self.early(x)
+        down, across = (
+            ((torch.arange(length) < self.first) | (torch.arange(length) > self.last)).to(x) for length in x.shape[2:]
+        )
+        return self.fc((self.late(x * down[:, None] * across).relu()).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("first", "last"), [(14, 18), (27, 29)], ids=["in the middle", "in the corner"])
+def test_a_part_that_knows_where_it_lies_is_noticed_and_said(first, last):
+    model = model_of(Marked(first, last).double().eval())
+    image = noise(1, 32, torch.float64)
+    assert gates_of(model, (32, 32)) == ["", "early", "late"]
+    found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
+    assert INEXACT in found.checks
+    expected = by_brute_force(model, image, Windows.over((32, 32), 8, 8), 1)
+    torch.testing.assert_close(torch.from_numpy(found[0].values).double(), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("limit", "value", "asked"), [(None, 0, True), ("WORTH", 0, False), ("FEWEST", 17, False)])
+def test_a_route_that_saves_nothing_is_not_taken(limit, value, asked, monkeypatch):
+    called = []
+    answer = Regional.__call__
+    monkeypatch.setattr(Regional, "__call__", lambda *given: called.append(1) or answer(*given))
+    if limit:
+        monkeypatch.setattr(regions_module, limit, value)
+    found = cnnviz.occlusion(model_of(Small()), noise(1, 32), 1, window=8, stride=8)
+    assert bool(called) == asked
+    assert found.checks == ()
+
+
 class Counting(nn.Module):
     """How many pictures there are is read off the input, and off the first layer's output."""
 
@@ -194,6 +304,28 @@ def test_gates_are_what_every_way_leads_through():
     assert last.rows == Lattice(first=-1, stride=2, size=6, count=15)
     assert last.work == 2 * 30 * 30 * 6 * 9 * (3 + 6)
     assert found.work == last.work + 2 * 6 * 5
+
+
+class Exchanging(nn.Module):
+    """Two rows of a map stand in each other's place."""
+
+    def forward(self, x):
+        rows = list(range(x.shape[2]))
+        return x[:, :, [*rows[:3], rows[4], rows[3], *rows[5:]]]
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        ([nn.Conv2d(6, 6, 3), nn.InstanceNorm2d(6), nn.Conv2d(6, 6, 3)], ["", "0", "1"]),
+        ([Residual(nn.AdaptiveAvgPool2d(1)), nn.Conv2d(6, 6, 3)], ["", "0"]),
+        ([nn.Upsample(scale_factor=2), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3)], ["", "2", "3"]),
+        ([Exchanging(), nn.Conv2d(6, 6, 3)], ["", "0"]),
+    ],
+    ids=["statistics of the map", "a mean added", "two units of one centre", "two rows in each other's place"],
+)
+def test_layers_that_see_more_or_lie_elsewhere_are_no_gates(parts, names):
+    assert gates_of(model_of(after_conv(*parts).eval()), (32, 32)) == names
 
 
 class TwiceCalled(nn.Module):
@@ -256,6 +388,7 @@ def test_several_pictures_and_targets_share_the_copy_and_the_network_is_left_alo
     before = state_of(net)
     together = cnnviz.occlusion(model, inputs, [0, 1, 2], window=8, stride=4)
     assert state_of(net) == before
+    assert together.checks == ()
     for row in range(3):
         alone = cnnviz.occlusion(model, inputs[row : row + 1], row, window=8, stride=4)
         torch.testing.assert_close(torch.tensor(together[row].values), torch.tensor(alone[0].values))
