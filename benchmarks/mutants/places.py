@@ -163,7 +163,7 @@ PLACES = (
         ("tests/probing/test_folding.py",), "the norm is folded in for the call that has none, too",
     ),
     Mutation(
-        "Folding: a loss of any size is put up with", "cnnviz/models/model.py",
+        "Folding: a loss of any size is put up with", "cnnviz/models/faster.py",
         "if lost > FOLDED_LOSS:", "if lost > FOLDED_LOSS * 1e6:",
         ("tests/probing/test_folding.py",), "scores are asked of another network",
     ),

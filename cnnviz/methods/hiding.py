@@ -50,7 +50,7 @@ class Hiding:
         self.planned, self._done = len(windows), 0
         self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
         self._clean: Tensor | None = None
-        self._regions = regions if regions and self._exact(regions) else None
+        self._regions = regions if regions and regions.worth(scorer) and self._exact(regions) else None
 
     def drops(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much lower the scores are with each window hidden, ``(B, T, n)`` for B fills and T targets.
@@ -94,7 +94,7 @@ class Hiding:
         """Whether windows asked about alone, one amid the picture and one in its corner, give the copy's answers."""
         rows, columns = self._windows.shape
         some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])
-        exact = regions.exact(self._image, self._hidden(some, self._fills[0]), some)
+        exact = regions.exact(self._scorer, self._image, self._hidden(some, self._fills[0]), some)
         if not exact:
             self._scorer.checks += (INEXACT,)
         return exact

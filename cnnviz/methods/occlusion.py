@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Annotated
 
 import torch
@@ -15,7 +14,7 @@ from cnnviz.methods.baselines import fill_with, parse_baselines
 from cnnviz.methods.hiding import Hiding
 from cnnviz.methods.inputs import prepare
 from cnnviz.methods.planning import Plan, Values
-from cnnviz.methods.regions import regions_of
+from cnnviz.methods.regions import Regions
 from cnnviz.methods.sampling import PROBES
 from cnnviz.methods.scored_maps import Explained, Question, scored_maps
 from cnnviz.methods.scorer import Precision, ScoreKind
@@ -88,15 +87,15 @@ def occlusion(
     windows = Windows.over((height, width), side, stride or math.ceil(side / STEPS), soft)
     names = parse_baselines(baseline)
     plan = Plan(windows, len(names), budget, seconds, seed)
-    regions = cache(lambda scorer: regions_of(scorer, windows))
+    regions = Regions(model, windows)
 
     def explain(asked: Question) -> list[Explained]:
         fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
-        hiding = Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions(asked.scorer))
+        hiding = Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
         values = plan.follow(hiding)
         return [_explained(asked, values, windows, at) for at in range(len(asked.clean.targets))]
 
-    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
+    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=regions.see)
 
 
 def _explained(asked: Question, values: Values, windows: Windows, at: int) -> Explained:

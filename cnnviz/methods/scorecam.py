@@ -15,6 +15,7 @@ from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.activations import activations_of
 from cnnviz.methods.layer_maps import Fuse, LayerAnswer, Shared, layer_maps
+from cnnviz.models.faster import Faster, faster_copy
 from cnnviz.models.model import Model
 from cnnviz.probing.capture import capture
 from cnnviz.probing.chunks import in_slices, usual_size
@@ -85,28 +86,28 @@ class _Masking:
 
     def __init__(self, model: Model, weights: str, precision: str, shared: Shared) -> None:
         self.model, self.weights, self.precision, self.shared = model, weights, precision, shared
-        self.helper: tuple[Model, tuple[str, ...]] | None = None
+        self.helper: Faster | None = None
 
     def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
         found = activations_of(self.model, names, inputs, targets)
-        quick, checks = self._quick(inputs, found.targets)
+        quick = self._quick(inputs, found.targets)
         maps = [
             torch.stack(
                 [
-                    _map(quick, image, activations, settled, weights=self.weights, shared=self.shared)
+                    _map(quick.model, image, activations, settled, weights=self.weights, shared=self.shared)
                     for image, activations, settled in zip(inputs, each, found.targets, strict=False)
                 ]
             )
             for each in found.maps
         ]
-        return replace(found, maps=tuple(maps), checks=checks)
+        return replace(found, maps=tuple(maps), checks=quick.checks)
 
-    def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
+    def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> Faster:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = "bfloat16 was not used: units as targets and networks of one batch size need the network itself"
-            return self.model, (plain,) if self.precision == "bfloat16" else ()
+            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
         if self.helper is None:
-            self.helper = self.model.faster(inputs[:1], halved=self.precision == "bfloat16")
+            self.helper = faster_copy(self.model, inputs[:1], halved=self.precision == "bfloat16")
         return self.helper
 
 

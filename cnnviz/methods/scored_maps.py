@@ -13,6 +13,7 @@ from cnnviz.core.picture import Picture
 from cnnviz.methods.asking import Answer, heatmaps
 from cnnviz.methods.inputs import Batch
 from cnnviz.methods.scorer import Clean, Precision, ScoreKind, Scorer
+from cnnviz.models.faster import Ask
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_slices
 from cnnviz.probing.state import undisturbed
@@ -68,6 +69,7 @@ def scored_maps(
     kind: ScoreKind,
     precision: Precision,
     batch_size: int | None,
+    ask: Ask | None = None,
 ) -> Heatmaps:
     """Ask about every picture, one after another, with all its targets at once.
 
@@ -78,21 +80,22 @@ def scored_maps(
         kind: What the score of a class is.
         precision: What the changed pictures' forwards compute in.
         batch_size: Most changed pictures at once; None is what suits the device.
+        ask: How a private copy is first asked about the first picture; left out, as a model is.
     """
     groups = _same_pictures(batch.inputs)
     found: dict[int, tuple[Answer, Explained]] = {}
     with undisturbed(model.module):
         example = model.to_device(batch.inputs[:1])
-        scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size)
+        scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size, ask=ask)
 
-        def ask(some: slice) -> None:
+        def explained(some: slice) -> None:
             rows = groups[some.start]
             image = model.to_device(batch.inputs[rows[0]])
             clean = scorer.clean(image, [batch.targets[row] for row in rows])
             maps = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
             found.update({row: (_answer(clean, at, maps[at]), maps[at]) for at, row in enumerate(rows)})
 
-        in_slices(len(groups), ask, size=1)
+        in_slices(len(groups), explained, size=1)
     answers, maps = zip(*(found[row] for row in range(len(found))), strict=True)
     whole = heatmaps(model, batch, answers, chunk=scorer.size, checks=scorer.checks, rectified=False)
     return replace(whole, maps=tuple(map(_with_certainty, whole.maps, maps)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.methods.asking import probabilities
+from cnnviz.models.faster import Ask, Faster, faster_copy
 from cnnviz.models.model import Model
 from cnnviz.probing.capture import Capture, capture
 from cnnviz.probing.chunks import in_slices, usual_size
@@ -53,6 +54,7 @@ class Scorer:
         kind: What the score of a class, or of a difference of two, is.
         precision: What the copy computes in; the loss is stated in ``checks``.
         batch_size: Most pictures at once; None is as many as are usual on the device.
+        ask: How a copy is first asked about the example, by one forward; left out, as a model is.
 
     Attributes:
         size: Most pictures at once, so far.
@@ -68,15 +70,21 @@ class Scorer:
         kind: ScoreKind = "probability",
         precision: Precision = "full",
         batch_size: int | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self.model, self.kind, self.precision = model, kind, precision
         self.size = model.fixed_batch or batch_size or usual_size(model.device)
-        self.quick, self.checks = self._copied(example, targets)
+        found = self._copied(example, targets, ask)
+        self.quick, self.checks = found.model, found.checks
+        self._known = example[0], found.logits
 
     def clean(self, image: Tensor, targets: Sequence[Target]) -> Clean:
         """The network itself asked about the unchanged picture ``(C, H, W)``; the targets settled by its answer."""
-        with torch.no_grad(), _tf32(allowed=False):
-            logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
+        example, logits = self._known
+        caught = None
+        if logits is None or not torch.equal(image, example):
+            with torch.no_grad(), _tf32(allowed=False):
+                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
         every = logits[:1].expand(len(targets), -1)
         settled = tuple(settle(targets, every, self.model.labels))
         scores = scores_of(settled, logits, self.kind, caught)[0]
@@ -100,10 +108,10 @@ class Scorer:
         """
 
         def ask(some: slice) -> Tensor:
-            if answer is None:
-                return self._ask(change(some), targets)
+            inputs = self.quick.to_device(change(some))
             with self.asking():
-                return scores_of(targets, answer(self.quick.to_device(change(some)), some), self.kind).cpu()
+                logits, caught = (answer(inputs, some), None) if answer else self._answer(inputs, targets)
+                return scores_of(targets, logits, self.kind, caught)[: len(inputs)].cpu()
 
         asked = in_slices(count, ask, size=self.size)
         if asked.checks:
@@ -122,23 +130,22 @@ class Scorer:
         with torch.inference_mode(self.private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
             yield
 
-    def _ask(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
-        count, fixed = len(inputs), self.model.fixed_batch
-        if fixed and count < fixed:
-            inputs = torch.cat([inputs, inputs[-1:].expand(fixed - count, -1, -1, -1)])
+    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+        missing = (self.model.fixed_batch or 0) - len(inputs)
+        if missing > 0:
+            inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
         if self.private:
             inputs = inputs.to(memory_format=torch.channels_last)
-        with self.asking():
-            logits, caught = _forward(self.quick, inputs, targets)
-            return scores_of(targets, logits, self.kind, caught)[:count].cpu()
+        return _forward(self.quick, inputs, targets)
 
-    def _copied(self, example: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
+    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
-            return self.model, (plain,) if self.precision == "bfloat16" else ()
+            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
+        halved, rounded = self.precision == "bfloat16", self.precision == "tf32"
         with _tf32(allowed=False):
-            quick, said = self.model.faster(example, halved=self.precision == "bfloat16")
-        return quick, said + (_tf32_loss(quick, example) if self.precision == "tf32" else ())
+            found = faster_copy(self.model, example, halved=halved, ask=None if rounded else ask)
+        return replace(found, checks=found.checks + _tf32_loss(found.model, example)) if rounded else found
 
 
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from cnnviz.core.layer import Layers, split_call
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError
 from cnnviz.models.preprocess import Preprocess
-from cnnviz.probing.folding import folded_copy
 from cnnviz.probing.gates import Gates, find_gates
 from cnnviz.probing.layers import observe_layers, run
 from cnnviz.probing.outputs import OutputSelector, select_logits
 
 __all__ = ["Model"]
 
-FOLDED_LOSS, TINY, GLANCES = 1e-3, 1e-30, 16
+GLANCES = 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -183,36 +182,6 @@ class Model:
         """
         return self.logits(run(self.module, inputs), len(inputs))
 
-    def faster(self, example: Tensor, *, halved: bool = False) -> tuple[Model, tuple[str, ...]]:
-        """A private copy for many forwards: batch norm folded, channels last, and what was lost.
-
-        Args:
-            example: One input ``(1, C, H, W)`` in the network's type and on its device.
-            halved: Compute in bfloat16.
-
-        Returns:
-            The copy, or the model itself where a copy cannot be made or answers differently; and a sentence on what
-            was lost or why there is none.
-        """
-        try:
-            module, answer = folded_copy(self.module, example)
-        except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, copy.Error):
-            return self, ("no faster copy of this network can be made; the network itself ran",)
-        logits = self.logits(answer, len(example)).float()
-        clone = copy.copy(self)
-        clone.module = module
-        with torch.no_grad():
-            lost = float((clone.forward(example).float() - logits).abs().max() / logits.abs().max().clamp_min(TINY))
-            if lost > FOLDED_LOSS:
-                return self, ("folding batch norm changes this network's answers; the network itself ran",)
-            if not halved:
-                return clone, ()
-            module.to(torch.bfloat16)
-            lost = float(
-                (clone.forward(example.bfloat16()).float() - logits).abs().max() / logits.abs().max().clamp_min(TINY)
-            )
-        return clone, (f"bfloat16: logits differ by up to {lost:.1%} of the largest",)
-
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
         tensors = list(self._tensors())
@@ -277,6 +246,7 @@ def _names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] 
     return tuple(by_index[index] for index in indices)
 
 
+@torch.no_grad()
 def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
     """A few values of each tensor: notices weights that were written past their version counter, as through ``.data``.
 
@@ -284,7 +254,9 @@ def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
     """
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in tensors:
-        some = tensor.detach().reshape(-1)[:: max(1, tensor.numel() // GLANCES)]
+        flat = tensor if tensor.is_contiguous() else tensor.reshape(-1)
+        step = max(1, tensor.numel() // GLANCES)
+        some = flat.as_strided((-(-flat.numel() // step),), (step,))
         groups.setdefault((tensor.device, tensor.dtype), []).append(some)
     return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
 

@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import copy
-from contextlib import ExitStack
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cnnviz.probing.state import undisturbed
 
-__all__ = ["folded_copy"]
+__all__ = ["Pair", "folded_copy", "noticing_pairs"]
+
+Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
-def folded_copy(module: nn.Module, example: Tensor) -> tuple[nn.Module, Any]:
+@contextmanager
+def noticing_pairs(module: nn.Module) -> Iterator[list[Pair]]:
+    """Run the network once inside; afterwards the list has the convolutions that a batch norm can be folded into.
+
+    Those are the ones whose very output a batch norm was handed, both being run once; subclasses of either, which may
+    do more, are left alone.
+
+    Args:
+        module: The network; it is in evaluation mode inside, and comes back as it was.
+    """
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    found: list[Pair] = []
+    calls: Counter[nn.Module] = Counter()
+
+    def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls[part] += 1
+        if isinstance(part, nn.Conv2d):
+            outputs[id(output)] = part, output
+        elif isinstance(part, nn.BatchNorm2d) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
+            found.append((outputs[id(inputs[0])][0], part))
+
+    pairs: list[Pair] = []
+    with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
+        for part in module.modules():
+            if type(part) in (nn.Conv2d, nn.BatchNorm2d):
+                hooks.callback(part.register_forward_hook(seen).remove)
+        yield pairs
+    pairs += [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1]
+
+
+def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     """A copy in evaluation mode, batch norms folded into the convolutions before them, in channels-last memory.
 
-    A batch norm is folded where one real forward hands it the very tensor that a convolution returned, both being
-    run once; subclasses of either, which may do more, are left alone. The caller checks the copy's answers against
-    the network's own: a convolution whose output something else reads would show there.
+    The caller checks the copy's answers against the network's own: a convolution whose output something else reads
+    would show there.
 
     Args:
         module: The network; it is left alone.
-        example: One input ``(1, C, H, W)``.
+        pairs: Convolutions of the network, each with the batch norm that is folded into it.
 
     Returns:
-        The copy, which takes inputs of any memory format; and what the network itself answers to the example.
+        The copy, which takes inputs of any memory format.
     """
-    clone = copy.deepcopy(module)
+    replaced: dict[int, Any] = {}
+    for conv, norm in pairs:
+        replaced[id(conv)], replaced[id(norm)] = _folded(conv, norm), nn.Identity()
+    clone = copy.deepcopy(module, replaced)
     for part in clone.modules():
         part.training = False
-    pairs, answer = _pairs(clone, example)
-    for conv_name, norm_name in pairs:
-        conv, norm = clone.get_submodule(conv_name), clone.get_submodule(norm_name)
-        assert isinstance(conv, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        _replace(clone, conv_name, fuse_conv_bn_eval(conv, norm))
-        _replace(clone, norm_name, nn.Identity())
-    return clone.requires_grad_(requires_grad=False).to(memory_format=torch.channels_last), answer
+    return clone.requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
 
 
-def _pairs(module: nn.Module, example: Tensor) -> tuple[list[tuple[str, str]], Any]:
-    outputs: dict[int, tuple[str, Tensor]] = {}
-    found: list[tuple[str, str]] = []
-    calls: dict[str, int] = {}
-
-    def watch(name: str) -> Any:
-        def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            if type(part) is nn.Conv2d:
-                outputs[id(output)] = name, output
-            elif inputs and id(inputs[0]) in outputs and part.track_running_stats:
-                found.append((outputs[id(inputs[0])][0], name))
-
-        return seen
-
-    with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
-        for name, part in module.named_modules():
-            if type(part) in (nn.Conv2d, nn.BatchNorm2d):
-                hooks.callback(part.register_forward_hook(watch(name)).remove)
-        answer = module(example.clone())
-    return [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1], answer
-
-
-def _replace(module: nn.Module, name: str, part: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(module.get_submodule(parent), own, part)
+@torch.no_grad()
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A copy of a convolution that gives what the norm after it would."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    folded = copy.deepcopy(conv, {id(conv.weight): weight})
+    folded.bias = bias
+    return folded

@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from cnnviz import Model
-from cnnviz.probing.folding import folded_copy
+from cnnviz.errors import ModelError
+from cnnviz.models.faster import faster_copy
+from cnnviz.probing.folding import folded_copy, noticing_pairs
 from tests.asking import state_of
 from tests.networks import Small, model_of, settled_norm
 from tests.torchvision_nets import noise, torchvision_net
@@ -18,6 +20,12 @@ from tests.torchvision_nets import noise, torchvision_net
 
 def norms(net: nn.Module) -> int:
     return sum(isinstance(part, nn.BatchNorm2d) for part in net.modules())
+
+
+def folded_of(net: nn.Module, example: torch.Tensor) -> nn.Module:
+    with noticing_pairs(net) as pairs:
+        net(example.clone())
+    return folded_copy(net, pairs)
 
 
 def error(net, folded, inputs) -> float:
@@ -30,7 +38,7 @@ def test_torchvisions_networks_keep_their_answers(name, left):
     net = torchvision_net(name, dtype=torch.float64)
     before = state_of(net)
     inputs = noise(3, 64, torch.float64)
-    folded, _ = folded_copy(net, inputs[:1])
+    folded = folded_of(net, inputs[:1])
     assert error(net, folded, inputs) < 1e-9
     assert norms(folded) == left if left is not None else 0 < norms(folded) < norms(net)
     assert state_of(net) == before
@@ -39,7 +47,7 @@ def test_torchvisions_networks_keep_their_answers(name, left):
 
 def test_the_copy_is_private():
     net = Small().eval()
-    folded, _ = folded_copy(net, noise(1, 32))
+    folded = folded_of(net, noise(1, 32))
     with torch.no_grad():
         for weight in folded.parameters():
             weight.zero_()
@@ -49,7 +57,7 @@ def test_the_copy_is_private():
 def test_a_network_in_training_mode_is_folded_as_in_evaluation():
     net = Small().train()
     inputs = noise(2, 32)
-    folded, _ = folded_copy(net, inputs[:1])
+    folded = folded_of(net, inputs[:1])
     assert net.training
     assert error(net.eval(), folded, inputs) < 1e-5
     assert isinstance(folded.norm1, nn.Identity)
@@ -102,7 +110,7 @@ KEPT = {
 @pytest.mark.parametrize("net", KEPT.values(), ids=KEPT)
 def test_what_is_not_folded(net):
     inputs = noise(2, 16)
-    folded, _ = folded_copy(net.eval(), inputs[:1])
+    folded = folded_of(net.eval(), inputs[:1])
     assert norms(folded) == 1
     assert error(net, folded, inputs) < 1e-6
 
@@ -113,7 +121,7 @@ def test_bias_free_affine_free_and_grouped_ones_are_folded():
     plain.running_var.uniform_(0.5, 2)
     net = One(conv=nn.Conv2d(4, 4, 3, groups=2, bias=False), norm=plain).eval()
     inputs = torch.randn(2, 4, 9, 9)
-    folded, _ = folded_copy(net, inputs[:1])
+    folded = folded_of(net, inputs[:1])
     assert norms(folded) == 0
     assert error(net, folded, inputs) < 1e-5
 
@@ -122,8 +130,36 @@ def test_a_network_that_writes_into_its_input_leaves_the_example():
     net = One(between=lambda conv, norm, x: norm(conv(x.sub_(1)))).eval()
     example = noise(1, 16)
     kept = example.clone()
-    folded_copy(net, example)
+    found = faster_copy(model_of(net, input_size=16), example)
+    assert found.checks == ()
     assert torch.equal(example, kept)
+
+
+def test_a_weight_that_two_convolutions_share_is_folded_for_one():
+    net = One(between=lambda conv, norm, x: norm(conv(x)) + net.other(x)).eval()
+    net.other = nn.Conv2d(3, 4, 3)
+    net.other.weight = net.conv.weight
+    inputs = noise(2, 16)
+    folded = folded_of(net, inputs[:1])
+    assert norms(folded) == 0
+    assert torch.equal(folded.other.weight, net.conv.weight)
+    assert not torch.equal(folded.conv.weight, net.conv.weight)
+
+
+def test_a_convolution_that_a_network_also_holds_outside_its_modules_is_folded_there_too():
+    class Held(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held = [self.conv1]
+
+        def forward(self, x):
+            x = self.down(self.relu1(self.norm1(self.held[0](x))))
+            return self.fc(self.relu2(self.conv2(x)).mean(dim=(2, 3)))
+
+    net = Held().eval()
+    folded = folded_of(net, noise(1, 32))
+    assert folded.held[0] is folded.conv1
+    assert error(net, folded, noise(2, 32)) < 1e-5
 
 
 def locked():
@@ -141,7 +177,12 @@ def read_past(conv, norm, x):
     return norm(x) + x
 
 
+def read_its_weight(conv, norm, x):
+    return norm(conv(x)) * norm.weight.mean()
+
+
 REFUSED = {
+    "a norm's weight is read": (One(between=read_its_weight), "no faster copy of this network can be made"),
     "read past the norm": (
         One(between=read_past),
         "changes this network's",
@@ -154,26 +195,33 @@ REFUSED = {
 @pytest.mark.parametrize(("net", "said"), REFUSED.values(), ids=REFUSED)
 def test_a_model_says_where_a_faster_copy_cannot_be_had(net, said):
     model = model_of(net, input_size=16)
-    quick, checks = model.faster(noise(1, 16))
+    found = faster_copy(model, noise(1, 16))
     if said is not None:
-        assert quick is model
-        assert said in checks[0]
+        assert found.model is model
+        assert said in found.checks[0]
     with torch.no_grad():
-        expected = net.eval()(noise(2, 16))
-        assert torch.allclose(quick.forward(noise(2, 16)), expected, atol=1e-4)
+        net.eval()
+        assert torch.equal(found.logits, net(noise(1, 16)))
+        assert torch.allclose(found.model.forward(noise(2, 16)), net(noise(2, 16)), atol=1e-4)
 
 
 def test_a_faster_model_is_another_one_with_the_same_answers():
     net = torchvision_net("resnet18")
     model = Model(net, input_size=64, name="resnet18")
-    quick, checks = model.faster(noise(1, 64))
-    assert checks == ()
-    assert quick.module is not net
-    assert (quick.name, quick.preprocess) == (model.name, model.preprocess)
     image = noise(1, 64)
+    found = faster_copy(model, image)
+    assert found.checks == ()
+    assert found.model.module is not net
+    assert (found.model.name, found.model.preprocess) == (model.name, model.preprocess)
     with torch.no_grad():
-        half, said = model.faster(image, halved=True)
+        half = faster_copy(model, image, halved=True)
         expected = net(image)
-        lost = (half.forward(image.bfloat16()).float() - expected).abs().max() / expected.abs().max()
-    assert (half.dtype, model.dtype) == (torch.bfloat16, torch.float32)
-    assert said == (f"bfloat16: logits differ by up to {float(lost):.1%} of the largest",)
+        lost = (half.model.forward(image.bfloat16()).float() - expected).abs().max() / expected.abs().max()
+    assert torch.equal(found.logits, expected)
+    assert (half.model.dtype, model.dtype) == (torch.bfloat16, torch.float32)
+    assert half.checks == (f"bfloat16: logits differ by up to {float(lost):.1%} of the largest",)
+
+
+def test_a_network_that_fails_on_the_example_says_so():
+    with pytest.raises(ModelError, match="fails on an input of shape"):
+        faster_copy(model_of(One(), channels=4), torch.zeros(1, 4, 16, 16))

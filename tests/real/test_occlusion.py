@@ -10,6 +10,7 @@ import torch
 
 import cnnviz
 from cnnviz.methods.sampling import error_bar, sample
+from cnnviz.models.faster import faster_copy
 from cnnviz.probing.windows import Windows
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -42,7 +43,7 @@ def exact(real):
 def drops_of(model, photo):
     inputs, _ = model.preprocess(cnnviz.read_picture(photo))
     windows = Windows.over((224, 224), 32, 8)
-    quick, _ = model.faster(inputs[None])
+    quick = faster_copy(model, inputs[None]).model
     logits = []
     with torch.inference_mode():
         top = int(quick.module(inputs[None]).argmax())

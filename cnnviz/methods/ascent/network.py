@@ -15,6 +15,7 @@ from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.target import Target, Unit
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.methods.ascent.redirecting import redirected
+from cnnviz.models.faster import faster_copy
 from cnnviz.models.model import Model
 from cnnviz.probing.arrangement import to_maps
 from cnnviz.probing.capture import Capture
@@ -148,7 +149,10 @@ class Asked:
         return run_to(model.module, model.forward, inputs, layer, self.layers[layer].calls)
 
     def _copied(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
-        return (self.model, ()) if self.model.fixed_batch is not None else self.model.faster(example)
+        if self.model.fixed_batch is not None:
+            return self.model, ()
+        found = faster_copy(self.model, example)
+        return found.model, found.checks
 
     def _copies(self, example: Tensor) -> dict[str, Model]:
         """For each layer the copy whose layer is still what it was; so no other target decides over it."""
