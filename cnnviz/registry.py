@@ -8,11 +8,12 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
+from cnnviz.errors import UsageError, nearest
 from cnnviz.parameters import Parameter
 from cnnviz.provenance import asking
 from cnnviz.signature import Signature
 
-__all__ = ["Method", "method"]
+__all__ = ["Method", "check_network", "method"]
 
 
 class Stamped(Protocol):
@@ -52,6 +53,7 @@ class Method(Generic[P, R]):
         needs = [one.name for one in known if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         settings = {one.name: (hints[one.name], one.default) for one in known if one.name not in needs}
         self.returns: Any = hints.get("return")
+        self._network: Any = hints.get("model")
         usual = getattr((typing.get_args(self.returns) or (self.returns,))[0], "__name__", "")
         self.signature = Signature.of(function.__name__, needs, settings, usual, function.__doc__)
         self.name, self.needs = self.signature.name, self.signature.needs
@@ -60,16 +62,49 @@ class Method(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Check the settings, run, and stamp the result with the method's name and settings."""
-        bound = self._called.bind(*args, **kwargs)
-        bound.apply_defaults()
+        bound = self._bound(*args, **kwargs)
+        check_network(bound.arguments.get("model"), self._network)
         settings = {name: one.check(bound.arguments[name]) for name, one in self.parameters.items()}
         bound.arguments.update(settings)
         asked = {name: bound.arguments[name] for name in self.needs if name not in SHOWN}
         with asking(asked):
             return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
 
+    def _bound(self, *args: P.args, **kwargs: P.kwargs) -> inspect.BoundArguments:
+        try:
+            bound = self._called.bind(*args, **kwargs)
+        except TypeError as error:
+            unknown = [name for name in kwargs if name not in self._called.parameters]
+            offers = [f" Did you mean '{near}'?" for name in unknown for near in nearest(name, self.parameters, 1)]
+            raise TypeError(f"{self.name}() {error}.{offers[0] if offers else ''}") from None
+        bound.apply_defaults()
+        return bound
+
     def __repr__(self) -> str:
         return f"<method {self.name}{self._called}>"
+
+
+def check_network(given: object, expected: Any) -> None:
+    """Refuse what is given in the place of a ``cnnviz.Model``: a bare network, a name, or anything else.
+
+    Args:
+        given: What was given.
+        expected: The class of networks; anything that is no class accepts all.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if not isinstance(expected, type) or isinstance(given, expected):
+        return
+    if isinstance(given, str):
+        raise UsageError(f"A network is given as a cnnviz.Model, not by name; cnnviz.load_model({given!r}) opens it.")
+    kind = type(given).__name__
+    if hasattr(given, "named_modules"):
+        raise UsageError(
+            f"'{kind}' is a bare network; give cnnviz.Model(network, mean=..., std=..., input_size=...), which knows "
+            "how its inputs are made."
+        )
+    raise UsageError(f"model must be a cnnviz.Model, as cnnviz.load_model gives one; got {kind}.")
 
 
 def method(function: Callable[P, R]) -> Method[P, R]:

@@ -69,6 +69,14 @@ def sample(
 SETTINGS = sample.parameters
 
 
+@pytest.mark.parametrize(("asked", "offer"), [({"man": 4}, " Did you mean 'many'?"), ({"xyz": 4}, "")])
+def test_a_setting_that_is_not_there(asked, offer):
+    (name,) = asked
+    with pytest.raises(TypeError) as raised:
+        sample("net", [], **asked)
+    assert str(raised.value) == f"sample() got an unexpected keyword argument '{name}'.{offer}"
+
+
 def test_what_it_says_of_itself():
     assert sample.name == sample.__name__ == "sample"
     assert sample.needs == ("model", "images")

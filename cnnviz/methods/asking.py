@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.core.field import Field
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import ClassTarget, NoTarget, Target
 from cnnviz.methods.inputs import Batch, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.probing.chunks import in_chunks
@@ -83,7 +83,7 @@ def heatmaps(
     probable = [probability for answer in answers for probability in answer.probabilities]
     layer = answers[0].layer
     checks = [
-        *unsound(scores, batch),
+        *unsound(_numbers(scores, targets, values), batch),
         *_even(values, batch),
         *batch.checks,
         *checks,
@@ -106,6 +106,14 @@ def heatmaps(
         for row, picture in enumerate(batch.pictures)
     )
     return Heatmaps(maps, said, provenance)
+
+
+def _numbers(scores: Sequence[float], targets: Sequence[Target], values: NDArray[np.float32]) -> list[float]:
+    """For each image a number that is finite where its answer is: the score, or the map's sum where there is none."""
+    sums: list[float] = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64).tolist()
+    return [
+        own if isinstance(target, NoTarget) else score for score, target, own in zip(scores, targets, sums, strict=True)
+    ]
 
 
 def _even(values: NDArray[np.float32], batch: Batch) -> tuple[str, ...]:

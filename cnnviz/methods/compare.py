@@ -16,7 +16,7 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import plain
-from cnnviz.registry import Method
+from cnnviz.registry import Method, check_network
 from cnnviz.results.attributions import Attributions
 from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmaps import Heatmaps
@@ -56,7 +56,9 @@ def compare(
     """
     layers = _listed(layers)
     chosen = {command_name(load(name).name): load(name) for name in _listed(methods)}
-    networks = [model] if isinstance(model, Model) else list(model)
+    networks = list(model) if isinstance(model, (list, tuple)) else [model]
+    for network in networks:
+        check_network(network, Model)
     _check(chosen, settings, networks, layers)
     given = gather(images)
     ask = _Asking(given, set())

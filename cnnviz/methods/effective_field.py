@@ -19,6 +19,7 @@ from cnnviz.probing.backward import differentiate
 from cnnviz.probing.chunks import in_chunks
 from cnnviz.probing.state import undisturbed
 from cnnviz.probing.stopping import run_to
+from cnnviz.registry import check_network
 from cnnviz.results.effective import EffectiveField
 
 __all__ = ["effective_field"]
@@ -65,6 +66,7 @@ def effective_field(
     Reference:
         Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
     """
+    check_network(model, Model)
     if count < 1:
         raise ParameterError(f"count is at least 1, not {count}.")
     if layer != AUTOMATIC:

@@ -22,7 +22,7 @@ from cnnviz.models.model import Model
 from cnnviz.probing.chunks import part_of_progress
 from cnnviz.probing.targets import class_probabilities
 from cnnviz.provenance import Provenance
-from cnnviz.registry import Method
+from cnnviz.registry import Method, check_network
 from cnnviz.results.attributions import Attributions
 from cnnviz.results.film import Film
 from cnnviz.results.filming import FilmRoll, ensure_film
@@ -71,6 +71,7 @@ def video(
         TargetError: The target cannot be understood.
         OutputError: The result cannot be written, or would replace the clip.
     """
+    check_network(model, Model)
     asked = _drawing(load(method) if isinstance(method, str) else method)
     opened = open_clip(clip)
     where = Path(out) if out is not None else Path(f"{opened.path.stem}.{asked.name}.mp4")

@@ -14,7 +14,7 @@ from cnnviz.methods.patch_showing import show_patches
 from cnnviz.methods.scanning.request import Request, Share
 from cnnviz.methods.scanning.scan import scan
 from cnnviz.models.model import Model
-from cnnviz.registry import method
+from cnnviz.registry import check_network, method
 from cnnviz.results.patch_index import PatchIndex
 from cnnviz.results.patches import Patches
 
@@ -143,6 +143,7 @@ def scan_patches(
     Raises:
         CnnvizError: As ``patches`` does.
     """
+    check_network(model, Model)
     share = None if shard is None else Share.parse(shard)
     asked = Request(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
     return scan(model, open_dataset(data), None if index is None else Path(index), asked, share)[0]

@@ -21,12 +21,13 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
         like: ``(N, h, w)``; of the two signs the one is taken whose product with it is positive.
 
     Returns:
-        ``(N, h, w)``.
+        ``(N, h, w)``; NaN for a sample that holds a value that is not finite.
     """
     flat = maps.flatten(2)
     low, high = flat.amin(dim=(1, 2), keepdim=True), flat.amax(dim=(1, 2), keepdim=True)
     largest = torch.maximum(-low, high)
     scaled = (flat / largest.where(largest > 0, torch.ones_like(largest))).double()
+    scaled[~largest.isfinite().flatten()] = 0
     along, proven = _iterated(scaled, (low >= 0)[:, 0, 0])
     if not bool(proven.all()):
         along[~proven] = _decomposed(scaled[~proven].transpose(1, 2))

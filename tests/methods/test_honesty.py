@@ -110,6 +110,17 @@ def test_a_map_that_does_tell_them_apart_does_not(small, inputs):
     assert not said(gradcam(small, inputs, "cat - dog"), SAME)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_only_an_answer_that_is_not_finite_is_said_to_be(name, small, inputs):
+    assert not said(ask(name, small, inputs, 1), "not finite")
+
+
+@pytest.mark.parametrize("name", ["eigencam", "gradcam"])
+def test_an_answer_that_is_not_finite_is_said_by_picture(name, small, inputs):
+    inputs[1] = torch.nan
+    assert said(ask(name, small, inputs, 1), "the network's answer to input 2 is not finite")
+
+
 def test_the_automatic_layer_and_repeated_layers_are_said(small, inputs):
     assert said(gradcam(small, inputs), "layer relu2, chosen as the last whose places reach the target")
     assert not said(gradcam(small, inputs, layer="relu2"), "chosen")

@@ -14,6 +14,7 @@ import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
 from cnnviz.methods.scanning.processes import Processes
 from cnnviz.methods.unit_numbers import parse_units
+from tests.asking import EVERYTHING, ask
 from tests.methods.scans import SETTINGS, Noise, forked, tiny_model, waited
 from tests.methods.test_scan_resuming import together
 from tests.networks import Small, model_of
@@ -29,6 +30,31 @@ from tests.networks import Small, model_of
 def test_inputs_that_do_not_fit(inputs, said, small):
     with pytest.raises(UsageError, match=said):
         cnnviz.gradcam(small, inputs)
+
+
+UNREGISTERED = {
+    "compare": lambda net, inputs: cnnviz.compare(net, inputs, "gradcam"),
+    "rank_layers": lambda net, inputs: cnnviz.rank_layers(net, inputs[:1]),
+    "choose_layer": lambda net, _inputs: cnnviz.choose_layer(net),
+    "effective_field": lambda net, inputs: cnnviz.effective_field(net, "conv1", inputs),
+    "video": lambda net, _inputs: cnnviz.video(net, "clip.gif", "gradcam"),
+    "scan_patches": cnnviz.scan_patches,
+}
+
+
+@pytest.mark.parametrize("name", [*EVERYTHING, *UNREGISTERED])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Small(), r"^'Small' is a bare network; give cnnviz.Model\(network, mean=..."),
+        ("resnet50", r"not by name; cnnviz.load_model\('resnet50'\) opens it\.$"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_model(name, given, said, inputs):
+    asked = UNREGISTERED.get(name) or (lambda net, pictures: ask(name, net, pictures))
+    with pytest.raises(UsageError, match=said):
+        asked(given, inputs)
 
 
 def test_more_units_than_are_shown():
