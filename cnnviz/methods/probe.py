@@ -15,7 +15,7 @@ from cnnviz.errors import ExplanationError
 from cnnviz.models.model import Model
 from cnnviz.probing.capture import Capture, capture
 from cnnviz.probing.layers import observe_layers
-from cnnviz.probing.reach import last_reached, reaches_places
+from cnnviz.probing.reach import entrance, last_reached, reaches_places
 from cnnviz.probing.targets import score, settle, watched_layers
 
 __all__ = ["Probe", "automatic_layer", "probe"]
@@ -104,7 +104,9 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
     some = inputs if model.fixed_batch else inputs[:1]
     if watch:
         some_targets = targets[: len(some)]
-        with capture(model.module, [AUTOMATIC], watch) as caught:
+        layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+        until = [entrance(layers, name) for name in watch]
+        with capture(model.module, [AUTOMATIC], watch, until) as caught:
             logits = model.forward(some)[: len(some_targets)]
             scores = score(settle(some_targets, logits, model.labels), logits, caught)
             gradients = caught.gradients(scores, unused=True)

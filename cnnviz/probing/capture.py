@@ -99,7 +99,9 @@ class Capture:
 
 
 @contextmanager
-def capture(module: nn.Module, layers: Sequence[str], watch: Sequence[str] = ()) -> Iterator[Capture]:
+def capture(
+    module: nn.Module, layers: Sequence[str], watch: Sequence[str] = (), until: Sequence[str] | None = None
+) -> Iterator[Capture]:
     """Catch layers' activations during the one forward that is run inside, ready for ``gradients``.
 
     The network runs without a graph up to the first of the layers; its hook turns gradients on and hands a copy of a
@@ -110,23 +112,25 @@ def capture(module: nn.Module, layers: Sequence[str], watch: Sequence[str] = ())
     Args:
         module: The network, within ``undisturbed``.
         layers: Names of layers; or only ``"last-spatial"``: the leaf then moves on from each spatial output to the
-            next one, up to the first watched layer, and the last is what remains.
+            next one, as long as none of ``until`` begins, and the last is what remains.
         watch: Layers whose outputs a target needs.
+        until: Layers at whose beginning the leaf comes to rest; those of ``watch`` if left out.
 
     Raises:
         ExplanationError: From the forward, if one of the layers was not run or has no tensor output.
     """
-    with torch.no_grad(), _Catcher(module, layers, watch) as caught:
+    with torch.no_grad(), _Catcher(module, layers, watch, watch if until is None else until) as caught:
         yield caught
 
 
 class _Catcher:
-    def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str]) -> None:
+    def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str], until: Sequence[str]) -> None:
         self.caught = Capture()
         self.root, self.parts = module, dict(module.named_modules())
         self.automatic = self.sliding = list(layers) == [AUTOMATIC]
         self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
         self.watch = {name: split_call(name) for name in watch}
+        self.until = {split_call(name)[0] for name in until}
         self.named = {plain for plain, _ in [*self.wanted.values(), *self.watch.values()]}
         self.outer, self.inner = ExitStack(), ExitStack()
 
@@ -134,7 +138,7 @@ class _Catcher:
         self.outer.enter_context(self.inner)
         self.outer.callback(self.root.register_forward_pre_hook(self._start).remove)
         self.outer.callback(self.root.register_forward_hook(self._finish).remove)
-        for name in {plain for plain, _ in self.watch.values()}:
+        for name in self.until:
             self.outer.callback(self.parts[name].register_forward_pre_hook(self._stop_sliding).remove)
         return self.caught
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from cnnviz.core.layer import Arrangement, Layers
+from cnnviz.core.layer import Arrangement, Layers, split_call
 from cnnviz.errors import ExplanationError
 
-__all__ = ["last_reached", "reaches_places"]
+__all__ = ["entrance", "last_reached", "reaches_places"]
 
 TOGETHER = 16
 
@@ -22,6 +22,25 @@ def reaches_places(gradient: Tensor | None, arrangement: Arrangement | None) -> 
         return True
     places, before = gradient[:, arrangement.prefix :], gradient[:, : arrangement.prefix]
     return bool(places.any()) or not bool(before.any())
+
+
+def entrance(layers: Layers, name: str) -> str:
+    """Where to stop looking for places that a unit's value is made from: its layer, or a part of it.
+
+    A layer with nothing spatial before it (all convolutions in one, say) is entered: its part that finishes last is
+    taken instead, and that one's, until there is something before it or it has no parts.
+
+    Args:
+        layers: The network's layers.
+        name: The unit's layer.
+    """
+    found = split_call(name)[0]
+    while True:
+        inside = [layer for layer in layers.values() if layer.name.startswith(f"{found}.") and layer.order >= 0]
+        begun = min((layer.order for layer in inside), default=layers[found].order)
+        if not inside or any(layer.spatial and layer.order < begun for layer in layers.values()):
+            return found
+        found = max(inside, key=lambda layer: layer.order).name
 
 
 def last_reached(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+from torchvision.models import mobilenet_v2, resnet18
 
 from cnnviz import gradcam
 from cnnviz.core.layer import Arrangement, Layer, Layers
 from cnnviz.errors import ExplanationError
-from cnnviz.probing.reach import last_reached, reaches_places
+from cnnviz.probing.layers import observe_layers
+from cnnviz.probing.reach import entrance, last_reached, reaches_places
 from tests.networks import Encoded, model_of, swin, vit
 
 TOKENS = Arrangement("NTC", (2, 2), 3, prefix=1)
@@ -91,3 +94,53 @@ def test_a_layer_inside_torchs_encoder_is_hooked_in_spite_of_its_fast_path(input
     (slope,) = torch.autograd.grad(logits[:, 1].sum(), held[0])
     expected = (held[0] * slope.mean(dim=1, keepdim=True)).sum(dim=2).reshape(3, 4, 4)
     torch.testing.assert_close(torch.tensor(found.values), expected.detach())
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "found"),
+    [
+        (mobilenet_v2, "features", "features.18"),
+        (mobilenet_v2, "features.18", "features.18"),
+        (mobilenet_v2, "features.18.0", "features.18.0"),
+        (mobilenet_v2, "features.0", "features.0.2"),
+        (mobilenet_v2, "features.0.0", "features.0.0"),
+        (resnet18, "layer4", "layer4"),
+        (resnet18, "layer4#1", "layer4"),
+        (resnet18, "conv1", "conv1"),
+    ],
+)
+def test_where_a_units_places_are_looked_for(build, name, found):
+    layers = observe_layers(build(num_classes=3).eval(), torch.zeros(1, 3, 64, 64))
+    assert entrance(layers, name) == found
+
+
+class Held(nn.Module):
+    """All convolutions in one module, whose parts are two deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+        self.features = nn.Sequential(first, nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(inplace=True)))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, inputs):
+        return self.head(self.features(inputs).mean(dim=(2, 3)))
+
+
+def test_a_unit_of_a_layer_that_holds_them_all():
+    torch.manual_seed(0)
+    net, inputs = Held().double().eval(), torch.randn(2, 3, 12, 12, dtype=torch.float64)
+    found = gradcam(model_of(net, labels=list("abc")), inputs, "features:2", relu=False)
+    activation = net.features[0](inputs).detach().requires_grad_()
+    value = net.features[1](activation)[:, 2].mean(dim=(1, 2))
+    (slope,) = torch.autograd.grad(value.sum(), activation)
+    want = (slope.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)
+    assert {one.layer for one in found} == {"features.0"}
+    torch.testing.assert_close(torch.from_numpy(found.values), want.detach().float())
+    torch.testing.assert_close(torch.tensor(found.scores), value.detach().float(), check_dtype=False)
+
+
+@pytest.mark.parametrize("unit", ["features.0.0:1", "features.0.0:1@2,2"])
+def test_a_unit_with_nothing_before_it(unit):
+    with pytest.raises(ExplanationError, match="No layer with places ends before"):
+        gradcam(model_of(Held().eval(), labels=list("abc")), torch.randn(1, 3, 12, 12), unit)
