@@ -110,6 +110,14 @@ def test_signed_opacity_follows_the_magnitude(sign):
     assert (drawn == PHOTO).all()
 
 
+def test_weak_places_leave_no_veil_and_half_strong_ones_are_seen():
+    values = np.linspace(0, 1, 40)[None]
+    photo, scale = np.full((1, 40, 3), 200, np.uint8), Scale(0, 1)
+    opacity = 0.8 * (1 - (1 - values) ** 2)[..., None]
+    expected = (1 - opacity) * 200 + opacity * colourise(values, scale)
+    assert np.abs(overlay(photo, values, scale, alpha=0.8) - expected).max() <= 0.501
+
+
 def test_a_blank_map_leaves_the_photograph_as_it_is():
     for signed in (False, True):
         values = np.zeros((30, 40))

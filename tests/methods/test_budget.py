@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import cnnviz
 from cnnviz.methods import regions as scorer_regions
+from cnnviz.methods.planning import Plan
 from cnnviz.methods.sampling import PROBES, error_bar, sample
 from cnnviz.methods.thin_plate import thin_plate
 from cnnviz.probing import route
+from cnnviz.probing.windows import Windows
 from tests.counting import flops
 
 
@@ -127,6 +131,19 @@ def test_several_baselines_share_the_budget(small, inputs):
     found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, budget=123, baseline="mean,black")
     assert "30 of 169 windows were evaluated and 139 estimated" in found.checks[0]
     assert found[0].spread is not None
+
+
+def test_the_bar_is_of_the_baselines_mean():
+    windows = Windows.over((32, 32), 8, 2)
+    surface = bumps(13, 1)
+
+    def drops(numbers):
+        return np.stack([surface[numbers], 3 - surface[numbers]])[:, None]
+
+    values = Plan(windows, 2, 123, None, 0).follow(SimpleNamespace(drops=drops))
+    assert values.estimated == 139
+    assert values.bars[0] < 1e-9  # what one estimate is too high by, the other is too low by
+    assert np.abs(values.drops[0, 0] - surface).max() > 0.01
 
 
 def test_seconds_bound_the_work(small, inputs, monkeypatch):

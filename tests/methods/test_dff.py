@@ -24,6 +24,16 @@ def test_factors_of_data_that_have_factors():
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3, dtype=torch.float64))
 
 
+def test_the_first_concept_is_the_strongest():
+    data = torch.zeros(1, 2, 3, 4)
+    data[0, 0, 1, 2] = 30.0  # strong at one place
+    data[0, 1] = 1.0  # and weak at all twelve
+    for seed in range(3):
+        maps, vectors = factorize(data, 2, steps=500, seed=seed)
+        assert maps[0, 0].sum() > 2 * maps[0, 1].sum()
+        assert vectors[0, 0] > 0.9
+
+
 def test_more_steps_never_fit_worse():
     data = torch.rand(1, 6, 5, 5, generator=torch.Generator().manual_seed(1))
     errors = []

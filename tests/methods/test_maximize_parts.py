@@ -105,6 +105,15 @@ def test_the_users_own_pictures_give_covariance_and_spectrum():
         natural_of(model, torch.zeros(2, 3, 64, 64))
 
 
+def test_a_pictures_edges_are_none_of_its_spectrum():
+    model = Model(nn.Conv2d(1, 1, 1), mean=(0.0,), std=(1.0,), input_size=(6, 9), channels=1)
+    values = torch.rand(3, 1, 6, 9, generator=torch.Generator().manual_seed(0))
+    found = natural_of(model, values)
+    window = np.outer(np.hanning(8)[1:-1], np.hanning(11)[1:-1])
+    expected = np.abs(np.fft.fft2((values - values.mean()).numpy()[:, 0] * window)).mean(axis=0)
+    assert np.allclose(found.amplitudes[0], expected, rtol=1e-4)
+
+
 def test_channels_that_are_no_colours_are_independent_around_the_networks_mean():
     found = natural(model_of(Small(channels=5), mean=(0.2,)))
     assert torch.equal(found.mixing, torch.eye(5))

@@ -90,6 +90,13 @@ def test_a_linear_model_loses_weight_times_value(window, stride, soft):
     assert np.allclose(found.values[0], windows.average(drops), atol=1e-6)
 
 
+def test_what_is_left_out_follows_the_shorter_side(small):
+    image = torch.randn(1, 3, 28, 56)
+    found = cnnviz.occlusion(small, image, 1, score="logit")
+    asked = cnnviz.occlusion(small, image, 1, window=4, stride=1, score="logit")
+    assert np.array_equal(found.values, asked.values)
+
+
 def test_a_constant_network_has_a_map_of_zeros_and_it_is_said(inputs):
     net = Small()
     nn.init.zeros_(net.fc.weight)

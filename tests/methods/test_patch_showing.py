@@ -50,6 +50,7 @@ def test_a_value_that_the_network_does_not_give_is_said():
     assert checks[0].startswith("verified")
     checks = show_patches(model, data, index, layer="0", units="0-1").checks
     assert checks[0].startswith("the values shown are not what the network gives now")
+    assert "differ by up to 0.05 of a unit's largest value" in checks[0]  # 0.1 of the 2 that unit 1 gives a square
 
 
 def test_grey_where_the_field_leaves_the_picture():

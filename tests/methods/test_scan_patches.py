@@ -18,7 +18,7 @@ from cnnviz.errors import (
     UnknownNameError,
     UsageError,
 )
-from cnnviz.methods.scanning.sampling import sample_of
+from cnnviz.methods.scanning.sampling import drawn_from_tenths, sample_of
 from cnnviz.results.patch_index import PatchIndex
 from tests.asking import state_of
 from tests.methods.scans import COUNT, SETTINGS, Noise, tiny_model
@@ -202,6 +202,21 @@ def test_samples_come_from_their_tenths_and_everywhere_the_same():
     assert len({tuple(unit.reshape(-1)) for unit in samples.images}) == 5
     others = cnnviz.scan_patches(tiny_model(), data, **(settings | {"seed": 6})).layer("conv").samples
     assert (others.images != samples.images).any()
+
+
+def test_samples_are_usual_for_their_tenth():
+    values = np.arange(1000, dtype=np.float32)
+    sample = [(image, np.full(200, values[image]), np.zeros(200, np.int32)) for image in range(1000)]
+    drawn = drawn_from_tenths(sample, slice(0, 200), 2, seed=3).values.reshape(200, 10, 2)
+    within = drawn - 100 * np.arange(10)[:, None]
+    assert ((within >= 0) & (within < 100)).all()
+    assert within.mean() == pytest.approx(49.5, abs=2)
+
+
+def test_a_single_image_makes_no_unit_dead():
+    found = cnnviz.scan_patches(tiny_model(), Noise(1), layer="conv").layer("conv")
+    assert found.active.any()
+    assert found.dead.tolist() == (found.active == 0).tolist()
 
 
 def test_chosen_images_are_a_fair_sample():

@@ -362,6 +362,14 @@ def test_branches_with_other_centres_are_said():
     assert not observe_layers(initialised(net, 32), torch.zeros(1, 3, 32, 32).double())["last"].field.aligned
 
 
+def test_blocks_of_a_map_lie_as_those_of_a_pool_do():
+    ways = (lambda x: functional.avg_pool2d(x, 2), lambda x: x.view(1, 4, 8, 2, 8, 2).mean(dim=(3, 5)))
+    pooled, viewed = (
+        observe_layers(initialised(Odd(way), 32), torch.zeros(1, 3, 32, 32).double())["last"].field for way in ways
+    )
+    assert viewed == pooled
+
+
 def test_boxes_of_inputs_of_another_size():
     field = observe_layers(Small(), torch.zeros(1, 3, 32, 32))["conv2"].field
     assert field.box(20, 0, 96, 96) == (75, 0, 89, 9)
