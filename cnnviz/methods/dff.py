@@ -12,9 +12,10 @@ from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, TopClass
-from cnnviz.errors import UsageError
+from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.activations import activations_of
+from cnnviz.methods.asking import unsound
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
 from cnnviz.methods.placing import field_of
 from cnnviz.models.model import Model
@@ -64,6 +65,7 @@ def dff(
     Raises:
         UnknownNameError: If there is no such layer.
         UsageError: If the layer has no spatial extent, or several layers were named.
+        ExplanationError: If an activation is not finite.
 
     Reference:
         Collins, Achanta and Suesstrunk, Deep Feature Factorization For Concept Discovery, ECCV 2018.
@@ -101,6 +103,8 @@ def _activations(model: Model, batch: Batch, layer: str, size: int) -> tuple[str
 
     chunks = in_chunks(batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
     activations = torch.cat([maps for _, maps in chunks.results])
+    if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
+        raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
     lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
     said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
     return chunks.results[0][0], activations, chunks.size, (*chunks.checks, *said)

@@ -16,6 +16,7 @@ from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import Unit
 from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.asking import unsound
 from cnnviz.methods.inputs import Batch, prepare, provenance_of
 from cnnviz.methods.placing import field_of, said_of
 from cnnviz.methods.rank_layers import choose_layer
@@ -95,6 +96,7 @@ def features(
         )
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
+    checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
     checks += [*_said(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _joined(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)

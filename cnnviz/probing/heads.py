@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.errors import ExplanationError
 
-__all__ = ["ClassMaps", "find_class_maps"]
+__all__ = ["NOT_FINITE", "ClassMaps", "find_class_maps"]
 
 aten = torch.ops.aten
 POOLS = (aten.mean.dim, aten._adaptive_avg_pool2d.default, aten.avg_pool2d.default)
 PRODUCTS = {aten.addmm.default: (1, 2), aten.mm.default: (0, 1)}
 MAPS = 4
+NOT_FINITE = "The network's answer is not finite: its weights or its input hold NaN or infinity."
 SUMMATION = 1e-5
 
 
@@ -72,11 +73,14 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
         inputs: ``(N, C, H, W)``.
 
     Raises:
-        ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves.
+        ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves, or
+            not finite.
     """
     seen = _Seen()
     with torch.no_grad(), seen:
         logits = forward(inputs)
+    if not bool(logits.isfinite().all()):
+        raise ExplanationError(NOT_FINITE)
     for activation, pooled in reversed(seen.pooled):
         if _same(pooled, logits) and _averages(activation, pooled):
             return ClassMaps(_precise(activation), None, logits)

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.errors import CnnvizError, ExplanationError
 from cnnviz.probing.arrangement import Arranger, first_tensor, replaced_tensor
+from cnnviz.probing.heads import NOT_FINITE
 
 __all__ = ["Replay", "close", "replay"]
 
@@ -44,13 +45,15 @@ def replay(
         fixed: Whether the network takes batches of this size only, be it 1.
 
     Raises:
-        ExplanationError: If the layer is not run or gives no tensor, or the whole network does not give the recorded
-            logits either.
+        ExplanationError: If the layer is not run or gives no tensor, the logits are not finite, or the whole network
+            does not give the recorded ones either.
     """
     recorder = _Recorder(module, layer)
     with torch.no_grad(), recorder.recording():
         start = inputs._version
         logits = forward(inputs)
+    if not bool(logits.isfinite().all()):
+        raise ExplanationError(NOT_FINITE)
     found = Replay(forward, recorder, inputs, logits.detach(), written=inputs._version != start)
     found.fixed = len(inputs) if fixed or len(inputs) > 1 else None
     with ExitStack() as patches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -201,6 +202,8 @@ def feature_look(fields: Mapping[str, Any]) -> FeatureLook:
 
 def _reach(values: NDArray[np.float32]) -> str:
     low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        return "not finite"
     if low == high == 0:
         return "silent"
     first, last = _ends(low, high)
