@@ -50,6 +50,7 @@ class Hiding:
         self.planned, self._done = len(windows), 0
         self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
         self._clean: Tensor | None = None
+        self._sharp = windows.sharp
         self._regions = regions if regions and regions.worth(scorer) and self._exact(regions) else None
 
     def drops(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -86,7 +87,7 @@ class Hiding:
         """The picture with each window hidden, ``(n, C, H, W)``."""
         masks = self._windows.masks(numbers.to(self._image.device))
         seen = fill(masks)
-        if bool(((masks == 0) | (masks == 1)).all()):
+        if self._sharp:
             return torch.where(masks > 0, seen, self._image)
         return self._image + masks.to(self._image.dtype) * (seen - self._image)
 

@@ -69,7 +69,8 @@ def plan_route(gates: Gates, rows: Ints, columns: Ints) -> Route | None:
         rows: ``(R, 2)``, the first and one past the last pixel that windows change down the picture.
         columns: ``(S, 2)``, across.
     """
-    down, across = cache(partial(_extent, rows)), cache(partial(_extent, columns))
+    down = cache(partial(_extent, rows))
+    across = down if np.array_equal(rows, columns) else cache(partial(_extent, columns))
     best: list[tuple[float, tuple[Leg, ...]]] = [(0.0, ())]
     for at, stop in enumerate(gates.gates[1:], start=1):
         ways = []

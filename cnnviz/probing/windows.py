@@ -55,6 +55,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
+    @property
+    def sharp(self) -> bool:
+        """Whether each window hides a pixel or does not, none in part."""
+        return all(bool(((each == 0) | (each == 1)).all()) for each in (self.rows, self.columns))
+
     def masks(self, numbers: Tensor) -> Tensor:
         """What windows hide, ``(n, 1, H, W)`` float32 from 0 (nothing) to 1.
 

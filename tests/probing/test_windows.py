@@ -28,6 +28,13 @@ def test_closed_form_is_the_loop_over_windows(soft):
     assert torch.allclose(windows.average(values), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("soft", "side", "sharp"), [(0.0, 4, True), (0.0, 1, True), (0.5, 4, False), (0.2, 4, True)])
+def test_sharp_windows_hide_no_pixel_in_part(soft, side, sharp):
+    windows = Windows.over((11, 17), side, 1, soft)
+    masks = windows.masks(torch.arange(len(windows)))
+    assert windows.sharp == sharp == bool(((masks == 0) | (masks == 1)).all())
+
+
 def test_no_window_hides_nothing():
     windows = Windows.over((6, 6), 2, 2)
     assert not windows.masks(torch.tensor([-1])).any()
