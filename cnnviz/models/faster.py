@@ -42,7 +42,8 @@ class Faster:
 def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask | None = None) -> Faster:
     """A private copy for many forwards: batch norm folded, channels last.
 
-    The network itself runs once, and the copy once in each of its types.
+    The network itself runs once, and the copy once in each of its types. A network that carries forward hooks is not
+    copied: a copy's hooks may still write to what the original reads.
 
     Args:
         model: The model; left alone.
@@ -53,6 +54,8 @@ def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask
     Raises:
         ModelError: If the network fails on the example.
     """
+    if any(part._forward_hooks for part in model.module.modules()):
+        return Faster(model, ("hooks of others are on this network, and may know it alone; the network itself ran",))
     with noticing_pairs(model.module) as pairs:
         logits = model.forward(example)
     ask = ask or type(model).forward

@@ -106,8 +106,9 @@ def capture(
 
     The network runs without a graph up to the first of the layers; its hook turns gradients on and hands a copy of a
     detached leaf onwards, so that the backward costs only what lies above, frozen weights do not matter and in-place
-    operations after the layer change the copy, not what was caught. Of several calls of one layer the last is caught,
-    or the k-th of ``"name#k"``.
+    operations after the layer change the copy, not what was caught. What hooks of others keep of an output, and the
+    network uses later, is part of the graph too. Of several calls of one layer the last is caught, or the k-th of
+    ``"name#k"``.
 
     Args:
         module: The network, within ``undisturbed``.
@@ -150,6 +151,9 @@ class _Catcher:
         self.places = Places(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
         everywhere = self.automatic or (self.named and self.places.learning)
         self.inner.close()
+        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
+        for name in self.hooked if self.automatic else self.hooked & self.named:
+            self.inner.callback(self.parts[name].register_forward_hook(self._opener(name), prepend=True).remove)
         for name in self.parts.keys() - {""} if everywhere else self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._catcher(name)).remove)
 
@@ -191,6 +195,24 @@ class _Catcher:
                 else "No layer of this network has a spatial output; gradients of the input, as saliency, need none."
             )
 
+    def _opener(self, name: str) -> Callable[..., Any]:
+        """A hook before those of others: what they keep of a layer's output, for later use, takes part in gradients."""
+        calls = {call for plain, call in self.wanted.values() if plain == name}
+
+        def open_graph(part: nn.Module, _inputs: Any, output: Any) -> Any:
+            tensor, now = first_tensor(output), self.caught.calls.get(name, 0) + 1
+            if tensor is None or not tensor.is_floating_point():
+                return None
+            arrangement = self.places.of(name, now, part, output) if self.sliding else None
+            slides = arrangement is not None and arrangement.spatial
+            if not slides and not calls & {None, now}:
+                return None
+            torch.set_grad_enabled(True)
+            leaf = tensor if tensor.requires_grad and not slides else tensor.detach().requires_grad_()
+            return replaced_tensor(output, leaf.clone())
+
+        return open_graph
+
     def _catcher(self, name: str) -> Callable[..., Any]:
         caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
         watched_as = {key: call for key, (plain, call) in self.watch.items() if plain == name}
@@ -206,7 +228,7 @@ class _Catcher:
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name
-                current = self._cut(name, current.detach(), arrangement)
+                current = self._cut(name, current if name in self.hooked else current.detach(), arrangement)
             for key in (key for key, call in caught_as.items() if call in (None, now)):
                 current = self._cut(key, current, arrangement)
             for key in (key for key, call in watched_as.items() if call in (None, now)):

@@ -11,7 +11,7 @@ from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, re
 from cnnviz.catalogue import CAMS, CATALOGUE
 from cnnviz.errors import ExplanationError
 from tests.asking import METHODS, ask, method_of
-from tests.networks import Small, Twice, model_of
+from tests.networks import ByHooks, Small, Twice, model_of
 from tests.torchvision_nets import noise, torchvision_net
 
 COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM coincide here"
@@ -128,6 +128,17 @@ def test_an_answer_that_is_not_finite_is_said(name, small, inputs, tmp_path):
     except ExplanationError as error:
         sentences = (str(error),)
     assert any("finite" in sentence for sentence in sentences)
+
+
+def test_a_layer_that_only_a_hook_passes_on_is_found(inputs):
+    assert gradcam(model_of(ByHooks()), inputs, 1).layer == "body.3"
+
+
+@pytest.mark.parametrize("name", ["occlusion", "rise", "scorecam", "maximize"])
+def test_a_network_that_its_own_hooks_feed_is_not_copied(name, inputs):
+    net = ByHooks().eval()
+    net(inputs[:1])
+    assert np.ptp(np.asarray(ask(name, model_of(net), inputs[:1], 1))) > 0
 
 
 def test_the_automatic_layer_and_repeated_layers_are_said(small, inputs):

@@ -13,7 +13,7 @@ from torchvision.models import resnet18
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.probing.capture import capture
 from cnnviz.probing.state import undisturbed
-from tests.networks import Small, Twice
+from tests.networks import ByHooks, Small, Twice
 
 
 def captured(net, inputs, layers, index=1, **how):
@@ -49,6 +49,51 @@ def test_one_layer(layer, frozen, inputs):
     torch.testing.assert_close(caught.activations[layer], activation)
     torch.testing.assert_close(gradients[layer], gradient)
     assert (activation.min() < 0) == (layer not in ("relu1", "down", "middle", "relu2", "pool"))
+
+
+@pytest.mark.parametrize("asked", [["body.1"], ["body.3"], ["body.1", "body.3"]])
+def test_what_a_networks_own_hooks_keep_takes_part(asked, inputs):
+    net, inputs = ByHooks().double().eval(), inputs.double()
+    _, gradients = captured(net, inputs, asked)
+    first = net.body[:2](inputs).detach().requires_grad_()
+    last = net.body[2:](first)
+    logits = net.fc(torch.cat([first.mean(dim=(2, 3)), last.mean(dim=(2, 3))], dim=1))
+    expected = dict(zip(("body.1", "body.3"), torch.autograd.grad(logits[:, 1].sum(), [first, last]), strict=True))
+    assert gradients
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name])
+
+
+class KeptAside(Small):
+    """What a hook of its own keeps of the last layer with places is used beside that layer's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu2.register_forward_hook(lambda _part, _inputs, output: setattr(self, "kept", output))
+
+    def forward(self, x):
+        return super().forward(x) + self.kept.mean(dim=(1, 2, 3))[:, None]
+
+
+def test_the_automatic_layer_counts_what_a_hook_kept(inputs):
+    net = KeptAside()
+    caught, gradients = captured(net, inputs, ["last-spatial"])
+    assert caught.automatic == "relu2"
+    places = caught.activations["relu2"][0, 0].numel()
+    expected = (net.fc.weight[1] + 1 / 6) / places
+    torch.testing.assert_close(gradients["relu2"][:, :, 0, 0], expected.expand(len(inputs), -1))
+
+
+@pytest.mark.parametrize("layer", ["relu1", "conv2"])
+def test_a_hook_that_changes_an_output_is_part_of_the_layer(layer, inputs):
+    net, plain = Small(), Small()
+    plain.load_state_dict(net.state_dict())
+    for one in (net, plain):
+        one.get_submodule(layer).register_forward_hook(lambda _part, _inputs, output: output * 2)
+    caught, gradients = captured(net, inputs, [layer])
+    activation, gradient = by_hand(plain, inputs, layer)
+    torch.testing.assert_close(caught.activations[layer], activation)
+    torch.testing.assert_close(gradients[layer], gradient)
 
 
 def test_several_layers_at_once(inputs):
