@@ -56,7 +56,9 @@ def compare(
     """
     layers = _listed(layers)
     chosen = {command_name(load(name).name): load(name) for name in _listed(methods)}
-    networks = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not isinstance(model, (list, tuple)):
+        check_network(model, Model)
+    networks = [model] if isinstance(model, Model) else list(model)
     for network in networks:
         check_network(network, Model)
     _check(chosen, settings, networks, layers)

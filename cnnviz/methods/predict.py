@@ -21,6 +21,9 @@ from cnnviz.results.predictions import Prediction, Predictions
 
 __all__ = ["predict"]
 
+ROUNDING = 1e-2
+"""How far the sum of bfloat16 probabilities may be from 1."""
+
 
 @method
 def predict(
@@ -60,8 +63,18 @@ def predict(
         tuple(_best(row, model.labels, k) for row in logits),
         logits.float().numpy(),
         batch.pictures,
-        (*unsound(logits.sum(dim=1).tolist(), batch), *batch.checks, *chunks.checks),
+        (*unsound(logits.sum(dim=1).tolist(), batch), *_shares(logits), *batch.checks, *chunks.checks),
         provenance_of(model, batch, chunk=chunks.size),
+    )
+
+
+def _shares(logits: Tensor) -> tuple[str, ...]:
+    """A warning where what the network gives are probabilities already."""
+    if logits.shape[1] < 2 or bool((logits < 0).any()) or bool(((logits.sum(dim=1) - 1).abs() > ROUNDING).any()):
+        return ()
+    return (
+        "the network's numbers are probabilities already (they add up to 1), and a softmax of them, as shown here, "
+        "means nothing; take its own softmax off, so that it gives logits",
     )
 
 

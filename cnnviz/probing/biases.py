@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import Arrangement
+from cnnviz.errors import ExplanationError
 from cnnviz.probing.arrangement import Arranger
 from cnnviz.probing.backward import differentiate
 
@@ -57,7 +58,7 @@ def full_gradients(
         score: From logits to scores ``(N,)``.
 
     Raises:
-        ExplanationError: If the network's backward fails.
+        ExplanationError: If the network's backward fails, or a layer runs on another number of images.
     """
     arranger = Arranger()
     held: list[tuple[Biased, Tensor, Arrangement | None]] = []
@@ -66,6 +67,13 @@ def full_gradients(
         arrangement = arranger.observe(part, output, len(inputs))
         if not isinstance(part, Biased) or not isinstance(output, Tensor) or _bias(part) is None:
             return None
+        if len(output) == 1 != len(inputs):  # made once for all images
+            return None
+        if len(output) != len(inputs):
+            raise ExplanationError(
+                f"This network runs layers on {len(output)} images or windows where {len(inputs)} were given, so that "
+                "their biases belong to no one picture; use integrated gradients."
+            )
         held.append((part, output, arrangement))
         return output.clone()
 

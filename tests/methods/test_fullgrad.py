@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from cnnviz import Model, fullgrad
-from tests.networks import Small, Twice, model_of, settled_norm
+from cnnviz.errors import ExplanationError
+from tests.networks import Small, Tabled, Twice, model_of, settled_norm
 from tests.torchvision_nets import noise, torchvision_net
 
 
@@ -44,6 +45,22 @@ def test_a_piecewise_linear_network_adds_up(build):
     found = fullgrad(model_of(build().double(), labels=None), noise(3, 32, torch.float64))
     assert error_of(found) < 1e-6
     assert "not piecewise linear" not in " ".join(found.checks)
+
+
+class Mirrored(Small):
+    """Asks itself about every image and its mirror image, as one batch."""
+
+    def forward(self, x):
+        return super().forward(torch.cat([x, x.flip(3)])).reshape(2, len(x), -1).mean(dim=0)
+
+
+def test_layers_that_run_on_more_than_the_images_are_refused():
+    with pytest.raises(ExplanationError, match="runs layers on 6 images or windows where 3 were given"):
+        fullgrad(model_of(Mirrored()), noise(3, 32))
+
+
+def test_what_is_made_once_for_all_images_is_left_out():
+    assert np.asarray(fullgrad(model_of(Tabled()), noise(3, 32))).shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])

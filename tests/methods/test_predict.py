@@ -28,6 +28,15 @@ def test_logits_and_probabilities(small, inputs, logits):
         assert [each.target.label for each in best] == [LABELS[index] for index in order]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_probabilities_in_the_place_of_logits_are_said(dtype, inputs):
+    net = Small().to(dtype)
+    assert not predict(model_of(net), inputs).checks
+    net.add_module("fc", torch.nn.Sequential(net.fc, torch.nn.Softmax(dim=1)))
+    (said,) = predict(model_of(net), inputs).checks
+    assert said.startswith("the network's numbers are probabilities already")
+
+
 @pytest.mark.parametrize(("k", "kept"), [(1, 1), (3, 3), (99, 5)])
 def test_how_many_classes(k, kept, small, inputs):
     assert [len(best) for best in predict(small, inputs, k=k)] == [kept] * 3
