@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +30,18 @@ def noticing_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     Args:
         module: The network; it is in evaluation mode inside, and comes back as it was.
     """
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    outputs: dict[int, tuple[nn.Conv2d, ref[Tensor]]] = {}
     found: list[Pair] = []
     calls: Counter[nn.Module] = Counter()
 
     def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         calls[part] += 1
-        if isinstance(part, nn.Conv2d):
-            outputs[id(output)] = part, output
+        if isinstance(part, nn.Conv2d) and isinstance(output, Tensor):
+            outputs[id(output)] = part, ref(output)
         elif isinstance(part, nn.BatchNorm2d) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
-            found.append((outputs[id(inputs[0])][0], part))
+            conv, returned = outputs[id(inputs[0])]
+            if returned() is inputs[0]:
+                found.append((conv, part))
 
     pairs: list[Pair] = []
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
