@@ -10,6 +10,8 @@ from benchmarks.mutants.changed import CHANGED
 from benchmarks.mutants.mutation import Mutation
 from benchmarks.mutants.pixels import PIXELS
 from benchmarks.mutants.places import PLACES
+from benchmarks.mutants.regions import REGIONS
+from benchmarks.mutants.telling import TELLING
 
 __all__ = ["FAMILIES", "MUTATIONS"]
 
@@ -19,6 +21,8 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = MappingProxyType(
         "Changing the picture or an activation": CHANGED,
         "Gradients at the pixels, and ascent along them": PIXELS,
         "Where things lie, and what is kept of them": PLACES,
+        "Windows asked about alone, and the copy that answers": REGIONS,
+        "What is counted, cut out and said": TELLING,
     }
 )
 MUTATIONS = tuple(mutation for family in FAMILIES.values() for mutation in family)
