@@ -222,6 +222,25 @@ class Encoded(nn.Module):
         return self.fc(self.encoder(tokens)[:, 0])
 
 
+class Headed(nn.Module):
+    """A transformer written out as timm writes them: heads are an axis of their own, and normed and mixed by layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, stride=8)
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.qkv = nn.Linear(16, 48)
+        self.k_norm, self.mix, self.proj, self.fc = nn.Identity(), nn.Linear(2, 2), nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, x):
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.patches(x).flatten(2).transpose(1, 2)], dim=1)
+        q, k, v = self.qkv(tokens).reshape(len(x), -1, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        shares = q @ self.k_norm(k).transpose(2, 3)
+        shares = self.mix(shares.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).softmax(dim=-1)
+        tokens = tokens + self.proj((shares @ v).transpose(1, 2).flatten(2))
+        return self.fc(tokens[:, 0])
+
+
 def vit() -> VisionTransformer:
     """A small vision transformer of torchvision; 4 x 4 patches and a class token."""
     net = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5)

@@ -24,12 +24,14 @@ class Arranger:
     A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
     torchvision's ``Permute`` says what it does; anything else is like the layer that last gave an output of the same
     shape. A token sequence ``(N, T, C)`` is the last grid of maps seen, read row by row, after up to eight tokens that
-    belong to no place.
+    belong to no place; an attention's heads over such a sequence, ``(N, heads, T, C)`` and
+    ``(N, T, T, heads)``, are no maps.
     """
 
     def __init__(self) -> None:
         self._orders: dict[tuple[int, ...], Arrangement] = {}
         self._grid: tuple[int, int] | None = None
+        self._sequences: set[int] = set()
 
     def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
         """The arrangement of a layer's output, or None if it has none (a vector, no tensor, another batch size)."""
@@ -44,16 +46,17 @@ class Arranger:
             self._orders[shape] = found
         return found
 
-    def _maps(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement:
+    def _maps(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
         first = Arrangement("NCHW", (shape[1], shape[2]), shape[0])
         last = Arrangement("NHWC", (shape[0], shape[1]), shape[2])
         if isinstance(module, CHANNELS_FIRST):
             return first
         if isinstance(module, nn.Linear):
-            return last
+            return None if {shape[0], shape[1]} <= self._sequences else last
         if isinstance(module, nn.LayerNorm):
             return last if _over_last_axis(module, shape) else first
-        return {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape, first)
+        known = {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape)
+        return known or (None if shape[1] in self._sequences else first)
 
     def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
         if self._grid is None:
@@ -61,6 +64,7 @@ class Arranger:
         prefix = shape[0] - self._grid[0] * self._grid[1]
         if not 0 <= prefix <= MOST_PREFIXES:
             return None
+        self._sequences.add(shape[0])
         return Arrangement("NTC", self._grid, shape[1], prefix)
 
 

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from cnnviz.errors import ExplanationError
 
-__all__ = ["differentiate"]
+__all__ = ["CHECKPOINTED", "differentiate"]
+
+CHECKPOINTED = (
+    "This network saves memory by torch.utils.checkpoint, which runs parts of it anew in the backward, in a way that "
+    "this question cannot follow; turn checkpointing off to ask it."
+)
 
 
 def differentiate(
@@ -39,5 +44,7 @@ def differentiate(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        if "torch.utils.checkpoint" in str(error):
+            raise ExplanationError(CHECKPOINTED) from error
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ExplanationError(f"The network fails on the way back to its gradients: {reason}") from error

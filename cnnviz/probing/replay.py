@@ -48,7 +48,7 @@ def replay(
         ExplanationError: If the layer is not run or gives no tensor, the logits are not finite, or the whole network
             does not give the recorded ones either.
     """
-    recorder = _Recorder(module, layer)
+    recorder = _Recorder(module, layer, len(inputs))
     with torch.no_grad(), recorder.recording():
         start = inputs._version
         logits = forward(inputs)
@@ -90,9 +90,9 @@ class _Call:
 class _Recorder:
     """Hooks that keep the outputs of finished calls whose callers are still running when the layer ends."""
 
-    def __init__(self, module: nn.Module, layer: str) -> None:
+    def __init__(self, module: nn.Module, layer: str, batch: int) -> None:
         self.module = module
-        self.layer = layer
+        self.layer, self.batch = layer, batch
         self.plain, self.number = split_call(layer)
         self.parts = dict(module.named_modules())
         self.callers = {name for name, part in self.parts.items() if self.parts[self.plain] in set(part.modules())}
@@ -123,11 +123,11 @@ class _Recorder:
 
         return enter
 
-    def _leave(self, part: nn.Module, inputs: Any, output: Any) -> None:
+    def _leave(self, part: nn.Module, _inputs: Any, output: Any) -> None:
         call = self.stack.pop()
         call.children = []
         tensor = first_tensor(output)
-        arrangement = self.arranger.observe(part, output, _batch(inputs))
+        arrangement = self.arranger.observe(part, output, self.batch)
         is_target = call.name == self.plain and self.number in (None, call.number) and tensor is not None
         if not self.stack or not (is_target or self.stack[-1].name in self.callers):
             return
@@ -247,10 +247,6 @@ def _put_back(part: nn.Module, forward: Any) -> None:
         part.__dict__.pop("forward", None)
     else:
         part.__dict__["forward"] = forward
-
-
-def _batch(inputs: Any) -> int:
-    return next((len(each) for each in inputs if isinstance(each, Tensor) and each.dim()), 0)
 
 
 def _copied(held: Any) -> Any:

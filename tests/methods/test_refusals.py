@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
 from cnnviz.methods.scanning.processes import Processes
 from cnnviz.methods.unit_numbers import parse_units
-from tests.asking import EVERYTHING, ask
+from tests.asking import EVERYTHING, ask, same
 from tests.methods.scans import SETTINGS, Noise, forked, tiny_model, waited
 from tests.methods.test_scan_resuming import together
 from tests.networks import Small, model_of
@@ -55,6 +56,29 @@ def test_what_is_no_model(name, given, said, inputs):
     asked = UNREGISTERED.get(name) or (lambda net, pictures: ask(name, net, pictures))
     with pytest.raises(UsageError, match=said):
         asked(given, inputs)
+
+
+class Checkpointed(Small):
+    """Keeps nothing of its first part for the backward, which runs it again."""
+
+    def __init__(self, *, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=self.reentrant)
+
+
+@pytest.mark.parametrize(("name", "reentrant"), [("saliency", True), ("guided_backprop", False)])
+def test_checkpointing_that_a_question_cannot_follow_is_named(name, reentrant, inputs):
+    with pytest.raises(ExplanationError, match="turn checkpointing off"):
+        ask(name, model_of(Checkpointed(reentrant=reentrant)), inputs, 1)
+
+
+def test_checkpointing_that_can_be_followed_changes_nothing(inputs):
+    plain, net = Small(), Checkpointed(reentrant=False)
+    net.load_state_dict(plain.state_dict())
+    assert same(*(cnnviz.saliency(model_of(one), inputs, 1) for one in (plain, net)), close=True)
 
 
 def test_more_units_than_are_shown():

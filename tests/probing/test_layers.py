@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torchvision.models import googlenet, resnet18
 
+from cnnviz import gradcam
 from cnnviz.errors import ExplanationError, ModelError, TargetError
 from cnnviz.probing.layers import observe_layers, run
-from tests.networks import Small, Tabled, Twice, failing, model_of, swin
+from tests.networks import Headed, Small, Tabled, Twice, failing, model_of, swin
 
 
 def observed(net, size=32):
@@ -103,3 +104,16 @@ def test_a_models_layers():
     assert model.layers["conv2"].shape == (6, 8, 8)
     assert model.layers is model.layers
     assert model.layer_names == tuple(model.layers)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_heads_of_an_attention_are_no_maps(size):
+    layers = observe_layers(Headed(), torch.randn(size, 3, 32, 32))
+    assert {layer.name for layer in layers.values() if layer.spatial} == {"patches", "qkv", "proj"}
+    assert layers["k_norm"].shape == (2, 17, 8)
+    assert layers["mix"].shape == (17, 17, 2)
+
+
+def test_a_transformer_with_heads_is_explained_by_its_patches(inputs):
+    found = gradcam(model_of(Headed()), inputs, 1)
+    assert (found.layer, found.values.shape) == ("qkv", (3, 4, 4))

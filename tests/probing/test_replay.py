@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from cnnviz import Model
 from cnnviz.probing.replay import replay
+from cnnviz.probing.state import undisturbed
 from tests.counting import flops
-from tests.networks import Encoded, Twice, model_of, swin, vit
+from tests.networks import Encoded, Small, Twice, model_of, swin, vit
 from tests.substituting import substituted
 from tests.torchvision_nets import enlivened, noise, size_of, torchvision_net
 
@@ -93,6 +94,23 @@ def test_a_bare_forward_that_writes_into_its_input():
         plain = net(inputs.clone())
         with replay(net, net, inputs.clone(), "main") as found:
             assert torch.equal(found(found.activation), plain)
+
+
+class ByKeyword(Small):
+    """Calls its layers by keyword, as transformers' networks do."""
+
+    def forward(self, x):
+        x = self.down(self.relu1(self.norm1(self.conv1(input=x))))
+        x = self.relu2(self.conv2(input=self.middle(x)))
+        return self.fc(self.pool(x).flatten(1))
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_layers_that_are_called_by_keyword_have_their_places(layer):
+    model = model_of(ByKeyword().double(), labels=None)
+    with undisturbed(model.module), replay(model.module, model.forward, noise(1, 32, torch.float64), layer) as found:
+        assert found.arrangement is not None
+        assert found.arrangement.channels == model.module.get_submodule(layer).out_channels
 
 
 @pytest.mark.parametrize("inplace", [False, True])
