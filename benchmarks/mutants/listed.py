@@ -11,6 +11,7 @@ from benchmarks.mutants.mutation import Mutation
 from benchmarks.mutants.pixels import PIXELS
 from benchmarks.mutants.places import PLACES
 from benchmarks.mutants.regions import REGIONS
+from benchmarks.mutants.routes import ROUTES
 from benchmarks.mutants.telling import TELLING
 
 __all__ = ["FAMILIES", "MUTATIONS"]
@@ -21,7 +22,7 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = MappingProxyType(
         "Changing the picture or an activation": CHANGED,
         "Gradients at the pixels, and ascent along them": PIXELS,
         "Where things lie, and what is kept of them": PLACES,
-        "Windows asked about alone, and the copy that answers": REGIONS,
+        "Windows asked about alone, and the copy that answers": (*ROUTES, *REGIONS),
         "What is counted, cut out and said": TELLING,
     }
 )
