@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.layer import Layers, split_call
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.models.fingerprint import Fingerprint
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.probing.gates import Gates, find_gates
 from cnnviz.probing.layers import observe_layers, run
@@ -20,7 +20,6 @@ from cnnviz.probing.outputs import OutputSelector, select_logits
 
 __all__ = ["Model"]
 
-GLANCES = 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -77,6 +76,7 @@ class Model:
         self.notes: tuple[str, ...] = ()
         self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
+        self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._gates: dict[tuple[int, int, int], Gates | None] = {}
 
@@ -184,13 +184,7 @@ class Model:
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
-        tensors = list(self._tensors())
-        key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _glance(tensors)
-        if self._fingerprint is None or self._fingerprint[0] != key:
-            self._fingerprint = (key, _hash_state(self.module))
-        return self._fingerprint[1]
-
-    _fingerprint: tuple[object, str] | None = None
+        return self._fingerprint.of(self.module)
 
     def describe(self) -> dict[str, Any]:
         """Plain values for provenance: name, origin, how it was opened, hash of the weights, preprocessing."""
@@ -244,28 +238,3 @@ def _names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] 
     if set(by_index) != set(indices):
         raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
     return tuple(by_index[index] for index in indices)
-
-
-@torch.no_grad()
-def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
-    """A few values of each tensor: notices weights that were written past their version counter, as through ``.data``.
-
-    Those of one type and device are read in one piece, so that a GPU waits once.
-    """
-    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for tensor in tensors:
-        flat = tensor if tensor.is_contiguous() else tensor.reshape(-1)
-        step = max(1, tensor.numel() // GLANCES)
-        some = flat.as_strided((-(-flat.numel() // step),), (step,))
-        groups.setdefault((tensor.device, tensor.dtype), []).append(some)
-    return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
-
-
-def _hash_state(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
-    for name, tensor in sorted(named, key=lambda pair: pair[0]):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
-    return digest.hexdigest()

@@ -56,6 +56,17 @@ def test_the_fingerprint_follows_the_weights():
     assert len({first, second, model.fingerprint()}) == 3
 
 
+@pytest.mark.parametrize("name", ["conv1.weight", "norm1.running_var", "norm1.num_batches_tracked", "spread"])
+def test_the_fingerprint_notices_what_leaves_no_mark(name):
+    net = Small().to(memory_format=torch.channels_last)
+    net.register_buffer("spread", torch.ones(1).expand(3))
+    net.register_buffer("empty", torch.ones(0))
+    model = model_of(net)
+    first, held = model.fingerprint(), net.state_dict(keep_vars=True)[name]
+    held.data.view(-1)[:1].add_(1) if held.is_contiguous() else held.data[(0,) * held.dim()].add_(1)
+    assert model.fingerprint() != first
+
+
 def test_what_cannot_be_hooked_is_refused():
     with pytest.raises(ModelError, match="splits batches"):
         cnnviz.Model(torch.nn.DataParallel(Small()))
