@@ -70,7 +70,9 @@ class Picture:
     def digest(self) -> str:
         """SHA-256 of shape and pixels, hexadecimal: the same picture has the same digest, whatever its file format."""
         pixels = np.ascontiguousarray(self.pixels)
-        return hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()).hexdigest()
+        digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
+        digest.update(pixels.data)
+        return digest.hexdigest()
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray:  # type: ignore[type-arg]
         return np.array(self.pixels, dtype=dtype, copy=True if copy is None else copy)

@@ -64,9 +64,9 @@ def answered(found: Probe, maps: Sequence[Tensor]) -> LayerAnswer:
 
 def _coincidence(found: Probe) -> tuple[str, ...]:
     """Where the gradient is the same at every place, several methods are one."""
-    gradient = found.gradients[0]
-    spread = (gradient - gradient.mean(dim=(2, 3), keepdim=True)).abs().amax()
-    if len(found.gradients) > 1 or not gradient.any() or spread > EVEN * gradient.abs().amax():
+    low, high = found.gradients[0].flatten(2).aminmax(dim=2)
+    spread, most = (high - low).amax(), torch.maximum(high, -low).amax()
+    if len(found.gradients) > 1 or not bool((most > 0) & (spread <= EVEN * most)):
         return ()
     return (
         "the gradient is the same at every place of this layer: Grad-CAM, XGrad-CAM and HiResCAM coincide here, "

@@ -20,6 +20,8 @@ from cnnviz.provenance import Provenance
 
 __all__ = ["Batch", "prepare", "provenance_of"]
 
+BATCH_DIMS = 4
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -58,7 +60,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batc
         else:
             values = item.detach()
         inputs.append(values)
-    batch = _stack(model, inputs)
+    batch = _together(model, images, inputs)
     targets = _targets(model, target, len(inputs))
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _as_seen(model, batch, tensors)
@@ -93,7 +95,8 @@ def _as_seen(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Pict
     return {row: Picture(pixels, f"input {row + 1}", whole) for row, pixels in zip(rows, seen, strict=True)}
 
 
-def _stack(model: Model, inputs: Sequence[Tensor]) -> Tensor:
+def _together(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:
+    """The inputs ``(N, C, H, W)``; a batch that was given as one tensor is taken as it is: nothing writes into it."""
     shapes = {tuple(values.shape) for values in inputs}
     if len(shapes) > 1:
         spoken = ", ".join(str(shape) for shape in sorted(shapes))
@@ -101,6 +104,8 @@ def _stack(model: Model, inputs: Sequence[Tensor]) -> Tensor:
     channels = next(iter(shapes))[0]
     if channels != model.preprocess.channels:
         raise UsageError(f"'{model.name}' takes {model.preprocess.channels} channels; the input has {channels}.")
+    if isinstance(images, Tensor) and images.dim() == BATCH_DIMS and not images.is_inference():
+        return images.detach()
     device = inputs[0].device
     with torch.inference_mode(mode=False):
         return torch.stack([values.to(device) for values in inputs])

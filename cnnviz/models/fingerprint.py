@@ -22,7 +22,9 @@ class Fingerprint:
 
     def of(self, module: nn.Module) -> str:
         """The network's hash, hexadecimal."""
-        tensors = [*module.parameters(), *module.buffers()]
+        parts = list(module.modules())
+        held = [each for part in parts for each in (*part._parameters.values(), *part._buffers.values())]
+        tensors = [tensor for tensor in held if tensor is not None]
         key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _glance(tensors)
         if self._key != key:
             self._key, self._digest = key, _hashed(module)

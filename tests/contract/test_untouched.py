@@ -42,6 +42,23 @@ def test_after_an_answer(name, build, inputs):
     assert state_of(net) == before
 
 
+class Normalising(Small):
+    """Normalises its input in place."""
+
+    def forward(self, x):
+        return super().forward(x.sub_(0.1).mul_(2))
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_the_inputs_are_left_as_they_were_given(name, inputs):
+    before, version = inputs.clone(), inputs._version
+    ask(name, model_of(Normalising()), inputs, 1)
+    assert torch.equal(inputs, before)
+    assert inputs._version == version
+    assert inputs.grad is None
+    assert not inputs.requires_grad
+
+
 @pytest.mark.parametrize("around", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_what_the_caller_switched_on_stays_on(name, around, small, inputs):
