@@ -23,14 +23,14 @@ class Arranger:
 
     A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
     torchvision's ``Permute`` says what it does; anything else is like the layer that last gave an output of the same
-    shape. A token sequence ``(N, T, C)`` is the last grid of maps seen, read row by row, after up to eight tokens that
-    belong to no place; an attention's heads over such a sequence, ``(N, heads, T, C)`` and
-    ``(N, T, T, heads)``, are no maps.
+    shape. A token sequence ``(N, T, C)`` is the last grid of maps seen that fits, read row by row, after up to eight
+    tokens that belong to no place; an attention's heads over such sequences, ``(N, heads, T, C)``, ``(N, heads, S, T)``
+    and ``(N, T, T, heads)``, are no maps.
     """
 
     def __init__(self) -> None:
         self._orders: dict[tuple[int, ...], Arrangement] = {}
-        self._grid: tuple[int, int] | None = None
+        self._grids: dict[tuple[int, int], None] = {}
         self._sequences: set[int] = set()
 
     def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
@@ -41,7 +41,8 @@ class Arranger:
         shape = tuple(tensor.shape[1:])
         found = self._maps(module, shape) if tensor.dim() == MAPS else self._tokens(shape)
         if found is not None and tensor.dim() == MAPS and found.spatial:
-            self._grid = found.grid
+            self._grids.pop(found.grid, None)
+            self._grids[found.grid] = None
         if found is not None:
             self._orders[shape] = found
         return found
@@ -56,16 +57,15 @@ class Arranger:
         if isinstance(module, nn.LayerNorm):
             return last if _over_last_axis(module, shape) else first
         known = {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape)
-        return known or (None if shape[1] in self._sequences else first)
+        return known or (None if {shape[1], shape[2]} & self._sequences else first)
 
     def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
-        if self._grid is None:
-            return None
-        prefix = shape[0] - self._grid[0] * self._grid[1]
-        if not 0 <= prefix <= MOST_PREFIXES:
-            return None
-        self._sequences.add(shape[0])
-        return Arrangement("NTC", self._grid, shape[1], prefix)
+        for grid in reversed(self._grids):
+            prefix = shape[0] - grid[0] * grid[1]
+            if 0 <= prefix <= MOST_PREFIXES:
+                self._sequences.add(shape[0])
+                return Arrangement("NTC", grid, shape[1], prefix)
+        return None
 
 
 def _over_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from cnnviz.core.layer import Arrangement, Layers, split_call
+from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
 from cnnviz.errors import ExplanationError
 
 __all__ = ["entrance", "last_reached", "reaches_places"]
@@ -43,12 +43,17 @@ def entrance(layers: Layers, name: str) -> str:
         found = max(inside, key=lambda layer: layer.order).name
 
 
+def _is_projection(layer: Layer) -> bool:
+    """Whether it may be queries, keys or values: what an attention makes of tokens, and not the tokens."""
+    return layer.kind == "Linear" and layer.arrangement is not None and layer.arrangement.order == "NTC"
+
+
 def last_reached(
     layers: Layers,
     found: str,
     gradients: Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]],
 ) -> str:
-    """The last layer at or before ``found`` whose places receive a gradient.
+    """The last layer at or before ``found`` whose places receive a gradient; an attention's projections come last.
 
     Args:
         layers: The network's layers.
@@ -60,7 +65,7 @@ def last_reached(
     """
     limit = layers[found].order
     earlier = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
-    names = [layer.name for layer in sorted(earlier, key=lambda layer: -layer.order)]
+    names = [layer.name for layer in sorted(earlier, key=lambda layer: (_is_projection(layer), -layer.order))]
     for start in range(0, len(names), TOGETHER):
         group = names[start : start + TOGETHER]
         found_gradients, arrangements = gradients(group)

@@ -55,6 +55,21 @@ def test_tokens_are_the_last_grid_after_a_few_others(tokens, prefix):
     assert found == (None if prefix is None else Arrangement("NTC", (4, 5), 8, prefix))
 
 
+def test_tokens_of_two_branches_are_of_the_last_grid_that_fits():
+    grids = [(nn.Conv2d(3, 8, 1), (8, 4, 5)), (nn.Conv2d(3, 8, 1), (8, 3, 3))]
+    assert seen(nn.LayerNorm(8), 21, 8, after=grids) == Arrangement("NTC", (4, 5), 8, 1)
+    assert seen(nn.LayerNorm(8), 10, 8, after=grids) == Arrangement("NTC", (3, 3), 8, 1)
+    assert seen(nn.LayerNorm(8), 30, 8, after=grids) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 21, 8), (2, 21, 21), (2, 1, 21)])
+def test_heads_over_tokens_are_no_maps_and_no_grid_of_any(shape):
+    tokens = [(nn.Conv2d(3, 8, 1), (8, 4, 5)), (nn.LayerNorm(8), (21, 8))]
+    assert seen(nn.Dropout(), *shape, after=tokens) is None
+    assert seen(nn.LayerNorm(8), 21, 8, after=[*tokens, (nn.Dropout(), shape)]).grid == (4, 5)
+    assert seen(nn.Dropout(), 2, 6, 8, after=tokens) == Arrangement(FIRST, (6, 8), 2)
+
+
 @pytest.mark.parametrize("shape", [(8,), (3, 8, 4, 5), (20, 8)])
 def test_no_arrangement(shape):
     assert seen(nn.ReLU(), *shape) is None

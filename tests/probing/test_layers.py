@@ -114,6 +114,6 @@ def test_the_heads_of_an_attention_are_no_maps(size):
     assert layers["mix"].shape == (17, 17, 2)
 
 
-def test_a_transformer_with_heads_is_explained_by_its_patches(inputs):
+def test_a_transformer_with_heads_is_explained_before_its_projections(inputs):
     found = gradcam(model_of(Headed()), inputs, 1)
-    assert (found.layer, found.values.shape) == ("qkv", (3, 4, 4))
+    assert (found.layer, found.values.shape) == ("patches", (3, 4, 4))

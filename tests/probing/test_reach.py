@@ -56,6 +56,17 @@ def test_the_last_reached_layer_is_looked_for_backwards():
         last_reached(layers, "block5", gradients)
 
 
+def test_what_an_attention_makes_of_tokens_is_the_last_resort():
+    kinds = ("LayerNorm", "Linear", "Linear")
+    layers = Layers(Layer(f"{kind}{at}", kind, (5, 3), 1, 0, TOKENS, at) for at, kind in enumerate(kinds))
+
+    def reached_at(*names):
+        return lambda asked: ({name: gradient(2) for name in asked if name in names}, dict.fromkeys(asked, TOKENS))
+
+    assert last_reached(layers, "Linear2", reached_at("LayerNorm0", "Linear1")) == "LayerNorm0"
+    assert last_reached(layers, "Linear2", reached_at("Linear1")) == "Linear1"
+
+
 @pytest.mark.parametrize(
     ("build", "layer"),
     [
