@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 
@@ -13,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
+from cnnviz.methods.scanning.loading import load_blocks
 from cnnviz.methods.scanning.processes import Processes
 from cnnviz.methods.unit_numbers import parse_units
 from tests.asking import EVERYTHING, ask, same
@@ -125,6 +127,39 @@ class Deadly(Noise):
 def test_a_reading_process_that_is_killed_is_a_sentence(tmp_path):
     with pytest.raises(PictureError, match="A process that reads pictures was stopped, perhaps for want of memory"):
         cnnviz.scan_patches(tiny_model(), Deadly(), tmp_path, **SETTINGS, workers=1)
+
+
+def test_a_reading_process_ends_nothing_but_the_reading():
+    def told(*_):
+        seen.append(multiprocessing.active_children())
+
+    seen, model = [], tiny_model()
+    before = signal.signal(signal.SIGCHLD, told)
+    try:
+        blocks = load_blocks(model, Noise(), range(4), shape=(3, *model.preprocess.input_size), size=2, workers=1)
+        next(blocks)
+        assert signal.getsignal(signal.SIGCHLD) is told
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        assert seen
+        with pytest.raises(PictureError, match="was stopped"):
+            list(blocks)
+        assert not multiprocessing.active_children()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("error", [EOFError("short"), ConnectionError("lost"), RuntimeError("DataLoader worker (no)")])
+def test_what_goes_wrong_while_reading_is_no_death(error):
+    class Broken(Noise):
+        def item(self, index):
+            raise error
+
+    model = tiny_model()
+    shape = 3, *model.preprocess.input_size
+    with pytest.raises(type(error), match="Caught"):
+        list(load_blocks(model, Broken(), range(4), shape=shape, size=2, workers=1))
 
 
 def test_a_block_that_does_not_fit_says_how_to_go_on(tmp_path, monkeypatch):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data._utils import signal_handling
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import CnnvizError, PictureError, UsageError
@@ -21,6 +26,8 @@ __all__ = ["Block", "example_shape", "load_blocks"]
 
 MOST_WORKERS = 4
 FEW_BLOCKS = 4
+DIES: signal.Signals | None = getattr(signal, "SIGCHLD", None)
+"""What a process is told of a child's end by, where there is such a signal."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +104,52 @@ def load_blocks(
         pin_memory=model.device.type == "cuda",
         generator=torch.Generator(),  # the user's random numbers stay where they are
     )
-    blocks = iter(loader)
-    while True:
-        try:
-            block = next(blocks)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise PictureError(
-                "A process that reads pictures was stopped, perhaps for want of memory; "
-                "with workers=0 they are read in the main process."
-            ) from error
-        if block.fatal:
-            raise UsageError(block.fatal)
-        yield block
+    with _reading(loader) as blocks:
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration:
+                return
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if not _is_death(error):
+                    raise
+                raise PictureError(
+                    "A process that reads pictures was stopped, perhaps for want of memory; "
+                    "with workers=0 they are read in the main process."
+                ) from error
+            if block.fatal:
+                raise UsageError(block.fatal)
+            yield block
+
+
+@contextmanager
+def _reading(loader: DataLoader[Any]) -> Iterator[Iterator[Block]]:
+    """A loader's blocks; a reading process that dies is noticed when its block is asked for, seconds later.
+
+    torch itself raises from a signal's handler, wherever this process then is: in a forward of the network, or while
+    the network is put back as it was.
+    """
+    told = DIES if loader.num_workers and threading.current_thread() is threading.main_thread() else None
+    before = told and signal.getsignal(told)
+    blocks: Any = iter(loader)
+    raising = told and signal.getsignal(told)
+    if told and before is not None:
+        torchs = getattr(before, "__module__", None) == signal_handling.__name__
+        signal.signal(told, signal.SIG_DFL if torchs else before)
+    try:
+        yield blocks
+    finally:
+        if loader.num_workers:
+            blocks._shutdown_workers()
+        if told and raising is not None:
+            signal.signal(told, raising)
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether a reading process has died, rather than said what was wrong."""
+    told = str(error)
+    cut_off = isinstance(error, (ConnectionError, EOFError)) and not told.startswith("Caught ")
+    return cut_off or told.startswith("DataLoader worker (pid")
 
 
 def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
