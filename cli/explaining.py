@@ -14,7 +14,6 @@ import cnnviz
 from cnnviz.catalogue import command_name, describe, load
 from cnnviz.errors import UsageError
 from cnnviz.registry import Method
-from cnnviz.signature import Signature
 
 from .filming import film, is_filmed
 from .inputs import AT_ONCE, Given
@@ -22,9 +21,6 @@ from .options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, Sectioned, setting
 from .output import Places, Report, make_folder, plan, print_json
 
 __all__ = ["method_command"]
-
-MAPS = ("Heatmaps", "Attributions")
-"""Results with a part for each picture."""
 
 LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
@@ -41,9 +37,9 @@ def method_command(name: str) -> click.Command:
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
-    parameters += [*(LOOK if _is_singly(method) else []), *OUTPUT]
+    parameters += [*(LOOK if method.singly else []), *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
-    clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if _is_singly(method) else ""
+    clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if method.singly else ""
     return Sectioned(
         name,
         params=parameters,
@@ -61,11 +57,11 @@ def explain(name: str, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
-    if _is_singly(method.signature) and is_filmed(values):
+    if method.signature.singly and is_filmed(values):
         film(method, values)
         return
     given = Given(values["images"])
-    singly = _is_singly(method.signature) and not _is_browsing(values)
+    singly = method.signature.singly and not _is_browsing(values)
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
@@ -104,11 +100,6 @@ def _save(result: Any, files: Sequence[Path], across: int, look: Mapping[str, An
         return written
     parts = (result[start : start + across] for start in range(0, len(result), across))
     return [part.save(file, **look) for part, file in zip(parts, files, strict=True)]
-
-
-def _is_singly(method: Signature) -> bool:
-    """Whether the method's usual result has a part for each picture, and not one for all of them together."""
-    return method.usual in MAPS
 
 
 def _is_browsing(values: Mapping[str, Any]) -> bool:

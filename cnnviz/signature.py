@@ -14,6 +14,9 @@ from cnnviz.parameters import Parameter, parameter
 
 __all__ = ["Signature"]
 
+MAPS = ("Heatmaps", "Attributions")
+"""Results with a map for each picture."""
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -34,6 +37,11 @@ class Signature:
     usual: str
     summary: str
     reference: str
+
+    @property
+    def singly(self) -> bool:
+        """Whether its usual result has a map for each picture, and not one part for all of them together."""
+        return self.usual in MAPS
 
     @classmethod
     def of(

@@ -7,7 +7,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -106,8 +106,6 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    import matplotlib
-
     suffix = _ensure_suffix(path, PICTURE_SUFFIXES + FIGURE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
         write_pixels(path, _rasterised(figure), note)
@@ -117,7 +115,7 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
         if suffix == ".svg"
         else {"Creator": MARK, "Keywords": note, "CreationDate": None}
     )
-    with replacing(path) as file, matplotlib.rc_context(_SETTINGS), _untouched_pictures(figure):
+    with replacing(path) as file, _settled(), _untouched_pictures(figure):
         figure.savefig(file, format=suffix[1:], metadata=metadata)
 
 
@@ -208,11 +206,16 @@ def _picture_options(suffix: str, note: str) -> dict[str, Any]:
     return {"format": "JPEG", "quality": 92, "subsampling": 0, "exif": exif(note)}
 
 
-def _rasterised(figure: Figure) -> NDArray[np.uint8]:
+def _settled() -> AbstractContextManager[None]:
+    """Matplotlib with our settings; loaded only where a figure is written, so that the command line starts quickly."""
     import matplotlib
 
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def _rasterised(figure: Figure) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_SETTINGS):
+    with _settled():
         figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
     with Image.open(buffer) as image:
         rgba = image.convert("RGBA")

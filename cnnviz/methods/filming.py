@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import torch
 
@@ -27,7 +27,6 @@ from cnnviz.results.attributions import Attributions
 from cnnviz.results.film import Film
 from cnnviz.results.filming import FilmRoll, ensure_film
 from cnnviz.results.heatmap import Look
-from cnnviz.results.heatmaps import Heatmaps
 
 __all__ = ["usual_look", "video"]
 
@@ -90,7 +89,7 @@ def video(
 
 def usual_look(method: Method[Any, Any]) -> Look:
     """How a clip's maps are drawn where nothing is said: over the frames; attributions to pixels alone."""
-    return Look(style="map" if _usual(method) is Attributions else "overlay")
+    return Look(style="map" if method.signature.usual == Attributions.__name__ else "overlay")
 
 
 class _Passes:
@@ -122,12 +121,8 @@ class _Passes:
         return (f"{self._clip.name} says it has {count} frames; {read} could be read",) if read < count - 1 else ()
 
 
-def _usual(method: Method[Any, Any]) -> Any:
-    return (get_args(method.returns) or (method.returns,))[0]
-
-
 def _drawing(method: Method[Any, Any]) -> Method[Any, Any]:
-    if _usual(method) not in (Heatmaps, Attributions):
+    if not method.signature.singly:
         raise UsageError(f"{method.name} draws no map of every frame; expected a method such as gradcam or saliency.")
     return method
 

@@ -20,8 +20,6 @@ from cnnviz.provenance import Provenance
 
 __all__ = ["Batch", "prepare", "provenance_of"]
 
-BATCH_DIMS = 4
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -104,7 +102,7 @@ def _together(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Ten
     channels = next(iter(shapes))[0]
     if channels != model.preprocess.channels:
         raise UsageError(f"'{model.name}' takes {model.preprocess.channels} channels; the input has {channels}.")
-    if isinstance(images, Tensor) and images.dim() == BATCH_DIMS and not images.is_inference():
+    if isinstance(images, Tensor) and images.dim() > inputs[0].dim() and not images.is_inference():
         return images.detach()
     device = inputs[0].device
     with torch.inference_mode(mode=False):
