@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import cnnviz
 from benchmarks.measuring import Row, beside, in_a_process, network, noise, usual_device, write
-from cnnviz.methods.principal import principal_map
+from cnnviz.methods.cams.principal import principal_map
 
 CLASS = 281
 WIDE = ("layer1", "layer4")

@@ -26,8 +26,8 @@ import cnnviz
 from benchmarks.maximize_speed import compare_speed, speed_lines
 from benchmarks.measuring import machine
 from cnnviz.methods.ascent.recipes import RECIPES
-from cnnviz.methods.picture_statistics import saturated_share, spectrum_slope
-from cnnviz.methods.quality import clean_input
+from cnnviz.methods.ascent.quality import saturated_share, spectrum_slope
+from cnnviz.methods.ascent.quality import clean_input
 from cnnviz.models.model import Model
 
 TUNED = ("flamingo", "jellyfish", "strawberry", "volcano", "goldfish", "lion", "hummingbird", "daisy")

@@ -21,7 +21,7 @@ import torch
 
 import cnnviz
 from benchmarks.measuring import flops, interleaved
-from cnnviz.methods.ascent.orders import aims, recipe_of
+from cnnviz.methods.ascent.request import aims, recipe_of
 from cnnviz.methods.ascent.session import Session, Wishes
 from cnnviz.models.model import Model
 

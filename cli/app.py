@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
+import click
+import cnnviz
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-import click
-
-import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
-
-from .failing import FAILED, refused, say_error, spoken
+from .errors import FAILED, refused, say_error, spoken
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,35 +18,35 @@ __all__ = ["main"]
 
 OWN = {
     "demo": (
-        "demo",
+        "commands.demo",
         "Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
     ),
-    "predict": ("predicting", "What the network answers: the most probable classes of every picture."),
+    "predict": ("commands.predict", "What the network answers: the most probable classes of every picture."),
     "compare": (
-        "comparing",
+        "commands.compare",
         "Several methods side by side: a row a picture, a column a method; or networks, or layers.",
     ),
     "report": (
-        "reporting",
+        "commands.report",
         "Everything about one network and a few pictures on one page: answers, maps, units, layers.",
     ),
-    "merge": ("patching", "One index of what several jobs of 'cnnviz patches --shard I/N' found."),
-    "models": ("listing", "The networks that open by name."),
-    "layers": ("listing", "The layers of a network, with their outputs and weights and what their units see."),
-    "methods": ("listing", "The methods, with their papers."),
-    "info": ("informing", "How a file was made, read back from the file."),
+    "merge": ("commands.patches", "One index of what several jobs of 'cnnviz patches --shard I/N' found."),
+    "models": ("commands.lists", "The networks that open by name."),
+    "layers": ("commands.lists", "The layers of a network, with their outputs and weights and what their units see."),
+    "methods": ("commands.lists", "The methods, with their papers."),
+    "info": ("commands.files", "How a file was made, read back from the file."),
     "rerun": (
-        "rerunning",
+        "commands.files",
         "Make an output again from the record inside it, and say whether it is the same, byte for byte.",
     ),
 }
 """The commands that are no methods: their module, and their help's first sentence."""
 
 APART: dict[str, str] = {
-    "maximize": "maximizing",
-    "patches": "patching",
-    "filters": "filtering",
-    "features": "featuring",
+    "maximize": "commands.maximize",
+    "patches": "commands.patches",
+    "filters": "commands.units",
+    "features": "commands.units",
 }
 """Methods whose command is not one picture in, one map out: the module with the command of that name."""
 
@@ -69,7 +66,7 @@ class Application(click.Group):
             assert isinstance(command, click.Command)
             return command
         if cmd_name in map(command_name, CATALOGUE):
-            from .explaining import method_command
+            from .commands.method import method_command
 
             return method_command(cmd_name)
         return None

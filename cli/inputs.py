@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import cnnviz
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-
-import cnnviz
 from cnnviz.errors import PictureError
-
-from .failing import say_error
+from .errors import say_error
 from .output import Report
 
 __all__ = ["AT_ONCE", "Given", "open_model"]

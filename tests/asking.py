@@ -12,7 +12,7 @@ from torch.nn.modules import module as global_hooks
 
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.methods.predict import predict
-from cnnviz.registry import Method
+from cnnviz.method import Method
 
 METHODS = tuple(CATALOGUE)
 EVERYTHING = (*METHODS, "predict")

@@ -14,11 +14,11 @@ from cnnviz import Model, choose_layer, compare, deconvnet, effective_field, pre
 from cnnviz.catalogue import CATALOGUE
 from cnnviz.drawing.blocks import Words
 from cnnviz.errors import CnnvizError
-from cnnviz.results.attributions import Attributions
-from cnnviz.results.effective import EffectiveField
-from cnnviz.results.heatmaps import Heatmaps
-from cnnviz.results.ranking import LayerRanking
-from cnnviz.results.report import Report
+from cnnviz.results.attribution import Attributions
+from cnnviz.results.layers import EffectiveField
+from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.layers import LayerRanking
+from cnnviz.reporting.page import Report
 from tests.asking import ask, method_of, state_of
 from tests.torchvision_nets import noise, size_of
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from cnnviz import Model
-from cnnviz.probing.arrangement import replaced_tensor
-from cnnviz.probing.replay import replay
-from cnnviz.probing.state import undisturbed
+from cnnviz.engine.arrangement import replaced_tensor
+from cnnviz.engine.replay import replay
+from cnnviz.engine.undisturbed import undisturbed
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE
-from cnnviz.registry import Method
+from cnnviz.method import Method
 
 
 @pytest.mark.parametrize("name", cnnviz.__all__)
@@ -55,11 +55,11 @@ def test_importing_it_imports_no_torch():
 
 
 def test_a_public_method_is_not_shadowed_by_its_module():
-    code = "import cnnviz.methods.gradcam, cnnviz; print(type(cnnviz.gradcam).__name__, callable(cnnviz.cam))"
+    code = "import cnnviz.methods.cams.gradcam, cnnviz; print(type(cnnviz.gradcam).__name__, callable(cnnviz.cam))"
     assert fresh(code) == "Method True"
 
 
 def test_drawing_core_and_registry_need_no_torch():
-    modules = "cnnviz.registry, cnnviz.provenance, cnnviz.core.target, cnnviz.core.layer, cnnviz.core.picture"
-    drawing = "cnnviz.drawing.montage, cnnviz.drawing.figure, cnnviz.drawing.overlay, cnnviz.drawing.files"
+    modules = "cnnviz.method, cnnviz.provenance, cnnviz.core.target, cnnviz.core.layer, cnnviz.core.picture"
+    drawing = "cnnviz.drawing.raster, cnnviz.drawing.figure, cnnviz.drawing.overlay, cnnviz.drawing.files"
     assert fresh(f"import sys, {modules}, {drawing}; print('torch' in sys.modules)") == "False"

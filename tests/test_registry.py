@@ -12,8 +12,8 @@ import torch
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from cnnviz.errors import ParameterError
-from cnnviz.parameters import Parameter
-from cnnviz.registry import method
+from cnnviz.method import Parameter
+from cnnviz.method import method
 
 
 @dataclass(frozen=True)

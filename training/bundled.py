@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from cnnviz.images.digits import draw_digit
-from cnnviz.images.shapes import draw_scene
+from cnnviz.images.synthetic.digits import draw_digit
+from cnnviz.images.synthetic.scenes import draw_scene
 from cnnviz.models.bundled import BUNDLED, build, weights_path
 
 TEST_SEED: Final = 20_000

@@ -107,7 +107,7 @@ CAMS = (
         CLOSED, "the map explains the plain logit",
     ),
     Mutation(
-        "CAM: a difference becomes a sum", "cnnviz/probing/heads.py",
+        "CAM: a difference becomes a sum", "cnnviz/engine/heads.py",
         "self._class(target.first.index) - self._class(target.second.index)",
         "self._class(target.first.index) + self._class(target.second.index)",
         ("tests/methods/test_cam.py",), "'cat - dog' shows what speaks for both",
@@ -123,33 +123,33 @@ CAMS = (
         CLOSED, "negative contributions count as none",
     ),
     Mutation(
-        "FullGrad: a batch norm's running mean added", "cnnviz/probing/biases.py",
+        "FullGrad: a batch norm's running mean added", "cnnviz/engine/biases.py",
         "return -part.running_mean * scale", "return part.running_mean * scale",
         ("tests/probing/test_biases.py",), "the terms do not add up to the score",
     ),
     Mutation(
-        "FullGrad: a batch norm's eps forgotten", "cnnviz/probing/biases.py",
+        "FullGrad: a batch norm's eps forgotten", "cnnviz/engine/biases.py",
         "(part.running_var + part.eps).rsqrt()", "part.running_var.rsqrt()",
         ("tests/probing/test_biases.py",), "the terms nearly add up to the score",
     ),
     Mutation(
-        "Finer-CAM: the others' logits added", "cnnviz/probing/targets.py",
+        "Finer-CAM: the others' logits added", "cnnviz/engine/scores.py",
         "own - target.strength * logits", "own + target.strength * logits",
         ("tests/probing/test_finer.py",), "it shows what the class shares with those like it",
     ),
     Mutation(
-        "Finer-CAM: the farthest classes instead of the nearest", "cnnviz/probing/targets.py",
+        "Finer-CAM: the farthest classes instead of the nearest", "cnnviz/engine/scores.py",
         "distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False)",
         "distance.nan_to_num(posinf=-1).topk(min(target.rivals, logits.shape[1] - 1), dim=1)",
         ("tests/probing/test_finer.py",), "the class is told from what it is never confused with",
     ),
     Mutation(
-        "Unit targets: sum over places for the mean", "cnnviz/probing/targets.py",
+        "Unit targets: sum over places for the mean", "cnnviz/engine/scores.py",
         "maps[:, target.channel].mean(dim=(1, 2))", "maps[:, target.channel].sum(dim=(1, 2))",
         ("tests/probing/test_targets.py",), "a unit's score grows with the picture",
     ),
     Mutation(
-        "Unit targets: the mirrored column is one off", "cnnviz/probing/targets.py",
+        "Unit targets: the mirrored column is one off", "cnnviz/engine/scores.py",
         "columns - 1 - column if target.mirrored", "columns - 2 - column if target.mirrored",
         SHARED, "flip averages in a neighbouring unit",
     ),
@@ -180,7 +180,7 @@ CAMS = (
         SHARED, "evidence against the class is evidence for it",
     ),
     Mutation(
-        "Token sequences: places read column by column", "cnnviz/probing/arrangement.py",
+        "Token sequences: places read column by column", "cnnviz/engine/arrangement.py",
         "return placed.reshape(*placed.shape[:2], *arrangement.grid)",
         "return placed.reshape(*placed.shape[:2], *arrangement.grid[::-1]).mT",
         ("tests/probing/test_arrangement.py",), "a vision transformer's map is transposed",
@@ -207,7 +207,7 @@ CAMS = (
         ("tests/methods/test_dff.py",), "the factors do not fit",
     ),
     Mutation(
-        "Differences: both scores added", "cnnviz/probing/targets.py",
+        "Differences: both scores added", "cnnviz/engine/scores.py",
         "logits[rows, target.first.index] - logits[rows, target.second.index]",
         "logits[rows, target.first.index] + logits[rows, target.second.index]",
         ("tests/probing/test_targets.py",), "'cat - dog' explains both",
@@ -223,7 +223,7 @@ CAMS = (
         ("tests/methods/test_placing.py",), "the right border is coloured by the left one",
     ),
     Mutation(
-        "Capture: layers after the watched one write into its activation", "cnnviz/probing/capture.py",
+        "Capture: layers after the watched one write into its activation", "cnnviz/engine/capture.py",
         "        return leaf.clone()\n", "        return leaf.view_as(leaf)\n",
         ("tests/probing/test_capture.py::test_one_layer",), "an in-place ReLU after the layer is shown for the layer",
     ),

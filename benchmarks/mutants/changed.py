@@ -72,24 +72,24 @@ CHANGED = (
         OCCLUSION, "everything but the window is hidden",
     ),
     Mutation(
-        "Occlusion: windows summed, not averaged", "cnnviz/probing/windows.py",
+        "Occlusion: windows summed, not averaged", "cnnviz/engine/windows/grid.py",
         "return total / (self.rows.sum(dim=0)[:, None] * self.columns.sum(dim=0))", "return total",
         WINDOWS, "the middle, under more windows, is hotter than the border",
     ),
     Mutation(
-        "Occlusion: the last window is not shifted in", "cnnviz/probing/windows.py",
+        "Occlusion: the last window is not shifted in", "cnnviz/engine/windows/grid.py",
         "torch.arange(0, length - side + stride, stride).clamp_max(length - side)",
         "torch.arange(0, length - side + stride, stride)",
         WINDOWS, "the last window is cut off at the border, and weighs less",
     ),
     Mutation(
-        "Occlusion: rows and columns of windows exchanged", "cnnviz/probing/windows.py",
+        "Occlusion: rows and columns of windows exchanged", "cnnviz/engine/windows/grid.py",
         "self.rows[chosen // len(self.columns)], self.columns[chosen % len(self.columns)]",
         "self.rows[chosen % len(self.rows)], self.columns[chosen // len(self.rows)]",
         OCCLUSION, "the map is transposed",
     ),
     Mutation(
-        "Occlusion: a soft edge that is no squared sine", "cnnviz/probing/windows.py",
+        "Occlusion: a soft edge that is no squared sine", "cnnviz/engine/windows/grid.py",
         "return (share * math.pi / 2).sin() ** 2", "return (share * math.pi / 2).sin()",
         WINDOWS, "windows are wider than they are asked to be",
     ),
@@ -205,7 +205,7 @@ CHANGED = (
         OCCLUSION, "'blur' hides nothing",
     ),
     Mutation(
-        "Probabilities: the softmax of a single logit", "cnnviz/probing/targets.py",
+        "Probabilities: the softmax of a single logit", "cnnviz/engine/scores.py",
         "return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)", "return logits.softmax(dim=1)",
         ("tests/methods/test_scorecam.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
     ),
@@ -215,7 +215,7 @@ CHANGED = (
         BUDGET, "more forwards than were allowed",
     ),
     Mutation(
-        "Replay: recorded outputs are written into", "cnnviz/probing/replay.py",
+        "Replay: recorded outputs are written into", "cnnviz/engine/replay.py",
         "return view.clone() if copy else view", "return view",
         ("tests/probing/test_replay.py",), "every replay changes the next one",
     ),

@@ -31,22 +31,22 @@ PIXELS = (
         GRADIENTS, "gradient is shown for gradient times input",
     ),
     Mutation(
-        "Guided backpropagation: the activation's own slope dropped", "cnnviz/probing/rules.py",
+        "Guided backpropagation: the activation's own slope dropped", "cnnviz/engine/rules.py",
         "return passed if slope is None else passed * slope, None, None", "return passed, None, None",
         RULES, "it is the deconvnet",
     ),
     Mutation(
-        "Guided backpropagation: closed units at zero let pass", "cnnviz/probing/rules.py",
+        "Guided backpropagation: closed units at zero let pass", "cnnviz/engine/rules.py",
         "return held > 0", "return held >= 0",
         RULES, "silent units send gradients",
     ),
     Mutation(
-        "Guided backpropagation: falling slopes turn the gradient", "cnnviz/probing/rules.py",
+        "Guided backpropagation: falling slopes turn the gradient", "cnnviz/engine/rules.py",
         "return slope.clamp_min(0)", "return slope",
         RULES, "SiLU and GELU pass negative gradients",
     ),
     Mutation(
-        "Deconvnet: ReLU of the gradient dropped", "cnnviz/probing/rules.py",
+        "Deconvnet: ReLU of the gradient dropped", "cnnviz/engine/rules.py",
         "passed = gradient.clamp_min(0)", "passed = gradient",
         RULES, "it is no deconvnet, and guided backpropagation is the plain gradient",
     ),
@@ -111,7 +111,7 @@ PIXELS = (
         ("tests/methods/test_effective_field.py",), "the field of a unit at the border, cut off",
     ),
     Mutation(
-        "Effective field: side for area", "cnnviz/results/effective.py",
+        "Effective field: side for area", "cnnviz/results/layers.py",
         "float(np.sqrt((self.values > LEAST * most).sum()))", "float((self.values > LEAST * most).sum())",
         ("tests/methods/test_effective_field.py",), "the size is that of the square",
     ),
@@ -176,7 +176,7 @@ PIXELS = (
         QUALITY, "a noisy picture is called smooth",
     ),
     Mutation(
-        "Quality: a norm's distance without its eps", "cnnviz/probing/norms.py",
+        "Quality: a norm's distance without its eps", "cnnviz/engine/batch_norms.py",
         "deviation = (variance.double() + small).sqrt()", "deviation = variance.double().sqrt()",
         QUALITY, "channels that never vary are infinitely far away",
     ),
@@ -197,7 +197,7 @@ PIXELS = (
         GRADIENTS, "noise depends on how bright the picture is",
     ),
     Mutation(
-        "Effective field: the threshold's complement", "cnnviz/results/effective.py",
+        "Effective field: the threshold's complement", "cnnviz/results/layers.py",
         "LEAST = 1 - 0.9545", "LEAST = 0.9545",
         ("tests/methods/test_effective_field.py",), "only the very middle counts",
     ),

@@ -138,7 +138,7 @@ PLACES = (
         PREPROCESS, "one pixel more than torchvision's, so other logits",
     ),
     Mutation(
-        "Reading: EXIF turns the wrong way", "cnnviz/images/converting.py",
+        "Reading: EXIF turns the wrong way", "cnnviz/images/pixels.py",
         "6: Image.Transpose.ROTATE_270", "6: Image.Transpose.ROTATE_90",
         ("tests/images/test_converting.py", "tests/images/test_reading.py"), "photographs of a phone stand upside down",
     ),
@@ -163,7 +163,7 @@ PLACES = (
         ("tests/probing/test_folding.py",), "the norm is folded in for the call that has none, too",
     ),
     Mutation(
-        "Folding: a loss of any size is put up with", "cnnviz/models/faster.py",
+        "Folding: a loss of any size is put up with", "cnnviz/models/inference_copy.py",
         "if lost > FOLDED_LOSS:", "if lost > FOLDED_LOSS * 1e6:",
         ("tests/probing/test_folding.py",), "scores are asked of another network",
     ),
@@ -189,7 +189,7 @@ PLACES = (
         TOPK, "patches that leave the unit cold",
     ),
     Mutation(
-        "Patches: rows counted by the grid's height", "cnnviz/methods/scanning/finishing.py",
+        "Patches: rows counted by the grid's height", "cnnviz/methods/scan/index.py",
         'columns = layer["grid"][1]', 'columns = layer["grid"][0]',
         SCAN, "on oblong inputs patches are cut at the wrong place",
     ),
@@ -215,13 +215,13 @@ PLACES = (
         BINS, "the distribution is folded at zero",
     ),
     Mutation(
-        "Selectivity: the other classes' mean added", "cnnviz/results/class_matrix.py",
+        "Selectivity: the other classes' mean added", "cnnviz/results/patches.py",
         "np.divide(held - rest, size", "np.divide(held + rest, size",
         ("tests/methods/test_patch_showing.py", "tests/results"),
         "units for nothing in particular are called selective",
     ),
     Mutation(
-        "Patch masks: beyond half a stride the last unit goes on", "cnnviz/methods/patch_frames.py",
+        "Patch masks: beyond half a stride the last unit goes on", "cnnviz/methods/patches/cut.py",
         "    shares[outside] = 0\n", "    shares[outside] += 0\n",
         ("tests/methods/test_patch_showing.py",), "what no unit sees is marked",
     ),
@@ -258,23 +258,23 @@ PLACES = (
         PREPROCESS, "network inputs are shown too dark",
     ),
     Mutation(
-        "Reading: transparent and opaque exchanged", "cnnviz/images/converting.py",
+        "Reading: transparent and opaque exchanged", "cnnviz/images/pixels.py",
         "mixed = pixels * share + np.array(background, np.float32) * (1 - share)",
         "mixed = pixels * (1 - share) + np.array(background, np.float32) * share",
         ("tests/images/test_converting.py",), "a picture with alpha is blank",
     ),
     Mutation(
-        "Reading: 16 bits scaled by 65536", "cnnviz/images/converting.py",
+        "Reading: 16 bits scaled by 65536", "cnnviz/images/pixels.py",
         "(255 / top)", "(255 / (top + 1))",
         ("tests/images/test_converting.py",), "white is not quite white",
     ),
     Mutation(
-        "Patches: rows and columns exchanged", "cnnviz/methods/scanning/finishing.py",
+        "Patches: rows and columns exchanged", "cnnviz/methods/scan/index.py",
         "[places // columns, places % columns]", "[places % columns, places // columns]",
         SCAN, "patches are cut at the transposed place",
     ),
     Mutation(
-        "Patches: a class's sum for its mean", "cnnviz/methods/scanning/finishing.py",
+        "Patches: a class's sum for its mean", "cnnviz/methods/scan/index.py",
         "means[:, label] = sums / total.class_counts[label]", "means[:, label] = sums",
         STATISTICS, "units are selective for the largest class",
     ),

@@ -73,12 +73,12 @@ TELLING = (
         SHOWING, "a mark around all that is above zero",
     ),
     Mutation(
-        "Cutting: the crop's corner forgotten", "cnnviz/images/cutting.py",
+        "Cutting: the crop's corner forgotten", "cnnviz/images/crop.py",
         "        (columns[0] + crop_left) * across,\n", "        columns[0] * across,\n",
         SHOWING, "patches come from another part of the photograph",
     ),
     Mutation(
-        "Cutting: beyond the photograph its border goes on", "cnnviz/images/cutting.py",
+        "Cutting: beyond the photograph its border goes on", "cnnviz/images/crop.py",
         "max(span[0], 0, -start), min(span[1], length, resized - start)", "max(span[0], 0), min(span[1], length)",
         (*SHOWING, "tests/images/test_datasets.py"), "padding is drawn as if it were photograph",
     ),

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.fitting import PER_INCH, PER_POINT, USUAL_SIZE, fit
+from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit
 from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
-from cnnviz.drawing.lettering import FAMILY, ascent, line_height
-from cnnviz.drawing.montage import resized
+from cnnviz.drawing.text import FAMILY, ascent, line_height
+from cnnviz.drawing.raster import resized
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError
 

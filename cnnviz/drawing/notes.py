@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
-import codecs
 import re
+import hashlib
+import json
+import codecs
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from xml.etree import ElementTree
-
 import numpy as np
+from pathlib import Path
+from collections.abc import Callable, Mapping
+from xml.etree import ElementTree
 from PIL import Image
 
-from cnnviz.drawing.embedding import from_page
-from cnnviz.drawing.sidecar import from_sidecar
+__all__ = ["MARK", "NOTE_KEY", "UNREADABLE", "exif", "found", "ELEMENT", "embedded", "from_page", "from_sidecar", "sidecar_of", "sidecar_text"]
 
-__all__ = ["MARK", "NOTE_KEY", "UNREADABLE", "exif", "found"]
+ELEMENT = "cnnviz-provenance"
+"""The block's id."""
+
+_BLOCK = re.compile(rf'<script type="application/json" id="{ELEMENT}">(.*?)</script>', re.DOTALL)
+_ESCAPED = re.compile(r"\\(u003c|.)", re.DOTALL)
+
+
+def embedded(note: str) -> str:
+    """JSON text as it can stand in a page: no ``<`` in it could end the block."""
+    return note.replace("<", r"\u003c")
+
+
+def from_page(path: Path) -> str | None:
+    """The note in a page, or None when it holds none of ours."""
+    held = _BLOCK.search(path.read_text(encoding="utf-8"))
+    return None if held is None else _ESCAPED.sub(lambda hit: "<" if hit[1] == "u003c" else hit[0], held[1])
+
+
+DIGEST = "sha256"
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the note of a file is: ``clip.mp4.json`` beside ``clip.mp4``."""
+    return path.with_name(f"{path.name}.json")
+
+
+def sidecar_text(path: Path, note: str) -> str:
+    """What a sidecar says.
+
+    Args:
+        path: The file, as it is going to stay.
+        note: A JSON object, as text.
+    """
+    return json.dumps({**json.loads(note), DIGEST: _digest(path)}, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+
+
+def from_sidecar(path: Path) -> str | None:
+    """The note of a file, as it was given; None when there is no sidecar, or it speaks of other bytes."""
+    sidecar = sidecar_of(path)
+    if not sidecar.is_file():
+        return None
+    held = json.loads(sidecar.read_text("utf-8"))
+    if not isinstance(held, dict) or held.pop(DIGEST, None) != _digest(path):
+        return None
+    return json.dumps(held, sort_keys=True, ensure_ascii=False)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 MARK = "cnnviz"
 """What a file of ours says it was made with."""

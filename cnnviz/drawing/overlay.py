@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
+from typing import Final, Any, NamedTuple
 from numpy.typing import NDArray
-
+from cnnviz.errors import ParameterError
 from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
-from cnnviz.errors import ParameterError
 
-__all__ = ["overlay", "place", "upsample"]
+__all__ = ["overlay", "place", "upsample", "masked"]
+
+LEFT: Final = 0.22
+GROUND: Final = 40
+
+
+def masked(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A photograph, dark and without colour but for some places.
+
+    Args:
+        pixels: ``(H, W, 3)`` RGB.
+        shown: ``(H, W)``: the places that keep their colour.
+
+    Raises:
+        ParameterError: The places are not as many as the picture's.
+    """
+    if shown.shape != pixels.shape[:2]:
+        raise ParameterError(f"The mask is {shown.shape}, but the picture is {pixels.shape[:2]}.")
+    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    dark = np.rint(GROUND + LEFT * grey).astype(np.uint8)
+    return np.where(shown[..., None], pixels, dark[..., None])
+
 
 _BAND_PIXELS = 1 << 16
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import math
 import numpy as np
+from dataclasses import dataclass, field
 from numpy.typing import NDArray
-
-from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.colour import Scale, colour_bar, ticks
 from cnnviz.errors import ParameterError
+from typing import Final
 
-__all__ = ["Cell", "Sheet"]
+__all__ = ["Cell", "Sheet", "well_across", "legend"]
+
+LEAST, MOST = 4, 16
+
+
+def well_across(count: int) -> int:
+    """How many of ``count`` pictures make a row, so that their block is a little wider than high and nearly full.
+
+    Args:
+        count: From 1.
+    """
+    wide = math.sqrt(1.5 * count)
+    least, most = math.ceil(math.sqrt(1.2 * count)), max(LEAST, math.ceil(math.sqrt(2.2 * count)))
+    choices = range(min(least, count, MOST), min(most, count, MOST) + 1)
+    return min(choices, key=lambda across: (-count % across, abs(across - wide)))
+
 
 _COLOUR_NDIM = 3
 
@@ -101,3 +116,18 @@ class Sheet:
     def only(self) -> Cell | None:
         """The one cell of a sheet of one place; None when there are more."""
         return self.rows[0][0] if self.shape == (1, 1) else None
+
+
+THICK: Final = 16
+
+
+def legend(scale: Scale) -> Cell:
+    """A bar with the values at its ends, and how many values lie beyond them.
+
+    Args:
+        scale: What the colours mean.
+    """
+    (_, low), _, (_, high) = ticks(scale)
+    words = "nothing but zero" if scale.blank else f"\N{PLUS-MINUS SIGN}{high}" if scale.signed else f"{low} to {high}"
+    beyond = f"\n{scale.clipped:.1%} beyond" if scale.clipped else ""
+    return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{beyond}")

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
-from cnnviz.images.converting import Colour, pixels_of_array, pixels_of_image
+from cnnviz.images.pixels import Colour, pixels_of_array, pixels_of_image
 
 if TYPE_CHECKING:
     import torch

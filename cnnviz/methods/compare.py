@@ -11,15 +11,15 @@ import numpy as np
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
-from cnnviz.images.gathering import gather
+from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import plain
-from cnnviz.registry import Method, check_network
-from cnnviz.results.attributions import Attributions
+from cnnviz.method import Method, check_network
+from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison, Panel
-from cnnviz.results.heatmaps import Heatmaps
+from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["compare"]
 

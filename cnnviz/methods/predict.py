@@ -10,13 +10,13 @@ from torch import Tensor
 
 from cnnviz.core.target import ClassTarget, TopClass
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.asking import unsound
-from cnnviz.methods.inputs import prepare, provenance_of
+from cnnviz.methods.ask import unsound
+from cnnviz.methods.ask import prepare, provenance_of
 from cnnviz.models.model import Model
-from cnnviz.probing.chunks import in_chunks
-from cnnviz.probing.state import undisturbed
-from cnnviz.probing.targets import settle
-from cnnviz.registry import method
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.scores import settle
+from cnnviz.method import method
 from cnnviz.results.predictions import Prediction, Predictions
 
 __all__ = ["predict"]

@@ -17,7 +17,7 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.drawn import Drawn
+from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Concepts"]

@@ -2,25 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
+import math
+import os
 import numpy as np
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-from cnnviz.drawing.colour import Scale, scale_of
-from cnnviz.drawing.legend import legend
-from cnnviz.drawing.sheet import Sheet
+from cnnviz.core.picture import Picture
+from cnnviz.core.target import Unit
+from cnnviz.drawing.colour import Scale, colourise, scale_of, ticks
+from cnnviz.drawing.overlay import masked
+from cnnviz.drawing.sheet import Cell, well_across, legend, Sheet
+from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.batch import Styled
-from cnnviz.results.feature_maps import NORMALISED, FeatureLook, FeatureMaps, feature_look
+from cnnviz.results.base import Parts, Styled
+from cnnviz.results.heatmap import Align, Heatmap, Look, look_of, EVENLY
 from cnnviz.results.grid import Grid
-from cnnviz.results.heatmaps import EVENLY
 
-__all__ = ["Features"]
+__all__ = ["Features", "NORMALISED", "FeatureLook", "FeatureMaps", "FeatureStyle", "feature_look"]
+
+FeatureStyle: TypeAlias = Literal["maps", "overlay", "masked"]
+
+NORMALISED: Final = "percentile"
+
+
+@dataclass(frozen=True)
+class FeatureLook:
+    """How feature maps are drawn; changes no value.
+
+    Attributes:
+        style: ``"maps"`` at the layer's own resolution, ``"overlay"`` on the photograph, or the photograph ``"masked"``
+            to where each unit responds.
+        quantile: Where a unit responds: above this share of the places of its own map.
+        look: Scale and colours, as heat maps have them; scales end at the 99th percentile unless it says otherwise.
+
+    Raises:
+        ParameterError: If there is no such style, or the quantile is not within 0 and 1.
+    """
+
+    style: FeatureStyle = "maps"
+    quantile: float = 0.95
+    look: Look = field(default_factory=Look)
+
+    def __post_init__(self) -> None:
+        if self.style not in get_args(FeatureStyle):
+            raise ParameterError(f"style is one of {', '.join(get_args(FeatureStyle))}, not '{self.style}'.")
+        if not 0 < self.quantile < 1:
+            raise ParameterError(f"quantile lies between 0 and 1, not at {self.quantile}.")
+
+    def describe(self) -> dict[str, Any]:
+        """The look as plain values, for provenance."""
+        return {**asdict(self.look), "style": self.style, "quantile": self.quantile}
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps(Parts[Heatmap]):
+    """Some units' maps of one picture; a sequence of :class:`Heatmap`, each of one unit.
+
+    Attributes:
+        parts: The maps, in the order in which they are drawn.
+        total: How many units the layer has.
+        silent: How many of them are zero everywhere on this picture.
+        checks: What the user should know.
+        provenance: How they were made.
+    """
+
+    parts: tuple[Heatmap, ...]
+    total: int
+    silent: int
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """``(U, h, w)`` float32: the layer's own values at its own resolution."""
+        return np.stack([one.values for one in self.parts])
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The units' numbers."""
+        return tuple(one.target.channel for one in self.parts if isinstance(one.target, Unit))
+
+    @property
+    def picture(self) -> Picture:
+        """The picture, with the geometry of the network's input."""
+        return self.parts[0].picture
+
+    @property
+    def layer(self) -> str:
+        """The layer."""
+        return self.parts[0].layer or ""
+
+    def threshold(self, number: int, quantile: float) -> float:
+        """The value from which on a unit responds: what a share ``1 - quantile`` of its own map's places reaches.
+
+        A unit that is zero at so many places responds wherever it is above zero; infinite where it never is.
+        """
+        values = self.parts[number].values
+        least = float(np.quantile(values, quantile))
+        if least > 0 or not self.parts[number].rectified:
+            return least
+        return float(values[values > 0].min(initial=np.inf))
+
+    def responds(self, number: int, quantile: float, align: Align = "field") -> NDArray[np.bool_]:
+        """Where a unit responds on the original picture, ``(H, W)``; ``align`` as heat maps have it."""
+        return np.asarray(self.parts[number].on_original(align) >= self.threshold(number, quantile))
+
+    def scale(self, number: int | None, look: Look) -> Scale:
+        """What the colours mean: of one unit's map, or of all of this picture in common."""
+        values = self.values if number is None else self.parts[number].values
+        signed = not all(one.rectified for one in self.parts)
+        return scale_of(values, normalise=look.normalise or NORMALISED, signed=signed, cmap=look.cmap)
+
+    def rows(self, look: FeatureLook, scale: Scale | None = None) -> tuple[tuple[Cell, ...], ...]:
+        """The photograph and every unit, in rows.
+
+        Args:
+            look: How they are drawn.
+            scale: One for all of them; None gives each its own.
+        """
+        first = Cell(self.picture.pixels[self._seen()], self.picture.name)
+        cells = [first, *(self._cell(number, look, scale) for number in range(len(self)))]
+        across = well_across(len(cells))
+        return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        found = [
+            {
+                "unit": unit,
+                "highest": float(one.values.max()),
+                "lowest": float(one.values.min()),
+                "mean": float(one.score),
+                "peak": None if one.blank else list(one.peak()),
+            }
+            for unit, one in zip(self.units, self.parts, strict=True)
+        ]
+        about = {"layer": self.layer, "units_in_layer": self.total, "silent": self.silent}
+        return {**about, "units": found, "checks": list(self.checks)}
+
+    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+        """Write them, as :meth:`Features.save` does."""
+        return self._alone().save(path, **look)
+
+    def plot(self, **look: Any) -> Figure:
+        """A matplotlib figure of the grid."""
+        return self._alone().plot(**look)
+
+    def _repr_png_(self) -> bytes:
+        return self._alone()._repr_png_()
+
+    def _sliced(self, rows: slice) -> Self:
+        return replace(self, parts=self.parts[rows])
+
+    def _cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
+        one, unit = self.parts[number], self.units[number]
+        own, seen = scale or self.scale(number, look.look), self._seen()
+        if look.style == "maps":
+            return Cell(colourise(one.values, own), f"unit {unit}, {_reach(one.values)}")
+        if look.style == "overlay":
+            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_reach(one.values)}")
+        least = self.threshold(number, look.quantile)
+        said = f"from {_ends(least, least)[0]}" if np.isfinite(least) else "silent"
+        return Cell(
+            masked(self.picture.pixels, self.responds(number, look.quantile, look.look.align))[seen],
+            f"unit {unit}, {said}",
+        )
+
+    def _seen(self) -> tuple[slice, slice]:
+        """The part of the picture that the network saw."""
+        height, width = self.picture.size
+        left, top, right, bottom = self.parts[0].geometry.box
+        rows = slice(max(round(top), 0), max(min(round(bottom), height), 1))
+        return rows, slice(max(round(left), 0), max(min(round(right), width), 1))
+
+    def _alone(self) -> Features:
+        return Features((self,), self.checks, self.provenance)
+
+
+def feature_look(fields: Mapping[str, Any]) -> FeatureLook:
+    """A look from its fields by name: ``style``, ``quantile``, and those of :class:`Look`.
+
+    Raises:
+        ParameterError: If there is no such field, style or quantile.
+    """
+    own = {name: fields[name] for name in ("style", "quantile") if name in fields}
+    return FeatureLook(**own, look=look_of({name: value for name, value in fields.items() if name not in own}))
+
+
+def _reach(values: NDArray[np.float32]) -> str:
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        return "not finite"
+    if low == high == 0:
+        return "silent"
+    first, last = _ends(low, high)
+    return f"to {last}" if low >= 0 else f"{first} to {last}"
+
+
+def _ends(low: float, high: float) -> tuple[str, str]:
+    """Two values as they are written at the ends of a colour bar."""
+    first, _, last = ticks(Scale(low + 0.0, high + 0.0))  # a negative zero becomes a plain one
+    return first[1], last[1]
+
 
 SMALLEST, LARGEST, WIDEST = 112, 320, 2000
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
 import numpy as np
+import io
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias
 from numpy.typing import NDArray
-
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.provenance import Provenance
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from tempfile import TemporaryFile
+from types import TracebackType
+from cnnviz.core.picture import Picture
+from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
+from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.errors import OutputError
+from cnnviz.results.attribution import Attribution, flattened, Attributions
+from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Heatmap, Look, Heatmaps
 
-__all__ = ["Film"]
-
+__all__ = ["Film", "FilmRoll", "Shown", "ensure_film"]
 
 @dataclass(frozen=True, eq=False)
 class Film:
@@ -57,3 +68,198 @@ class Film:
             "layer": self.layer,
             "checks": list(self.checks),
         }
+
+
+Shown: TypeAlias = Heatmap | Attribution
+PAPER: Final = 255
+
+
+class FilmRoll(AbstractContextManager["FilmRoll"]):
+    """Maps of frames, in a temporary file: memory does not grow with a clip's length.
+
+    Args:
+        look: How they are going to be drawn.
+
+    Attributes:
+        scores: The target's score on every frame so far.
+        probabilities: Its probability, or None.
+
+    Raises:
+        OutputError: There is no room for temporary files.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self.scores: list[float] = []
+        self.probabilities: list[float | None] = []
+        with _kept():
+            self._file = TemporaryFile()  # noqa: SIM115 - closed on leaving the context
+        self._first: Shown | None = None
+        self._scale: Scale | None = None
+        self._checks: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # where it could not be written, closing it writes once more
+            self._file.close()
+
+    @property
+    def scale(self) -> Scale:
+        """The colours' meaning that suits all maps so far: the widest of their own."""
+        assert self._scale is not None
+        return self._scale
+
+    @property
+    def first(self) -> Heatmap:
+        """What is known of the first map, besides its values."""
+        assert self._first is not None
+        return self._first.flat if isinstance(self._first, Attribution) else self._first
+
+    def gather(self, result: Heatmaps | Attributions) -> None:
+        """Take the maps of the next frames.
+
+        Raises:
+            OutputError: There is no room for them.
+        """
+        self._checks = tuple(dict.fromkeys((*self._checks, *result.checks)))
+        for one in result:
+            self._first = one if self._first is None else self._first
+            self._scale = _wider(self._scale, one.scale(self.look))
+            flat = one.flat if isinstance(one, Attribution) else one
+            self.scores.append(flat.score)
+            self.probabilities.append(flat.probability)
+            self._keep(one.values)
+
+    def maps(self, pictures: Iterable[Picture]) -> Iterator[Shown]:
+        """The gathered maps again, each on its picture.
+
+        Args:
+            pictures: Those of the frames, in the same order, of the same size; what is more than the maps is left out.
+        """
+        self._file.seek(0)
+        for number, picture in zip(range(len(self.scores)), pictures, strict=False):
+            values = np.load(self._file, allow_pickle=False)
+            yield self._again(number, picture, values)
+
+    def draw(self, shown: Shown) -> NDArray[np.uint8]:
+        """One map as a frame."""
+        first, *others = shown.cells(self.look, self._scale)
+        if not others:
+            return first.pixels
+        words = shown.caption().partition("\n")[0]
+        captioned = (Cell(each.pixels, words if each.caption else "", each.scale) for each in others)
+        return Grid(Sheet(((first, *captioned),))).pixels()
+
+    def write(self, path: Path, frames: Iterable[tuple[Picture, float]], *, fps: float, record: Provenance) -> None:
+        """Write all maps as a .gif, .webp or .mp4.
+
+        Args:
+            path: Where to.
+            frames: The frames' pictures and how many seconds each is shown, read anew.
+            fps: Of a video.
+            record: How they were made.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        times: list[float] = []
+
+        def pictures() -> Iterator[Picture]:
+            for picture, seconds in frames:
+                times.append(seconds)
+                yield picture
+
+        with FrameWriter(path, fps, record.to_json()) as writer:
+            size: tuple[int, int] | None = None
+            for number, shown in enumerate(self.maps(pictures())):
+                drawn = self.draw(shown)
+                size = size or (drawn.shape[0], drawn.shape[1])
+                writer.add(_fitted(drawn, size), seconds=times[number])
+
+    def film(self, path: Path, fps: float, checks: tuple[str, ...], record: Provenance) -> Film:
+        """What is known of all maps besides their values.
+
+        Args:
+            path: The file that was written.
+            fps: Frames a second.
+            checks: What there is to say about the clip.
+            record: How they were made.
+        """
+        shares = np.array([np.nan if each is None else each for each in self.probabilities], dtype=np.float32)
+        return Film(
+            path,
+            self.first.target,
+            np.array(self.scores, dtype=np.float32),
+            shares,
+            (self.scale.low, self.scale.high),
+            fps,
+            self.first.layer,
+            tuple(dict.fromkeys((*self._checks, *checks))),
+            record,
+        )
+
+    def _keep(self, values: NDArray[np.float32]) -> None:
+        held = io.BytesIO()  # numpy itself takes no notice when a disk has room for only a part of what it writes
+        np.save(held, values, allow_pickle=False)
+        with _kept():
+            self._file.write(held.getbuffer())
+            self._file.flush()
+
+    def _again(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Shown:
+        own = replace(
+            self.first,
+            values=flattened(values, self._first.channels) if isinstance(self._first, Attribution) else values,
+            picture=replace(picture, geometry=self.first.geometry),
+            score=self.scores[number],
+            probability=self.probabilities[number],
+            spread=None,
+        )
+        return Attribution(values, self._first.channels, own) if isinstance(self._first, Attribution) else own
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Inside, what the temporary file cannot take is a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            "The maps of the frames cannot be kept in a temporary file until all are known: "
+            f"{error.strerror or error}; name a folder with room for it in TMPDIR."
+        ) from error
+
+
+def ensure_film(path: Path, clip: Path) -> None:
+    """Find out before the work starts whether a clip's maps can be written.
+
+    Args:
+        path: Where to.
+        clip: The clip, which is not replaced.
+
+    Raises:
+        OutputError: If not.
+    """
+    ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
+    if path.exists() and path.samefile(clip):
+        raise OutputError(f"'{path}' is the clip itself, and would be replaced; choose another name.")
+
+
+def _wider(one: Scale | None, other: Scale) -> Scale:
+    """A scale that holds two; one of a map without anything to see says nothing about it."""
+    if one is None or (one.blank and not other.blank):
+        return other
+    if other.blank:
+        return one
+    return replace(one, low=min(one.low, other.low), high=max(one.high, other.high), clipped=0.0)
+
+
+def _fitted(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame cut, or filled up with white, where its words take other room than those of the first."""
+    if frame.shape[:2] == size:
+        return frame
+    cut = frame[: size[0], : size[1]]
+    return np.pad(cut, [(0, size[0] - cut.shape[0]), (0, size[1] - cut.shape[1]), (0, 0)], constant_values=PAPER)

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
-from cnnviz.drawing.legend import legend
+from cnnviz.drawing.sheet import legend
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.drawing.tiling import well_across
+from cnnviz.drawing.sheet import well_across
 from cnnviz.provenance import Provenance
-from cnnviz.results.drawn import Drawn
+from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Filters", "Scaling"]

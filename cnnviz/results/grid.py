@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import io
 import os
+import numpy as np
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-
 from cnnviz.drawing.figure import figure
 from cnnviz.drawing.files import FIGURE_SUFFIXES, PICTURE_SUFFIXES, ensure_writable, write_figure, write_pixels
-from cnnviz.drawing.fitting import fit
-from cnnviz.drawing.montage import montage, painted
+from cnnviz.drawing.raster import fit, montage, painted
 from cnnviz.drawing.sheet import Sheet
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "SizedGrid"]
 
 SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
 USUAL_WIDTH = 7.0
@@ -109,3 +106,17 @@ class Grid:
         longest = max(max(cell.size) for row in self.sheet.rows for cell in row if cell)
         columns = max(len(row) for row in self.sheet.rows)
         return max(SMALLEST_CELL, min(longest, LARGEST_CELL, WIDEST // columns))
+
+
+@dataclass(frozen=True, eq=False)
+class SizedGrid(Grid):
+    """A grid whose cells have a size of their own where no other is asked for.
+
+    Attributes:
+        cell: Longer side of a cell in pixels.
+    """
+
+    cell: int = 132
+
+    def _fitting(self) -> int | None:
+        return self.cell

@@ -2,27 +2,220 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import numpy as np
+import math
+import json
+from collections.abc import Mapping, Sequence, Iterable
+from typing import Any, Final, TYPE_CHECKING, Self
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
-
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-from cnnviz.core.target import Target
-from cnnviz.drawing.sheet import Sheet
+from cnnviz.core.target import ClassTarget, Target
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.animating import in_rows, write_animation
-from cnnviz.results.batch import Batch
+from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
+from cnnviz.drawing.files import ensure_writable
+from cnnviz.errors import OutputError
 from cnnviz.results.grid import Grid
-from cnnviz.results.image import Image
+from cnnviz.results.base import Batch
 
-__all__ = ["Images"]
+__all__ = ["Images", "Image", "Snapshot", "as_pixels", "in_rows", "write_animation", "NATURAL_SATURATION", "NATURAL_SLOPE", "quality_lines"]
+
+NATURAL_SLOPE: Final = (-1.29, 0.22)
+"""Slope of the amplitude spectrum of photographs, and its standard deviation, over eleven of ImageNet's."""
+
+NATURAL_SATURATION: Final = 0.25
+"""A share of saturated pixels that seven of eight photographs stay below."""
+
+FAR: Final = 2.0
+
+
+def quality_lines(quality: Mapping[str, Any], *, photographic: bool = True) -> tuple[str, ...]:
+    """Whether the picture convinces other eyes, and whether it has the fineness of a photograph.
+
+    Args:
+        quality: A record of :func:`cnnviz.methods.ascent.quality.judge_images`, or nothing.
+        photographic: Whether it makes sense to compare the picture with photographs.
+
+    Returns:
+        At most two lines.
+    """
+    said = [_judged(quality), "" if _judged(quality) and photographic else _held_out(quality)]
+    return tuple(filter(None, [*said, _natural(quality) if photographic else ""]))
+
+
+def _judged(quality: Mapping[str, Any]) -> str:
+    if quality.get("judge_rank") is None:
+        return ""
+    if quality["judge_rank"] == 1:
+        return f"{quality['judge']} agrees: {quality['judge_probability']:.0%}"
+    return f"{quality['judge']}: {quality['judge_first']}, this {_ordinal(quality['judge_rank'])}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _held_out(quality: Mapping[str, Any]) -> str:
+    if quality.get("held_out_mean") is None:
+        return ""
+    mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
+    return f"{mean:.3g} \N{PLUS-MINUS SIGN} {deviation:.2g} when moved or cropped"
+
+
+def _natural(quality: Mapping[str, Any]) -> str:
+    said = [_fineness(quality["slope"])] if quality.get("slope") is not None else []
+    if quality.get("saturated_share", 0.0) > NATURAL_SATURATION:
+        said.append(f"{quality['saturated_share']:.0%} saturated")
+    return ", ".join(said)
+
+
+def _fineness(slope: float) -> str:
+    mean, deviation = NATURAL_SLOPE
+    if slope > mean + FAR * deviation:
+        return "noisier than photographs"
+    return "smoother than photographs" if slope < mean - FAR * deviation else "as fine as photographs"
+
+
+Snapshot = tuple[int, NDArray[np.uint8]]
+"""A step, counted from 0 for the start, and the picture ``(H, W, 3)`` after it."""
+
+COLOURS = (1, 3)
+PHOTOGRAPHIC = 3
+
+
+def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values in [0, 1] as a picture that can be looked at.
+
+    Args:
+        values: ``(C, H, W)``: three channels are red, green and blue, one is grey, and any other number is drawn as
+            its mean.
+
+    Returns:
+        ``(H, W, 3)`` RGB.
+    """
+    shown = np.asarray(values, dtype=np.float64)
+    shown = shown if len(shown) in COLOURS else shown.mean(axis=0, keepdims=True)
+    levels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(levels, (3, *levels.shape[1:])).transpose(1, 2, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One synthesised picture.
+
+    Attributes:
+        pixels: ``(C, H, W)`` float32 in [0, 1], in the network's channels, before its normalisation.
+        target: What it shows.
+        score: The target's score on this picture, clean.
+        model: The network's name.
+        history: ``(S,)`` float32: the score after every step, as the optimisation saw it.
+        snapshots: The picture on the way there, each with its step.
+        quality: How good it is: plain values by name, see :func:`cnnviz.methods.ascent.quality.judge_images`; may be empty.
+        checks: What the user should know about this picture.
+        provenance: How it was made.
+    """
+
+    pixels: NDArray[np.float32] = field(repr=False)
+    target: Target
+    score: float
+    model: str
+    history: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
+    snapshots: tuple[Snapshot, ...] = field(default=(), repr=False)
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    @property
+    def drawn(self) -> NDArray[np.uint8]:
+        """The picture as it is drawn, ``(H, W, 3)`` uint8, RGB."""
+        return as_pixels(self.pixels)
+
+    def cell(self) -> Cell:
+        """The picture with its target and score, and below them, small, what is known of its quality."""
+        return Cell(self.drawn, self.caption(), note="\n".join(self._said()))
+
+    def caption(self) -> str:
+        """Target and score, and what is drawn where the channels are no colours."""
+        words = f"{self.target}, score {self.score:.4g}"
+        return words if len(self.pixels) in COLOURS else f"{words}\nmean of {len(self.pixels)} channels"
+
+    def frame(self, step: int) -> Cell:
+        """The last snapshot that is not later than a step, captioned; the first where all are later."""
+        passed = [each for each in self.snapshots if each[0] <= step] or list(self.snapshots[:1])
+        number, pixels = passed[-1]
+        reached = f", score {self.history[number - 1]:.4g}" if 0 < number <= len(self.history) else ""
+        return Cell(pixels, f"{self.target}\nstep {number}{reached}")
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        return {
+            "target": str(self.target),
+            "index": self.target.index if isinstance(self.target, ClassTarget) else None,
+            "score": self.score,
+            "steps": len(self.history),
+            "quality": dict(self.quality),
+            "checks": list(self.checks),
+        }
+
+    def save(self, path: str | os.PathLike[str], **how: Any) -> Path:
+        """Write the picture alone, as :meth:`Images.save` does."""
+        return self._alone().save(path, **how)
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """A matplotlib figure; with ``ax`` the picture is drawn into it."""
+        return self._alone().plot(ax)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    def _repr_png_(self) -> bytes:
+        return self._alone()._repr_png_()
+
+    def _said(self) -> tuple[str, ...]:
+        return quality_lines(self.quality, photographic=len(self.pixels) == PHOTOGRAPHIC)
+
+    def _alone(self) -> Images:
+        return Images((self,), self.checks, self.provenance)
+
+
+MOST_ACROSS: Final = 6
+LAST_SECONDS: Final = 2.0
+
+
+def in_rows(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
+    """Cells in about as many rows as columns, at most six across."""
+    across = min(MOST_ACROSS, math.ceil(math.sqrt(len(cells))))
+    return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
+
+
+def write_animation(parts: Sequence[Image], path: Path, record: Provenance, *, fps: float) -> Path:
+    """Write the snapshots of pictures; a picture that was finished early stays as it is, the end stays for two seconds.
+
+    Args:
+        parts: The pictures; each with snapshots.
+        path: Ends in .gif, .webp or .mp4.
+        record: How they were made.
+        fps: Snapshots a second.
+
+    Raises:
+        OutputError: A picture has no snapshots, or the file cannot be written.
+    """
+    ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
+    if not all(one.snapshots for one in parts):
+        raise OutputError(f"'{path.name}' is an animation, but the pictures were made without snapshots on the way.")
+    steps = sorted({step for one in parts for step, _ in one.snapshots})
+    note = record.drawn(format=path.suffix.lower()[1:], animate=True, fps=fps).to_json()
+    with FrameWriter(path, fps, note) as writer:
+        for step in steps:
+            drawn = Grid(Sheet(in_rows([one.frame(step) for one in parts]))).pixels()
+            writer.add(drawn, seconds=LAST_SECONDS if step == steps[-1] else None)
+    return path
+
 
 ALWAYS_ANIMATED: Final = (".gif", ".mp4")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.storing import read_record, write_record
+from cnnviz.core.atomic import read_record, write_record
 from cnnviz.errors import OutputError, UnknownNameError
 
 __all__ = ["DECILES", "INDEX_FILE", "NO_IMAGE", "Failure", "LayerIndex", "PatchIndex", "Samples"]

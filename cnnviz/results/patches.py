@@ -2,25 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
-
+import cv2
 import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Self
+from numpy.typing import NDArray
+from cnnviz.drawing.colour import paint, scale_of, colourise
+from cnnviz.drawing.raster import resized
+from cnnviz.drawing.sheet import Cell, Sheet
+from collections.abc import Sequence, Mapping
+from dataclasses import dataclass, field, replace
+from cnnviz.errors import ParameterError, UsageError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.results.class_matrix import TILE, ClassMatrix
-from cnnviz.results.drawn import Drawn
-from cnnviz.results.grid import Grid
-from cnnviz.results.patch_cells import drawn
-from cnnviz.results.sized_grid import SizedGrid
+from cnnviz.results.base import Drawn
+from cnnviz.results.grid import Grid, SizedGrid
 
-__all__ = ["Patches", "Strip", "View"]
+__all__ = ["Patches", "Strip", "View", "drawn", "number", "TILE", "ClassMatrix"]
+
+COLOURS = (1, 3)
+SEAM = 2
+PALER = 0.62
+OUTLINE = (255, 214, 0)
+SHARPEST = 99.5
+PLAIN = 1e-3, 1e6
+
+
+def drawn(strip: Strip, row: int) -> tuple[Cell | None, ...]:
+    """One unit's patches with their values; None where there is none."""
+    return tuple(
+        _cell(strip, row, rank) if strip.images[row, rank] >= 0 else None for rank in range(strip.images.shape[1])
+    )
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent where that is short, with a true minus sign."""
+    short = f"{float(f'{value:.3g}'):,.15g}" if PLAIN[0] <= abs(value) < PLAIN[1] else f"{value:.3g}"
+    return short.replace("-", "\N{MINUS SIGN}")
+
+
+def _cell(strip: Strip, row: int, rank: int) -> Cell:
+    patch = strip.pixels[row, rank]
+    if strip.marks is not None:
+        patch = _marked(patch, strip.marks[row, rank])
+    if strip.projections is not None:
+        patch = _beside(patch, _painted(strip.projections[row, rank]))
+    return Cell(patch, number(float(strip.values[row, rank])))
+
+
+def _marked(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """An image, paler outside the mark, with a line around it; where nothing is marked, the image as it is."""
+    if not mark.any() or mark.all():
+        return pixels
+    grey = pixels.mean(axis=2, keepdims=True)
+    pale = PALER * (0.5 * pixels + 0.5 * grey) + (1 - PALER) * 255
+    shown = np.where(mark[..., None], pixels, np.rint(pale)).astype(np.uint8)
+    contours, _ = cv2.findContours(mark.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(max(pixels.shape[:2]) / 110))
+    return np.asarray(cv2.drawContours(np.ascontiguousarray(shown), contours, -1, OUTLINE, width), np.uint8)
+
+
+def _painted(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A projection ``(C, h, w)`` in colours on a scale of its own; of other numbers of channels their sum, as grey."""
+    shown = values if len(values) in COLOURS else values.sum(axis=0, keepdims=True)
+    return paint(shown, scale_of(shown, signed=True, normalise="percentile", percentile=SHARPEST))
+
+
+def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two pictures of one size, the smaller enlarged, with a seam between."""
+    size = max(left.shape[0], right.shape[0]), max(left.shape[1], right.shape[1])
+    seam = np.full((size[0], SEAM, 3), 255, dtype=np.uint8)
+    return np.concatenate([resized(left, size), seam, resized(right, size)], axis=1)
+
+
+TILE = 28, 64
+"""Height and width of a tile in pixels."""
+
+MOST_CLASSES = 20
+CMAP = "Blues"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMatrix:
+    """Mean value of each unit for each class.
+
+    Attributes:
+        means: ``(C, K)`` float64: over the images of the class; NaN for a class without images.
+        classes: The classes' names.
+        images: ``(K,)``: images of each class.
+    """
+
+    means: NDArray[np.float64] = field(repr=False)
+    classes: tuple[str, ...]
+    images: NDArray[np.int64] = field(repr=False)
+
+    def selectivity(self) -> NDArray[np.float64]:
+        """How much more a class excites a unit than the other classes do, ``(C, K)``, -1 to 1.
+
+        It is ``(a - b) / (|a| + |b|)`` of the unit's mean ``a`` for the class and the mean ``b`` of its means for the
+        others (Morcos et al., On the importance of single directions for generalization, ICLR 2018, for every class
+        instead of the largest alone); 0 for a unit that never responds, NaN for a class without images.
+        """
+        known = np.isfinite(self.means)
+        held = np.where(known, self.means, 0.0)
+        others = (known.sum(axis=1, keepdims=True) - known).clip(1)
+        rest = (held.sum(axis=1, keepdims=True) - held) / others
+        size = np.abs(held) + np.abs(rest)
+        ratio = np.divide(held - rest, size, out=np.zeros_like(size), where=size > 0)
+        return np.where(known, ratio, np.nan)
+
+    def most_selective(self, index: int, most: int) -> list[int]:
+        """The units that are most selective for a class, the most selective first; of equal ones the lower number."""
+        column = np.nan_to_num(self.selectivity()[:, index], nan=-np.inf)
+        order = np.lexsort((np.arange(len(column)), -self.means[:, index], -column))
+        return [int(unit) for unit in order[:most] if column[unit] > 0]
+
+    def preference(self, unit: int) -> str:
+        """The class that a unit is most selective for, and how much; empty if it is for none."""
+        row = np.nan_to_num(self.selectivity()[unit], nan=-1.0)
+        best = int(row.argmax())
+        return f"{self.classes[best]} {row[best]:.2f}" if row[best] > 0 else ""
+
+    def sheet(self, units: Sequence[int] | None = None, *, most: int = 3, title: str = "") -> Sheet:
+        """A tile for each unit and class, white for nothing and darkest for the unit's largest class mean.
+
+        Args:
+            units: The units; None takes for each class those that are most selective for it.
+            most: How many a class.
+            title: Drawn above.
+
+        Raises:
+            ParameterError: If no unit is selective for any class.
+        """
+        shown = self._classes_shown()
+        pairs = [(unit, -1) for unit in units] if units is not None else self._pairs(shown, most)
+        if not pairs:
+            raise ParameterError("No unit responds to one class more than to the others.")
+        rows = tuple(tuple(self._tile(unit, index) for index in shown) for unit, _ in pairs)
+        headings = tuple(self._heading(unit, index) for unit, index in pairs)
+        names = tuple(self.classes[index] for index in shown)
+        notes = (
+            "Each row on a scale of its own, from 0 (white) to the unit's largest class mean; under a tile the mean.",
+            *([] if units is not None else ["In brackets the selectivity: 1 is a unit for one class, 0 for none."]),
+            *([f"{len(shown)} of {len(self.classes)} classes, those with the most selective units"]
+              if len(shown) < len(self.classes) else []),
+        )  # fmt: skip
+        return Sheet(rows, row_headings=headings, column_headings=names, title=title, notes=notes)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For each class its name, its images, and its most selective units, as plain values."""
+        selectivity = self.selectivity()
+        return [
+            {
+                "class": name,
+                "images": int(self.images[index]),
+                "units": [
+                    {
+                        "unit": unit,
+                        "selectivity": float(selectivity[unit, index]),
+                        "mean": float(self.means[unit, index]),
+                    }
+                    for unit in self.most_selective(index, 3)
+                ],
+            }
+            for index, name in enumerate(self.classes)
+        ]
+
+    def _classes_shown(self) -> list[int]:
+        """Classes in order; of too many those for which a unit is most selective."""
+        seen = [index for index in range(len(self.classes)) if self.images[index]]
+        if len(seen) <= MOST_CLASSES:
+            return seen
+        best = self.selectivity()[:, seen].max(axis=0)
+        return sorted(seen[place] for place in np.argsort(-best, kind="stable")[:MOST_CLASSES])
+
+    def _pairs(self, shown: Sequence[int], most: int) -> list[tuple[int, int]]:
+        return [(unit, index) for index in shown for unit in self.most_selective(index, most)]
+
+    def _heading(self, unit: int, index: int) -> str:
+        if index < 0:
+            return f"unit {unit}"
+        return f"{self.classes[index]}: unit {unit} ({self.selectivity()[unit, index]:.2f})"
+
+    def _tile(self, unit: int, index: int) -> Cell:
+        row = self.means[unit]
+        scale = scale_of(row, cmap=CMAP)
+        tile = colourise(np.full(TILE, row[index]), scale)
+        return Cell(tile, number(float(row[index])))
+
 
 View = Literal["field", "image"]
 """Whether a patch is what the unit sees, or the whole image with the places marked where it responds."""

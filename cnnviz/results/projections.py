@@ -16,7 +16,7 @@ from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.drawn import Drawn
+from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
 
 __all__ = ["Projections"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnviz.methods.ascent import climbing
+from cnnviz.methods.ascent import optimise as climbing
 
 FEW = ("--steps", 2, "--size", 16)
 

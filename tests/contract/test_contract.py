@@ -17,7 +17,7 @@ import cnnviz
 from cnnviz.drawing.files import SUFFIXES, read_note
 from cnnviz.errors import CnnvizError
 from cnnviz.provenance import Provenance
-from cnnviz.results.heatmaps import Heatmaps
+from cnnviz.results.heatmap import Heatmaps
 from tests.asking import EVERYTHING, JOINT, METHODS, OF_PIXELS, WITHOUT_EFFECT, ask, method_of, needing, same
 from tests.networks import CONTAINERS, LABELS, TRANSFORMERS, Answering, Small, Twice, model_of
 

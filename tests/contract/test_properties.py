@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 
 from cnnviz.errors import CnnvizError
-from cnnviz.results.attributions import Attributions
-from cnnviz.results.heatmaps import Heatmaps
+from cnnviz.results.attribution import Attributions
+from cnnviz.results.heatmap import Heatmaps
 from tests.asking import METHODS, ask, method_of, needing, state_of
 from tests.networks import LABELS, model_of
 

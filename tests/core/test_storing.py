@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from cnnviz.core.storing import read_record, write_record, write_whole
+from cnnviz.core.atomic import read_record, write_record, write_whole
 from cnnviz.errors import OutputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cnnviz.core.storing import write_record, write_whole
+from cnnviz.core.atomic import write_record, write_whole
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.files import (
     FIGURE_SUFFIXES,

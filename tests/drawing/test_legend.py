@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnviz.drawing.colour import colourise, scale_of
-from cnnviz.drawing.legend import legend
+from cnnviz.drawing.sheet import legend
 
 RAMP = np.arange(101.0)
 

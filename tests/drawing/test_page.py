@@ -27,7 +27,7 @@ from cnnviz.drawing.blocks import (
     Words,
 )
 from cnnviz.drawing.colour import scale_of
-from cnnviz.drawing.embedding import embedded, from_page
+from cnnviz.drawing.notes import embedded, from_page
 from cnnviz.drawing.files import read_note, write_page
 from cnnviz.drawing.page import data_uri, render
 from cnnviz.errors import OutputError, ParameterError

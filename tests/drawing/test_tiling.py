@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cnnviz.drawing.tiling import well_across
+from cnnviz.drawing.sheet import well_across
 
 
 @pytest.mark.parametrize(("count", "across"), [(1, 1), (2, 2), (6, 3), (24, 6), (32, 8), (96, 12), (128, 16)])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cnnviz.errors import PictureError
-from cnnviz.images.clips import is_clip, open_clip
+from cnnviz.images.video import is_clip, open_clip
 
 
 def colours(count=4, size=(24, 32)):
@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_said(name, content, words, tmp_path, monkeypatch
 def test_opencv_says_nothing_itself_and_no_torch_is_loaded(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video at all")
     code = (
-        "import sys; from cnnviz.errors import PictureError; from cnnviz.images.clips import open_clip\n"
+        "import sys; from cnnviz.errors import PictureError; from cnnviz.images.video import open_clip\n"
         "try: open_clip('clip.mp4')\nexcept PictureError: print('refused', 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

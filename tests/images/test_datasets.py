@@ -17,9 +17,9 @@ from PIL import Image
 import cnnviz
 from cnnviz.core.picture import Picture
 from cnnviz.errors import MissingExtraError, PictureError, UsageError
-from cnnviz.images.dataset import Dataset, Keys
-from cnnviz.images.datasets import open_dataset
-from cnnviz.images.shapes import SHAPES, draw_scene
+from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.datasets.open import open_dataset
+from cnnviz.images.synthetic.scenes import SHAPES, draw_scene
 
 
 def pixels(number: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError, UsageError
-from cnnviz.images.gathering import expand_paths, gather
+from cnnviz.images.inputs import expand_paths, gather
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 

@@ -238,6 +238,6 @@ def test_other_things_are_a_usage_error(thing):
 
 
 def test_reading_needs_no_torch():
-    code = "import sys, cnnviz.images.gathering, cnnviz.images.reading; assert 'torch' not in sys.modules"
+    code = "import sys, cnnviz.images.inputs, cnnviz.images.reading; assert 'torch' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cnnviz.images.digits import DIGITS, draw_digit
-from cnnviz.images.palette import CLUTTER_DISTANCE, OBJECT_DISTANCE, draw_palette
-from cnnviz.images.shapes import MOST_HIDDEN, SHAPES, draw_scene
+from cnnviz.images.synthetic.digits import DIGITS, draw_digit
+from cnnviz.images.synthetic.background import CLUTTER_DISTANCE, OBJECT_DISTANCE, draw_palette
+from cnnviz.images.synthetic.scenes import MOST_HIDDEN, SHAPES, draw_scene
 
 SERIES = range(150)
 
@@ -35,7 +35,7 @@ def test_same_number_same_bytes(scenes):
 
 def test_same_bytes_in_another_process(scenes):
     script = (
-        "import sys; from cnnviz.images.shapes import draw_scene; "
+        "import sys; from cnnviz.images.synthetic.scenes import draw_scene; "
         "assert 'torch' not in sys.modules; sys.stdout.buffer.write(draw_scene(5, seed=7).pixels.tobytes())"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cnnviz import Model
-from cnnviz.images.dataset import Dataset
-from cnnviz.images.datasets import open_dataset
+from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.open import open_dataset
 from cnnviz.results.patch_index import LayerIndex, PatchIndex, Samples
 
 SIDE, FIELD = 24, 5

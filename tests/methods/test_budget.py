@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import cnnviz
-from cnnviz.methods import regions as scorer_regions
-from cnnviz.methods.planning import Plan
-from cnnviz.methods.sampling import PROBES, error_bar, sample
-from cnnviz.methods.thin_plate import thin_plate
-from cnnviz.probing import route
-from cnnviz.probing.windows import Windows
+from cnnviz.methods.occlusion import windows as scorer_regions
+from cnnviz.methods.occlusion.budget import Plan
+from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
+from cnnviz.methods.occlusion.estimate import thin_plate
+from cnnviz.engine.windows import route
+from cnnviz.engine.windows.grid import Windows
 from tests.counting import flops
 
 
@@ -148,7 +148,7 @@ def test_the_bar_is_of_the_baselines_mean():
 
 def test_seconds_bound_the_work(small, inputs, monkeypatch):
     now = iter([0.0, 1.6])
-    monkeypatch.setattr("cnnviz.methods.planning.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("cnnviz.methods.occlusion.budget.time.monotonic", lambda: next(now))
     found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, seconds=8.6)
     assert "40 of 169 windows were evaluated and 129 estimated" in found.checks[0]
 

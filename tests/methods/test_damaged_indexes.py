@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import cnnviz
-from cnnviz.core.storing import read_record, write_record
+from cnnviz.core.atomic import read_record, write_record
 from cnnviz.errors import OutputError
-from cnnviz.methods.scanning.manifest import read_manifest
+from cnnviz.methods.scan.manifest import read_manifest
 from cnnviz.results.patch_index import PatchIndex
 from tests.methods.scans import SETTINGS, Noise, tiny_model
 

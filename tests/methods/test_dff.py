@@ -8,7 +8,7 @@ import torch
 
 import cnnviz
 from cnnviz.errors import UnknownNameError, UsageError
-from cnnviz.methods.dff import factorize
+from cnnviz.methods.concepts import factorize
 
 
 def test_factors_of_data_that_have_factors():

@@ -12,7 +12,7 @@ from torch import nn
 import cnnviz
 from cnnviz.core.target import Unit
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
-from cnnviz.methods.differentiable_maps import WEIGHED
+from cnnviz.methods.cams.differentiable import WEIGHED
 from tests.asking import state_of
 from tests.networks import Small, model_of
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from cnnviz import Model
 from cnnviz.errors import ExplanationError, UnknownNameError
-from cnnviz.methods.inputs import prepare
-from cnnviz.methods.reporting.driving import driving_units
+from cnnviz.methods.ask import prepare
+from cnnviz.reporting.driving_units import driving_units
 from tests.networks import OneConvolution, Small, model_of
 
 

@@ -8,7 +8,7 @@ import torch
 
 from cnnviz import eigencam, eigengradcam
 from cnnviz.core.target import NoTarget
-from cnnviz.methods.principal import principal_map
+from cnnviz.methods.cams.principal import principal_map
 from tests.networks import Small, model_of
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import cnnviz
-from cnnviz.drawing.masking import masked
+from cnnviz.drawing.overlay import masked
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from tests.networks import Encoded, Small, Twice, model_of, swin
 

@@ -17,10 +17,10 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.files import read_note
 from cnnviz.errors import OutputError, PictureError, UsageError
-from cnnviz.images.clips import open_clip
-from cnnviz.results.filming import FilmRoll
+from cnnviz.images.video import open_clip
+from cnnviz.results.film import FilmRoll
 from cnnviz.results.heatmap import Look
-from cnnviz.results.heatmaps import Heatmaps
+from cnnviz.results.heatmap import Heatmaps
 from tests.asking import state_of
 from tests.networks import Small, model_of
 

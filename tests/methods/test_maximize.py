@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
 from cnnviz import Model
-from cnnviz.core.aim import Direction, WholeLayer
+from cnnviz.core.target import Direction, WholeLayer
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
-from cnnviz.methods.ascent.watching import watch
+from cnnviz.methods.ascent.progress import watch
 from tests.networks import OneConvolution, Small, model_of
 
 FEW = {"steps": 4, "crops": 2}

@@ -10,11 +10,11 @@ from torch import nn
 import cnnviz
 from cnnviz import Model
 from cnnviz.errors import UsageError
-from cnnviz.methods.ascent.colours import Nature, frequencies, natural, natural_of
-from cnnviz.methods.ascent.moving import MOVES, Moves, moved
-from cnnviz.methods.ascent.paintings import Fourier, Phase, Pixels, Pyramid
+from cnnviz.methods.ascent.spectrum import Nature, frequencies, natural, natural_of
+from cnnviz.methods.ascent.recipes import MOVES, Moves, moved
+from cnnviz.methods.ascent.parameterisation import Fourier, Phase, Pixels, Pyramid
 from cnnviz.methods.ascent.recipes import RECIPES, Recipe
-from cnnviz.methods.ascent.redirecting import redirected
+from cnnviz.methods.ascent.network import redirected
 from tests.networks import Small, model_of
 
 

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import cnnviz
 from cnnviz.core.target import CustomTarget
 from cnnviz.errors import ParameterError, UnknownNameError
-from cnnviz.methods.baselines import BASELINES, fill_with
-from cnnviz.methods.scorer import Scorer
-from cnnviz.probing.windows import Windows
+from cnnviz.methods.occlusion.baselines import BASELINES, fill_with
+from cnnviz.methods.occlusion.scorer import Scorer
+from cnnviz.engine.windows.grid import Windows
 from tests.asking import state_of
 from tests.networks import Small, model_of
 

@@ -11,11 +11,11 @@ from cnnviz import Model, Picture, read_note
 from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import Geometry
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
-from cnnviz.images.cutting import GREY, cut_out
-from cnnviz.images.datasets import open_dataset
-from cnnviz.methods.patch_frames import Frame
-from cnnviz.methods.patch_showing import show_patches
-from cnnviz.results.class_matrix import ClassMatrix
+from cnnviz.images.crop import GREY, cut_out
+from cnnviz.images.datasets.open import open_dataset
+from cnnviz.methods.patches.cut import Frame
+from cnnviz.methods.patches.show import show_patches
+from cnnviz.results.patches import ClassMatrix
 from cnnviz.results.patch_index import Failure
 from tests.methods.patch_cases import FIELD, SIDE, box_filter, brute_index, labelled, squares
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.core.field import Field, Span
-from cnnviz.methods.placing import field_of, on_finest, said_of, unmirrored
+from cnnviz.methods.cams.grids import field_of, on_finest, said_of, unmirrored
 from tests.networks import Twice, model_of, vit
 
 

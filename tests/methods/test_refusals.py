@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
-from cnnviz.methods.scanning.loading import load_blocks
-from cnnviz.methods.scanning.processes import Processes
-from cnnviz.methods.unit_numbers import parse_units
+from cnnviz.methods.scan.loading import load_blocks
+from cnnviz.methods.scan.scan import Processes
+from cnnviz.methods.units.features import parse_units
 from tests.asking import EVERYTHING, ask, same
 from tests.methods.scans import SETTINGS, Noise, forked, tiny_model, waited
 from tests.methods.test_scan_resuming import together
@@ -166,14 +166,14 @@ def test_a_block_that_does_not_fit_says_how_to_go_on(tmp_path, monkeypatch):
     def full(*_args, **_settings):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("cnnviz.probing.recording.Recorder.__call__", full)
+    monkeypatch.setattr("cnnviz.engine.tally.recording.Recorder.__call__", full)
     with pytest.raises(ModelError, match="block"):
         cnnviz.scan_patches(tiny_model(), Noise(), tmp_path, **SETTINGS)
 
 
 def test_what_goes_wrong_in_one_process_goes_wrong_in_all():
     def work():
-        from cnnviz.methods.scanning.processes import processes
+        from cnnviz.methods.scan.scan import processes
 
         these = processes(torch.device("cpu"))
         assert these.count == 2

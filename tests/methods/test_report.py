@@ -11,10 +11,10 @@ from torch import nn
 
 import cnnviz
 from cnnviz.errors import ModelError, UnknownNameError, UsageError
-from cnnviz.methods.reporting import sections
-from cnnviz.methods.reporting.asked import Section
-from cnnviz.methods.reporting.purse import Purse
-from cnnviz.methods.reporting.sections import SECTIONS
+from cnnviz.reporting import chapters as sections
+from cnnviz.reporting.chapter import Section
+from cnnviz.reporting.chapter import Purse
+from cnnviz.reporting.chapters import SECTIONS
 from tests.asking import state_of
 from tests.networks import Small, model_of
 from tests.pages import Outline

@@ -9,7 +9,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.errors import ParameterError
-from cnnviz.methods.random_masks import RandomMasks, WeighedMean
+from cnnviz.methods.occlusion.rise import RandomMasks, WeighedMean
 from tests.networks import Small, model_of
 
 

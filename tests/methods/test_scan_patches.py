@@ -18,7 +18,7 @@ from cnnviz.errors import (
     UnknownNameError,
     UsageError,
 )
-from cnnviz.methods.scanning.sampling import drawn_from_tenths, sample_of
+from cnnviz.methods.scan.index import drawn_from_tenths, sample_of
 from cnnviz.results.patch_index import PatchIndex
 from tests.asking import state_of
 from tests.methods.scans import COUNT, SETTINGS, Noise, tiny_model
@@ -300,7 +300,7 @@ def test_autocast_is_recorded_and_close():
 
 
 def test_out_of_memory_says_what_to_do(monkeypatch):
-    from cnnviz.methods.scanning import scan
+    from cnnviz.methods.scan import scan
 
     def full(*_given):
         raise torch.OutOfMemoryError

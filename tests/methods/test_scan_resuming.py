@@ -17,7 +17,7 @@ import torch
 
 import cnnviz
 from cnnviz.errors import OutputError, ParameterError
-from cnnviz.methods.scanning.manifest import MANIFEST_FILE
+from cnnviz.methods.scan.manifest import MANIFEST_FILE
 from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
 from tests.methods.scans import COUNT, SETTINGS, SHARDS, Noise, digest, forked, tiny_model, waited
 
@@ -172,7 +172,7 @@ def test_a_dead_workers_shards_are_picked_up(whole, tmp_path):
 def test_what_is_done_is_not_done_again(whole, tmp_path, monkeypatch):
     scan(tmp_path)
     monkeypatch.setattr(Noise, "item", lambda self, image: pytest.fail("read again") if image else None)
-    monkeypatch.setattr("cnnviz.methods.scanning.scan.example_shape", lambda model, data: (3, 16, 16))
+    monkeypatch.setattr("cnnviz.methods.scan.scan.example_shape", lambda model, data: (3, 16, 16))
     assert scan(tmp_path).describe() == PatchIndex.read(tmp_path).describe()
     assert list(scan(tmp_path, layer="relu").layers) == SETTINGS["layer"].split(",")
     assert digest(tmp_path) == whole
@@ -204,7 +204,7 @@ def test_an_index_decides_over_what_is_left_open(tmp_path):
 def test_less_than_an_index_holds_is_answered_from_it(fewer, tmp_path, monkeypatch):
     scan(tmp_path, samples=2)
     before = digest(tmp_path)
-    monkeypatch.setattr("cnnviz.methods.scanning.scan.load_blocks", lambda *args, **more: pytest.fail("scanned again"))
+    monkeypatch.setattr("cnnviz.methods.scan.scan.load_blocks", lambda *args, **more: pytest.fail("scanned again"))
     found = scan(tmp_path, **fewer)
     assert found.manifest["k"] == SETTINGS["k"]
     assert digest(tmp_path) == before

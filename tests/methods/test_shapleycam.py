@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import log_softmax, logsigmoid
 
 from cnnviz import Model, gradcam, shapleycam
-from cnnviz.probing.arrangement import replaced_tensor
+from cnnviz.engine.arrangement import replaced_tensor
 from tests.networks import Small, model_of, vit
 from tests.torchvision_nets import enlivened, noise, torchvision_net
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from cnnviz.images.digits import DIGITS, draw_digit
-from cnnviz.images.shapes import SHAPES, draw_scene
+from cnnviz.images.synthetic.digits import DIGITS, draw_digit
+from cnnviz.images.synthetic.scenes import SHAPES, draw_scene
 from cnnviz.models.bundled import BUNDLED, build, weights_path
 
 NAMES = tuple(BUNDLED)

@@ -9,7 +9,7 @@ from torch.export import Dim
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from cnnviz.errors import ModelError, UsageError
-from cnnviz.models.opening import load_model
+from cnnviz.models.load import load_model
 
 SIDE, CLASSES = 64, 7
 

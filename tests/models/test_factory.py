@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cnnviz.errors import ModelError, UnknownNameError, UsageError, WeightsError
-from cnnviz.models.opening import load_model
+from cnnviz.models.load import load_model
 
 CODE = """\
 import torch
@@ -36,7 +36,7 @@ def leaves():
     raise SystemExit("usage: train.py")
 
 def misloads():
-    from cnnviz.models.opening import load_model
+    from cnnviz.models.load import load_model
     return load_model("resnte50")
 
 def with_arguments(depth, *, width, pretrained=False): ...

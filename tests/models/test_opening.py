@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from cnnviz.errors import CnnvizError, ModelError, ParameterError, UnknownNameError, UsageError
-from cnnviz.models import bundles
+from cnnviz.models.sources import bundled as bundles
 from cnnviz.models.bundled import build
 from cnnviz.models.labels import read_labels
-from cnnviz.models.listing import model_names
-from cnnviz.models.opening import load_model, resolve_device
+from cnnviz.models.names import model_names
+from cnnviz.models.load import load_model, resolve_device
 
 BUNDLED = "shapes-resnet"
 
@@ -192,7 +192,7 @@ def test_listing_names_sources_and_cached_weights(tmp_path, monkeypatch, trained
 
 def test_bundled_names_need_no_torch():
     code = (
-        "import sys; from cnnviz.models.listing import model_names\n"
+        "import sys; from cnnviz.models.names import model_names\n"
         "assert model_names(sources=('bundled',)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

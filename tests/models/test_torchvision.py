@@ -12,8 +12,8 @@ from torchvision.models import get_model, get_model_weights
 
 from cnnviz.errors import UnknownNameError, WeightsError
 from cnnviz.models import downloads
-from cnnviz.models.opening import load_model
-from cnnviz.models.torchvision import open_torchvision, torchvision_names
+from cnnviz.models.load import load_model
+from cnnviz.models.sources.torchvision import open_torchvision, torchvision_names
 
 V1, V2 = "mobilenet_v2-b0353104.pth", "mobilenet_v2-7ebf99e0.pth"
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import cnnviz
 from cnnviz import Model, read_picture
-from cnnviz.methods.fullgrad import fullgrad
+from cnnviz.methods.cams.fullgrad import fullgrad
 from tests.methods.one_convolution import GAUSSIAN
 
 pytestmark = pytest.mark.real

@@ -146,6 +146,6 @@ def test_a_place_where_nothing_can_be_written(pictures, tiny, monkeypatch):
     def full(*_args, **_settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cnnviz.rerunning.questions.TemporaryDirectory", full)
+    monkeypatch.setattr("cnnviz.rerunning.question.TemporaryDirectory", full)
     with pytest.raises(OutputError, match=r"'1\.rerun\.png' cannot be written: No space left on device\."):
         cnnviz.rerun("1.png", images=pictures)

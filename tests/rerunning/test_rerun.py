@@ -16,7 +16,7 @@ from cnnviz.catalogue import load
 from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import ModelError, OutputError, PictureError, UsageError
 from cnnviz.provenance import LARGEST_BATCH, Provenance
-from cnnviz.rerunning import finding
+from cnnviz.rerunning import find as finding
 from tests.asking import FEWER
 
 PARTS = ["gradcam", "saliency"]

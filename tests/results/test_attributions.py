@@ -12,7 +12,7 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.colour import NO_VALUE
 from cnnviz.errors import ParameterError
 from cnnviz.results.attribution import Attribution, flattened
-from cnnviz.results.attributions import Attributions
+from cnnviz.results.attribution import Attributions
 from cnnviz.results.heatmap import Heatmap
 
 

@@ -15,7 +15,7 @@ from cnnviz.core.target import ClassTarget, Unit
 from cnnviz.drawing.files import SUFFIXES, read_note
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance
-from cnnviz.results.image import as_pixels
+from cnnviz.results.images import as_pixels
 
 QUALITY = {"slope": -1.3, "held_out_mean": 4.25, "held_out_deviation": 0.5, "saturated_share": 0.01}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cnnviz.results.quality import NATURAL_SATURATION, NATURAL_SLOPE, quality_lines
+from cnnviz.results.images import NATURAL_SATURATION, NATURAL_SLOPE, quality_lines
 
 HELD_OUT = {"held_out_mean": 14.234, "held_out_deviation": 1.26}
 JUDGED = {"judge": "squeezenet1_0", "judge_probability": 0.66, "judge_rank": 1, "judge_first": "goldfish"}

@@ -8,8 +8,8 @@ from torch import nn
 
 import cnnviz
 from cnnviz.drawing.blocks import Gallery, Group, Words
-from cnnviz.results.showing import kernels
-from cnnviz.results.telling import sheet_blocks
+from cnnviz.reporting.elements import kernels
+from cnnviz.reporting.elements import sheet_blocks
 from tests.networks import model_of
 
 

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+import torch
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Literal, TypeAlias
-
-import torch
+from contextlib import contextmanager, ExitStack, nullcontext
+from typing import Any, Literal, TypeAlias
 from torch import Tensor
-
-from cnnviz.core.aim import Direction, WholeLayer
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+from cnnviz.engine.activations import Activation, activation_of, plain_name
+from cnnviz.core.target import Direction, WholeLayer, Target, Unit
 from cnnviz.core.layer import Arrangement, Layer
-from cnnviz.core.target import Target, Unit
 from cnnviz.errors import ExplanationError, TargetError
-from cnnviz.methods.ascent.redirecting import redirected
-from cnnviz.models.faster import faster_copy
+from cnnviz.models.inference_copy import faster_copy
 from cnnviz.models.model import Model
-from cnnviz.probing.arrangement import to_maps
-from cnnviz.probing.capture import Capture
-from cnnviz.probing.state import undisturbed
-from cnnviz.probing.stopping import run_to
-from cnnviz.probing.targets import score, settle
+from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.capture import Capture
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.partial import run_to
+from cnnviz.engine.scores import score, settle
 
-__all__ = ["Asked", "Precision", "layer_of"]
+__all__ = ["Asked", "Precision", "layer_of", "redirected"]
+
+@contextmanager
+def redirected() -> Iterator[None]:
+    """Within it, a sample whose whole gradient a rectifier would stop gets one that wakes units up.
+
+    Where all of a sample's gradient at a ReLU or ReLU6 would be zero, what would raise a value from below zero (or
+    lower one from above the ceiling) passes. The gradients are those of a score that is to grow. Other samples, and
+    the forward, are as without it.
+    """
+    with _Redirecting():
+        yield
+
+
+class _Redirecting(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        activation = activation_of(plain_name(func), func, args, kwargs) if torch.is_grad_enabled() else None
+        if activation is None or not activation.rectifier or not activation.subject.requires_grad:
+            return func(*args, **kwargs)
+        subject = activation.subject.clone() if activation.inplace else activation.subject
+        output: Tensor = _Redirected.apply(subject, activation)
+        return activation.subject.copy_(output) if activation.inplace else output
+
+
+class _Redirected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, subject: Tensor, activation: Activation) -> Tensor:
+        output = activation.function(subject)
+        below = subject <= 0
+        ctx.save_for_backward(below, (output == subject) & ~below)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        below, open_ = ctx.saved_tensors
+        passed = gradient * open_
+        dead = ~passed.flatten(1).any(dim=1)
+        if not dead.any():
+            return passed, None
+        waking = torch.where(below, gradient.clamp_min(0), torch.where(open_, gradient, gradient.clamp_max(0)))
+        return torch.where(dead.view(-1, *[1] * (gradient.dim() - 1)), waking, passed), None
+
 
 Precision: TypeAlias = Literal["full", "bfloat16"]
 

@@ -2,12 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import torch
+from collections.abc import Sequence, Mapping
 from dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Transformations"]
+__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Transformations", "MOVES", "Moves", "moved"]
+
+MINIFIED = 1.5
+"""A view that shows more than this many canvas pixels at one of its own is sampled finer and averaged."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """How a sample may differ from the picture.
+
+    Attributes:
+        near: Smallest side of the view, as a share of the largest view that fits into the canvas.
+        far: Largest side.
+        spread: Standard deviation of the view's centre, in shares of the canvas.
+        turn: Most degrees it is turned either way.
+        stretch: Most that one side is longer than the other, as the logarithm of their ratio.
+        mirror: Whether every other one is mirrored.
+        noise: Standard deviation of the noise added at the first step, on pixels in [0, 1].
+        noise_last: The same at the last step; it changes evenly in between.
+    """
+
+    near: float = 1.0
+    far: float = 1.0
+    spread: float = 0.0
+    turn: float = 0.0
+    stretch: float = 0.0
+    mirror: bool = False
+    noise: float = 0.0
+    noise_last: float = 0.0
+
+
+MOVES = {
+    "crops": Moves(near=0.5, far=1.0, spread=0.15, noise=0.08, noise_last=0.08),
+    "affine": Moves(near=0.83, far=1.1, spread=0.04, turn=10.0),
+    "jitter": Moves(spread=0.02),
+    "none": Moves(),
+}
+"""Transformations by name."""
+
+
+def moved(
+    pictures: Tensor,
+    moves: Moves,
+    generators: Sequence[torch.Generator],
+    *,
+    count: int,
+    size: tuple[int, int],
+    progress: float,
+) -> Tensor:
+    """Samples of pictures, each seen its own way; what lies beyond the canvas is its reflection.
+
+    Args:
+        pictures: ``(G, C, H, W)``.
+        moves: How they may differ.
+        generators: One a picture, on the pictures' device; each picture uses only its own.
+        count: Samples of each picture.
+        size: Height and width of a sample.
+        progress: How much of the ascent is over, 0 to 1.
+
+    Returns:
+        ``(G * count, C, height, width)``, a picture's samples next to each other.
+    """
+    drawn = [_views(moves, generator, count, pictures.shape[-2:], size) for generator in generators]
+    finer = max(1, math.ceil(max(pictures.shape[-2] / size[0], pictures.shape[-1] / size[1]) * moves.far / MINIFIED))
+    shape = [len(drawn) * count, pictures.shape[1], size[0] * finer, size[1] * finer]
+    grid = functional.affine_grid(torch.cat(drawn).to(pictures.dtype), shape, align_corners=False)
+    samples = functional.grid_sample(
+        pictures.repeat_interleave(count, dim=0), grid, padding_mode="reflection", align_corners=False
+    )
+    if finer > 1:
+        samples = functional.avg_pool2d(samples, finer)
+    strength = moves.noise + (moves.noise_last - moves.noise) * progress
+    if strength:
+        shape = [count, *samples.shape[1:]]
+        noise = [torch.randn(shape, generator=each, device=each.device) for each in generators]
+        samples = samples + torch.cat(noise).to(samples.dtype) * strength
+    return samples
+
+
+def _views(
+    moves: Moves, generator: torch.Generator, count: int, canvas: Sequence[int], size: tuple[int, int]
+) -> Tensor:
+    """Affine maps ``(count, 2, 3)`` from a sample's coordinates to the canvas's, both from -1 to 1."""
+    even = torch.rand(count, 4, generator=generator, device=generator.device)
+    centre = 2 * moves.spread * torch.randn(count, 2, generator=generator, device=generator.device)
+    fitting = min(canvas[0] / size[0], canvas[1] / size[1])
+    side = (moves.near + (moves.far - moves.near) * even[:, 0]) * fitting
+    longer = torch.exp(moves.stretch * (even[:, 1] - 0.5))
+    angle = math.radians(moves.turn) * (2 * even[:, 2] - 1)
+    mirror = torch.where(even[:, 3] < 0.5, -1.0, 1.0) if moves.mirror else torch.ones_like(angle)
+    down, across = side * size[0] / longer, side * size[1] * longer  # in canvas pixels
+    cosine, sine = angle.cos(), angle.sin()
+    first = torch.stack([across * cosine * mirror, -down * sine, centre[:, 0] * canvas[1]], dim=1) / canvas[1]
+    second = torch.stack([across * sine * mirror, down * cosine, centre[:, 1] * canvas[0]], dim=1) / canvas[0]
+    return torch.stack([first, second], dim=1)
+
 
 RecipeName: TypeAlias = Literal["auto", "crops", "whole", "natural", "lucid", "dream", "simonyan", "yosinski"]
 Parameterisation: TypeAlias = Literal["fourier", "phase", "pyramid", "pixels"]

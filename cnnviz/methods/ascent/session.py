@@ -13,17 +13,17 @@ from torch import Tensor
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.climbing import Climb, Climbed, Order, generator_of
-from cnnviz.methods.ascent.colours import natural, natural_of
-from cnnviz.methods.ascent.moving import MOVES
+from cnnviz.methods.ascent.optimise import Climb, Climbed, Order, generator_of
+from cnnviz.methods.ascent.spectrum import natural, natural_of
+from cnnviz.methods.ascent.recipes import MOVES
 from cnnviz.methods.ascent.network import Asked, Precision, layer_of
-from cnnviz.methods.ascent.orders import ordered, resized, stays
-from cnnviz.methods.ascent.paintings import Fourier, Painting, Phase, Pixels, Pyramid
+from cnnviz.methods.ascent.request import ordered, resized, stays
+from cnnviz.methods.ascent.parameterisation import Fourier, Painting, Phase, Pixels, Pyramid
 from cnnviz.methods.ascent.recipes import Recipe
 from cnnviz.models.model import Model
-from cnnviz.probing.chunks import in_slices
+from cnnviz.engine.batching import in_slices
 from cnnviz.provenance import Provenance
-from cnnviz.results.image import Image, as_pixels
+from cnnviz.results.images import Image, as_pixels
 from cnnviz.results.images import Images
 
 __all__ = ["Session", "Wishes"]

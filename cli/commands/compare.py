@@ -1,0 +1,153 @@
+"""``cnnviz compare``."""
+
+from __future__ import annotations
+
+import click
+import cnnviz
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from typing import Any
+from cnnviz.catalogue import describe
+from cnnviz.errors import UnknownNameError, UsageError
+from ..inputs import Given, open_model
+from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, Sectioned
+from ..output import Report, make_folder, plan, print_json
+
+__all__ = ["compare"]
+
+COLUMNS = {"1": 3.25, "2": 6.75}
+"""Inches of a paper's one column and of both."""
+
+SPOKEN = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+
+
+def ask(**values: Any) -> None:
+    """Ask several methods about every picture and write their maps side by side.
+
+    Args:
+        **values: What the command line gave.
+    """
+    given = Given(values["images"])
+    values["methods"], values["layers"] = (_names(values[name]) for name in ("methods", "layers"))
+    values["settings"] = _settings(values)
+    look = _look(values)
+    names = _networks(values)
+    places = plan(given.files, "compare", values["out"], force=values["force"], singly=False)
+    report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
+    others = [partial(open_model, {**values, "model": name}) for name in names[1:]]
+    entries: list[dict[str, Any]] = []
+    with closing(report):
+        asked = partial(_ask, values, others)
+        for numbers, found in given.ask(asked, {**values, "model": names[0]}, report, at_once=len(given.files)):
+            file = places.files[0]
+            make_folder(file.parent)
+            report.wrote([found.save(file, **look)])
+            for row, number in enumerate(numbers):
+                maps = {name: each[row].describe() for name, each in found.items()}
+                entries.append({"image": str(given.files[number]), "output": str(file), "maps": maps})
+    if values["as_json"]:
+        print_json(entries)
+    if given.say_failures():
+        click.get_current_context().exit(1)
+
+
+def _ask(
+    values: Mapping[str, Any], others: list[Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]
+) -> cnnviz.Comparison:
+    networks = [model, *(opened() for opened in others)] if others else model
+    return cnnviz.compare(
+        networks, pictures, values["methods"], values["target"], layers=values["layers"], **values["settings"]
+    )
+
+
+def _networks(values: Mapping[str, Any]) -> list[str]:
+    """The networks that were named, with several options or with commas."""
+    names = [name for given in values["model"] for name in _names(given)]
+    if not names:
+        raise UsageError("Name a network with --model, or several with commas between.")
+    if len(names) > 1 and values["weights"] is not None and values["weights"].lower() != "none":
+        raise UsageError("One weights file does not fit several networks; leave out --weights.")
+    return names
+
+
+def _look(values: Mapping[str, Any]) -> dict[str, Any]:
+    if values["columns"] and values["width"]:
+        raise UsageError("--columns and --width both say how wide it is; give one.")
+    width = COLUMNS[values["columns"]] if values["columns"] else values["width"]
+    return {"shared": values["shared"], "down": values["down"], "width": width}
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for every method that has them: the layer, the batch size, and what --set names."""
+    methods = [describe(name) for name in values["methods"]]
+    found = {name: values[name] for name in ("layer", "batch_size") if values[name] is not None}
+    for given in values["set"]:
+        name, mark, text = given.partition("=")
+        if not mark:
+            raise UsageError(f"'{given}' sets nothing; write NAME=VALUE, such as window=48.")
+        name = name.strip().replace("-", "_")
+        known = {key: one for method in methods for key, one in method.parameters.items()}
+        if name not in known:
+            raise UnknownNameError("setting", name, known, "'cnnviz METHOD --help' lists a method's settings.")
+        found[name] = known[name].check(_value(known[name].kind, text.strip()))
+    return found
+
+
+def _value(kind: type, text: str) -> Any:
+    """A setting's value from the words of the command line; what is none goes on as text and is refused there."""
+    if kind is bool:
+        return SPOKEN.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+compare = Sectioned(
+    "compare",
+    params=[
+        click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
+        Option(
+            "--methods", metavar="NAME,NAME", required=True, section="Method",
+            help="Commands of methods that draw maps, with commas between, such as gradcam,layercam,cam.",
+        ),
+        TARGET,
+        Option("--layer", metavar="NAME", section="Method", help="The layer, for every method that looks at one."),
+        Option(
+            "--layers", metavar="NAME,NAME", section="Method",
+            help="Layers to compare, a row each; with a single method a column each.",
+        ),
+        Option("--batch-size", type=click.IntRange(1), section="Method", help="Most images at once."),
+        Option(
+            "--set", multiple=True, metavar="NAME=VALUE", section="Method",
+            help="A setting such as window=48, for every method that has it; can be given several times.",
+        ),
+        Option(
+            "--model", multiple=True, metavar="NAME", envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
+            help="A network as for every command; several, with commas between or by several options, are compared.",
+        ),
+        *NETWORK[1:], SEED,
+        Option(
+            "--shared-scale", "shared", is_flag=True, section="Drawing",
+            help="One scale for all pictures, for each method, network and layer.",
+        ),
+        Option("--down", is_flag=True, section="Drawing", help="Methods one below the other, pictures side by side."),
+        Option(
+            "--columns", type=click.Choice(list(COLUMNS)), section="Drawing",
+            help="As wide as one column of a paper (3.25 inches) or two (6.75).",
+        ),
+        Option(
+            "--width", type=click.FloatRange(0.5, 60), metavar="INCHES", section="Drawing",
+            help="As wide as this; a picture of pixels gets 300 an inch.",
+        ),
+        *OUTPUT,
+    ],
+    callback=ask,
+    help="Several methods side by side: a row a picture, a column a method; or networks, or layers.\n\n"
+    "IMAGE is a picture file, or a folder of them.",
+)  # fmt: skip

@@ -1,0 +1,105 @@
+"""``cnnviz info``: how a file was made."""
+
+from __future__ import annotations
+
+import click
+import cnnviz
+import json
+from pathlib import Path
+from typing import Any
+from cnnviz.errors import OutputError
+from ..options import FORCE, JSON, QUIET, Option, Sectioned
+from ..output import print_json
+from collections.abc import Iterator, Mapping
+
+__all__ = ["info", "rerun"]
+
+def make_again(file: Path, **values: Any) -> None:
+    """Make a file again, and say whether it is the same.
+
+    Args:
+        file: The file.
+        **values: What else the command line gave.
+    """
+    out = Path(values["out"]) if values["out"] else Path(f"{file.stem}.rerun{file.suffix}")
+    if out.is_file() and not values["force"]:
+        raise OutputError(f"'{out}' exists already; add --force to replace it, or choose another place with -o.")
+    found = cnnviz.rerun(
+        file, out, images=values["images"], **{name: values[name] for name in ("model", "weights", "labels")}
+    )
+    if values["as_json"]:
+        print_json(found.describe())
+        return
+    click.echo(found.path)
+    if not values["quiet"]:
+        click.echo("\n".join([found.verdict, *(f"  {line}" for line in found.differences)]), err=True)
+
+
+rerun = Sectioned(
+    "rerun",
+    params=[
+        click.Argument(["file"], type=click.Path(path_type=Path)),
+        Option(
+            "--images", multiple=True, metavar="FOLDER", section="Where it came from",
+            help="A folder to look for the pictures in, with all in it, or a picture; can be given several times. "
+            "The current folder and the file's are looked at anyway, and then the folders in them.",
+        ),
+        Option(
+            "--model", metavar="NAME|FILE", section="Where it came from",
+            help="The network, where it is not found as it was named.",
+        ),
+        Option("--weights", metavar="FILE", section="Where it came from", help="Its weights, likewise."),
+        Option("--labels", metavar="FILE", section="Where it came from", help="Its labels, likewise."),
+        Option(
+            "--out", "-o", metavar="FILE", section="Output",
+            help="Where to; left out, NAME.rerun.SUFFIX in the current folder. Another suffix draws it in that format.",
+        ),
+        FORCE, JSON, QUIET,
+    ],
+    callback=make_again,
+    help="Make an output again from the record inside it, and say whether it is the same, byte for byte.\n\n"
+    "Pictures are found by their content, the network as it was named. What cannot be the same is listed, with the "
+    "largest difference of the values.",
+)  # fmt: skip
+
+
+def show_info(file: Path, *, as_json: bool) -> None:
+    """Print how a file was made."""
+    note = cnnviz.read_note(file)
+    cnnviz.Provenance.from_json(note)
+    record = json.loads(note)["cnnviz"]
+    if as_json:
+        print_json(record)
+    else:
+        click.echo("\n".join(_lines(record, "")))
+
+
+def _lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """A record as lines ``name: value``, nested records and lists of them indented."""
+    for name, value in record.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(value, f"{indent}  ")
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            yield f"{indent}{name}:"
+            yield from (f"{indent}  {', '.join(_named(each) if name == 'quality' else _plain(each))}" for each in value)
+        else:
+            yield f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _plain(record: Mapping[str, Any]) -> Iterator[str]:
+    return map(str, record.values())
+
+
+def _named(record: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{name} {value}" for name, value in record.items())
+
+
+info = Sectioned(
+    "info",
+    params=[click.Argument(["file"], type=click.Path(path_type=Path)), JSON],
+    callback=show_info,
+    help="How a file was made, read back from the file.",
+)

@@ -1,0 +1,230 @@
+"""``cnnviz models | layers | methods``: what there is."""
+
+from __future__ import annotations
+
+import click
+import cnnviz
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from cnnviz.errors import UsageError, UnknownNameError
+from ..inputs import open_model
+from ..options import Option, FORCE, JSON, NETWORK, OUT, SEED, TARGET, Sectioned
+from ..output import make_folder, plan, print_json, print_table
+from cnnviz.catalogue import CATALOGUE, command_name, describe
+
+__all__ = ["layers", "methods", "models", "MEASURING", "check_together", "field_words", "measure"]
+
+MEASURING = (
+    Option(
+        "--effective", is_flag=True, section="Method",
+        help="Measure the effective receptive field: how far from a unit's centre pixels still move it.",
+    ),
+    Option(
+        "--layer", metavar="A,B", section="Method",
+        help="With --effective: the layers; left out, the last of each size of maps.",
+    ),
+    Option(
+        "--images", metavar="PATH", multiple=True, type=click.Path(), section="Method",
+        help="With --effective: pictures or folders to average over instead of noise.",
+    ),
+    Option(
+        "--count", type=click.IntRange(min=1), section="Method",
+        help="With --effective: how many inputs of noise; left out, 20.",
+    ),
+)  # fmt: skip
+HEADINGS = ("layer", "field", "effective", "50 % within", "90 % within", "inputs")
+
+
+def check_together(values: Mapping[str, Any]) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    measuring = [f"--{name}" for name in ("layer", "images", "count") if values[name]]
+    if measuring and not values["effective"]:
+        raise UsageError(f"{measuring[0]} goes with --effective.")
+    if values["effective"] and values["rank"] is not None:
+        raise UsageError("--rank and --effective are two questions; ask one at a time.")
+    if values["images"] and values["count"]:
+        raise UsageError("--count is the number of inputs of noise; with --images every picture counts.")
+
+
+def field_words(field: cnnviz.Field | None) -> tuple[str, str, str, str]:
+    """Size, stride, offset and kind of a field, as a table has them."""
+    if field is None:
+        return "-", "-", "-", "nothing of the input"
+    kind = f"{field.kind} ({field.because})" if field.because else field.kind
+    if field.size is None or field.stride is None or field.offset is None:
+        return "-", "-", "-", kind
+    more = ["" if field.regular else "irregular", "" if field.aligned else "branches not aligned"]
+    return _both(field.size), _both(field.stride), _both(field.offset), ", ".join([kind, *filter(None, more)])
+
+
+def _both(pair: tuple[float, float]) -> str:
+    """One number where down and across are the same."""
+    down, across = (f"{number:g}" for number in pair)
+    return down if down == across else f"{down}x{across}"
+
+
+def measure(values: Mapping[str, Any]) -> None:
+    """Print the effective fields of some layers, and draw them where a file is named."""
+    file: Path | None = None
+    if values["out"] is not None:
+        (file,) = plan([Path("layers")], "effective", values["out"], force=values["force"]).files
+    model = open_model(values)
+    images = list(cnnviz.expand_paths(values["images"])) if values["images"] else None
+    settings = {"count": values["count"]} if values["count"] else {}
+    found = [
+        cnnviz.effective_field(model, name, images, seed=values["seed"], **settings)
+        for name in _chosen(model, values["layer"])
+    ]
+    if file is not None:
+        make_folder(file.parent)
+        cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]).save(file)
+    if values["as_json"]:
+        print_json([{**one.describe(), "output": str(file) if file else None} for one in found])
+        return
+    print_table([HEADINGS, *map(_row, found)])
+    if file is not None:
+        click.echo(file)
+
+
+def _chosen(model: cnnviz.Model, names: str | None) -> list[str]:
+    """The layers that are named, or the last of each size of maps."""
+    if names is not None:
+        return [name.strip() for name in names.split(",")]
+    last = {}
+    for layer in sorted(model.layers.values(), key=lambda layer: layer.order):
+        if layer.arrangement is not None and layer.spatial and layer.field is not None:
+            last[layer.arrangement.grid] = layer.name
+    if not last:
+        raise UsageError("No layer of this network has a spatial output.")
+    return list(last.values())
+
+
+def _row(one: cnnviz.EffectiveField) -> tuple[str, ...]:
+    size, *_ = field_words(one.field)
+    numbers = (one.size, one.radius(0.5), one.radius(0.9))
+    return (one.layer, size, *(f"{number:.0f}" for number in numbers), str(one.inputs))
+
+
+def list_models(pattern: str | None, *, as_json: bool) -> None:
+    """Print the networks that open by name, the bundled ones first."""
+    found = cnnviz.model_names(pattern)
+    if as_json:
+        print_json([{"name": one.name, "source": one.source, "cached": one.cached} for one in found])
+    elif found:
+        print_table([(one.name, one.source, "weights cached" if one.cached else "") for one in found])
+    else:
+        names = [one.name for one in cnnviz.model_names()]
+        raise UnknownNameError("network", pattern or "", names, "'cnnviz models' lists them all.")
+
+
+def list_layers(**values: Any) -> None:
+    """Print the layers of a network as one forward showed them, rank them on a picture, or measure their fields."""
+    check_together(values)
+    if values["rank"] is not None:
+        rank(values)
+        return
+    if values["effective"]:
+        measure(values)
+        return
+    model = open_model(values)
+    found = model.layers
+    automatic = cnnviz.choose_layer(model) if any(layer.spatial for layer in found.values()) else None
+    if values["as_json"]:
+        print_json([_layer(layer, automatic) for layer in found.values()])
+        return
+    rows = [("layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees", "")]
+    for layer in found.values():
+        shape = "x".join(map(str, layer.shape)) if layer.shape else "-"
+        mark = "<- taken if none is named" if layer.name == automatic else ""
+        about = (layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls))
+        rows.append((*about, *field_words(layer.field), mark))
+    print_table(rows)
+
+
+def rank(values: Mapping[str, Any]) -> None:
+    """Draw the maps of candidate layers with the evidence for each, and print it."""
+    (file,) = plan([values["rank"]], "layers", values["out"], force=values["force"]).files
+    picture = cnnviz.read_picture(values["rank"])
+    found = cnnviz.rank_layers(open_model(values), picture, values["target"])
+    make_folder(file.parent)
+    found.save(file)
+    if values["as_json"]:
+        print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
+        return
+    print_table([("layer", "kept", "lost"), *((one.name, f"{one.kept:.1%}", f"{one.lost:.1%}") for one in found)])
+    click.echo(file)
+
+
+def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": layer.shape,
+        "parameters": layer.parameters,
+        "calls": layer.calls,
+        "spatial": layer.spatial,
+        "automatic": layer.name == automatic,
+        "field": layer.field.describe() if layer.field else None,
+    }
+
+
+def list_methods(*, as_json: bool) -> None:
+    """Print the methods with family, first sentence and paper."""
+    found = [
+        {
+            "name": command_name(name),
+            "family": entry.family,
+            "summary": entry.summary,
+            "cost": entry.cost,
+            "reference": describe(name).reference,
+        }
+        for name, entry in CATALOGUE.items()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    family = ""
+    for one in found:
+        if one["family"] != family:
+            family = one["family"]
+            click.echo(f"{family}:")
+        click.echo(f"  {one['name']}: {one['summary']}\n      Cost: {one['cost']}.\n      {one['reference']}")
+
+
+models = Sectioned(
+    "models",
+    params=[click.Argument(["pattern"], required=False, metavar="[FILTER]"), JSON],
+    callback=list_models,
+    help="The networks that open by name.\n\nFILTER is part of a name, or a pattern with * and ?.",
+)
+layers = Sectioned(
+    "layers",
+    params=[
+        Option(
+            "--rank",
+            metavar="IMAGE",
+            type=click.Path(path_type=Path),
+            section="Method",
+            help="Draw the maps of candidate layers on a picture, each with what its highest places keep of the target "
+            "and what hiding them takes away.",
+        ),
+        *MEASURING,
+        TARGET,
+        *NETWORK,
+        SEED,
+        OUT,
+        FORCE,
+        JSON,
+    ],
+    callback=list_layers,
+    help="The layers of a network, with their outputs and weights and what their units see.\n\n"
+    "What a unit sees: the size of its receptive field, the stride from unit to unit and the centre of the first, in "
+    "pixels of the input. Marked is the layer taken if none is named. With --rank, evidence which to take; with "
+    "--effective, how much of its field a unit really uses.",
+)
+methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")

@@ -1,0 +1,136 @@
+"""``cnnviz maximize``: pictures of what a network takes for a class, or of what excites a unit."""
+
+from __future__ import annotations
+
+import re
+import click
+import cnnviz
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from cnnviz.catalogue import describe
+from cnnviz.errors import UsageError
+from cnnviz.methods.ascent.progress import Moment, watch
+from ..errors import INTERRUPTED
+from ..inputs import open_model
+from ..options import FORCE, JSON, NETWORK, QUIET, Option, Sectioned, setting
+from ..output import Places, Report, make_folder, plan, print_json
+
+__all__ = ["maximize"]
+
+ANIMATED = (".gif", ".mp4")
+FRAMES = 30
+LONGEST_NAME = 60
+METHOD = describe("maximize")
+
+
+def ask(**values: Any) -> None:
+    """Make the pictures and write them.
+
+    Args:
+        **values: What the command line gave.
+    """
+    targets = [each for each in values["target"] for _ in range(values["times"])] or [None] * values["times"]
+    animate = True if values["animate"] or _is_animated(values["out"]) else None
+    places = _places(targets, values, animated=bool(animate))
+    report = Report(len(targets), quiet=values["quiet"], silent=values["as_json"])
+    with closing(report):
+        with report.over(len(targets)), _scores_shown(report):
+            found = _made(targets, values, animated=bool(animate))
+        files = list(places.files[: len(found)])
+        make_folder(files[0].parent)
+        how = {"animate": animate, "fps": values["fps"]}
+        report.wrote([found.save(files[0], **how)] if places.together else found.save_each(files, **how))
+        report.note(found.checks)
+    if values["as_json"]:
+        print_json([{"output": str(file), **one.describe()} for file, one in zip(files, found, strict=True)])
+    if any("interrupted" in check for check in found.checks):
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _made(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
+    settings = {name: values[name] for name in METHOD.parameters}
+    if animated and not settings["frames"]:
+        settings["frames"] = FRAMES
+    wanted = None if targets == [None] else targets
+    given = {name: values[name] for name in ("start", "judge")} | {"examples": list(values["examples"]) or None}
+    return cnnviz.maximize(open_model(values), wanted, **given, **settings)
+
+
+@contextmanager
+def _scores_shown(report: Report) -> Iterator[None]:
+    """Inside, what is being made and its current score stand before the progress bar."""
+
+    def say(moment: Moment) -> None:
+        report.say(f"{moment.target}, step {moment.step}, score {moment.score:.3g} ")
+
+    with watch(say):
+        yield
+
+
+def _places(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> Places:
+    out, start = values["out"], values["start"]
+    usual = Path(start).stem if start else "picture"
+    names = [Path(f"{_file_name(target) if target else usual}.x") for target in targets]
+    if values["animate"] and out and Path(out).suffix and not _is_animated(out) and not out.lower().endswith(".webp"):
+        raise UsageError(f"'{out}' cannot be animated; expected a .gif, .webp or .mp4.")
+    return plan(
+        names, "maximize", out, force=values["force"], more=ANIMATED, ending=ANIMATED[0] if animated else ".png"
+    )
+
+
+def _is_animated(out: str | None) -> bool:
+    return out is not None and Path(out).suffix.lower() in ANIMATED
+
+
+def _file_name(target: str) -> str:
+    """A target as a file's name: letters, digits, dots and dashes."""
+    return re.sub(r"[^\w.-]+", "-", target).strip("-.")[:LONGEST_NAME] or "picture"
+
+
+maximize = Sectioned(
+    "maximize",
+    params=[
+        Option(
+            "--target", metavar="WHAT", multiple=True, section="Method",
+            help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17 or layer4:17@3,3, a whole layer "
+            "such as 'layer4:*', or a direction 'layer4:FILE.npy'; several times for several pictures.",
+        ),
+        Option(
+            "--times", type=click.IntRange(1), default=1, section="Method",
+            help="Pictures of every target, each from noise of its own.",
+        ),
+        Option(
+            "--start", metavar="FILE", section="Method",
+            help="A picture to start from, instead of noise; without --target its top class is meant.",
+        ),
+        Option(
+            "--examples", metavar="FILE|FOLDER", multiple=True, section="Method",
+            help="Pictures whose colours and spectrum are taken for natural; several times for several.",
+        ),
+        Option(
+            "--judge", metavar="NAME", section="Method",
+            help="A second network, as --model names one, that is asked what it sees.",
+        ),
+        *(setting(parameter) for parameter in METHOD.parameters.values()),
+        *NETWORK,
+        Option(
+            "--animate", is_flag=True, section="Drawing",
+            help="How the picture came about; needed for a .webp or a folder, .gif and .mp4 are always animated.",
+        ),
+        Option(
+            "--fps", type=click.FloatRange(0, 240, min_open=True), default=8.0, section="Drawing",
+            help="Snapshots a second.",
+        ),
+        Option(
+            "--out", "-o", metavar="FILE|FOLDER/", section="Output",
+            help="One .png, .jpg, .webp, .svg, .pdf, .npz, .gif or .mp4 file for everything, or a folder for a file a "
+            "picture; left out, TARGET.maximize.png in the current folder.",
+        ),
+        FORCE, JSON, QUIET,
+    ],
+    callback=ask,
+    short_help=METHOD.summary,
+    help=f"{METHOD.summary}\n\nReference: {METHOD.reference}",
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""What goes wrong, as one sentence on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import warnings
+import click
+from collections.abc import Iterator
+from contextlib import contextmanager
+from cnnviz.errors import CnnvizError
+
+__all__ = ["FAILED", "INTERRUPTED", "refused", "say_error", "spoken"]
+
+FAILED, INTERRUPTED = 1, 130
+
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENXIO,
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+"""What a system says about its disks, the rights to them and the names on them; whoever asked can mend it."""
+
+
+@contextmanager
+def spoken(ctx: click.Context, *, debug: bool) -> Iterator[None]:
+    """Inside, errors end the program as the user should see them, and libraries' warnings are not shown.
+
+    Args:
+        ctx: The context to leave.
+        debug: Show unexpected errors with their traceback, and libraries' warnings.
+    """
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore")
+        try:
+            yield
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except CnnvizError as error:
+            say_error(str(error))
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, EOFError):
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except Exception as error:
+            if debug or _is_closed_pipe(error):
+                raise
+            say_error(refused(error) or _unexpected(error))
+            ctx.exit(FAILED)
+
+
+def say_error(sentence: str) -> None:
+    """Say on one line what went wrong."""
+    click.echo(f"Error: {' '.join(sentence.split())}", err=True)
+
+
+def refused(error: BaseException) -> str | None:
+    """What the system refused, as a sentence; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in REFUSALS:
+        return None
+    where = f"'{error.filename}' cannot be used" if error.filename else "what there is to say cannot be written"
+    return f"{where[:1].upper()}{where[1:]}: {error.strerror}."
+
+
+def _is_closed_pipe(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def _unexpected(error: Exception) -> str:
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return "There is not enough memory, not even for one picture at a time; try --device cpu or --input-size."
+    return (
+        f"internal error ({type(error).__name__}: {error}); please report it, "
+        "with what 'cnnviz --debug ...' says in place of 'cnnviz ...'."
+    )

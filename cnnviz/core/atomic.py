@@ -1,0 +1,89 @@
+"""Storing: arrays and text in one file, written whole or not at all, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import numpy as np
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from cnnviz.errors import OutputError
+
+__all__ = ["TEMPORARY", "read_record", "write_record", "write_whole"]
+
+TEMPORARY = ".part"
+"""How the names of files end that are being written."""
+
+RECORD = "record"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all, whenever the process or the machine stops.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _settle(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+
+
+def write_record(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
+    """Write arrays and plain values as one safetensors file.
+
+    Args:
+        path: Where to; an existing file is replaced.
+        arrays: By name.
+        record: Values that JSON has; they become the bytes of an array of their own.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = json.dumps(record, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    held = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    held[RECORD] = np.frombuffer(text.encode(), dtype=np.uint8)
+    write_whole(path, save(held))
+
+
+def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and plain values that ``write_record`` wrote.
+
+    Raises:
+        OutputError: If there is no such file, or it is none of these.
+    """
+    try:
+        arrays = dict(load(path.read_bytes()))
+        return arrays, dict(json.loads(arrays.pop(RECORD).tobytes()))
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
+
+
+def _settle(folder: Path) -> None:
+    """Have the folder's list of names on the disk too, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

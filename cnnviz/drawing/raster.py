@@ -1,0 +1,157 @@
+"""A sheet as one picture, pixel for pixel."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from cnnviz.drawing.colour import colour_bar
+from cnnviz.drawing.layout import Bar, Layout, Style, Text, lay_out, sheet_width
+from cnnviz.drawing.text import ascent, font, line_height, text_width
+from cnnviz.drawing.sheet import Sheet
+from cnnviz.errors import ParameterError
+from dataclasses import replace
+
+__all__ = ["fitted", "montage", "painted", "resized", "PER_INCH", "PER_POINT", "USUAL_SIZE", "fit"]
+
+_TINY = 64
+_LIGHT = (255, 255, 255), (32, 32, 32), (104, 104, 104)
+_HAIRLINE = (208, 208, 208)
+_DARK = (18, 18, 18), (232, 232, 232), (160, 160, 160)
+
+
+def montage(sheet: Sheet, *, cell: int | None = None, gap: int = 8, dark: bool = False) -> NDArray[np.uint8]:
+    """Draw a sheet as one picture.
+
+    A sheet of nothing but pictures has no margin, so that a single one comes back exactly as it is.
+
+    Args:
+        sheet: What to draw.
+        cell: Scale every picture so that its longer side has so many pixels; small maps (up to 64 pixels) keep hard
+            pixels. None draws each at its own size.
+        gap: Pixels between cells; where there are words, at least two thirds of a letter's height.
+        dark: Light words on black instead of dark words on white.
+
+    Returns:
+        ``(H, W, 3)`` uint8, RGB.
+
+    Raises:
+        ParameterError: cell is below 1 or gap below 0.
+    """
+    if cell is not None and cell < 1:
+        raise ParameterError(f"cell is a number of pixels from 1, not {cell}.")
+    if gap < 0:
+        raise ParameterError(f"gap is a number of pixels from 0, not {gap}.")
+    sizes = [[fitted(each.size, cell) if each else (0, 0) for each in row] for row in sheet.rows]
+    layout = lay_out(sheet, sizes, _style(sheet, sizes, gap))
+    return painted(layout, dark=dark)
+
+
+def fitted(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
+    """Height and width scaled so that the longer one is ``longer``; unchanged when that is None."""
+    if longer is None:
+        return size
+    factor = longer / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pixels at another height and width: small maps keep hard pixels when enlarged, all else is resampled finely."""
+    if pixels.shape[:2] == size:
+        return pixels
+    hard = max(pixels.shape[:2]) <= _TINY and size[0] >= pixels.shape[0]
+    way = Image.Resampling.NEAREST if hard else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), way))
+
+
+def _style(sheet: Sheet, sizes: list[list[tuple[int, int]]], gap: int) -> Style:
+    """Letters that suit the cells and are still legible when the whole montage is as wide as a page."""
+    widths = [max(column[1] for column in columns) for columns in zip(*sizes, strict=True)]
+    typical = statistics.median(widths)
+    wanted = max(0.95 * math.sqrt(typical), sum(widths) / 90)
+    em = max(9, round(min(wanted, typical / 11)))
+    return Style(em=em, gap=gap) if sheet.bare else Style(em=em, gap=max(gap, round(em * 2 / 3)), margin=max(gap, em))
+
+
+def painted(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
+    """A layout as pixels ``(H, W, 3)`` uint8, exactly as large as it says."""
+    paper, ink, faint = _DARK if dark else _LIGHT
+    canvas = Image.new("RGB", (layout.width, layout.height), paper)
+    draw = ImageDraw.Draw(canvas)
+    for cell, box in layout.pictures:
+        if layout.outlined and not dark:
+            draw.rectangle((box.left - 1, box.top - 1, box.left + box.width, box.top + box.height), outline=_HAIRLINE)
+        canvas.paste(Image.fromarray(resized(cell.pixels, (box.height, box.width))), (box.left, box.top))
+    for bar in layout.bars:
+        _paint_bar(canvas, draw, bar, ink)
+    for text in layout.texts:
+        _paint_text(draw, text, faint if text.faint else ink)
+    return np.array(canvas)
+
+
+def _paint_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, bar: Bar, ink: tuple[int, int, int]) -> None:
+    box = bar.box
+    canvas.paste(Image.fromarray(colour_bar(bar.scale, box.height, box.width)), (box.left, box.top))
+    baseline = box.top + box.height + ascent(bar.size)
+    for share, number in bar.numbers:
+        left = box.left + share * (box.width - text_width(number, bar.size))
+        draw.text((round(left), baseline), number, fill=ink, font=font(bar.size), anchor="ls")
+
+
+def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, int]) -> None:
+    before = {"left": 0.0, "centre": 0.5, "right": 1.0}[text.align]
+    for index, line in enumerate(text.lines):
+        left = text.x - before * text_width(line, text.size, bold=text.bold)
+        baseline = text.top + index * line_height(text.size) + ascent(text.size)
+        draw.text((round(left), baseline), line, fill=colour, font=font(text.size, bold=text.bold), anchor="ls")
+
+
+PER_INCH = 300
+PER_POINT = PER_INCH / 72
+USUAL_SIZE = 8.0
+_SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
+_EMS_PER_PICTURE = 8
+
+
+def fit(sheet: Sheet, width: float, size: float = USUAL_SIZE) -> Layout:
+    """Lay a sheet out for a width.
+
+    It is exactly as wide unless a single picture is higher than wide (then it is narrower), or the words of many
+    columns need more.
+
+    Args:
+        sheet: What is drawn.
+        width: In inches, of 300 pixels each.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns.
+
+    Raises:
+        ParameterError: width or size is not above 0.
+    """
+    if width <= 0 or size <= 0:
+        raise ParameterError(f"A figure's width and text size are above 0, not {width:g} inches and {size:g} points.")
+    asked = round(width * PER_INCH)
+    for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
+        style = Style(round(points * PER_POINT), gap=round(0.08 * PER_INCH), margin=round(0.05 * PER_INCH))
+        longer = _longest_side(sheet, asked, style)
+        if longer >= _EMS_PER_PICTURE * style.em:
+            break
+    layout = lay_out(sheet, _sizes(sheet, longer), style)
+    return replace(layout, width=asked) if 0 < asked - layout.width <= sheet.shape[1] else layout
+
+
+def _longest_side(sheet: Sheet, width: int, style: Style) -> int:
+    """Of the largest pictures with which the sheet is not wider than ``width``; no less than an em."""
+    least, most = style.em, max(width, style.em)
+    while least < most:
+        longer = (least + most + 1) // 2
+        if sheet_width(sheet, _sizes(sheet, longer), style) <= width:
+            least = longer
+        else:
+            most = longer - 1
+    return least
+
+
+def _sizes(sheet: Sheet, longer: int) -> list[list[tuple[int, int]]]:
+    return [[fitted(cell.size, longer) if cell else (0, 0) for cell in row] for row in sheet.rows]

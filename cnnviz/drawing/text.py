@@ -1,0 +1,113 @@
+"""Words on pictures: measured, wrapped and shortened in the font that ships with matplotlib."""
+
+from __future__ import annotations
+
+import matplotlib
+from functools import cache
+from pathlib import Path
+from matplotlib.ft2font import FT2Font
+from PIL import ImageFont
+
+__all__ = ["FAMILY", "ascent", "font", "line_height", "text_width", "wrap"]
+
+FAMILY = "DejaVu Sans"
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+@cache
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans of ``size`` pixels an em; the same letters on every machine."""
+    return ImageFont.truetype(str(_path(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def line_height(size: int) -> int:
+    """From one baseline to the next, in pixels."""
+    return round(1.25 * size)
+
+
+def ascent(size: int) -> int:
+    """From the top of a line to its baseline, in pixels."""
+    return round(0.98 * size)
+
+
+def text_width(text: str, size: int, *, bold: bool = False) -> float:
+    """How far one line reaches, in pixels."""
+    return font(size, bold=bold).getlength(text)
+
+
+def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3) -> tuple[str, ...]:
+    """Lines that are never wider than ``width`` pixels.
+
+    Args:
+        text: May have line breaks of its own; characters that the font lacks are replaced by a question mark in a
+            diamond.
+        width: In pixels.
+        size: Of the font, pixels an em.
+        bold: Whether the font is bold.
+        most: How many lines there may be; what does not fit ends in an ellipsis.
+    """
+    lines: list[str] = []
+    for paragraph in _drawable(text).splitlines():
+        lines.extend(_wrapped(paragraph.split(), width, size, bold=bold))
+    if len(lines) > most:
+        lines = [*lines[: most - 1], _shortened(f"{lines[most - 1]}{_ELLIPSIS}", width, size, bold=bold)]
+    return tuple(lines)
+
+
+def _wrapped(words: list[str], width: int, size: int, *, bold: bool) -> list[str]:
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(longer, size, bold=bold) <= width:
+            lines[-1] = longer
+            continue
+        pieces = _broken(word, width, size, bold=bold)
+        lines = [line for line in lines if line] + pieces
+    return lines
+
+
+def _broken(word: str, width: int, size: int, *, bold: bool) -> list[str]:
+    """A word in pieces that fit, broken after a dot, slash, dash or underscore where there is one."""
+    pieces = []
+    while text_width(word, size, bold=bold) > width and len(word) > 1:
+        fits = max(1, _fitting(word, width, size, bold=bold))
+        seam = max(word.rfind(mark, 0, fits) for mark in "._/-") + 1
+        cut = seam if seam > fits // 3 else fits
+        pieces.append(word[:cut])
+        word = word[cut:]
+    return [*pieces, word]
+
+
+def _fitting(text: str, width: float, size: int, *, bold: bool) -> int:
+    """How many of the first characters fit."""
+    least, most = 0, len(text)
+    while least < most:
+        middle = (least + most + 1) // 2
+        if text_width(text[:middle], size, bold=bold) <= width:
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def _shortened(line: str, width: int, size: int, *, bold: bool) -> str:
+    if text_width(line, size, bold=bold) <= width:
+        return line
+    room = width - text_width(_ELLIPSIS, size, bold=bold)
+    return line[: _fitting(line, room, size, bold=bold)].rstrip() + _ELLIPSIS
+
+
+def _drawable(text: str) -> str:
+    known = _characters()
+    return "".join(letter if letter.isspace() or ord(letter) in known else _UNKNOWN for letter in text)
+
+
+@cache
+def _characters() -> frozenset[int]:
+    regular, bold = (FT2Font(str(_path(bold=bold))).get_charmap() for bold in (False, True))
+    return frozenset(regular) & frozenset(bold)
+
+
+def _path(*, bold: bool) -> Path:
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")

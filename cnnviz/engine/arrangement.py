@@ -1,0 +1,185 @@
+"""Recognising where an activation keeps its channels and places, from the forward itself."""
+
+from __future__ import annotations
+
+import torch
+from typing import Any, TypeAlias
+from torch import Tensor, nn
+from cnnviz.core.layer import Arrangement
+from cnnviz.errors import UsageError
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places", "Places"]
+
+MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
+TO_LAST: tuple[int, ...] = (0, 2, 3, 1)
+TO_FIRST: tuple[int, ...] = (0, 3, 1, 2)
+
+
+class Arranger:
+    """Recognises arrangements while a network runs; tell it of every layer's output, in order.
+
+    A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
+    torchvision's ``Permute`` says what it does; anything else is like the layer that last gave an output of the same
+    shape. A token sequence ``(N, T, C)`` is the last grid of maps seen that fits, read row by row, after up to eight
+    tokens that belong to no place; an attention's heads over such sequences, ``(N, heads, T, C)``, ``(N, heads, S, T)``
+    and ``(N, T, T, heads)``, are no maps.
+    """
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[int, ...], Arrangement] = {}
+        self._grids: dict[tuple[int, int], None] = {}
+        self._sequences: set[int] = set()
+
+    def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
+        """The arrangement of a layer's output, or None if it has none (a vector, no tensor, another batch size)."""
+        tensor = first_tensor(output)
+        if tensor is None or tensor.dim() not in (MAPS, TOKENS) or tensor.shape[0] != batch:
+            return None
+        shape = tuple(tensor.shape[1:])
+        found = self._maps(module, shape) if tensor.dim() == MAPS else self._tokens(shape)
+        if found is not None and tensor.dim() == MAPS and found.spatial:
+            self._grids.pop(found.grid, None)
+            self._grids[found.grid] = None
+        if found is not None:
+            self._orders[shape] = found
+        return found
+
+    def _maps(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
+        first = Arrangement("NCHW", (shape[1], shape[2]), shape[0])
+        last = Arrangement("NHWC", (shape[0], shape[1]), shape[2])
+        if isinstance(module, CHANNELS_FIRST):
+            return first
+        if isinstance(module, nn.Linear):
+            return None if {shape[0], shape[1]} <= self._sequences else last
+        if isinstance(module, nn.LayerNorm):
+            return last if _over_last_axis(module, shape) else first
+        known = {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape)
+        return known or (None if {shape[1], shape[2]} & self._sequences else first)
+
+    def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
+        for grid in reversed(self._grids):
+            prefix = shape[0] - grid[0] * grid[1]
+            if 0 <= prefix <= MOST_PREFIXES:
+                self._sequences.add(shape[0])
+                return Arrangement("NTC", grid, shape[1], prefix)
+        return None
+
+
+def _over_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
+    """Whether a layer norm is over channels in the last axis; a kind of its own may norm the first."""
+    width = norm.normalized_shape[-1]
+    if type(norm).forward is nn.LayerNorm.forward:
+        return len(norm.normalized_shape) == 1
+    return shape[-1] == width and shape[0] != width
+
+
+def _permuted(module: nn.Module) -> tuple[int, ...]:
+    """The order that torchvision's ``Permute`` brings axes into; empty for any other module."""
+    return tuple(getattr(module, "dims", ())) if type(module).__name__ == "Permute" else ()
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """A layer's output tensor: the output itself, or the first entry of a tuple or list (as attention returns)."""
+    if isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) else None
+
+
+def replaced_tensor(output: Any, tensor: Tensor) -> Any:
+    """The layer's output with its tensor replaced, in the container it came in."""
+    if isinstance(output, Tensor):
+        return tensor
+    rest = (tensor, *output[1:])
+    return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
+
+
+def to_maps(activation: Tensor, arrangement: Arrangement) -> Tensor:
+    """An activation as maps ``(N, C, h, w)``; tokens that belong to no place are left out."""
+    if arrangement.order == "NHWC":
+        return activation.permute(0, 3, 1, 2)
+    if arrangement.order == "NTC":
+        placed = activation[:, arrangement.prefix :].transpose(1, 2)
+        return placed.reshape(*placed.shape[:2], *arrangement.grid)
+    return activation
+
+
+def from_maps(maps: Tensor, arrangement: Arrangement, recorded: Tensor) -> Tensor:
+    """Maps ``(N, C, h, w)`` in an activation's own arrangement; tokens without a place are the recorded ones."""
+    if arrangement.order == "NHWC":
+        return maps.permute(0, 2, 3, 1)
+    if arrangement.order == "NTC":
+        before = recorded[:1, : arrangement.prefix].expand(len(maps), -1, -1)
+        return torch.cat([before, maps.flatten(2).transpose(1, 2)], dim=1)
+    return maps
+
+
+def with_places(name: str, arrangement: Arrangement | None, activation: Tensor) -> Arrangement:
+    """The arrangement of a layer that a map can be made of.
+
+    Raises:
+        UsageError: If the layer has no spatial extent: no maps, or a single place.
+    """
+    if arrangement is None or not arrangement.spatial:
+        raise UsageError(
+            f"Layer '{name}' has no spatial extent: its output is {tuple(activation.shape[1:])} for each image; "
+            "choose one with maps, or leave the layer to be chosen."
+        )
+    return arrangement
+
+
+Shape: TypeAlias = tuple[int, ...]
+Seen: TypeAlias = dict[tuple[str, int], tuple[Shape, Arrangement | None]]
+
+MOST_KEPT = 8
+_KEPT: WeakKeyDictionary[nn.Module, dict[object, Seen]] = WeakKeyDictionary()
+
+
+class Places:
+    """The arrangements of layers' outputs in a forward on inputs of one shape.
+
+    They follow from the kinds and shapes of all layers, in order. The first forward is told of every layer; a later one
+    of the same layers on inputs of that shape only of those that matter, as long as their outputs have the same shapes.
+
+    Args:
+        module: The network.
+        parts: Its modules by name.
+        shape: The inputs' ``(N, C, H, W)``.
+        anew: Take nothing from earlier forwards.
+
+    Attributes:
+        learning: Whether this forward has to be told of every layer.
+        stale: Whether a layer's output has another shape than it had, so that nothing that is remembered holds.
+    """
+
+    def __init__(self, module: nn.Module, parts: Mapping[str, nn.Module], shape: Shape, *, anew: bool = False) -> None:
+        self._kept = _KEPT.setdefault(module, {})
+        self._key = shape, tuple((name, type(part)) for name, part in parts.items())
+        self._batch = shape[0]
+        self._arranger = Arranger()
+        self._seen: Seen = {} if anew else self._kept.get(self._key, {})
+        self.learning, self.stale = not self._seen, False
+
+    def of(self, name: str, call: int, part: nn.Module, output: Any) -> Arrangement | None:
+        """The arrangement of a layer's output, or None if it has none."""
+        tensor = first_tensor(output)
+        shape = tuple(tensor.shape) if tensor is not None else ()
+        if self.learning:
+            self._seen[name, call] = shape, self._arranger.observe(part, output, self._batch)
+        before, arrangement = self._seen.get((name, call), ((), None))
+        self.stale |= before != shape
+        return arrangement
+
+    def keep(self) -> None:
+        """Remember what a forward has shown of all layers."""
+        if self._seen:
+            self._kept.pop(self._key, None)
+            self._kept[self._key] = self._seen
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def forget(self) -> None:
+        """Forget what earlier forwards on such inputs have shown."""
+        self._kept.pop(self._key, None)

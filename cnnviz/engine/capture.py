@@ -1,0 +1,283 @@
+"""capture: activations and gradients of chosen layers, with no graph below them."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Sequence, Callable, Iterator, Mapping
+from torch import Tensor, nn
+from cnnviz.errors import ExplanationError
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
+from cnnviz.engine.arrangement import first_tensor, replaced_tensor, to_maps, with_places, Places
+
+__all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate"]
+
+CHECKPOINTED = (
+    "This network saves memory by torch.utils.checkpoint, which runs parts of it anew in the backward, in a way that "
+    "this question cannot follow; turn checkpointing off to ask it."
+)
+
+
+def differentiate(
+    value: Tensor,
+    leaves: Sequence[Tensor],
+    weights: Tensor | None = None,
+    *,
+    connected: bool = False,
+    again: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of a value with respect to leaves; None for those it does not depend on. No ``.grad`` is touched.
+
+    Args:
+        value: What is differentiated.
+        leaves: With respect to what.
+        weights: What each element of the value counts, in its shape; None for a single element.
+        connected: Keep the gradients' own graph.
+        again: Keep the forward's graph.
+
+    Raises:
+        ExplanationError: If the network's backward fails.
+    """
+    try:
+        return torch.autograd.grad(
+            value, leaves, weights, allow_unused=True, create_graph=connected, retain_graph=connected or again
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "torch.utils.checkpoint" in str(error):
+            raise ExplanationError(CHECKPOINTED) from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ExplanationError(f"The network fails on the way back to its gradients: {reason}") from error
+
+
+@dataclass
+class Capture:
+    """What one forward left behind, by the names that were asked for.
+
+    Attributes:
+        activations: The layers' outputs as they were before anything after the layer could change them in place.
+        arrangements: Where each activation keeps its channels and places; None where it has neither.
+        watched: Outputs of the watched layers, connected to the activations.
+        watched_arrangements: The same of the watched layers.
+        calls: How often each captured layer was called.
+        automatic: The layer that ``"last-spatial"`` came to, if it was asked for.
+    """
+
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
+    watched: dict[str, Tensor] = field(default_factory=dict)
+    watched_arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    automatic: str | None = None
+
+    def forget(self) -> None:
+        """Drop what was caught, before another forward."""
+        for held in (self.activations, self.arrangements, self.watched, self.watched_arrangements, self.calls):
+            held.clear()
+
+    def gradients(
+        self, scores: Tensor, *, unused: bool = False, connected: bool = False, again: bool = False
+    ) -> dict[str, Tensor]:
+        """Gradients of the summed scores ``(N,)`` with respect to every activation, in the activation's shape.
+
+        Args:
+            scores: The targets' scores.
+            unused: Leave out layers that the scores do not depend on, instead of raising.
+            connected: Keep the gradients' own graph, for ``curvatures``.
+            again: Keep the forward's graph, for another question to the same forward.
+
+        Raises:
+            ExplanationError: If the scores do not depend on a layer, or the network's backward fails.
+        """
+        names = list(self.activations)
+        if not scores.requires_grad and unused:
+            return {}
+        if not scores.requires_grad:
+            raise ExplanationError(
+                f"The target does not depend on layer {', '.join(map(repr, names))}: it is computed before that layer, "
+                "or the network runs what comes after it without gradients; choose another layer."
+            )
+        leaves = [self.activations[name] for name in names]
+        ones = torch.ones_like(scores)
+        found = differentiate(scores, leaves, ones, connected=connected, again=again)
+        gradients = {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
+        if missing := [name for name in names if name not in gradients and not unused]:
+            raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
+        return gradients
+
+    def curvatures(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The scores' Hessian at each activation times that activation, from connected gradients."""
+        found = {}
+        for name, gradient in gradients.items():
+            activation = self.activations[name]
+            curvature = None
+            if gradient.requires_grad:
+                with torch.enable_grad():
+                    along = (gradient * activation.detach()).sum()
+                (curvature,) = differentiate(along, [activation], again=True)
+            found[name] = torch.zeros_like(activation) if curvature is None else curvature
+        return found
+
+    def maps(self, name: str, tensor: Tensor) -> Tensor:
+        """An activation or gradient of a layer as maps ``(N, C, h, w)``, at least float32.
+
+        Raises:
+            UsageError: If the layer has no spatial extent.
+        """
+        arrangement = with_places(name, self.arrangements[name], tensor)
+        maps = to_maps(tensor.detach(), arrangement)
+        return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+
+
+@contextmanager
+def capture(
+    module: nn.Module, layers: Sequence[str], watch: Sequence[str] = (), until: Sequence[str] | None = None
+) -> Iterator[Capture]:
+    """Catch layers' activations during the one forward that is run inside, ready for ``gradients``.
+
+    The network runs without a graph up to the first of the layers; its hook turns gradients on and hands a copy of a
+    detached leaf onwards, so that the backward costs only what lies above, frozen weights do not matter and in-place
+    operations after the layer change the copy, not what was caught. What hooks of others keep of an output, and the
+    network uses later, is part of the graph too. Of several calls of one layer the last is caught, or the k-th of
+    ``"name#k"``.
+
+    Args:
+        module: The network, within ``undisturbed``.
+        layers: Names of layers; or only ``"last-spatial"``: the leaf then moves on from each spatial output to the
+            next one, as long as none of ``until`` begins, and the last is what remains.
+        watch: Layers whose outputs a target needs.
+        until: Layers at whose beginning the leaf comes to rest; those of ``watch`` if left out.
+
+    Raises:
+        ExplanationError: From the forward, if one of the layers was not run or has no tensor output.
+    """
+    with torch.no_grad(), _Catcher(module, layers, watch, watch if until is None else until) as caught:
+        yield caught
+
+
+class _Catcher:
+    def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str], until: Sequence[str]) -> None:
+        self.caught = Capture()
+        self.root, self.parts = module, dict(module.named_modules())
+        self.automatic = self.sliding = list(layers) == [AUTOMATIC]
+        self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
+        self.watch = {name: split_call(name) for name in watch}
+        self.until = {split_call(name)[0] for name in until}
+        self.named = {plain for plain, _ in [*self.wanted.values(), *self.watch.values()]}
+        self.outer, self.inner = ExitStack(), ExitStack()
+
+    def __enter__(self) -> Capture:
+        self.outer.enter_context(self.inner)
+        self.outer.callback(self.root.register_forward_pre_hook(self._start).remove)
+        self.outer.callback(self.root.register_forward_hook(self._finish).remove)
+        for name in self.until:
+            self.outer.callback(self.parts[name].register_forward_pre_hook(self._stop_sliding).remove)
+        return self.caught
+
+    def __exit__(self, *_: object) -> None:
+        self.outer.close()
+
+    def _start(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.version = inputs[0]._version
+        self.places = Places(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
+        everywhere = self.automatic or (self.named and self.places.learning)
+        self.inner.close()
+        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
+        for name in self.hooked if self.automatic else self.hooked & self.named:
+            self.inner.callback(self.parts[name].register_forward_hook(self._opener(name), prepend=True).remove)
+        for name in self.parts.keys() - {""} if everywhere else self.named:
+            self.inner.callback(self.parts[name].register_forward_hook(self._catcher(name)).remove)
+
+    def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
+        self.sliding = False
+
+    def _finish(self, part: nn.Module, inputs: tuple[Any, ...], _output: Any) -> Any:
+        if self.places.stale:
+            return self._again(part, inputs)
+        self.places.keep()
+        self._refuse_missing()
+        if self.caught.activations:
+            torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
+        return None
+
+    def _again(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        """Run a network anew whose layers' shapes are not what they were for inputs of this shape."""
+        self.places.forget()
+        if inputs[0]._version != self.version:
+            raise ExplanationError(
+                "The network changes its input in place, and its layers have other shapes than in an earlier forward "
+                "of this size; ask again."
+            )
+        self.caught.forget()
+        torch.set_grad_enabled(False)
+        return part(*inputs)
+
+    def _refuse_missing(self) -> None:
+        for name in [*self.wanted, *self.watch]:
+            if name not in self.caught.activations and name not in self.caught.watched:
+                raise ExplanationError(
+                    f"Layer '{name}' gave no tensor in this forward: it was not run, or returns something else; "
+                    "'cnnviz layers' shows which layers do."
+                )
+        if self.automatic and not self.caught.activations:
+            raise ExplanationError(
+                "No layer with places ends before the target's own layer begins, which may hold them all; name a layer."
+                if self.watch
+                else "No layer of this network has a spatial output; gradients of the input, as saliency, need none."
+            )
+
+    def _opener(self, name: str) -> Callable[..., Any]:
+        """A hook before those of others: what they keep of a layer's output, for later use, takes part in gradients."""
+        calls = {call for plain, call in self.wanted.values() if plain == name}
+
+        def open_graph(part: nn.Module, _inputs: Any, output: Any) -> Any:
+            tensor, now = first_tensor(output), self.caught.calls.get(name, 0) + 1
+            if tensor is None or not tensor.is_floating_point():
+                return None
+            arrangement = self.places.of(name, now, part, output) if self.sliding else None
+            slides = arrangement is not None and arrangement.spatial
+            if not slides and not calls & {None, now}:
+                return None
+            torch.set_grad_enabled(True)
+            leaf = tensor if tensor.requires_grad and not slides else tensor.detach().requires_grad_()
+            return replaced_tensor(output, leaf.clone())
+
+        return open_graph
+
+    def _catcher(self, name: str) -> Callable[..., Any]:
+        caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
+        watched_as = {key: call for key, (plain, call) in self.watch.items() if plain == name}
+
+        def catch(part: nn.Module, _inputs: Any, output: Any) -> Any:
+            self.caught.calls[name] = now = self.caught.calls.get(name, 0) + 1
+            tensor = first_tensor(output)
+            if tensor is None:
+                return None
+            arrangement = self.places.of(name, now, part, output)
+            current = tensor
+            if self.sliding and arrangement is not None and arrangement.spatial and tensor.is_floating_point():
+                self.caught.activations.clear()
+                self.caught.arrangements.clear()
+                self.caught.automatic = name
+                current = self._cut(name, current if name in self.hooked else current.detach(), arrangement)
+            for key in (key for key, call in caught_as.items() if call in (None, now)):
+                current = self._cut(key, current, arrangement)
+            for key in (key for key, call in watched_as.items() if call in (None, now)):
+                self.caught.watched[key] = current
+                self.caught.watched_arrangements[key] = arrangement
+                current = current.clone()
+            return None if current is tensor else replaced_tensor(output, current)
+
+        return catch
+
+    def _cut(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
+        if not tensor.is_floating_point():
+            raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
+        torch.set_grad_enabled(True)
+        leaf = tensor if tensor.requires_grad and not tensor.is_leaf else tensor.detach().requires_grad_()
+        self.caught.activations[key] = leaf
+        self.caught.arrangements[key] = arrangement
+        return leaf.clone()

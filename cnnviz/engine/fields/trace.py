@@ -1,0 +1,135 @@
+"""Receptive fields by running: a network's own forward carries along what every tensor sees of the input."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from functools import cache
+from math import prod
+from typing import Any
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+from cnnviz.core.field import Field
+from cnnviz.core.layer import Arrangement
+from cnnviz.engine.fields.operations import LAYOUT, Call, tensors_in, UNRELATED, rule_of
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, plain, joined
+
+__all__ = ["Fields"]
+
+ORDERS = {"NCHW": ((), (DOWN,), (ACROSS,)), "NHWC": ((DOWN,), (ACROSS,), ()), "NTC": ((DOWN, ACROSS), ())}
+
+
+class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode in which a forward of a network finds the receptive fields of everything it computes.
+
+    Each tensor is followed by what its places see along each axis of the input: exactly, on this input, and as if
+    neither the input nor any activation had an end. No operation is changed.
+
+    Args:
+        inputs: ``(N, C, H, W)``, the tensor that the forward will start from.
+    """
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._size = int(inputs.shape[-2]), int(inputs.shape[-1])
+        self._known: MutableMapping[Tensor, Footprint] = WeakTensorKeyDictionary()
+        self._known[inputs] = Footprint.of_input(inputs.shape)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Skipping would import torch's compiler, which takes seconds, at the first use."""
+        return False
+
+    def of(self, tensor: Tensor | None, arrangement: Arrangement | None) -> Field | None:
+        """The field of a layer's output; None if it is no tensor, or is not made from the input."""
+        found = None if tensor is None else self._known.get(tensor)
+        if tensor is None or found is None:
+            return None
+        if found.placed and _fits(found, arrangement):
+            rows, columns = (
+                found.axes[label].span(length) for label, length in zip((DOWN, ACROSS), self._size, strict=True)
+            )
+            return Field(found.kind, self._size, found.because, rows, columns)
+        if found.kind in ("whole", "unknown"):
+            return Field(found.kind, self._size, found.because)
+        flat = arrangement is None and bool(found.labels([tensor.dim() - 1]))
+        return Field("whole", self._size, "flattening") if flat else Field("unknown", self._size, LAYOUT)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        names, defaults = _signature(func)
+        given = defaults | dict(zip(names, args, strict=False)) | kwargs
+        known = {id(each): self._known[each] for each in tensors_in(given.values()) if each in self._known}
+        outputs = tuple(tensors_in([output]))
+        if known and outputs:
+            name = func._schema.name.partition("::")[2].rstrip("_")
+            self._follow(func, Call(name, given, outputs, known))
+        return output
+
+    def _follow(self, func: Any, call: Call) -> None:
+        for tensor, footprint in zip(call.outputs, _found(func, call), strict=False):
+            before = self._known.get(tensor)
+            if footprint is None:
+                continue
+            self._known[tensor] = footprint
+            written = any(tensor is each for each in tensors_in(call.given.values()))
+            if written and footprint is not before and tensor._base is not None:
+                self._spread(tensor, tensor._base, footprint, call.name)
+
+    def _spread(self, view: Tensor, base: Tensor, footprint: Footprint, name: str) -> None:
+        """A part of a tensor was written: the tensor sees what it saw and what the part sees now."""
+        shape, why = tuple(base.shape), f"{name} into a part"
+        before = self._known.get(base)
+        wide = footprint.lost(why)
+        if footprint.dims and _same_places(view, base, footprint):
+            wide = footprint.arranged(
+                dim if footprint.labels([at]) else plain(shape[at]) for at, dim in enumerate(footprint.dims)
+            )
+        self._known[base] = joined([(shape, one) for one in (before, wide) if one is not None], shape, name)
+        storage = base.untyped_storage()._cdata
+        for other in list(self._known):
+            if other is not view and other is not base and other.untyped_storage()._cdata == storage:
+                self._known[other] = self._known[other].lost(why)
+
+
+def _same_places(view: Tensor, base: Tensor, footprint: Footprint) -> bool:
+    """Whether a part of a tensor has all the tensor's places."""
+    dims = [at for at in range(view.dim()) if footprint.labels([at])]
+    return view.dim() == base.dim() and all(
+        view.shape[at] == base.shape[at] and view.stride(at) == base.stride(at) for at in dims
+    )
+
+
+@cache
+def _signature(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Names and defaults of an operation's arguments."""
+    arguments = func._schema.arguments
+    return tuple(one.name for one in arguments), {one.name: one.default_value for one in arguments}
+
+
+def _fits(found: Footprint, arrangement: Arrangement | None) -> bool:
+    """Whether a tensor's places are where its arrangement says, and no tokens are before them."""
+    if arrangement is None or arrangement.prefix:
+        return False
+    return tuple(tuple(atom.label for atom in dim if atom.label) for dim in found.dims[1:]) == ORDERS[arrangement.order]
+
+
+def _found(func: Any, call: Call) -> Sequence[Footprint | None]:
+    """The footprints of an operation's outputs."""
+    rule = rule_of(func, call.name)
+    first = call.source
+    if all(footprint.kind == "whole" for _, footprint in call.tracked) and call.name not in UNRELATED:
+        return [first for _ in call.outputs]
+    try:
+        found = rule(call) if rule else first.lost(call.name)
+    except (IndexError, KeyError, TypeError, ValueError):
+        found = first.lost(call.name)
+    each = found if isinstance(found, list) else [found for _ in call.outputs]
+    return [one and _checked(one, output, call) for one, output in zip(each, call.outputs, strict=True)]
+
+
+def _checked(footprint: Footprint, output: Tensor, call: Call) -> Footprint:
+    """A footprint whose dimensions are the output's; otherwise nothing is known."""
+    sizes = tuple(prod(atom.size for atom in dim) for dim in footprint.dims)
+    return footprint if not sizes or sizes == tuple(output.shape) else footprint.lost(call.name)

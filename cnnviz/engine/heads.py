@@ -1,0 +1,138 @@
+"""Finding a class activation mapping head by the numbers: average pooling right before the classes."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.errors import ExplanationError
+
+__all__ = ["NOT_FINITE", "ClassMaps", "find_class_maps"]
+
+aten = torch.ops.aten
+POOLS = (aten.mean.dim, aten._adaptive_avg_pool2d.default, aten.avg_pool2d.default)
+PRODUCTS = {aten.addmm.default: (1, 2), aten.mm.default: (0, 1)}
+MAPS = 4
+NOT_FINITE = "The network's answer is not finite: its weights or its input hold NaN or infinity."
+SUMMATION = 1e-5
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """An activation whose spatial mean, through class weights, is the logits.
+
+    Attributes:
+        activation: ``(N, C, h, w)``, what is averaged.
+        weights: Class weights ``(K, C)``; None where the channels are the classes themselves.
+        logits: ``(N, K)``.
+    """
+
+    activation: Tensor
+    weights: Tensor | None
+    logits: Tensor
+
+    def of(self, row: int, target: Target) -> Tensor:
+        """The signed map ``(h, w)`` of a class, or of a difference of classes, for one image.
+
+        Raises:
+            ExplanationError: If the target is neither.
+        """
+        weights = self.weights_of(target)
+        if weights is not None:
+            return torch.einsum("c,chw->hw", weights, self.activation[row])
+        raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; use Grad-CAM.")
+
+    def weights_of(self, target: Target) -> Tensor | None:
+        """Weights ``(C,)`` of a class or a difference of classes; None for other targets."""
+        match target:
+            case ClassTarget():
+                return self._class(target.index)
+            case Difference():
+                return self._class(target.first.index) - self._class(target.second.index)
+        return None
+
+    def _class(self, index: int) -> Tensor:
+        if self.weights is not None:
+            return self.weights[index]
+        own = torch.zeros_like(self.activation[0, :, 0, 0])
+        own[index] = 1
+        return own
+
+
+def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> ClassMaps:
+    """Run the network once and find what its classes are averages of.
+
+    Args:
+        forward: From inputs to logits ``(N, K)``.
+        inputs: ``(N, C, H, W)``.
+
+    Raises:
+        ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves, or
+            not finite.
+    """
+    seen = _Seen()
+    with torch.no_grad(), seen:
+        logits = forward(inputs)
+    if not bool(logits.isfinite().all()):
+        raise ExplanationError(NOT_FINITE)
+    for activation, pooled in reversed(seen.pooled):
+        if _same(pooled, logits) and _averages(activation, pooled):
+            return ClassMaps(_precise(activation), None, logits)
+    for factor, weights, product in reversed(seen.products):
+        if not _same(product, logits):
+            continue
+        for activation, pooled in reversed(seen.pooled):
+            if _same(pooled, factor) and _averages(activation, pooled):
+                return ClassMaps(_precise(activation), _precise(weights), logits)
+    raise ExplanationError(
+        "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves; this network's are "
+        "not. Grad-CAM (gradcam) generalises CAM to any network."
+    )
+
+
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps what is averaged over all places, and what is multiplied by weights."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.pooled: list[tuple[Tensor, Tensor]] = []
+        self.products: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Skipping would import torch's compiler, which takes seconds, at the first use."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in POOLS and args[0].dim() == MAPS and output.numel() == args[0].shape[0] * args[0].shape[1]:
+            self.pooled.append((args[0], output.flatten(1).clone()))
+        elif func in PRODUCTS:
+            factor, weights = (args[position] for position in PRODUCTS[func])
+            self.products.append((factor.clone(), weights.t(), output.clone()))
+        return output
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether these are the same numbers, but for a conversion to another type."""
+    if one.shape != other.shape:
+        return False
+    tolerance = 2 * max(torch.finfo(one.dtype).eps, torch.finfo(other.dtype).eps) * float(other.abs().max())
+    return bool((one - other).abs().max() <= tolerance)
+
+
+def _averages(activation: Tensor, pooled: Tensor) -> bool:
+    """Whether it is the mean over all places: not over other axes or some places, nor of what was changed since."""
+    means = _precise(activation).mean(dim=(2, 3))
+    if means.shape != pooled.shape:
+        return False
+    tolerance = (2 * torch.finfo(pooled.dtype).eps + SUMMATION) * float(activation.abs().max())
+    return bool((means - pooled).abs().max() <= tolerance)
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

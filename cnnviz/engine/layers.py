@@ -1,0 +1,199 @@
+"""The layers of a network, from one real forward."""
+
+from __future__ import annotations
+
+import copy
+import torch
+from collections.abc import Callable, Sequence
+from torch import Tensor, nn
+from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
+from cnnviz.errors import ExplanationError, CnnvizError, ModelError
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+from torch.utils._python_dispatch import _disable_current_modes
+from cnnviz.core.field import Field
+from cnnviz.engine.arrangement import Arranger, first_tensor
+from cnnviz.engine.fields.trace import Fields
+from cnnviz.engine.undisturbed import undisturbed
+
+__all__ = ["blank_copy", "observe_layers", "run", "touched", "entrance", "last_reached", "reaches_places"]
+
+TOGETHER = 16
+
+
+def reaches_places(gradient: Tensor | None, arrangement: Arrangement | None) -> bool:
+    """Whether there is a gradient and, in a token sequence, goes to its places, not only to the tokens before them."""
+    if gradient is None:
+        return False
+    if arrangement is None or arrangement.prefix == 0:
+        return True
+    places, before = gradient[:, arrangement.prefix :], gradient[:, : arrangement.prefix]
+    return bool(places.any()) or not bool(before.any())
+
+
+def entrance(layers: Layers, name: str) -> str:
+    """Where to stop looking for places that a unit's value is made from: its layer, or a part of it.
+
+    A layer with nothing spatial before it (all convolutions in one, say) is entered: its part that finishes last is
+    taken instead, and that one's, until there is something before it or it has no parts.
+
+    Args:
+        layers: The network's layers.
+        name: The unit's layer.
+    """
+    found = split_call(name)[0]
+    while True:
+        inside = [layer for layer in layers.values() if layer.name.startswith(f"{found}.") and layer.order >= 0]
+        begun = min((layer.order for layer in inside), default=layers[found].order)
+        if not inside or any(layer.spatial and layer.order < begun for layer in layers.values()):
+            return found
+        found = max(inside, key=lambda layer: layer.order).name
+
+
+def _is_projection(layer: Layer) -> bool:
+    """Whether it may be queries, keys or values: what an attention makes of tokens, and not the tokens."""
+    return layer.kind == "Linear" and layer.arrangement is not None and layer.arrangement.order == "NTC"
+
+
+def last_reached(
+    layers: Layers,
+    found: str,
+    gradients: Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]],
+) -> str:
+    """The last layer at or before ``found`` whose places receive a gradient; an attention's projections come last.
+
+    Args:
+        layers: The network's layers.
+        found: A layer whose places receive none.
+        gradients: Gradients and arrangements of some layers, by one forward and backward.
+
+    Raises:
+        ExplanationError: If there is none.
+    """
+    limit = layers[found].order
+    earlier = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
+    names = [layer.name for layer in sorted(earlier, key=lambda layer: (_is_projection(layer), -layer.order))]
+    for start in range(0, len(names), TOGETHER):
+        group = names[start : start + TOGETHER]
+        found_gradients, arrangements = gradients(group)
+        for name in group:
+            gradient = found_gradients.get(name)
+            if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
+                return name
+    raise ExplanationError(
+        f"No layer's places reach the target: it does not depend on layer '{found}' nor any before; name a layer."
+    )
+
+
+def observe_layers(module: nn.Module, example: Tensor) -> Layers:
+    """List a network's layers with their kinds, output shapes, arrangements and receptive fields.
+
+    A copy without weights is asked first, on tensors that have a shape and no values: nothing is computed. Where that
+    cannot be (values decide what the network does, or it has somebody's hooks or forward) the network itself runs once.
+    The copy gets a single example twice, if it takes that: what a layer makes once whatever the number of images (a
+    table of positions, say) is then seen not to be of an image, and has no places.
+
+    Args:
+        module: The network; comes back as it was.
+        example: One input ``(1, C, H, W)`` on the network's device.
+
+    Raises:
+        ModelError: If the network fails on this input.
+    """
+    observer = _without_values(module, example) or _observed(module, example)
+    return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
+
+
+def _without_values(module: nn.Module, example: Tensor) -> _Observer | None:
+    if touched(module):
+        return None
+    empty = example.to("meta")
+    for given in (empty.expand(2, -1, -1, -1), empty) if len(empty) == 1 else (empty,):
+        try:
+            with _disable_current_modes():
+                return _observed(blank_copy(module), given)
+        except Exception:  # noqa: BLE001 - a network may do anything with values; then it runs on some
+            continue
+    return None
+
+
+def touched(module: nn.Module) -> bool:
+    """Whether somebody's hooks, or a forward of their own, are on any part of a network."""
+    return any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in module.modules())
+
+
+def blank_copy(module: nn.Module) -> nn.Module:
+    """The network with weights that have shapes and no values."""
+    blank: dict[int, Any] = {}
+    for weight in module.parameters():
+        blank[id(weight)] = nn.Parameter(weight.detach().to("meta"), requires_grad=False)
+    for buffer in module.buffers():
+        blank[id(buffer)] = buffer.detach().to("meta")
+    return copy.deepcopy(module, blank)
+
+
+def _observed(module: nn.Module, example: Tensor) -> _Observer:
+    observer = _Observer(example)
+    with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
+        for name, part in module.named_modules():
+            if name:
+                handle = part.register_forward_hook(observer.hook(name))
+                hooks.callback(handle.remove)
+        with observer.fields:
+            run(module, example)
+    return observer
+
+
+def run(module: nn.Module, inputs: Tensor) -> Any:
+    """The network's output, whatever it is; a failure inside it becomes one sentence.
+
+    The network gets a copy of the inputs: one that normalises them in place leaves them as they were.
+
+    Raises:
+        ModelError: If the network fails on this input.
+    """
+    try:
+        return module(inputs.clone())
+    except (CnnvizError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"The network fails on an input of shape {tuple(inputs.shape)}: {reason}") from error
+
+
+class _Observer:
+    def __init__(self, example: Tensor) -> None:
+        self.batch = example.shape[0]
+        self.fields = Fields(example)
+        self.arranger = Arranger()
+        self.calls: Counter[str] = Counter()
+        self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
+        self.seen: dict[str, list[Field | None]] = {}
+
+    def hook(self, name: str) -> Any:
+        def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            shape = tuple(tensor.shape[1:]) if tensor is not None else None
+            self.calls[name] += 1
+            arrangement = self.arranger.observe(part, output, self.batch)
+            self.finished[name] = sum(self.calls.values()), shape, arrangement
+            self.seen.setdefault(name, []).append(self.fields.of(tensor, arrangement))
+
+        return observe
+
+    def layer(self, name: str, part: nn.Module) -> Layer:
+        order, shape, arrangement = self.finished.get(name, (-1, None, None))
+        weights = sum(weight.numel() for weight in part.parameters() if not _uninitialised(weight))
+        fields = tuple(self.seen.get(name, ()))
+        return Layer(name, _kind(part), shape, self.calls[name], weights, arrangement, order, fields)
+
+
+def _uninitialised(weight: Tensor) -> bool:
+    return isinstance(weight, nn.parameter.UninitializedParameter)
+
+
+def _kind(part: nn.Module) -> str:
+    original = getattr(part, "type_name", None)
+    named = original() if callable(original) else None
+    return str(named).rpartition(".")[2] if named else type(part).__name__

@@ -1,0 +1,60 @@
+"""Running a network only as far as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from torch import Tensor, nn
+from cnnviz.core.layer import split_call
+from cnnviz.errors import ExplanationError
+from cnnviz.engine.arrangement import first_tensor
+
+__all__ = ["Reached", "run_to"]
+
+class Reached(BaseException):
+    """A forward has come as far as it should; not an Exception, so that no network catches it."""
+
+
+def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, layer: str, calls: int) -> Tensor:
+    """A layer's output, with nothing run after it; connected to the inputs where gradients are on.
+
+    Args:
+        module: The network, within ``undisturbed``.
+        forward: From inputs to logits, running the module.
+        inputs: ``(N, C, H, W)``.
+        layer: The layer's name; of several calls the last is meant, or the k-th of ``"name#k"``.
+        calls: How often a forward calls the layer.
+
+    Raises:
+        ExplanationError: If the layer is not run, or gives no tensor.
+    """
+    plain, number = split_call(layer)
+    with _stopping(module.get_submodule(plain), number or calls) as reached:
+        forward(inputs)
+    tensor = first_tensor(reached[0]) if reached else None
+    if tensor is None:
+        raise ExplanationError(f"Layer '{layer}' gave no tensor in this forward; 'cnnviz layers' shows which do.")
+    return tensor
+
+
+@contextmanager
+def _stopping(part: nn.Module, number: int) -> Iterator[list[Any]]:
+    """Within it, the forward ends at a module's k-th call; what that returned is in the list."""
+    reached: list[Any] = []
+    seen = 0
+
+    def stop(_part: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            reached.append(output)
+            raise Reached
+
+    handle = part.register_forward_hook(stop)
+    try:
+        yield reached
+    except Reached:
+        pass
+    finally:
+        handle.remove()

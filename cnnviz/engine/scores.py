@@ -1,0 +1,174 @@
+"""Targets on a network's answers: what each image's score is."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Sequence
+from dataclasses import replace
+from torch import Tensor
+from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
+from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.capture import Capture
+
+__all__ = ["at_peaks", "class_probabilities", "score", "settle", "watched_layers"]
+
+def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
+    """The targets with each image's top class filled in, checked against the number of classes.
+
+    Args:
+        targets: A target for each image.
+        logits: ``(N, K)``.
+        labels: The network's class names, or None.
+
+    Raises:
+        TargetError: If a class index is out of range, or the labels are not as many as the classes.
+    """
+    classes = logits.shape[1]
+    if labels is not None and len(labels) != classes:
+        raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
+    best = logits.argmax(dim=1).tolist()
+    settled = []
+    for row, (target, top) in enumerate(zip(targets, best, strict=True)):
+        best_class = ClassTarget(top, labels[top] if labels else None)
+        found = best_class if isinstance(target, TopClass) else target
+        if isinstance(found, Finer) and isinstance(found.first, TopClass):
+            found = replace(found, first=best_class)
+        for index in _indices(found):
+            if not 0 <= index < classes:
+                raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
+        if isinstance(found, Finer) and isinstance(found.first, ClassTarget) and found.others is None:
+            others = _nearest(found, found.first.index, logits[row, None].detach())[0].tolist()
+            found = replace(found, others=tuple(others))
+        settled.append(found)
+    return settled
+
+
+def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = None) -> Tensor:
+    """Each image's score ``(N,)`` of its own target, connected to the logits.
+
+    Args:
+        targets: A settled target for each image.
+        logits: ``(N, K)``.
+        captured: The capture that watches the layers of unit targets.
+
+    Raises:
+        TargetError: If a unit's channel or place is out of range, or a function returns another shape.
+        ExplanationError: If a unit's layer was not watched, or has no channels.
+    """
+    groups: dict[Target, list[int]] = {}
+    for row, target in enumerate(targets):
+        groups.setdefault(target, []).append(row)
+    scores = [(rows, _score_one(target, logits, rows, captured)) for target, rows in groups.items()]
+    order = [row for rows, _ in scores for row in rows]
+    joined = torch.cat([values for _, values in scores])
+    return joined if order == sorted(order) else joined[torch.tensor(order, device=joined.device).argsort()]
+
+
+def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
+    """The targets, with units that name no place at the place where each image's map is largest, the first of equals.
+
+    Args:
+        targets: A target for each image.
+        captured: The capture that watches the layers of unit targets.
+
+    Raises:
+        TargetError: If a unit's channel is out of range.
+        ExplanationError: If a unit's layer was not watched, or has no channels.
+    """
+    placed: list[Target] = []
+    for row, target in enumerate(targets):
+        if isinstance(target, Unit) and target.place is None:
+            one = _maps_of(target, captured)[row, target.channel]
+            placed.append(replace(target, place=divmod(int(one.argmax()), one.shape[1])))
+        else:
+            placed.append(target)
+    return placed
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax of logits ``(N, K)``; the sigmoid of a single logit."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+def watched_layers(targets: Sequence[Target]) -> list[str]:
+    """Names of the layers that unit targets look at."""
+    return sorted({target.layer for target in targets if isinstance(target, Unit)})
+
+
+def _indices(target: Target) -> list[int]:
+    match target:
+        case ClassTarget():
+            return [target.index]
+        case Finer(first=ClassTarget(index=index)):
+            return [index, *(target.others or ())]
+        case Difference():
+            return [target.first.index, target.second.index]
+    return []
+
+
+def _score_one(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
+    match target:
+        case ClassTarget():
+            return logits[rows, target.index]
+        case Difference():
+            return logits[rows, target.first.index] - logits[rows, target.second.index]
+        case Finer(first=ClassTarget(index=index)):
+            return _finer(target, index, logits[rows])
+        case Unit():
+            return _unit(target, captured)[rows]
+        case CustomTarget():
+            return _custom(target, logits[rows])
+    raise TargetError(f"'{target}' cannot be scored before it is settled.")
+
+
+def _finer(target: Finer, index: int, logits: Tensor) -> Tensor:
+    """Class logit less the mean of the others', ``(n,)``; the choice of the others has no gradient."""
+    own = logits[:, index]
+    if target.others is not None:
+        nearest = torch.tensor([target.others], device=logits.device).expand(len(logits), -1)
+    else:
+        nearest = _nearest(target, index, logits.detach())
+    return own - target.strength * logits.gather(1, nearest).mean(dim=1) if nearest.shape[1] else own
+
+
+def _nearest(target: Finer, index: int, logits: Tensor) -> Tensor:
+    """Indices ``(n, rivals)`` of the classes whose logits are nearest to the class's own."""
+    distance = (logits - logits[:, index, None]).abs()
+    distance[:, index] = torch.inf
+    return distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False).indices
+
+
+def _custom(target: CustomTarget, logits: Tensor) -> Tensor:
+    values = target.function(logits)
+    if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise TargetError(
+            f"The target function '{target}' must return a score for each image, shape ({len(logits)},); got {got}."
+        )
+    return values
+
+
+def _maps_of(target: Unit, captured: Capture | None) -> Tensor:
+    """The maps ``(N, C, h, w)`` of a unit's layer, which has that unit."""
+    if captured is None or target.layer not in captured.watched:
+        raise ExplanationError(f"Layer '{target.layer}' was not watched, so its units have no score here.")
+    output = captured.watched[target.layer]
+    arrangement = captured.watched_arrangements[target.layer]
+    if arrangement is None and output.dim() != 2:
+        raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
+    maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
+    channels = maps.shape[1]
+    if not 0 <= target.channel < channels:
+        raise TargetError(f"Layer '{target.layer}' has channels 0 to {channels - 1}; there is no {target.channel}.")
+    return maps
+
+
+def _unit(target: Unit, captured: Capture | None) -> Tensor:
+    maps = _maps_of(target, captured)
+    if target.place is None:
+        return maps[:, target.channel].mean(dim=(1, 2))
+    (row, column), (rows, columns) = target.place, maps.shape[2:]
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
+    return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]

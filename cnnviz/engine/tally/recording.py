@@ -1,0 +1,194 @@
+"""recording: the largest value of every unit of many layers in each image, reduced while the network runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from torch import Tensor, nn
+from cnnviz.core.layer import Arrangement, split_call
+from cnnviz.errors import ExplanationError
+from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
+from cnnviz.engine.layers import run
+from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
+
+__all__ = ["Recorded", "Recorder", "observe_outputs"]
+
+@dataclass(frozen=True)
+class Recorded:
+    """One layer that is recorded.
+
+    Attributes:
+        name: As it was asked for, such as ``"relu#2"``.
+        call: Which call of the layer, counted from 1.
+        units: How many units (channels) it has.
+        grid: Rows and columns of its map.
+        arrangement: Where its output keeps channels and places; None for a vector a unit.
+        saturation: The function with a ceiling that the layer ends in: what that is given is recorded instead.
+    """
+
+    name: str
+    call: int
+    units: int
+    grid: tuple[int, int]
+    arrangement: Arrangement | None
+    saturation: Saturation | None
+
+    @property
+    def ranked(self) -> str:
+        """Which tensor is recorded, in words."""
+        return f"the layer before its {self.saturation.name}" if self.saturation else "the layer's output"
+
+
+def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) -> list[Recorded]:
+    """How layers can be recorded, from one forward.
+
+    Args:
+        module: The network, undisturbed.
+        example: Network input on its device.
+        names: Layers; of several calls of one the last is meant, or the k-th of ``"name#k"``.
+
+    Raises:
+        ExplanationError: If a layer is not run, or its output has no units.
+    """
+    arranger, calls = Arranger(), Counter[str]()
+    seen: dict[tuple[str, int], Recorded | str] = {}
+    finding = FindSaturation()
+
+    def hook(name: str) -> Callable[..., None]:
+        def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
+            calls[name] += 1
+            arrangement = arranger.observe(part, output, len(example))
+            seen[name, calls[name]] = _recorded(name, calls[name], output, arrangement, finding)
+
+        return observe
+
+    with torch.no_grad(), ExitStack() as stack:
+        for name, part in module.named_modules():
+            if name:
+                stack.callback(part.register_forward_hook(hook(name)).remove)
+        stack.enter_context(finding)
+        run(module, example)
+    return [_asked(name, calls, seen) for name in names]
+
+
+def _recorded(
+    name: str, call: int, output: Any, arrangement: Arrangement | None, finding: FindSaturation
+) -> Recorded | str:
+    """The layer as it can be recorded, or why it cannot."""
+    tensor = first_tensor(output)
+    if tensor is None or not tensor.is_floating_point():
+        return f"it gives {'no tensor' if tensor is None else f'{tensor.dtype} values'}"
+    if arrangement is None and tensor.dim() != 2:
+        return f"its output has the shape {tuple(tensor.shape[1:])} for each image"
+    grid = arrangement.grid if arrangement else (1, 1)
+    units = arrangement.channels if arrangement else tensor.shape[1]
+    return Recorded(name, call, units, grid, arrangement, finding.of(tensor))
+
+
+def _asked(name: str, calls: Counter[str], seen: dict[tuple[str, int], Recorded | str]) -> Recorded:
+    plain, call = split_call(name)
+    found = seen.get((plain, call or calls[plain]), "it is not run in a forward")
+    if isinstance(found, str):
+        raise ExplanationError(f"Layer '{name}' has no units to look at: {found}; 'cnnviz layers' shows which have.")
+    return Recorded(name, found.call, found.units, found.grid, found.arrangement, found.saturation)
+
+
+class _Enough(BaseException):
+    """All layers are recorded. Not an Exception, so that no network catches it."""
+
+
+class Recorder:
+    """Runs a network as far as the last of some layers, and keeps only maxima and where they are.
+
+    Use it as a context; the network is hooked inside.
+
+    Args:
+        module: The network, undisturbed.
+        layers: The layers.
+    """
+
+    def __init__(self, module: nn.Module, layers: Sequence[Recorded]) -> None:
+        self._module, self._layers = module, layers
+        self._found: dict[int, tuple[Tensor, Tensor]] = {}
+        self._calls: Counter[str] = Counter()
+        self._stack = ExitStack()
+        self._early = {number for number, layer in enumerate(layers) if layer.saturation}
+
+    def __enter__(self) -> Recorder:
+        with ExitStack() as stack:
+            late = {split_call(layer.name)[0] for layer in self._layers if not layer.saturation}
+            for name in sorted(late):
+                part = self._module.get_submodule(name)
+                stack.callback(part.register_forward_hook(self._hook(name)).remove)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._stack.close()
+
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest values of all layers' units, ``(N, U)`` float32, and where they are, ``(N, U)``, row by row.
+
+        Of equal values the first place counts.
+
+        Raises:
+            ExplanationError: If the network did not run all layers as it did when it was observed.
+        """
+        self._found.clear()
+        self._calls.clear()
+        mode = BeforeSaturation(self._before) if self._early else nullcontext()
+        try:
+            with torch.no_grad(), mode:
+                run(self._module, inputs)
+        except _Enough:
+            pass
+        for number, layer in enumerate(self._layers):
+            if number not in self._found:
+                raise ExplanationError(f"Layer '{layer.name}' was not run for every picture; leave it out.")
+        pairs = [self._found[number] for number in range(len(self._layers))]
+        return torch.cat([values for values, _ in pairs], dim=1), torch.cat([places for _, places in pairs], dim=1)
+
+    def _hook(self, name: str) -> Callable[..., None]:
+        asked: dict[int, list[int]] = {}
+        for number, layer in enumerate(self._layers):
+            if split_call(layer.name)[0] == name and not layer.saturation:
+                asked.setdefault(layer.call, []).append(number)
+
+        def catch(_part: nn.Module, _inputs: Any, output: Any) -> None:
+            self._calls[name] += 1
+            numbers, tensor = asked.get(self._calls[name]), first_tensor(output)
+            if numbers and tensor is not None:
+                self._keep(numbers, tensor)
+
+        return catch
+
+    def _before(self, call: int, subject: Tensor) -> None:
+        numbers = [one for one in self._early if (named := self._layers[one].saturation) and named.number == call]
+        if numbers:
+            self._keep(numbers, subject)
+
+    def _keep(self, numbers: list[int], tensor: Tensor) -> None:
+        layer = self._layers[numbers[0]]
+        found = _largest(tensor.detach(), layer.arrangement)
+        self._found.update(dict.fromkeys(numbers, found))
+        if found[0].shape[1] != layer.units:
+            raise ExplanationError(f"Layer '{layer.name}' has now {found[0].shape[1]} units, not {layer.units}.")
+        if len(self._found) == len(self._layers):
+            raise _Enough
+
+
+def _largest(output: Tensor, arrangement: Arrangement | None) -> tuple[Tensor, Tensor]:
+    maps = output[:, :, None, None] if arrangement is None else to_maps(output, arrangement)
+    flat = maps.flatten(2).float()
+    if flat.device.type != "cpu":
+        values, places = flat.max(dim=2)
+        return values, places.int()
+    held: np.ndarray[Any, np.dtype[np.float32]] = flat.contiguous().numpy()
+    found = held.argmax(axis=2)  # NumPy's is as fast as a maximum without its place, torch's seven times slower
+    values = torch.from_numpy(np.take_along_axis(held, found[:, :, None], axis=2)[:, :, 0])
+    return values, torch.from_numpy(found.astype(np.int32))

@@ -1,0 +1,145 @@
+"""The network is the user's: run it without leaving a trace."""
+
+from __future__ import annotations
+
+import torch
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+from torch import Tensor, nn
+
+__all__ = ["undisturbed", "fixed_threads", "reproducible"]
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """On a GPU, deterministic convolutions that are not chosen by timing, and no TensorFloat-32; elsewhere nothing.
+
+    Args:
+        device: Where the network is.
+    """
+    switches = _switches() if device.type == "cuda" else []
+    before = [(part, name, getattr(part, name)) for part, name, _ in switches]
+    try:
+        for part, name, value in switches:
+            setattr(part, name, value)
+        yield
+    finally:
+        for part, name, value in before:
+            setattr(part, name, value)
+
+
+@contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """So many CPU threads compute inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _switches() -> list[tuple[Any, str, Any]]:
+    cudnn: Any = torch.backends.cudnn
+    products: Any = torch.backends.cuda.matmul
+    found: list[tuple[Any, str, Any]] = [(cudnn, "deterministic", True), (cudnn, "benchmark", False)]
+    if hasattr(products, "fp32_precision"):  # where there are both, reading the older names can be an error
+        return [*found, (products, "fp32_precision", "ieee"), (cudnn.conv, "fp32_precision", "ieee")]
+    return [*found, (products, "allow_tf32", False), (cudnn, "allow_tf32", False)]
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, everything as before outside, also after an exception.
+
+    Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
+    replaces are put back. Inference mode is left (its tensors take no gradient) and attention's fused fast path,
+    which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
+    """
+    with _lock_of(module), _SLOW_PATH:
+        yield from _as_it_was(module)
+
+
+def _as_it_was(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    buffers = _Buffers(module)
+    with torch.inference_mode(mode=False):
+        try:
+            for part, training in modes:
+                if training:
+                    part.training = False
+            yield
+        finally:
+            for part, training in modes:
+                if part.training is not training:
+                    part.training = training
+            buffers.restore()
+
+
+class _SlowPath:
+    """Attention's fused fast path is off while any thread is inside, and then as it was before the first."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.backends.mha.get_fastpath_enabled()
+                torch.backends.mha.set_fastpath_enabled(False)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.mha.set_fastpath_enabled(self._before)
+
+
+_SLOW_PATH = _SlowPath()
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_ALL_LOCKS = threading.Lock()
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:
+    with _ALL_LOCKS:
+        return _LOCKS.setdefault(module, threading.RLock())
+
+
+class _Buffers:
+    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
+        groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
+        for _, _, tensor in self._held:
+            if tensor is not None and not tensor.is_meta:
+                groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
+        self._groups = [list(each.values()) for each in groups.values()]
+        self._values = [_together(tensors) for tensors in self._groups]
+
+    def restore(self) -> None:
+        """Put the buffers back; values are compared, because a write through ``.data`` leaves no mark on a tensor."""
+        for tensors, values in zip(self._groups, self._values, strict=True):
+            if not torch.equal(_together(tensors), values):
+                _copy_back(tensors, values)
+        for part, name, tensor in self._held:
+            if part._buffers.get(name) is not tensor:
+                part._buffers[name] = tensor
+
+
+@torch.no_grad()
+def _together(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor if tensor.dim() == 1 else tensor.reshape(-1) for tensor in tensors])
+
+
+def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
+    """Write values into those tensors that differ from them; the others keep their version."""
+    parts = torch.split(values, [tensor.numel() for tensor in tensors])
+    with torch.no_grad():
+        for tensor, part in zip(tensors, parts, strict=True):
+            kept = part.view(tensor.shape)
+            if not torch.equal(tensor, kept):
+                tensor.copy_(kept)

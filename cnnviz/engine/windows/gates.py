@@ -1,0 +1,180 @@
+"""Gates: the places in a network that all it knows of the picture passes through, and where their units look."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.flop_counter import FlopCounterMode
+from cnnviz.core.field import Field, Span
+from cnnviz.core.layer import Layer
+from cnnviz.engine.arrangement import first_tensor
+from cnnviz.engine.layers import blank_copy, touched
+
+__all__ = ["Gate", "Gates", "Lattice", "find_gates"]
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the units of a gate look along one axis of the input; unit ``u`` sees ``size`` pixels.
+
+    Attributes:
+        first: First pixel that unit 0 sees, as if the input had no end.
+        stride: Pixels from one unit to the next.
+        size: Pixels that a unit sees.
+        count: How many units there are.
+    """
+
+    first: int
+    stride: int
+    size: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A layer, called once, whose map decides all that comes after it.
+
+    Attributes:
+        name: The layer; empty for the input itself.
+        channels: Of its map.
+        rows: Where its units look down the input.
+        columns: And across.
+        work: FLOPs of one picture's forward up to here.
+    """
+
+    name: str
+    channels: int
+    rows: Lattice
+    columns: Lattice
+    work: int
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The gates in the order in which a forward passes them, the input first.
+
+    Attributes:
+        gates: The gates.
+        work: FLOPs of one picture's whole forward.
+    """
+
+    gates: tuple[Gate, ...]
+    work: int
+
+
+def find_gates(
+    module: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor], layers: Mapping[str, Layer], example: Tensor
+) -> Gates | None:
+    """The gates of a network, from one forward of a copy without values.
+
+    Args:
+        module: The network; left alone.
+        forward: From a network and its inputs to logits.
+        layers: Its layers on inputs of the example's size.
+        example: One input ``(1, C, H, W)``.
+
+    Returns:
+        The gates; None where they cannot be found: the network needs values to run, or has somebody's hooks.
+    """
+    if touched(module):
+        return None
+    likely = {name: lattices for name, layer in layers.items() if (lattices := _lattices(layer))}
+    try:
+        with _disable_current_modes(), torch.inference_mode(mode=False), torch.enable_grad():
+            seen, logits, work = _graph(blank_copy(module), forward, example, likely)
+    except Exception:  # noqa: BLE001 - a network may do anything with values; then it has no gates
+        return None
+    last = {node: Gate(name, layers[name].shape[0], *likely[name], done) for name, node, done in seen}  # type: ignore[index]
+    narrow = _narrow(logits.grad_fn)
+    passed = [last[node] for node in narrow if node in last]
+    rows, columns = (Lattice(0, 1, 1, int(length)) for length in example.shape[-2:])
+    return Gates((Gate("", int(example.shape[1]), rows, columns, 0), *_needed(passed)), work)
+
+
+def _needed(passed: list[Gate]) -> list[Gate]:
+    """Gates without those that the next one is as good as: a norm or an activation may follow without any work."""
+    needless = {gate.name for gate, after in pairwise(passed) if replace(gate, name=after.name) == after}
+    return [gate for gate in passed if gate.name not in needless]
+
+
+def _graph(
+    blank: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor], example: Tensor, likely: Mapping[str, object]
+) -> tuple[list[tuple[str, Any, int]], Tensor, int]:
+    """Likely layers with the autograd graph's node of their output and the FLOPs so far; the logits; all FLOPs."""
+    seen: list[tuple[str, Any, int]] = []
+    counter = FlopCounterMode(display=False)
+
+    def hook(name: str) -> Callable[..., None]:
+        def note(_part: nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None and tensor.grad_fn is not None:
+                seen.append((name, tensor.grad_fn, int(counter.get_total_flops())))
+
+        return note
+
+    with ExitStack() as hooks, counter:
+        for name in likely:
+            hooks.callback(blank.get_submodule(name).register_forward_hook(hook(name)).remove)
+        inputs = example.to("meta").requires_grad_().clone()  # the network may write into it
+        logits = forward(blank.eval(), inputs)
+    return seen, logits, int(counter.get_total_flops())
+
+
+def _narrow(end: Any) -> list[Any]:
+    """The nodes of an autograd graph that every way to its end leads through, in order."""
+    order = _in_order(end)
+    place = {node: at for at, node in enumerate(order)}
+    spanned = [0] * (len(order) + 1)
+    for node, at in place.items():
+        starts = [place[before] for before, _ in node.next_functions if before is not None]
+        if starts:
+            spanned[min(starts) + 1] += 1
+            spanned[at] -= 1
+    found, open_edges = [], 0
+    for node, at in place.items():
+        open_edges += spanned[at]
+        if not open_edges:
+            found.append(node)
+    return found
+
+
+def _in_order(end: Any) -> list[Any]:
+    """All nodes of a graph, each after those that it is made from."""
+    order, known, waiting = [], set(), [(end, False)]
+    while waiting:
+        node, ready = waiting.pop()
+        if ready:
+            order.append(node)
+        elif node is not None and node not in known:
+            known.add(node)
+            waiting.append((node, True))
+            waiting.extend((before, False) for before, _ in node.next_functions)
+    return order
+
+
+def _lattices(layer: Layer) -> tuple[Lattice, Lattice] | None:
+    """Where a layer's units look, if its map can be computed in parts: a map of channels, by a local rule."""
+    field = layer.field
+    arrangement = layer.arrangement
+    if layer.calls != 1 or arrangement is None or arrangement.order != "NCHW" or layer.shape is None:
+        return None
+    if len(layer.shape) != 3 or not _local(field) or field is None or field.rows is None or field.columns is None:
+        return None
+    rows, columns = _lattice(field.rows), _lattice(field.columns)
+    return (rows, columns) if rows and columns else None
+
+
+def _local(field: Field | None) -> bool:
+    return field is not None and field.kind == "spatial" and field.regular
+
+
+def _lattice(span: Span) -> Lattice | None:
+    first = span.offset - (span.size - 1) / 2
+    if not (float(first).is_integer() and float(span.stride).is_integer() and span.stride >= 1):
+        return None
+    return Lattice(int(first), int(span.stride), span.size, len(span))

@@ -1,0 +1,84 @@
+"""Data sets of what a script holds already: paths, arrays, PIL images, tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from cnnviz.core.picture import Picture
+from cnnviz.errors import PictureError, UsageError
+from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.inputs import gather
+from cnnviz.images.reading import as_picture, read_picture
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["GivenDataset", "open_given"]
+
+class GivenDataset(Dataset):
+    """Pictures and network inputs by their number in a sequence; files are read when they are asked for.
+
+    Args:
+        items: Paths, pictures and single inputs.
+    """
+
+    name = "images"
+
+    def __init__(self, items: Sequence[Path | Picture | torch.Tensor]) -> None:
+        width = len(str(len(items) - 1))
+        self._items = tuple(items)
+        self.keys = Keys(f"{index:0{width}} {_name(item)}".rstrip() for index, item in enumerate(items))
+
+    def item(self, index: int) -> Picture | torch.Tensor:
+        """What was given, as a picture or a float tensor ``(C, H, W)``.
+
+        Raises:
+            PictureError: If a file is missing or damaged.
+        """
+        item = self._items[index]
+        if not isinstance(item, Path):
+            return item
+        try:
+            return read_picture(item)
+        except PictureError as error:
+            raise PictureError(str(error).replace(str(item), item.name)) from error
+
+    def mark(self, index: int) -> str:
+        """A file's size in bytes, a picture's hash or that of a tensor's type, shape and values."""
+        item = self._items[index]
+        if isinstance(item, Picture):
+            return item.digest
+        if isinstance(item, Path):
+            return str(item.stat().st_size) if item.is_file() else "missing"
+        values = item.detach().cpu().double().numpy()
+        return hashlib.sha256(f"{item.dtype}{tuple(item.shape)}".encode() + values.tobytes()).hexdigest()
+
+
+def open_given(source: Any) -> GivenDataset:
+    """A data set of what methods accept as images.
+
+    Raises:
+        PictureError: If an array or PIL image is none that can be read.
+        UsageError: If there is nothing in it, or something that is no image.
+    """
+    if not isinstance(source, Sequence):
+        return GivenDataset(gather(source))
+    items: list[Path | Picture | torch.Tensor] = []
+    for number, item in enumerate(source, 1):
+        if isinstance(item, (str, os.PathLike)):
+            items.append(Path(os.fsdecode(item)))
+        else:
+            found = gather(item)
+            items += [as_picture(each, f"image {number}") if isinstance(each, Picture) else each for each in found]
+    if not items:
+        raise UsageError("There are no images: an empty sequence was given.")
+    return GivenDataset(items)
+
+
+def _name(item: Path | Picture | torch.Tensor) -> str:
+    if isinstance(item, Picture):
+        return item.name if item.name != "image" else ""
+    return item.name if isinstance(item, Path) else ""

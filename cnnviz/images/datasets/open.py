@@ -1,0 +1,85 @@
+"""The one opener of data sets: folders, lists, tars, drawn shapes, tables of Hugging Face, what a script holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from cnnviz.errors import PictureError, UsageError
+from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.shapes import open_shapes
+from cnnviz.images.datasets.files import open_list, open_tree
+from cnnviz.images.datasets.memory import open_given
+from cnnviz.images.datasets.huggingface import HuggingFaceDataset, is_hugging_face, open_hugging_face
+from cnnviz.images.reading import SUFFIXES, quoted
+from cnnviz.images.datasets.tars import RANGE, open_tars
+
+__all__ = ["Dataset", "open_dataset"]
+
+LISTS = (".txt", ".tsv")
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+EXPECTED = "a folder, a list (.txt), tars ('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or a sequence of pictures"
+
+
+def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
+    """Open a data set; no picture is read yet.
+
+    Args:
+        source: One of
+
+            - a folder: all picture files in it and in the folders below, links followed;
+            - a list, ``.txt`` or ``.tsv``: a path a line, relative to the list, and perhaps a tab (or spaces) and a
+              class; ``#`` begins a comment;
+            - WebDataset tars: ``"name-{000..009}.tar"``, one ``.tar``, or a sequence of them; classes from ``.cls``, or
+              from ``cls``, ``label`` or ``class`` in ``.json``;
+            - ``"shapes:5000"`` or ``"shapes:5000:7"``: so many drawn scenes of seed 0 (or 7), their shapes as classes;
+            - ``"hf:NAME"`` or ``"hf:NAME:SPLIT"``, or a ``datasets.Dataset`` (Hugging Face);
+            - a picture file; a sequence of paths, PIL images, arrays and pictures; a float tensor ``(N, C, H, W)``,
+              which is network input already;
+            - a ``Dataset``, returned as it is.
+        classes: Whether the folders directly in a folder are classes (as torchvision's ``ImageFolder`` has them,
+            sorted by name). None decides: they are if at least two hold pictures and no picture lies beside them; a
+            note of the data set says so. Only for a folder.
+
+    Raises:
+        PictureError: If it is missing, cannot be read or holds no picture.
+        MissingExtraError: If ``hf:`` is asked for and the library ``datasets`` is not installed.
+        UsageError: If it is nothing of these kinds, or classes are asked of what is no folder.
+    """
+    path = Path(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else None
+    if path is not None and path.is_dir():
+        return open_tree(path, classes)
+    if classes is not None:
+        raise UsageError("Whether folders are classes can be said of a folder only; the data set is none.")
+    if isinstance(source, Dataset):
+        return source
+    if path is not None:
+        return _named(os.fsdecode(source), path)
+    if is_hugging_face(source):
+        return HuggingFaceDataset(source)
+    if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
+        return open_tars([os.fsdecode(each) for each in source])
+    return open_given(source)
+
+
+def _named(text: str, path: Path) -> Dataset:
+    """What a text that names no folder stands for."""
+    kind, mark, rest = text.partition(":")
+    if mark and kind in ("shapes", "hf") and not path.exists():
+        return open_shapes(rest) if kind == "shapes" else open_hugging_face(rest)
+    if text.lower().endswith(COMPRESSED):
+        raise PictureError(f"{quoted(text)} is compressed, and its pictures cannot be reached one by one; unpack it.")
+    if _is_tar(text):
+        return open_tars(text)
+    if path.suffix.lower() in LISTS:
+        return open_list(path)
+    if path.suffix.lower() in SUFFIXES or path.is_file():
+        return open_given([path])
+    raise PictureError(f"There is no folder or file {quoted(text)}; a data set is {EXPECTED}.")
+
+
+def _is_tar(source: Any) -> bool:
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    return RANGE.sub("", os.fsdecode(source)).lower().endswith(".tar")

@@ -1,0 +1,62 @@
+"""The data set that needs no file: drawn scenes, which are a seed and a range."""
+
+from __future__ import annotations
+
+import numpy as np
+from functools import cached_property
+from numpy.typing import NDArray
+from cnnviz.core.picture import Picture
+from cnnviz.errors import UsageError
+from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.synthetic.scenes import SHAPES, draw_scene, scene_target
+
+__all__ = ["DrawnScenes", "open_shapes"]
+
+MOST = 10**8
+DIGITS = len(str(MOST - 1))
+
+
+class DrawnScenes(Dataset):
+    """The first scenes of a seed; picture ``i`` is ``draw_scene(i, seed=seed)``.
+
+    Args:
+        count: How many.
+        seed: Which series.
+    """
+
+    classes = SHAPES
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.name = f"shapes:{count}" + (f":{seed}" if seed else "")
+        self.keys = Keys(f"{index:0{DIGITS}}" for index in range(count))
+        self._seed = seed
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """The class of every scene's shape, ``(N,)``."""
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> NDArray[np.int32]:
+        return np.array([scene_target(index, seed=self._seed) for index in range(len(self))], dtype=np.int32)
+
+    def item(self, index: int) -> Picture:
+        """A scene."""
+        place = range(len(self))[index]
+        return Picture(draw_scene(place, seed=self._seed).pixels, f"scene {place}")
+
+    def mark(self, index: int) -> str:  # noqa: ARG002
+        """The seed, which together with the key decides over every pixel."""
+        return f"scene of seed {self._seed}"
+
+
+def open_shapes(text: str) -> DrawnScenes:
+    """``"5000"`` or, with a seed, ``"5000:7"``.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    count, _, seed = text.partition(":")
+    if not (count.isdecimal() and 0 < int(count) < MOST and (seed or "0").isdecimal()):
+        raise UsageError(f"'shapes:{text}' is no data set; expected shapes:COUNT or shapes:COUNT:SEED, as shapes:5000.")
+    return DrawnScenes(int(count), int(seed or 0))

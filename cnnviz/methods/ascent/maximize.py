@@ -1,0 +1,117 @@
+"""Maximize: pictures that a network answers most to."""
+
+from __future__ import annotations
+
+import torch
+from typing import Annotated
+from annotated_types import Ge, Gt
+from cnnviz.core.target import TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ascent.network import Precision
+from cnnviz.methods.ascent.request import aims, canvas_of, recipe_of, start_of
+from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transformations
+from cnnviz.methods.ascent.session import Session, Wishes
+from cnnviz.methods.ascent.quality import judge_images
+from cnnviz.models.model import Model
+from cnnviz.models.load import load_model
+from cnnviz.method import method
+from cnnviz.results.images import Images
+
+__all__ = ["maximize"]
+
+@method
+def maximize(
+    model: Model,
+    target: TargetLike,
+    start: ImagesLike | None = None,
+    examples: ImagesLike | None = None,
+    judge: Model | str | None = None,
+    *,
+    recipe: RecipeName = "auto",
+    parameterisation: Parameterisation | None = None,
+    transformations: Transformations | None = None,
+    steps: Annotated[int, Ge(1)] | None = None,
+    crops: Annotated[int, Ge(1)] | None = None,
+    rate: Annotated[float, Gt(0)] | None = None,
+    size: Annotated[int, Ge(8)] | None = None,
+    seed: Annotated[int, Ge(0)] = 0,
+    frames: Annotated[int, Ge(0)] = 0,
+    patience: Annotated[int, Ge(0)] = 0,
+    precision: Precision = "full",
+    compiled: bool = False,
+    batch_size: Annotated[int, Ge(1)] | None = None,
+) -> Images:
+    """Pictures of what the network takes for a class, or of what excites a unit, found by gradient ascent.
+
+    From noise, or from a picture, step by step what raises the target's score: of a class the logit, never the
+    softmax, which grows as well when all other classes shrink. The score alone is no measure: noise reaches the
+    highest. So every step averages the gradients of several random views of the picture, and fine waves count less
+    than coarse ones; and every picture is judged, see :func:`cnnviz.methods.ascent.quality.judge_images`.
+
+    The recipes:
+
+    - ``crops``: waves, four noisy crops a step; found by measurement, see ``benchmarks/maximize.md``;
+    - ``whole``: waves, many steps of one view that shows the whole picture turned, scaled and shifted;
+    - ``auto``: ``crops``, but ``whole`` for networks with an input of less than 128 pixels;
+    - ``natural``: ``crops`` with the amplitudes of natural pictures, of which only the phases are changed (MACO);
+    - ``lucid``: waves, one turned, scaled and shifted view a step;
+    - ``dream``: an image pyramid and few small steps, for a picture to start from (DeepDream);
+    - ``simonyan``: pixels with an L2 penalty, from the middle grey;
+    - ``yosinski``: pixels with decay and a blur every fourth step.
+
+    In the two pixel recipes a step is the gradient divided by its root mean square, so that ``rate`` means the same for
+    every network. Gradients get past rectifiers that the start has left dead, for the first 16 steps.
+
+    The weights are not touched, and their gradients are not computed; the forward ends at the target's layer. Each
+    picture has random numbers of its own, drawn from the seed, the target and how often it was asked before, so on
+    a CPU a picture is the same, bit for bit, whatever others are made with it. An interrupt keeps what there is.
+
+    Args:
+        model: The network.
+        target: What is to be seen, or a list of it, a picture each: a class, ``"a - b"``, a unit ``"layer4:17"`` (its
+            mean over all places) or ``"layer4:17@3,3"``, a whole layer ``"layer4:*"``, a direction
+            ``"layer4:FILE.npy"``, or a function of the logits. None is the top class of the picture to start from.
+        start: A picture to start from, instead of noise.
+        examples: Pictures of the network's world: how their channels vary together and, for ``phase``, their mean
+            amplitudes are used instead of assumed ones.
+        judge: A second network, or its name, that is asked what it sees.
+        recipe: What the settings below are, where they are not given.
+        parameterisation: What a picture is made of: waves, the phases of waves, an image pyramid, or pixels.
+        transformations: How the views of a step differ from the picture.
+        steps: How many steps.
+        crops: Views a step; steps times crops is the number of forwards a picture.
+        rate: How far a step goes.
+        size: Shorter side of the picture in pixels.
+        seed: Of everything drawn at random.
+        frames: Snapshots, evenly spaced, for an animation; 0 takes them after 1, 2, 4, 8, ... steps.
+        patience: Steps over which the mean score has to grow, or the picture is finished; 0 takes all steps.
+        precision: What the network computes in; bfloat16 is for devices that are fast at it.
+        compiled: Whether the network is compiled with torch.compile; for classes only.
+        batch_size: Most pictures at once; halved when memory runs out. Left out, 1 on a CPU and 8 elsewhere.
+
+    Returns:
+        Images with pixels ``(N, C, H, W)`` in [0, 1], with their scores, histories and quality records.
+
+    Raises:
+        TargetError: If a target cannot be understood, or the network has none such.
+        UnknownNameError: If there is no such label, layer or judge.
+        PictureError: If the picture to start from cannot be read.
+        ParameterError: If the picture would be too small or too large.
+        ExplanationError: If the score does not depend on the picture, or is not finite.
+
+    Reference:
+        Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks, ICLR workshop 2014; Yosinski et al.,
+        Understanding Neural Networks Through Deep Visualization, ICML workshop 2015; Olah, Mordvintsev and Schubert,
+        Feature Visualization, Distill 2017; Fel et al., Unlocking Feature Visualization for Deeper Networks with
+        MAgnitude Constrained Optimization, NeurIPS 2023.
+    """
+    second = load_model(judge) if isinstance(judge, str) else judge
+    wanted = aims(model, target, started=start is not None)
+    given = {"parameterisation": parameterisation, "transformations": transformations}
+    chosen = recipe_of(model, recipe, **given, steps=steps, crops=crops, rate=rate)
+    with torch.inference_mode(mode=False):
+        begun = None if start is None else start_of(model, start)
+        canvas = canvas_of(model, chosen, size, None if begun is None else begun[0])
+        wishes = Wishes(chosen, canvas, seed, frames, patience, precision, compiled, batch_size)
+        session = Session(model, wanted, wishes, begun, examples)
+        return judge_images(model, session.run(), second, score=session.score)

@@ -1,0 +1,119 @@
+"""CAM: class activation mapping proper."""
+
+from __future__ import annotations
+
+import torch
+from typing import Annotated
+from annotated_types import Ge
+from torch import Tensor
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import activation_maps, Fuse, Shared
+from cnnviz.methods.cams.principal import principal_map
+from cnnviz.models.model import Model
+from cnnviz.method import method
+from cnnviz.results.heatmap import Heatmaps
+from collections.abc import Sequence
+from cnnviz.core.layer import Arrangement
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
+from cnnviz.engine.fields.trace import Fields
+from cnnviz.engine.heads import find_class_maps
+from cnnviz.engine.scores import score, settle
+
+__all__ = ["cam", "eigencam"]
+
+@method
+def eigencam(
+    model: Model,
+    images: ImagesLike,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """The strongest pattern of a layer's activations, whatever the class (Eigen-CAM).
+
+    With ``M`` the layer's activations, a row a place and a column a channel::
+
+        map = relu(M v),   v the first right singular vector of M, its sign such that M v is large where M is
+
+    by the Gram matrix's largest eigenvector, hundreds of times cheaper than the whole decomposition. No class and no
+    gradient is involved: the map shows what stands out, not what speaks for a class.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive values only, as the paper does; otherwise the signed map.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no spatial extent.
+
+    Reference:
+        Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020.
+    """
+    shared = Shared(layer, fuse, relu, flip=flip, batch_size=batch_size)
+    return activation_maps(model, images, principal, shared)
+
+
+def principal(activations: Tensor) -> Tensor:
+    """First principal component of activations ``(N, C, h, w)``, positive where they are strong, ``(N, h, w)``."""
+    return principal_map(activations, like=activations.abs().sum(dim=1))
+
+
+@method
+def cam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the classifier's own weights see the class (CAM).
+
+    For a network that averages maps ``A`` over all places and classifies with weights ``W``, or averages one map per
+    class::
+
+        map_c = sum over k of W_ck * A_k        (or the class's own map)
+
+    so that the map's mean, plus the bias, is the logit. The head is found by the numbers of the forward itself,
+    whatever its modules are called. The map is signed, as in the paper.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: A class or a difference of classes; None is each image's top class.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the resolution of what is averaged, in units of the logit.
+
+    Raises:
+        ExplanationError: If the network has no such head, or the target is not made of classes.
+        UnknownNameError: If there is no such label.
+
+    Reference:
+        Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
+    """
+    batch = prepare(model, images, target)
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        with Fields(inputs) as fields:
+            found = find_class_maps(model.forward, inputs)
+        logits = found.logits[: len(targets)]
+        settled = tuple(settle(targets, logits, model.labels))
+        values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
+        _, channels, height, width = found.activation.shape
+        field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
+        return Answer(values, score(settled, logits), probabilities(logits, settled), settled, None, field=field)
+
+    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=False)

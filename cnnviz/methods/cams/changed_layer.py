@@ -1,0 +1,148 @@
+"""Maps from changing a layer's activation and watching the score: Ablation-CAM, Recipro-CAM."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+from torch import Tensor
+from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
+from cnnviz.errors import ExplanationError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import LayerAnswer, Shared, layer_maps
+from cnnviz.methods.cams.probe import automatic_layer
+from cnnviz.methods.occlusion.scorer import ScoreKind
+from cnnviz.models.model import Model
+from cnnviz.engine.arrangement import from_maps, to_maps, with_places
+from cnnviz.engine.capture import capture
+from cnnviz.engine.batching import in_slices
+from cnnviz.engine.heads import find_class_maps
+from cnnviz.engine.replay import Replay, replay
+from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.results.heatmap import Heatmaps
+
+__all__ = ["Layer", "perturbation_maps"]
+
+class Layer:
+    """A layer of one image, ready to be asked what the target's score would be with other maps there.
+
+    Attributes:
+        maps: The layer's maps ``(1, C, h, w)``.
+        score: The target's score on the unchanged image.
+        logits: ``(1, K)``.
+        target: The settled target.
+    """
+
+    def __init__(self, model: Model, found: Replay, name: str, target: Target, size: int) -> None:
+        arrangement = with_places(name, found.arrangement, found.activation)
+        if isinstance(target, Unit) and not found.decides(target.layer):
+            raise ExplanationError(
+                f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
+                "it; choose another layer."
+            )
+        self._model, self._found, self._arrangement, self._size = model, found, arrangement, size
+        self._checks = found.checks
+        self.target = target
+        self.logits = found.logits
+        self.maps = to_maps(found.activation, self._arrangement)
+        self.score = self._ask(self.maps)[0]
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What had to be decided so far."""
+        return self._checks
+
+    def scores(self, count: int, change: Callable[[slice], Tensor], *, kind: ScoreKind = "logit") -> Tensor:
+        """Scores ``(count,)`` of changed maps, made some at a time.
+
+        Args:
+            count: How many changes there are.
+            change: From a slice of them to maps ``(b, C, h, w)``.
+            kind: What the score of a class is; that of other targets is their own.
+        """
+        asked = in_slices(count, lambda some: self._ask(change(some), kind), size=self._size)
+        self._checks += asked.checks
+        return torch.cat(asked.results)
+
+    def linear_weights(self) -> Tensor | None:
+        """Weights ``(C,)`` with which the score is a weighted sum of the maps' means, if it is; None otherwise."""
+        if self._found.fixed:
+            return None
+        try:
+            head = find_class_maps(self._found, self._found.activation)
+        except ExplanationError:
+            return None
+        if head.activation.shape != self.maps.shape or not torch.equal(head.activation, self.maps):
+            return None
+        return head.weights_of(self.target)
+
+    def _ask(self, maps: Tensor, kind: ScoreKind = "logit") -> Tensor:
+        count = len(maps)
+        if self._found.fixed and count < self._found.fixed:
+            maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
+        targets, module = [self.target] * len(maps), self._model.module
+        activations = from_maps(maps, self._arrangement, self._found.activation)
+        watch = watched_layers(targets)
+        if not watch:
+            logits = self._found(activations)
+            answers = _in_kind(logits, kind) if isinstance(self.target, ClassTarget) else logits
+            return score(targets, answers, None)[:count]
+        with capture(module, [], watch) as caught:
+            return score(targets, self._found(activations), caught)[:count]
+
+
+def _in_kind(logits: Tensor, kind: ScoreKind) -> Tensor:
+    """Logits ``(N, K)``, the classes' probabilities, or their logarithms in float64."""
+    if kind == "log-probability":
+        return class_probabilities(logits.double()).clamp_min(torch.finfo(torch.float64).tiny).log()
+    return class_probabilities(logits) if kind == "probability" else logits
+
+
+Explain: TypeAlias = Callable[[Layer], Tensor]
+
+
+def perturbation_maps(
+    model: Model, images: ImagesLike, target: TargetLike, explain: Explain, shared: Shared
+) -> Heatmaps:
+    """Maps that ``explain`` makes by changing a layer's maps, one image after another.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        explain: From a layer of one image to its signed map ``(h, w)``.
+        shared: The settings that all class activation maps share; its batch size is that of the changes.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+        copies = model.fixed_batch or 1
+        rows = [
+            _explained(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
+            for row, target in enumerate(targets)
+        ]
+        layers = [found for found, _ in rows]
+        return LayerAnswer(
+            names=tuple(known),
+            maps=tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
+            logits=torch.cat([each[0].logits for each in layers]),
+            scores=torch.stack([each[0].score for each in layers]),
+            targets=tuple(each[0].target for each in layers),
+            checks=tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+        )
+
+    return layer_maps(model, images, target, ask, shared, singly=True)
+
+
+def _explained(
+    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: Explain, *, shared: Shared
+) -> tuple[list[Layer], list[Tensor]]:
+    layers, maps = [], []
+    for name in names:
+        with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
+            (settled,) = settle([target], found.logits, model.labels)
+            layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
+            maps.append(shared.sign * explain(layer))
+            layers.append(layer)
+    return layers, maps

@@ -1,0 +1,102 @@
+"""FullGrad."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Sequence
+from typing import Annotated
+from annotated_types import Ge
+from torch import Tensor
+from torch.nn import functional
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
+from cnnviz.models.model import Model
+from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.biases import FullGradients, full_gradients
+from cnnviz.engine.capture import capture
+from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.method import method
+from cnnviz.results.heatmap import Heatmaps
+
+__all__ = ["fullgrad"]
+
+@method
+def fullgrad(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    batch_size: Annotated[int, Ge(1)] = 8,
+) -> Heatmaps:
+    """Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).
+
+    A network of linear layers and ReLUs has ``y = x * dy/dx + sum over layers of b * dy/db``. Each term's absolute
+    values, stretched to [0, 1] for each image, are enlarged to the input's size and added over channels and layers::
+
+        map = sum over c of psi(|x dy/dx|)_c + sum over layers and c of psi(|b dy/db|)_c
+
+    Whether the terms do add up to the score is checked at every use: the completeness error is in the checks, and is
+    large for networks that are not piecewise linear. Layers without places (linear ones) count there only.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, H, W)`` at the input's resolution, never negative.
+
+    Raises:
+        UnknownNameError: If there is no such label.
+
+    Reference:
+        Srinivas and Fleuret, Full-Gradient Representation for Neural Network Visualization, NeurIPS 2019.
+    """
+    batch = prepare(model, images, target)
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        count = len(targets)
+        settled: list[Target] = []
+
+        def scored(logits: Tensor) -> Tensor:
+            settled[:] = settle(targets, logits[:count], model.labels)
+            return score(settled, logits[:count], caught)
+
+        with capture(model.module, [], watched_layers(targets)) as caught:
+            found = full_gradients(model.module, model.forward, inputs, scored)
+        return Answer(
+            _added(found)[:count],
+            found.scores,
+            probabilities(found.logits[:count], settled),
+            tuple(settled),
+            None,
+            _completeness(found, count),
+        )
+
+    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=True)
+
+
+def _added(found: FullGradients) -> Tensor:
+    size = found.inputs.shape[-2:]
+    total = _stretched(found.inputs)
+    for bias, arrangement in found.biases:
+        if arrangement is not None and arrangement.spatial:
+            wide = functional.interpolate(_stretched(to_maps(bias, arrangement))[:, None], size=size, mode="bilinear")
+            total = total + wide[:, 0]
+    return total
+
+
+def _stretched(maps: Tensor) -> Tensor:
+    """Absolute values ``(N, C, h, w)`` stretched to [0, 1] for each image, added over channels, ``(N, h, w)``."""
+    values = maps.abs().float()
+    low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
+    return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
+
+
+def _completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+    scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
+    error = float((found.missing()[:count].abs() / scores).max())
+    verdict = "" if error < 0.05 else "; the network is not piecewise linear, or has biases that are not seen"
+    return (f"completeness: the terms add up to the score but for {error:.2g} of it{verdict}",)

@@ -1,0 +1,300 @@
+"""Grad-CAM."""
+
+from __future__ import annotations
+
+import torch
+from typing import Annotated
+from annotated_types import Ge
+from torch import Tensor
+from cnnviz.core.target import TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import gradient_maps, Fuse, Shared
+from cnnviz.models.model import Model
+from cnnviz.method import method
+from cnnviz.results.heatmap import Heatmaps
+
+__all__ = ["gradcam", "gradcam_plusplus", "xgradcam", "hirescam", "layercam"]
+
+SMALLEST_SUM = 1e-6
+
+
+@method
+def gradcam_plusplus(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where positive gradients of the target's score respond, each place weighed by its share (Grad-CAM++).
+
+    With activations ``A`` of the layer, the gradient ``g = dy / dA`` and ``S_k`` the sum of ``A_k`` over all places::
+
+        alpha_kij = g^2 / (2 g^2 + S_k g^3) = 1 / (2 + S_k g)   where g is not 0, else 0
+        w_k = sum over i, j of alpha_kij * relu(g_kij)           map = relu(sum over k of w_k * A_k)
+
+    The right-hand form is the paper's equation 19 with ``g^2`` cancelled: it does not underflow where gradients are
+    small, as they are after global average pooling. The paper explains ``exp(y)``; its factor cancels when a map is
+    divided by its maximum.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Chattopadhay et al., Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks,
+        WACV 2018.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_share, shared)
+
+
+def weigh_by_share(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` summed with the weights of Grad-CAM++, ``(N, h, w)``."""
+    shares = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
+    shares = torch.where(shares.abs() > SMALLEST_SUM, shares, torch.full_like(shares, SMALLEST_SUM))
+    alphas = torch.where(gradients != 0, 1 / shares, torch.zeros_like(shares))
+    weights = (alphas * gradients.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1)
+
+
+SMALLEST = 1e-6
+
+
+@method
+def xgradcam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where channels respond, each weighed by gradient times activation per unit of activation (XGrad-CAM).
+
+    With activations ``A`` of the layer and the target's score ``y``::
+
+        w_k = sum over i, j of (A_kij / S_k) * dy / dA_kij,   S_k = sum of A_k
+        map = relu(sum over k of w_k * A_k)
+
+    which comes closest, among channel weights, to the axioms of sensitivity and conservation. A channel whose positive
+    and negative values cancel has no such share; ``|S_k|`` is held above a millionth of its absolute sum.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, BMVC 2020.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_normalised_activation, shared)
+
+
+def weigh_by_normalised_activation(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` summed with the weights of XGrad-CAM, ``(N, h, w)``."""
+    total = activations.sum(dim=(2, 3), keepdim=True)
+    least = (SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
+    total = torch.where(total.abs() > least, total, torch.where(total < 0, -least, least))
+    weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total
+    return (weights * activations).sum(dim=1)
+
+
+@method
+def hirescam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the layer's activations themselves raise the target's score, place by place (HiResCAM).
+
+    With activations ``A`` of the layer and the target's score ``y``::
+
+        map = sum over k of (dy / dA_k) * A_k
+
+    The signed map is faithful where everything after the layer is linear (it adds up to the score, but for a constant);
+    the raw values keep the sign, ``relu=False`` draws it.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks,
+        arXiv 2011.08891, 2020.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, multiply, shared)
+
+
+def multiply(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations times gradients, both ``(N, C, h, w)``, summed over channels, ``(N, h, w)``."""
+    return (activations * gradients).sum(dim=1)
+
+
+@method
+def layercam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the layer responds and would raise the target's score right there, for fine layers too (LayerCAM).
+
+    With activations ``A`` of the layer and the target's score ``y``::
+
+        map = relu(sum over k of relu(dy / dA_k) * A_k)
+
+    Each place has its own weight, so that early layers give fine maps; several layers can be fused, as the paper does
+    with ``fuse="max"``.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_positive_gradient, shared)
+
+
+def weigh_by_positive_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` weighed place by place with their positive gradients, ``(N, h, w)``."""
+    return (gradients.clamp_min(0) * activations).sum(dim=1)
+
+
+@method
+def gradcam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the channels that raise the target's score respond (Grad-CAM).
+
+    With activations ``A`` of the layer ``(N, C, h, w)`` and the target's score ``y`` (a logit, before any softmax)::
+
+        alpha_k = mean over i, j of dy / dA_kij        map = relu(sum over k of alpha_k * A_k)
+
+    One forward and the backward above the layer. The raw map is kept with its sign; the rectifier is applied before
+    the map is upsampled and drawn.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the gradient with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_mean_gradient, shared)
+
+
+def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` summed with each channel's mean gradient as its weight, ``(N, h, w)``."""
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1)

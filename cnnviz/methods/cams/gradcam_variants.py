@@ -1,0 +1,246 @@
+"""Smooth Grad-CAM++."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from annotated_types import Ge, Gt
+from torch import Tensor
+from torch.nn import functional
+from cnnviz.core.target import ClassTarget, Target, TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import answered, Fuse, LayerAnswer, Shared, layer_maps, gradient_maps
+from cnnviz.methods.cams.probe import probe
+from cnnviz.models.model import Model
+from cnnviz.method import method
+from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.cams.principal import principal_map
+
+__all__ = ["smooth_gradcam_plusplus", "shapleycam", "eigengradcam"]
+
+@method
+def shapleycam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    score: Literal["residual", "logit"] = "residual",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Grad-CAM with the curvature of the score taken into account, as Shapley values ask (Shapley-CAM).
+
+    With activations ``A`` of the layer, the score ``y``, its gradient ``g`` and Hessian ``H`` there::
+
+        w_k = mean over i, j of (g - H A / 2)_kij         map = relu(sum over k of w_k * A_k)
+
+    the second-order estimate of each channel's Shapley value. A logit of a piecewise linear network has no curvature,
+    so that this is Grad-CAM; the paper's score, the residual softmax target ``y_c + log p_c``, has some.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        score: What is explained for a class: the residual softmax target of the paper, or the logit; other targets have
+            their own score.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Cai, CAMs as Shapley Value-based Explainers, arXiv 2501.06261, 2025.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        found = probe(model, names, inputs, targets, rescore=_residual if score == "residual" else None, curved=True)
+        held = zip(found.activations, found.gradients, found.curvatures, strict=True)
+        sign = shared.sign
+        return answered(found, [weigh_by_shapley_value(a, sign * g, sign * curvature) for a, g, curvature in held])
+
+    return layer_maps(model, images, target, ask, shared)
+
+
+def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` summed with gradient less half the curvature as weights, ``(N, h, w)``."""
+    weights = (gradients - curvatures / 2).mean(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1)
+
+
+def _residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+    """A class's logit plus the logarithm of its probability, ``(n,)``; other targets keep their scores."""
+    shares = functional.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(dim=1)
+    rows = [
+        score + shares[row, target.index] if isinstance(target, ClassTarget) else score
+        for row, (score, target) in enumerate(zip(scores, targets, strict=True))
+    ]
+    return torch.stack(rows)
+
+
+@method
+def eigengradcam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """The strongest pattern of activation times gradient, for the target (EigenGrad-CAM).
+
+    With activations ``A`` of the layer, the target's gradient ``g`` there, and ``M`` their product, a row a place and a
+    column a channel::
+
+        map = relu(M v),   v the first right singular vector of M, its sign such that M v agrees with the sum of M
+
+    by the Gram matrix's largest eigenvector, hundreds of times cheaper than the whole decomposition.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive values only; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020; with
+        gradients as in common practice.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, principal_of_product, shared)
+
+
+def principal_of_product(activations: Tensor, gradients: Tensor) -> Tensor:
+    """First principal component of activations times gradients, with the sign of their sum, ``(N, h, w)``."""
+    product = activations * gradients
+    return principal_map(product, like=product.sum(dim=1))
+
+
+SMALLEST = 1e-6
+
+
+@method
+def smooth_gradcam_plusplus(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    samples: Annotated[int, Ge(1)] = 8,
+    noise: Annotated[float, Gt(0)] = 0.1,
+    seed: Annotated[int, Ge(0)] = 0,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Grad-CAM++ with gradients averaged over noisy copies of the picture (Smooth Grad-CAM++).
+
+    With clean activations ``A`` of the layer, ``S_k`` the sum of ``A_k`` over all places, and ``D1, D2, D3`` the
+    gradient, its square and its cube averaged over noisy copies of the input::
+
+        alpha_kij = D2 / (2 D2 + S_k D3)        w_k = sum over i, j of alpha_kij * relu(D1_kij)
+        map = relu(sum over k of w_k * A_k)
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the score with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        samples: Noisy copies of each image.
+        noise: Standard deviation of the noise, as a share of the range of the image's values.
+        seed: Of the noise; each image's noise depends on it alone, not on what else is in the batch.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Omeiza et al., Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep
+        Convolutional Neural Network Models, arXiv 1908.01224, 2019.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        clean = probe(model, names, inputs, targets)
+        drawn = torch.Generator().manual_seed(seed)
+        copies = (_noisy(inputs, noise, drawn) for _ in range(samples))
+        noisy = [probe(model, clean.names, copy, clean.targets).gradients for copy in copies]
+        return answered(clean, _weighed(clean.activations, noisy, shared.sign))
+
+    return layer_maps(model, images, target, ask, shared)
+
+
+def _weighed(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor]], sign: int) -> list[Tensor]:
+    """Each layer's map, from its clean activations and its gradients at every copy."""
+    return [
+        weigh_by_averaged_share(activation, _powers(gradients), sign)
+        for activation, *gradients in zip(activations, *noisy, strict=True)
+    ]
+
+
+def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
+    """Activations summed with the weights that averaged gradients, squares and cubes give, all ``(N, C, h, w)``."""
+    first, second, third = (power.double() for power in powers)
+    first, third = sign * first, sign * third
+    shares = 2 * second + activations.double().sum(dim=(2, 3), keepdim=True) * third
+    least = SMALLEST * second
+    shares = torch.where(shares.abs() > least, shares, least)
+    alphas = torch.where(second > 0, second / shares, torch.zeros_like(shares))
+    weights = (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
+    return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+
+
+def _powers(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Mean of the samples' gradients, of their squares and of their cubes."""
+    stacked = torch.stack(tuple(gradients))
+    return [(stacked**power).mean(dim=0) for power in (1, 2, 3)]
+
+
+def _noisy(inputs: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Inputs ``(N, C, H, W)`` with Gaussian noise, the same for every input, scaled to each one's range."""
+    drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
+    ranges = inputs.amax(dim=(1, 2, 3), keepdim=True) - inputs.amin(dim=(1, 2, 3), keepdim=True)
+    return inputs + noise * ranges * drawn

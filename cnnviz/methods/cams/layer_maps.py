@@ -1,0 +1,276 @@
+"""What all class activation maps share: layers and how they are fused, sign, mirrored pictures, honesty."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+from torch import Tensor
+from cnnviz.core.field import Field
+from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.target import Target, TargetLike, Unit, NoTarget, TopClass
+from cnnviz.errors import UsageError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
+from cnnviz.methods.cams.grids import field_of_places, on_finest, said_of, unmirrored
+from cnnviz.methods.cams.probe import automatic_layer, Probe, probe
+from cnnviz.models.model import Model
+from cnnviz.engine.scores import watched_layers, score, settle
+from cnnviz.results.heatmap import Heatmaps
+from cnnviz.engine.capture import capture
+
+__all__ = ["Fuse", "LayerAnswer", "Shared", "layer_maps", "Combine", "answered", "gradient_maps", "Summarise", "activation_maps", "activations_of"]
+
+Fuse: TypeAlias = Literal["mean", "max", "product"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The settings that all class activation maps share.
+
+    Attributes:
+        layer: One layer, several with commas between, or None for the automatic one.
+        fuse: How the maps of several layers become one.
+        relu: Whether only positive values are shown.
+        counterfactual: Whether evidence against the target is asked for.
+        flip: Whether the mirrored picture's map is averaged in.
+        batch_size: Most images at once.
+    """
+
+    layer: str | None
+    fuse: Fuse = "mean"
+    relu: bool = True
+    counterfactual: bool = False
+    flip: bool = False
+    batch_size: int = 32
+
+    @property
+    def names(self) -> list[str]:
+        """The layers that were asked for, or only ``"last-spatial"``."""
+        names = [name.strip() for name in (self.layer or AUTOMATIC).split(",")]
+        if len(names) > 1 and AUTOMATIC in names:
+            raise UsageError(f"'{AUTOMATIC}' stands alone; name several layers, or leave the layer to be chosen.")
+        return list(dict.fromkeys(names))
+
+    @property
+    def sign(self) -> int:
+        """-1 for a counterfactual, otherwise 1."""
+        return -1 if self.counterfactual else 1
+
+
+@dataclass(frozen=True)
+class LayerAnswer:
+    """Maps of some layers for the first images of a chunk.
+
+    Attributes:
+        names: The layers.
+        maps: Signed maps ``(n, h, w)`` of each layer.
+        logits: ``(n, K)``.
+        scores: ``(n,)``.
+        targets: The settled targets.
+        checks: What the user should know.
+    """
+
+    names: tuple[str, ...]
+    maps: tuple[Tensor, ...]
+    logits: Tensor
+    scores: Tensor
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...] = ()
+
+
+Ask: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], LayerAnswer]
+
+
+def layer_maps(
+    model: Model, images: ImagesLike, target: TargetLike, ask: Ask, shared: Shared, *, singly: bool = False
+) -> Heatmaps:
+    """Ask for maps of layers chunk by chunk, fuse them, and average the mirrored picture's in.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        ask: From inputs, targets and names of layers to their maps.
+        shared: The settings that all class activation maps share.
+        singly: Ask about one image at a time; the batch size is then that of the changes made to each.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If a layer has no spatial extent.
+    """
+    batch = prepare(model, images, target)
+    names = shared.names
+    for name in names:
+        if name != AUTOMATIC:
+            model.check_layer(name)
+
+    units = names == [AUTOMATIC] and bool(watched_layers(batch.targets))
+    before_units: list[str] = []
+
+    def ask_chunk(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        if units and not before_units:
+            before_units.append(automatic_layer(model, inputs, batch.targets))
+        answer = ask(inputs, targets, before_units or names)
+        fields = [field_of_places(model, name, inputs.shape[-2:]) for name in answer.names]
+        values, field = _fused(answer.maps, fields, shared)
+        if shared.flip:
+            mirrored = ask(inputs.flip(-1), [_mirrored(target) for target in answer.targets], answer.names)
+            values = _averaged(values, _fused(mirrored.maps, fields, shared)[0], field)
+        layer = ", ".join(answer.names)
+        spread = [check for name, one in zip(answer.names, fields, strict=True) for check in said_of(name, one)]
+        chosen = [f"layer {layer}, chosen as the last whose places reach the target"] if names == [AUTOMATIC] else []
+        return Answer(
+            values,
+            answer.scores,
+            probabilities(answer.logits, answer.targets),
+            answer.targets,
+            layer,
+            (*chosen, *answer.checks, *spread),
+            field,
+        )
+
+    return ask_in_chunks(model, batch, ask_chunk, batch_size=1 if singly else shared.batch_size, rectified=shared.relu)
+
+
+def _mirrored(target: Target) -> Target:
+    """The target on a mirrored picture: the columns of units are counted from the other side."""
+    return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
+
+
+def _averaged(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
+    """The mean of a map and the mirrored picture's, mirrored back; columns that no unit of that sees are kept."""
+    back, known = unmirrored(mirrored, field)
+    return torch.where(known, (values + back) / 2, values)
+
+
+def _fused(maps: Sequence[Tensor], fields: Sequence[Field | None], shared: Shared) -> tuple[Tensor, Field | None]:
+    """One map as it is; several each divided by its largest value, on the finest grid among them, fused."""
+    if len(maps) == 1:
+        return maps[0], fields[0]
+    shown = [each.clamp_min(0) if shared.relu else each for each in maps]
+    fine, field = on_finest(shown, fields)
+    most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
+    stack = torch.stack(
+        [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
+    )
+    if shared.fuse == "mean":
+        return stack.mean(dim=0), field
+    if shared.fuse == "product":
+        return stack.clamp_min(0).prod(dim=0), field
+    return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0], field
+
+
+Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+SAME = 0.999
+EVEN = 1e-4
+
+
+def gradient_maps(
+    model: Model, images: ImagesLike, target: TargetLike, combine: Combine, shared: Shared, *, compare: bool = True
+) -> Heatmaps:
+    """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
+
+    At the automatic layer, where little lies above, the second class's map is compared on the way; where it is the
+    same, the checks say that the map does not tell the classes apart.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        combine: From activations and gradients, both ``(n, C, h, w)``, to maps ``(n, h, w)``.
+        shared: The settings that all class activation maps share.
+        compare: Whether ``combine`` gives a map that a class can be told by.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        found = probe(model, names, inputs, targets, rival=compare and list(names) == [AUTOMATIC])
+        maps = [
+            combine(activation, shared.sign * gradient)
+            for activation, gradient in zip(found.activations, found.gradients, strict=True)
+        ]
+        checks = list(_coincidence(found))
+        if found.rivals:
+            rival = combine(found.activations[0], shared.sign * found.rival_gradients[0])
+            checks += _undecided(found, maps[0], rival)
+        return answered(replace(found, checks=(*found.checks, *checks)), maps)
+
+    return layer_maps(model, images, target, ask, shared)
+
+
+def answered(found: Probe, maps: Sequence[Tensor]) -> LayerAnswer:
+    """A probe's maps as an answer."""
+    return LayerAnswer(found.names, tuple(maps), found.logits, found.scores, found.targets, found.checks)
+
+
+def _coincidence(found: Probe) -> tuple[str, ...]:
+    """Where the gradient is the same at every place, several methods are one."""
+    low, high = found.gradients[0].flatten(2).aminmax(dim=2)
+    spread, most = (high - low).amax(), torch.maximum(high, -low).amax()
+    if len(found.gradients) > 1 or not bool((most > 0) & (spread <= EVEN * most)):
+        return ()
+    return (
+        "the gradient is the same at every place of this layer: Grad-CAM, XGrad-CAM and HiResCAM coincide here, "
+        "and are CAM where the head is linear",
+    )
+
+
+def _undecided(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str, ...]:
+    """A word about the images whose best other class has the same map."""
+    alike = (_correlation(maps, rival_maps) > SAME).tolist()
+    return tuple(
+        f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class"
+        for target, rival, same in zip(found.targets, found.rivals, alike, strict=True)
+        if same
+    )
+
+
+def _correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Pearson correlation of each pair of maps ``(n, h, w)``; 0 where one is constant."""
+    a, b = (maps.flatten(1).double() for maps in (one, other))
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    norm = a.norm(dim=1) * b.norm(dim=1)
+    return torch.where(norm > 0, (a * b).sum(dim=1) / norm.clamp_min(torch.finfo(a.dtype).tiny), torch.zeros_like(norm))
+
+
+Summarise: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, shared: Shared) -> Heatmaps:
+    """Maps that ``summarise`` makes of a layer's activations.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        summarise: From activations ``(n, C, h, w)`` to maps ``(n, h, w)``.
+        shared: The settings that all class activation maps share.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+        found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
+        maps = tuple(summarise(each) for each in found.maps)
+        scores = torch.full_like(found.scores, torch.nan)
+        return replace(found, maps=maps, scores=scores, targets=(NoTarget(),) * len(targets))
+
+    return layer_maps(model, images, None, ask, shared)
+
+
+def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[Target]) -> LayerAnswer:
+    """Activations ``(n, C, h, w)`` of layers in the place of maps, from one forward without gradients.
+
+    Args:
+        model: The network, undisturbed.
+        names: Layers, or only ``"last-spatial"``.
+        inputs: ``(N, C, H, W)``; only the first ``len(targets)`` of them count.
+        targets: Targets, settled or not.
+    """
+    count = len(targets)
+    known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+    with capture(model.module, known, watched_layers(targets)) as caught:
+        logits = model.forward(inputs)[:count].detach()
+        settled = tuple(settle(targets, logits, model.labels))
+        scores = score(settled, logits, caught).detach()
+    maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)
+    return LayerAnswer(tuple(known), maps, logits, scores, settled)

@@ -1,0 +1,192 @@
+"""One gradient question: the activations of some layers and the target's gradients there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.target import ClassTarget, Target
+from cnnviz.errors import ExplanationError
+from cnnviz.models.model import Model
+from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.layers import observe_layers, entrance, last_reached, reaches_places
+from cnnviz.engine.scores import score, settle, watched_layers
+
+__all__ = ["Probe", "automatic_layer", "probe"]
+
+Rescore = Callable[[Tensor, Tensor, Sequence[Target]], Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one forward and one backward gave, for the first images of a chunk.
+
+    Attributes:
+        names: The layers.
+        activations: Maps ``(n, C, h, w)`` of each layer.
+        gradients: The target's gradients there, in the same shape.
+        curvatures: Hessian of the score times the activation, in the same shape; empty unless asked for.
+        rivals: Each image's first class besides its target; empty unless asked for and there is one.
+        rival_gradients: The rivals' gradients at each layer.
+        logits: ``(n, K)``.
+        scores: ``(n,)``.
+        targets: The settled targets.
+        checks: What the user should know.
+    """
+
+    names: tuple[str, ...]
+    activations: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+    curvatures: tuple[Tensor, ...]
+    rivals: tuple[Target, ...]
+    rival_gradients: tuple[Tensor, ...]
+    logits: Tensor
+    scores: Tensor
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...]
+
+
+def probe(
+    model: Model,
+    names: Sequence[str],
+    inputs: Tensor,
+    targets: Sequence[Target],
+    *,
+    rescore: Rescore | None = None,
+    curved: bool = False,
+    rival: bool = False,
+) -> Probe:
+    """Ask for activations and gradients at some layers, or at ``"last-spatial"``.
+
+    Args:
+        model: The network, undisturbed.
+        names: Layers, or only ``"last-spatial"``.
+        inputs: ``(N, C, H, W)``; only the first ``len(targets)`` of them count.
+        targets: Targets, settled or not.
+        rescore: From scores ``(n,)``, logits ``(n, K)`` and targets to the scores that are differentiated.
+        curved: Also multiply the score's Hessian at the layer by the activation.
+        rival: Also ask the same forward for the gradients of the first class besides the target.
+
+    Raises:
+        ExplanationError: If a target does not depend on a layer, or only through tokens that have no place.
+    """
+    automatic = list(names) == [AUTOMATIC]
+    watch = watched_layers(targets)
+    shape = tuple(inputs.shape[1:])
+    if automatic and not watch and shape in model.automatic_layers:
+        names = [model.automatic_layers[shape]]
+    question = _Question(model, inputs, targets, rescore, curved, rival)
+    found, unreached = question.ask(names)
+    if unreached and not automatic:
+        raise ExplanationError(
+            f"Only tokens without a place reach the target from layer '{unreached[0]}'; leave the layer to be chosen."
+        )
+    if unreached:
+        reached = _step_back(model, unreached[0], inputs, targets)
+        found, _ = question.ask([reached])
+    if automatic and not watch:
+        model.automatic_layers[shape] = found.names[0]
+    return found
+
+
+def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> str:
+    """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
+
+    The model remembers it, unless there are units.
+    """
+    shape, watch = tuple(inputs.shape[1:]), watched_layers(targets)
+    some = inputs if model.fixed_batch else inputs[:1]
+    if watch:
+        some_targets = targets[: len(some)]
+        layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+        until = [entrance(layers, name) for name in watch]
+        with capture(model.module, [AUTOMATIC], watch, until) as caught:
+            logits = model.forward(some)[: len(some_targets)]
+            scores = score(settle(some_targets, logits, model.labels), logits, caught)
+            gradients = caught.gradients(scores, unused=True)
+        found = str(caught.automatic)
+        if reaches_places(gradients.get(found), caught.arrangements[found]):
+            return found
+        return _step_back(model, found, some, some_targets)
+    if shape in model.automatic_layers:
+        return model.automatic_layers[shape]
+    return probe(model, [AUTOMATIC], some, targets[: len(some)]).names[0]
+
+
+@dataclass(frozen=True)
+class _Question:
+    model: Model
+    inputs: Tensor
+    targets: Sequence[Target]
+    rescore: Rescore | None
+    curved: bool
+    rival: bool
+
+    def ask(self, names: Sequence[str]) -> tuple[Probe, list[str]]:
+        """The probe, and those layers whose places do not reach the target."""
+        count = len(self.targets)
+        exact = sdpa_kernel(SDPBackend.MATH) if self.curved else nullcontext()
+        with capture(self.model.module, names, watched_layers(self.targets)) as caught, exact:
+            logits = self.model.forward(self.inputs)[:count]
+            settled = settle(self.targets, logits, self.model.labels)
+            scores = score(settled, logits, caught)
+            explained = scores if self.rescore is None else self.rescore(scores, logits, settled)
+            rivals = _rivals(settled, logits, self.model.labels) if self.rival else []
+            unused = caught.automatic is not None
+            gradients = caught.gradients(explained, unused=unused, connected=self.curved, again=bool(rivals))
+            curvatures = caught.curvatures(gradients) if self.curved else {}
+            others = caught.gradients(score(rivals, logits, caught), unused=unused) if rivals else {}
+        known = tuple(caught.activations)
+
+        def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            return tuple(caught.maps(name, held[name])[:count] for name in known if name in held)
+
+        found = Probe(
+            names=known,
+            activations=maps(caught.activations),
+            gradients=maps(gradients),
+            curvatures=maps(curvatures),
+            rivals=tuple(rivals),
+            rival_gradients=maps(others),
+            logits=logits.detach(),
+            scores=scores.detach(),
+            targets=tuple(settled),
+            checks=_repeated(caught),
+        )
+        return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
+
+
+def _repeated(caught: Capture) -> tuple[str, ...]:
+    return tuple(
+        f"layer {name} runs {caught.calls[name]} times in a forward; its last run is shown"
+        for name in caught.activations
+        if caught.calls.get(name, 1) > 1
+    )
+
+
+def _rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
+    """For class targets the first class besides each; nothing where a target is no class or there is no other."""
+    if logits.shape[1] < 2 or not all(isinstance(target, ClassTarget) for target in targets):
+        return []
+    best = logits.detach().topk(2, dim=1).indices.tolist()
+    indices = [
+        b if target == ClassTarget(a, labels[a] if labels else None) else a
+        for target, (a, b) in zip(targets, best, strict=True)
+    ]
+    return [ClassTarget(index, labels[index] if labels else None) for index in indices]
+
+
+def _step_back(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
+    one = inputs if model.fixed_batch else inputs[:1]
+    kept = targets[: len(one)]
+
+    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
+        with capture(model.module, names, watched_layers(kept)) as held:
+            logits = model.forward(one)[: len(kept)]
+            scores = score(settle(kept, logits, model.labels), logits, held)
+            return held.gradients(scores, unused=True), held.arrangements
+
+    return last_reached(observe_layers(model.module, one), unreached, gradients)

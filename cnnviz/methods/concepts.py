@@ -1,0 +1,145 @@
+"""Deep feature factorization."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from collections.abc import Sequence
+from typing import Annotated
+from annotated_types import Ge
+from torch import Tensor
+from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.target import ClassTarget, TopClass
+from cnnviz.errors import ExplanationError, UsageError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import activations_of
+from cnnviz.methods.ask import unsound, Batch, prepare, provenance_of
+from cnnviz.methods.cams.grids import field_of
+from cnnviz.models.model import Model
+from cnnviz.engine.arrangement import from_maps
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.replay import replay
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.scores import class_probabilities
+from cnnviz.method import method
+from cnnviz.results.concepts import Concepts
+
+__all__ = ["dff"]
+
+TINY, NOTABLE = 1e-12, 0.01
+
+
+@method
+def dff(
+    model: Model,
+    images: ImagesLike,
+    *,
+    concepts: Annotated[int, Ge(1)] = 5,
+    layer: str | None = None,
+    steps: Annotated[int, Ge(1)] = 200,
+    seed: Annotated[int, Ge(0)] = 0,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Concepts:
+    """What a layer's activations over several pictures have in common, as a few labelled concepts (DFF).
+
+    With ``V`` the layer's positive activations, a row a place of any picture and a column a channel, multiplicative
+    updates find non-negative ``W`` and ``H`` that minimise ``|V - W H|``: a row of ``H`` is a concept, a column of
+    ``W`` its map. A concept is named by the class that the network gives when the layer shows nothing but that concept,
+    at every place as strong as where it is strongest.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        concepts: How many concepts.
+        layer: The layer to look at; left out, the last whose places reach the top class.
+        steps: Updates of the factorization.
+        seed: Of its random start.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, k, h, w)``, concept vectors ``(k, C)`` and a class for each concept.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no spatial extent, or several layers were named.
+        ExplanationError: If an activation is not finite.
+
+    Reference:
+        Collins, Achanta and Suesstrunk, Deep Feature Factorization For Concept Discovery, ECCV 2018.
+    """
+    if layer is not None and "," in layer:
+        raise UsageError(f"Concepts are of one layer; got '{layer}'.")
+    if layer is not None and layer != AUTOMATIC:
+        model.check_layer(layer)
+    batch = prepare(model, images)
+    with undisturbed(model.module):
+        found, activations, chunk, said = _activations(model, batch, layer or AUTOMATIC, batch_size)
+        maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
+        one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
+        classes, replayed = _classes(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
+    chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
+    return Concepts(
+        values=maps.float().numpy(),
+        vectors=vectors.float().numpy(),
+        classes=classes,
+        pictures=batch.pictures,
+        layer=found,
+        field=field_of(model, found, batch.inputs.shape[-2:]),
+        model=model.name,
+        checks=(*batch.checks, *chosen, *said, *replayed),
+        provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
+    )
+
+
+def _activations(model: Model, batch: Batch, layer: str, size: int) -> tuple[str, Tensor, int, tuple[str, ...]]:
+    """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
+
+    def ask(inputs: Tensor, rows: slice) -> tuple[str, Tensor]:
+        found = activations_of(model, [layer], inputs, [TopClass()] * (rows.stop - rows.start))
+        return found.names[0], found.maps[0].cpu()
+
+    chunks = in_chunks(batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
+    activations = torch.cat([maps for _, maps in chunks.results])
+    if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
+        raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
+    lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
+    said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
+    return chunks.results[0][0], activations, chunks.size, (*chunks.checks, *said)
+
+
+def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Non-negative factors of activations ``(N, C, h, w)``: maps ``(N, k, h, w)`` and unit vectors ``(k, C)``."""
+    count, channels, height, width = activations.shape
+    values = activations.clamp_min(0).double().permute(0, 2, 3, 1).reshape(-1, channels)
+    generator = torch.Generator().manual_seed(seed)
+    scale = (values.mean() / concepts).sqrt()
+    shares = scale * torch.rand(len(values), concepts, generator=generator, dtype=values.dtype)
+    vectors = scale * torch.rand(concepts, channels, generator=generator, dtype=values.dtype)
+    for _ in range(steps):
+        vectors *= (shares.T @ values) / (shares.T @ shares @ vectors).clamp_min(TINY)
+        shares *= (values @ vectors.T) / (shares @ (vectors @ vectors.T)).clamp_min(TINY)
+    norms = vectors.norm(dim=1).clamp_min(TINY)
+    order = (shares.sum(dim=0) * norms).argsort(descending=True, stable=True)
+    maps = (shares * norms)[:, order].reshape(count, height, width, concepts).permute(0, 3, 1, 2)
+    return maps, (vectors / norms[:, None])[order]
+
+
+def _classes(
+    model: Model, one: Tensor, layer: str, vectors: Tensor
+) -> tuple[tuple[tuple[ClassTarget, float], ...], tuple[str, ...]]:
+    """The class of each concept ``(k, C)``, shown at every place of the layer."""
+    fixed = bool(model.fixed_batch)
+    with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
+        arrangement = found.arrangement
+        assert arrangement is not None
+        logits = []
+        for vector in vectors.to(found.activation):
+            maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
+            logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
+    shares = class_probabilities(torch.cat(logits).double())
+    best: Sequence[int] = shares.argmax(dim=1).tolist()
+    named = tuple(
+        (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))
+        for index, share in zip(best, np.asarray(shares.cpu()), strict=True)
+    )
+    return named, found.checks

@@ -1,0 +1,174 @@
+"""Saliency: the plain gradient."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+from annotated_types import Ge
+from torch import Tensor
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ask import Answer, attribute
+from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
+from cnnviz.models.model import Model
+from cnnviz.engine.batching import in_slices
+from cnnviz.method import method
+from cnnviz.results.attribution import Channels, Attributions
+
+__all__ = ["saliency", "smoothgrad"]
+
+Statistic: TypeAlias = Literal["mean", "squared", "variance"]
+
+
+@method
+def smoothgrad(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    samples: Annotated[int, Ge(1)] = 50,
+    noise: Annotated[float, Ge(0)] = 0.15,
+    statistic: Statistic = "mean",
+    seed: Annotated[int, Ge(0)] = 0,
+    channels: Channels = "absolute",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Attributions:
+    """Which pixels the score is sensitive to, in the mean over noisy copies of the picture (SmoothGrad).
+
+    With gradients ``g_s`` of the score at ``samples`` copies of the input with Gaussian noise::
+
+        mean: mean of g_s        squared: mean of g_s ** 2        variance: variance of g_s (VarGrad)
+
+    Gradients are averaged with their sign, before any magnitude is taken, one group after another (the variance by
+    Welford's recurrence, never negative), so memory does not grow with the number of samples.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        samples: Noisy copies of each image.
+        noise: Standard deviation of the noise, as a share of the range of the image's values.
+        statistic: The gradients' mean, the mean of their squares, or their variance.
+        seed: Of the noise; each image's noise depends on it alone, not on what else is in the batch.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most images, or noisy copies of them, at once; halved when memory runs out.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution.
+
+    Raises:
+        UnknownNameError: If there is no such label.
+        ExplanationError: If the target does not depend on the picture.
+
+    Reference:
+        Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, arXiv 1706.03825, 2017; the squared form Hooker et
+        al., A Benchmark for Interpretability Methods in Deep Neural Networks, NeurIPS 2019; VarGrad Adebayo et al.,
+        Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, ICLR Workshops 2018.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        clean = settled_scores(model, inputs, targets)
+        copies, moments = _Copies(inputs, noise, seed, samples), Moments(inputs[: len(targets)])
+
+        def gradients(some: slice) -> None:
+            rows = list(clean.targets) * (some.stop - some.start)
+            found = input_gradients(model, copies.of(some), rows).values
+            for one in torch.split(found, len(targets)):
+                moments.add(one**2 if statistic == "squared" else one)
+
+        at_once = 1 if model.fixed_batch else max(1, batch_size // len(inputs))
+        checks = in_slices(samples, gradients, size=at_once).checks
+        return clean.answer(moments.variance if statistic == "variance" else moments.mean, checks=checks)
+
+    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
+
+
+class _Copies:
+    """Noisy copies of inputs ``(N, C, H, W)``: the same noise for every input, scaled to the input's range.
+
+    Each copy has a seed of its own, so that which of them are made together changes nothing.
+    """
+
+    def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
+        self._inputs = inputs.float() if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
+        self._dtype = inputs.dtype
+        ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
+        self._deviations = noise * ranges
+        self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+    def of(self, some: slice) -> Tensor:
+        """Copies ``(k * N, C, H, W)``, all inputs of the first copy first."""
+        copies = [self._inputs + self._deviations * self._drawn(seed) for seed in self._seeds[some]]
+        return torch.cat(copies).to(self._dtype)
+
+    def _drawn(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self._inputs.shape[1:], generator=generator).to(self._inputs)
+
+
+class Moments:
+    """Mean and variance of tensors like ``example``, met one after another, by Welford's recurrence."""
+
+    def __init__(self, example: Tensor) -> None:
+        dtype = example.dtype if example.dtype == torch.float64 else torch.float32
+        self.mean = torch.zeros_like(example, dtype=dtype)
+        self._squares = torch.zeros_like(self.mean)
+        self._count = 0
+
+    def add(self, one: Tensor) -> None:
+        """Take in one more."""
+        self._count += 1
+        before = one - self.mean
+        self.mean += before / self._count
+        self._squares += before * (one - self.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance over all that was met (not of a larger population); never negative."""
+        return self._squares / max(self._count, 1)
+
+
+@method
+def saliency(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    times_input: bool = False,
+    channels: Channels = "absolute",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Attributions:
+    """Which pixels the target's score is most sensitive to: its gradient (saliency).
+
+    With the score ``y`` (a logit, before any softmax) and the network's input ``x``::
+
+        values = dy / dx,   or x * dy / dx
+
+    One forward and one backward. The values keep their sign; the paper draws the largest magnitude among the channels.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        times_input: Multiply by the input as the network gets it, normalised.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score per unit of input.
+
+    Raises:
+        UnknownNameError: If there is no such label.
+        ExplanationError: If the target does not depend on the picture.
+
+    Reference:
+        Simonyan et al., Deep Inside Convolutional Networks: Visualising Image Classification Models and
+        Saliency Maps, ICLR Workshops 2014.
+    """
+
+    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        found = input_gradients(model, inputs, targets)
+        return found.answer(found.values * inputs[: len(targets)] if times_input else None)
+
+    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size)

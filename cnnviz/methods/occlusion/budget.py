@@ -1,0 +1,112 @@
+"""Which windows are evaluated: all of them, or as many as a number of forwards or a time allows."""
+
+from __future__ import annotations
+
+import time
+import numpy as np
+from dataclasses import dataclass
+from typing import TypeAlias
+from numpy.typing import NDArray
+from cnnviz.errors import ParameterError
+from cnnviz.methods.occlusion.windows import Hiding
+from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
+from cnnviz.engine.windows.grid import Windows
+
+__all__ = ["Plan", "Values"]
+
+Floats: TypeAlias = NDArray[np.float64]
+
+FEWEST = PROBES + 9
+LINES = 3
+SMALL = 16
+
+
+@dataclass(frozen=True)
+class Values:
+    """A value at every window, for B baselines and T targets.
+
+    Attributes:
+        drops: ``(B, T, K)``.
+        estimated: How many windows were estimated when the probe was drawn; 0 where all were evaluated.
+        bars: For each target the bound that at least 90 % of those are within, at 95 % confidence.
+        checks: What the user should know.
+    """
+
+    drops: Floats
+    estimated: int = 0
+    bars: tuple[float, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much may be asked.
+
+    Attributes:
+        windows: The windows.
+        baselines: How many baselines hide each.
+        budget: Most forwards a picture, or None.
+        seconds: About so long a picture, or None.
+        seed: Of the probe.
+
+    Raises:
+        ParameterError: If both budget and seconds are given, or they cannot give an estimate with an error bar.
+    """
+
+    windows: Windows
+    baselines: int
+    budget: int | None
+    seconds: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.budget is None and self.seconds is None:
+            return
+        if self.budget is not None and self.seconds is not None:
+            raise ParameterError("budget and seconds exclude each other; give one.")
+        if self.budget is not None and self._affordable(self.budget) < min(FEWEST, len(self.windows)):
+            least = 1 + self.baselines * (1 + min(FEWEST, len(self.windows)))
+            raise ParameterError(f"budget must be at least {least} forwards here, for an error bar; got {self.budget}.")
+        if min(self.windows.shape) < LINES and self._affordable(self.budget or 0) < len(self.windows):
+            rows, columns = self.windows.shape
+            raise ParameterError(f"stride must give at least 3x3 windows for an estimate; it gives {rows}x{columns}.")
+
+    def follow(self, hiding: Hiding) -> Values:
+        """Evaluate the windows of one picture that the plan allows, and estimate the others."""
+        total = len(self.windows)
+        count, checks = total, tuple[str, ...]()
+        if self.budget is not None:
+            count = min(self._affordable(self.budget), total)
+        elif self.seconds is not None:
+            count, checks = self._in_time(hiding, self.seconds)
+        hiding.planned = count
+        if count == total:
+            return Values(hiding.drops(np.arange(total)), checks=checks)
+        return self._estimated(hiding, count, checks)
+
+    def _estimated(self, hiding: Hiding, count: int, checks: tuple[str, ...]) -> Values:
+        shape: tuple[int, ...] = ()
+
+        def ask(numbers: NDArray[np.int64]) -> Floats:
+            nonlocal shape
+            drops = hiding.drops(numbers)
+            shape = drops.shape[:2]
+            return drops.reshape(-1, len(numbers))
+
+        found = sample(ask, self.windows.shape, count, self.seed)
+        misses = found.misses.reshape(*shape, -1).mean(axis=0)
+        bars = tuple(error_bar(each, found.unevaluated) for each in misses)
+        return Values(found.values.reshape(*shape, -1), found.unevaluated, bars, checks)
+
+    def _affordable(self, forwards: int) -> int:
+        return (forwards - 1 - self.baselines) // self.baselines
+
+    def _in_time(self, hiding: Hiding, seconds: float) -> tuple[int, tuple[str, ...]]:
+        """How many windows fit into the time, by how long some of them take."""
+        start, some = time.monotonic(), min(SMALL, len(self.windows))
+        hiding.drops(np.arange(some))
+        taken = time.monotonic() - start
+        count = int((seconds - taken) / (taken / some))
+        fewest = min(FEWEST, len(self.windows))
+        checks = (f"{seconds:g} seconds are too few for an error bar: {fewest} windows were evaluated",)
+        return min(max(count, fewest), len(self.windows)), checks if count < fewest else ()

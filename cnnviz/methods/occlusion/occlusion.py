@@ -1,0 +1,178 @@
+"""Occlusion."""
+
+from __future__ import annotations
+
+import torch
+import math
+from typing import Annotated, Literal
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+from cnnviz.core.target import TargetLike
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.cams.layer_maps import Fuse, Shared
+from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
+from cnnviz.methods.occlusion.scorer import ScoreKind, Explained, Question, scored_maps, Precision
+from cnnviz.models.model import Model
+from cnnviz.engine.windows.grid import Windows
+from cnnviz.method import method
+from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+from cnnviz.methods.occlusion.windows import Hiding, Regions
+from cnnviz.methods.ask import prepare
+from cnnviz.methods.occlusion.budget import Plan, Values
+from cnnviz.methods.occlusion.estimate import PROBES
+
+__all__ = ["occlusion", "feature_occlusion"]
+
+@method
+def feature_occlusion(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    window: Annotated[int, Ge(1)] = 1,
+    stride: Annotated[int, Ge(1)] = 1,
+    baseline: Literal["mean", "zero"] = "mean",
+    score: ScoreKind = "probability",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """How much hiding each part of a layer's activation lowers the target's score (feature occlusion).
+
+    As occlusion, but a window hides places of the layer, in all its channels, and only what comes after the layer runs
+    again; places of a deep layer know what lies around them, so this is another quantity than hiding pixels::
+
+        map = mean over the windows that cover a place of  s(A) - s(A with the window hidden)
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        window: Side of the window in places of the layer.
+        stride: Places from one window to the next.
+        baseline: What hides a place: each channel's mean over all places, or zero.
+        score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
+        batch_size: Most changed activations at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, signed, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+        ParameterError: If the window is larger than the layer, or the stride than the window.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, at the input.
+    """
+
+    def explain(asked: Layer) -> Tensor:
+        return hide_places(asked, window, stride, zero=baseline == "zero", kind=score)
+
+    return perturbation_maps(model, images, target, explain, Shared(layer, fuse, relu=False, batch_size=batch_size))
+
+
+def hide_places(layer: Layer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
+    """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
+    maps = layer.maps
+    windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
+    fill = torch.zeros_like(maps[:, :, :1, :1]) if zero else maps.mean(dim=(2, 3), keepdim=True)
+
+    def hidden(some: slice) -> Tensor:
+        """The unchanged maps first, then each window's."""
+        numbers = torch.arange(some.start, some.stop, device=maps.device) - 1
+        return torch.where(windows.masks(numbers) > 0, fill, maps)
+
+    scores = layer.scores(len(windows) + 1, hidden, kind=kind).double().cpu()
+    return windows.average(scores[0] - scores[1:]).to(maps)
+
+
+SHARE, STEPS = 7, 4
+
+
+@method
+def occlusion(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    window: Annotated[int, Ge(1)] | None = None,
+    stride: Annotated[int, Ge(1)] | None = None,
+    baseline: str = "mean",
+    score: ScoreKind = "probability",
+    soft: Annotated[float, Ge(0), Le(1)] = 0.0,
+    budget: Annotated[int, Ge(1)] | None = None,
+    seconds: Annotated[float, Gt(0)] | None = None,
+    precision: Precision = "full",
+    seed: Annotated[int, Ge(0)] = 0,
+    batch_size: Annotated[int, Ge(1)] | None = None,
+) -> Heatmaps:
+    """How much hiding each part of the picture lowers the target's score (occlusion).
+
+    A window slides over the picture; with ``s`` the score, each place gets the mean drop of the windows that hide it::
+
+        map = mean over the windows that cover a pixel of  s(x) - s(x with the window hidden)
+
+    The last window of each row and column is shifted in, never cut. The same picture given several times with several
+    targets is asked once. Several baselines give the mean of their maps, and as ``spread`` their standard deviation.
+    Where windows reach only a part of the network's early maps, only that part is computed again, with the same result.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        window: Side of the window in pixels of the input; left out, a seventh of its shorter side (32 of 224).
+        stride: Pixels from one window to the next; left out, a quarter of the window.
+        baseline: What hides a window, or several with commas between: mean (0 in normalised space), black, blur,
+            noise, inpaint.
+        score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
+        soft: Share of the window's side over which it fades out at its ends; 0 hides all of it.
+        budget: Most forwards a picture, one a window; windows that are not evaluated are estimated, with an error bar.
+        seconds: About so long a picture, instead of a number of forwards.
+        precision: Compute in TF32 (CUDA only) or bfloat16 instead; the loss is stated.
+        seed: Of the noise, and of the windows that judge the estimate.
+        batch_size: Most hidden windows at once; left out, what suits the device; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, H, W)`` at the input's resolution, signed, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such label or baseline.
+        ParameterError: If the window is larger than the input, the stride than the window, or the budget too small.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
+    """
+    batch = prepare(model, images, target)
+    height, width = batch.inputs.shape[-2:]
+    side = window or max(1, round(min(height, width) / SHARE))
+    windows = Windows.over((height, width), side, stride or math.ceil(side / STEPS), soft)
+    names = parse_baselines(baseline)
+    plan = Plan(windows, len(names), budget, seconds, seed)
+    regions = Regions(model, windows)
+
+    def explain(asked: Question) -> list[Explained]:
+        fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
+        hiding = Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
+        values = plan.follow(hiding)
+        return [_explained(asked, values, windows, at) for at in range(len(asked.clean.targets))]
+
+    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=regions.see)
+
+
+def _explained(asked: Question, values: Values, windows: Windows, at: int) -> Explained:
+    """The map of one of the targets."""
+    maps = windows.average(torch.from_numpy(values.drops[:, at]))
+    spread = maps.std(dim=0) if len(maps) > 1 else None
+    if not values.bars:
+        return Explained(maps.mean(dim=0), spread, None, values.checks)
+    said = (
+        f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
+        f"{values.estimated} estimated; judged by {PROBES} of these, at least 90 % of them are within "
+        f"{values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
+    )
+    return Explained(maps.mean(dim=0), spread, values.bars[at], (*values.checks, said))

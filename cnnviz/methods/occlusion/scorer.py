@@ -1,0 +1,299 @@
+"""Scores of many changed copies of a picture: a faster copy of the network where one can be made, chunk by chunk."""
+
+from __future__ import annotations
+
+import torch
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+from torch import Tensor
+from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.methods.ask import probabilities, Answer, heatmaps, Batch
+from cnnviz.models.inference_copy import Ask, Faster, faster_copy
+from cnnviz.models.model import Model
+from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.batching import in_slices, usual_size
+from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.core.picture import Picture
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.results.heatmap import Heatmap, Heatmaps
+
+__all__ = ["Clean", "Precision", "ScoreKind", "Scorer", "scores_of", "Explained", "Question", "scored_maps"]
+
+ScoreKind: TypeAlias = Literal["probability", "logit", "log-probability"]
+Precision: TypeAlias = Literal["full", "tf32", "bfloat16"]
+
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What the unchanged picture gave.
+
+    Attributes:
+        targets: The settled targets.
+        scores: ``(T,)`` float64.
+        probabilities: Of each target's class, or None.
+    """
+
+    targets: tuple[Target, ...]
+    scores: Tensor
+    probabilities: tuple[float | None, ...]
+
+
+class Scorer:
+    """Asks for targets' scores of changed pictures, within ``undisturbed``.
+
+    Unless a target is a unit or the network takes one batch size only, a private copy of it answers: batch norm folded,
+    channels last, in inference mode.
+
+    Args:
+        model: The network.
+        example: One input ``(1, C, H, W)`` on its device.
+        targets: All targets that will be asked for.
+        kind: What the score of a class, or of a difference of two, is.
+        precision: What the copy computes in; the loss is stated in ``checks``.
+        batch_size: Most pictures at once; None is as many as are usual on the device.
+        ask: How a copy is first asked about the example, by one forward; left out, as a model is.
+
+    Attributes:
+        size: Most pictures at once, so far.
+        checks: What was lost or decided on the way.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        example: Tensor,
+        targets: Sequence[Target],
+        *,
+        kind: ScoreKind = "probability",
+        precision: Precision = "full",
+        batch_size: int | None = None,
+        ask: Ask | None = None,
+    ) -> None:
+        self.model, self.kind, self.precision = model, kind, precision
+        self.size = model.fixed_batch or batch_size or usual_size(model.device)
+        found = self._copied(example, targets, ask)
+        self.quick, self.checks = found.model, found.checks
+        self._known = example[0], found.logits
+
+    def clean(self, image: Tensor, targets: Sequence[Target]) -> Clean:
+        """The network itself asked about the unchanged picture ``(C, H, W)``; the targets settled by its answer."""
+        example, logits = self._known
+        caught = None
+        if logits is None or not torch.equal(image, example):
+            with torch.no_grad(), _tf32(allowed=False):
+                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
+        every = logits[:1].expand(len(targets), -1)
+        settled = tuple(settle(targets, every, self.model.labels))
+        scores = scores_of(settled, logits, self.kind, caught)[0]
+        return Clean(settled, scores, probabilities(every, settled))
+
+    def scores(
+        self,
+        count: int,
+        change: Callable[[slice], Tensor],
+        targets: Sequence[Target],
+        answer: Callable[[Tensor, slice], Tensor] | None = None,
+    ) -> Tensor:
+        """Scores ``(count, T)`` float64 on the CPU.
+
+        Args:
+            count: How many changed pictures there are.
+            change: From a slice of them to inputs ``(b, C, H, W)``.
+            targets: Settled targets; all are scored on the same forwards.
+            answer: From such inputs, on the copy's device and in its type, and the slice to logits ``(b, K)``; asked
+                in place of the copy. Only where there is one.
+        """
+
+        def ask(some: slice) -> Tensor:
+            inputs = self.quick.to_device(change(some))
+            with self.asking():
+                logits, caught = (answer(inputs, some), None) if answer else self._answer(inputs, targets)
+                return scores_of(targets, logits, self.kind, caught)[: len(inputs)].cpu()
+
+        asked = in_slices(count, ask, size=self.size)
+        if asked.checks:
+            self.size = asked.size
+            self.checks += asked.checks
+        return torch.cat(asked.results)
+
+    @property
+    def private(self) -> bool:
+        """Whether a private copy answers."""
+        return self.quick is not self.model
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The modes in which changed pictures are asked about."""
+        with torch.inference_mode(self.private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+            yield
+
+    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+        missing = (self.model.fixed_batch or 0) - len(inputs)
+        if missing > 0:
+            inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
+        if self.private:
+            inputs = inputs.to(memory_format=torch.channels_last)
+        return _forward(self.quick, inputs, targets)
+
+    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
+        if watched_layers(targets) or self.model.fixed_batch is not None:
+            plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
+            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
+        halved, rounded = self.precision == "bfloat16", self.precision == "tf32"
+        with _tf32(allowed=False):
+            found = faster_copy(self.model, example, halved=halved, ask=None if rounded else ask)
+        return replace(found, checks=found.checks + _tf32_loss(found.model, example)) if rounded else found
+
+
+def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+    watch = watched_layers(targets)
+    with capture(model.module, [], watch) if watch else nullcontext() as caught:
+        return model.forward(model.to_device(inputs)), caught
+
+
+def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught: Capture | None = None) -> Tensor:
+    """Every target's score ``(N, T)`` of logits ``(N, K)``; of classes and their differences in the kind asked for."""
+    precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    wide = logits.double()
+    if kind != "logit":
+        wide = class_probabilities(wide)
+    if kind == "log-probability":
+        wide = wide.clamp_min(torch.finfo(wide.dtype).tiny).log()
+    rows = range(len(logits))
+    columns = [
+        score([target for _ in rows], wide if isinstance(target, (ClassTarget, Difference)) else precise, caught)
+        for target in targets
+    ]
+    return torch.stack([column.double() for column in columns], dim=1)
+
+
+@contextmanager
+def _tf32(*, allowed: bool) -> Iterator[None]:
+    """Inside, CUDA's float32 convolutions and products are TF32 or are not; PyTorch itself allows it for the first."""
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
+
+
+def _tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
+    if model.device.type != "cuda":
+        return ("tf32 was not used: only CUDA devices have it",)
+    with torch.no_grad(), _tf32(allowed=False):
+        exact = model.forward(example)
+    with torch.no_grad(), _tf32(allowed=True):
+        lost = float((model.forward(example) - exact).abs().max() / exact.abs().max().clamp_min(TINY))
+    return (f"tf32: logits differ by up to {lost:.1%} of the largest",)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One target's map of one picture.
+
+    Attributes:
+        values: ``(H, W)``, signed.
+        spread: ``(H, W)``, or None.
+        error_bar: Of estimated values, or None.
+        checks: What the user should know.
+    """
+
+    values: Tensor
+    spread: Tensor | None = None
+    error_bar: float | None = None
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """One picture with all its targets.
+
+    Attributes:
+        scorer: Asks for scores of changed pictures.
+        image: ``(C, H, W)`` on the network's device.
+        clean: What the unchanged picture gave, with the settled targets.
+        picture: The picture.
+    """
+
+    scorer: Scorer
+    image: Tensor
+    clean: Clean
+    picture: Picture
+
+
+Explain: TypeAlias = Callable[[Question], Sequence[Explained]]
+"""From a question to a map for each of its targets."""
+
+
+def scored_maps(
+    model: Model,
+    batch: Batch,
+    explain: Explain,
+    *,
+    kind: ScoreKind,
+    precision: Precision,
+    batch_size: int | None,
+    ask: Ask | None = None,
+) -> Heatmaps:
+    """Ask about every picture, one after another, with all its targets at once.
+
+    Args:
+        model: The network.
+        batch: Inputs, pictures and targets.
+        explain: From a question to a map for each of its targets.
+        kind: What the score of a class is.
+        precision: What the changed pictures' forwards compute in.
+        batch_size: Most changed pictures at once; None is what suits the device.
+        ask: How a private copy is first asked about the first picture; left out, as a model is.
+    """
+    groups = _same_pictures(batch.inputs)
+    found: dict[int, tuple[Answer, Explained]] = {}
+    with undisturbed(model.module):
+        example = model.to_device(batch.inputs[:1])
+        scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size, ask=ask)
+
+        def explained(some: slice) -> None:
+            rows = groups[some.start]
+            image = model.to_device(batch.inputs[rows[0]])
+            clean = scorer.clean(image, [batch.targets[row] for row in rows])
+            maps = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
+            found.update({row: (_answer(clean, at, maps[at]), maps[at]) for at, row in enumerate(rows)})
+
+        in_slices(len(groups), explained, size=1)
+    answers, maps = zip(*(found[row] for row in range(len(found))), strict=True)
+    whole = heatmaps(model, batch, answers, chunk=scorer.size, checks=scorer.checks, rectified=False)
+    return replace(whole, maps=tuple(map(_with_certainty, whole.maps, maps)))
+
+
+def _answer(clean: Clean, at: int, one: Explained) -> Answer:
+    return Answer(
+        one.values[None],
+        clean.scores[at, None],
+        clean.probabilities[at : at + 1],
+        clean.targets[at : at + 1],
+        None,
+        one.checks,
+    )
+
+
+def _with_certainty(heatmap: Heatmap, one: Explained) -> Heatmap:
+    spread = None if one.spread is None else one.spread.float().cpu().numpy()
+    return replace(heatmap, spread=spread, error_bar=one.error_bar)
+
+
+def _same_pictures(inputs: Tensor) -> list[list[int]]:
+    """Rows of inputs ``(N, C, H, W)``, those that are equal together."""
+    groups: list[list[int]] = []
+    for row, one in enumerate(inputs):
+        known = next((group for group in groups if torch.equal(inputs[group[0]], one)), None)
+        if known is None:
+            groups.append([row])
+        else:
+            known.append(row)
+    return groups

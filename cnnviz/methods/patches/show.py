@@ -1,0 +1,287 @@
+"""From an index of patches to pictures of them: read again, run again to verify every value, cut, perhaps projected."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from collections.abc import Mapping, Sequence
+from dataclasses import replace, dataclass
+from numpy.typing import NDArray
+from torch import Tensor
+from cnnviz.methods.units.projections import project_places
+from cnnviz.models.model import Model
+from cnnviz.results.patch_index import NO_IMAGE, LayerIndex, PatchIndex, Samples
+from cnnviz.results.patches import Strip, ClassMatrix, Patches, View
+from typing import Any
+from cnnviz.core.field import Field
+from cnnviz.core.layer import split_call
+from cnnviz.errors import ParameterError, UsageError
+from cnnviz.images.datasets.base import Dataset
+from cnnviz.methods.patches.cut import Frame, Draft, Wanted
+from cnnviz.methods.patches.reread import Rereader, Seen
+from cnnviz.methods.units.features import parse_units
+from cnnviz.provenance import Provenance
+
+__all__ = ["SELECTIVE", "show_patches", "projected"]
+
+def projected(
+    model: Model, layer: str, units: Sequence[int], strips: Sequence[Strip], inputs: Mapping[int, Tensor]
+) -> tuple[tuple[Strip, ...], tuple[str, ...]]:
+    """Rows of patches with their projections, and what the rule did.
+
+    Args:
+        model: The network.
+        layer: The layer.
+        units: A unit for each row.
+        strips: The rows; their marks say that patches are whole images.
+        inputs: ``(C, H, W)`` of every image in them.
+
+    Raises:
+        ExplanationError: If the deconvnet rule changes what the network computes.
+    """
+    projector = _Projector(model, layer, inputs)
+    done = []
+    for strip in strips:
+        rows = [projector.row(unit, strip, row) for row, unit in enumerate(units)]
+        done.append(replace(strip, projections=np.stack(rows)))
+    return tuple(done), tuple(projector.checks)
+
+
+class _Projector:
+    """Projects activations of one layer.
+
+    Attributes:
+        checks: What the rule did.
+    """
+
+    def __init__(self, model: Model, layer: str, inputs: Mapping[int, Tensor]) -> None:
+        self._model, self._layer, self._inputs = model, layer, inputs
+        height, width = model.preprocess.input_size
+        self._shape = next((tuple(each.shape) for each in inputs.values()), (model.preprocess.channels, height, width))
+        self.checks: dict[str, None] = {}
+
+    def row(self, unit: int, strip: Strip, row: int) -> NDArray[np.float32]:
+        """One unit's projections ``(K, C, b, a)``, NaN beyond the input and where there is no patch."""
+        boxes = strip.boxes.copy()
+        if strip.marks is not None:
+            boxes[:] = 0, 0, *self._shape[1:]
+        tall, wide = (int(side) for side in (boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2).max(axis=0))
+        found = np.full((strip.images.shape[1], self._shape[0], tall, wide), np.nan, dtype=np.float32)
+        ranks = np.flatnonzero(strip.images[row] != NO_IMAGE)
+        if not len(ranks):
+            return found
+        given = torch.stack([self._inputs[int(strip.images[row, rank])] for rank in ranks])
+        values, said = project_places(self._model, given, self._layer, unit, strip.positions[row, ranks])
+        self.checks.update(dict.fromkeys(said))
+        for rank, one in zip(ranks, values, strict=True):
+            _put(found[rank], one, top=int(boxes[row, rank, 0]), left=int(boxes[row, rank, 1]))
+        return found
+
+
+def _put(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int, left: int) -> None:
+    """Copy a window of values ``(C, H, W)`` that may reach beyond them onto a canvas as large as the window."""
+    tall, wide = canvas.shape[1:]
+    seen = values[:, max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)]
+    down, across = max(0, -top), max(0, -left)
+    canvas[:, down : down + seen.shape[1], across : across + seen.shape[2]] = seen
+
+
+SELECTIVE = "selective"
+USUAL = 16
+TOLERANCE = 1e-4
+
+
+def show_patches(
+    model: Model,
+    data: Dataset,
+    index: PatchIndex,
+    *,
+    layer: str,
+    units: str | None = None,
+    show: int = 9,
+    samples: bool = False,
+    deconvnet: bool = False,
+) -> Patches:
+    """The strongest patches of units, cut from the photographs; every picture shown is run again to verify its value.
+
+    Args:
+        model: The network that the index is of.
+        data: The data set that the index is of.
+        index: Where in the data set every unit responds most.
+        layer: One of the index's layers.
+        units: Numbers and ranges such as ``"0-15"``; ``"selective"`` takes for each class of the data set the unit that
+            is most selective for it; None takes the first 16 that are not dead.
+        show: Most patches a unit.
+        samples: Whether the index's random samples are shown too, one from every tenth.
+        deconvnet: Whether each patch's activation is projected back to the pixels.
+
+    Raises:
+        UnknownNameError: If the index has no such layer.
+        ParameterError: If there is no such unit.
+        UsageError: If the network or the data set is another than the index's, or the index has no random samples.
+    """
+    found = index.layer(layer)
+    _ensure_same(model, data, index.manifest)
+    matrix = _matrix(found, index)
+    chosen = _chosen(units, found, matrix)
+    wanted = [Wanted(found.values[chosen, :show], found.images[chosen, :show], found.positions[chosen, :show])]
+    if samples:
+        wanted.append(_sampled(found.samples, chosen))
+    shown = _shown(_Case(model, data, index.manifest, found.name, chosen), wanted, deconvnet=deconvnet)
+    return Patches(
+        layer=layer,
+        units=tuple(chosen),
+        top=shown.strips[0],
+        samples=shown.strips[1] if samples else None,
+        ranked=found.ranked,
+        view=shown.view,
+        counts=found.counts[chosen],
+        active=found.active[chosen],
+        means=found.means[chosen],
+        ties=found.ties[chosen],
+        dead=found.dead[chosen],
+        matrix=matrix,
+        model=model.name,
+        data=data.name,
+        checks=(*shown.checks, *_failed(index), *data.notes),
+        provenance=_provenance(model, data, layer, index.manifest),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Rows of patches, what they show, and what was verified."""
+
+    strips: tuple[Strip, ...]
+    view: View
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Whose patches are shown."""
+
+    model: Model
+    data: Dataset
+    manifest: Mapping[str, Any]
+    layer: str
+    units: Sequence[int]
+
+
+def _shown(case: _Case, wanted: Sequence[Wanted], *, deconvnet: bool) -> _Shown:
+    """Cut all patches, reading and running every picture once."""
+    frame = Frame(_field(case.model, case.layer), case.model.preprocess.input_size)
+    reader = Rereader(case.model, case.data, case.layer, case.manifest)
+    images = sorted({int(image) for one in wanted for image in one.images.flat if image != NO_IMAGE})
+    drafts: list[Draft] = []
+    inputs: dict[int, Tensor] = {}
+    for block in reader.blocks(images, case.units, maps=frame.view == "image"):
+        if not drafts:
+            frame = _fitted(frame, list(block.values()))
+            drafts = [Draft(one, case.units, frame) for one in wanted]
+        for image, seen in block.items():
+            for draft in drafts:
+                draft.add(image, seen)
+        if deconvnet:
+            inputs |= {image: seen.inputs for image, seen in block.items()}
+    drafts = drafts or [Draft(one, case.units, frame) for one in wanted]
+    strips = tuple(draft.strip(case.data) for draft in drafts)
+    checks = _verified(max(draft.worst for draft in drafts), len(images) - len(reader.lost))
+    if deconvnet:
+        strips, said = projected(case.model, case.layer, case.units, strips, inputs)
+        checks += said
+    return _Shown(
+        strips, frame.view, (*checks, *frame.caveat, *(f"no longer readable: {sentence}" for sentence in reader.lost))
+    )
+
+
+def _field(model: Model, name: str) -> Field | None:
+    """What the layer's units see; it is known of a layer's last call alone."""
+    layer = model.layers.resolve(name)
+    return layer.field if split_call(name)[1] in (None, layer.calls) else None
+
+
+def _fitted(frame: Frame, seen: Sequence[Seen]) -> Frame:
+    """The frame for inputs and photographs as large as these are."""
+    scales = [max(one.picture.geometry.scale) for one in seen if one.picture.geometry]
+    height, width = seen[0].inputs.shape[1:]
+    return replace(frame, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
+
+
+def _verified(worst: float, pictures: int) -> tuple[str, ...]:
+    if worst > TOLERANCE:
+        return (
+            f"the values shown are not what the network gives now: run again, the pictures shown differ by up to "
+            f"{worst:.2g} of a unit's largest value",
+        )
+    exact = "exactly" if not worst else f"to {worst:.1g} of a unit's largest"
+    return (f"verified: the {pictures} pictures shown were run again and gave the index's values {exact}",)
+
+
+def _ensure_same(model: Model, data: Dataset, manifest: Mapping[str, Any]) -> None:
+    """Refuse an index of another network or data set: its numbers would name other units or pictures.
+
+    Raises:
+        UsageError: If it is.
+    """
+    network, then = manifest["network"], manifest["data"]
+    if network["weights_sha256"] != model.fingerprint() or network["preprocess"] != model.preprocess.describe():
+        raise UsageError(
+            f"The index is of the network '{network['name']}' with other weights or preprocessing than '{model.name}' "
+            "has now; scan anew into another folder."
+        )
+    if then["fingerprint"] != data.fingerprint:
+        raise UsageError(
+            f"The data set '{data.name}' has changed since the index was made ({then['pictures']} pictures then, "
+            f"{len(data)} now), so the index no longer names the same pictures; scan anew into another folder."
+        )
+
+
+def _matrix(found: LayerIndex, index: PatchIndex) -> ClassMatrix | None:
+    if found.class_means is None or index.classes is None or index.class_counts is None:
+        return None
+    return ClassMatrix(found.class_means, index.classes, index.class_counts)
+
+
+def _chosen(units: str | None, found: LayerIndex, matrix: ClassMatrix | None) -> list[int]:
+    if units is None:
+        alive = np.flatnonzero(~found.dead)
+        return [int(unit) for unit in (alive if len(alive) else np.arange(len(found)))[:USUAL]]
+    if units != SELECTIVE:
+        return parse_units(units, found.name, len(found))
+    if matrix is None:
+        raise UsageError("The data set has no classes, so no unit is selective for one; name units such as 0-15.")
+    best = dict.fromkeys(unit for index in range(len(matrix.classes)) for unit in matrix.most_selective(index, 1))
+    if not best:
+        raise ParameterError(f"No unit of '{found.name}' responds to one class more than to the others.")
+    return parse_units(",".join(map(str, best)), found.name, len(found))
+
+
+def _sampled(samples: Samples | None, chosen: Sequence[int]) -> Wanted:
+    """The first sample of every tenth, the highest tenth first."""
+    if samples is None:
+        raise UsageError("The index has no random samples; scan anew with samples, into another folder.")
+    first: tuple[NDArray[Any], ...] = tuple(
+        each[list(chosen), ::-1, 0] for each in (samples.values, samples.images, samples.positions)
+    )
+    return Wanted(*first)
+
+
+def _failed(index: PatchIndex) -> tuple[str, ...]:
+    """What to say of pictures that could not be read."""
+    if not index.failures:
+        return ()
+    first, count = index.failures[0], len(index.failures)
+    return (f"pictures that could not be read: {count} of {count + index.images} (the first: {first.sentence})",)
+
+
+def _provenance(model: Model, data: Dataset, layer: str, manifest: Mapping[str, Any]) -> Provenance:
+    return Provenance(
+        model=model.describe(),
+        images=({"name": data.name, "sha256": data.fingerprint, "kind": "dataset"},),
+        layer=layer,
+        device=str(manifest["device"]),
+        dtype=str(manifest["dtype"]),
+        threads=int(manifest["threads"]),
+        chunk=int(manifest["block"]),
+    )

@@ -1,0 +1,219 @@
+"""The manifest: all that decides over the bytes of an index, written before anything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import torch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from cnnviz.core.atomic import write_whole
+from cnnviz.errors import OutputError
+from cnnviz.images.datasets.base import Dataset
+from cnnviz.methods.scan.request import Request
+from cnnviz.models.model import Model
+from cnnviz.engine.tally.tally import DESCRIPTION
+from cnnviz.engine.batching import usual_size
+from cnnviz.engine.tally.recording import Recorded
+from cnnviz.provenance import VERSION
+
+__all__ = ["MANIFEST_FILE", "Manifest", "agreed", "fitting", "read_manifest"]
+
+MANIFEST_FILE = "manifest.json"
+LAYOUT = 1
+A_SHARD, MOST_SHARDS = 256, 128
+DEFAULT_THREADS = 1
+NAMES = {
+    "layout", "network", "data", "classes", "layers", "k", "block", "blocks_a_shard", "threads", "samples", "seed",
+    "autocast", "device", "dtype", "bins", "versions",
+}  # fmt: skip
+"""What every manifest says."""
+
+LEFT_OPEN = ("block", "threads", "blocks_a_shard")
+"""Settings that an index has decided over for all who go on with it."""
+
+HELD = ("k", "samples")
+"""Numbers of which an index that holds more holds what is wanted."""
+
+SAID = {
+    "network": "another network, or the same with other weights or preprocessing",
+    "data": "another data set, or the data set has changed",
+    "classes": "a data set with other classes",
+    "layers": "other layers",
+    "versions": "another version of torch or cnnviz",
+    "device": "another kind of device",
+    "dtype": "another floating type",
+    "layout": "another version of cnnviz",
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index is of, as plain values.
+
+    Attributes:
+        held: The values.
+    """
+
+    held: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[Recorded], request: Request
+    ) -> Manifest:
+        """What a request comes to; what it leaves open has its default.
+
+        Args:
+            model: The network.
+            told: Its ``describe()``, from before it was run: some write to their own buffers.
+            data: The pictures.
+            layers: The layers.
+            request: The request.
+        """
+        count = len(data)
+        block = model.fixed_batch or request.block or min(usual_size(model.device), count)
+        blocks = -(-count // block)
+        held = {
+            "layout": LAYOUT,
+            "network": {name: told[name] for name in ("name", "weights_sha256", "preprocess")},
+            "data": data.describe(),
+            "classes": None if data.classes is None else list(data.classes),
+            "layers": [_described(each) for each in layers],
+            "k": int(request.k),
+            "block": int(block),
+            "blocks_a_shard": int(request.blocks_a_shard or max(-(-A_SHARD // block), -(-blocks // MOST_SHARDS))),
+            "threads": int(request.threads or DEFAULT_THREADS),
+            "samples": int(request.samples),
+            "seed": int(request.seed),
+            "autocast": bool(request.autocast),
+            "device": _device(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "bins": DESCRIPTION,
+            "versions": {"cnnviz": VERSION, "torch": str(torch.__version__)},
+        }
+        return cls(json.loads(json.dumps(held)))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.held[name]
+
+    @property
+    def text(self) -> str:
+        """The values as JSON."""
+        return json.dumps(self.held, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def images(self) -> int:
+        """How many images the data set has, readable or not."""
+        return int(self["data"]["pictures"])
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks these are."""
+        return -(-self.images // int(self["block"]))
+
+    @property
+    def shards(self) -> int:
+        """How many shards these are."""
+        return -(-self.blocks // int(self["blocks_a_shard"]))
+
+    def blocks_of(self, shard: int) -> range:
+        """Numbers of a shard's blocks."""
+        size = int(self["blocks_a_shard"])
+        return range(shard * size, min((shard + 1) * size, self.blocks))
+
+    def difference(self, other: Manifest, *, but: Sequence[str] = ()) -> str:
+        """In what the other differs, in words; empty if in nothing.
+
+        Args:
+            other: The other manifest.
+            but: What does not matter.
+        """
+        for name in sorted({*self.held, *other.held} - {*but}, key=lambda name: (name not in SAID, name)):
+            mine, theirs = self.held.get(name), other.held.get(name)
+            if mine != theirs:
+                return SAID.get(name, f"{name.replace('_', ' ')} {theirs} instead of {mine}")
+        return ""
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest in a folder; None if there is none.
+
+    Raises:
+        OutputError: If it cannot be read, or is none.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        found = Manifest(dict(json.loads(path.read_bytes())))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(f"'{path}' cannot be read: {error}.") from error
+    if not _is_whole(found):
+        raise OutputError(f"'{path}' is damaged, or no manifest that cnnviz wrote.")
+    return found
+
+
+def _is_whole(manifest: Manifest) -> bool:
+    """Whether everything is said that an index rests on."""
+    try:
+        return manifest.held.keys() >= NAMES and manifest.shards >= 0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return False
+
+
+def agreed(folder: Path | None, wanted: Manifest, request: Request) -> Manifest:
+    """The manifest of the index in a folder, if it fits what is wanted; or else the wanted one, written there.
+
+    Raises:
+        OutputError: If the folder holds an index of something else, or cannot be written.
+    """
+    if folder is None:
+        return wanted
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error
+    there = read_manifest(folder)
+    if there is None:
+        write_whole(folder / MANIFEST_FILE, wanted.text.encode())
+        return wanted
+    return fitting(there, wanted, request, str(folder))
+
+
+def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> Manifest:
+    """The manifest that is there already, if it fits what is wanted; what the request leaves open, it decides over.
+
+    An index that holds more than is wanted fits: more values of every unit, or more samples of the same seed.
+
+    Raises:
+        OutputError: If it does not fit.
+    """
+    left = [name for name in LEFT_OPEN if getattr(request, name) is None]
+    more = [name for name in HELD if wanted[name] < there.held.get(name, 0)]
+    drawn = [] if request.samples else ["samples", "seed"]
+    if difference := wanted.difference(there, but=[*left, *more, *drawn]):
+        raise OutputError(
+            f"The index in '{where}' is of something else: {difference}. Choose another folder, or delete this one."
+        )
+    return there
+
+
+def _described(layer: Recorded) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "ranked": layer.ranked,
+        "units": layer.units,
+        "grid": list(layer.grid),
+        "signless": layer.saturation is not None and not layer.saturation.rectified,
+    }
+
+
+def _device(device: torch.device) -> str:
+    return f"cuda, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

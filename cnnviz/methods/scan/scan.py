@@ -1,0 +1,296 @@
+""""""
+
+from __future__ import annotations
+
+import atexit
+import os
+import torch
+import numpy as np
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+from torch import distributed, Tensor
+from cnnviz.errors import CnnvizError, ModelError, UsageError
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from numpy.typing import NDArray
+from cnnviz.images.datasets.base import Dataset
+from cnnviz.methods.scan.index import finish, sample_of
+from cnnviz.methods.scan.loading import Block, example_shape, load_blocks
+from cnnviz.methods.scan.manifest import Manifest, agreed, fitting, read_manifest
+from cnnviz.methods.scan.request import Request, Share, chosen_layers
+from cnnviz.methods.scan.shards import Shards, finished
+from cnnviz.models.model import Model
+from cnnviz.engine.batching import in_slices
+from cnnviz.engine.layers import observe_layers
+from cnnviz.engine.tally.recording import Recorded, Recorder, observe_outputs
+from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
+from cnnviz.engine.tally.tally import Peaks, Tally
+from cnnviz.results.patch_index import PatchIndex
+
+__all__ = ["scan", "Processes", "processes"]
+
+STARTED = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+PATIENCE = timedelta(days=30)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that work together.
+
+    Attributes:
+        rank: Its number.
+        count: How many there are.
+        device: Where objects are put to be sent.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device | None = None
+
+    def first(self, ask: Callable[[], Result]) -> Result:
+        """What the first process finds, in all of them; what goes wrong there goes wrong in all.
+
+        Raises:
+            CnnvizError: Whatever it raised.
+        """
+        found: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                found[0] = ask()
+            except CnnvizError as error:
+                found[1] = error
+        if self.count > 1:
+            if found[1] is not None:
+                found[1] = _plain(found[1])
+            distributed.broadcast_object_list(found, src=0, device=self.device)
+        if found[1] is not None:
+            raise found[1]
+        result: Result = found[0]
+        return result
+
+    def all(self, ask: Callable[[], Result]) -> Result:
+        """What this process finds, once all have found theirs; what goes wrong in one goes wrong in all.
+
+        Raises:
+            CnnvizError: Whatever one of them raised.
+        """
+        if self.count == 1:
+            return ask()
+        found, failure = None, None
+        try:
+            found = ask()
+        except CnnvizError as error:
+            failure = _plain(error)
+        failures: list[Any] = [None] * self.count
+        distributed.all_gather_object(failures, failure)
+        if failed := [each for each in failures if each is not None]:
+            raise failed[0]
+        assert found is not None
+        return found
+
+
+def processes(device: torch.device) -> Processes:
+    """The processes that work together: torch's process group if there is one, or one that torchrun's settings name.
+
+    Args:
+        device: Where the network is.
+    """
+    if not distributed.is_available() or (not distributed.is_initialized() and not os.environ.keys() >= STARTED):
+        return Processes()
+    if not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(distributed.destroy_process_group)  # not sooner: the same group cannot be made twice
+    where = device if distributed.get_backend() == "nccl" else torch.device("cpu")
+    return Processes(distributed.get_rank(), distributed.get_world_size(), where)
+
+
+def _plain(error: CnnvizError) -> CnnvizError:
+    """The error as one that can be sent: some have constructors of their own."""
+    for kind in type(error).__mro__:
+        if kind.__init__ is CnnvizError.__init__:  # type: ignore[misc]
+            return kind(str(error))  # type: ignore[no-any-return]
+    return CnnvizError(str(error))
+
+
+def scan(
+    model: Model, data: Dataset, folder: Path | None, request: Request, share: Share | None = None
+) -> tuple[PatchIndex | None, list[str]]:
+    """Scan a data set, or what is left of it to scan.
+
+    Args:
+        model: The network.
+        data: The pictures.
+        folder: Where manifest, shards and index lie; None keeps them in memory.
+        request: What is asked.
+        share: The part that is this job's; None is all, shared among the processes that torchrun started.
+
+    Returns:
+        The index, or None for a share of one that is not there yet; and the names of the layers that were asked for.
+
+    Raises:
+        CnnvizError: See ``cnnviz.patches``.
+    """
+    shape, told = example_shape(model, data), model.describe()
+    team = processes(model.device)
+    with _settled(model, autocast=request.autocast):
+        if folder is None and (team.count > 1 or share is not None):
+            raise UsageError("Processes that scan together need a folder for their index, which all of them see.")
+        example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
+        names = _names(model, example, request.layer)
+        layers = observe_outputs(model.module, example, _all_names(folder, names))
+        wanted = Manifest.of(model, told, data, layers, request)
+        manifest = team.first(lambda: agreed(folder, wanted, request))
+        team.all(lambda: fitting(manifest, wanted, request, str(folder)))
+        shards = Shards(folder, manifest)
+        if not team.first(lambda: finished(folder, manifest) is not None):
+            missing = team.first(shards.missing)
+            with fixed_threads(manifest["threads"]):
+                work = _Scan(model, data, shape, manifest, layers)
+                team.all(lambda: work.do(_mine(missing, team, share), shards, request.workers))
+            if share is not None:
+                return None, names
+            index = team.first(lambda: _finish(shards, manifest, folder))
+        team.first(shards.clear)
+        return (index if folder is None else PatchIndex.read(folder)), names
+
+
+class _Scan:
+    """A network that is run over blocks of a data set."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        shape: tuple[int, int, int],
+        manifest: Manifest,
+        layers: Sequence[Recorded],
+    ) -> None:
+        self._model, self._data, self._shape, self._manifest, self._layers = model, data, shape, manifest, layers
+        self._labels = data.labels
+        self._sample = sample_of(len(data), manifest["samples"], manifest["seed"])
+        self._units = sum(layer.units for layer in layers)
+
+    def do(self, numbers: Sequence[int], shards: Shards, workers: int | None) -> int:
+        """Find some shards; how many they were.
+
+        Raises:
+            ModelError: If a block does not fit into the device's memory, or the network fails.
+        """
+        ends = {self._manifest.blocks_of(number)[-1]: number for number in numbers}
+        blocks = [block for number in numbers for block in self._manifest.blocks_of(number)]
+        waiting: list[_Computed] = []
+        tally = Tally.empty(self._units, self._manifest["k"])
+
+        def settle() -> None:
+            nonlocal tally
+            computed = waiting.pop(0)
+            self._count(computed, tally)
+            if (number := ends.get(computed.block.number)) is not None:
+                tally.keys = {image: self._data.keys[image] for image in tally.occurring()}
+                shards.keep(number, tally)
+                tally = Tally.empty(self._units, self._manifest["k"])
+
+        at_once = 1 if self._model.device.type == "cpu" else 2  # a GPU computes while the block before it is counted
+        with Recorder(self._model.module, self._layers) as recorder:
+            size = self._manifest["block"]
+            loaded = load_blocks(self._model, self._data, blocks, shape=self._shape, size=size, workers=workers)
+
+            def ask(_some: slice) -> None:
+                waiting.append(self._compute(recorder, next(loaded)))
+                if len(waiting) == at_once:
+                    settle()
+
+            try:
+                in_slices(len(blocks), ask, size=1)
+            except torch.OutOfMemoryError as error:
+                raise ModelError(_too_large(self._manifest["block"])) from error
+            while waiting:
+                settle()
+        return len(numbers)
+
+    def _compute(self, recorder: Recorder, block: Block) -> _Computed:
+        values, places = recorder(self._model.to_device(block.inputs))
+        return _Computed(block, values, places)
+
+    def _count(self, computed: _Computed, tally: Tally) -> None:
+        """Count a block's images in; those that give something else than numbers are failures."""
+        block = computed.block
+        rows = list(block.rows)
+        values, places = (each.cpu().numpy()[rows] for each in (computed.values, computed.places))
+        images = np.array(block.images, np.int64)
+        sound = np.isfinite(values).all(axis=1)
+        unsound = [(int(images[row]), self._unsound(int(images[row]), values[row])) for row in np.flatnonzero(~sound)]
+        tally.failures += sorted([*block.failures, *unsound])
+        values, places, images = values[sound] + np.float32(0), places[sound], images[sound]  # no zero has a sign
+        sampled = np.isin(images, self._sample)
+        tally.absorb(Peaks(values, places, images, self._labels[images], sampled))
+
+    def _unsound(self, image: int, values: NDArray[np.float32]) -> str:
+        first = int(np.flatnonzero(~np.isfinite(values))[0])
+        ends = np.cumsum([layer.units for layer in self._layers])
+        layer = self._layers[int(np.searchsorted(ends, first, side="right"))]
+        return f"For '{self._data.keys[image]}' the network gives values that are no finite numbers at '{layer.name}'."
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """What a block gave: values and places ``(B, U)``, on the device."""
+
+    block: Block
+    values: Tensor
+    places: Tensor
+
+
+def _names(model: Model, example: Tensor, text: str) -> list[str]:
+    """The layers that a text names."""
+    usual = tuple(example.shape[2:]) == tuple(model.preprocess.input_size)
+    return chosen_layers(text, model.layers if usual else observe_layers(model.module, example))
+
+
+def _all_names(folder: Path | None, names: list[str]) -> list[str]:
+    """The layers of the index that is there already, if all that are asked for are among them; or else these."""
+    there = read_manifest(folder) if folder else None
+    held = [str(layer["name"]) for layer in there["layers"]] if there else []
+    return held if set(names) <= set(held) else names
+
+
+def _mine(missing: Sequence[int], team: Processes, share: Share | None) -> list[int]:
+    """The shards that this process finds."""
+    ours = [number for number in missing if share is None or number % share.jobs == share.job - 1]
+    return ours[team.rank :: team.count]
+
+
+def _finish(shards: Shards, manifest: Manifest, folder: Path | None) -> PatchIndex | None:
+    """The index, or where there is a folder None, with the index in it."""
+    if folder is None:
+        return finish(shards.tallies(), manifest)
+    if finished(folder, manifest) is None:  # another run may have been quicker, and have deleted the shards
+        finish(shards.tallies(), manifest).write(folder)
+    return None
+
+
+@contextmanager
+def _settled(model: Model, *, autocast: bool) -> Iterator[None]:
+    """Whatever was switched on around the scan, it computes as its manifest says."""
+    device = model.device
+    with (
+        undisturbed(model.module),
+        reproducible(device),
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+        torch.autocast(device.type, torch.bfloat16, enabled=autocast),
+        torch.no_grad(),
+    ):
+        yield
+
+
+def _too_large(block: int) -> str:
+    advice = f"choose fewer for a new index, such as block={block // 2}" if block > 1 else "choose earlier layers"
+    return (
+        f"A block of {block} images does not fit into the device's memory. The size of a block decides over the last "
+        f"digits of the index, so it does not change on the way; {advice}."
+    )

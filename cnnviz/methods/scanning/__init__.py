@@ -1,1 +1,0 @@
-"""A pass over a data set: blocks, shards, processes, and the index they make."""

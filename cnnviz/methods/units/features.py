@@ -1,0 +1,201 @@
+"""Features: what the units of a layer make of a picture."""
+
+from __future__ import annotations
+
+import re
+import numpy as np
+import torch
+from cnnviz.errors import ParameterError
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+from annotated_types import Ge, Interval
+from numpy.typing import NDArray
+from torch import Tensor
+from cnnviz.core.field import Field
+from cnnviz.core.layer import AUTOMATIC, Layer
+from cnnviz.core.target import Unit
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ask import unsound, Batch, prepare, provenance_of
+from cnnviz.methods.cams.grids import field_of, said_of
+from cnnviz.methods.cams.rank_layers import choose_layer
+from cnnviz.models.model import Model
+from cnnviz.engine.arrangement import to_maps, with_places
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.partial import run_to
+from cnnviz.method import method
+from cnnviz.results.features import FeatureMaps, Features
+from cnnviz.results.heatmap import Heatmap
+
+__all__ = ["features", "parse_units"]
+
+RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+MOST_UNITS = 64
+
+
+def parse_units(text: str, layer: str, count: int, *, most: int = MOST_UNITS) -> list[int]:
+    """``"0-8,12"`` as numbers, each once, in the order given.
+
+    Args:
+        text: Numbers and ranges with commas between.
+        layer: The layer's name, for messages.
+        count: How many units it has.
+        most: How many may be named.
+
+    Raises:
+        ParameterError: If it is nothing of this kind, there is no such unit, or there are too many.
+    """
+    numbers: dict[int, None] = {}
+    for part in text.split(","):
+        match = RANGE.fullmatch(part.strip())
+        if match is None:
+            raise ParameterError(f"units are numbers and ranges such as 0-8 or 3,17; got '{text}'.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ParameterError(f"units {part.strip()} count backwards; write {last}-{first}.")
+        if last >= count:
+            raise ParameterError(f"Layer '{layer}' has units 0 to {count - 1}; there is no unit {last}.")
+        numbers.update(dict.fromkeys(range(first, last + 1)))
+    if len(numbers) > most:
+        raise ParameterError(f"At most {most} units are shown at once; {len(numbers)} were named.")
+    return list(numbers)
+
+
+Strength: TypeAlias = Literal["peak", "mean", "spread"]
+
+MOST: Final = 256
+ALL: Final = "all"
+
+
+@method
+def features(
+    model: Model,
+    images: ImagesLike,
+    *,
+    layer: str | None = None,
+    units: str | None = None,
+    by: Strength = "peak",
+    most: Annotated[int, Interval(ge=1, le=256)] = 24,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Features:
+    """What the units of a layer make of a picture: their maps, or where they respond on it (features).
+
+    The maps are the layer's output as it left the layer, before anything after it could change it in place; the
+    network runs no further. Of every picture the units that respond most are shown, unless some are named.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        layer: The layer; left out, the last whose places reach the top class.
+        units: Which units, such as 0-15,31, or all (of more than 256 the first); left out, the strongest.
+        by: What makes a unit strong: its highest value, its mean, or its standard deviation over the places.
+        most: How many of the strongest are shown.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Features with values ``(N, U, h, w)``.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no spatial extent.
+        ParameterError: If the layer has no such unit.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; Yosinski et al.,
+        Understanding Neural Networks Through Deep Visualization, ICML Workshops 2015.
+    """
+    automatic = layer is None or layer == AUTOMATIC
+    if layer is not None and not automatic:
+        model.check_layer(layer)
+    batch = prepare(model, images)
+    name = choose_layer(model) if layer is None or automatic else layer
+    size = batch.inputs.shape[-2:]
+    found, field = model.layers_on((size[0], size[1])).resolve(name), field_of(model, name, size)
+    with undisturbed(model.module), torch.no_grad():
+        chunks = in_chunks(
+            batch.inputs,
+            lambda inputs, rows: _shown(
+                model, name, found, inputs, count=rows.stop - rows.start, choice=(units, by, most)
+            ),
+            size=batch_size,
+            device=model.device,
+            dtype=model.dtype,
+            fixed=model.fixed_batch,
+        )
+    shown = [each for some in chunks.results for each in some]
+    checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
+    checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
+    checks += [*_said(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
+    provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
+    return _joined(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
+
+
+class _Shown(NamedTuple):
+    """The units that are shown of one picture, their maps ``(U, h, w)``, and how many there are and are silent."""
+
+    units: list[int]
+    maps: NDArray[np.float32]
+    total: int
+    silent: int
+
+
+def _shown(
+    model: Model, name: str, layer: Layer, inputs: Tensor, *, count: int, choice: tuple[str | None, Strength, int]
+) -> list[_Shown]:
+    output = run_to(model.module, model.forward, inputs, name, layer.calls)
+    maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
+    answers = []
+    for one in maps:
+        units = _chosen(one, name, *choice)
+        silent = int((one == 0).flatten(1).all(dim=1).sum())
+        answers.append(_Shown(units, one[units].cpu().contiguous().numpy(), len(one), silent))
+    return answers
+
+
+def _chosen(maps: Tensor, layer: str, units: str | None, by: Strength, most: int) -> list[int]:
+    count = len(maps)
+    if units is not None and units.strip() == ALL:
+        return list(range(min(count, MOST)))
+    if units is not None:
+        return parse_units(units, layer, count, most=MOST)
+    flat = maps.flatten(1).double()
+    strengths = {"peak": flat.amax(dim=1), "mean": flat.mean(dim=1), "spread": flat.std(dim=1, correction=0)}
+    order: list[int] = strengths[by].argsort(descending=True, stable=True)[:most].tolist()
+    return order
+
+
+def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
+    of = f"{len(shown.units)} of {shown.total} units"
+    if len(shown.units) == shown.total:
+        return []
+    if units is None:
+        words = {"peak": "largest value", "mean": "largest mean", "spread": "largest deviation"}
+        return [f"{of} are shown: those with the {words[by]} on each picture, the strongest first"]
+    return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
+
+
+def _joined(batch: Batch, shown: Sequence[_Shown], whole: Features, model: str, field: Field | None) -> Features:
+    """The whole result, with every picture's maps filled in."""
+    layer = whole.provenance.layer or ""
+    parts = []
+    for row, (picture, one) in enumerate(zip(batch.pictures, shown, strict=True)):
+        own, rectified = whole.provenance.only(row), bool(one.maps.min() >= 0)
+        maps = tuple(
+            Heatmap(
+                values=values,
+                target=Unit(layer, unit),
+                score=float(values.mean()),
+                probability=None,
+                picture=picture,
+                layer=layer,
+                rectified=rectified,
+                model=model,
+                checks=whole.checks,
+                provenance=own,
+                field=field,
+            )
+            for unit, values in zip(one.units, one.maps, strict=True)
+        )
+        parts.append(FeatureMaps(maps, one.total, one.silent, whole.checks, own))
+    return replace(whole, parts=tuple(parts))

@@ -1,0 +1,227 @@
+"""Filters: the weights themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from collections.abc import Mapping
+from cnnviz.core.layer import split_call
+from cnnviz.errors import UsageError
+from cnnviz.models.model import Model
+from cnnviz.engine.kernels import Kernels, observe_kernels
+from typing import Annotated, Final, Literal, TypeAlias
+from annotated_types import Interval
+from numpy.typing import NDArray
+from cnnviz.methods.units.kernels import compressed, Order, dead_units, duplicates, in_order, norms
+from cnnviz.methods.units.features import parse_units
+from cnnviz.provenance import Provenance
+from cnnviz.method import method
+from cnnviz.results.filters import Filters, Scaling
+
+__all__ = ["filters", "chosen_kernels"]
+
+def chosen_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None) -> tuple[Kernels, list[str]]:
+    """The kernels of the layer asked for, or of the first that has something to see.
+
+    Args:
+        found: The kernels of every layer that convolves, in the order of the forward.
+        model: The network.
+        layer: A layer's name, or None.
+
+    Returns:
+        The kernels, and a word where the layer was chosen.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If it has nothing to see; the message names the nearest that has.
+    """
+    drawable = [name for name, kernels in found.items() if kernels.drawable]
+    if layer is None:
+        if not drawable:
+            raise UsageError(f"'{model.name}' has no convolution with kernels larger than 1 x 1, so nothing to draw.")
+        return found[drawable[0]], [f"layer {drawable[0]}, the first whose kernels are larger than 1 x 1"]
+    plain, _ = split_call(layer)
+    model.check_layer(plain)
+    if plain in drawable:
+        return found[plain], []
+    raise UsageError(f"{_reason(plain, found, model)} {_offer(plain, drawable, model)}")
+
+
+def _reason(layer: str, found: Mapping[str, Kernels], model: Model) -> str:
+    kind = model.layers[layer].kind
+    if layer not in found:
+        return f"Layer '{layer}' ({kind}) has no kernels over rows and columns to draw."
+    shape = found[layer].values.shape[2:]
+    if len(shape) == 2:
+        return (
+            f"Layer '{layer}' has 1 x 1 kernels: a number for each pair of channels, and nothing to see in a picture."
+        )
+    return (
+        f"Layer '{layer}' has {'x'.join(map(str, shape))} kernels over {len(shape)} dimensions, not rows and columns."
+    )
+
+
+def _offer(layer: str, drawable: list[str], model: Model) -> str:
+    """The nearest layer to draw: one inside a block, or the nearest in the forward."""
+    inside = [name for name in drawable if name.startswith(f"{layer}.")]
+    if inside:
+        return f"The first inside it that can be drawn is '{inside[0]}'."
+    if not drawable:
+        return "No other layer of this network has kernels larger than 1 x 1 either."
+    order = model.layers[layer].order
+    nearest = min(drawable, key=lambda name: (abs(model.layers[name].order - order), model.layers[name].order))
+    return f"The nearest that can be drawn is '{nearest}'."
+
+
+Compress: TypeAlias = Literal["no", "layer", "unit"]
+
+MOST: Final = 256
+PICTURES, ROWS = 128, 16
+COLOURS: Final = 3
+
+
+@method
+def filters(
+    model: Model,
+    *,
+    layer: str | None = None,
+    units: str | None = None,
+    sort: Order = "index",
+    scale: Scaling = "shared",
+    channels: Annotated[int, Interval(ge=1, le=64)] = 12,
+    compress: Compress = "no",
+    fold: bool = False,
+    most: Annotated[int, Interval(ge=1, le=256)] | None = None,
+) -> Filters:
+    """The kernels of a layer as pictures, with dead ones and duplicates marked (filters).
+
+    Kernels on the picture's three colours are drawn as colours around mid grey; kernels on one channel, as in a
+    depthwise convolution, as one map a unit; all others as a row a unit with the input channels of largest norm, or
+    compressed to three colours. The weights are those that one forward convolves with, however they were computed.
+
+    Compressing splits the kernels into their positive and negative parts, as twice as many input channels, and
+    factorises these without negative numbers into three groups: ``[max(W, 0), max(-W, 0)] ~ S H``. ``S`` is drawn.
+
+    Args:
+        model: The network.
+        layer: The layer; left out, the first whose kernels are larger than 1 x 1.
+        units: Which are drawn, such as 0-15,31; left out, the first ones in the order asked for.
+        sort: By index, by norm (the strongest first), or by hue (grey ones first, then along the colour circle).
+        scale: One symmetric scale for all units of the layer, or each unit's own; changes no value.
+        channels: How many input channels a unit's row shows, by norm; where there are no more, all by index.
+        compress: Compress the input channels to three colours, the same for the whole layer or each unit's own.
+        fold: Multiply each unit with what the batch norm that follows multiplies it with.
+        most: How many units are drawn; left out, 128 with one picture each, or 16 rows.
+
+    Returns:
+        Filters with values ``(U, C, kh, kw)`` of all units.
+
+    Raises:
+        UnknownNameError: If there is no such layer.
+        UsageError: If the layer has no kernels to see, or no hue to sort by.
+        ParameterError: If there is no such unit.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; compressed, Voss et al.,
+        Visualizing Weights, Distill 2021.
+    """
+    found, said = chosen_kernels(observe_kernels(model.module, _example(model)), model, layer)
+    values, folding = _folded(found, fold=fold)
+    coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
+    lengths = norms(values)
+    dead = dead_units(lengths)
+    doubles = duplicates(values, found.groups, dead)
+    single = coloured or values.shape[1] == 1 or compress != "no"
+    listed = parse_units(units, found.name, len(values), most=MOST) if units else list(range(len(values)))
+    drawn = in_order(listed, values, sort)[: most or (MOST if units else PICTURES if single else ROWS)]
+    shown, shares, about = compressed(values, drawn, found.groups, compress)
+    checks = [*said, *folding, *_drawn(drawn, listed, sort), *_marked(dead, doubles), *about, *_read(model, found)]
+    return Filters(
+        values=values,
+        layer=found.name,
+        drawn=tuple(drawn),
+        inputs=_inputs(values, drawn, found.groups, channels),
+        groups=found.groups,
+        coloured=coloured,
+        scaling=scale,
+        colours=shown,
+        shares=shares,
+        norms=lengths.astype(np.float32),
+        dead=dead,
+        duplicates=doubles,
+        model=model.name,
+        checks=tuple(checks),
+        provenance=_provenance(model, found.name),
+    )
+
+
+def _example(model: Model) -> torch.Tensor:
+    size = (model.fixed_batch or 1, model.preprocess.channels, *model.preprocess.input_size)
+    return model.to_device(torch.randn(size, generator=torch.Generator().manual_seed(0)))
+
+
+def _provenance(model: Model, layer: str) -> Provenance:
+    return Provenance(
+        model=model.describe(),
+        layer=layer,
+        device=model.device.type,
+        dtype=str(model.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _folded(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32], list[str]]:
+    """The kernels, with the batch norm's gains on request, and what is to be said about that."""
+    values = found.values.double().contiguous()
+    if not fold:
+        said = ["the batch norm that follows is not folded in: fold makes norms comparable"]
+        return values.float().numpy(), said if found.gains is not None else []
+    if found.gains is None:
+        return values.float().numpy(), [f"no batch norm takes the output of {found.name}: nothing was folded"]
+    if found.calls > 1:
+        return values.float().numpy(), [f"{found.name} runs {found.calls} times in a forward: nothing was folded"]
+    folded = values * found.gains[:, None, None, None]
+    return folded.float().numpy(), ["the batch norm that follows is folded in: weight * gamma / sqrt(variance + eps)"]
+
+
+def _inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: int) -> NDArray[np.int64]:
+    """The strongest input channels of each drawn unit ``(D, m)``, counted in the layer's whole input."""
+    each, count = len(values) // groups, values.shape[1]
+    starts = np.array(drawn)[:, None] // each * count
+    if count <= most:
+        return np.asarray(starts + np.arange(count), dtype=np.int64)
+    strengths = np.linalg.norm(values[drawn].astype(np.float64), axis=(2, 3))
+    return np.asarray(starts + np.argsort(-strengths, axis=1, kind="stable")[:, :most], dtype=np.int64)
+
+
+def _drawn(drawn: list[int], listed: list[int], sort: Order) -> list[str]:
+    if len(drawn) == len(listed):
+        return []
+    return [f"the first {len(drawn)} of {len(listed)} units by {sort} are drawn; most and units choose others"]
+
+
+def _marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]]) -> list[str]:
+    said = f"dead (norm below a thousandth of the median): {', '.join(map(str, dead))}" if dead else "no dead filters"
+    pairs = [
+        f"{unit} \N{ALMOST EQUAL TO} {'' if cos > 0 else chr(0x2212)}{other}" for unit, (other, cos) in doubles.items()
+    ]
+    same = f"duplicates (cosine beyond \N{PLUS-MINUS SIGN}0.95): {', '.join(pairs)}" if pairs else "no duplicates"
+    return [said, same] if dead or pairs else [f"{said}, {same}"]
+
+
+def _read(model: Model, found: Kernels) -> list[str]:
+    """What the kernels act on."""
+    said = []
+    if found.on_picture:
+        mean, std = ([f"{value:.3g}" for value in values] for values in (model.preprocess.mean, model.preprocess.std))
+        acts = f"the weights act on normalised input: (value - {_spoken(mean)}) / {_spoken(std)}, values from 0 to 1"
+        said = [acts, *model.notes]
+    if found.transposed:
+        said.append("a transposed convolution: a kernel is what one input place writes into the unit's output")
+    if not found.alone:
+        said.append(f"{found.name} convolves with several weights; those of the first are shown")
+    return said
+
+
+def _spoken(numbers: list[str]) -> str:
+    return numbers[0] if len(set(numbers)) == 1 else f"[{', '.join(numbers)}]"

@@ -1,0 +1,150 @@
+"""A method asked about every frame of a clip: one target and one scale of colours for all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import torch
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from cnnviz.catalogue import load
+from cnnviz.core.picture import Picture
+from cnnviz.core.target import ClassTarget, Finer, Target, TargetLike, TopClass, parse_target
+from cnnviz.errors import UsageError
+from cnnviz.images.video import Clip, open_clip
+from cnnviz.methods.predict import predict
+from cnnviz.models.model import Model
+from cnnviz.engine.batching import part_of_progress
+from cnnviz.engine.scores import class_probabilities
+from cnnviz.provenance import Provenance
+from cnnviz.method import Method, check_network
+from cnnviz.results.attribution import Attributions
+from cnnviz.results.film import Film, FilmRoll, ensure_film
+from cnnviz.results.heatmap import Look
+
+__all__ = ["usual_look", "video"]
+
+AT_ONCE: Final = 8
+"""Frames that are held in memory."""
+
+
+def video(
+    model: Model,
+    clip: str | os.PathLike[str],
+    method: str | Method[Any, Any],
+    target: TargetLike = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    look: Look | None = None,
+    at_once: int = AT_ONCE,
+    **settings: Any,
+) -> Film:
+    """Explain every frame of a clip and write the maps as a clip: one target, and one scale of colours, for all of it.
+
+    The clip is read twice, some frames at a time, and the maps are kept in a temporary file in between, so memory does
+    not grow with its length. The scale is the widest of the frames' own, so that a frame without evidence stays dark.
+
+    Args:
+        model: The network.
+        clip: A video that OpenCV can decode, or an animated GIF, WebP or PNG.
+        method: A method that draws a map of every picture, or its name, such as ``"gradcam"``.
+        target: What is explained; None is the class with the highest mean probability over the clip.
+        out: A .mp4, .gif or .webp; an existing file is replaced. Left out, ``NAME.METHOD.mp4`` in the current folder.
+            How an ``out.mp4`` was made is in ``out.mp4.json`` beside it.
+        look: How maps are drawn; left out, over the frames, and attributions to pixels alone.
+        at_once: Frames that are held in memory.
+        **settings: The method's.
+
+    Returns:
+        What is known about the clip besides the maps, such as the target's score on every frame.
+
+    Raises:
+        PictureError: The clip cannot be read.
+        UsageError: The method draws no map of every picture.
+        TargetError: The target cannot be understood.
+        OutputError: The result cannot be written, or would replace the clip.
+    """
+    check_network(model, Model)
+    asked = _drawing(load(method) if isinstance(method, str) else method)
+    opened = open_clip(clip)
+    where = Path(out) if out is not None else Path(f"{opened.path.stem}.{asked.name}.mp4")
+    ensure_film(where, opened.path)
+    drawn = look or usual_look(asked)
+    untargeted = "target" not in asked.needs
+    passes = _Passes(opened, at_once, 1 if untargeted or _is_chosen(model, target) else 2)
+    needs = () if untargeted else (_settled(model, passes, target),)
+    with FilmRoll(drawn) as roll:
+        for pictures in passes.batches():
+            roll.gather(asked(model, pictures, *needs, **settings))
+        record = _record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
+        roll.write(where, opened, fps=opened.fps, record=record)
+        return roll.film(where, opened.fps, passes.checks(len(roll.scores)), record)
+
+
+def usual_look(method: Method[Any, Any]) -> Look:
+    """How a clip's maps are drawn where nothing is said: over the frames; attributions to pixels alone."""
+    return Look(style="map" if method.signature.usual == Attributions.__name__ else "overlay")
+
+
+class _Passes:
+    """Reads a clip several times, some frames at a time; each time is a part of the progress.
+
+    Args:
+        clip: The clip.
+        at_once: Frames at a time.
+        times: How often it is going to be read.
+    """
+
+    def __init__(self, clip: Clip, at_once: int, times: int) -> None:
+        self._clip, self._at_once, self._total = clip, at_once, times * clip.count
+        self._done = 0
+
+    def batches(self) -> Iterator[list[Picture]]:
+        """The frames' pictures, in order."""
+        start, frames = self._done, iter(self._clip)
+        while pictures := [frame.picture for frame in islice(frames, self._at_once)]:
+            some = slice(*(min(each, self._total) for each in (self._done, self._done + len(pictures))))
+            with part_of_progress(some, self._total):
+                yield pictures
+            self._done = some.stop
+        self._done = min(start + self._clip.count, self._total)
+
+    def checks(self, read: int) -> tuple[str, ...]:
+        """What there is to say about the reading, once so many frames were read."""
+        count = self._clip.count
+        return (f"{self._clip.name} says it has {count} frames; {read} could be read",) if read < count - 1 else ()
+
+
+def _drawing(method: Method[Any, Any]) -> Method[Any, Any]:
+    if not method.signature.singly:
+        raise UsageError(f"{method.name} draws no map of every frame; expected a method such as gradcam or saliency.")
+    return method
+
+
+def _is_chosen(model: Model, target: TargetLike) -> bool:
+    parsed = parse_target(target, model.labels, model.layer_names)
+    return not isinstance(parsed.first if isinstance(parsed, Finer) else parsed, TopClass)
+
+
+def _settled(model: Model, passes: _Passes, like: TargetLike) -> Target:
+    """The target with the class of the highest mean probability, where the top class is meant."""
+    target = parse_target(like, model.labels, model.layer_names)
+    if _is_chosen(model, target):
+        return target
+    shares = [
+        class_probabilities(torch.from_numpy(predict(model, pictures, k=1).logits).double()).sum(dim=0)
+        for pictures in passes.batches()
+    ]
+    best = int(torch.stack(shares).sum(dim=0).argmax())
+    found = ClassTarget(best, model.labels[best] if model.labels else None)
+    return replace(target, first=found) if isinstance(target, Finer) else found
+
+
+def _record(first: Provenance, clip: Clip) -> Provenance:
+    """How the maps were made: the clip in the place of its first frames."""
+    with clip.path.open("rb") as file:
+        named = {"name": clip.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest(), "kind": "clip"}
+    return replace(first, images=(named,), targets=first.targets[:1], batch=(), rows=())

@@ -1,0 +1,233 @@
+"""load_model: a network by its name, from a file or from code."""
+
+from __future__ import annotations
+
+import warnings
+import torch
+import os
+from cnnviz.errors import UsageError, ModelError, ParameterError, UnknownNameError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from cnnviz.models.weights import read_checkpoint
+from cnnviz.models.files import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
+from cnnviz.models.labels import read_labels
+from cnnviz.models.names import model_names
+from cnnviz.models.model import Model
+from cnnviz.models.origin import Opened, one_line, opening
+from cnnviz.models.preprocess import Preprocess
+from cnnviz.engine.logits import OutputSelector
+
+__all__ = ["load_model", "model_names", "resolve_device"]
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device of that name; ``"auto"`` is CUDA where there is one, and the CPU elsewhere.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or a torch device.
+
+    Raises:
+        UsageError: If this machine has no such device; the message lists those it has.
+    """
+    there = _available()
+    name = str(device).lower()
+    if name == "auto":
+        return torch.device("cuda" if "cuda:0" in there else "cpu")
+    if {"cuda": "cuda:0", "cpu:0": "cpu", "mps:0": "mps"}.get(name, name) not in there:
+        raise UsageError(f"There is no device '{device}' here; there is {' and '.join(there)}.")
+    return torch.device(name)
+
+
+def _available() -> list[str]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="CUDA initialization", category=UserWarning)
+        cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *(f"cuda:{index}" for index in range(cuda)), *mps]
+
+
+SIDES = 2
+
+
+def load_model(
+    model: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: int | tuple[int, int] | None = None,
+    output: OutputSelector = None,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+) -> Model:
+    """Open a network and make it ready to be asked.
+
+    Args:
+        model: A bundled or torchvision name, ``timm:NAME``, ``package.module:factory``, ``path/to/file.py:factory``
+            or a ``.pt2`` file of ``torch.export``.
+        weights: None for the source's own trained weights, one of its names for them, a file (safetensors, state
+            dict or training checkpoint), or ``"none"`` for random ones.
+        labels: Names of the classes, or a file of them (one a line, or JSON).
+        mean: Mean that training subtracted, per channel, on pixels in [0, 1], instead of what the source knows.
+        std: Standard deviation it divided by, likewise.
+        input_size: Side, or height and width, of the input in pixels, likewise.
+        output: Which part of the network's output is the logits: a key, an index, an attribute or a callable.
+        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        seed: Seeds random weights; the caller's random numbers are not disturbed.
+
+    Raises:
+        UnknownNameError: If there is no such network, factory or weights name; the message offers the nearest.
+        ModelError: If the network cannot be opened.
+        WeightsError: If its weights are missing, refused or do not fit.
+        MissingExtraError: If a timm network is asked for and timm is not installed.
+        UsageError: If there is no such device, the labels are not as many as the classes, or an option does not fit.
+    """
+    asked = _Preparation(
+        _numbers("mean", mean), _numbers("std", std), None if input_size is None else _pair(input_size)
+    )
+    try:
+        name = os.fspath(model)
+    except TypeError:
+        kind = type(model).__name__
+        raise UsageError(f"load_model takes a name or a file, not {kind}; expected cnnviz.Model(module).") from None
+    place = resolve_device(device)
+    given = None if labels is None else read_labels(labels)
+    with torch.inference_mode(mode=False), torch.enable_grad(), _own_randomness(seed):
+        opened = _opened(name, weights, place)
+        _check(opened, given, asked.input_size)
+        try:
+            opened.module.eval().to(place)
+        except (RuntimeError, TypeError) as error:
+            raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
+    ready = _model(opened, given, asked, output)
+    ready.opening = opening(
+        name, weights=weights, labels=labels, mean=mean, std=std, input_size=input_size, output=output, seed=seed
+    )
+    return ready
+
+
+class _Preparation(NamedTuple):
+    """The preprocessing that was asked for, where it is not the source's."""
+
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    input_size: tuple[int, int] | None
+
+    def over(self, known: Preprocess) -> Preprocess:
+        """The source's preprocessing with this instead; a new size keeps the share that the crop takes."""
+        known = replace(known, mean=self.mean or known.mean, std=self.std or known.std)
+        if self.input_size is None:
+            return known
+        height, width = self.input_size
+        old, resize = known.input_size, known.resize
+        if isinstance(resize, int):
+            resize = round(resize * min(height, width) / min(old))
+        elif resize is not None:
+            resize = (round(resize[0] * height / old[0]), round(resize[1] * width / old[1]))
+        return replace(known, input_size=self.input_size, resize=resize)
+
+
+@contextmanager
+def _own_randomness(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _opened(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> Opened:
+    """Ask the source that the name belongs to; each is imported only when it is needed."""
+    if model.startswith("timm:"):
+        from cnnviz.models.sources.timm import open_timm
+
+        return open_timm(model, weights)
+    if ":" in model[2:] and not Path(model).is_file():
+        from cnnviz.models.sources.factory import open_factory
+
+        return open_factory(model, weights)
+    from cnnviz.models.sources.bundled import bundled_names, open_bundled
+
+    if model in bundled_names():
+        return open_bundled(model, weights)
+    from cnnviz.models.sources.torchvision import open_torchvision, torchvision_names
+
+    names = torchvision_names()
+    if model in names:
+        return open_torchvision(model, weights)
+    if looks_like_file(model):
+        return _from_file(model, weights, device)
+    raise UnknownNameError(
+        "network", model, [*bundled_names(), *names],
+        "'cnnviz models' lists them; others open as timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION or FILE.pt2.",
+    )  # fmt: skip
+
+
+def _from_file(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> Opened:
+    file = existing_file(model, "network file", ModelError)
+    if file.suffix.lower() == ".py":
+        from cnnviz.models.sources.factory import refuse_bare_file
+
+        raise refuse_bare_file(file)
+    kind = file_kind(file)
+    if kind == "exported":
+        if weights is not None:
+            raise UsageError(f"'{file.name}' holds its own weights; leave out the weights '{weights}'.")
+        from cnnviz.models.sources.exported import open_exported
+
+        return open_exported(file, device)
+    if kind == "torchscript":
+        raise ModelError(f"'{file.name}' {TORCHSCRIPT_ADVICE}")
+    if kind == "swollen":
+        raise ModelError(f"'{file.name}' {SWOLLEN_ADVICE}")
+    if kind == "unknown":
+        raise ModelError(f"'{file.name}' is no network that cnnviz knows, or it is damaged; expected a .pt2 file.")
+    read_checkpoint(file)
+    raise UsageError(f"'{file.name}' holds weights only; name their network as the model and give it as the weights.")
+
+
+def _check(opened: Opened, labels: tuple[str, ...] | None, input_size: tuple[int, int] | None) -> None:
+    if labels is not None and opened.classes is not None and len(labels) != opened.classes:
+        raise UsageError(f"{opened.name} has {opened.classes} classes, but the labels given are {len(labels)}.")
+    if input_size is not None and opened.fixed_size is not None and input_size != opened.fixed_size:
+        height, width = opened.fixed_size
+        raise UsageError(f"{opened.name} was exported for inputs of {height}x{width} only; leave out the input size.")
+
+
+def _model(opened: Opened, labels: tuple[str, ...] | None, asked: _Preparation, output: OutputSelector) -> Model:
+    ready = Model(
+        opened.module,
+        mean=asked.mean,
+        std=asked.std,
+        input_size=asked.input_size or opened.input_size,
+        channels=opened.channels,
+        preprocess=None if opened.preprocess is None else asked.over(opened.preprocess),
+        labels=labels if labels is not None else opened.labels,
+        output=output if output is not None else opened.output,
+        name=opened.name,
+        fixed_batch=opened.fixed_batch,
+        origin=opened.origin,
+    )
+    assumed = (opened.assumed,) if opened.assumed and (asked.mean is None or asked.std is None) else ()
+    ready.notes = (*ready.notes, *assumed, *opened.notes)
+    return ready
+
+
+def _numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers:
+        raise ParameterError(f"{name} is {values!r}; expected a number for each channel.")
+    return numbers
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != SIDES or min(pair) < 1:
+        raise ParameterError(f"input_size is {size}; expected a side, or height and width, of at least 1 pixel.")
+    return pair[0], pair[1]

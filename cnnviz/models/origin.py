@@ -1,0 +1,148 @@
+"""What a source of networks hands over, before it becomes a Model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import logging
+from collections.abc import Sequence, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from cnnviz.models.files import wants_random
+from cnnviz.engine.logits import OutputSelector
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from torch import nn
+from cnnviz.models.preprocess import Preprocess
+
+__all__ = ["RANDOM", "Opened", "one_line", "quiet", "file_digest", "opening"]
+
+BLOCK = 1 << 20
+
+
+def opening(
+    model: str,
+    *,
+    weights: str | os.PathLike[str] | None,
+    labels: Sequence[str] | str | os.PathLike[str] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    input_size: int | tuple[int, int] | None,
+    output: OutputSelector,
+    seed: int,
+) -> dict[str, Any]:
+    """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
+
+    A file stands there by its name and the hash of its content. The arguments are those of ``load_model``.
+    """
+    given = {
+        "weights": _named(weights),
+        "labels": _named(labels) if isinstance(labels, (str, os.PathLike)) else _listed(labels),
+        "mean": _listed(mean),
+        "std": _listed(std),
+        "input_size": input_size if isinstance(input_size, int) else _listed(input_size),
+        "output": {"function": _called(output)} if callable(output) else output,
+        "seed": seed if wants_random(weights) else None,
+    }
+    return {"model": _network(model), **{name: value for name, value in given.items() if value is not None}}
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _network(model: str) -> Any:
+    source, mark, function = model.rpartition(":")
+    if mark and source.lower().endswith(".py"):
+        return {**_file(Path(source)), "function": function}
+    return _named(model)
+
+
+def _named(given: str | os.PathLike[str] | None) -> Any:
+    """A name as it is, a file by its name and hash."""
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    return _file(path) if path.is_file() else os.fspath(given)
+
+
+def _file(path: Path) -> dict[str, str]:
+    path = path.expanduser()
+    return {"file": path.name, "sha256": file_digest(path)}
+
+
+def _listed(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else [each if isinstance(each, str) else _number(each) for each in values]
+
+
+def _number(value: Any) -> float | int:
+    return int(value) if hasattr(value, "__index__") else float(value)
+
+
+def _called(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+RANDOM: Final = "the weights are random"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network as its source opened it.
+
+    Attributes:
+        module: The network.
+        name: What to call it.
+        origin: Where it came from, for provenance; never a folder.
+        preprocess: The preprocessing its source knows; None if it knows none.
+        labels: Names of the classes, if the source knows them.
+        classes: Number of classes, if the source knows it.
+        notes: What the user should know about how it was opened.
+        assumed: A note on preprocessing that was guessed; said unless mean and std are given.
+        output: Which part of the network's output is the logits.
+        fixed_batch: The only batch size it takes.
+        fixed_size: The only input height and width it takes.
+        input_size: Height and width of its input, where there is no preprocessing.
+        channels: Its input channels, where they are known.
+    """
+
+    module: nn.Module
+    name: str
+    origin: Mapping[str, Any]
+    preprocess: Preprocess | None = None
+    labels: Sequence[str] | None = None
+    classes: int | None = None
+    notes: tuple[str, ...] = field(default=())
+    assumed: str = ""
+    output: OutputSelector = None
+    fixed_batch: int | None = None
+    fixed_size: tuple[int, int] | None = None
+    input_size: tuple[int, int] | None = None
+    channels: int | None = None
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Keep libraries' loggers from printing what an error message of ours says in one sentence."""
+    known = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in known]
+    for logger in known:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(known, levels, strict=True):
+            logger.setLevel(level)
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """An exception's kind and message on one line, cut where it is long."""
+    said = " ".join(str(error).split())
+    kind = type(error).__name__
+    text = f"{kind}: {said}" if said else kind
+    return text if len(text) <= most else f"{text[: most - 3]}..."

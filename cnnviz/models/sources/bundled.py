@@ -1,0 +1,63 @@
+"""Opening the networks that come with cnnviz; their names are known without torch."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from cnnviz.models.bundled import BUNDLED, build, weights_path
+from cnnviz.models.files import wants_random
+
+if TYPE_CHECKING:
+    from cnnviz.models.origin import Opened
+
+__all__ = ["bundled_names", "bundled_present", "open_bundled"]
+
+def bundled_names() -> list[str]:
+    """Names of the networks that come with cnnviz."""
+    return list(BUNDLED)
+
+
+def bundled_present(name: str) -> bool:
+    """Whether the weights of a bundled network are there."""
+    return weights_path(name).is_file()
+
+
+def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+    """Open a network that comes with cnnviz.
+
+    Args:
+        name: One of ``bundled_names()``.
+        weights: None for its own, a file of others, or ``"none"`` for random ones.
+
+    Raises:
+        WeightsError: If the weights cannot be read or do not fit.
+    """
+    from cnnviz.models.weights import read_checkpoint
+    from cnnviz.models.state_dict import build_for
+    from cnnviz.models.origin import RANDOM, Opened
+    from cnnviz.models.preprocess import Preprocess
+
+    entry = BUNDLED[name]
+    notes: tuple[str, ...] = (RANDOM,)
+    if wants_random(weights):
+        module, file = build(name), "random"
+    else:
+        checkpoint = read_checkpoint(weights_path(name) if weights is None else weights)
+        fitted = build_for(checkpoint, lambda _: build(name), name, None)
+        module, file, notes = fitted.module, checkpoint.name, fitted.notes
+    preprocess = Preprocess(
+        input_size=entry.input_size,
+        resize=min(entry.input_size),
+        mean=entry.mean,
+        std=entry.std,
+        channels=len(entry.mean),
+    )
+    return Opened(
+        module=module,
+        name=name,
+        origin={"source": "bundled", "weights": file},
+        preprocess=preprocess,
+        labels=entry.labels,
+        classes=len(entry.labels),
+        notes=notes,
+    )

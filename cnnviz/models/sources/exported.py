@@ -1,0 +1,102 @@
+"""Networks exported with ``torch.export.save`` to a ``.pt2`` file."""
+
+from __future__ import annotations
+
+import torch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+from cnnviz.errors import ModelError
+from cnnviz.models.origin import Opened, one_line, quiet
+
+__all__ = ["open_exported"]
+
+LOGGERS: Final = ("torch.export", "torch.export.pt2_archive._package", "torch._export.serde.serialize")
+IMAGE_DIMS: Final = 4
+TRAINING: Final = {"aten::dropout": 2, "aten::batch_norm": 5}
+"""Operations that behave otherwise in training, and which of their arguments says so."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of the exported input: its size in the example, and whether it may have others, and be 1."""
+
+    example: int
+    free: bool = False
+    from_one: bool = False
+
+
+def open_exported(file: Path, device: torch.device) -> Opened:
+    """Open an exported network; its layers keep the names they had.
+
+    The file may run code while it is opened, as PyTorch's format allows it to: open only files you trust.
+
+    Args:
+        file: A file that ``torch.export.save`` wrote.
+        device: Where its tensors, also those within the graph, are to be.
+
+    Raises:
+        ModelError: If it cannot be read, or takes anything but one batch of pictures.
+    """
+    program = _loaded(file)
+    batch, channels, height, width = _axes(program, file.name)
+    try:
+        with quiet(*LOGGERS):
+            module = torch.export.unflatten(move_to_device_pass(program, device))
+    except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
+        raise ModelError(f"'{file.name}' cannot be turned into layers ({one_line(error)}).") from None
+    size = height.example, width.example
+    return Opened(
+        module=module,
+        name=file.stem,
+        origin={"source": "torch.export", "file": file.name},
+        notes=_notes(program),
+        fixed_batch=None if batch.from_one else batch.example,
+        fixed_size=None if height.free and width.free else size,
+        input_size=size,
+        channels=channels.example,
+    )
+
+
+def _loaded(file: Path) -> ExportedProgram:
+    try:
+        with quiet(*LOGGERS):
+            return torch.export.load(file)
+    except Exception as error:  # noqa: BLE001  the reader raises whatever a damaged file makes it stumble over
+        reason = one_line(error, most=120)
+    raise ModelError(
+        f"'{file.name}' cannot be read by PyTorch {torch.__version__}: it is damaged or was exported by another "
+        f"version ({reason})."
+    )
+
+
+def _axes(program: ExportedProgram, name: str) -> tuple[_Axis, _Axis, _Axis, _Axis]:
+    inputs = [node.meta.get("val") for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    if len(inputs) != 1:
+        raise ModelError(f"'{name}' takes {len(inputs)} inputs; expected one, a batch of pictures (N, C, H, W).")
+    shape: tuple[Any, ...] = tuple(getattr(inputs[0], "shape", ()))
+    if len(shape) != IMAGE_DIMS:
+        raise ModelError(f"'{name}' takes an input of {len(shape)} dimensions; expected pictures (N, C, H, W).")
+    seen = program.example_inputs[0][0].shape if program.example_inputs and program.example_inputs[0] else shape
+    batch, channels, height, width = (_axis(program, size, example) for size, example in zip(shape, seen, strict=True))
+    return batch, channels, height, width
+
+
+def _axis(program: ExportedProgram, size: Any, example: Any) -> _Axis:
+    if isinstance(size, int):
+        return _Axis(size)
+    hint = example if isinstance(example, int) else size.node.hint
+    allowed = program.range_constraints.get(size.node.expr)
+    free = allowed is not None and not allowed.upper.is_Integer
+    return _Axis(int(hint), free, from_one=free and bool(allowed.lower <= 1))
+
+
+def _notes(program: ExportedProgram) -> tuple[str, ...]:
+    for node in program.graph.nodes:
+        operation = getattr(node.target, "_schema", None)
+        place = TRAINING.get(operation.name) if operation is not None else None
+        if place is not None and len(node.args) > place and node.args[place] is True:
+            return ("it was exported in training mode: call eval() before torch.export",)
+    return ()

@@ -1,0 +1,172 @@
+"""Networks that the user's own Python code makes: ``package.module:factory`` or ``path/to/file.py:factory``."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from torch import nn
+from cnnviz.errors import CnnvizError, ModelError, UnknownNameError, UsageError
+from cnnviz.models.weights import read_checkpoint
+from cnnviz.models.files import existing_file, wants_random
+from cnnviz.models.state_dict import load_into
+from cnnviz.models.model import Model
+from cnnviz.models.origin import Opened, one_line
+
+__all__ = ["open_factory", "refuse_bare_file"]
+
+def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+    """Run a function or class of the user's and take the network that it returns.
+
+    The current folder and, for a file, its own folder can be imported from while that code runs.
+
+    Args:
+        where: ``package.module:name`` or ``path/to/file.py:name``.
+        weights: A file to load into the network; None or ``"none"`` leaves it as it is made.
+
+    Raises:
+        ModelError: If the code cannot be found, fails, or returns something else.
+        UnknownNameError: If the module has nothing of that name.
+    """
+    source, _, name = where.rpartition(":")
+    if not source or not name:
+        raise UsageError(f"'{where}' names no factory; expected PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION.")
+    file = existing_file(source, "Python file", ModelError) if source.lower().endswith(".py") else None
+    with _importable(file):
+        module = _module(source, file)
+        made = _made(_found(module, name, source), name)
+    opened = _opened(made, where if file is None else f"{file.name}:{name}")
+    if weights is None or wants_random(weights):
+        return opened
+    checkpoint = read_checkpoint(weights)
+    notes = load_into(opened.module, checkpoint, opened.name)
+    origin = {**opened.origin, "weights": checkpoint.name}
+    return Opened(**{**vars(opened), "notes": (*opened.notes, *notes), "origin": origin})
+
+
+def refuse_bare_file(path: Path) -> UsageError:
+    """The error for a Python file given without the name of a function in it."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        names = []
+    else:
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        names = [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    offer = f", such as {path.name}:{names[-1]}" if names else ""
+    return UsageError(f"'{path.name}' is Python code; say which function in it makes the network: FILE.py:NAME{offer}.")
+
+
+@contextmanager
+def _importable(file: Path | None) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:0] = [str(Path.cwd())] if file is None else [str(file.resolve().parent), str(Path.cwd())]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _module(source: str, file: Path | None) -> ModuleType:
+    if file is not None:
+        return _module_of(file)
+    with _told(source):
+        try:
+            return importlib.import_module(source)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{source}.".startswith(f"{error.name}."):
+                raise
+    raise ModelError(f"There is no module '{source}' in the current folder or among the installed packages.")
+
+
+def _module_of(file: Path) -> ModuleType:
+    name = f"cnnviz_factory_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"'{file.name}' cannot be imported as Python code.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _told(file.name):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _found(module: ModuleType, name: str, source: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            choices = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise UnknownNameError(f"function in {Path(source).name}", name, choices)
+        found = getattr(found, part)
+    return found
+
+
+def _made(found: Any, name: str) -> Any:
+    if isinstance(found, (nn.Module, Model)) or not callable(found):
+        return found
+    needed = _needed(found)
+    if needed:
+        raise ModelError(f"'{name}' needs arguments ({', '.join(needed)}); expected a function that takes none.")
+    with _told(name):
+        return found()
+
+
+def _needed(found: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in free]
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell in one sentence where the user's code failed."""
+    try:
+        yield
+    except CnnvizError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"'{what}' failed{_place(error)} with {one_line(error)}.") from error
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f" at {Path(error.filename or '?').name}:{error.lineno}"
+    machinery = {__file__, inspect.__file__}
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in machinery and "importlib" not in frame.filename
+    ]
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def _opened(made: Any, where: str) -> Opened:
+    origin = {"source": "factory", "factory": where}
+    if isinstance(made, Model):
+        return Opened(
+            module=made.module,
+            name=made.name,
+            origin=origin,
+            preprocess=made.preprocess,
+            labels=made.labels,
+            notes=made.notes,
+            output=made.output,
+            fixed_batch=made.fixed_batch,
+        )
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"'{where}' gives {type(made).__name__}; expected a torch.nn.Module or a cnnviz.Model.")
+    return Opened(module=made, name=where.rsplit(":", 1)[-1], origin=origin)

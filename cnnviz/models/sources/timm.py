@@ -1,0 +1,190 @@
+"""Networks of timm, by name; timm is an optional library."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from torch import nn
+from torchvision.models import get_model_weights
+from cnnviz.errors import MissingExtraError, ModelError, UnknownNameError, WeightsError
+from cnnviz.models.weights import read_checkpoint
+from cnnviz.models.downloads import cached_file, is_reachable
+from cnnviz.models.files import wants_random
+from cnnviz.models.state_dict import build_for
+from cnnviz.models.origin import RANDOM, Opened, one_line, quiet
+from cnnviz.models.preprocess import Preprocess
+
+__all__ = ["has_timm", "open_timm", "timm_cached", "timm_names"]
+
+PREFIX: Final = "timm:"
+ELSEWHERE: Final = ("hf-hub:", "hf_hub:", "local-dir:")
+HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
+LOGGERS: Final = ("timm", "timm.models._builder", "timm.models._hub", "huggingface_hub")
+FAILURES: Final = (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError, ImportError)
+WEIGHT_BYTES, MEGABYTE = 4, 1e6
+
+
+def has_timm() -> bool:
+    """Whether timm is installed."""
+    return importlib.util.find_spec("timm") is not None
+
+
+def timm_names() -> list[str]:
+    """Names of the networks that timm has trained weights for, with ``timm:`` before them.
+
+    Raises:
+        MissingExtraError: If timm is not installed.
+    """
+    return [f"{PREFIX}{name}" for name in _library().list_models(pretrained=True)]
+
+
+def timm_cached(name: str) -> bool:
+    """Whether the weights of a network that ``timm_names`` lists are on this machine."""
+    return _cached(_library().get_pretrained_cfg(name.removeprefix(PREFIX))) is not None
+
+
+def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+    """Open a network of timm.
+
+    Args:
+        name: Its name, such as ``"resnet18.a1_in1k"``, with or without ``timm:`` before it.
+        weights: A file, ``"none"`` for random ones, or None for those that timm has.
+
+    Raises:
+        MissingExtraError: If timm is not installed.
+        UnknownNameError: If timm has no network of that name.
+        WeightsError: If the weights are neither cached nor reachable, or do not fit.
+    """
+    library = _library()
+    name = name.removeprefix(PREFIX)
+    _check_name(library, name)
+    if wants_random(weights):
+        return _opened(library, _create(library, name), name, "random", notes=(RANDOM,))
+    if weights is None:
+        return _opened(library, _trained(library, name), name, "timm")
+    checkpoint = read_checkpoint(weights)
+    classes = library.get_pretrained_cfg(name).num_classes if not name.startswith(ELSEWHERE) else None
+
+    def build(count: int | None) -> nn.Module:
+        return _create(library, name, **({} if count is None else {"num_classes": count}))
+
+    fitted = build_for(checkpoint, build, name, classes)
+    opened = _opened(library, fitted.module, name, checkpoint.name, classes=fitted.classes, notes=fitted.notes)
+    return replace(opened, assumed=f"preprocessing was not given: that of timm's {name} assumed")
+
+
+def _library() -> Any:
+    if not has_timm():
+        raise MissingExtraError("A network of timm", "timm")
+    import timm
+    import timm.data
+
+    return timm
+
+
+def _check_name(library: Any, name: str) -> None:
+    if name.startswith(ELSEWHERE):
+        return
+    plain, _, tag = name.partition(".")
+    if not library.is_model(plain):
+        raise UnknownNameError("timm network", name, library.list_models())
+    tags = library.list_models(f"{plain}.*", pretrained=True)
+    if tag and name not in tags:
+        raise UnknownNameError("timm network", name, tags, f"'{plain}' has {len(tags)} sets of weights.")
+
+
+def _create(library: Any, name: str, **settings: Any) -> nn.Module:
+    try:
+        with quiet(*LOGGERS):
+            module: nn.Module = library.create_model(name, **{"pretrained": False, **settings})
+    except FAILURES as error:
+        raise ModelError(f"timm cannot build '{name}' ({one_line(error)}).") from None
+    return module
+
+
+def _trained(library: Any, name: str) -> nn.Module:
+    if name.startswith(ELSEWHERE):
+        if not name.startswith("local-dir:") and not is_reachable(_hub()):
+            raise WeightsError(f"'{name}' is not a file here, and {_hub()} cannot be reached.")
+        return _create(library, name, pretrained=True)
+    config = library.get_pretrained_cfg(name)
+    if not config.has_weights:
+        raise WeightsError(f"timm has no trained weights for '{name}'; take weights of your own, or --weights none.")
+    file = _cached(config)
+    if file:
+        return _create(library, name, pretrained=True, pretrained_cfg_overlay={"file": str(file)})
+    address = _hub() if config.hf_hub_id else config.url
+    if not is_reachable(address):
+        raise WeightsError(_unreachable(library, name, config, address))
+    return _create(library, name, pretrained=True)
+
+
+def _cached(config: Any) -> Path | None:
+    """The weights in the cache of the Hugging Face hub, or in torch's for those that come from elsewhere."""
+    if not config.hf_hub_id:
+        return cached_file(config.url) if config.url else None
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = config.hf_hub_id.partition("@")
+    for file in (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES:
+        found = try_to_load_from_cache(repository, file, revision=revision or None)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _hub() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _unreachable(library: Any, name: str, config: Any, address: str) -> str:
+    parameters = sum(weight.numel() for weight in _create(library, name).parameters())
+    size = f"about {parameters * WEIGHT_BYTES / MEGABYTE:.0f} MB"
+    file = config.hf_hub_filename or HUB_FILES[0]
+    what = f"{file} of {config.hf_hub_id}" if config.hf_hub_id else Path(config.url).name
+    return (
+        f"The weights of timm's {name} ({what}, {size}) are not in the cache, and {address.split('/')[2]} cannot be "
+        "reached; pass the file as --weights FILE, or take random ones with --weights none."
+    )
+
+
+def _opened(
+    library: Any,
+    module: nn.Module,
+    name: str,
+    weights: str,
+    *,
+    classes: int | None = None,
+    notes: tuple[str, ...] = (),
+) -> Opened:
+    config: dict[str, Any] = getattr(module, "pretrained_cfg", None) or {}
+    classes = classes or getattr(module, "num_classes", None) or None
+    tag = config.get("tag")
+    return Opened(
+        module=module,
+        name=name.rsplit("/", 1)[-1],
+        origin={"source": "timm", "weights": tag or weights if weights == "timm" else weights},
+        preprocess=Preprocess.from_timm(library.data.resolve_model_data_config(module)),
+        labels=_labels(library, config, classes),
+        classes=classes,
+        notes=notes,
+    )
+
+
+def _labels(library: Any, config: dict[str, Any], classes: int | None) -> list[str] | None:
+    """The names that the weights bring along; torchvision's for ImageNet's 1000 classes, so that a target is one."""
+    own = config.get("label_names")
+    if own and len(own) == classes:
+        described = config.get("label_descriptions") or {}
+        return [str(described.get(name, name)) for name in own]
+    subset = library.data.infer_imagenet_subset({"num_classes": classes})
+    if subset is None or config.get("num_classes") != classes:
+        return None
+    if subset == "imagenet-1k":
+        return list(get_model_weights("resnet50").DEFAULT.meta["categories"])
+    return list(library.data.ImageNetInfo(subset).label_descriptions())

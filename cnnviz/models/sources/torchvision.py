@@ -1,0 +1,149 @@
+"""Networks of torchvision, by name."""
+
+from __future__ import annotations
+
+import os
+import torchvision
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from torch import nn
+from torchvision.models import WeightsEnum, get_model, get_model_weights
+from cnnviz.errors import UnknownNameError, WeightsError
+from cnnviz.models.weights import Checkpoint, read_checkpoint
+from cnnviz.models.downloads import cached_file, download
+from cnnviz.models.files import looks_like_file, wants_random
+from cnnviz.models.state_dict import build_for
+from cnnviz.models.origin import RANDOM, Opened
+from cnnviz.models.preprocess import Preprocess
+
+__all__ = ["open_torchvision", "torchvision_cached", "torchvision_names"]
+
+INCEPTIONS: Final = ("googlenet", "inception_v3")
+"""Their own initialisation is slow and warns, and they have heads that only training calls."""
+
+AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.")
+
+
+def torchvision_names() -> list[str]:
+    """Names of torchvision's classification networks."""
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def torchvision_cached(name: str) -> bool:
+    """Whether any of a network's trained weights are in torch's cache."""
+    return any(cached_file(entry.url) for entry in get_model_weights(name))
+
+
+def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+    """Open a classification network of torchvision.
+
+    Args:
+        name: Its name, such as ``"resnet50"``.
+        weights: One of torchvision's names, a file, ``"none"`` for random ones, or None for torchvision's default.
+
+    Raises:
+        UnknownNameError: If the network has no such weights.
+        WeightsError: If the weights are neither cached nor reachable, or do not fit.
+    """
+    entries = get_model_weights(name)
+    if wants_random(weights):
+        module = _build(name, entries.DEFAULT, None)
+        return _opened(module, name, entries.DEFAULT, "random", notes=(RANDOM,))
+    if weights is None:
+        entry, notes = _default(name, entries)
+        return _trained(name, entry, notes)
+    known = _entry(entries, os.fspath(weights))
+    if known is not None:
+        return _trained(name, known, ())
+    if not looks_like_file(os.fspath(weights)):
+        raise UnknownNameError(
+            "weights entry", os.fspath(weights), entries.__members__,
+            f"{name} has {', '.join(entry.name for entry in entries)}; a file and 'none' are taken too.",
+        )  # fmt: skip
+    return _from_file(name, entries, weights)
+
+
+def _entry(entries: type[WeightsEnum], text: str) -> WeightsEnum | None:
+    plain = text.removeprefix(f"{entries.__name__}.").upper()
+    return entries.__members__.get(plain)
+
+
+def _default(name: str, entries: type[WeightsEnum]) -> tuple[WeightsEnum, tuple[str, ...]]:
+    """The default weights, or others that are cached where the default can be had nowhere."""
+    default = entries.DEFAULT
+    if cached_file(default.url):
+        return default, ()
+    try:
+        download(default.url, name, default.meta.get("_file_size"))
+    except WeightsError:
+        for other in entries:
+            if cached_file(other.url):
+                return other, (f"{other.name} used: {default.name} is neither cached nor reachable",)
+        raise
+    return default, ()
+
+
+def _trained(name: str, entry: WeightsEnum, notes: tuple[str, ...]) -> Opened:
+    file = cached_file(entry.url) or download(entry.url, name, entry.meta.get("_file_size"))
+    try:
+        checkpoint = _read(name, file)
+    except WeightsError as error:
+        raise WeightsError(f"{error} It is in {file.parent}; delete it to have it fetched again.") from None
+    fitted = build_for(checkpoint, lambda _: _build(name, entry, None), name, None)
+    return _opened(fitted.module, name, entry, entry.name, notes=notes)
+
+
+def _read(name: str, weights: str | os.PathLike[str]) -> Checkpoint:
+    checkpoint = read_checkpoint(weights)
+    if name not in INCEPTIONS:
+        return checkpoint
+    state = {key: value for key, value in checkpoint.state.items() if not any(head in key for head in AUXILIARY)}
+    return replace(checkpoint, state=state)
+
+
+def _from_file(name: str, entries: type[WeightsEnum], weights: str | os.PathLike[str]) -> Opened:
+    """A network with weights of the user's; torchvision's own files are known by their names."""
+    file = Path(weights)
+    own = next((entry for entry in entries if Path(entry.url).name == file.name), None)
+    entry = own or entries.DEFAULT
+    checkpoint = _read(name, weights)
+    classes = len(entry.meta["categories"])
+    fitted = build_for(checkpoint, lambda count: _build(name, entry, count), name, classes)
+    assumed = "" if own else f"preprocessing was not given: that of torchvision's {entry} assumed"
+    return _opened(fitted.module, name, entry, file.name, classes=fitted.classes, notes=fitted.notes, assumed=assumed)
+
+
+def _build(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
+    """The network with its initial weights, in the form that these trained weights have."""
+    settings: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name.startswith("vit_"):
+        settings["image_size"] = entry.meta["min_size"][0]
+    if name in INCEPTIONS:
+        settings |= {"init_weights": False, "transform_input": True, "aux_logits": False}
+    module: nn.Module = get_model(name, weights=None, **settings)
+    return module
+
+
+def _opened(
+    module: nn.Module,
+    name: str,
+    entry: WeightsEnum,
+    weights: str,
+    *,
+    classes: int | None = None,
+    notes: tuple[str, ...] = (),
+    assumed: str = "",
+) -> Opened:
+    categories = entry.meta["categories"]
+    classes = classes or len(categories)
+    return Opened(
+        module=module,
+        name=name,
+        origin={"source": "torchvision", "weights": weights},
+        preprocess=Preprocess.from_torchvision(entry.transforms()),
+        labels=categories if classes == len(categories) else None,
+        classes=classes,
+        notes=notes,
+        assumed=assumed,
+    )

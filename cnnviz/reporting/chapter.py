@@ -1,0 +1,127 @@
+"""What every chapter of a report is asked about, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from typing import Any
+from cnnviz.core.picture import Picture
+from cnnviz.core.target import Target
+from cnnviz.images.reading import ImagesLike
+from cnnviz.models.model import Model
+from cnnviz.provenance import Provenance
+from cnnviz.reporting.driving_units import Driving
+from cnnviz.results.predictions import Predictions
+from cnnviz.reporting.page import Saving
+from cnnviz.reporting.elements import Block
+
+__all__ = ["Asked", "Section", "Told", "nothing_slow", "Purse"]
+
+@dataclass
+class Purse:
+    """Forwards that slow parts may spend.
+
+    Attributes:
+        left: How many there are; None where nobody counts.
+        parts: How many slow parts are still to come.
+    """
+
+    left: int | None
+    parts: int
+
+    def grant(self, wanted: int) -> int:
+        """As many of the wanted forwards as the next part gets; what it does not want is left for those after it."""
+        share = wanted if self.left is None else min(wanted, self.left // max(1, self.parts))
+        self.parts -= 1
+        if self.left is not None:
+            self.left -= share
+        return share
+
+    def give_back(self, count: int) -> None:
+        """Return what a part was granted and did not spend."""
+        if self.left is not None:
+            self.left += count
+
+
+@dataclass
+class Asked:
+    """One network, a few pictures, and what is wanted of them.
+
+    Attributes:
+        model: The network.
+        images: The pictures as methods take them.
+        pictures: The pictures with the geometry of the network's input.
+        predictions: What the network answers.
+        targets: What is explained, one a picture, settled.
+        methods: Names of the methods whose maps are drawn.
+        layer: The layer that was asked for; None takes the automatic one.
+        units: How many units a picture are shown.
+        examples: A data set to look for patches in, or None.
+        seed: Of whatever is drawn at random.
+        batch_size: Most pictures at once.
+        purse: Forwards that slow parts may spend.
+        driving: Once it was found out: the units that speak most for each picture's target.
+    """
+
+    model: Model
+    images: ImagesLike
+    pictures: tuple[Picture, ...]
+    predictions: Predictions
+    targets: tuple[Target, ...]
+    methods: tuple[str, ...]
+    layer: str | None
+    units: int
+    examples: Any
+    seed: int
+    batch_size: int
+    purse: Purse = field(default_factory=lambda: Purse(None, 0))
+    driving: tuple[Driving, ...] = ()
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """Settings that every method gets which has them."""
+        given = {"layer": self.layer, "batch_size": self.batch_size, "seed": self.seed}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a chapter tells.
+
+    Attributes:
+        blocks: What it shows.
+        made: How its results were made.
+        figures: Results that can be saved on their own, by the end of their file's name; the first is ``""``.
+        numbers: What it found, as plain values.
+        checks: What the user should know.
+    """
+
+    blocks: tuple[Block, ...]
+    made: tuple[Provenance, ...] = ()
+    figures: Mapping[str, Saving] = field(default_factory=dict)
+    numbers: Any = None
+    checks: tuple[str, ...] = ()
+
+
+def nothing_slow(_: Asked) -> int:
+    """The number of slow parts of a chapter that has none."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter that can be asked for.
+
+    Attributes:
+        title: Its heading.
+        question: What it answers, below the heading.
+        limits: What it does not prove.
+        tell: From what is asked to what it tells.
+        slow: How many parts the budget is shared out to.
+    """
+
+    title: str
+    question: str
+    limits: str
+    tell: Callable[[Asked], Told]
+    slow: Callable[[Asked], int] = nothing_slow

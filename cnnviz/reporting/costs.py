@@ -1,0 +1,79 @@
+"""What a map costs in forwards of the network, and how a method is made to spend less."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from cnnviz.catalogue import command_name
+from cnnviz.methods.occlusion.budget import FEWEST
+from cnnviz.reporting.chapter import Asked
+from cnnviz.models.model import Model
+from cnnviz.engine.windows.grid import Windows
+from cnnviz.method import Method
+
+__all__ = ["Cost", "cost_of", "limited"]
+
+SIDE, STEPS = 7, 4
+"""Occlusion's usual window is a seventh of the input's shorter side, and its stride a quarter of that."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method spends on one picture.
+
+    Attributes:
+        usual: Forwards it takes if nothing limits it.
+        least: Fewest with which it still says something.
+        setting: The setting that limits it, or None where it is all or nothing.
+        besides: Forwards that the setting does not count.
+    """
+
+    usual: int
+    least: int
+    setting: str | None = None
+    besides: int = 0
+
+
+def cost_of(method: Method[Any, Any], model: Model) -> Cost | None:
+    """What a method spends on a picture; None where that is a few forwards."""
+    usual = {name: one.default for name, one in method.parameters.items()}
+    if method.name == "occlusion":
+        height, width = model.preprocess.input_size
+        side = max(1, round(min(height, width) / SIDE))
+        windows = len(Windows.over((height, width), side, math.ceil(side / STEPS)))
+        return Cost(windows + 3, min(windows + 3, FEWEST + STEPS), "budget", 1)
+    if method.name == "rise":
+        return Cost(usual["masks"] + 2, 102, "masks", 2)
+    if method.name == "integrated_gradients":
+        return Cost(2 * usual["most_steps"] + 2, 22, "most_steps", 2)
+    if method.name in ("smoothgrad", "smooth_gradcam_plusplus"):
+        return Cost(usual["samples"] + 1, 5, "samples", 1)
+    if method.name == "scorecam":
+        layer = model.layers.last_spatial().arrangement
+        channels = layer.channels if layer else 0
+        return Cost(channels + 2, channels + 2)
+    return None
+
+
+def limited(method: Method[Any, Any], asked: Asked) -> tuple[Mapping[str, Any] | None, str]:
+    """Settings that keep a method within its share of the budget, None if it is left out; and what that means."""
+    cost = cost_of(method, asked.model)
+    if cost is None or asked.purse.left is None:
+        return {}, ""
+    count, name = len(asked.pictures), command_name(method.name)
+    granted = asked.purse.grant(cost.usual * count)
+    each = granted // count
+    if each >= cost.usual:
+        return {}, ""
+    if each < cost.least or cost.setting is None:
+        asked.purse.give_back(granted)
+        least = cost.usual if cost.setting is None else cost.least
+        return None, f"{name} was left out: it takes {least} forwards a picture, and the budget has {each} for it."
+    asked.purse.give_back(granted - each * count)
+    settings = {cost.setting: each - cost.besides}
+    if cost.setting == "most_steps":  # the steps are doubled up to the most, so that all together are up to twice that
+        settings["most_steps"] //= 2
+        settings["steps"] = min(method.parameters["steps"].default, settings["most_steps"])
+    return settings, f"{name} had {each} forwards a picture of the {cost.usual} it would have taken: a coarser answer."

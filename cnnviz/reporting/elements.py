@@ -1,0 +1,215 @@
+"""Telling results on a page: what each kind of result becomes in words, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import numpy as np
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, Final
+from numpy.typing import NDArray
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.target import ClassTarget, Target
+from cnnviz.drawing.blocks import Bar, Bars, Block, Chapter, Facts, Fold, Gallery, Group, Plate, Size, Table, Words
+from cnnviz.drawing.colour import Scale, colourise, scale_of
+from cnnviz.drawing.overlay import overlay, place
+from cnnviz.drawing.sheet import Cell
+from cnnviz.provenance import Provenance
+from cnnviz.results.attribution import Attribution, scale_among
+from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Heatmap, Look
+from cnnviz.results.predictions import Prediction
+from cnnviz.results.features import FeatureMaps
+from cnnviz.results.filters import Filters
+from cnnviz.results.images import Image, Images
+from cnnviz.results.patches import Patches
+
+__all__ = ["Bar", "Bars", "Block", "Chapter", "Facts", "Fold", "Gallery", "Group", "Plate", "Table", "Words", "answered", "map_plate", "missing", "photograph", "recipes", "sheet_blocks", "kernels", "made_pictures", "unit_maps", "unit_patches"]
+
+Map: TypeAlias = Heatmap | Attribution
+
+THIRDS = 3
+LEAST_SHARE = 0.001
+DOWN, ACROSS = ("top", "middle", "bottom"), ("left", "centre", "right")
+SMALL_CELL = 64
+"""Longer side in pixels up to which a cell of a grid is a tile."""
+
+
+def missing(sentence: str) -> Words:
+    """A sentence in place of what could not be shown."""
+    return Words(sentence, "missing")
+
+
+def photograph(picture: Picture, title: str = "", caption: str = "") -> Plate:
+    """A picture as it was given; what the network did not see of it is faded."""
+    seen = np.zeros(_geometry(picture).crop[2:], dtype=np.float32)
+    nothing = scale_of(seen)
+    drawn = overlay(picture.pixels, place(seen, _geometry(picture)), nothing)
+    return Plate(drawn, f"The picture {picture.name}.", title, caption)
+
+
+def answered(picture: Picture, best: Sequence[Prediction], target: Target) -> Bars:
+    """The first classes of a picture as bars beside it, the explained one marked."""
+    index = target.index if isinstance(target, ClassTarget) else None
+    bars = tuple(Bar(str(one.target), one.probability, _share(one), one.target.index == index) for one in best)
+    return Bars(f"The {len(bars)} most probable classes", bars, photograph(picture))
+
+
+def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
+    """A map over its photograph; one with a value for each pixel stands in the photograph's place.
+
+    Args:
+        found: The map.
+        title: What to call it, such as the method's name.
+        pixelwise: Whether it is too fine for an overlay.
+    """
+    flat = found.flat if isinstance(found, Attribution) else found
+    if pixelwise:
+        scale = scale_among([found], Look()) if isinstance(found, Attribution) else flat.scale(Look())
+        pixels = _in_place(flat, scale)
+    else:
+        scale, pixels = flat.scale(), flat.overlay()
+    note = flat.blank_note() if flat.blank else ""
+    return Plate(pixels, f"{title} of {flat.picture.name} for {flat.target}: {_where(flat)}.", title, note, scale)
+
+
+def recipes(made: Iterable[Provenance], checks: Iterable[str]) -> Facts:
+    """Methods with their settings, and what there is to know about what they did."""
+    said = tuple(("note", check) for check in checks)
+    return Facts((*(_recipe(each) for each in made), *said))
+
+
+def _recipe(made: Provenance) -> tuple[str, str]:
+    settings = ", ".join(f"{name} {_spoken(value)}" for name, value in made.settings.items() if value is not None)
+    layer = f"layer {made.layer}" if made.layer and made.settings.get("layer") is None else ""
+    return made.method or "result", "; ".join(filter(None, (layer, settings))) or "no settings"
+
+
+def sheet_blocks(found: Grid, what: str) -> tuple[Block, ...]:
+    """A grid of pictures as a page shows it: a gallery, or under each row's heading one.
+
+    Args:
+        found: The grid.
+        what: What its pictures are, for alternative texts.
+    """
+    sheet = found.sheet
+    rows = [_plates(row, sheet.column_headings, what) for row in sheet.rows]
+    notes = tuple(Words(note, "quiet") for note in sheet.notes)
+    if not any(sheet.row_headings):
+        plates = tuple(plate for row in rows for plate in row)
+        return Gallery(plates, _size(plates)), *notes
+    galleries = (Gallery(plates, _size(plates)) for plates in rows)
+    named = zip(sheet.row_headings, galleries, strict=True)
+    return *(Group(heading, (gallery,)) if heading else gallery for heading, gallery in named), *notes
+
+
+def _share(one: Prediction) -> str:
+    return f"{one.probability:.1%}" if one.probability >= LEAST_SHARE else f"< {LEAST_SHARE:.1%}"
+
+
+def _plates(row: Iterable[Cell | None], headings: Sequence[str], what: str) -> tuple[Plate, ...]:
+    plates = []
+    for column, cell in enumerate(row):
+        if cell is None:
+            continue
+        heading = headings[column] if headings else ""
+        first, _, rest = cell.caption.partition("\n")
+        title, caption = (heading, cell.caption) if heading else (first, rest)
+        words = ", ".join(part for part in (what, title, first if heading else "") if part)
+        plates.append(Plate(cell.pixels, words, title, caption, cell.scale, exact=max(cell.size) <= SMALL_CELL))
+    return tuple(plates)
+
+
+def _size(plates: Sequence[Plate]) -> Size:
+    longest = max((max(plate.pixels.shape[:2]) for plate in plates), default=0)
+    return "small" if longest <= SMALL_CELL else "medium"
+
+
+def _geometry(picture: Picture) -> Geometry:
+    return picture.geometry or Geometry.whole(*picture.size)
+
+
+def _in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
+    """The map's own colours where the network looked, the faded photograph around."""
+    placed = flat.on_original()
+    around = overlay(flat.picture.pixels, placed, scale, alpha=0)
+    return np.where(np.isnan(placed)[..., None], around, colourise(placed, scale))
+
+
+def _where(flat: Heatmap) -> str:
+    """Where a map is strongest, in words."""
+    if flat.blank:
+        return flat.blank_note()
+    x, y = flat.peak()
+    height, width = flat.picture.size
+    down, across = DOWN[y * THIRDS // height], ACROSS[x * THIRDS // width]
+    place_ = "in the centre" if (down, across) == ("middle", "centre") else f"at the {down} {across}"
+    return f"strongest {place_}, {x} pixels from the left and {y} from the top"
+
+
+def _spoken(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+EXACT: Final = 64
+"""Longer side in pixels up to which a map is kept without loss."""
+
+
+def kernels(found: Filters) -> tuple[Block, ...]:
+    """Kernels as tiles on one scale; those that need a row a unit as their grid has them."""
+    if found.in_rows:
+        return sheet_blocks(found.grid(), f"Kernels of {found.layer}")
+    rows = found.grid().sheet.rows[: None if found.scaling == "own" else -1]
+    plates = tuple(
+        Plate(cell.pixels, f"Kernel of unit {cell.caption} of {found.layer}.", cell.caption, exact=True)
+        for row in rows
+        for cell in row
+        if cell is not None
+    )
+    height, width = found.values.shape[2:]
+    colours = "Colours are the weights on red, green and blue around grey, which is zero." if found.coloured else ""
+    words = f"{len(plates)} of {len(found)} kernels of {found.layer}, {height} x {width}. {colours}"
+    return (Gallery(plates, "tiny", words.strip(), found.scale()),)
+
+
+def unit_maps(found: FeatureMaps) -> Group:
+    """Maps of a layer's units for one picture, each on a scale of its own."""
+    height, width = found[0].values.shape
+    words = f"{found.layer}: {len(found)} of {found.total} units, {height} x {width} places"
+    plates = tuple(_map(one, found.scale(number, Look())) for number, one in enumerate(found))
+    return Group(words, (Gallery(plates, "strip"),))
+
+
+def unit_patches(found: Patches) -> tuple[Block, ...]:
+    """For each unit its strongest patches with their values."""
+    sheet = found.grid().sheet
+    groups = []
+    for heading, row in zip(sheet.row_headings, sheet.rows, strict=True):
+        first, _, rest = heading.partition("\n")
+        plates = tuple(
+            Plate(
+                cell.pixels, f"A patch that excites {first} of {found.layer} to {cell.caption}.", caption=cell.caption
+            )
+            for cell in row
+            if cell is not None
+        )
+        shown = Gallery(plates, "strip", rest.replace("\n", ", ")) if plates else Words("It never responds.", "missing")
+        groups.append(Group(first, (shown,)))
+    return tuple(groups)
+
+
+def made_pictures(found: Images) -> Gallery:
+    """Pictures that were made, each with its score and what is known of its quality."""
+    return Gallery(tuple(_made(one) for one in found), "medium")
+
+
+def _map(one: Heatmap, scale: Scale) -> Plate:
+    values = one.values
+    name = str(one.target).rpartition(":")[2]
+    words = f"Map of unit {name} of {one.layer} for {one.picture.name}."
+    return Plate(colourise(values, scale), words, name, scale=scale, exact=max(values.shape) <= EXACT)
+
+
+def _made(one: Image) -> Plate:
+    cell = one.cell()
+    words = f"A picture made by gradient ascent for {one.target}: patterns, not a photograph."
+    return Plate(cell.pixels, words, str(one.target), "\n".join(filter(None, (f"score {one.score:.4g}", cell.note))))

@@ -1,0 +1,156 @@
+"""Everything about one network and a few pictures, as one page."""
+
+from __future__ import annotations
+
+import time
+import torch
+from typing import Annotated, Any
+from annotated_types import Ge
+from cnnviz.catalogue import load
+from cnnviz.core.target import TargetLike
+from cnnviz.errors import CnnvizError
+from cnnviz.images.datasets.base import StoredDataset
+from cnnviz.images.datasets.open import open_dataset
+from cnnviz.images.datasets.files import FileDataset
+from cnnviz.images.inputs import gather
+from cnnviz.images.reading import ImagesLike
+from cnnviz.images.datasets.tars import TarDataset
+from cnnviz.methods.ask import Batch, prepare, provenance_of
+from cnnviz.methods.predict import predict
+from cnnviz.reporting.chapter import Asked, Section, Told, Purse
+from cnnviz.reporting.chapters import chosen_sections
+from cnnviz.models.model import Model
+from cnnviz.models.origin import one_line
+from cnnviz.engine.batching import part_of_progress
+from cnnviz.engine.scores import settle
+from cnnviz.provenance import asking
+from cnnviz.method import method
+from cnnviz.reporting.page import Report, Saving
+from cnnviz.reporting.elements import Chapter, Fold, missing, recipes
+
+__all__ = ["report"]
+
+NAMED = 6
+"""Most pictures that are named in the first line."""
+
+USUAL = "gradcam,occlusion,smoothgrad,guided-backprop"
+
+
+@method
+def report(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    examples: Any = None,
+    *,
+    sections: str | None = None,
+    methods: str = USUAL,
+    layer: str | None = None,
+    classes: Annotated[int, Ge(1)] = 5,
+    units: Annotated[int, Ge(1)] = 6,
+    budget: Annotated[int, Ge(0)] | None = None,
+    seed: Annotated[int, Ge(0)] = 0,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Report:
+    """Everything about one network and a few pictures on one page: answers, maps, units, layers.
+
+    A chapter that cannot be told (a method that does not suit the network, a layer without places) becomes a sentence
+    that says why.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        examples: A data set to look for patches in: a folder, a list, ``"shapes:500"`` or whatever else ``patches``
+            takes; or None.
+        sections: Chapters with commas between, in the order wanted: overview, predictions, maps, units, patches,
+            pictures, features, filters, layers; left out, all of them.
+        methods: Names of methods that draw maps, with commas between.
+        layer: The layer for maps and units; left out, the last whose places reach the target.
+        classes: How many classes of each picture are listed.
+        units: How many units of each picture are shown.
+        budget: Most forwards of the network for all that is slow (maps that hide or sample, pictures that are made,
+            patches), shared out evenly; what it leaves out is said. Left out, all is done in full.
+        seed: Of whatever is drawn at random.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        The page; ``save("report.html")`` writes it.
+
+    Raises:
+        UnknownNameError: If there is no such section, method, layer or label.
+        PictureError: If a picture cannot be read.
+    """
+    asked_for = chosen_sections(sections)
+    names = tuple(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
+    for name in names:
+        load(name)
+    if layer is not None:
+        model.check_layer(layer)
+    given = gather(images)
+    with asking({"target": target, "examples": _recorded(examples)}):
+        with part_of_progress(slice(0, 1), len(asked_for) + 1):
+            predictions = predict(model, given, k=classes, batch_size=batch_size)
+        batch, logits = prepare(model, given, target), torch.from_numpy(predictions.logits)
+        targets = tuple(settle(batch.targets, logits, model.labels))
+        asked = Asked(
+            model, given, predictions.pictures, predictions, targets, names, layer, units, examples, seed, batch_size
+        )
+        return _told(asked, batch, asked_for, budget)
+
+
+def _recorded(examples: Any) -> Any:
+    """A data set as a record may name it, without a folder: drawn shapes in full, files by their fingerprint.
+
+    Anything else is the object it is.
+    """
+    if examples is None or _is_drawn(examples):
+        return examples
+    found = open_dataset(examples)
+    return StoredDataset(found.name, found.fingerprint) if isinstance(found, (FileDataset, TarDataset)) else found
+
+
+def _is_drawn(examples: Any) -> bool:
+    return isinstance(examples, str) and examples.startswith("shapes:")
+
+
+def _told(asked: Asked, batch: Batch, sections: dict[str, Section], budget: int | None) -> Report:
+    asked.purse = Purse(budget, sum(section.slow(asked) for section in sections.values()))
+    chapters, numbers, seconds = [], {}, {}
+    checks: list[str] = []
+    figures: dict[str, Saving] = {}
+    for number, (key, section) in enumerate(sections.items(), 1):
+        start = time.perf_counter()
+        with part_of_progress(slice(number, number + 1), len(sections) + 1):
+            told = _tell(section, asked)
+        seconds[key] = time.perf_counter() - start
+        made = (Fold("How it was made", blocks=(recipes(told.made, told.checks),)),) if told.made else ()
+        chapters.append(Chapter(key, section.title, section.question, (*told.blocks, *made), section.limits))
+        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in told.figures.items()}
+        numbers[key] = told.numbers
+        checks += [f"{key}: {check}" for check in told.checks]
+    found = provenance_of(asked.model, batch, targets=tuple(map(str, asked.targets)), seed=asked.seed)
+    return Report(
+        asked.model.name, _lead(asked), tuple(chapters), figures, numbers, tuple(dict.fromkeys(checks)),
+        seconds=seconds, provenance=found,
+    )  # fmt: skip
+
+
+def _tell(section: Section, asked: Asked) -> Told:
+    try:
+        return section.tell(asked)
+    except CnnvizError as error:
+        reason = str(error)
+    except torch.OutOfMemoryError:
+        reason = "There is not enough memory for it."
+    except RuntimeError as error:  # what a network's own code raises when it is run otherwise than it expects
+        reason = f"The network could not be asked: {one_line(error)}."
+    return Told((missing(reason),), checks=(reason,))
+
+
+def _lead(asked: Asked) -> str:
+    names = [picture.name for picture in asked.pictures]
+    if len(names) == 1:
+        return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
+    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"
+    return f"What it answers on {shown}, what in them speaks for the answers, and which of its units carry them."

@@ -1,0 +1,104 @@
+"""Finding the logits in whatever a network returns."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from cnnviz import gradcam, predict
+from cnnviz.errors import ExplanationError
+from cnnviz.engine.logits import select_logits
+from tests.networks import CONTAINERS, Answering, Outputs, Small, model_of
+
+LOGITS = torch.arange(10.0).reshape(2, 5)
+
+
+@pytest.mark.parametrize("how", CONTAINERS.values(), ids=CONTAINERS)
+def test_without_being_told(how):
+    assert torch.equal(select_logits(how(LOGITS)), LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("output", "selector"),
+    [
+        ({"a": LOGITS + 1, "b": LOGITS}, "b"),
+        ({0: LOGITS + 1, 1: LOGITS}, 1),
+        ({0: LOGITS + 1, 1: LOGITS}, "1"),
+        ((LOGITS + 1, LOGITS), 1),
+        ((LOGITS + 1, LOGITS), "1"),
+        ((LOGITS + 1, LOGITS), -1),
+        (Outputs(LOGITS + 1, LOGITS), "aux"),
+        (SimpleNamespace(logits=LOGITS + 1, other=LOGITS), "other"),
+        ({"deep": {"er": [LOGITS]}}, lambda output: output["deep"]["er"][0]),
+        (LOGITS[:, :, None, None].expand(2, 5, 3, 4), lambda output: output.mean(dim=(2, 3))),
+    ],
+)
+def test_as_told(output, selector):
+    assert torch.equal(select_logits(output, selector), LOGITS)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (2, 1, 1, 1)])
+def test_a_single_logit(shape):
+    assert select_logits(torch.ones(shape), count=2).shape == (2, 1)
+
+
+def test_class_scores_at_one_place():
+    assert torch.equal(select_logits(LOGITS[:, :, None, None]), LOGITS)
+    assert torch.equal(select_logits(LOGITS[:, :, None]), LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("output", "selector", "said"),
+    [
+        ({"a": LOGITS, "b": LOGITS}, None, r"a dict with the keys 'a', 'b'; say which part .*--logits KEY"),
+        ((LOGITS, LOGITS), None, "a tuple of 2"),
+        ("text", None, "str"),
+        (None, None, "NoneType"),
+        ({"a": LOGITS}, "b", "has no part 'b'"),
+        ((LOGITS,), 1, "has no part 1"),
+        (SimpleNamespace(a=LOGITS), "b", "has no part 'b'"),
+        ({"a": "text"}, "a", "holds no tensor there"),
+        (torch.zeros(2, 5, 3, 4), None, r"shape \(2, 5, 3, 4\), not logits \(N, K\); .*output=function"),
+        (torch.zeros(2, 7, 5), None, r"shape \(2, 7, 5\)"),
+        (torch.zeros(3, 5), None, "answers for 3 images"),
+        (LOGITS, 1, "answers for 5 images"),
+    ],
+)
+def test_what_is_no_logits_is_explained(output, selector, said):
+    with pytest.raises(ExplanationError, match=said):
+        select_logits(output, selector, count=2)
+
+
+class Squeezed(Small):
+    """Its squeeze drops the batch too, where there is a single image."""
+
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+def test_a_squeeze_that_drops_the_batch(classes, inputs):
+    plain, squeezed = Small(classes=classes), Squeezed(classes=classes)
+    squeezed.load_state_dict(plain.state_dict())
+    for images in (inputs, inputs[:1]):
+        expected, found = (predict(model_of(net, labels=None), images) for net in (plain, squeezed))
+        assert (expected.logits == found.logits).all()
+
+
+def test_a_network_with_an_auxiliary_output(inputs):
+    net = Answering(lambda logits: (logits - 1, logits))
+    with pytest.raises(ExplanationError, match="a tuple of 2"):
+        gradcam(model_of(net), inputs)
+    found = gradcam(model_of(net, output=1), inputs, 2)
+    assert (found.values == gradcam(model_of(net.net), inputs, 2).values).all()
+
+
+def test_a_segmenting_network_is_explained_how_to_ask(inputs):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 1))
+    with pytest.raises(ExplanationError, match=r"\(3, 5, 32, 32\), not logits"):
+        gradcam(model_of(net), inputs)
+    found = gradcam(model_of(net, output=lambda maps: maps.mean(dim=(2, 3))), inputs, 2, layer="1")
+    assert found.values.shape == (3, 32, 32)
