@@ -25,9 +25,8 @@ from PIL import Image as Pillow
 import cnnviz
 from benchmarks.maximize_speed import compare_speed, speed_lines
 from benchmarks.measuring import machine
+from cnnviz.methods.ascent.quality import clean_input, saturated_share, spectrum_slope
 from cnnviz.methods.ascent.recipes import RECIPES
-from cnnviz.methods.ascent.quality import saturated_share, spectrum_slope
-from cnnviz.methods.ascent.quality import clean_input
 from cnnviz.models.model import Model
 
 TUNED = ("flamingo", "jellyfish", "strawberry", "volcano", "goldfish", "lion", "hummingbird", "daisy")

@@ -17,7 +17,7 @@ from PIL import Image
 
 import cnnviz
 from benchmarks.measuring import Row, interleaved, write
-from cnnviz.methods.scan.loading import example_shape, load_blocks
+from cnnviz.methods.scan.loader import example_shape, load_blocks
 
 LAYERS = {"26 convolutions": "Conv2d", "56 leaf layers": "all"}
 

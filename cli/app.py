@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-import click
-import cnnviz
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
+
 from .errors import FAILED, refused, say_error, spoken
 
 if TYPE_CHECKING:
@@ -34,9 +37,9 @@ OWN = {
     "models": ("commands.lists", "The networks that open by name."),
     "layers": ("commands.lists", "The layers of a network, with their outputs and weights and what their units see."),
     "methods": ("commands.lists", "The methods, with their papers."),
-    "info": ("commands.files", "How a file was made, read back from the file."),
+    "info": ("commands.record", "How a file was made, read back from the file."),
     "rerun": (
-        "commands.files",
+        "commands.record",
         "Make an output again from the record inside it, and say whether it is the same, byte for byte.",
     ),
 }

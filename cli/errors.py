@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-import click
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import click
+
 from cnnviz.errors import CnnvizError
 
 __all__ = ["FAILED", "INTERRUPTED", "refused", "say_error", "spoken"]

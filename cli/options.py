@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-import click
 from typing import Any
+
+import click
+
 from cnnviz.method import Parameter
 
-__all__ = ["FORCE", "JSON", "LOOK", "NETWORK", "OUT", "OUTPUT", "QUIET", "SEED", "TARGET", "TARGETS", "Option", "Sectioned", "setting"]
+__all__ = [
+    "FORCE",
+    "JSON",
+    "LOOK",
+    "NETWORK",
+    "OUT",
+    "OUTPUT",
+    "QUIET",
+    "SEED",
+    "TARGET",
+    "TARGETS",
+    "Option",
+    "Sectioned",
+    "setting",
+]
+
 
 class Option(click.Option):
     """An option that ``--help`` lists under a heading of its own.

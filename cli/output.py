@@ -6,13 +6,15 @@ import json
 import math
 import os
 import sys
-import click
-import cnnviz
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import OutputError
 

@@ -12,69 +12,70 @@ from cnnviz.provenance import VERSION
 
 if TYPE_CHECKING:
     from cnnviz.catalogue import CATALOGUE as CATALOGUE
-    from cnnviz.core.target import Direction as Direction
-    from cnnviz.core.target import WholeLayer as WholeLayer
     from cnnviz.core.field import Field as Field
     from cnnviz.core.layer import Layer as Layer
     from cnnviz.core.layer import Layers as Layers
     from cnnviz.core.picture import Geometry as Geometry
     from cnnviz.core.picture import Picture as Picture
+    from cnnviz.core.target import Direction as Direction
     from cnnviz.core.target import Target as Target
+    from cnnviz.core.target import WholeLayer as WholeLayer
     from cnnviz.drawing.files import ensure_writable as ensure_writable
     from cnnviz.drawing.files import read_note as read_note
+    from cnnviz.engine.batching import progress_to as progress_to
     from cnnviz.errors import CnnvizError as CnnvizError
-    from cnnviz.images.datasets.base import Dataset as Dataset
+    from cnnviz.images.datasets.dataset import Dataset as Dataset
     from cnnviz.images.datasets.open import open_dataset as open_dataset
-    from cnnviz.images.synthetic.digits import draw_digit as draw_digit
     from cnnviz.images.inputs import expand_paths as expand_paths
     from cnnviz.images.reading import read_picture as read_picture
+    from cnnviz.images.synthetic.digits import draw_digit as draw_digit
     from cnnviz.images.synthetic.scenes import draw_scene as draw_scene
-    from cnnviz.methods.cams.perturbation import ablationcam as ablationcam
+    from cnnviz.methods.ascent.maximize import maximize as maximize
     from cnnviz.methods.cams.activation import cam as cam
-    from cnnviz.methods.gradients.captum import captum as captum
-    from cnnviz.methods.compare import compare as compare
-    from cnnviz.methods.gradients.guided import deconvnet as deconvnet
-    from cnnviz.methods.concepts import dff as dff
+    from cnnviz.methods.cams.activation import eigencam as eigencam
     from cnnviz.methods.cams.differentiable import DifferentiableMaps as DifferentiableMaps
     from cnnviz.methods.cams.differentiable import differentiable_maps as differentiable_maps
-    from cnnviz.methods.units.effective_field import effective_field as effective_field
-    from cnnviz.methods.cams.activation import eigencam as eigencam
-    from cnnviz.methods.cams.gradcam_variants import eigengradcam as eigengradcam
-    from cnnviz.methods.occlusion.occlusion import feature_occlusion as feature_occlusion
-    from cnnviz.methods.units.features import features as features
-    from cnnviz.methods.video import video as video
-    from cnnviz.methods.units.filters import filters as filters
     from cnnviz.methods.cams.fullgrad import fullgrad as fullgrad
     from cnnviz.methods.cams.gradcam import gradcam as gradcam
     from cnnviz.methods.cams.gradcam import gradcam_plusplus as gradcam_plusplus
+    from cnnviz.methods.cams.gradcam import hirescam as hirescam
+    from cnnviz.methods.cams.gradcam import layercam as layercam
+    from cnnviz.methods.cams.gradcam import xgradcam as xgradcam
+    from cnnviz.methods.cams.gradcam_variants import eigengradcam as eigengradcam
+    from cnnviz.methods.cams.gradcam_variants import shapleycam as shapleycam
+    from cnnviz.methods.cams.gradcam_variants import smooth_gradcam_plusplus as smooth_gradcam_plusplus
+    from cnnviz.methods.cams.perturbation import ablationcam as ablationcam
+    from cnnviz.methods.cams.perturbation import reciprocam as reciprocam
+    from cnnviz.methods.cams.perturbation import scorecam as scorecam
+    from cnnviz.methods.cams.rank_layers import choose_layer as choose_layer
+    from cnnviz.methods.cams.rank_layers import rank_layers as rank_layers
+    from cnnviz.methods.compare import compare as compare
+    from cnnviz.methods.concepts import dff as dff
+    from cnnviz.methods.gradients.captum import captum as captum
+    from cnnviz.methods.gradients.guided import deconvnet as deconvnet
     from cnnviz.methods.gradients.guided import guided_backprop as guided_backprop
     from cnnviz.methods.gradients.guided import guided_gradcam as guided_gradcam
-    from cnnviz.methods.cams.gradcam import hirescam as hirescam
     from cnnviz.methods.gradients.integrated import integrated_gradients as integrated_gradients
-    from cnnviz.methods.cams.gradcam import layercam as layercam
-    from cnnviz.methods.ascent.maximize import maximize as maximize
+    from cnnviz.methods.gradients.plain import saliency as saliency
+    from cnnviz.methods.gradients.plain import smoothgrad as smoothgrad
+    from cnnviz.methods.occlusion.occlusion import feature_occlusion as feature_occlusion
     from cnnviz.methods.occlusion.occlusion import occlusion as occlusion
+    from cnnviz.methods.occlusion.rise import rise as rise
     from cnnviz.methods.patches.patches import patches as patches
     from cnnviz.methods.patches.patches import scan_patches as scan_patches
     from cnnviz.methods.predict import predict as predict
-    from cnnviz.methods.cams.rank_layers import choose_layer as choose_layer
-    from cnnviz.methods.cams.rank_layers import rank_layers as rank_layers
-    from cnnviz.methods.cams.perturbation import reciprocam as reciprocam
-    from cnnviz.reporting.report import report as report
-    from cnnviz.methods.occlusion.rise import rise as rise
-    from cnnviz.methods.gradients.plain import saliency as saliency
     from cnnviz.methods.scan.shards import merge_patches as merge_patches
-    from cnnviz.methods.cams.perturbation import scorecam as scorecam
-    from cnnviz.methods.cams.gradcam_variants import shapleycam as shapleycam
-    from cnnviz.methods.cams.gradcam_variants import smooth_gradcam_plusplus as smooth_gradcam_plusplus
-    from cnnviz.methods.gradients.plain import smoothgrad as smoothgrad
-    from cnnviz.methods.cams.gradcam import xgradcam as xgradcam
-    from cnnviz.models.names import model_names as model_names
-    from cnnviz.models.model import Model as Model
+    from cnnviz.methods.units.effective_field import effective_field as effective_field
+    from cnnviz.methods.units.features import features as features
+    from cnnviz.methods.units.filters import filters as filters
+    from cnnviz.methods.video import video as video
     from cnnviz.models.load import load_model as load_model
+    from cnnviz.models.model import Model as Model
+    from cnnviz.models.names import model_names as model_names
     from cnnviz.models.preprocess import Preprocess as Preprocess
-    from cnnviz.engine.batching import progress_to as progress_to
     from cnnviz.provenance import Provenance as Provenance
+    from cnnviz.reporting.page import Report as Report
+    from cnnviz.reporting.report import report as report
     from cnnviz.rerunning.rerun import Rerun as Rerun
     from cnnviz.rerunning.rerun import rerun as rerun
     from cnnviz.results.attribution import Attribution as Attribution
@@ -82,28 +83,27 @@ if TYPE_CHECKING:
     from cnnviz.results.comparison import Comparison as Comparison
     from cnnviz.results.compose import grid as grid
     from cnnviz.results.concepts import Concepts as Concepts
-    from cnnviz.results.layers import EffectiveField as EffectiveField
     from cnnviz.results.features import FeatureMaps as FeatureMaps
     from cnnviz.results.features import Features as Features
     from cnnviz.results.film import Film as Film
     from cnnviz.results.filters import Filters as Filters
     from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
-    from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.heatmap import Heatmaps as Heatmaps
+    from cnnviz.results.heatmap import Look as Look
     from cnnviz.results.images import Image as Image
     from cnnviz.results.images import Images as Images
+    from cnnviz.results.layers import EffectiveField as EffectiveField
+    from cnnviz.results.layers import LayerRanking as LayerRanking
     from cnnviz.results.patch_index import PatchIndex as PatchIndex
     from cnnviz.results.patches import Patches as Patches
     from cnnviz.results.predictions import Predictions as Predictions
     from cnnviz.results.projections import Projections as Projections
-    from cnnviz.results.layers import LayerRanking as LayerRanking
-    from cnnviz.reporting.page import Report as Report
 
 _WHERE = {
     "CATALOGUE": "cnnviz.catalogue",
     "CnnvizError": "cnnviz.errors",
-    "Dataset": "cnnviz.images.datasets.base",
+    "Dataset": "cnnviz.images.datasets.dataset",
     "open_dataset": "cnnviz.images.datasets.open",
     "Film": "cnnviz.results.film",
     "Geometry": "cnnviz.core.picture",

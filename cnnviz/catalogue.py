@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.abc import InspectLoader
 from importlib.util import find_spec
-from typing import Any
-from cnnviz.method import Signature, Method
-from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
+
 from cnnviz.errors import UnknownNameError
+from cnnviz.method import Method, Signature
 
 __all__ = ["CATALOGUE", "Entry", "command_name", "describe", "load", "read_signature"]
 
@@ -181,7 +182,10 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             "1 forward, 1 backward",
         ),
         "cam": Entry(
-            "cnnviz.methods.cams.activation", CAMS, "Where the classifier's own weights see the class (CAM).", "1 forward"
+            "cnnviz.methods.cams.activation",
+            CAMS,
+            "Where the classifier's own weights see the class (CAM).",
+            "1 forward",
         ),
         "saliency": Entry(
             "cnnviz.methods.gradients.plain",

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
 import types
 import typing
-import annotated_types as bounds
-import inspect
-import docstring_parser
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, Generic, ParamSpec, Protocol, TypeVar
-from cnnviz.errors import ParameterError, nearest, UsageError
 from types import MappingProxyType
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
+
+import annotated_types as bounds
+import docstring_parser
+
+from cnnviz.errors import ParameterError, UsageError, nearest
 from cnnviz.provenance import asking
 
 __all__ = ["Method", "check_network", "method", "Signature", "Parameter", "parameter"]
+
 
 @dataclass(frozen=True)
 class Parameter:

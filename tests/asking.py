@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.modules import module as global_hooks
 
 from cnnviz.catalogue import CATALOGUE, load
-from cnnviz.methods.predict import predict
 from cnnviz.method import Method
+from cnnviz.methods.predict import predict
 
 METHODS = tuple(CATALOGUE)
 EVERYTHING = (*METHODS, "predict")

@@ -14,11 +14,10 @@ from cnnviz import Model, choose_layer, compare, deconvnet, effective_field, pre
 from cnnviz.catalogue import CATALOGUE
 from cnnviz.drawing.blocks import Words
 from cnnviz.errors import CnnvizError
-from cnnviz.results.attribution import Attributions
-from cnnviz.results.layers import EffectiveField
-from cnnviz.results.heatmap import Heatmaps
-from cnnviz.results.layers import LayerRanking
 from cnnviz.reporting.page import Report
+from cnnviz.results.attribution import Attributions
+from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.layers import EffectiveField, LayerRanking
 from tests.asking import ask, method_of, state_of
 from tests.torchvision_nets import noise, size_of
 

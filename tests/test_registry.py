@@ -12,8 +12,7 @@ import torch
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from cnnviz.errors import ParameterError
-from cnnviz.method import Parameter
-from cnnviz.method import method
+from cnnviz.method import Parameter, method
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import sys
 import pytest
 
 import cnnviz
-from cnnviz.catalogue import CATALOGUE, command_name, describe
+from cnnviz.catalogue import CATALOGUE, command_name, describe, read_signature
 from cnnviz.errors import UnknownNameError
-from cnnviz.catalogue import read_signature
 
 ODD = '''
 from __future__ import annotations
@@ -59,7 +58,10 @@ def test_a_method_is_described_as_it_is(name):
 
 @pytest.mark.parametrize("name", ["predict", "report"])
 def test_methods_that_are_commands_of_their_own(name):
-    assert read_signature({"report": "cnnviz.reporting.report"}.get(name, f"cnnviz.methods.{name}"), name) == getattr(cnnviz, name).signature
+    assert (
+        read_signature({"report": "cnnviz.reporting.report"}.get(name, f"cnnviz.methods.{name}"), name)
+        == getattr(cnnviz, name).signature
+    )
 
 
 def test_names_are_followed_and_nothing_is_run(odd):

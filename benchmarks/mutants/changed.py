@@ -10,197 +10,197 @@ M = "cnnviz/methods"
 CLOSED = ("tests/methods/test_closed_forms.py",)
 SHARED = ("tests/methods/test_layer_maps.py",)
 OCCLUSION = ("tests/methods/test_occlusion.py",)
-WINDOWS = ("tests/probing/test_windows.py",)
+WINDOWS = ("tests/engine/test_windows.py",)
 BUDGET = ("tests/methods/test_budget.py",)
 RISE = ("tests/methods/test_rise.py",)
 
 CHANGED = (
     Mutation(
-        "Score-CAM: softmax over channels dropped", f"{M}/scorecam.py",
+        "Score-CAM: softmax over channels dropped", f"{M}/cams/perturbation.py",
         'scores.softmax(dim=0) if weights == "softmax" else scores', "scores",
         CLOSED, "channels weigh by their logits",
     ),
     Mutation(
-        "Score-CAM: masks not brought down to 0", f"{M}/scorecam.py",
+        "Score-CAM: masks not brought down to 0", f"{M}/cams/perturbation.py",
         "return (wide - low) / (high - low)", "return wide / (high - low)",
         CLOSED, "no mask hides anything for good",
     ),
     Mutation(
-        "Score-CAM: masks enlarged corner to corner", f"{M}/scorecam.py",
+        "Score-CAM: masks enlarged corner to corner", f"{M}/cams/perturbation.py",
         'mode="bilinear", align_corners=False)[:, 0]', 'mode="bilinear", align_corners=True)[:, 0]',
         ("tests/methods/test_scorecam.py",), "masks lie beside what their units see",
     ),
     Mutation(
-        "Ablation-CAM: closed form's sign", f"{M}/ablationcam.py",
+        "Ablation-CAM: closed form's sign", f"{M}/cams/perturbation.py",
         '"c,chw->hw", linear * shown', '"c,chw->hw", -linear * shown',
         CLOSED, "evidence against the class is drawn as evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: a gain for a drop", f"{M}/ablationcam.py",
+        "Ablation-CAM: a gain for a drop", f"{M}/cams/perturbation.py",
         "(layer.score - scores) / _size", "(scores - layer.score) / _size",
         ("tests/methods/test_ablationcam.py",), "evidence against the class is drawn as evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: divided by the score with its sign", f"{M}/ablationcam.py",
+        "Ablation-CAM: divided by the score with its sign", f"{M}/cams/perturbation.py",
         "return score.abs().clamp_min(", "return score.clamp_min(",
         ("tests/methods/test_ablationcam.py",), "the map of a negative score is turned, or infinite",
     ),
     Mutation(
-        "Recipro-CAM: blur that does not add up to 1", f"{M}/reciprocam.py",
+        "Recipro-CAM: blur that does not add up to 1", f"{M}/cams/perturbation.py",
         "torch.outer(corners, corners) / 16", "torch.outer(corners, corners) / 9",
         CLOSED, "a place is shown brighter than it is",
     ),
     Mutation(
-        "Recipro-CAM: mask added", f"{M}/reciprocam.py",
+        "Recipro-CAM: mask added", f"{M}/cams/perturbation.py",
         "return maps * (functional", "return maps + (functional",
         CLOSED, "everything stays visible",
     ),
     Mutation(
-        "Occlusion: a gain for a drop", f"{M}/hiding.py",
+        "Occlusion: a gain for a drop", f"{M}/occlusion/windows.py",
         "(self._clean[:, None] - scores)", "(scores - self._clean[:, None])",
         OCCLUSION, "what matters is drawn cold",
     ),
     Mutation(
-        "Occlusion: hidden and seen exchanged", f"{M}/hiding.py",
+        "Occlusion: hidden and seen exchanged", f"{M}/occlusion/windows.py",
         "torch.where(masks > 0, seen, self._image)", "torch.where(masks > 0, self._image, seen)",
         OCCLUSION, "everything but the window is hidden",
     ),
     Mutation(
-        "Occlusion: soft windows hide with the wrong weight", f"{M}/hiding.py",
+        "Occlusion: soft windows hide with the wrong weight", f"{M}/occlusion/windows.py",
         "self._image + masks.to(self._image.dtype) * (seen - self._image)",
         "seen + masks.to(self._image.dtype) * (self._image - seen)",
         OCCLUSION, "everything but the window is hidden",
     ),
     Mutation(
-        "Occlusion: windows summed, not averaged", "cnnviz/engine/windows/grid.py",
+        "Occlusion: windows summed, not averaged", "cnnviz/engine/windows/window.py",
         "return total / (self.rows.sum(dim=0)[:, None] * self.columns.sum(dim=0))", "return total",
         WINDOWS, "the middle, under more windows, is hotter than the border",
     ),
     Mutation(
-        "Occlusion: the last window is not shifted in", "cnnviz/engine/windows/grid.py",
+        "Occlusion: the last window is not shifted in", "cnnviz/engine/windows/window.py",
         "torch.arange(0, length - side + stride, stride).clamp_max(length - side)",
         "torch.arange(0, length - side + stride, stride)",
         WINDOWS, "the last window is cut off at the border, and weighs less",
     ),
     Mutation(
-        "Occlusion: rows and columns of windows exchanged", "cnnviz/engine/windows/grid.py",
+        "Occlusion: rows and columns of windows exchanged", "cnnviz/engine/windows/window.py",
         "self.rows[chosen // len(self.columns)], self.columns[chosen % len(self.columns)]",
         "self.rows[chosen % len(self.rows)], self.columns[chosen // len(self.rows)]",
         OCCLUSION, "the map is transposed",
     ),
     Mutation(
-        "Occlusion: a soft edge that is no squared sine", "cnnviz/engine/windows/grid.py",
+        "Occlusion: a soft edge that is no squared sine", "cnnviz/engine/windows/window.py",
         "return (share * math.pi / 2).sin() ** 2", "return (share * math.pi / 2).sin()",
         WINDOWS, "windows are wider than they are asked to be",
     ),
     Mutation(
-        "Occlusion: black is black before the normalisation", f"{M}/baselines.py",
+        "Occlusion: black is black before the normalisation", f"{M}/occlusion/baselines.py",
         "self._always(self._normalised(torch.zeros(self.image.shape)))", "self._always(torch.zeros(self.image.shape))",
         OCCLUSION, "'black' is the mean colour",
     ),
     Mutation(
-        "Occlusion: the spread of baselines is their mean", f"{M}/occlusion.py",
+        "Occlusion: the spread of baselines is their mean", f"{M}/occlusion/occlusion.py",
         "spread = maps.std(dim=0)", "spread = maps.mean(dim=0)",
         OCCLUSION, "the second picture shows something else than it says",
     ),
     Mutation(
-        "Occlusion: logit where the probability was asked for", f"{M}/scorer.py",
+        "Occlusion: logit where the probability was asked for", f"{M}/occlusion/scorer.py",
         "wide = class_probabilities(wide)", "wide = wide + 0",
         OCCLUSION, "the map is in another unit than it says",
     ),
     Mutation(
-        "Budget: the error bar's confidence", f"{M}/sampling.py",
+        "Budget: the error bar's confidence", f"{M}/occlusion/estimate.py",
         "SHARE, CONFIDENCE = 0.9, 0.95", "SHARE, CONFIDENCE = 0.9, 0.5",
         BUDGET, "the bar is too short as often as not",
     ),
     Mutation(
-        "Budget: the error bar's quantile", f"{M}/sampling.py",
+        "Budget: the error bar's quantile", f"{M}/occlusion/estimate.py",
         "ordered[probes - 1 - allowed]", "ordered[(probes - 1 - allowed) // 2]",
         BUDGET, "the bar is the median of the misses, not their ninth tenth",
     ),
     Mutation(
-        "Budget: signed misses", f"{M}/sampling.py",
+        "Budget: signed misses", f"{M}/occlusion/estimate.py",
         "ordered = np.sort(np.abs(misses))", "ordered = np.sort(misses)",
         BUDGET, "an estimate that is always too low has a bar of nothing",
     ),
     Mutation(
-        "Budget: the probe judges itself", f"{M}/sampling.py",
+        "Budget: the probe judges itself", f"{M}/occlusion/estimate.py",
         "    misses = estimate[:, probe] - found\n    estimate[:, probe] = found\n",
         "    estimate[:, probe] = found\n    misses = estimate[:, probe] - found\n",
         BUDGET, "every error bar is 0",
     ),
     Mutation(
-        "Budget: no window goes to where the estimate changes", f"{M}/sampling.py",
+        "Budget: no window goes to where the estimate changes", f"{M}/occlusion/estimate.py",
         "best = int(np.argmax(distance * change))", "best = int(np.argmax(distance))",
         BUDGET, "windows are spent on the flat background",
     ),
     Mutation(
-        "Budget: a spline that is no thin plate", f"{M}/thin_plate.py",
+        "Budget: a spline that is no thin plate", f"{M}/occlusion/estimate.py",
         "squared * np.log(np.where(squared > 0, squared, 1)) / 2", "squared * np.sqrt(squared)",
         BUDGET, "another surface through the values, and not the one named",
     ),
     Mutation(
-        "RISE: not divided by how often a place was visible", f"{M}/random_masks.py",
+        "RISE: not divided by how often a place was visible", f"{M}/occlusion/rise.py",
         "here = mf / weight", "here = mf / self._count",
         RISE, "the map shows the masks",
     ),
     Mutation(
-        "RISE: the mean of all scores added", f"{M}/random_masks.py",
+        "RISE: the mean of all scores added", f"{M}/occlusion/rise.py",
         "return here - mean, (", "return here + mean, (",
         RISE, "a picture whose parts do not matter is hot all over",
     ),
     Mutation(
-        "RISE: the standard error without its covariance", f"{M}/random_masks.py",
+        "RISE: the standard error without its covariance", f"{M}/occlusion/rise.py",
         "(own - 2 * both + every)", "(own + every)",
         RISE, "the error that is said is too large",
     ),
     Mutation(
-        "RISE: masks visible where they should hide", f"{M}/random_masks.py",
+        "RISE: masks visible where they should hide", f"{M}/occlusion/rise.py",
         "drawn[:, 2:] < self.visible", "drawn[:, 2:] > self.visible",
         RISE, "another share of the picture is visible than was asked for",
     ),
     Mutation(
-        "RISE: all masks lie on one grid", f"{M}/random_masks.py",
+        "RISE: all masks lie on one grid", f"{M}/occlusion/rise.py",
         "shifts = (drawn[:, :2] * (height, width)).astype(int)", "shifts = (0 * drawn[:, :2]).astype(int)",
         RISE, "the map shows the grid of cells",
     ),
     Mutation(
-        "RISE: visible and hidden exchanged", f"{M}/rise.py",
+        "RISE: visible and hidden exchanged", f"{M}/occlusion/rise.py",
         "return hidden + shown * (image - hidden)", "return image + shown * (hidden - image)",
         RISE, "the map is its negative",
     ),
     Mutation(
-        "Feature occlusion: a gain for a drop", f"{M}/feature_occlusion.py",
+        "Feature occlusion: a gain for a drop", f"{M}/occlusion/occlusion.py",
         "windows.average(scores[0] - scores[1:])", "windows.average(scores[1:] - scores[0])",
         ("tests/methods/test_feature_occlusion.py",), "what matters is drawn cold",
     ),
     Mutation(
-        "Feature occlusion: one mean for all channels", f"{M}/feature_occlusion.py",
+        "Feature occlusion: one mean for all channels", f"{M}/occlusion/occlusion.py",
         "else maps.mean(dim=(2, 3), keepdim=True)", "else maps.mean(dim=(1, 2, 3), keepdim=True)",
         ("tests/methods/test_feature_occlusion.py",), "hiding a place excites channels that were silent",
     ),
     Mutation(
-        "Ranking layers: kept and hidden exchanged", f"{M}/rank_layers.py",
+        "Ranking layers: kept and hidden exchanged", f"{M}/cams/rank_layers.py",
         "(inputs, inputs * mask, inputs * (1 - mask))", "(inputs, inputs * (1 - mask), inputs * mask)",
         ("tests/methods/test_compare.py",), "insertion is called deletion: the worst layer comes first",
     ),
     Mutation(
-        "Ranking layers: the lowest share instead of the highest", f"{M}/rank_layers.py",
+        "Ranking layers: the lowest share instead of the highest", f"{M}/cams/rank_layers.py",
         "nanquantile(1 - share)", "nanquantile(share)",
         ("tests/methods/test_compare.py",), "evidence is measured on four fifths of the picture",
     ),
     Mutation(
-        "Score-CAM: a counterfactual of the probability itself", f"{M}/scorecam.py",
+        "Score-CAM: a counterfactual of the probability itself", f"{M}/cams/perturbation.py",
         "scores = 1 - scores if probability else -scores", "scores = scores if probability else -scores",
         SHARED, "evidence against the class is evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: a channel set to 1, not to 0", f"{M}/ablationcam.py",
+        "Ablation-CAM: a channel set to 1, not to 0", f"{M}/cams/perturbation.py",
         "ablated[each - some.start, each] = 0", "ablated[each - some.start, each] = 1",
         ("tests/methods/test_ablationcam.py",), "silent channels get a weight",
     ),
     Mutation(
-        "Occlusion: a blur as wide as the window is narrow", f"{M}/baselines.py",
+        "Occlusion: a blur as wide as the window is narrow", f"{M}/occlusion/baselines.py",
         "cv2.GaussianBlur(each, (0, 0), self.side / 3)", "cv2.GaussianBlur(each, (0, 0), 3 / self.side)",
         OCCLUSION, "'blur' hides nothing",
     ),
@@ -210,13 +210,13 @@ CHANGED = (
         ("tests/methods/test_scorecam.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
     ),
     Mutation(
-        "Budget: the unchanged pictures are not paid for", f"{M}/planning.py",
+        "Budget: the unchanged pictures are not paid for", f"{M}/occlusion/budget.py",
         "(forwards - 1 - self.baselines) // self.baselines", "(forwards - 1) // self.baselines",
         BUDGET, "more forwards than were allowed",
     ),
     Mutation(
         "Replay: recorded outputs are written into", "cnnviz/engine/replay.py",
         "return view.clone() if copy else view", "return view",
-        ("tests/probing/test_replay.py",), "every replay changes the next one",
+        ("tests/engine/test_replay.py",), "every replay changes the next one",
     ),
 )  # fmt: skip

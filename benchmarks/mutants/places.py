@@ -6,57 +6,57 @@ from benchmarks.mutants.mutation import Mutation
 
 __all__ = ["PLACES"]
 
-P = "cnnviz/probing"
+P = "cnnviz/engine"
 D = "cnnviz/drawing"
-OPERATIONS = ("tests/probing/test_fields.py::test_operations",)
-SIZES = ("tests/probing/test_fields.py::test_sizes_strides_and_offsets_do_not_depend_on_the_input",)
+OPERATIONS = ("tests/engine/test_fields.py::test_operations",)
+SIZES = ("tests/engine/test_fields.py::test_sizes_strides_and_offsets_do_not_depend_on_the_input",)
 ALIGNING = ("tests/drawing/test_aligning.py",)
 BILINEAR = ("tests/drawing/test_overlay.py::test_upsample_is_torchs_bilinear",)
 BOX = ("tests/drawing/test_overlay.py::test_the_seen_part_is_the_geometrys_box",)
 SIGNED = ("tests/drawing/test_overlay.py::test_signed_opacity_follows_the_magnitude",)
 COLOUR = ("tests/drawing/test_colour.py",)
-TOPK = ("tests/probing/test_topk.py",)
-BINS = ("tests/probing/test_bins.py",)
+TOPK = ("tests/engine/test_topk.py",)
+BINS = ("tests/engine/test_bins.py",)
 SCAN = ("tests/methods/test_scan_patches.py::test_places_on_an_oblong_grid_are_rows_and_columns",)
 STATISTICS = ("tests/methods/test_scan_patches.py::test_statistics_are_those_of_all_values",)
-TALLY = ("tests/probing/test_tally.py",)
+TALLY = ("tests/engine/test_tally.py",)
 PREPROCESS = ("tests/models/test_preprocess.py",)
 
 PLACES = (
     Mutation(
-        "Receptive fields: padding added", f"{P}/taps.py",
+        "Receptive fields: padding added", f"{P}/fields/axes.py",
         "[:, None] * stride - padding\n", "[:, None] * stride + padding\n",
         OPERATIONS, "every unit is said to look further down and right than it does",
     ),
     Mutation(
-        "Receptive fields: dilation ignored", f"{P}/taps.py",
+        "Receptive fields: dilation ignored", f"{P}/fields/axes.py",
         "np.arange(kernel, dtype=np.int64) * dilation, stride)", "np.arange(kernel, dtype=np.int64), stride)",
         OPERATIONS, "dilated units are said to see less than they do",
     ),
     Mutation(
-        "Receptive fields: centres half a pixel off", f"{P}/axes.py",
+        "Receptive fields: centres half a pixel off", f"{P}/fields/axes.py",
         "centres = (self.low + self.high) / 2", "centres = (self.low + self.high + 1) / 2",
         SIZES, "every map is drawn half a pixel off",
     ),
     Mutation(
-        "Receptive fields: branches that meet see what the first saw", f"{P}/axes.py",
+        "Receptive fields: branches that meet see what the first saw", f"{P}/fields/axes.py",
         "np.maximum(self.last, other.last)", "np.minimum(self.last, other.last)",
         OPERATIONS, "the field of a residual unit is that of its shortcut",
     ),
     Mutation(
-        "Receptive fields: strides added, not multiplied", f"{P}/axes.py",
+        "Receptive fields: strides added, not multiplied", f"{P}/fields/axes.py",
         "self.step * taps.step, self.aligned)", "self.step + taps.step - 1, self.aligned)",
         SIZES, "deep units are said to lie closer together than they do",
     ),
     Mutation(
-        "Receptive fields: transposed convolutions padded the other way", f"{P}/taps.py",
+        "Receptive fields: transposed convolutions padded the other way", f"{P}/fields/axes.py",
         "[:, None] + padding - np.arange", "[:, None] - padding - np.arange",
         OPERATIONS, "decoder units are said to look elsewhere",
     ),
     Mutation(
         "Fields of other inputs: even sizes rounded away", "cnnviz/core/field.py",
         "first = round(self.centre(unit) - (self.size - 1) / 2)", "first = round(self.centre(unit) - self.size / 2)",
-        ("tests/probing/test_fields.py::test_boxes_of_inputs_of_another_size",),
+        ("tests/engine/test_fields.py::test_boxes_of_inputs_of_another_size",),
         "boxes on larger pictures are one pixel off",
     ),
     Mutation(
@@ -145,46 +145,46 @@ PLACES = (
     Mutation(
         "Replay: its own check never fails", f"{P}/replay.py",
         "return bool((again - logits).abs().max() <= tolerance)", "return True",
-        ("tests/probing/test_replay_limits.py",), "networks that cannot be replayed get a wrong answer in silence",
+        ("tests/engine/test_replay_limits.py",), "networks that cannot be replayed get a wrong answer in silence",
     ),
     Mutation(
         "Replay: a tolerance of nothing worth", f"{P}/replay.py",
         "torch.float32: 1e-4}", "torch.float32: 1e2}",
-        ("tests/probing/test_replay_limits.py",), "networks that cannot be replayed get a wrong answer in silence",
+        ("tests/engine/test_replay_limits.py",), "networks that cannot be replayed get a wrong answer in silence",
     ),
     Mutation(
         "Replay: the first call of a layer for the last", f"{P}/replay.py",
         "return call >= self._target.number if", "return call > self._target.number if",
-        ("tests/probing/test_replay_limits.py",), "a unit of the layer itself is said not to depend on it",
+        ("tests/engine/test_replay_limits.py",), "a unit of the layer itself is said not to depend on it",
     ),
     Mutation(
-        "Folding: a convolution that runs twice is folded", f"{P}/folding.py",
+        "Folding: a convolution that runs twice is folded", f"{P}/batch_norms.py",
         "for conv, norm in found if calls[conv] == calls[norm] == 1]", "for conv, norm in found]",
-        ("tests/probing/test_folding.py",), "the norm is folded in for the call that has none, too",
+        ("tests/engine/test_folding.py",), "the norm is folded in for the call that has none, too",
     ),
     Mutation(
         "Folding: a loss of any size is put up with", "cnnviz/models/inference_copy.py",
         "if lost > FOLDED_LOSS:", "if lost > FOLDED_LOSS * 1e6:",
-        ("tests/probing/test_folding.py",), "scores are asked of another network",
+        ("tests/engine/test_folding.py",), "scores are asked of another network",
     ),
     Mutation(
         "Filters: folding without the norm's eps", f"{P}/kernels.py",
         '(variance.double() + given.get("eps", given.get("epsilon"))).rsqrt()', "variance.double().rsqrt()",
-        ("tests/probing/test_kernels.py", "tests/methods/test_filters.py"),
+        ("tests/engine/test_kernels.py", "tests/methods/test_filters.py"),
         "filters are not those that the network works with",
     ),
     Mutation(
-        "Patches: of equal values the later image first", f"{P}/topk.py",
+        "Patches: of equal values the later image first", f"{P}/tally/tally.py",
         "np.lexsort((places, images, -values), axis=1)", "np.lexsort((places, -images, -values), axis=1)",
         TOPK, "what is found depends on how the work was shared out",
     ),
     Mutation(
-        "Patches: an earlier image with an equal value does not come in", f"{P}/topk.py",
+        "Patches: an earlier image with an equal value does not come in", f"{P}/tally/tally.py",
         "((values == bar) & (images[:, None] < barred))", "((values == bar) & (images[:, None] > barred))",
         TOPK, "what is found depends on the order of the images",
     ),
     Mutation(
-        "Patches: the smallest values", f"{P}/topk.py",
+        "Patches: the smallest values", f"{P}/tally/tally.py",
         "images, -values), axis=1)[:, : self", "images, values), axis=1)[:, : self",
         TOPK, "patches that leave the unit cold",
     ),
@@ -194,23 +194,23 @@ PLACES = (
         SCAN, "on oblong inputs patches are cut at the wrong place",
     ),
     Mutation(
-        "Patches: ties forgotten when tallies are joined", f"{P}/tally.py",
+        "Patches: ties forgotten when tallies are joined", f"{P}/tally/tally.py",
         "np.where(highest == before, ties, 0))", "np.where(highest == before, 0, 0))",
         TALLY, "a saturated unit is not found out",
     ),
     Mutation(
-        "Patches: silent units counted as active", f"{P}/tally.py",
+        "Patches: silent units counted as active", f"{P}/tally/tally.py",
         "(values > 0).sum(axis=0)", "(values >= 0).sum(axis=0)",
         TALLY, "dead units are not found",
     ),
     Mutation(
-        "Quantiles: half a bin off", f"{P}/bins.py",
+        "Quantiles: half a bin off", f"{P}/tally/tally.py",
         "(rank - (reached[units, place] - inside) + 0.5) / inside",
         "(rank - (reached[units, place] - inside)) / inside",
         BINS, "every quantile is a little too low",
     ),
     Mutation(
-        "Quantiles: negative values in the bins of positive ones", f"{P}/bins.py",
+        "Quantiles: negative values in the bins of positive ones", f"{P}/tally/tally.py",
         "np.where(bits < 0, MIDDLE - size, MIDDLE + size)", "MIDDLE + size",
         BINS, "the distribution is folded at zero",
     ),
@@ -237,7 +237,7 @@ PLACES = (
     ),
     Mutation(
         "Overlay: luma of blue, green, red", f"{D}/overlay.py",
-        "grey = 0.299 * red + 0.587 * green + 0.114 * blue", "grey = 0.114 * red + 0.587 * green + 0.299 * blue",
+        "LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue", "LUMA[2] * red + LUMA[1] * green + LUMA[0] * blue",
         ("tests/drawing/test_overlay.py::test_the_grey_of_what_was_not_seen_is_its_luma",),
         "what the network did not see is faded to the wrong grey",
     ),

@@ -7,189 +7,189 @@ from benchmarks.mutants.mutation import Mutation
 __all__ = ["REGIONS"]
 
 M = "cnnviz/methods"
-P = "cnnviz/probing"
-OBLONG = ("tests/probing/test_regional.py::test_every_window_of_an_oblong_picture",)
-AROUND = ("tests/probing/test_regional.py::test_a_way_around_the_gates_is_noticed_and_said",)
-LYING = ("tests/probing/test_regional.py::test_a_part_that_knows_where_it_lies_is_noticed_and_said",)
+P = "cnnviz/engine"
+OBLONG = ("tests/engine/test_regional.py::test_every_window_of_an_oblong_picture",)
+AROUND = ("tests/engine/test_regional.py::test_a_way_around_the_gates_is_noticed_and_said",)
+LYING = ("tests/engine/test_regional.py::test_a_part_that_knows_where_it_lies_is_noticed_and_said",)
 SEVERAL = (
-    "tests/probing/test_regional.py::test_several_pictures_and_targets_share_the_copy_and_the_network_is_left_alone",
+    "tests/engine/test_regional.py::test_several_pictures_and_targets_share_the_copy_and_the_network_is_left_alone",
 )
-WORK = ("tests/probing/test_regional.py::test_the_work_of_an_occlusion_map",)
-COUNTED = ("tests/probing/test_regional.py::test_how_many_pictures_there_are",)
-LOCAL = ("tests/probing/test_regional.py::test_layers_that_see_more_lie_elsewhere_or_are_passed_by_are_no_gates",)
-NARROW = ("tests/probing/test_regional.py::test_gates_are_what_every_way_leads_through",)
-TWICE = ("tests/probing/test_regional.py::test_a_layer_that_is_called_twice_is_no_gate",)
-FOLDING = ("tests/probing/test_folding.py",)
+WORK = ("tests/engine/test_regional.py::test_the_work_of_an_occlusion_map",)
+COUNTED = ("tests/engine/test_regional.py::test_how_many_pictures_there_are",)
+LOCAL = ("tests/engine/test_regional.py::test_layers_that_see_more_lie_elsewhere_or_are_passed_by_are_no_gates",)
+NARROW = ("tests/engine/test_regional.py::test_gates_are_what_every_way_leads_through",)
+TWICE = ("tests/engine/test_regional.py::test_a_layer_that_is_called_twice_is_no_gate",)
+FOLDING = ("tests/engine/test_folding.py",)
 
 REGIONS = (
     Mutation(
-        "Windows: a soft window changes only where it hides half", f"{P}/regional.py",
+        "Windows: a soft window changes only where it hides half", f"{P}/windows/regional.py",
         "changed = (profiles > 0).numpy()", "changed = (profiles > 0.5).numpy()",
         OBLONG, "a soft window's ends are not seen",
     ),
     Mutation(
-        "Windows: the last pixel of a window forgotten", f"{P}/regional.py",
+        "Windows: the last pixel of a window forgotten", f"{P}/windows/regional.py",
         "changed.shape[1] - changed[:, ::-1]", "changed.shape[1] - 1 - changed[:, ::-1]",
         OBLONG, "what sees a window's last row alone is not computed again",
     ),
     Mutation(
-        "Parts: put in at the window's corner", f"{P}/regional.py",
+        "Parts: put in at the window's corner", f"{P}/windows/regional.py",
         "low, high = max(corner, start), min(corner + length, start + size)",
         "low, high = start, min(start + length, start + size)",
         OBLONG, "parts are put where they do not belong",
     ),
     Mutation(
-        "Parts: the wrong slice of a part", f"{P}/regional.py",
+        "Parts: the wrong slice of a part", f"{P}/windows/regional.py",
         "slice(int(low - corner), int(high - corner))", "slice(0, int(high - low))",
         OBLONG, "of a part that passes a window's edge the wrong values are put in",
     ),
     Mutation(
-        "Parts: rows and columns exchanged", f"{P}/regional.py",
+        "Parts: rows and columns exchanged", f"{P}/windows/regional.py",
         "zip(leg.rows.targets[rows], leg.columns.targets[columns], strict=True)",
         "zip(leg.columns.targets[columns], leg.rows.targets[rows], strict=True)",
         OBLONG, "parts are put at the transposed place",
     ),
     Mutation(
-        "Parts: nothing is skipped", f"{P}/regional.py",
+        "Parts: nothing is skipped", f"{P}/windows/regional.py",
         "zip(made, down.skipped[rows], across.skipped[columns], strict=True)",
         "zip(made, 0 * down.skipped[rows], 0 * across.skipped[columns], strict=True)",
         OBLONG, "values made from padding are put amid the map",
     ),
     Mutation(
-        "Windows: numbered by the columns' count", f"{M}/regions.py",
+        "Windows: numbered by the columns' count", f"{M}/occlusion/windows.py",
         "windows.shape[1]", "windows.shape[0]",
         OBLONG, "on oblong pictures answers are of other windows; noticed, and nothing is saved",
     ),
     Mutation(
-        "Regions: their own check never fails", f"{M}/regions.py",
+        "Regions: their own check never fails", f"{M}/occlusion/windows.py",
         "return found.shape == whole.shape and close(found, whole)", "return found.shape == whole.shape",
         AROUND, "networks that cannot be asked in parts get a wrong map in silence",
     ),
     Mutation(
-        "Regions: only the middle is checked", f"{M}/hiding.py",
+        "Regions: only the middle is checked", f"{M}/occlusion/windows.py",
         "some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])",
         "some = torch.tensor([rows // 2 * columns + columns // 2])",
         LYING, "what goes wrong at the border is not noticed",
     ),
     Mutation(
-        "Regions: only the corner is checked", f"{M}/hiding.py",
+        "Regions: only the corner is checked", f"{M}/occlusion/windows.py",
         "some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])",
         "some = torch.tensor([len(self._windows) - 1])",
         LYING, "what goes wrong in the middle is not noticed",
     ),
     Mutation(
-        "Sections: recorded maps are written into", f"{P}/sections.py",
+        "Sections: recorded maps are written into", f"{P}/windows/regional.py",
         "self.maps[name] = tensor.clone()", "self.maps[name] = tensor",
         OBLONG, "from the second batch on, parts are put into a map on which the next activation has worked already",
     ),
     Mutation(
-        "Sections: the picture itself is written into", f"{P}/sections.py",
+        "Sections: the picture itself is written into", f"{P}/windows/regional.py",
         "self._select(self._module(inputs.clone()), 1)", "self._select(self._module(inputs), 1)",
         OBLONG, "windows are put into a picture that is normalised twice",
     ),
     Mutation(
-        "Sections: all pictures are the first", f"{P}/sections.py",
+        "Sections: all pictures are the first", f"{P}/windows/regional.py",
         "in asked}, seen.maps\n", "in asked}, self._maps or seen.maps\n",
         SEVERAL, "windows of the second picture are put into maps of the first; noticed, and nothing is saved",
     ),
     Mutation(
-        "Sections: what lies before a gate runs again", f"{P}/sections.py",
+        "Sections: what lies before a gate runs again", f"{P}/windows/regional.py",
         "if self._start and name in self._answered[self._start]:", "if self._start and name in self._gates:",
         WORK, "nothing is saved",
     ),
     Mutation(
-        "Sections: what runs twice is answered with its last call", f"{P}/sections.py",
+        "Sections: what runs twice is answered with its last call", f"{P}/windows/regional.py",
         "for name in before if seen.calls[name] == 1}", "for name in before}",
         OBLONG, "an activation that is shared is not computed after the gate; noticed, and nothing is saved",
     ),
     Mutation(
-        "Sections: one picture for all parts", f"{P}/sections.py",
+        "Sections: one picture for all parts", f"{P}/windows/regional.py",
         "whole.new_empty((len(given), *whole.shape[1:]))", "whole.new_empty((1, *whole.shape[1:]))",
         COUNTED, "networks that count their pictures cannot be asked in parts",
     ),
     Mutation(
-        "Gates: a layer that runs twice is one", f"{P}/gates.py",
+        "Gates: a layer that runs twice is one", f"{P}/windows/gates.py",
         "if layer.calls != 1 or arrangement is None", "if arrangement is None",
         TWICE, "parts are put in place of the wrong call",
     ),
     Mutation(
-        "Gates: a shortcut is not seen", f"{P}/gates.py",
+        "Gates: a shortcut is not seen", f"{P}/windows/gates.py",
         "spanned[min(starts) + 1] += 1", "spanned[max(starts) + 1] += 1",
         LOCAL, "layers inside a residual block count as all there is; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: nothing is one", f"{P}/gates.py",
+        "Gates: nothing is one", f"{P}/windows/gates.py",
         "spanned[min(starts) + 1] += 1", "spanned[min(starts)] += 1",
         NARROW, "nothing is saved",
     ),
     Mutation(
-        "Gates: statistics of the whole map count as local", f"{P}/gates.py",
+        "Gates: statistics of the whole map count as local", f"{P}/windows/gates.py",
         'field.kind == "spatial" and field.regular', "field.regular",
         LOCAL, "norms of a part are taken for those of the map; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: irregular units count as regular", f"{P}/gates.py",
+        "Gates: irregular units count as regular", f"{P}/windows/gates.py",
         'field.kind == "spatial" and field.regular', 'field.kind == "spatial"',
         LOCAL, "parts of an enlarged map lie elsewhere; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: units begin half a pixel late", f"{P}/gates.py",
+        "Gates: units begin half a pixel late", f"{P}/windows/gates.py",
         "first = span.offset - (span.size - 1) / 2", "first = span.offset - span.size / 2",
         NARROW, "units of an odd size are no lattice, those of an even size one pixel off",
     ),
     Mutation(
-        "Gates: gates of no use are kept", f"{P}/gates.py",
+        "Gates: gates of no use are kept", f"{P}/windows/gates.py",
         "return [gate for gate in passed if gate.name not in needless]", "return passed",
         LOCAL, "many more routes are weighed, to the same end",
     ),
     Mutation(
-        "Gates: the picture's rows are its columns", f"{P}/gates.py",
+        "Gates: the picture's rows are its columns", f"{P}/windows/gates.py",
         "for length in example.shape[-2:])", "for length in example.shape[:-3:-1])",
         OBLONG, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
-        "Folding: the norm stays", f"{P}/folding.py",
+        "Folding: the norm stays", f"{P}/batch_norms.py",
         "_folded(conv, norm), nn.Identity()", "_folded(conv, norm), norm",
         FOLDING, "the norm is applied twice",
     ),
     Mutation(
-        "Folding: statistics of the batch are folded", f"{P}/folding.py",
+        "Folding: statistics of the batch are folded", f"{P}/batch_norms.py",
         " in outputs and part.track_running_stats:", " in outputs:",
         FOLDING, "a norm without statistics of its own cannot be folded: there is no copy",
     ),
     Mutation(
-        "Folding: a subclass of a norm counts as one", f"{P}/folding.py",
+        "Folding: a subclass of a norm counts as one", f"{P}/batch_norms.py",
         "if type(part) in (nn.Conv2d, nn.BatchNorm2d):", "if isinstance(part, (nn.Conv2d, nn.BatchNorm2d)):",
         FOLDING, "what the subclass does besides is lost",
     ),
     Mutation(
-        "Folding: the copy stays in training mode", f"{P}/folding.py",
+        "Folding: the copy stays in training mode", f"{P}/batch_norms.py",
         "        part.training = False\n", "        part.training = part.training\n",
         FOLDING, "dropout and statistics of the batch answer",
     ),
     Mutation(
-        "Occlusion: the unchanged score is that of the last window", f"{M}/hiding.py",
+        "Occlusion: the unchanged score is that of the last window", f"{M}/occlusion/windows.py",
         "self._clean, scores = scores[:, 0], scores[:, 1:]", "self._clean, scores = scores[:, -1], scores[:, 1:]",
         ("tests/methods/test_occlusion.py",), "every drop is off by the same",
     ),
     Mutation(
-        "Occlusion: the first baseline hides all", f"{M}/hiding.py",
+        "Occlusion: the first baseline hides all", f"{M}/occlusion/windows.py",
         "self._fills[some.start])", "self._fills[0])",
         ("tests/methods/test_occlusion.py",), "the spread of baselines is nothing",
     ),
     Mutation(
-        "Occlusion: a window of a picture's longer side", f"{M}/occlusion.py",
+        "Occlusion: a window of a picture's longer side", f"{M}/occlusion/occlusion.py",
         "round(min(height, width) / SHARE)", "round(max(height, width) / SHARE)",
         ("tests/methods/test_occlusion.py",), "on oblong inputs the window is larger than it says",
     ),
     Mutation(
-        "Occlusion: no window hides the first one", f"{P}/windows.py",
+        "Occlusion: no window hides the first one", f"{P}/windows/window.py",
         "down = down * (numbers.cpu() >= 0)[:, None]", "down = down * 1",
-        ("tests/probing/test_windows.py",), "the unchanged picture has a window hidden",
+        ("tests/engine/test_windows.py",), "the unchanged picture has a window hidden",
     ),
     Mutation(
-        "Occlusion: a soft window twice as soft", f"{P}/windows.py",
+        "Occlusion: a soft window twice as soft", f"{P}/windows/window.py",
         "max(soft * side / 2, 0.5)", "max(soft * side, 0.5)",
-        ("tests/probing/test_windows.py",), "windows hide less than they are asked to",
+        ("tests/engine/test_windows.py",), "windows hide less than they are asked to",
     ),
 )  # fmt: skip

@@ -7,15 +7,15 @@ from benchmarks.mutants.mutation import Mutation
 __all__ = ["TELLING"]
 
 M = "cnnviz/methods"
-P = "cnnviz/probing"
+P = "cnnviz/engine"
 D = "cnnviz/drawing"
 R = "cnnviz/results"
-TALLY = ("tests/probing/test_tally.py",)
-SLICES = ("tests/probing/test_slices.py",)
-KERNELS = ("tests/probing/test_kernels.py",)
-OPERATIONS = ("tests/probing/test_fields.py::test_operations",)
-CENTRES = ("tests/probing/test_fields.py::test_branches_with_other_centres_are_said",)
-BLOCKS = ("tests/probing/test_fields.py::test_blocks_of_a_map_lie_as_those_of_a_pool_do",)
+TALLY = ("tests/engine/test_tally.py",)
+SLICES = ("tests/engine/test_slices.py",)
+KERNELS = ("tests/engine/test_kernels.py",)
+OPERATIONS = ("tests/engine/test_fields.py::test_operations",)
+CENTRES = ("tests/engine/test_fields.py::test_branches_with_other_centres_are_said",)
+BLOCKS = ("tests/engine/test_fields.py::test_blocks_of_a_map_lie_as_those_of_a_pool_do",)
 BUDGET = ("tests/methods/test_budget.py",)
 PLACING = ("tests/methods/test_placing.py",)
 SHOWING = ("tests/methods/test_patch_showing.py",)
@@ -25,50 +25,50 @@ COLOUR = ("tests/drawing/test_colour.py",)
 
 TELLING = (
     Mutation(
-        "Patches: a class's sum is that of all images", f"{P}/tally.py",
+        "Patches: a class's sum is that of all images", f"{P}/tally/tally.py",
         "values[rows].sum(axis=0, dtype=np.float64)", "values.sum(axis=0, dtype=np.float64)",
         TALLY, "no unit is selective for any class",
     ),
     Mutation(
-        "Patches: a class's later images replace the earlier ones", f"{P}/tally.py",
+        "Patches: a class's later images replace the earlier ones", f"{P}/tally/tally.py",
         "self.class_sums[label] + sums if label in self.class_sums else sums.copy()", "sums.copy()",
         TALLY, "means of classes are too small, and depend on how the work was shared out",
     ),
     Mutation(
-        "Patches: images without a class are one", f"{P}/tally.py",
+        "Patches: images without a class are one", f"{P}/tally/tally.py",
         "np.unique(peaks.labels[peaks.labels != NO_CLASS])", "np.unique(peaks.labels)",
         TALLY, "there is a class more than the data set has",
     ),
     Mutation(
-        "Patches: the largest of the smallest values", f"{P}/tally.py",
+        "Patches: the largest of the smallest values", f"{P}/tally/tally.py",
         "np.minimum(self.lowest, later.lowest, out=self.lowest)",
         "np.maximum(self.lowest, later.lowest, out=self.lowest)",
         TALLY, "what is said of a unit's range depends on how the work was shared out",
     ),
     Mutation(
-        "Patches: one image makes a unit dead", f"{M}/scanning/finishing.py",
+        "Patches: one image makes a unit dead", f"{M}/scan/index.py",
         "(total.lowest[some] == total.highest[some]) & (total.images > 1)", "total.lowest[some] == total.highest[some]",
         SCAN, "of a single image all units are dead",
     ),
     Mutation(
-        "Patches: samples of each tenth are its highest", f"{M}/scanning/sampling.py",
+        "Patches: samples of each tenth are its highest", f"{M}/scan/index.py",
         'np.argsort(np.take_along_axis(chances, rows, axis=0), axis=0, kind="stable")[:samples]',
         'np.argsort(-np.take_along_axis(values, rows, axis=0), axis=0, kind="stable")[:samples]',
         SCAN, "samples show the top of every tenth, not what is usual in it",
     ),
     Mutation(
-        "Patches: differences in the values' own unit", f"{M}/patch_strips.py",
+        "Patches: differences in the values' own unit", f"{M}/patches/cut.py",
         "difference / largest if largest else np.inf", "difference",
         SHOWING, "what is said about verification depends on the layer's scale",
     ),
     Mutation(
-        "Patches: boxes of even fields one pixel off", f"{M}/patch_frames.py",
+        "Patches: boxes of even fields one pixel off", f"{M}/patches/cut.py",
         "round(centre[0] - (height - 1) / 2), round(centre[1] - (width - 1) / 2)",
         "round(centre[0] - height / 2), round(centre[1] - width / 2)",
         SHOWING, "patches are cut one pixel beside what the unit sees",
     ),
     Mutation(
-        "Patches: the whole response is marked", f"{M}/patch_frames.py",
+        "Patches: the whole response is marked", f"{M}/patches/cut.py",
         "across.T >= HALF * peak", "across.T > 0 * peak",
         SHOWING, "a mark around all that is above zero",
     ),
@@ -83,24 +83,24 @@ TELLING = (
         (*SHOWING, "tests/images/test_datasets.py"), "padding is drawn as if it were photograph",
     ),
     Mutation(
-        "Selectivity: the class itself is among the others", f"{R}/class_matrix.py",
+        "Selectivity: the class itself is among the others", f"{R}/patches.py",
         "rest = (held.sum(axis=1, keepdims=True) - held) / others", "rest = held.sum(axis=1, keepdims=True) / others",
         (*SHOWING, *SCAN), "a unit for one class alone is said to be half selective",
     ),
     Mutation(
-        "Memory: what did not fit is left out", f"{P}/chunks.py",
+        "Memory: what did not fit is left out", f"{P}/batching.py",
         "        size = size // 2  #", "        size, start = size // 2, some.stop  #",
         SLICES, "after memory ran out, answers are missing",
     ),
     Mutation(
-        "Progress: a part's steps count as the whole's", f"{P}/chunks.py",
+        "Progress: a part's steps count as the whole's", f"{P}/batching.py",
         "some.start * of + (some.stop - some.start) * done", "some.start * of + done",
         SLICES, "the bar creeps, and jumps at the end of each part",
     ),
     Mutation(
-        "Quantiles: ranks from 1", f"{P}/bins.py",
+        "Quantiles: ranks from 1", f"{P}/tally/tally.py",
         "rank = level * np.maximum(total[:, 0] - 1, 0)", "rank = level * total[:, 0]",
-        ("tests/probing/test_bins.py",), "every quantile is a little too high",
+        ("tests/engine/test_bins.py",), "every quantile is a little too high",
     ),
     Mutation(
         "Filters: groups of a transposed convolution mixed", f"{P}/kernels.py",
@@ -118,77 +118,77 @@ TELLING = (
         KERNELS, "a norm of what was changed in place is taken for the layer's",
     ),
     Mutation(
-        "Filters: excitation and inhibition exchanged in words", f"{M}/compressed_kernels.py",
+        "Filters: excitation and inhibition exchanged in words", f"{M}/units/kernels.py",
         "'+' if part < count else", "'+' if part >= count else",
         ("tests/methods/test_filters.py",), "what a colour stands for has the wrong sign",
     ),
     Mutation(
-        "Filters: the share that is missed", f"{M}/compressed_kernels.py",
+        "Filters: the share that is missed", f"{M}/units/kernels.py",
         "(1 - _left(parts, maps, vectors) / whole)", "(_left(parts, maps, vectors) / whole)",
         ("tests/methods/test_filters.py",), "the better three colours hold a kernel, the worse it is said to be held",
     ),
     Mutation(
-        "Receptive fields: adaptive pools without their last places", f"{P}/taps.py",
+        "Receptive fields: adaptive pools without their last places", f"{P}/fields/axes.py",
         "-(-(outputs + 1) * before // after)", "(outputs + 1) * before // after",
         OPERATIONS, "units of an adaptive pool are said to see less than they do",
     ),
     Mutation(
-        "Receptive fields: reflection doubles the border", f"{P}/taps.py",
+        "Receptive fields: reflection doubles the border", f"{P}/fields/axes.py",
         "(length - 1) - np.abs(length - 1 - np.abs(places))", "(length - 1) - np.abs(length - 1 - np.abs(places + 1))",
         OPERATIONS, "units at the border are said to see other pixels",
     ),
     Mutation(
-        "Receptive fields: enlarging reads a place too few", f"{P}/taps.py",
+        "Receptive fields: enlarging reads a place too few", f"{P}/fields/axes.py",
         "used = (around == 0) | ~exact[:, None]", "used = np.broadcast_to(around == 0, endless.shape)",
         OPERATIONS, "units of enlarged maps are said to see less than they do",
     ),
     Mutation(
-        "Receptive fields: branches beside each other count as aligned", f"{P}/axes.py",
+        "Receptive fields: branches beside each other count as aligned", f"{P}/fields/axes.py",
         "self.aligned and other.aligned and same", "self.aligned and other.aligned",
         CENTRES, "that a layer's map lies half a stride off is not said",
     ),
     Mutation(
-        "Receptive fields: blocks one place wide", f"{P}/axes.py",
+        "Receptive fields: blocks one place wide", f"{P}/fields/axes.py",
         "return self.through(Taps.all_used(places, size))", "return self.through(Taps.all_used(places, 1))",
         BLOCKS, "tokens of windows are said to lie closer together than they do",
     ),
     Mutation(
-        "Fusing layers: on the coarsest grid", f"{M}/placing.py",
+        "Fusing layers: on the coarsest grid", f"{M}/cams/grids.py",
         "finest = max(range(len(maps))", "finest = min(range(len(maps))",
         (*PLACING, "tests/methods/test_layer_maps.py"), "the finer layer's detail is lost",
     ),
     Mutation(
-        "Flip: weights of neighbours exchanged", f"{M}/placing.py",
+        "Flip: weights of neighbours exchanged", f"{M}/cams/grids.py",
         "return near * (1 - share) + far * share", "return near * share + far * (1 - share)",
         PLACING, "each place gets its farther neighbour's value",
     ),
     Mutation(
-        "Budget: windows that were evaluated count as estimated", f"{M}/sampling.py",
+        "Budget: windows that were evaluated count as estimated", f"{M}/occlusion/estimate.py",
         "return Sampled(estimate, misses, len(rest))", "return Sampled(estimate, misses, total)",
         BUDGET, "the bar is of more windows than were estimated",
     ),
     Mutation(
-        "Budget: the error bar of the first baseline alone", f"{M}/planning.py",
+        "Budget: the error bar of the first baseline alone", f"{M}/occlusion/budget.py",
         "found.misses.reshape(*shape, -1).mean(axis=0)", "found.misses.reshape(*shape, -1)[0]",
         BUDGET, "the bar is of another map than the mean that is shown",
     ),
     Mutation(
-        "Budget: time that is spent already is spent again", f"{M}/planning.py",
+        "Budget: time that is spent already is spent again", f"{M}/occlusion/budget.py",
         "int((seconds - taken) / (taken / some))", "int(seconds / (taken / some))",
         BUDGET, "longer than was allowed",
     ),
     Mutation(
-        "Effective field: half the mass of half the values", f"{R}/effective.py",
+        "Effective field: half the mass of half the values", f"{R}/layers.py",
         "np.searchsorted(mass, share * mass[-1])", "np.searchsorted(mass, share * len(mass))",
         ("tests/methods/test_effective_field.py",), "the radius is of another share",
     ),
     Mutation(
-        "Quality: held-out views cut to the smallest", f"{M}/quality.py",
+        "Quality: held-out views cut to the smallest", f"{M}/ascent/quality.py",
         "side = SMALLEST_CROP + (1 - SMALLEST_CROP) * share", "side = SMALLEST_CROP * share",
         ("tests/methods/test_quality.py",), "held-out scores are of parts too small to see anything in",
     ),
     Mutation(
-        "Quality: noisier and smoother exchanged", f"{R}/quality.py",
+        "Quality: noisier and smoother exchanged", f"{R}/images.py",
         "if slope > mean + FAR * deviation:", "if slope < mean - FAR * deviation:",
         ("tests/results/test_quality_lines.py",), "noise is called smooth",
     ),
@@ -223,17 +223,17 @@ TELLING = (
         ("tests/rerunning/test_rerun.py",), "values that have grown count as the same",
     ),
     Mutation(
-        "Clips: the scale of the last frame", f"{R}/filming.py",
+        "Clips: the scale of the last frame", f"{R}/film.py",
         "high=max(one.high, other.high)", "high=other.high",
         ("tests/methods/test_filming.py",), "the strongest frame is drawn as strong as any",
     ),
     Mutation(
-        "Concepts: strengths of concepts of any length", f"{M}/dff.py",
+        "Concepts: strengths of concepts of any length", f"{M}/concepts.py",
         "(shares.sum(dim=0) * norms).argsort(", "shares.sum(dim=0).argsort(",
         ("tests/methods/test_dff.py",), "the first concept is not the strongest",
     ),
     Mutation(
-        "Examples' colours: a window without its second axis", f"{M}/ascent/colours.py",
+        "Examples' colours: a window without its second axis", f"{M}/ascent/spectrum.py",
         "down[:, None] * across", "down[:, None] * torch.ones_like(across)",
         ("tests/methods/test_maximize_parts.py",), "the left and right edge of examples is taken for detail",
     ),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import describe
 from cnnviz.errors import UnknownNameError, UsageError
-from ..inputs import Given, open_model
+
+from ..arguments import Given, open_model
 from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, Sectioned
 from ..output import Report, make_folder, plan, print_json
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import cnnviz
 import shlex
-import click
-import numpy as np
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from cnnviz.catalogue import CATALOGUE, command_name, load
-from ..output import Report, ensure_folder, make_folder
-from contextlib import closing
+
+import click
+import numpy as np
 from numpy.typing import NDArray
+
+import cnnviz
+from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import OutputError
+
 from ..options import QUIET, Option, Sectioned
+from ..output import Report, ensure_folder, make_folder
 
 __all__ = ["demo", "TOUR", "stops", "take"]
 

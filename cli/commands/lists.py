@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from cnnviz.errors import UsageError, UnknownNameError
-from ..inputs import open_model
-from ..options import Option, FORCE, JSON, NETWORK, OUT, SEED, TARGET, Sectioned
-from ..output import make_folder, plan, print_json, print_table
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, describe
+from cnnviz.errors import UnknownNameError, UsageError
+
+from ..arguments import open_model
+from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, Sectioned
+from ..output import make_folder, plan, print_json, print_table
 
 __all__ = ["layers", "methods", "models", "MEASURING", "check_together", "field_words", "measure"]
 

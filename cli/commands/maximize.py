@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-import click
-import cnnviz
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import describe
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.progress import Moment, watch
+
+from ..arguments import open_model
 from ..errors import INTERRUPTED
-from ..inputs import open_model
 from ..options import FORCE, JSON, NETWORK, QUIET, Option, Sectioned, setting
 from ..output import Places, Report, make_folder, plan, print_json
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import click
-import cnnviz
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import click
 from click.core import ParameterSource
+
+import cnnviz
 from cnnviz.catalogue import command_name, describe, load
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.method import Method
-from ..inputs import open_model, AT_ONCE, Given
-from ..output import Report, ensure_folder, make_folder, print_json, Places, plan
-from functools import cache, partial
+
+from ..arguments import AT_ONCE, Given, open_model
 from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, Sectioned, setting
+from ..output import Places, Report, ensure_folder, make_folder, plan, print_json
 
 __all__ = ["method_command", "film", "is_filmed"]
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import click
-import cnnviz
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import describe
 from cnnviz.errors import OutputError, UsageError
-from cnnviz.methods.scan.request import chosen_layers
-from ..inputs import open_model
+from cnnviz.methods.scan.scope import chosen_layers
+
+from ..arguments import open_model
 from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, Sectioned, setting
 from ..output import Report, ensure_folder, make_folder, plan, print_json
 

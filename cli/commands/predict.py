@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import read_signature
-from ..inputs import AT_ONCE, Given
+
+from ..arguments import AT_ONCE, Given
 from ..options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
 from ..output import Report, print_json
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
-from cnnviz.errors import OutputError
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import read_signature
-from ..inputs import Given
+from cnnviz.errors import OutputError
+
+from ..arguments import Given
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, Sectioned, setting
 from ..output import Report, ensure_folder, make_folder, print_json
 

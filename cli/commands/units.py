@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 import re
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.catalogue import describe
-from ..inputs import AT_ONCE, Given, open_model
+
+from ..arguments import AT_ONCE, Given, open_model
 from ..options import LOOK, NETWORK, OUTPUT, SEED, Option, Sectioned, setting
 from ..output import Report, make_folder, plan, print_json
-from pathlib import Path
 
 __all__ = ["filters", "features"]
 

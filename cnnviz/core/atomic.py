@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import numpy as np
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
 from cnnviz.errors import OutputError
 
 __all__ = ["TEMPORARY", "read_record", "write_record", "write_whole"]

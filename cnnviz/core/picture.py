@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Geometry", "Picture"]
+__all__ = ["LUMA", "Geometry", "Picture"]
+
+LUMA: Final = (0.299, 0.587, 0.114)
+"""How much red, green and blue add to a pixel's grey (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import operator
 import re
-import numpy as np
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-from cnnviz.errors import TargetError, UnknownNameError, nearest
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
 from cnnviz.core.layer import split_call
+from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ClassTarget", "CustomTarget", "Difference", "Finer", "NoTarget", "Target", "TargetLike", "TopClass", "Unit", "parse_target", "Direction", "WholeLayer", "parse_aim"]
+__all__ = [
+    "ClassTarget",
+    "CustomTarget",
+    "Difference",
+    "Finer",
+    "NoTarget",
+    "Target",
+    "TargetLike",
+    "TopClass",
+    "Unit",
+    "parse_target",
+    "Direction",
+    "WholeLayer",
+    "parse_aim",
+]
+
 
 @dataclass(frozen=True)
 class Target:

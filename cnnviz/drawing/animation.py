@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-import struct
-import numpy as np
 import os
-import cv2
-from typing import BinaryIO, Final, Protocol, Self
-from numpy.typing import NDArray
-from PIL import Image
-from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from cnnviz.drawing.files import ensure_writable, replacing
+from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
 from cnnviz.errors import OutputError, ParameterError
 
 __all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "quiet_opencv", "GifStream", "Stream", "WebPStream"]

@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit
 from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
-from cnnviz.drawing.text import FAMILY, ascent, line_height
-from cnnviz.drawing.raster import resized
+from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit, resized
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.text import FAMILY, ascent, line_height
 from cnnviz.errors import ParameterError
 
 __all__ = ["figure"]

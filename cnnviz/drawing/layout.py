@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cnnviz.drawing.colour import Scale, ticks
-from cnnviz.drawing.text import line_height, text_width, wrap
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.text import line_height, text_width, wrap
 
 __all__ = ["NOTHING", "Bar", "Box", "Layout", "Style", "Text", "lay_out", "sheet_width"]
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import re
+import codecs
 import hashlib
 import json
-import codecs
+import re
 import struct
 import zipfile
 import zlib
-import numpy as np
-from pathlib import Path
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from xml.etree import ElementTree
+
+import numpy as np
 from PIL import Image
 
-__all__ = ["MARK", "NOTE_KEY", "UNREADABLE", "exif", "found", "ELEMENT", "embedded", "from_page", "from_sidecar", "sidecar_of", "sidecar_text"]
+__all__ = [
+    "MARK",
+    "NOTE_KEY",
+    "UNREADABLE",
+    "exif",
+    "found",
+    "ELEMENT",
+    "embedded",
+    "from_page",
+    "from_sidecar",
+    "sidecar_of",
+    "sidecar_text",
+]
 
 ELEMENT = "cnnviz-provenance"
 """The block's id."""

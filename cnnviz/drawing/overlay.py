@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Final, NamedTuple
+
 import numpy as np
-from typing import Final, Any, NamedTuple
 from numpy.typing import NDArray
-from cnnviz.errors import ParameterError
+
 from cnnviz.core.field import Field, Span
-from cnnviz.core.picture import Geometry
+from cnnviz.core.picture import LUMA, Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
+from cnnviz.errors import ParameterError
 
 __all__ = ["overlay", "place", "upsample", "masked"]
 
@@ -28,10 +30,16 @@ def masked(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> NDArray[np.ui
     """
     if shown.shape != pixels.shape[:2]:
         raise ParameterError(f"The mask is {shown.shape}, but the picture is {pixels.shape[:2]}.")
-    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
-    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    grey = grey_of(pixels)
     dark = np.rint(GROUND + LEFT * grey).astype(np.uint8)
     return np.where(shown[..., None], pixels, dark[..., None])
+
+
+def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Luma ``(H, W)`` of RGB pixels ``(H, W, 3)``, from 0 to 255."""
+    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
+    luma: NDArray[np.float32] = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma
 
 
 _BAND_PIXELS = 1 << 16
@@ -158,8 +166,7 @@ def _presence(strength: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _faded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    red, green, blue = np.moveaxis(pixels.astype(np.float32), -1, 0)
-    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    grey = grey_of(pixels)
     return np.asarray(0.62 * (0.35 * pixels + 0.65 * grey[..., None]) + 0.38 * 255, dtype=np.float32)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
 from cnnviz.drawing.colour import colour_bar
 from cnnviz.drawing.layout import Bar, Layout, Style, Text, lay_out, sheet_width
-from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.drawing.sheet import Sheet
+from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
-from dataclasses import replace
 
 __all__ = ["fitted", "montage", "painted", "resized", "PER_INCH", "PER_POINT", "USUAL_SIZE", "fit"]
 

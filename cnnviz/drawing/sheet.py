@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-import numpy as np
 from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
 from cnnviz.errors import ParameterError
-from typing import Final
 
 __all__ = ["Cell", "Sheet", "well_across", "legend"]
 

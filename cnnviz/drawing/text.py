@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib
 from functools import cache
 from pathlib import Path
+
+import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 

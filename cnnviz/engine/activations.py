@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
 from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["GATES", "KEEPING", "PRODUCTS", "UNRULED", "Activation", "activation_of", "plain_name", "writes_in_place", "BeforeSaturation", "FindSaturation", "Saturation"]
+__all__ = [
+    "GATES",
+    "KEEPING",
+    "PRODUCTS",
+    "UNRULED",
+    "Activation",
+    "activation_of",
+    "plain_name",
+    "writes_in_place",
+    "BeforeSaturation",
+    "FindSaturation",
+    "Saturation",
+]
 
 RECTIFIERS = {"relu", "relu6"}
 SLOPED = {"leaky_relu", "elu", "celu", "selu", "rrelu", "silu", "gelu", "hardswish", "mish", "softplus", "prelu"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
 from torch import Tensor, nn
+
 from cnnviz.core.layer import Arrangement
 from cnnviz.errors import UsageError
-from collections.abc import Mapping
-from weakref import WeakKeyDictionary
 
 __all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places", "Places"]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-import torch
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 from weakref import ref
+
+import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
-from cnnviz.engine.undisturbed import undisturbed
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from cnnviz.engine.undisturbed import undisturbed
 
 __all__ = ["NormDistance", "settled_norms", "watch_norms", "Pair", "folded_copy", "noticing_pairs"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
+
+import torch
 from torch import Tensor
 
 __all__ = ["Chunks", "in_chunks", "in_slices", "part_of_progress", "progress_to", "usual_size"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 from torch import Tensor, nn
+
 from cnnviz.core.layer import Arrangement
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.arrangement import Arranger
 from cnnviz.engine.capture import differentiate
+from cnnviz.errors import ExplanationError
 
 __all__ = ["FullGradients", "full_gradients"]
 

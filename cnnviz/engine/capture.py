@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from collections.abc import Sequence, Callable, Iterator, Mapping
-from torch import Tensor, nn
-from cnnviz.errors import ExplanationError
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
-from cnnviz.engine.arrangement import first_tensor, replaced_tensor, to_maps, with_places, Places
+from cnnviz.engine.arrangement import Places, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.errors import ExplanationError
 
 __all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.errors import ExplanationError
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import torch
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
+
 from cnnviz.engine.layers import run
 from cnnviz.engine.undisturbed import undisturbed
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-import torch
-from collections.abc import Callable, Sequence
-from torch import Tensor, nn
-from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
-from cnnviz.errors import ExplanationError, CnnvizError, ModelError
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
+
 from cnnviz.core.field import Field
+from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
 from cnnviz.engine.arrangement import Arranger, first_tensor
 from cnnviz.engine.fields.trace import Fields
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import CnnvizError, ExplanationError, ModelError
 
 __all__ = ["blank_copy", "observe_layers", "run", "touched", "entrance", "last_reached", "reaches_places"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
+
 from torch import Tensor
+
 from cnnviz.errors import ExplanationError
 
 __all__ = ["OutputSelector", "select_logits"]

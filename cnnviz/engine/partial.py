@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
 from torch import Tensor, nn
+
 from cnnviz.core.layer import split_call
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.arrangement import first_tensor
+from cnnviz.errors import ExplanationError
 
 __all__ = ["Reached", "run_to"]
+
 
 class Reached(BaseException):
     """A forward has come as far as it should; not an Exception, so that no network catches it."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+
 from cnnviz.core.layer import Arrangement, split_call
-from cnnviz.errors import CnnvizError, ExplanationError
 from cnnviz.engine.arrangement import Arranger, first_tensor, replaced_tensor
 from cnnviz.engine.heads import NOT_FINITE
+from cnnviz.errors import CnnvizError, ExplanationError
 
 __all__ = ["Replay", "close", "replay"]
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from weakref import ref
+
+import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from cnnviz.engine.activations import (
+    GATES,
+    KEEPING,
+    PRODUCTS,
+    UNRULED,
+    Activation,
+    activation_of,
+    plain_name,
+    writes_in_place,
+)
 from cnnviz.errors import ExplanationError
-from cnnviz.engine.activations import GATES, KEEPING, PRODUCTS, UNRULED, Activation, activation_of, plain_name, writes_in_place
 
 __all__ = ["Coverage", "Rule", "ruled", "unseen_parts"]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
 from dataclasses import replace
+
+import torch
 from torch import Tensor
+
 from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
-from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
+from cnnviz.errors import ExplanationError, TargetError
 
 __all__ = ["at_peaks", "class_probabilities", "score", "settle", "watched_layers"]
+
 
 def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
     """The targets with each image's top class filled in, checked against the number of classes.

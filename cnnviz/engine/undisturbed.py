@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import torch
 from torch import Tensor, nn
 
 __all__ = ["undisturbed", "fixed_threads", "reproducible"]
+
 
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:

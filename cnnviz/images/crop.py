@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
 from cnnviz.core.picture import Geometry, Picture
 
 __all__ = ["GREY", "cut_out"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import numpy as np
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
 from PIL import Image
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-import numpy as np
 from typing import Any
+
+import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
+
 from cnnviz.errors import PictureError
 
 __all__ = ["Colour", "pixels_of_array", "pixels_of_image"]

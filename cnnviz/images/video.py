@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import cv2
-import numpy as np
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
+
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.animation import quiet_opencv
 from cnnviz.errors import PictureError

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 import math
-from collections.abc import Sequence, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import Target, TargetLike, Unit, parse_target, ClassTarget, NoTarget
+from cnnviz.core.target import ClassTarget, NoTarget, Target, TargetLike, Unit, parse_target
+from cnnviz.engine.batching import Chunks, in_chunks
+from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from numpy.typing import NDArray
-from cnnviz.core.field import Field
-from cnnviz.engine.batching import in_chunks, Chunks
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.scores import class_probabilities
+from cnnviz.results.attribution import Attribution, Attributions, Channels, flattened
 from cnnviz.results.heatmap import Heatmap, Heatmaps
-from cnnviz.results.attribution import Attribution, Channels, flattened, Attributions
 
-__all__ = ["Batch", "prepare", "provenance_of", "Answer", "ask_in_chunks", "heatmaps", "probabilities", "unsound", "Ask", "attribute"]
+__all__ = [
+    "Batch",
+    "prepare",
+    "provenance_of",
+    "Answer",
+    "ask_in_chunks",
+    "heatmaps",
+    "probabilities",
+    "unsound",
+    "Ask",
+    "attribute",
+]
+
 
 @dataclass(frozen=True)
 class Batch:

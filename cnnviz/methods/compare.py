@@ -13,10 +13,10 @@ from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
+from cnnviz.method import Method, check_network
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import plain
-from cnnviz.method import Method, check_network
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmap import Heatmaps

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections.abc import Sequence
 from typing import Annotated
+
+import numpy as np
+import torch
 from annotated_types import Ge
 from torch import Tensor
+
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, TopClass
-from cnnviz.errors import ExplanationError, UsageError
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import activations_of
-from cnnviz.methods.ask import unsound, Batch, prepare, provenance_of
-from cnnviz.methods.cams.grids import field_of
-from cnnviz.models.model import Model
 from cnnviz.engine.arrangement import from_maps
 from cnnviz.engine.batching import in_chunks
 from cnnviz.engine.replay import replay
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError, UsageError
+from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
+from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
+from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.cams.layer_maps import activations_of
+from cnnviz.models.model import Model
 from cnnviz.results.concepts import Concepts
 
 __all__ = ["dff"]

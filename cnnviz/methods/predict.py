@@ -9,14 +9,13 @@ from annotated_types import Ge
 from torch import Tensor
 
 from cnnviz.core.target import ClassTarget, TopClass
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import unsound
-from cnnviz.methods.ask import prepare, provenance_of
-from cnnviz.models.model import Model
 from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.engine.scores import settle
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
+from cnnviz.methods.ask import prepare, provenance_of, unsound
+from cnnviz.models.model import Model
 from cnnviz.results.predictions import Prediction, Predictions
 
 __all__ = ["predict"]

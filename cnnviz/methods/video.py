@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import torch
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+
+import torch
+
 from cnnviz.catalogue import load
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Finer, Target, TargetLike, TopClass, parse_target
-from cnnviz.errors import UsageError
-from cnnviz.images.video import Clip, open_clip
-from cnnviz.methods.predict import predict
-from cnnviz.models.model import Model
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores import class_probabilities
-from cnnviz.provenance import Provenance
+from cnnviz.errors import UsageError
+from cnnviz.images.video import Clip, open_clip
 from cnnviz.method import Method, check_network
+from cnnviz.methods.predict import predict
+from cnnviz.models.model import Model
+from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.film import Film, FilmRoll, ensure_film
 from cnnviz.results.heatmap import Look

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-import torch
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+import torch
 from torch import Tensor
-from cnnviz.errors import ModelError
+
 from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
+from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
     from cnnviz.models.model import Model

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
-import torch
 import os
-from cnnviz.errors import UsageError, ModelError, ParameterError, UnknownNameError
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from cnnviz.models.weights import read_checkpoint
-from cnnviz.models.files import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
+
+import torch
+
+from cnnviz.engine.logits import OutputSelector
+from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
+from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
-from cnnviz.models.names import model_names
 from cnnviz.models.model import Model
+from cnnviz.models.names import model_names
 from cnnviz.models.origin import Opened, one_line, opening
 from cnnviz.models.preprocess import Preprocess
-from cnnviz.engine.logits import OutputSelector
+from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["load_model", "model_names", "resolve_device"]
+
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """The device of that name; ``"auto"`` is CUDA where there is one, and the CPU elsewhere.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import torch
 import copy
-from collections.abc import Sequence, Iterator, Mapping
-from torch import Tensor, nn
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+
 from cnnviz.core.layer import Layers, split_call
-from cnnviz.errors import ModelError, ParameterError, UnknownNameError
-from cnnviz.models.preprocess import Preprocess
-from cnnviz.engine.windows.gates import Gates, find_gates
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
+from cnnviz.engine.windows.gates import Gates, find_gates
+from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
+
 from cnnviz.models.sources.bundled import bundled_names, bundled_present
 
 __all__ = ["SOURCES", "ModelName", "model_names"]

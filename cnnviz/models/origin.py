@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import logging
-from collections.abc import Sequence, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final
-from cnnviz.models.files import wants_random
-from cnnviz.engine.logits import OutputSelector
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
 from torch import nn
+
+from cnnviz.engine.logits import OutputSelector
+from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["RANDOM", "Opened", "one_line", "quiet", "file_digest", "opening"]

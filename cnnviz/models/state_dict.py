@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+
 from cnnviz.errors import WeightsError
-from cnnviz.models.weights import Checkpoint
 from cnnviz.models.origin import one_line
+from cnnviz.models.weights import Checkpoint
 
 __all__ = ["Fitted", "build_for", "load_into"]
 

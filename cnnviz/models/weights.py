@@ -7,15 +7,17 @@ import os
 import pickle
 import re
 import struct
-import numpy as np
-import torch
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+import torch
 from torch import Tensor
+
 from cnnviz.errors import WeightsError
-from cnnviz.models.files import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind
+from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from cnnviz.methods.ask import prepare
-from cnnviz.reporting.chapter import Asked, Told
-from cnnviz.reporting.driving_units import driving_units, Driving
-from cnnviz.provenance import Provenance, plain
-from cnnviz.results.compose import CellLike, grid
-from cnnviz.results.grid import Grid
-from cnnviz.reporting.elements import Block, Fold, Group, missing, Facts, Gallery, Plate, answered, map_plate, photograph
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+
 from cnnviz.catalogue import command_name, load
 from cnnviz.errors import CnnvizError, UsageError
-from cnnviz.reporting.costs import cost_of, limited
 from cnnviz.method import Method
+from cnnviz.methods.ask import prepare
+from cnnviz.provenance import Provenance, plain
+from cnnviz.reporting.chapter import Asked, Told
+from cnnviz.reporting.costs import cost_of, limited
+from cnnviz.reporting.driving_units import Driving, driving_units
+from cnnviz.reporting.elements import (
+    Block,
+    Facts,
+    Fold,
+    Gallery,
+    Group,
+    Plate,
+    answered,
+    map_plate,
+    missing,
+    photograph,
+)
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison
+from cnnviz.results.compose import CellLike, grid
+from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["slow_maps", "tell_maps", "tell_predictions", "tell_units"]
+
 
 def tell_units(asked: Asked) -> Told:
     """The units that add most to each picture's target, where they respond, and what their removal costs."""

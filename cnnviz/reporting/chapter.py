@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.reporting.driving_units import Driving
-from cnnviz.results.predictions import Predictions
-from cnnviz.reporting.page import Saving
 from cnnviz.reporting.elements import Block
+from cnnviz.reporting.page import Saving
+from cnnviz.results.predictions import Predictions
 
 __all__ = ["Asked", "Section", "Told", "nothing_slow", "Purse"]
+
 
 @dataclass
 class Purse:

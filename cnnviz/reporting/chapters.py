@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.reporting.answers import slow_maps, tell_maps, tell_predictions, tell_units
 from cnnviz.reporting.chapter import Section
 from cnnviz.reporting.network import tell_layers, tell_overview
-from cnnviz.reporting.responses import slow_patches, slow_pictures, tell_features, tell_filters, tell_patches, tell_pictures
+from cnnviz.reporting.responses import (
+    slow_patches,
+    slow_pictures,
+    tell_features,
+    tell_filters,
+    tell_patches,
+    tell_pictures,
+)
 
 __all__ = ["SECTIONS", "chosen_sections"]
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
 from cnnviz.catalogue import command_name
-from cnnviz.methods.occlusion.budget import FEWEST
-from cnnviz.reporting.chapter import Asked
-from cnnviz.models.model import Model
-from cnnviz.engine.windows.grid import Windows
+from cnnviz.engine.windows.window import Windows
 from cnnviz.method import Method
+from cnnviz.methods.occlusion.budget import FEWEST
+from cnnviz.models.model import Model
+from cnnviz.reporting.chapter import Asked
 
 __all__ = ["Cost", "cost_of", "limited"]
 

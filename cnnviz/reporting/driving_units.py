@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
-from cnnviz.core.target import Target, Unit
-from cnnviz.drawing.blocks import Gallery, Plate, Table
-from cnnviz.results.heatmap import Heatmap
+
+import torch
 from torch import Tensor
+
 from cnnviz.core.layer import AUTOMATIC, Layer, Layers
 from cnnviz.core.picture import Picture
+from cnnviz.core.target import Target, Unit
+from cnnviz.drawing.blocks import Gallery, Plate, Table
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.layers import observe_layers
+from cnnviz.engine.replay import replay
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import Batch, provenance_of
 from cnnviz.methods.cams.changed_layer import Layer as PerturbedLayer
 from cnnviz.methods.cams.grids import field_of
 from cnnviz.methods.cams.probe import Probe, probe
 from cnnviz.models.model import Model
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.replay import replay
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.provenance import Provenance
+from cnnviz.results.heatmap import Heatmap
 
 __all__ = ["driving_units", "Driving", "DrivingUnit"]
 

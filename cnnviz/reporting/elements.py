@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import numpy as np
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias, Final
+from typing import Final, TypeAlias
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.drawing.blocks import Bar, Bars, Block, Chapter, Facts, Fold, Gallery, Group, Plate, Size, Table, Words
@@ -15,15 +17,37 @@ from cnnviz.drawing.overlay import overlay, place
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
-from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import Heatmap, Look
-from cnnviz.results.predictions import Prediction
 from cnnviz.results.features import FeatureMaps
 from cnnviz.results.filters import Filters
+from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Heatmap, Look
 from cnnviz.results.images import Image, Images
 from cnnviz.results.patches import Patches
+from cnnviz.results.predictions import Prediction
 
-__all__ = ["Bar", "Bars", "Block", "Chapter", "Facts", "Fold", "Gallery", "Group", "Plate", "Table", "Words", "answered", "map_plate", "missing", "photograph", "recipes", "sheet_blocks", "kernels", "made_pictures", "unit_maps", "unit_patches"]
+__all__ = [
+    "Bar",
+    "Bars",
+    "Block",
+    "Chapter",
+    "Facts",
+    "Fold",
+    "Gallery",
+    "Group",
+    "Plate",
+    "Table",
+    "Words",
+    "answered",
+    "map_plate",
+    "missing",
+    "photograph",
+    "recipes",
+    "sheet_blocks",
+    "kernels",
+    "made_pictures",
+    "unit_maps",
+    "unit_patches",
+]
 
 Map: TypeAlias = Heatmap | Attribution
 

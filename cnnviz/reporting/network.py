@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+
 from cnnviz.core.layer import Layer, Layers
 from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
-from cnnviz.reporting.chapter import Asked, Told
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.reporting.chapter import Asked, Told
 from cnnviz.reporting.elements import Block, Facts, Fold, Table, Words
 
 __all__ = ["tell_layers", "tell_overview"]

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-import torch
 from typing import Annotated, Any
+
+import torch
 from annotated_types import Ge
+
 from cnnviz.catalogue import load
 from cnnviz.core.target import TargetLike
-from cnnviz.errors import CnnvizError
-from cnnviz.images.datasets.base import StoredDataset
-from cnnviz.images.datasets.open import open_dataset
-from cnnviz.images.datasets.files import FileDataset
-from cnnviz.images.inputs import gather
-from cnnviz.images.reading import ImagesLike
-from cnnviz.images.datasets.tars import TarDataset
-from cnnviz.methods.ask import Batch, prepare, provenance_of
-from cnnviz.methods.predict import predict
-from cnnviz.reporting.chapter import Asked, Section, Told, Purse
-from cnnviz.reporting.chapters import chosen_sections
-from cnnviz.models.model import Model
-from cnnviz.models.origin import one_line
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores import settle
-from cnnviz.provenance import asking
+from cnnviz.errors import CnnvizError
+from cnnviz.images.datasets.dataset import StoredDataset
+from cnnviz.images.datasets.folders import FileDataset
+from cnnviz.images.datasets.open import open_dataset
+from cnnviz.images.datasets.tars import TarDataset
+from cnnviz.images.inputs import gather
+from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.reporting.page import Report, Saving
+from cnnviz.methods.ask import Batch, prepare, provenance_of
+from cnnviz.methods.predict import predict
+from cnnviz.models.model import Model
+from cnnviz.models.origin import one_line
+from cnnviz.provenance import asking
+from cnnviz.reporting.chapter import Asked, Purse, Section, Told
+from cnnviz.reporting.chapters import chosen_sections
 from cnnviz.reporting.elements import Chapter, Fold, missing, recipes
+from cnnviz.reporting.page import Report, Saving
 
 __all__ = ["report"]
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import ClassTarget, Target, Unit
+from cnnviz.engine.batching import usual_size
 from cnnviz.images.datasets.open import open_dataset
+from cnnviz.methods.ascent.maximize import maximize
+from cnnviz.methods.ascent.quality import DRAWS
 from cnnviz.methods.ascent.recipes import RECIPES
+from cnnviz.methods.patches.patches import patches
 from cnnviz.methods.units.features import features
 from cnnviz.methods.units.filters import filters
-from cnnviz.methods.ascent.maximize import maximize
-from cnnviz.methods.patches.patches import patches
-from cnnviz.methods.ascent.quality import DRAWS
 from cnnviz.reporting.chapter import Asked, Told
-from cnnviz.engine.batching import usual_size
-from cnnviz.reporting.elements import kernels, made_pictures, unit_maps, unit_patches, Group, missing
+from cnnviz.reporting.elements import Group, kernels, made_pictures, missing, unit_maps, unit_patches
 
 __all__ = ["slow_patches", "slow_pictures", "tell_features", "tell_filters", "tell_patches", "tell_pictures"]
 

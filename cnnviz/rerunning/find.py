@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import torch
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace, dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+
+import torch
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import CnnvizError, ModelError, PictureError, UsageError
-from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.reading import SUFFIXES, as_picture
-from cnnviz.models.origin import file_digest
-from cnnviz.models.model import Model
 from cnnviz.models.load import load_model
+from cnnviz.models.model import Model
+from cnnviz.models.origin import file_digest
 
 __all__ = ["find_dataset", "find_file", "find_pictures", "folders_below", "folders_of", "split", "Instead", "reopen"]
 

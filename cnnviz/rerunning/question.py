@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import cnnviz
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core import target as targets
 from cnnviz.errors import OutputError, UsageError
-from cnnviz.provenance import Provenance
 from cnnviz.method import SHOWN, Method
+from cnnviz.provenance import Provenance
 
 __all__ = ["ask", "ensure_askable", "film", "write"]
 

@@ -10,14 +10,23 @@ from typing import Any
 
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
-from cnnviz.errors import OutputError, PictureError, UsageError
-from cnnviz.images.datasets.base import StoredDataset
-from cnnviz.images.reading import ImageLike
 from cnnviz.engine.undisturbed import fixed_threads
+from cnnviz.errors import OutputError, PictureError, UsageError
+from cnnviz.images.datasets.dataset import StoredDataset
+from cnnviz.images.reading import ImageLike
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import Largest, differences, largest
-from cnnviz.rerunning.find import SHORT, find_dataset, find_file, find_pictures, folders_below, folders_of, split
-from cnnviz.rerunning.find import Instead, reopen
+from cnnviz.rerunning.find import (
+    SHORT,
+    Instead,
+    find_dataset,
+    find_file,
+    find_pictures,
+    folders_below,
+    folders_of,
+    reopen,
+    split,
+)
 from cnnviz.rerunning.question import ask, ensure_askable, film, write
 
 __all__ = ["Rerun", "rerun"]

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-import numpy as np
-from dataclasses import dataclass, field, asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.drawing.colour import Scale, colourise, paint, scale_of
 from cnnviz.drawing.overlay import place
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.heatmap import Heatmap, Look, look_of, Heatmaps
-from collections.abc import Mapping
-from cnnviz.results.base import Styled, rows_of
 from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look, look_of
+from cnnviz.results.result import Styled, rows_of
 
 __all__ = ["Attribution", "Channels", "flattened", "Attributions"]
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import numpy as np
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
-from cnnviz.provenance import Provenance
-from cnnviz.results.grid import USUAL_WIDTH, Grid
-from cnnviz.results.heatmap import Heatmaps, USUAL, Heatmap, Look
+
 from cnnviz.core.target import NoTarget
 from cnnviz.drawing.colour import Scale, colourise, scale_of
+from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import USUAL_WIDTH, Grid
+from cnnviz.results.heatmap import USUAL, Heatmap, Heatmaps, Look
 
 __all__ = ["Comparison", "Panel", "arranged"]
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:

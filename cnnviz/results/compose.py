@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError

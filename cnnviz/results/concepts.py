@@ -17,8 +17,8 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
+from cnnviz.results.result import Drawn
 
 __all__ = ["Concepts"]
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-import numpy as np
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
+
+import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import Scale, colourise, scale_of, ticks
 from cnnviz.drawing.overlay import masked
-from cnnviz.drawing.sheet import Cell, well_across, legend, Sheet
+from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Parts, Styled
-from cnnviz.results.heatmap import Align, Heatmap, Look, look_of, EVENLY
 from cnnviz.results.grid import Grid
+from cnnviz.results.heatmap import EVENLY, Align, Heatmap, Look, look_of
+from cnnviz.results.result import Parts, Styled
 
 __all__ = ["Features", "NORMALISED", "FeatureLook", "FeatureMaps", "FeatureStyle", "feature_look"]
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
 import io
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
-from numpy.typing import NDArray
-from cnnviz.core.target import ClassTarget, Target
-from cnnviz.provenance import Provenance
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
+from cnnviz.core.target import ClassTarget, Target
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
-from cnnviz.results.attribution import Attribution, flattened, Attributions
+from cnnviz.provenance import Provenance
+from cnnviz.results.attribution import Attribution, Attributions, flattened
 from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import Heatmap, Look, Heatmaps
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 
 __all__ = ["Film", "FilmRoll", "Shown", "ensure_film"]
+
 
 @dataclass(frozen=True, eq=False)
 class Film:

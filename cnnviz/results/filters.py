@@ -14,12 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
-from cnnviz.drawing.sheet import legend
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.drawing.sheet import well_across
+from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
+from cnnviz.results.result import Drawn
 
 __all__ = ["Filters", "Scaling"]
 

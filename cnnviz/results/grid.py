@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import numpy as np
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+
 from cnnviz.drawing.figure import figure
 from cnnviz.drawing.files import FIGURE_SUFFIXES, PICTURE_SUFFIXES, ensure_writable, write_figure, write_pixels
 from cnnviz.drawing.raster import fit, montage, painted

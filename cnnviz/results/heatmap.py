@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import numpy as np
 from collections.abc import Mapping
-from dataclasses import dataclass, field, asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, NoTarget, Target
@@ -19,8 +21,8 @@ from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Styled, rows_of
 from cnnviz.results.grid import Grid
+from cnnviz.results.result import Styled, rows_of
 
 __all__ = ["USUAL", "Align", "Heatmap", "Look", "Style", "look_of", "Heatmaps"]
 

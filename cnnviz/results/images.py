@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import numpy as np
-import math
 import json
-from collections.abc import Mapping, Sequence, Iterable
-from typing import Any, Final, TYPE_CHECKING, Self
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.provenance import Provenance
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
+from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
-from cnnviz.results.base import Batch
+from cnnviz.results.result import Batch
 
-__all__ = ["Images", "Image", "Snapshot", "as_pixels", "in_rows", "write_animation", "NATURAL_SATURATION", "NATURAL_SLOPE", "quality_lines"]
+__all__ = [
+    "Images",
+    "Image",
+    "Snapshot",
+    "as_pixels",
+    "in_rows",
+    "write_animation",
+    "NATURAL_SATURATION",
+    "NATURAL_SLOPE",
+    "quality_lines",
+]
 
 NATURAL_SLOPE: Final = (-1.29, 0.22)
 """Slope of the amplitude spectrum of photographs, and its standard deviation, over eleven of ImageNet's."""
@@ -115,7 +127,7 @@ class Image:
         model: The network's name.
         history: ``(S,)`` float32: the score after every step, as the optimisation saw it.
         snapshots: The picture on the way there, each with its step.
-        quality: How good it is: plain values by name, see :func:`cnnviz.methods.ascent.quality.judge_images`; may be empty.
+        quality: How good it is: plain values by name (``cnnviz.methods.ascent.quality.judge_images``); may be empty.
         checks: What the user should know about this picture.
         provenance: How it was made.
     """

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import dataclasses
-import numpy as np
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.core.field import Field
+from cnnviz.drawing.colour import colourise, scale_of
+from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap
-from numpy.typing import NDArray
-from cnnviz.core.field import Field
-from cnnviz.drawing.colour import colourise, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 
 __all__ = ["EffectiveField", "LayerRanking", "RankedLayer"]
+
 
 @dataclass(frozen=True)
 class RankedLayer:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
 import cv2
 import numpy as np
-from typing import TYPE_CHECKING, Any, Literal, Self
-from numpy.typing import NDArray
-from cnnviz.drawing.colour import paint, scale_of, colourise
-from cnnviz.drawing.raster import resized
-from cnnviz.drawing.sheet import Cell, Sheet
-from collections.abc import Sequence, Mapping
-from dataclasses import dataclass, field, replace
-from cnnviz.errors import ParameterError, UsageError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnnviz.drawing.colour import colourise, paint, scale_of
+from cnnviz.drawing.raster import resized
+from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.errors import ParameterError, UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid, SizedGrid
+from cnnviz.results.result import Drawn
 
 __all__ = ["Patches", "Strip", "View", "drawn", "number", "TILE", "ClassMatrix"]
 

@@ -16,8 +16,8 @@ from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.base import Drawn
 from cnnviz.results.grid import Grid
+from cnnviz.results.result import Drawn
 
 __all__ = ["Projections"]
 

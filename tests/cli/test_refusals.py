@@ -122,7 +122,7 @@ def test_a_folder_that_may_not_be_written_to(refused, gradcam, photo, monkeypatc
 
 def test_of_several_processes_each_takes_a_device_that_is_there(monkeypatch):
     import torch
-    from cnnviz.cli.patching import _device
+    from cnnviz.cli.commands.patches import _device
 
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -9,8 +9,7 @@ import pytest
 
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import ParameterError
-from cnnviz.method import Parameter
-from cnnviz.method import Method
+from cnnviz.method import Method, Parameter
 from tests.asking import EVERYTHING, METHODS, ask, method_of
 
 SETTINGS = [(name, setting) for name in EVERYTHING for setting in method_of(name).parameters.values()]

@@ -27,9 +27,9 @@ from cnnviz.drawing.blocks import (
     Words,
 )
 from cnnviz.drawing.colour import scale_of
-from cnnviz.drawing.notes import embedded, from_page
 from cnnviz.drawing.files import read_note, write_page
-from cnnviz.drawing.page import data_uri, render
+from cnnviz.drawing.html import data_uri, render
+from cnnviz.drawing.notes import embedded, from_page
 from cnnviz.errors import OutputError, ParameterError
 from tests.pages import Outline
 
@@ -138,5 +138,5 @@ def test_what_makes_no_page_is_refused():
 
 
 def test_a_page_needs_no_torch():
-    code = "import sys, cnnviz.drawing.page; print('torch' in sys.modules)"
+    code = "import sys, cnnviz.drawing.html; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.biases import full_gradients
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError
 from tests.networks import Small, Twice, failing, swin, vit
 from tests.torchvision_nets import enlivened, noise, torchvision_net
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.engine.capture import capture
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError, UsageError
 from tests.networks import ByHooks, Small, Twice
 
 

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import get_model
 
-from cnnviz.errors import UsageError
 from cnnviz.engine.layers import observe_layers
+from cnnviz.errors import UsageError
+from tests.engine.linearised import support
 from tests.networks import Small, Twice, model_of, swin
-from tests.probing.linearised import support
 
 NETS = {
     "resnet18": ("maxpool", "layer1", "layer2", "layer3", "layer4"),

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from cnnviz import Model
+from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
 from cnnviz.errors import ModelError
 from cnnviz.models.inference_copy import faster_copy
-from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
 from tests.asking import state_of
 from tests.networks import Small, model_of, settled_norm
 from tests.torchvision_nets import noise, torchvision_net

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 from torchvision import models
 
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.heads import find_class_maps
+from cnnviz.errors import ExplanationError
 from tests.networks import Small
 
 

@@ -10,8 +10,8 @@ from torch.nn.utils import fusion, parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from cnnviz import load_model
-from cnnviz.errors import ModelError
 from cnnviz.engine.kernels import observe_kernels
+from cnnviz.errors import ModelError
 from tests.asking import state_of
 from tests.networks import Small, Twice, failing, settled_norm
 

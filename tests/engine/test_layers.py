@@ -8,8 +8,8 @@ from torch import nn
 from torchvision.models import googlenet, resnet18
 
 from cnnviz import gradcam
-from cnnviz.errors import ExplanationError, ModelError, TargetError
 from cnnviz.engine.layers import observe_layers, run
+from cnnviz.errors import ExplanationError, ModelError, TargetError
 from tests.networks import Headed, Small, Tabled, Twice, failing, model_of, swin
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cnnviz import gradcam, predict
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.logits import select_logits
+from cnnviz.errors import ExplanationError
 from tests.networks import CONTAINERS, Answering, Outputs, Small, model_of
 
 LOGITS = torch.arange(10.0).reshape(2, 5)

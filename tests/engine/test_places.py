@@ -12,11 +12,11 @@ from torch.nn import functional
 from torchvision.models import swin_v2_t, vit_b_16
 
 from cnnviz import Model, gradcam
-from cnnviz.errors import ExplanationError
+from cnnviz.engine.arrangement import _KEPT, MOST_KEPT
 from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.arrangement import _KEPT, MOST_KEPT
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError
 from tests.networks import Small
 
 

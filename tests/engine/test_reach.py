@@ -9,9 +9,8 @@ from torchvision.models import mobilenet_v2, resnet18
 
 from cnnviz import gradcam
 from cnnviz.core.layer import Arrangement, Layer, Layers
+from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
 from cnnviz.errors import ExplanationError
-from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.layers import entrance, last_reached, reaches_places
 from tests.networks import Encoded, model_of, swin, vit
 
 TOKENS = Arrangement("NTC", (2, 2), 3, prefix=1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.tally.recording import Recorder, observe_outputs
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError
 from tests.asking import state_of
 from tests.networks import Small, Twice, swin, vit
 

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 import cnnviz
 from cnnviz import Model
-from cnnviz.methods.occlusion import windows as regions_module
-from cnnviz.methods.occlusion.windows import INEXACT
 from cnnviz.engine.windows import route as route_module
 from cnnviz.engine.windows.gates import Gate, Gates, Lattice
 from cnnviz.engine.windows.regional import Regional, extents
 from cnnviz.engine.windows.route import plan_route
-from cnnviz.engine.windows.grid import Windows
+from cnnviz.engine.windows.window import Windows
+from cnnviz.methods.occlusion import windows as regions_module
+from cnnviz.methods.occlusion.windows import INEXACT
 from tests.asking import state_of
 from tests.counting import flops
 from tests.networks import Small, model_of

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from cnnviz import Model, ablationcam, load_model
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ExplanationError
 from tests.networks import Small, Twice, model_of
 from tests.substituting import put_in, substituted
 from tests.torchvision_nets import noise, torchvision_net

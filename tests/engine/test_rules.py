@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cnnviz.errors import ExplanationError
 from cnnviz.engine.rules import ruled, unseen_parts
+from cnnviz.errors import ExplanationError
 
 ZERO = torch.zeros((), dtype=torch.float64)
 aten = torch.ops.aten

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError
-from cnnviz.engine.windows.grid import Windows
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from PIL import Image
 import cnnviz
 from cnnviz.core.picture import Picture
 from cnnviz.errors import MissingExtraError, PictureError, UsageError
-from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cnnviz.images.synthetic.digits import DIGITS, draw_digit
 from cnnviz.images.synthetic.background import CLUTTER_DISTANCE, OBJECT_DISTANCE, draw_palette
+from cnnviz.images.synthetic.digits import DIGITS, draw_digit
 from cnnviz.images.synthetic.scenes import MOST_HIDDEN, SHAPES, draw_scene
 
 SERIES = range(150)

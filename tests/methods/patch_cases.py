@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cnnviz import Model
-from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.results.patch_index import LayerIndex, PatchIndex, Samples
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
-from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.results.patch_index import INDEX_FILE
 from tests.networks import model_of, settled_norm
 

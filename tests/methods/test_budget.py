@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 import cnnviz
+from cnnviz.engine.windows import route
+from cnnviz.engine.windows.window import Windows
 from cnnviz.methods.occlusion import windows as scorer_regions
 from cnnviz.methods.occlusion.budget import Plan
-from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
-from cnnviz.methods.occlusion.estimate import thin_plate
-from cnnviz.engine.windows import route
-from cnnviz.engine.windows.grid import Windows
+from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample, thin_plate
 from tests.counting import flops
 
 

@@ -19,8 +19,7 @@ from cnnviz.drawing.files import read_note
 from cnnviz.errors import OutputError, PictureError, UsageError
 from cnnviz.images.video import open_clip
 from cnnviz.results.film import FilmRoll
-from cnnviz.results.heatmap import Look
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.heatmap import Heatmaps, Look
 from tests.asking import state_of
 from tests.networks import Small, model_of
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import cnnviz
-from cnnviz.methods.occlusion import windows as regions_module
 from cnnviz.engine.windows import route as route_module
+from cnnviz.methods.occlusion import windows as regions_module
 from tests.networks import Small, model_of
 
 

@@ -10,11 +10,10 @@ from torch import nn
 import cnnviz
 from cnnviz import Model
 from cnnviz.errors import UsageError
-from cnnviz.methods.ascent.spectrum import Nature, frequencies, natural, natural_of
-from cnnviz.methods.ascent.recipes import MOVES, Moves, moved
+from cnnviz.methods.ascent.objective import redirected
 from cnnviz.methods.ascent.parameterisation import Fourier, Phase, Pixels, Pyramid
-from cnnviz.methods.ascent.recipes import RECIPES, Recipe
-from cnnviz.methods.ascent.network import redirected
+from cnnviz.methods.ascent.recipes import MOVES, RECIPES, Moves, Recipe, moved
+from cnnviz.methods.ascent.spectrum import Nature, frequencies, natural, natural_of
 from tests.networks import Small, model_of
 
 

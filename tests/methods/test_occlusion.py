@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cnnviz
 from cnnviz.core.target import CustomTarget
+from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.methods.occlusion.baselines import BASELINES, fill_with
 from cnnviz.methods.occlusion.scorer import Scorer
-from cnnviz.engine.windows.grid import Windows
 from tests.asking import state_of
 from tests.networks import Small, model_of
 

@@ -11,11 +11,18 @@ from torch import nn
 
 from cnnviz import Image, Images, Model
 from cnnviz.core.target import ClassTarget, Unit
-from cnnviz.errors import ParameterError, UnknownNameError
-from cnnviz.methods.ascent.quality import high_frequency_share, saturated_share, spectrum_slope, total_variation
-from cnnviz.methods.ascent.quality import clean_input, held_out_views, judge_images
-from cnnviz.methods.ascent.judge import same_class
 from cnnviz.engine.batch_norms import settled_norms, watch_norms
+from cnnviz.errors import ParameterError, UnknownNameError
+from cnnviz.methods.ascent.judge import same_class
+from cnnviz.methods.ascent.quality import (
+    clean_input,
+    held_out_views,
+    high_frequency_share,
+    judge_images,
+    saturated_share,
+    spectrum_slope,
+    total_variation,
+)
 from tests.asking import state_of
 from tests.networks import LABELS, Small, model_of
 

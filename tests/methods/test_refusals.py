@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
-from cnnviz.methods.scan.loading import load_blocks
+from cnnviz.methods.scan.loader import load_blocks
 from cnnviz.methods.scan.scan import Processes
 from cnnviz.methods.units.features import parse_units
 from tests.asking import EVERYTHING, ask, same

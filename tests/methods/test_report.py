@@ -12,8 +12,7 @@ from torch import nn
 import cnnviz
 from cnnviz.errors import ModelError, UnknownNameError, UsageError
 from cnnviz.reporting import chapters as sections
-from cnnviz.reporting.chapter import Section
-from cnnviz.reporting.chapter import Purse
+from cnnviz.reporting.chapter import Purse, Section
 from cnnviz.reporting.chapters import SECTIONS
 from tests.asking import state_of
 from tests.networks import Small, model_of

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cnnviz.errors import WeightsError
-from cnnviz.models.weights import Checkpoint, read_checkpoint
 from cnnviz.models.state_dict import build_for, load_into
+from cnnviz.models.weights import Checkpoint, read_checkpoint
 
 
 def net(classes=4, width=6):

@@ -12,9 +12,9 @@ from safetensors.torch import save
 from torch import nn
 
 from cnnviz.errors import ModelError, WeightsError
-from cnnviz.models.weights import Checkpoint, read_checkpoint
-from cnnviz.models.state_dict import load_into
 from cnnviz.models.load import load_model
+from cnnviz.models.state_dict import load_into
+from cnnviz.models.weights import Checkpoint, read_checkpoint
 
 MEBIBYTE = 1 << 20
 

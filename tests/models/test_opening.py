@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from cnnviz.errors import CnnvizError, ModelError, ParameterError, UnknownNameError, UsageError
-from cnnviz.models.sources import bundled as bundles
 from cnnviz.models.bundled import build
 from cnnviz.models.labels import read_labels
-from cnnviz.models.names import model_names
 from cnnviz.models.load import load_model, resolve_device
+from cnnviz.models.names import model_names
+from cnnviz.models.sources import bundled as bundles
 
 BUNDLED = "shapes-resnet"
 

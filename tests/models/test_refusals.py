@@ -11,11 +11,11 @@ from torch import nn
 
 from cnnviz.errors import ModelError, UsageError, WeightsError
 from cnnviz.models import downloads
-from cnnviz.models.sources import timm as from_timm
-from cnnviz.models.weights import read_checkpoint
-from cnnviz.models.sources.factory import open_factory
 from cnnviz.models.labels import read_labels
 from cnnviz.models.load import load_model
+from cnnviz.models.sources import timm as from_timm
+from cnnviz.models.sources.factory import open_factory
+from cnnviz.models.weights import read_checkpoint
 
 TINY = """
 from torch import nn

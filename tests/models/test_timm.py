@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from cnnviz.errors import MissingExtraError, UnknownNameError, WeightsError
-from cnnviz.models.sources import timm as source
-from cnnviz.models.names import model_names
 from cnnviz.models.load import load_model
+from cnnviz.models.names import model_names
+from cnnviz.models.sources import timm as source
 
 timm = pytest.importorskip("timm")
 NAME, TAG = "test_resnet", "r160_in1k"

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import cnnviz
+from cnnviz.engine.windows.window import Windows
 from cnnviz.methods.occlusion.estimate import error_bar, sample
 from cnnviz.models.inference_copy import faster_copy
-from cnnviz.engine.windows.grid import Windows
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

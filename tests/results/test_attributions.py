@@ -11,8 +11,7 @@ from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.colour import NO_VALUE
 from cnnviz.errors import ParameterError
-from cnnviz.results.attribution import Attribution, flattened
-from cnnviz.results.attribution import Attributions
+from cnnviz.results.attribution import Attribution, Attributions, flattened
 from cnnviz.results.heatmap import Heatmap
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.drawing.blocks import Gallery, Group, Words
-from cnnviz.reporting.elements import kernels
-from cnnviz.reporting.elements import sheet_blocks
+from cnnviz.reporting.elements import kernels, sheet_blocks
 from tests.networks import model_of
 
 

@@ -1,0 +1,1 @@
+"""Receptive fields: what every place of an activation sees of the input."""

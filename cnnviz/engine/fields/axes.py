@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from collections.abc import Sequence, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Any
-from numpy.typing import NDArray
-from cnnviz.core.field import Span
 from math import ceil
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.field import Span
 
 __all__ = ["Axis", "Taps", "READS", "Read", "chosen", "slice_taps"]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple, TypeAlias
+
 from cnnviz.core.field import Kind
 from cnnviz.engine.fields.axes import Axis, Taps
 

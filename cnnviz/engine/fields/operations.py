@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
-from torch import Tensor
-from cnnviz.engine.fields.footprint import Footprint, Dim, plain, ACROSS, DOWN, TOKENS, cat, joined, Atom
 from itertools import accumulate
 from math import prod
-from cnnviz.engine.fields.axes import Taps, chosen, slice_taps, READS
+from typing import Any, TypeAlias
 
-__all__ = ["LAYOUT", "Call", "Found", "Rule", "grouped", "tensors_in", "PLACES", "PRODUCTS", "UNRELATED", "rule_of", "VIEWS", "WINDOWS"]
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnviz.engine.fields.axes import READS, Taps, chosen, slice_taps
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, TOKENS, Atom, Dim, Footprint, cat, joined, plain
+
+__all__ = [
+    "LAYOUT",
+    "Call",
+    "Found",
+    "Rule",
+    "grouped",
+    "tensors_in",
+    "PLACES",
+    "PRODUCTS",
+    "UNRELATED",
+    "rule_of",
+    "VIEWS",
+    "WINDOWS",
+]
 
 LAYOUT = "its layout"
 

@@ -6,13 +6,15 @@ from collections.abc import MutableMapping, Sequence
 from functools import cache
 from math import prod
 from typing import Any
+
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
-from cnnviz.engine.fields.operations import LAYOUT, Call, tensors_in, UNRELATED, rule_of
-from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, plain, joined
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, joined, plain
+from cnnviz.engine.fields.operations import LAYOUT, UNRELATED, Call, rule_of, tensors_in
 
 __all__ = ["Fields"]
 

@@ -1,0 +1,1 @@
+"""What a scan of a data set keeps of every unit."""

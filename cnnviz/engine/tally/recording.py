@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor, nn
+
 from cnnviz.core.layer import Arrangement, split_call
-from cnnviz.errors import ExplanationError
+from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
 from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
 from cnnviz.engine.layers import run
-from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
+from cnnviz.errors import ExplanationError
 
 __all__ = ["Recorded", "Recorder", "observe_outputs"]
+
 
 @dataclass(frozen=True)
 class Recorded:

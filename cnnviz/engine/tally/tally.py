@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
 from numpy.typing import NDArray
-from collections.abc import Sequence, Mapping
-from typing import Final, Any
 
 __all__ = ["Peaks", "Tally", "NOWHERE", "TopK", "BINS", "DESCRIPTION", "bins_of", "quantiles"]
 

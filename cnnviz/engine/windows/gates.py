@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
+
 from cnnviz.core.field import Field, Span
 from cnnviz.core.layer import Layer
 from cnnviz.engine.arrangement import first_tensor
 from cnnviz.engine.layers import blank_copy, touched
 
 __all__ = ["Gate", "Gates", "Lattice", "find_gates"]
+
 
 @dataclass(frozen=True)
 class Lattice:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor, nn
+
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
 from cnnviz.engine.partial import Reached
 from cnnviz.engine.windows.route import Ints, Leg, Route
 
 __all__ = ["Regional", "extents", "Sections"]
+
 
 @dataclass
 class _Recording:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeAlias
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.engine.windows.gates import Gate, Gates, Lattice
 
 __all__ = ["Extent", "Ints", "Leg", "Route", "plan_route"]

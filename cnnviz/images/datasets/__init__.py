@@ -1,0 +1,1 @@
+"""Data sets: many pictures by number, from folders, lists, tars, tables or memory."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import numpy as np
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import MissingExtraError, PictureError, UsageError
-from cnnviz.images.datasets.base import NO_CLASS, Dataset, Keys
-from cnnviz.images.datasets.files import classes_of
+from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
+from cnnviz.images.datasets.folders import classes_of
 from cnnviz.images.reading import as_picture, decode_picture, quoted
 
 __all__ = ["HuggingFaceDataset", "is_hugging_face", "open_hugging_face"]

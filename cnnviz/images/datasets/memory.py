@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError, UsageError
-from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import as_picture, read_picture
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["GivenDataset", "open_given"]
+
 
 class GivenDataset(Dataset):
     """Pictures and network inputs by their number in a sequence; files are read when they are asked for.

@@ -6,14 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
 from cnnviz.errors import PictureError, UsageError
-from cnnviz.images.datasets.base import Dataset
-from cnnviz.images.datasets.shapes import open_shapes
-from cnnviz.images.datasets.files import open_list, open_tree
-from cnnviz.images.datasets.memory import open_given
+from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.images.datasets.folders import open_list, open_tree
 from cnnviz.images.datasets.huggingface import HuggingFaceDataset, is_hugging_face, open_hugging_face
-from cnnviz.images.reading import SUFFIXES, quoted
+from cnnviz.images.datasets.memory import open_given
+from cnnviz.images.datasets.shapes import open_shapes
 from cnnviz.images.datasets.tars import RANGE, open_tars
+from cnnviz.images.reading import SUFFIXES, quoted
 
 __all__ = ["Dataset", "open_dataset"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 from functools import cached_property
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import UsageError
-from cnnviz.images.datasets.base import Dataset, Keys
+from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene, scene_target
 
 __all__ = ["DrawnScenes", "open_shapes"]

@@ -7,15 +7,17 @@ import json
 import os
 import re
 import tarfile
-import numpy as np
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
-from cnnviz.images.datasets.base import Dataset, Keys
-from cnnviz.images.datasets.files import classes_of
+from cnnviz.images.datasets.dataset import Dataset, Keys
+from cnnviz.images.datasets.folders import classes_of
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
 __all__ = ["TarDataset", "expand_braces", "open_tars"]

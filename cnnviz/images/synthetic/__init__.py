@@ -1,0 +1,1 @@
+"""Pictures that are drawn from a number: scenes with a shape, and digits."""

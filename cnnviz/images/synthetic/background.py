@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 import colorsys
 import math
-from typing import TYPE_CHECKING, Final
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    import numpy
 
 __all__ = []
 

@@ -5,11 +5,12 @@ A digit depends on ``(seed, index, size, label)`` only, like a scene of `cnnviz.
 
 from __future__ import annotations
 
-import numpy as np
-import cv2
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
-from dataclasses import dataclass
+
+import cv2
+import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

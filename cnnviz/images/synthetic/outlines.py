@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import cv2
 import numpy as np
-from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,14 +5,17 @@ A scene depends on ``(seed, index, size, label)`` only, so a data set needs no f
 
 from __future__ import annotations
 
-import numpy as np
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from cnnviz.images.synthetic.background import blob, shard, draw_palette, coordinates, draw_background, draw_texture
+
+import numpy as np
+
+from cnnviz.images.synthetic.background import blob, coordinates, draw_background, draw_palette, draw_texture, shard
 from cnnviz.images.synthetic.outlines import OUTLINES, coverage, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from cnnviz.images.synthetic.background import Palette
 
 __all__ = []

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
+
+import torch
 from torch import Tensor
+
+from cnnviz.core.picture import LUMA
 from cnnviz.core.target import ClassTarget, Target
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ParameterError
 from cnnviz.models.model import Model
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.scores import class_probabilities
 
 __all__ = ["Opinion", "same_class"]
-
-LUMA: Final = (0.299, 0.587, 0.114)
 
 
 class Opinion:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import torch
 from typing import Annotated
+
+import torch
 from annotated_types import Ge, Gt
+
 from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.network import Precision
-from cnnviz.methods.ascent.request import aims, canvas_of, recipe_of, start_of
-from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transformations
-from cnnviz.methods.ascent.session import Session, Wishes
-from cnnviz.methods.ascent.quality import judge_images
-from cnnviz.models.model import Model
-from cnnviz.models.load import load_model
 from cnnviz.method import method
+from cnnviz.methods.ascent.objective import Precision
+from cnnviz.methods.ascent.quality import judge_images
+from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transformations
+from cnnviz.methods.ascent.request import aims, canvas_of, recipe_of, start_of
+from cnnviz.methods.ascent.session import Session, Wishes
+from cnnviz.models.load import load_model
+from cnnviz.models.model import Model
 from cnnviz.results.images import Images
 
 __all__ = ["maximize"]
+
 
 @method
 def maximize(

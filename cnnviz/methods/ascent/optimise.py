@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import numpy as np
-import torch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.core.target import ClassTarget, Target
+from cnnviz.engine.batching import part_of_progress
+from cnnviz.engine.capture import differentiate
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.ascent.recipes import Moves, moved, Recipe
-from cnnviz.methods.ascent.network import Asked
+from cnnviz.methods.ascent.objective import Asked
 from cnnviz.methods.ascent.parameterisation import Painting
 from cnnviz.methods.ascent.progress import Moment, tell
-from cnnviz.engine.capture import differentiate
-from cnnviz.engine.batching import part_of_progress
+from cnnviz.methods.ascent.recipes import Moves, Recipe, moved
 
 __all__ = ["Climb", "Climbed", "Order", "generator_of"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from abc import ABC, abstractmethod
+
+import torch
 from torch import Tensor
 from torch.nn import functional
-from cnnviz.methods.ascent.spectrum import Nature, frequencies
+
 from cnnviz.methods.ascent.recipes import Recipe
+from cnnviz.methods.ascent.spectrum import Nature, frequencies
 
 __all__ = ["Fourier", "Painting", "Phase", "Pixels", "Pyramid"]
 

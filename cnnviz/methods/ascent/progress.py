@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 __all__ = ["Moment", "Watcher", "tell", "watch"]
 
+
 @dataclass(frozen=True)
 class Moment:
     """Where an ascent is.

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
 import hashlib
 import math
-import torch
-from typing import Any, Final, Protocol
-from numpy.typing import NDArray
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.methods.ascent.judge import Opinion
-from cnnviz.models.model import Model
-from cnnviz.models.load import load_model
-from cnnviz.engine.capture import capture
-from cnnviz.engine.batching import in_chunks, usual_size
 from cnnviz.engine.batch_norms import watch_norms
-from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.batching import in_chunks, usual_size
+from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import class_probabilities, score, watched_layers
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.methods.ascent.judge import Opinion
+from cnnviz.models.load import load_model
+from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.images import Images
 
-__all__ = ["DRAWS", "ScoreOf", "clean_input", "held_out_views", "judge_images", "high_frequency_share", "saturated_share", "spectrum_slope", "total_variation"]
+__all__ = [
+    "DRAWS",
+    "ScoreOf",
+    "clean_input",
+    "held_out_views",
+    "judge_images",
+    "high_frequency_share",
+    "saturated_share",
+    "spectrum_slope",
+    "total_variation",
+]
 
 COARSEST: Final = 4
 FINEST: Final = 2 / 7

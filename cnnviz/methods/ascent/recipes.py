@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import torch
-from collections.abc import Sequence, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from torch import Tensor
-from torch.nn import functional
 from types import MappingProxyType
 from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Transformations", "MOVES", "Moves", "moved"]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
+import torch
 from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
-from cnnviz.core.target import parse_aim, Finer, Target, TargetLike, TopClass, Unit
+
 from cnnviz.core.picture import Picture
+from cnnviz.core.target import Finer, Target, TargetLike, TopClass, Unit, parse_aim
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike

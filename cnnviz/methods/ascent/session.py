@@ -12,19 +12,17 @@ from torch import Tensor
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.optimise import Climb, Climbed, Order, generator_of
-from cnnviz.methods.ascent.spectrum import natural, natural_of
-from cnnviz.methods.ascent.recipes import MOVES
-from cnnviz.methods.ascent.network import Asked, Precision, layer_of
-from cnnviz.methods.ascent.request import ordered, resized, stays
-from cnnviz.methods.ascent.parameterisation import Fourier, Painting, Phase, Pixels, Pyramid
-from cnnviz.methods.ascent.recipes import Recipe
-from cnnviz.models.model import Model
 from cnnviz.engine.batching import in_slices
+from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ascent.objective import Asked, Precision, layer_of
+from cnnviz.methods.ascent.optimise import Climb, Climbed, Order, generator_of
+from cnnviz.methods.ascent.parameterisation import Fourier, Painting, Phase, Pixels, Pyramid
+from cnnviz.methods.ascent.recipes import MOVES, Recipe
+from cnnviz.methods.ascent.request import ordered, resized, stays
+from cnnviz.methods.ascent.spectrum import natural, natural_of
+from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from cnnviz.results.images import Image, as_pixels
-from cnnviz.results.images import Images
+from cnnviz.results.images import Image, Images, as_pixels
 
 __all__ = ["Session", "Wishes"]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather

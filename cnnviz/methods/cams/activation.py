@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 from typing import Annotated
+
+import torch
 from annotated_types import Ge
 from torch import Tensor
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import activation_maps, Fuse, Shared
-from cnnviz.methods.cams.principal import principal_map
-from cnnviz.models.model import Model
-from cnnviz.method import method
-from cnnviz.results.heatmap import Heatmaps
-from collections.abc import Sequence
+
 from cnnviz.core.layer import Arrangement
 from cnnviz.core.target import Target, TargetLike
-from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
 from cnnviz.engine.fields.trace import Fields
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.scores import score, settle
+from cnnviz.images.reading import ImagesLike
+from cnnviz.method import method
+from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
+from cnnviz.methods.cams.layer_maps import Fuse, Shared, activation_maps
+from cnnviz.methods.cams.principal import principal_map
+from cnnviz.models.model import Model
+from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["cam", "eigencam"]
+
 
 @method
 def eigencam(

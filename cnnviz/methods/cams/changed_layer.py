@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
+
+import torch
 from torch import Tensor
+
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
+from cnnviz.engine.arrangement import from_maps, to_maps, with_places
+from cnnviz.engine.batching import in_slices
+from cnnviz.engine.capture import capture
+from cnnviz.engine.heads import find_class_maps
+from cnnviz.engine.replay import Replay, replay
+from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.cams.layer_maps import LayerAnswer, Shared, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.occlusion.scorer import ScoreKind
 from cnnviz.models.model import Model
-from cnnviz.engine.arrangement import from_maps, to_maps, with_places
-from cnnviz.engine.capture import capture
-from cnnviz.engine.batching import in_slices
-from cnnviz.engine.heads import find_class_maps
-from cnnviz.engine.replay import Replay, replay
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["Layer", "perturbation_maps"]
+
 
 class Layer:
     """A layer of one image, ready to be asked what the target's score would be with other maps there.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
+
+import torch
 from torch import Tensor, nn
+
 from cnnviz.core.target import Target, TargetLike, Unit, parse_target
-from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
-from cnnviz.methods.cams.gradcam import weigh_by_mean_gradient, weigh_by_share, multiply, weigh_by_positive_gradient, weigh_by_normalised_activation
-from cnnviz.models.model import Model
 from cnnviz.engine.logits import select_logits
 from cnnviz.engine.scores import score, settle
+from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
+from cnnviz.methods.cams.gradcam import (
+    multiply,
+    weigh_by_mean_gradient,
+    weigh_by_normalised_activation,
+    weigh_by_positive_gradient,
+    weigh_by_share,
+)
+from cnnviz.models.model import Model
 
 __all__ = ["DifferentiableMaps", "differentiable_maps"]
 

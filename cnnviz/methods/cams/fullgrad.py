@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
 from typing import Annotated
+
+import torch
 from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.target import Target, TargetLike
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
-from cnnviz.models.model import Model
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.biases import FullGradients, full_gradients
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
+from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
+from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["fullgrad"]
+
 
 @method
 def fullgrad(

@@ -1,21 +1,78 @@
-"""Grad-CAM."""
+"""Grad-CAM and four of its kin, side by side: each a way to weigh activations by gradients."""
 
 from __future__ import annotations
 
-import torch
 from typing import Annotated
+
+import torch
 from annotated_types import Ge
 from torch import Tensor
+
 from cnnviz.core.target import TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import gradient_maps, Fuse, Shared
-from cnnviz.models.model import Model
 from cnnviz.method import method
+from cnnviz.methods.cams.layer_maps import Fuse, Shared, gradient_maps
+from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["gradcam", "gradcam_plusplus", "xgradcam", "hirescam", "layercam"]
 
-SMALLEST_SUM = 1e-6
+SMALLEST = 1e-6
+"""A denominator nearer to zero than this is held off it."""
+
+
+@method
+def gradcam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    relu: bool = True,
+    counterfactual: bool = False,
+    flip: bool = False,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the channels that raise the target's score respond (Grad-CAM).
+
+    With activations ``A`` of the layer ``(N, C, h, w)`` and the target's score ``y`` (a logit, before any softmax)::
+
+        alpha_k = mean over i, j of dy / dA_kij        map = relu(sum over k of alpha_k * A_k)
+
+    One forward and the backward above the layer. The raw map is kept with its sign; the rectifier is applied before
+    the map is upsampled and drawn.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        relu: Show positive evidence only, as the paper does; otherwise the signed map.
+        counterfactual: Show evidence against the target: the gradient with its sign turned.
+        flip: Average with the map of the mirrored picture.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+
+    Reference:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
+    """
+    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_mean_gradient, shared)
+
+
+def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations ``(N, C, h, w)`` summed with each channel's mean gradient as its weight, ``(N, h, w)``."""
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1)
 
 
 @method
@@ -72,13 +129,10 @@ def gradcam_plusplus(
 def weigh_by_share(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of Grad-CAM++, ``(N, h, w)``."""
     shares = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
-    shares = torch.where(shares.abs() > SMALLEST_SUM, shares, torch.full_like(shares, SMALLEST_SUM))
+    shares = torch.where(shares.abs() > SMALLEST, shares, torch.full_like(shares, SMALLEST))
     alphas = torch.where(gradients != 0, 1 / shares, torch.zeros_like(shares))
     weights = (alphas * gradients.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
     return (weights * activations).sum(dim=1)
-
-
-SMALLEST = 1e-6
 
 
 @method
@@ -244,57 +298,3 @@ def layercam(
 def weigh_by_positive_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` weighed place by place with their positive gradients, ``(N, h, w)``."""
     return (gradients.clamp_min(0) * activations).sum(dim=1)
-
-
-@method
-def gradcam(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike = None,
-    *,
-    layer: str | None = None,
-    fuse: Fuse = "mean",
-    relu: bool = True,
-    counterfactual: bool = False,
-    flip: bool = False,
-    batch_size: Annotated[int, Ge(1)] = 32,
-) -> Heatmaps:
-    """Where the channels that raise the target's score respond (Grad-CAM).
-
-    With activations ``A`` of the layer ``(N, C, h, w)`` and the target's score ``y`` (a logit, before any softmax)::
-
-        alpha_k = mean over i, j of dy / dA_kij        map = relu(sum over k of alpha_k * A_k)
-
-    One forward and the backward above the layer. The raw map is kept with its sign; the rectifier is applied before
-    the map is upsampled and drawn.
-
-    Args:
-        model: The network.
-        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the gradient with its sign turned.
-        flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
-
-    Returns:
-        Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
-
-    Raises:
-        UnknownNameError: If there is no such layer or label.
-        UsageError: If the layer has no spatial extent.
-        ExplanationError: If the target does not depend on the layer.
-
-    Reference:
-        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
-    """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_mean_gradient, shared)
-
-
-def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Activations ``(N, C, h, w)`` summed with each channel's mean gradient as its weight, ``(N, h, w)``."""
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
-    return (weights * activations).sum(dim=1)

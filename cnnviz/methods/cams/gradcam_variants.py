@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
 from typing import Annotated, Literal
+
+import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import answered, Fuse, LayerAnswer, Shared, layer_maps, gradient_maps
+from cnnviz.method import method
+from cnnviz.methods.cams.layer_maps import Fuse, LayerAnswer, Shared, answered, gradient_maps, layer_maps
+from cnnviz.methods.cams.principal import principal_map
 from cnnviz.methods.cams.probe import probe
 from cnnviz.models.model import Model
-from cnnviz.method import method
 from cnnviz.results.heatmap import Heatmaps
-from cnnviz.methods.cams.principal import principal_map
 
 __all__ = ["smooth_gradcam_plusplus", "shapleycam", "eigengradcam"]
+
 
 @method
 def shapleycam(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from collections.abc import Sequence
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.field import Field
 from cnnviz.core.layer import split_call
 from cnnviz.errors import UsageError
 from cnnviz.models.model import Model
 
 __all__ = ["field_of", "field_of_places", "on_finest", "said_of", "unmirrored"]
+
 
 def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
     """What a layer's units see of inputs of a height and width; None if its output is not made from them.

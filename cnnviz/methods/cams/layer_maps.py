@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+import torch
 from torch import Tensor
+
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import Target, TargetLike, Unit, NoTarget, TopClass
+from cnnviz.core.target import NoTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.engine.capture import capture
+from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, ask_in_chunks, probabilities, prepare
+from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
 from cnnviz.methods.cams.grids import field_of_places, on_finest, said_of, unmirrored
-from cnnviz.methods.cams.probe import automatic_layer, Probe, probe
+from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.models.model import Model
-from cnnviz.engine.scores import watched_layers, score, settle
 from cnnviz.results.heatmap import Heatmaps
-from cnnviz.engine.capture import capture
 
-__all__ = ["Fuse", "LayerAnswer", "Shared", "layer_maps", "Combine", "answered", "gradient_maps", "Summarise", "activation_maps", "activations_of"]
+__all__ = [
+    "Fuse",
+    "LayerAnswer",
+    "Shared",
+    "layer_maps",
+    "Combine",
+    "answered",
+    "gradient_maps",
+    "Summarise",
+    "activation_maps",
+    "activations_of",
+]
 
 Fuse: TypeAlias = Literal["mean", "max", "product"]
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import torch
-from typing import Annotated, Literal
-from annotated_types import Ge
-from torch import Tensor
-from cnnviz.core.target import TargetLike, ClassTarget, Target
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import Fuse, Shared, activations_of, LayerAnswer, layer_maps
-from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
-from cnnviz.models.model import Model
-from cnnviz.method import method
-from cnnviz.results.heatmap import Heatmaps
-from torch.nn import functional
 from collections.abc import Sequence
 from dataclasses import replace
-from cnnviz.models.inference_copy import Faster, faster_copy
-from cnnviz.engine.capture import capture
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+from torch.nn import functional
+
+from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.engine.batching import in_slices, usual_size
+from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import class_probabilities, score, watched_layers
+from cnnviz.images.reading import ImagesLike
+from cnnviz.method import method
+from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
+from cnnviz.methods.cams.layer_maps import Fuse, LayerAnswer, Shared, activations_of, layer_maps
+from cnnviz.models.inference_copy import Faster, faster_copy
+from cnnviz.models.model import Model
+from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["scorecam", "ablationcam", "reciprocam"]
+
 
 @method
 def ablationcam(

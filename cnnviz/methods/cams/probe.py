@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
 from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import ClassTarget, Target
+from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
+from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.models.model import Model
-from cnnviz.engine.capture import Capture, capture
-from cnnviz.engine.layers import observe_layers, entrance, last_reached, reaches_places
-from cnnviz.engine.scores import score, settle, watched_layers
 
 __all__ = ["Probe", "automatic_layer", "probe"]
 

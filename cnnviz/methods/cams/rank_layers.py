@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
+
+import torch
 from torch import Tensor
+
 from cnnviz.catalogue import load
 from cnnviz.core.layer import Layer
 from cnnviz.core.target import ClassTarget, Target, TargetLike, TopClass
+from cnnviz.engine.capture import capture
+from cnnviz.engine.layers import observe_layers
+from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImageLike
+from cnnviz.method import check_network
 from cnnviz.methods.ask import prepare, provenance_of
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.models.model import Model
-from cnnviz.engine.capture import capture
-from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.provenance import plain
-from cnnviz.method import check_network
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 from cnnviz.results.layers import LayerRanking, RankedLayer
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import copy
-import torch
 import importlib
 import warnings
-import numpy as np
 from collections import Counter
-from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeAlias, Annotated
-from torch import Tensor, nn
-from cnnviz.errors import ExplanationError, CnnvizError, MissingExtraError
-from cnnviz.models.model import Model
 from collections.abc import Iterator, Sequence
-from cnnviz.core.target import Target, Unit, TargetLike
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
-from cnnviz.engine.scores import score
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
 from annotated_types import Ge
+from torch import Tensor, nn
+
+from cnnviz.core.target import Target, TargetLike, Unit
+from cnnviz.engine.scores import score
+from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.images.reading import ImagesLike
+from cnnviz.method import method
 from cnnviz.methods.ask import Answer, attribute
 from cnnviz.methods.gradients.input_gradients import settled_scores
-from cnnviz.method import method
-from cnnviz.results.attribution import Channels, Attributions
+from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+from cnnviz.models.model import Model
+from cnnviz.results.attribution import Attributions, Channels
 
 __all__ = ["captum", "Algorithm", "Caller", "private_copy", "untangled"]
+
 
 def private_copy(model: Model) -> Model:
     """A copy in evaluation mode, of at least float32, whose weights need no gradients.

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
-from torch import Tensor
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.gradients.input_gradients import input_gradients
-from cnnviz.models.model import Model
-from cnnviz.engine.rules import Rule
-from cnnviz.results.attribution import Channels, Attributions
 from typing import Annotated
+
+import torch
 from annotated_types import Ge
+from torch import Tensor
 from torch.nn import functional
+
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.methods.cams.probe import automatic_layer, probe
-from cnnviz.method import method
+from cnnviz.core.target import Target, TargetLike
+from cnnviz.engine.rules import Rule
 from cnnviz.errors import UsageError
+from cnnviz.images.reading import ImagesLike
+from cnnviz.method import method
+from cnnviz.methods.ask import Answer, attribute
+from cnnviz.methods.cams.probe import automatic_layer, probe
+from cnnviz.methods.gradients.input_gradients import input_gradients
 from cnnviz.methods.units.projections import project_units
+from cnnviz.models.model import Model
+from cnnviz.results.attribution import Attributions, Channels
 from cnnviz.results.projections import Projections
 
 __all__ = ["guided_backprop", "guided_gradcam", "deconvnet", "CAVEAT", "ruled_gradients"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+
+import torch
 from torch import Tensor
+
 from cnnviz.core.target import Target, Unit
+from cnnviz.engine.capture import capture, differentiate
+from cnnviz.engine.rules import Rule, ruled, unseen_parts
+from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer, probabilities
 from cnnviz.models.model import Model
-from cnnviz.engine.capture import differentiate, capture
-from cnnviz.engine.rules import Rule, ruled, unseen_parts
-from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 
 __all__ = ["Gradients", "input_gradients", "settled_scores"]
 

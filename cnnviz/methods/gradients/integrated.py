@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections.abc import Sequence
 from dataclasses import dataclass
-from torch import Tensor
-from cnnviz.methods.gradients.input_gradients import Gradients, input_gradients, settled_scores
-from cnnviz.models.model import Model
-from cnnviz.engine.batching import in_slices
 from typing import Annotated
+
+import numpy as np
+import torch
 from annotated_types import Ge, Gt
+from torch import Tensor
+
 from cnnviz.core.target import Target, TargetLike
+from cnnviz.engine.batching import in_slices
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.method import method
-from cnnviz.results.attribution import Channels, Attributions
+from cnnviz.methods.ask import Answer, attribute
+from cnnviz.methods.gradients.input_gradients import Gradients, input_gradients, settled_scores
+from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+from cnnviz.models.model import Model
+from cnnviz.results.attribution import Attributions, Channels
 
 __all__ = ["integrated_gradients", "Integral", "integrated"]
+
 
 @dataclass(frozen=True)
 class Integral:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
+
+import torch
 from annotated_types import Ge
 from torch import Tensor
+
 from cnnviz.core.target import Target, TargetLike
+from cnnviz.engine.batching import in_slices
 from cnnviz.images.reading import ImagesLike
+from cnnviz.method import method
 from cnnviz.methods.ask import Answer, attribute
 from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
 from cnnviz.models.model import Model
-from cnnviz.engine.batching import in_slices
-from cnnviz.method import method
-from cnnviz.results.attribution import Channels, Attributions
+from cnnviz.results.attribution import Attributions, Channels
 
 __all__ = ["saliency", "smoothgrad"]
 

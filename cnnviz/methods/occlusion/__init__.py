@@ -1,0 +1,1 @@
+"""Maps from hiding parts of the picture or of a layer."""

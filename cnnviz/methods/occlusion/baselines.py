@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-import torch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess

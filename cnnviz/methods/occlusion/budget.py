@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-import numpy as np
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import numpy as np
 from numpy.typing import NDArray
+
+from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError
-from cnnviz.methods.occlusion.windows import Hiding
 from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
-from cnnviz.engine.windows.grid import Windows
+from cnnviz.methods.occlusion.windows import Hiding
 
 __all__ = ["Plan", "Values"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import math
-from typing import TypeAlias
-from numpy.typing import NDArray
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["PROBES", "Sampled", "error_bar", "sample", "thin_plate"]
 
@@ -45,7 +46,6 @@ def _bending(one: Floats, other: Floats) -> Floats:
     return bent
 
 
-Floats: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = NDArray[np.int64]
 Ask: TypeAlias = Callable[[Numbers], Floats]
 """From numbers of windows ``(n,)`` to values ``(Q, n)`` of so many quantities."""

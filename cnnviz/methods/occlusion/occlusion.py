@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 import math
 from typing import Annotated, Literal
+
+import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
+
 from cnnviz.core.target import TargetLike
+from cnnviz.engine.windows.window import Windows
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import Fuse, Shared
-from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
-from cnnviz.methods.occlusion.scorer import ScoreKind, Explained, Question, scored_maps, Precision
-from cnnviz.models.model import Model
-from cnnviz.engine.windows.grid import Windows
 from cnnviz.method import method
-from cnnviz.results.heatmap import Heatmaps
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
-from cnnviz.methods.occlusion.windows import Hiding, Regions
 from cnnviz.methods.ask import prepare
+from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
+from cnnviz.methods.cams.layer_maps import Fuse, Shared
+from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.methods.occlusion.budget import Plan, Values
 from cnnviz.methods.occlusion.estimate import PROBES
+from cnnviz.methods.occlusion.scorer import Explained, Precision, Question, ScoreKind, scored_maps
+from cnnviz.methods.occlusion.windows import Hiding, Regions
+from cnnviz.models.model import Model
+from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["occlusion", "feature_occlusion"]
+
 
 @method
 def feature_occlusion(

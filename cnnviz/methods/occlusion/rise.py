@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
 import numpy as np
 import torch
-from dataclasses import dataclass
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 from torch.nn import functional
-from cnnviz.errors import ParameterError
-from typing import Annotated, Literal
-from annotated_types import Ge, Gt, Lt
+
 from cnnviz.core.target import TargetLike
-from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.occlusion.baselines import Fill, fill_with
-from cnnviz.methods.ask import prepare
-from cnnviz.methods.occlusion.scorer import Explained, Question, scored_maps, Precision, ScoreKind
-from cnnviz.models.model import Model
 from cnnviz.engine.batching import in_slices
+from cnnviz.errors import ParameterError
+from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
+from cnnviz.methods.ask import prepare
+from cnnviz.methods.occlusion.baselines import Fill, fill_with
+from cnnviz.methods.occlusion.scorer import Explained, Precision, Question, ScoreKind, scored_maps
+from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["rise", "RandomMasks", "WeighedMean"]
+
 
 @dataclass(frozen=True)
 class RandomMasks:

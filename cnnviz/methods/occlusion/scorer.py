@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+import torch
 from torch import Tensor
+
+from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Difference, Target
-from cnnviz.methods.ask import probabilities, Answer, heatmaps, Batch
+from cnnviz.engine.batching import in_slices, usual_size
+from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.methods.ask import Answer, Batch, heatmaps, probabilities
 from cnnviz.models.inference_copy import Ask, Faster, faster_copy
 from cnnviz.models.model import Model
-from cnnviz.engine.capture import Capture, capture
-from cnnviz.engine.batching import in_slices, usual_size
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
-from cnnviz.core.picture import Picture
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
 __all__ = ["Clean", "Precision", "ScoreKind", "Scorer", "scores_of", "Explained", "Question", "scored_maps"]

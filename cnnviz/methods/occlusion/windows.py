@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import torch
-import numpy as np
+from collections.abc import Sequence
 from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from cnnviz.core.target import Target
+from cnnviz.engine.batching import in_slices, part_of_progress
+from cnnviz.engine.replay import close
+from cnnviz.engine.windows.regional import Regional, extents
+from cnnviz.engine.windows.route import Route, plan_route
+from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import CnnvizError
+from cnnviz.methods.occlusion.baselines import Fill
 from cnnviz.methods.occlusion.scorer import Scorer
 from cnnviz.models.model import Model
-from cnnviz.engine.windows.regional import Regional, extents
-from cnnviz.engine.replay import close
-from cnnviz.engine.windows.route import Route, plan_route
-from cnnviz.engine.windows.grid import Windows
-from collections.abc import Sequence
-from numpy.typing import NDArray
-from cnnviz.core.target import Target
-from cnnviz.methods.occlusion.baselines import Fill
-from cnnviz.engine.batching import in_slices, part_of_progress
 
 __all__ = ["Hiding", "Regions"]
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-from dataclasses import dataclass
-from numpy.typing import NDArray
-from cnnviz.core.field import Box, Field, Span
-from cnnviz.results.patches import View, Strip
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.field import Box, Field, Span
 from cnnviz.images.crop import cut_out
-from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.patches.reread import Seen
 from cnnviz.results.patch_index import NO_IMAGE
+from cnnviz.results.patches import Strip, View
 
 __all__ = ["Frame", "Draft", "Wanted"]
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
 from annotated_types import Ge, Interval
+
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.images.datasets.open import open_dataset
-from cnnviz.methods.patches.show import show_patches
-from cnnviz.methods.scan.request import Request, Share
-from cnnviz.methods.scan.scan import scan
-from cnnviz.models.model import Model
 from cnnviz.method import check_network, method
+from cnnviz.methods.patches.show import show_patches
+from cnnviz.methods.scan.scan import scan
+from cnnviz.methods.scan.scope import Request, Share
+from cnnviz.models.model import Model
 from cnnviz.results.patch_index import PatchIndex
 from cnnviz.results.patches import Patches
 
 __all__ = ["patches", "scan_patches"]
 
 if TYPE_CHECKING:
-    from cnnviz.images.datasets.base import Dataset
+    from cnnviz.images.datasets.dataset import Dataset
     from cnnviz.images.reading import ImagesLike
 
     DataLike: TypeAlias = Dataset | ImagesLike
 else:
     DataLike: TypeAlias = Any
-
 
 
 @method

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.errors import PictureError
-from cnnviz.images.datasets.base import Dataset
-from cnnviz.models.model import Model
 from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.partial import run_to
 from cnnviz.engine.tally.recording import Recorder, observe_outputs
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
-from cnnviz.engine.partial import run_to
+from cnnviz.errors import PictureError
+from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.models.model import Model
 
 __all__ = ["Rereader", "Seen"]
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 import torch
-from collections.abc import Mapping, Sequence
-from dataclasses import replace, dataclass
 from numpy.typing import NDArray
 from torch import Tensor
-from cnnviz.methods.units.projections import project_places
-from cnnviz.models.model import Model
-from cnnviz.results.patch_index import NO_IMAGE, LayerIndex, PatchIndex, Samples
-from cnnviz.results.patches import Strip, ClassMatrix, Patches, View
-from typing import Any
+
 from cnnviz.core.field import Field
 from cnnviz.core.layer import split_call
 from cnnviz.errors import ParameterError, UsageError
-from cnnviz.images.datasets.base import Dataset
-from cnnviz.methods.patches.cut import Frame, Draft, Wanted
+from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.methods.patches.cut import Draft, Frame, Wanted
 from cnnviz.methods.patches.reread import Rereader, Seen
 from cnnviz.methods.units.features import parse_units
+from cnnviz.methods.units.projections import project_places
+from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
+from cnnviz.results.patch_index import NO_IMAGE, LayerIndex, PatchIndex, Samples
+from cnnviz.results.patches import ClassMatrix, Patches, Strip, View
 
 __all__ = ["SELECTIVE", "show_patches", "projected"]
+
 
 def projected(
     model: Model, layer: str, units: Sequence[int], strips: Sequence[Strip], inputs: Mapping[int, Tensor]

@@ -1,0 +1,1 @@
+"""Scans of data sets: resumable, shared among processes, the same bytes however they are divided."""

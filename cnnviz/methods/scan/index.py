@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from collections.abc import Sequence, Iterable, Iterator, Mapping
-from numpy.typing import NDArray
-from cnnviz.engine.tally.tally import TopK, quantiles, Tally
-from cnnviz.results.patch_index import DECILES, NO_IMAGE, Failure, LayerIndex, PatchIndex, Samples
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.engine.tally.tally import Tally, TopK, quantiles
 from cnnviz.errors import PictureError
 from cnnviz.methods.scan.manifest import Manifest
+from cnnviz.results.patch_index import DECILES, NO_IMAGE, Failure, LayerIndex, PatchIndex, Samples
 
 __all__ = ["finish", "drawn_from_tenths", "sample_of"]
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import torch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+
 from cnnviz.core.atomic import write_whole
-from cnnviz.errors import OutputError
-from cnnviz.images.datasets.base import Dataset
-from cnnviz.methods.scan.request import Request
-from cnnviz.models.model import Model
-from cnnviz.engine.tally.tally import DESCRIPTION
 from cnnviz.engine.batching import usual_size
 from cnnviz.engine.tally.recording import Recorded
+from cnnviz.engine.tally.tally import DESCRIPTION
+from cnnviz.errors import OutputError
+from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.methods.scan.scope import Request
+from cnnviz.models.model import Model
 from cnnviz.provenance import VERSION
 
 __all__ = ["MANIFEST_FILE", "Manifest", "agreed", "fitting", "read_manifest"]

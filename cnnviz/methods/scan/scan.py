@@ -1,32 +1,34 @@
-""""""
+"""A scan: one pass over a data set, block by block, that ends in an index of its top-activating patches."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import torch
-import numpy as np
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
-from torch import distributed, Tensor
-from cnnviz.errors import CnnvizError, ModelError, UsageError
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
 from numpy.typing import NDArray
-from cnnviz.images.datasets.base import Dataset
-from cnnviz.methods.scan.index import finish, sample_of
-from cnnviz.methods.scan.loading import Block, example_shape, load_blocks
-from cnnviz.methods.scan.manifest import Manifest, agreed, fitting, read_manifest
-from cnnviz.methods.scan.request import Request, Share, chosen_layers
-from cnnviz.methods.scan.shards import Shards, finished
-from cnnviz.models.model import Model
+from torch import Tensor, distributed
+
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.tally.recording import Recorded, Recorder, observe_outputs
-from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.engine.tally.tally import Peaks, Tally
+from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
+from cnnviz.errors import CnnvizError, ModelError, UsageError
+from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.methods.scan.index import finish, sample_of
+from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
+from cnnviz.methods.scan.manifest import Manifest, agreed, fitting, read_manifest
+from cnnviz.methods.scan.scope import Request, Share, chosen_layers
+from cnnviz.methods.scan.shards import Shards, finished
+from cnnviz.models.model import Model
 from cnnviz.results.patch_index import PatchIndex
 
 __all__ = ["scan", "Processes", "processes"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+
 from cnnviz.core.atomic import TEMPORARY, read_record, write_record, write_whole
-from cnnviz.errors import OutputError
-from cnnviz.methods.scan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from cnnviz.engine.tally.tally import Tally
-from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
+from cnnviz.errors import OutputError
 from cnnviz.methods.scan.index import finish
+from cnnviz.methods.scan.manifest import MANIFEST_FILE, Manifest, read_manifest
+from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
 
 __all__ = ["Shards", "finished", "found_shards", "read_shards", "same_manifest", "merge_patches"]
 

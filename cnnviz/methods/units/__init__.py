@@ -1,0 +1,1 @@
+"""What single units are made of and respond to."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import torch
 from typing import Annotated
+
+import torch
 from annotated_types import Ge
 from torch import Tensor
+
 from cnnviz.core.layer import AUTOMATIC, Arrangement, Layer
+from cnnviz.engine.arrangement import to_maps, with_places
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.capture import differentiate
+from cnnviz.engine.partial import run_to
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.images.reading import ImagesLike
+from cnnviz.method import check_network
 from cnnviz.methods.ask import Batch, prepare, provenance_of
 from cnnviz.methods.cams.grids import field_of
 from cnnviz.models.model import Model
-from cnnviz.engine.arrangement import to_maps, with_places
-from cnnviz.engine.capture import differentiate
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.partial import run_to
-from cnnviz.method import check_network
 from cnnviz.results.layers import EffectiveField
 
 __all__ = ["effective_field"]

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-import numpy as np
-import torch
-from cnnviz.errors import ParameterError
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import Unit
+from cnnviz.engine.arrangement import to_maps, with_places
+from cnnviz.engine.batching import in_chunks
+from cnnviz.engine.partial import run_to
+from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import ParameterError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import unsound, Batch, prepare, provenance_of
+from cnnviz.method import method
+from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
 from cnnviz.methods.cams.grids import field_of, said_of
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
-from cnnviz.engine.arrangement import to_maps, with_places
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.partial import run_to
-from cnnviz.method import method
 from cnnviz.results.features import FeatureMaps, Features
 from cnnviz.results.heatmap import Heatmap
 

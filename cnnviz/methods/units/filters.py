@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
+
 import numpy as np
 import torch
-from collections.abc import Mapping
-from cnnviz.core.layer import split_call
-from cnnviz.errors import UsageError
-from cnnviz.models.model import Model
-from cnnviz.engine.kernels import Kernels, observe_kernels
-from typing import Annotated, Final, Literal, TypeAlias
 from annotated_types import Interval
 from numpy.typing import NDArray
-from cnnviz.methods.units.kernels import compressed, Order, dead_units, duplicates, in_order, norms
-from cnnviz.methods.units.features import parse_units
-from cnnviz.provenance import Provenance
+
+from cnnviz.core.layer import split_call
+from cnnviz.engine.kernels import Kernels, observe_kernels
+from cnnviz.errors import UsageError
 from cnnviz.method import method
+from cnnviz.methods.units.features import parse_units
+from cnnviz.methods.units.kernels import Order, compressed, dead_units, duplicates, in_order, norms
+from cnnviz.models.model import Model
+from cnnviz.provenance import Provenance
 from cnnviz.results.filters import Filters, Scaling
 
 __all__ = ["filters", "chosen_kernels"]
+
 
 def chosen_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None) -> tuple[Kernels, list[str]]:
     """The kernels of the layer asked for, or of the first that has something to see.

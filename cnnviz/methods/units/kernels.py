@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal, TypeAlias
+
 import numpy as np
 import torch
-from typing import Final, Literal, TypeAlias
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.errors import UsageError
 from cnnviz.methods.concepts import factorize
 

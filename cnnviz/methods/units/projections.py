@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
 from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import Unit
+from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.batching import Chunks, in_chunks, usual_size
+from cnnviz.engine.capture import differentiate
+from cnnviz.engine.partial import run_to
+from cnnviz.engine.rules import Coverage, ruled
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import Batch, prepare, provenance_of
 from cnnviz.methods.cams.grids import field_of
 from cnnviz.methods.units.features import parse_units
 from cnnviz.models.model import Model
-from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import differentiate
-from cnnviz.engine.batching import Chunks, in_chunks, usual_size
-from cnnviz.engine.rules import Coverage, ruled
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.partial import run_to
 from cnnviz.results.projections import Projections
 
 __all__ = ["project_places", "project_units"]

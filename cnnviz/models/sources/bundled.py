@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+
 from cnnviz.models.bundled import BUNDLED, build, weights_path
-from cnnviz.models.files import wants_random
+from cnnviz.models.formats import wants_random
 
 if TYPE_CHECKING:
     from cnnviz.models.origin import Opened
 
 __all__ = ["bundled_names", "bundled_present", "open_bundled"]
+
 
 def bundled_names() -> list[str]:
     """Names of the networks that come with cnnviz."""
@@ -32,10 +34,10 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
     Raises:
         WeightsError: If the weights cannot be read or do not fit.
     """
-    from cnnviz.models.weights import read_checkpoint
-    from cnnviz.models.state_dict import build_for
     from cnnviz.models.origin import RANDOM, Opened
     from cnnviz.models.preprocess import Preprocess
+    from cnnviz.models.state_dict import build_for
+    from cnnviz.models.weights import read_checkpoint
 
     entry = BUNDLED[name]
     notes: tuple[str, ...] = (RANDOM,)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import torch
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
+
 from cnnviz.errors import ModelError
 from cnnviz.models.origin import Opened, one_line, quiet
 

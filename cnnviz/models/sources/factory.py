@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
 from torch import nn
+
 from cnnviz.errors import CnnvizError, ModelError, UnknownNameError, UsageError
-from cnnviz.models.weights import read_checkpoint
-from cnnviz.models.files import existing_file, wants_random
-from cnnviz.models.state_dict import load_into
+from cnnviz.models.formats import existing_file, wants_random
 from cnnviz.models.model import Model
 from cnnviz.models.origin import Opened, one_line
+from cnnviz.models.state_dict import load_into
+from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["open_factory", "refuse_bare_file"]
+
 
 def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> Opened:
     """Run a function or class of the user's and take the network that it returns.

@@ -7,15 +7,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
 from torch import nn
 from torchvision.models import get_model_weights
+
 from cnnviz.errors import MissingExtraError, ModelError, UnknownNameError, WeightsError
-from cnnviz.models.weights import read_checkpoint
 from cnnviz.models.downloads import cached_file, is_reachable
-from cnnviz.models.files import wants_random
-from cnnviz.models.state_dict import build_for
+from cnnviz.models.formats import wants_random
 from cnnviz.models.origin import RANDOM, Opened, one_line, quiet
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.state_dict import build_for
+from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["has_timm", "open_timm", "timm_cached", "timm_names"]
 

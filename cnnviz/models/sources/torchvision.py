@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import torchvision
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
+
 from cnnviz.errors import UnknownNameError, WeightsError
-from cnnviz.models.weights import Checkpoint, read_checkpoint
 from cnnviz.models.downloads import cached_file, download
-from cnnviz.models.files import looks_like_file, wants_random
-from cnnviz.models.state_dict import build_for
+from cnnviz.models.formats import looks_like_file, wants_random
 from cnnviz.models.origin import RANDOM, Opened
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.state_dict import build_for
+from cnnviz.models.weights import Checkpoint, read_checkpoint
 
 __all__ = ["open_torchvision", "torchvision_cached", "torchvision_names"]
 

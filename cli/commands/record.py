@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import click
-import cnnviz
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import click
+
+import cnnviz
 from cnnviz.errors import OutputError
+
 from ..options import FORCE, JSON, QUIET, Option, Sectioned
 from ..output import print_json
-from collections.abc import Iterator, Mapping
 
 __all__ = ["info", "rerun"]
+
 
 def make_again(file: Path, **values: Any) -> None:
     """Make a file again, and say whether it is the same.

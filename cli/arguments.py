@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import cnnviz
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import cnnviz
 from cnnviz.errors import PictureError
+
 from .errors import say_error
 from .output import Report
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import torch
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
+
+import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
-from cnnviz.engine.activations import Activation, activation_of, plain_name
-from cnnviz.core.target import Direction, WholeLayer, Target, Unit
+
 from cnnviz.core.layer import Arrangement, Layer
+from cnnviz.core.target import Direction, Target, Unit, WholeLayer
+from cnnviz.engine.activations import Activation, activation_of, plain_name
+from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.capture import Capture
+from cnnviz.engine.partial import run_to
+from cnnviz.engine.scores import score, settle
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.models.inference_copy import faster_copy
 from cnnviz.models.model import Model
-from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.engine.partial import run_to
-from cnnviz.engine.scores import score, settle
 
 __all__ = ["Asked", "Precision", "layer_of", "redirected"]
+
 
 @contextmanager
 def redirected() -> Iterator[None]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import numpy as np
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
-from cnnviz.images.datasets.base import NO_CLASS, Dataset, Keys
+from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
 __all__ = ["FileDataset", "classes_of", "open_list", "open_tree"]

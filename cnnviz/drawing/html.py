@@ -13,8 +13,8 @@ from PIL import Image
 
 from cnnviz.drawing.blocks import Block, Fold, Gallery, Group, Page, Plate
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.notes import embedded
 from cnnviz.drawing.layout import NOTHING
+from cnnviz.drawing.notes import embedded
 
 __all__ = ["data_uri", "render"]
 

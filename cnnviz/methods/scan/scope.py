@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
 from cnnviz.core.layer import AUTOMATIC, Layers, split_call
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import torch
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset as TorchDataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils import signal_handling
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import CnnvizError, PictureError, UsageError
-from cnnviz.images.datasets.base import Dataset
+from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
 

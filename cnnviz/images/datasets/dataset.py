@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import numpy as np
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.errors import UsageError
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-import numpy as np
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self, ClassVar, Final, Generic, Protocol, TypeVar, overload
-from numpy.typing import NDArray
-from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
-from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
 from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell
+from cnnviz.provenance import Provenance
+from cnnviz.results.grid import Grid
 
 __all__ = ["Drawn", "Batch", "Parts", "Styled", "rows_of"]
+
 
 class Drawn(ABC):
     """A result that is drawn as a grid; a frozen dataclass.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-import torch
 from dataclasses import dataclass
+
+import torch
 from torch import Tensor
+
 from cnnviz.errors import ParameterError
 
 __all__ = ["Windows"]
+
 
 @dataclass(frozen=True)
 class Windows:
