@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")

@@ -14,7 +14,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
-from tests.readme_words import PARSED_ONLY, WORDS, Command, blocks, python_snippets, stand_in
+from tests.support.readme_words import PARSED_ONLY, WORDS, Command, blocks, python_snippets, stand_in
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -147,7 +147,7 @@ CAMS = (
     Mutation(
         "Unit targets: sum over places for the mean", "cnnviz/engine/scores.py",
         "maps[:, target.channel].mean(dim=(1, 2))", "maps[:, target.channel].sum(dim=(1, 2))",
-        ("tests/engine/test_targets.py",), "a unit's score grows with the picture",
+        ("tests/engine/test_scores.py",), "a unit's score grows with the picture",
     ),
     Mutation(
         "Unit targets: the mirrored column is one off", "cnnviz/engine/scores.py",
@@ -167,13 +167,13 @@ CAMS = (
     Mutation(
         "Flip: not mirrored back", f"{M}/cams/grids.py",
         "return maps.flip(-1), torch.ones(", "return maps, torch.ones(",
-        ("tests/methods/test_layer_maps.py", "tests/methods/test_placing.py"),
+        ("tests/methods/test_layer_maps.py", "tests/methods/test_grids.py"),
         "every map becomes symmetric about the wrong axis",
     ),
     Mutation(
         "Flip: columns mirrored one pixel off", f"{M}/cams/grids.py",
         "units_at(width - 1 - field.columns.middles(), width)", "units_at(width - field.columns.middles(), width)",
-        ("tests/methods/test_placing.py",), "both maps are averaged beside each other",
+        ("tests/methods/test_grids.py",), "both maps are averaged beside each other",
     ),
     Mutation(
         "Counterfactual: sign not turned", f"{M}/cams/layer_maps.py",
@@ -211,7 +211,7 @@ CAMS = (
         "Differences: both scores added", "cnnviz/engine/scores.py",
         "logits[rows, target.first.index] - logits[rows, target.second.index]",
         "logits[rows, target.first.index] + logits[rows, target.second.index]",
-        ("tests/engine/test_targets.py",), "'cat - dog' explains both",
+        ("tests/engine/test_scores.py",), "'cat - dog' explains both",
     ),
     Mutation(
         "Fusing layers: the larger value, not the larger magnitude", f"{M}/cams/layer_maps.py",
@@ -221,7 +221,7 @@ CAMS = (
     Mutation(
         "Fusing layers: beyond the coarser layer its first value", f"{M}/cams/grids.py",
         "np.where(target.middles() < source.offset, 0, len(source) - 1)", "np.zeros(len(target.middles()))",
-        ("tests/methods/test_placing.py",), "the right border is coloured by the left one",
+        ("tests/methods/test_grids.py",), "the right border is coloured by the left one",
     ),
     Mutation(
         "Capture: layers after the watched one write into its activation", "cnnviz/engine/capture.py",

@@ -140,7 +140,7 @@ PLACES = (
     Mutation(
         "Reading: EXIF turns the wrong way", "cnnviz/images/pixels.py",
         "6: Image.Transpose.ROTATE_270", "6: Image.Transpose.ROTATE_90",
-        ("tests/images/test_converting.py", "tests/images/test_reading.py"), "photographs of a phone stand upside down",
+        ("tests/images/test_pixels.py", "tests/images/test_reading.py"), "photographs of a phone stand upside down",
     ),
     Mutation(
         "Replay: its own check never fails", f"{P}/replay.py",
@@ -261,12 +261,12 @@ PLACES = (
         "Reading: transparent and opaque exchanged", "cnnviz/images/pixels.py",
         "mixed = pixels * share + np.array(background, np.float32) * (1 - share)",
         "mixed = pixels * (1 - share) + np.array(background, np.float32) * share",
-        ("tests/images/test_converting.py",), "a picture with alpha is blank",
+        ("tests/images/test_pixels.py",), "a picture with alpha is blank",
     ),
     Mutation(
         "Reading: 16 bits scaled by 65536", "cnnviz/images/pixels.py",
         "(255 / top)", "(255 / (top + 1))",
-        ("tests/images/test_converting.py",), "white is not quite white",
+        ("tests/images/test_pixels.py",), "white is not quite white",
     ),
     Mutation(
         "Patches: rows and columns exchanged", "cnnviz/methods/scan/index.py",

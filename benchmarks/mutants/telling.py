@@ -17,7 +17,7 @@ OPERATIONS = ("tests/engine/test_fields.py::test_operations",)
 CENTRES = ("tests/engine/test_fields.py::test_branches_with_other_centres_are_said",)
 BLOCKS = ("tests/engine/test_fields.py::test_blocks_of_a_map_lie_as_those_of_a_pool_do",)
 BUDGET = ("tests/methods/test_budget.py",)
-PLACING = ("tests/methods/test_placing.py",)
+PLACING = ("tests/methods/test_grids.py",)
 SHOWING = ("tests/methods/test_patch_showing.py",)
 SCAN = ("tests/methods/test_scan_patches.py",)
 OVERLAY = ("tests/drawing/test_overlay.py",)
@@ -225,7 +225,7 @@ TELLING = (
     Mutation(
         "Clips: the scale of the last frame", f"{R}/film.py",
         "high=max(one.high, other.high)", "high=other.high",
-        ("tests/methods/test_filming.py",), "the strongest frame is drawn as strong as any",
+        ("tests/methods/test_video.py",), "the strongest frame is drawn as strong as any",
     ),
     Mutation(
         "Concepts: strengths of concepts of any length", f"{M}/concepts.py",

@@ -14,7 +14,7 @@ import pytest
 from cnnviz import read_note
 from cnnviz.drawing.files import write_pixels
 from cnnviz.provenance import Provenance
-from tests.disks import PAGE, mounted, no_longer_than
+from tests.support.disks import PAGE, mounted, no_longer_than
 
 TINY = ("--model", "nets.py:tiny", "--labels", "labels.txt", "--input-size", 32)
 SCAN = ("patches", "--model", "nets.py:tiny", "--input-size", 32, "--layer", "0", "shapes:6", "--show", 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.chromium import Tab, browsing, installed
+from tests.support.chromium import Tab, browsing, installed
 
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 

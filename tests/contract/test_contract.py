@@ -18,8 +18,8 @@ from cnnviz.drawing.files import SUFFIXES, read_note
 from cnnviz.errors import CnnvizError
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmaps
-from tests.asking import EVERYTHING, JOINT, METHODS, OF_PIXELS, WITHOUT_EFFECT, ask, method_of, needing, same
-from tests.networks import CONTAINERS, LABELS, TRANSFORMERS, Answering, Small, Twice, model_of
+from tests.support.asking import EVERYTHING, JOINT, METHODS, OF_PIXELS, WITHOUT_EFFECT, ask, method_of, needing, same
+from tests.support.networks import CONTAINERS, LABELS, TRANSFORMERS, Answering, Small, Twice, model_of
 
 ON_IMAGES = [name for name in EVERYTHING if name == "predict" or name in needing("images")]
 ON_TARGETS = needing("images", "target")

@@ -10,7 +10,7 @@ import pytest
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import ParameterError
 from cnnviz.method import Method, Parameter
-from tests.asking import EVERYTHING, METHODS, ask, method_of
+from tests.support.asking import EVERYTHING, METHODS, ask, method_of
 
 SETTINGS = [(name, setting) for name in EVERYTHING for setting in method_of(name).parameters.values()]
 NAMED = [f"{name}-{setting.name}" for name, setting in SETTINGS]

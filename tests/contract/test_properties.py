@@ -15,8 +15,8 @@ from torch import nn
 from cnnviz.errors import CnnvizError
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.heatmap import Heatmaps
-from tests.asking import METHODS, ask, method_of, needing, state_of
-from tests.networks import LABELS, model_of
+from tests.support.asking import METHODS, ask, method_of, needing, state_of
+from tests.support.networks import LABELS, model_of
 
 ON_TARGETS = [name for name in METHODS if name in needing("images", "target")]
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F")

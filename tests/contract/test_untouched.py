@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cnnviz.errors import CnnvizError, ModelError
-from tests.asking import EVERYTHING, METHODS, ask, method_of, needing, state_of
-from tests.networks import TRANSFORMERS, Small, Twice, Writing, failing, model_of
+from tests.support.asking import EVERYTHING, METHODS, ask, method_of, needing, state_of
+from tests.support.networks import TRANSFORMERS, Small, Twice, Writing, failing, model_of
 
 ON_IMAGES = [name for name in EVERYTHING if name == "predict" or name in needing("images")]
 

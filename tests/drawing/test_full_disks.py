@@ -22,7 +22,7 @@ from cnnviz.drawing.files import (
     write_pixels,
 )
 from cnnviz.errors import OutputError
-from tests.disks import PAGE, mounted, no_longer_than
+from tests.support.disks import PAGE, mounted, no_longer_than
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
 EARLIER = b"what was there before"

@@ -31,7 +31,7 @@ from cnnviz.drawing.files import read_note, write_page
 from cnnviz.drawing.html import data_uri, render
 from cnnviz.drawing.notes import embedded, from_page
 from cnnviz.errors import OutputError, ParameterError
-from tests.pages import Outline
+from tests.support.pages import Outline
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 HOSTILE = "</script><script>alert(1)</script> <img src=http://example.org/a.png> & \"quoted\" 'name' <!-- \\u003c"

@@ -11,7 +11,7 @@ from torchvision.ops import Permute
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.arrangement import Arranger, first_tensor, from_maps, replaced_tensor, to_maps
 from cnnviz.engine.layers import observe_layers
-from tests.networks import Encoded, Outputs, Small, swin, vit
+from tests.support.networks import Encoded, Outputs, Small, swin, vit
 
 FIRST, LAST = "NCHW", "NHWC"
 

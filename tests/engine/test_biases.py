@@ -9,8 +9,8 @@ from torch import nn
 from cnnviz.engine.biases import full_gradients
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
-from tests.networks import Small, Twice, failing, swin, vit
-from tests.torchvision_nets import enlivened, noise, torchvision_net
+from tests.support.networks import Small, Twice, failing, swin, vit
+from tests.support.torchvision_nets import enlivened, noise, torchvision_net
 
 
 def asked(net, inputs, c=1):

@@ -13,7 +13,7 @@ from torchvision.models import resnet18
 from cnnviz.engine.capture import capture
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
-from tests.networks import ByHooks, Small, Twice
+from tests.support.networks import ByHooks, Small, Twice
 
 
 def captured(net, inputs, layers, index=1, **how):

@@ -12,8 +12,8 @@ from torchvision.models import get_model
 
 from cnnviz.engine.layers import observe_layers
 from cnnviz.errors import UsageError
-from tests.engine.linearised import support
-from tests.networks import Small, Twice, model_of, swin
+from tests.support.linearised import support
+from tests.support.networks import Small, Twice, model_of, swin
 
 NETS = {
     "resnet18": ("maxpool", "layer1", "layer2", "layer3", "layer4"),

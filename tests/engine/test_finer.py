@@ -8,7 +8,7 @@ import torch
 from cnnviz.core.target import ClassTarget, Finer, TopClass, parse_target
 from cnnviz.engine.scores import score, settle
 from cnnviz.errors import TargetError
-from tests.networks import LABELS
+from tests.support.networks import LABELS
 
 LOGITS = torch.tensor([[1.0, 5.0, 2.0, 0.5, -1.0], [3.0, 0.0, 4.0, 9.0, 2.0]])
 

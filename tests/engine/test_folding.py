@@ -13,9 +13,9 @@ from cnnviz import Model
 from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
 from cnnviz.errors import ModelError
 from cnnviz.models.inference_copy import faster_copy
-from tests.asking import state_of
-from tests.networks import Small, model_of, settled_norm
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of, settled_norm
+from tests.support.torchvision_nets import noise, torchvision_net
 
 
 def norms(net: nn.Module) -> int:

@@ -10,7 +10,7 @@ from torchvision import models
 
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.errors import ExplanationError
-from tests.networks import Small
+from tests.support.networks import Small
 
 
 class Head(nn.Module):

@@ -12,8 +12,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from cnnviz import load_model
 from cnnviz.engine.kernels import observe_kernels
 from cnnviz.errors import ModelError
-from tests.asking import state_of
-from tests.networks import Small, Twice, failing, settled_norm
+from tests.support.asking import state_of
+from tests.support.networks import Small, Twice, failing, settled_norm
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torchvision.models import googlenet, resnet18
 from cnnviz import gradcam
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.errors import ExplanationError, ModelError, TargetError
-from tests.networks import Headed, Small, Tabled, Twice, failing, model_of, swin
+from tests.support.networks import Headed, Small, Tabled, Twice, failing, model_of, swin
 
 
 def observed(net, size=32):

@@ -17,7 +17,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
-from tests.networks import Small
+from tests.support.networks import Small
 
 
 class Pruning(nn.Module):

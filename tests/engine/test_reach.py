@@ -11,7 +11,7 @@ from cnnviz import gradcam
 from cnnviz.core.layer import Arrangement, Layer, Layers
 from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
 from cnnviz.errors import ExplanationError
-from tests.networks import Encoded, model_of, swin, vit
+from tests.support.networks import Encoded, model_of, swin, vit
 
 TOKENS = Arrangement("NTC", (2, 2), 3, prefix=1)
 PLACES_ONLY = Arrangement("NTC", (2, 2), 3)

@@ -9,8 +9,8 @@ from torch import nn
 from cnnviz.engine.tally.recording import Recorder, observe_outputs
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
-from tests.asking import state_of
-from tests.networks import Small, Twice, swin, vit
+from tests.support.asking import state_of
+from tests.support.networks import Small, Twice, swin, vit
 
 
 def recorded(net, layers, inputs):

@@ -18,10 +18,10 @@ from cnnviz.engine.windows.route import plan_route
 from cnnviz.engine.windows.window import Windows
 from cnnviz.methods.occlusion import windows as regions_module
 from cnnviz.methods.occlusion.windows import INEXACT
-from tests.asking import state_of
-from tests.counting import flops
-from tests.networks import Small, model_of
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.asking import state_of
+from tests.support.counting import flops
+from tests.support.networks import Small, model_of
+from tests.support.torchvision_nets import noise, torchvision_net
 
 SIDE = 115
 FAMILIES = (

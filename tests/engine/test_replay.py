@@ -10,10 +10,10 @@ from torch.nn import functional
 from cnnviz import Model
 from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
-from tests.counting import flops
-from tests.networks import Encoded, Small, Twice, model_of, swin, vit
-from tests.substituting import substituted
-from tests.torchvision_nets import enlivened, noise, size_of, torchvision_net
+from tests.support.counting import flops
+from tests.support.networks import Encoded, Small, Twice, model_of, swin, vit
+from tests.support.substituting import substituted
+from tests.support.torchvision_nets import enlivened, noise, size_of, torchvision_net
 
 QUICK = (
     "resnet18", "densenet121", "googlenet", "mobilenet_v2", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf",

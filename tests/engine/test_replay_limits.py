@@ -14,9 +14,9 @@ from cnnviz import Model, ablationcam, load_model
 from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
-from tests.networks import Small, Twice, model_of
-from tests.substituting import put_in, substituted
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.networks import Small, Twice, model_of
+from tests.support.substituting import put_in, substituted
+from tests.support.torchvision_nets import noise, torchvision_net
 
 
 class OneByOne(nn.Module):

@@ -10,8 +10,8 @@ import torch
 
 import cnnviz
 from cnnviz.engine.undisturbed import undisturbed
-from tests.asking import ask, state_of
-from tests.networks import TRANSFORMERS, Small, Twice, model_of
+from tests.support.asking import ask, state_of
+from tests.support.networks import TRANSFORMERS, Small, Twice, model_of
 
 ROUNDS = 12
 

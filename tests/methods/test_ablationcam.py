@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from cnnviz import Model, ablationcam, gradcam, gradcam_plusplus, hirescam, layercam, reciprocam, xgradcam
-from tests.counting import flops
-from tests.networks import Small, Twice, model_of, swin
-from tests.torchvision_nets import enlivened, noise, torchvision_net
+from tests.support.counting import flops
+from tests.support.networks import Small, Twice, model_of, swin
+from tests.support.torchvision_nets import enlivened, noise, torchvision_net
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from cnnviz.engine.windows.window import Windows
 from cnnviz.methods.occlusion import windows as scorer_regions
 from cnnviz.methods.occlusion.budget import Plan
 from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample, thin_plate
-from tests.counting import flops
+from tests.support.counting import flops
 
 
 def bumps(side: int, seed: int) -> np.ndarray:

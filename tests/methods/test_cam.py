@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 
 from cnnviz import Model, cam
 from cnnviz.errors import ExplanationError, TargetError
-from tests.networks import OneConvolution, Small, model_of
+from tests.support.networks import OneConvolution, Small, model_of
 
 
 def test_the_papers_formula():

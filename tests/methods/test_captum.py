@@ -14,8 +14,8 @@ from torch.nn import functional
 
 import cnnviz
 from cnnviz.errors import ExplanationError, MissingExtraError, ParameterError
-from tests.asking import state_of
-from tests.networks import Small, Twice, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, Twice, model_of
 
 ALGORITHMS = ("DeepLift", "GradientShap", "KernelShap", "Lime", "FeatureAblation")
 

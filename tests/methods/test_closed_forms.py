@@ -10,8 +10,8 @@ from cnnviz import Model
 from cnnviz.catalogue import load
 from cnnviz.methods.cams.gradcam import weigh_by_normalised_activation, weigh_by_share
 from cnnviz.methods.cams.gradcam_variants import _noisy, weigh_by_averaged_share
-from tests.methods.one_convolution import Written
-from tests.networks import OneConvolution
+from tests.support.networks import OneConvolution
+from tests.support.one_convolution import Written
 
 HEIGHT, WIDTH, CLASSES = 5, 4, 3
 CASES = {

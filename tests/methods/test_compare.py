@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 import cnnviz
 from cnnviz.errors import UnknownNameError, UsageError
-from tests.networks import OneConvolution, Small, Tabled, model_of, vit
+from tests.support.networks import OneConvolution, Small, Tabled, model_of, vit
 
 
 def test_every_method_explains_the_same_class(small, inputs):

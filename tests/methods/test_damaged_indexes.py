@@ -10,7 +10,7 @@ from cnnviz.core.atomic import read_record, write_record
 from cnnviz.errors import OutputError
 from cnnviz.methods.scan.manifest import read_manifest
 from cnnviz.results.patch_index import PatchIndex
-from tests.methods.scans import SETTINGS, Noise, tiny_model
+from tests.support.scans import SETTINGS, Noise, tiny_model
 
 
 def scan(folder, **settings):

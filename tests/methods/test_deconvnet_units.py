@@ -15,8 +15,8 @@ from torchvision.models.vgg import cfgs, make_layers
 import cnnviz
 from cnnviz.core.target import Unit
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
-from tests.asking import state_of
-from tests.networks import Small, Twice, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, Twice, model_of
 
 
 class Headed(nn.Module):

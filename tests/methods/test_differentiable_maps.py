@@ -13,8 +13,8 @@ import cnnviz
 from cnnviz.core.target import Unit
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
 from cnnviz.methods.cams.differentiable import WEIGHED
-from tests.asking import state_of
-from tests.networks import Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
 
 
 class Smooth(nn.Module):

@@ -9,8 +9,8 @@ from torch import nn
 
 import cnnviz
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
-from tests.asking import state_of
-from tests.networks import Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
 
 
 class Sums(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from cnnviz import eigencam, eigengradcam
 from cnnviz.core.target import NoTarget
 from cnnviz.methods.cams.principal import principal_map
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 def by_svd(maps):

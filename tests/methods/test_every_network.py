@@ -21,8 +21,8 @@ from torchvision.models import get_model_weights
 
 from cnnviz import gradcam
 from cnnviz.errors import UsageError
-from tests.every_network import Case, Found, Held, case_of, judged, questions
-from tests.torchvision_nets import torchvision_net
+from tests.support.every_network import Case, Found, Held, case_of, judged, questions
+from tests.support.torchvision_nets import torchvision_net
 
 NETWORKS = sorted(torchvision.models.list_models(module=torchvision.models))
 FAMILIES = (

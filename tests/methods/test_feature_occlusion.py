@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
 from cnnviz.errors import ParameterError
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 @pytest.mark.parametrize("baseline", ["zero", "mean"])

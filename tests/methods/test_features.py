@@ -10,7 +10,7 @@ from torch import nn
 import cnnviz
 from cnnviz.drawing.overlay import masked
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
-from tests.networks import Encoded, Small, Twice, model_of, swin
+from tests.support.networks import Encoded, Small, Twice, model_of, swin
 
 
 def hooked(net: nn.Module, layer: str, inputs: torch.Tensor) -> np.ndarray:

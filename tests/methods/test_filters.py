@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 import cnnviz
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.methods.units.kernels import compressed
-from tests.networks import Small, Twice, model_of
+from tests.support.networks import Small, Twice, model_of
 
 MINUS = "\N{MINUS SIGN}"
 

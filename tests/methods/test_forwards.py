@@ -9,7 +9,7 @@ import torch
 import cnnviz
 from cnnviz.engine.windows import route as route_module
 from cnnviz.methods.occlusion import windows as regions_module
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 class Tally(list):

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from cnnviz import Model, fullgrad
 from cnnviz.errors import ExplanationError
-from tests.networks import Small, Tabled, Twice, model_of, settled_norm
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.networks import Small, Tabled, Twice, model_of, settled_norm
+from tests.support.torchvision_nets import noise, torchvision_net
 
 
 def error_of(found) -> float:

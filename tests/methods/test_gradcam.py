@@ -16,8 +16,8 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from cnnviz import Model, cam, gradcam
 from cnnviz.errors import UnknownNameError, UsageError
-from tests.counting import flops
-from tests.networks import OneConvolution, Twice, model_of, swin
+from tests.support.counting import flops
+from tests.support.networks import OneConvolution, Twice, model_of, swin
 
 
 def vgg11() -> models.VGG:

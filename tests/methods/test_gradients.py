@@ -16,7 +16,7 @@ from torch.nn import functional
 import cnnviz
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError
 from cnnviz.methods.gradients.plain import Moments
-from tests.networks import Small, Twice, model_of
+from tests.support.networks import Small, Twice, model_of
 
 EVERYWHERE = {
     "small": Small,

@@ -10,9 +10,9 @@ from torch import nn
 from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, reciprocam, xgradcam
 from cnnviz.catalogue import CAMS, CATALOGUE
 from cnnviz.errors import ExplanationError
-from tests.asking import METHODS, ask, method_of
-from tests.networks import ByHooks, Small, Twice, model_of
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.asking import METHODS, ask, method_of
+from tests.support.networks import ByHooks, Small, Twice, model_of
+from tests.support.torchvision_nets import noise, torchvision_net
 
 COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM coincide here"
 SAME = "are the same: this one says where, not which class"

@@ -10,8 +10,8 @@ from torch.nn import functional
 from cnnviz.catalogue import CAMS, CATALOGUE
 from cnnviz.core.target import ClassTarget, Finer
 from cnnviz.errors import ExplanationError, UnknownNameError, UsageError
-from tests.asking import METHODS, ask, method_of
-from tests.networks import LABELS, Small, Tabled, model_of
+from tests.support.asking import METHODS, ask, method_of
+from tests.support.networks import LABELS, Small, Tabled, model_of
 
 LAYERED = [name for name in METHODS if CATALOGUE[name].family == CAMS and "fuse" in method_of(name).parameters]
 TARGETED = [name for name in LAYERED if "target" in method_of(name).needs]

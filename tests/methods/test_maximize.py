@@ -13,7 +13,7 @@ from cnnviz import Model
 from cnnviz.core.target import Direction, WholeLayer
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
 from cnnviz.methods.ascent.progress import watch
-from tests.networks import OneConvolution, Small, model_of
+from tests.support.networks import OneConvolution, Small, model_of
 
 FEW = {"steps": 4, "crops": 2}
 TARGETS = [0, 1, "relu2:3", "conv1:2", 2, "relu1:5@4,4", "cat - dog", "relu2:*"]

@@ -14,7 +14,7 @@ from cnnviz.methods.ascent.objective import redirected
 from cnnviz.methods.ascent.parameterisation import Fourier, Phase, Pixels, Pyramid
 from cnnviz.methods.ascent.recipes import MOVES, RECIPES, Moves, Recipe, moved
 from cnnviz.methods.ascent.spectrum import Nature, frequencies, natural, natural_of
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 def generators(*seeds):

@@ -15,8 +15,8 @@ from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.methods.occlusion.baselines import BASELINES, fill_with
 from cnnviz.methods.occlusion.scorer import Scorer
-from tests.asking import state_of
-from tests.networks import Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
 
 
 class Linear(nn.Module):

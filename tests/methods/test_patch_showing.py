@@ -17,7 +17,7 @@ from cnnviz.methods.patches.cut import Frame
 from cnnviz.methods.patches.show import show_patches
 from cnnviz.results.patch_index import Failure
 from cnnviz.results.patches import ClassMatrix
-from tests.methods.patch_cases import FIELD, SIDE, box_filter, brute_index, labelled, squares
+from tests.support.patch_cases import FIELD, SIDE, box_filter, brute_index, labelled, squares
 
 PLACES = [(0, 0), (3, 11), (19, 19), (10, 5), (7, 7)]
 

@@ -8,7 +8,7 @@ import torch
 
 from cnnviz import gradcam, predict
 from cnnviz.errors import ParameterError, TargetError
-from tests.networks import LABELS, Small, model_of
+from tests.support.networks import LABELS, Small, model_of
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from cnnviz.methods.ascent.quality import (
     spectrum_slope,
     total_variation,
 )
-from tests.asking import state_of
-from tests.networks import LABELS, Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import LABELS, Small, model_of
 
 
 def waves(power: float, side: int = 128) -> np.ndarray:

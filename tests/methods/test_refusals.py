@@ -17,10 +17,10 @@ from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureE
 from cnnviz.methods.scan.loader import load_blocks
 from cnnviz.methods.scan.scan import Processes
 from cnnviz.methods.units.features import parse_units
-from tests.asking import EVERYTHING, ask, same
-from tests.methods.scans import SETTINGS, Noise, forked, tiny_model, waited
 from tests.methods.test_scan_resuming import together
-from tests.networks import Small, model_of
+from tests.support.asking import EVERYTHING, ask, same
+from tests.support.networks import Small, model_of
+from tests.support.scans import SETTINGS, Noise, forked, tiny_model, waited
 
 
 @pytest.mark.parametrize(

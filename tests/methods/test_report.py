@@ -14,9 +14,9 @@ from cnnviz.errors import ModelError, UnknownNameError, UsageError
 from cnnviz.reporting import chapters as sections
 from cnnviz.reporting.chapter import Purse, Section
 from cnnviz.reporting.chapters import SECTIONS
-from tests.asking import state_of
-from tests.networks import Small, model_of
-from tests.pages import Outline
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
+from tests.support.pages import Outline
 
 QUICK = "overview,predictions,maps,units,features,filters,layers"
 

@@ -10,7 +10,7 @@ from torch import nn
 import cnnviz
 from cnnviz.errors import ParameterError
 from cnnviz.methods.occlusion.rise import RandomMasks, WeighedMean
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 def test_every_mask_depends_on_the_seed_and_its_number_alone():

@@ -20,9 +20,9 @@ from cnnviz.errors import (
 )
 from cnnviz.methods.scan.index import drawn_from_tenths, sample_of
 from cnnviz.results.patch_index import PatchIndex
-from tests.asking import state_of
-from tests.methods.scans import COUNT, SETTINGS, Noise, tiny_model
-from tests.networks import Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
+from tests.support.scans import COUNT, SETTINGS, Noise, tiny_model
 
 
 def outputs(model, data, images):

@@ -19,7 +19,7 @@ import cnnviz
 from cnnviz.errors import OutputError, ParameterError
 from cnnviz.methods.scan.manifest import MANIFEST_FILE
 from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
-from tests.methods.scans import COUNT, SETTINGS, SHARDS, Noise, digest, forked, tiny_model, waited
+from tests.support.scans import COUNT, SETTINGS, SHARDS, Noise, digest, forked, tiny_model, waited
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from cnnviz import Model, scorecam
-from tests.networks import Small, model_of
-from tests.torchvision_nets import noise, torchvision_net
+from tests.support.networks import Small, model_of
+from tests.support.torchvision_nets import noise, torchvision_net
 
 
 def explicit(net, layer, image, c, *, weighting="softmax"):

@@ -11,8 +11,8 @@ from torch.nn.functional import log_softmax, logsigmoid
 
 from cnnviz import Model, gradcam, shapleycam
 from cnnviz.engine.arrangement import replaced_tensor
-from tests.networks import Small, model_of, vit
-from tests.torchvision_nets import enlivened, noise, torchvision_net
+from tests.support.networks import Small, model_of, vit
+from tests.support.torchvision_nets import enlivened, noise, torchvision_net
 
 
 class Curved(nn.Module):

@@ -16,7 +16,7 @@ import torchvision
 from torchvision.models import get_model_weights
 
 from cnnviz import Model, ablationcam, eigencam, gradcam, layercam
-from tests.torchvision_nets import noise, size_of, torchvision_net
+from tests.support.torchvision_nets import noise, size_of, torchvision_net
 
 METHODS = {"gradcam": gradcam, "layercam": layercam, "eigencam": eigencam, "ablationcam": ablationcam}
 NETWORKS = torchvision.models.list_models(module=torchvision.models)

@@ -9,7 +9,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.errors import ModelError, ParameterError
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 def test_labels_by_index_are_put_in_order():

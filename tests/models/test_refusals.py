@@ -125,7 +125,7 @@ def test_downloads_that_fail(error, said, tmp_path, monkeypatch):
 
 
 def test_a_download_onto_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    from tests.disks import no_longer_than
+    from tests.support.disks import no_longer_than
 
     (tmp_path / "net.pth").write_bytes(os.urandom(20_000))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))

@@ -13,7 +13,7 @@ from torch.nn import functional
 import cnnviz
 from cnnviz import Model, read_picture
 from cnnviz.methods.cams.fullgrad import fullgrad
-from tests.methods.one_convolution import GAUSSIAN
+from tests.support.one_convolution import GAUSSIAN
 
 pytestmark = pytest.mark.real
 CASES = [

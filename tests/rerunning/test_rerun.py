@@ -17,7 +17,7 @@ from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import ModelError, OutputError, PictureError, UsageError
 from cnnviz.provenance import LARGEST_BATCH, Provenance
 from cnnviz.rerunning import find as finding
-from tests.asking import FEWER
+from tests.support.asking import FEWER
 
 PARTS = ["gradcam", "saliency"]
 JOINT = ["gradcam_plusplus", "smoothgrad", "occlusion", "rise", "scorecam", "dff", "guided_gradcam"]

@@ -12,7 +12,7 @@ from cnnviz import Heatmap, Heatmaps, gradcam
 from cnnviz.drawing.files import SUFFIXES, read_note
 from cnnviz.errors import OutputError, ParameterError
 from cnnviz.provenance import Provenance
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 
 @pytest.fixture

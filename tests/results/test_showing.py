@@ -9,7 +9,7 @@ from torch import nn
 import cnnviz
 from cnnviz.drawing.blocks import Gallery, Group, Words
 from cnnviz.reporting.elements import kernels, sheet_blocks
-from tests.networks import model_of
+from tests.support.networks import model_of
 
 
 def picture(value, side=24):

@@ -9,7 +9,7 @@ import torch
 import cnnviz
 from cnnviz import gradcam, predict, progress_to
 from cnnviz.engine.batching import in_chunks
-from tests.networks import Small, model_of
+from tests.support.networks import Small, model_of
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from torch import nn
 from cnnviz import gradcam, predict
 from cnnviz.engine.logits import select_logits
 from cnnviz.errors import ExplanationError
-from tests.networks import CONTAINERS, Answering, Outputs, Small, model_of
+from tests.support.networks import CONTAINERS, Answering, Outputs, Small, model_of
 
 LOGITS = torch.arange(10.0).reshape(2, 5)
 

@@ -15,7 +15,7 @@ from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.results.patch_index import INDEX_FILE
-from tests.networks import model_of, settled_norm
+from tests.support.networks import model_of, settled_norm
 
 SETTINGS = {"layer": "conv,norm,relu,last,last.1", "k": 5, "block": 4, "blocks_a_shard": 2, "samples": 1}
 """What most tests ask: 27 images are 7 blocks, the last of 3 images, in 4 shards, the last of one block."""

@@ -11,7 +11,7 @@ from cnnviz import Model
 from cnnviz.errors import ExplanationError, UnknownNameError
 from cnnviz.methods.ask import prepare
 from cnnviz.reporting.driving_units import driving_units
-from tests.networks import OneConvolution, Small, model_of
+from tests.support.networks import OneConvolution, Small, model_of
 
 
 class ClassMaps(nn.Module):

@@ -18,8 +18,8 @@ from cnnviz.reporting.page import Report
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.heatmap import Heatmaps
 from cnnviz.results.layers import EffectiveField, LayerRanking
-from tests.asking import ask, method_of, state_of
-from tests.torchvision_nets import noise, size_of
+from tests.support.asking import ask, method_of, state_of
+from tests.support.torchvision_nets import noise, size_of
 
 LITTLE = {
     "samples": 2, "masks": 8, "steps": 4, "most_steps": 8, "concepts": 3, "show": 2, "k": 3,

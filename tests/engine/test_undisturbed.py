@@ -11,8 +11,8 @@ from torch import nn
 
 from cnnviz import gradcam, predict
 from cnnviz.engine.undisturbed import undisturbed
-from tests.asking import HOOKS, state_of
-from tests.networks import Small, Writing, model_of
+from tests.support.asking import HOOKS, state_of
+from tests.support.networks import Small, Writing, model_of
 
 
 def test_evaluation_mode_inside_only():

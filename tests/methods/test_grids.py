@@ -10,7 +10,7 @@ from torch import nn
 import cnnviz
 from cnnviz.core.field import Field, Span
 from cnnviz.methods.cams.grids import field_of, on_finest, said_of, unmirrored
-from tests.networks import Twice, model_of, vit
+from tests.support.networks import Twice, model_of, vit
 
 
 class Strided(nn.Module):

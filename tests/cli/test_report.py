@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import Outline
+from tests.support.pages import Outline
 
 NETWORK = ("--model", "nets.py:tiny", "--labels", "labels.txt", "--input-size", 32)
 QUICK = ("--sections", "overview,predictions,maps,units,layers", "--methods", "gradcam")

@@ -13,7 +13,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
-from tests.networks import LABELS, Encoded, Small, model_of
+from tests.support.networks import LABELS, Encoded, Small, model_of
 
 LOGITS = torch.tensor([[1.0, 5.0, 2.0, 0.0, -1.0], [3.0, 0.0, 4.0, 9.0, 2.0]])
 CAT, DOG = ClassTarget(0, "cat"), ClassTarget(1, "dog")

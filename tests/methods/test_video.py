@@ -20,8 +20,8 @@ from cnnviz.errors import OutputError, PictureError, UsageError
 from cnnviz.images.video import open_clip
 from cnnviz.results.film import FilmRoll
 from cnnviz.results.heatmap import Heatmaps, Look
-from tests.asking import state_of
-from tests.networks import Small, model_of
+from tests.support.asking import state_of
+from tests.support.networks import Small, model_of
 
 COUNT = 7
 

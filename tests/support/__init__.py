@@ -1,0 +1,1 @@
+"""What several tests need: small networks, counters, broken disks, browsers, questions."""
