@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
 from cnnviz.engine.arrangement import Arranger, first_tensor
-from cnnviz.engine.fields.trace import Fields
+from cnnviz.engine.fields.trace import FieldTrace
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import CnnvizError, ExplanationError, ModelError
 
@@ -167,7 +167,7 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
 class _Observer:
     def __init__(self, example: Tensor) -> None:
         self.batch = example.shape[0]
-        self.fields = Fields(example)
+        self.fields = FieldTrace(example)
         self.arranger = Arranger()
         self.calls: Counter[str] = Counter()
         self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
