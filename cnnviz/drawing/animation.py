@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
@@ -16,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.drawing.files import ensure_writable, replacing
+from cnnviz.core.atomic import replacing
+from cnnviz.core.opencv import quiet_opencv
+from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
 from cnnviz.errors import OutputError, ParameterError
 
-__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "quiet_opencv", "GifStream", "Stream", "WebPStream"]
+__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "GifStream", "Stream", "WebPStream"]
 
 GIF_HEADER, GIF_TABLE_AT, GIF_ENTRY = 13, 10, 3
 GIF_COLOURS: Final = 256
@@ -235,17 +235,6 @@ class FrameWriter:
             return video
         kind = GifStream if suffix == ".gif" else WebPStream
         return kind(self._file, (height, width), self._note)
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Inside, OpenCV opens videos without words of its own, as FFmpeg then does for good: errors say what is wrong."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
 
 
 class VideoStream:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from cnnviz.core.atomic import replacing
 from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, found
 from cnnviz.errors import OutputError
 
@@ -30,7 +30,6 @@ __all__ = [
     "SUFFIXES",
     "ensure_writable",
     "read_note",
-    "replacing",
     "write_arrays",
     "write_figure",
     "write_page",
@@ -235,19 +234,3 @@ def _untouched_pictures(figure: Figure) -> Iterator[None]:
     finally:
         for image, interpolation in zip(images, before, strict=True):
             image.set_interpolation(interpolation)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its place once everything is written, and vanishes when something fails."""
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".cnnviz-{secrets.token_hex(6)}.part{target.suffix}")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
-            part.unlink(missing_ok=True)

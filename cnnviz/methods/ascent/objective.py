@@ -21,7 +21,7 @@ from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores import score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
-from cnnviz.models.inference_copy import faster_copy
+from cnnviz.models.inference_copy import inference_copy
 from cnnviz.models.model import Model
 
 __all__ = ["Asked", "Precision", "layer_of", "redirected"]
@@ -196,7 +196,7 @@ class Asked:
     def _copied(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
         if self.model.fixed_batch is not None:
             return self.model, ()
-        found = faster_copy(self.model, example)
+        found = inference_copy(self.model, example)
         return found.model, found.checks
 
     def _copies(self, example: Tensor) -> dict[str, Model]:

@@ -19,7 +19,7 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
 from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
 from cnnviz.methods.cams.layer_maps import Fuse, LayerAnswer, Shared, activations_of, layer_maps
-from cnnviz.models.inference_copy import Faster, faster_copy
+from cnnviz.models.inference_copy import InferenceCopy, inference_copy
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
@@ -234,7 +234,7 @@ class _Masking:
 
     def __init__(self, model: Model, weights: str, precision: str, shared: Shared) -> None:
         self.model, self.weights, self.precision, self.shared = model, weights, precision, shared
-        self.helper: Faster | None = None
+        self.helper: InferenceCopy | None = None
 
     def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
         found = activations_of(self.model, names, inputs, targets)
@@ -250,12 +250,12 @@ class _Masking:
         ]
         return replace(found, maps=tuple(maps), checks=quick.checks)
 
-    def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> Faster:
+    def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> InferenceCopy:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = "bfloat16 was not used: units as targets and networks of one batch size need the network itself"
-            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
+            return InferenceCopy(self.model, (plain,) if self.precision == "bfloat16" else ())
         if self.helper is None:
-            self.helper = faster_copy(self.model, inputs[:1], halved=self.precision == "bfloat16")
+            self.helper = inference_copy(self.model, inputs[:1], halved=self.precision == "bfloat16")
         return self.helper
 
 

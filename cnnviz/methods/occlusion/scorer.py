@@ -17,7 +17,7 @@ from cnnviz.engine.capture import Capture, capture
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import Answer, Batch, heatmaps, probabilities
-from cnnviz.models.inference_copy import Ask, Faster, faster_copy
+from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
@@ -141,13 +141,13 @@ class Scorer:
             inputs = inputs.to(memory_format=torch.channels_last)
         return _forward(self.quick, inputs, targets)
 
-    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
+    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> InferenceCopy:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
-            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
+            return InferenceCopy(self.model, (plain,) if self.precision == "bfloat16" else ())
         halved, rounded = self.precision == "bfloat16", self.precision == "tf32"
         with _tf32(allowed=False):
-            found = faster_copy(self.model, example, halved=halved, ask=None if rounded else ask)
+            found = inference_copy(self.model, example, halved=halved, ask=None if rounded else ask)
         return replace(found, checks=found.checks + _tf32_loss(found.model, example)) if rounded else found
 
 
