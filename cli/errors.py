@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, describe_missing
 
 __all__ = ["FAILED", "INTERRUPTED", "describe_refusal", "say_error", "end_as_sentence"]
 
@@ -72,6 +72,8 @@ def _describe_unexpected(error: Exception) -> str:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "There is not enough memory, not even for one picture at a time; try --device cpu or --input-size."
+    if isinstance(error, ModuleNotFoundError):
+        return describe_missing(error)
     return (
         f"internal error ({type(error).__name__}: {error}); please report it, "
         "with what 'cnnviz --debug ...' says in place of 'cnnviz ...'."
