@@ -13,7 +13,7 @@ import click
 import cnnviz
 from cnnviz.catalogue import describe
 from cnnviz.errors import UsageError
-from cnnviz.methods.ascent.progress import Moment, watch
+from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
 from ..errors import INTERRUPTED
 from ..options import FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, setting_option
@@ -61,10 +61,10 @@ def _make_pictures(targets: list[str | None], values: Mapping[str, Any], *, anim
 def _showing_scores(console: Console) -> Iterator[None]:
     """Inside, what is being made and its current score stand before the progress bar."""
 
-    def say(moment: Moment) -> None:
-        console.say(f"{moment.target}, step {moment.step}, score {moment.score:.3g} ")
+    def say(progress: AscentProgress) -> None:
+        console.say(f"{progress.target}, step {progress.step}, score {progress.score:.3g} ")
 
-    with watch(say):
+    with watch_progress(say):
         yield
 
 

@@ -14,7 +14,7 @@ import click
 import cnnviz
 from cnnviz.catalogue import describe
 from cnnviz.errors import UsageError
-from cnnviz.methods.scan.scope import chosen_layers
+from cnnviz.methods.scan.scope import choose_layers
 
 from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
 from ..output import Console, ensure_folder, ensure_free, make_folder, plan_output, print_json
@@ -37,7 +37,7 @@ def run_patches(**values: Any) -> None:
     if values["matrix"] and data.classes is None:
         raise UsageError(f"--matrix is of units and classes, but the data set '{data.name}' has no classes.")
     model = open_model({**values, "device": _choose_device(values["device"])})
-    names = chosen_layers(values["layer"], model.layers)
+    names = choose_layers(values["layer"], model.layers)
     folder = Path(values["index"] or _usual_folder(data, model, values["layer"]))
     ensure_folder(folder)
     with Console(len(names), {**values, "quiet": values["quiet"] or not _is_first_process()}) as console:

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import click
-import cnnviz
 import pytest
+
+import cnnviz
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = Path(click.__file__).parents[1]
