@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 
 from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
@@ -73,7 +73,7 @@ def _split_names(text: str | None) -> list[str]:
 
 def _read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for every method that has them: the layer, the batch size, and what --set names."""
-    methods = [describe(name) for name in values["methods"]]
+    methods = [load(name) for name in values["methods"]]
     found = {name: values[name] for name in ("layer", "batch_size") if values[name] is not None}
     for given in values["set"]:
         name, mark, text = given.partition("=")

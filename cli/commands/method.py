@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 import cnnviz
-from cnnviz.catalogue import command_name, describe, load
+from cnnviz.catalogue import command_name, load
 from cnnviz.errors import UsageError
 from cnnviz.method import Method
 
@@ -97,7 +97,7 @@ def method_command(name: str) -> click.Command:
     Args:
         name: The command's name.
     """
-    method = describe(name)
+    method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting_option(parameter) for parameter in method.parameters.values()]
@@ -122,11 +122,11 @@ def run_method(name: str, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
-    if method.signature.singly and is_filmed(values):
+    if method.singly and is_filmed(values):
         film(method, values)
         return
     pictures = PictureFiles(values["images"])
-    singly = method.signature.singly and not _is_browsing(values)
+    singly = method.singly and not _is_browsing(values)
     planned = plan_output(
         pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly
     )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 from cnnviz.errors import UsageError
 from cnnviz.methods.scan.scope import choose_layers
 
@@ -22,7 +22,7 @@ from ..run import open_model
 
 __all__ = ["merge", "patches"]
 
-METHOD = describe("patches")
+METHOD = load("patches")
 UNFIT = re.compile(r"[^\w.,#+-]+")
 SCAN = ("layer", "k", "samples", "block", "threads", "workers", "autocast", "seed")
 

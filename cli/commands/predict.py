@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import read_signature
 
 from ..options import JSON, NETWORK, QUIET, SEED, SectionedCommand, setting_option
 from ..output import Console
@@ -15,7 +14,7 @@ from ..run import Entries, PictureFiles, batch_of, run
 
 __all__ = ["predict"]
 
-METHOD = read_signature("cnnviz.methods.predict", "predict")
+METHOD = cnnviz.predict
 
 
 def run_predict(**values: Any) -> None:

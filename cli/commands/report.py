@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import read_signature
 
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
 from ..output import Console, ensure_folder, ensure_free, make_folder
@@ -16,7 +15,7 @@ from ..run import Entries, PictureFiles, run
 
 __all__ = ["report"]
 
-METHOD = read_signature("cnnviz.reporting.report", "report")
+METHOD = cnnviz.report
 PAGES = (".html", ".htm")
 
 

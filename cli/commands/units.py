@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 
 from ..options import LOOK, NETWORK, OUTPUT, SEED, Option, SectionedCommand, setting_option
 from ..output import Console, plan_output
@@ -17,7 +17,7 @@ from ..run import Entries, PictureFiles, batch_of, open_model, run
 
 __all__ = ["filters", "features"]
 
-FEATURES, FILTERS = describe("features"), describe("filters")
+FEATURES, FILTERS = load("features"), load("filters")
 STYLE = Option(
     "--style", type=click.Choice(["maps", "overlay", "masked"]), default="maps", section="Drawing",
     help="The maps at the layer's own resolution, over the photograph, or the photograph where each unit responds.",
