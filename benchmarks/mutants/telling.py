@@ -124,7 +124,7 @@ TELLING = (
     ),
     Mutation(
         "Filters: the share that is missed", f"{M}/units/kernels.py",
-        "(1 - _left(parts, maps, vectors) / whole)", "(_left(parts, maps, vectors) / whole)",
+        "(1 - _missed_squares(parts, maps, vectors) / whole)", "(_missed_squares(parts, maps, vectors) / whole)",
         ("tests/methods/test_filters.py",), "the better three colours hold a kernel, the worse it is said to be held",
     ),
     Mutation(
