@@ -87,7 +87,6 @@ if TYPE_CHECKING:
     from cnnviz.results.features import Features as Features
     from cnnviz.results.film import Film as Film
     from cnnviz.results.filters import Filters as Filters
-    from cnnviz.results.grid import Grid as Grid
     from cnnviz.results.heatmap import Heatmap as Heatmap
     from cnnviz.results.heatmap import Heatmaps as Heatmaps
     from cnnviz.results.heatmap import Look as Look
@@ -99,6 +98,7 @@ if TYPE_CHECKING:
     from cnnviz.results.patches import Patches as Patches
     from cnnviz.results.predictions import Predictions as Predictions
     from cnnviz.results.projections import Projections as Projections
+    from cnnviz.results.result import Grid as Grid
 
 _WHERE = {
     "CATALOGUE": "cnnviz.catalogue",
@@ -107,7 +107,7 @@ _WHERE = {
     "open_dataset": "cnnviz.images.datasets.open",
     "Film": "cnnviz.results.film",
     "Geometry": "cnnviz.core.picture",
-    "Grid": "cnnviz.results.grid",
+    "Grid": "cnnviz.results.result",
     "Heatmap": "cnnviz.results.heatmap",
     "Heatmaps": "cnnviz.results.heatmap",
     "Image": "cnnviz.results.images",
