@@ -90,7 +90,8 @@ def scale_of(
     if not 0 < percentile <= 100:
         raise ParameterError(f"percentile lies above 0 and up to 100, not at {percentile}.")
     name = cmap or ("RdBu_r" if signed else "inferno")
-    _table(name)
+    if cmap:
+        _table(cmap)  # refuses a name that matplotlib does not know
     known = np.asarray(values, dtype=np.float64)
     known = np.clip(known[np.isfinite(known)], -_MOST, _MOST)
     low, high = _signed_ends(known, normalise, percentile) if signed else _ends(known, normalise, percentile)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from cnnviz.core.opencv import quiet_opencv
 from cnnviz.core.picture import Picture
-from cnnviz.drawing.animation import quiet_opencv
 from cnnviz.errors import PictureError
 from cnnviz.images.reading import MAX_PIXELS, as_picture, quoted, read_picture
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import colourise, paint_alone, scale_of
-from cnnviz.drawing.raster import resized
+from cnnviz.drawing.raster import resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.provenance import Provenance
@@ -63,7 +63,7 @@ def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uin
     """Two pictures of one size, the smaller enlarged, with a seam between."""
     size = max(left.shape[0], right.shape[0]), max(left.shape[1], right.shape[1])
     seam = np.full((size[0], SEAM, 3), 255, dtype=np.uint8)
-    return np.concatenate([resized(left, size), seam, resized(right, size)], axis=1)
+    return np.concatenate([resize(left, size), seam, resize(right, size)], axis=1)
 
 
 TILE = 28, 64

@@ -29,7 +29,7 @@ from cnnviz.drawing.files import (
     write_figure,
     write_pixels,
 )
-from cnnviz.drawing.raster import fit, montage, painted
+from cnnviz.drawing.raster import fit, montage, paint_layout
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
@@ -75,7 +75,7 @@ class Grid:
         if width is not None:
             if cell is not None:
                 raise ParameterError("A picture's size is given by cell or by width, not by both.")
-            return painted(fit(self.sheet, width))
+            return paint_layout(fit(self.sheet, width))
         return montage(self.sheet, cell=cell if cell is not None else self._usual_cell())
 
     def plot(self, ax: Axes | None = None, *, width: float = USUAL_WIDTH) -> Figure:
