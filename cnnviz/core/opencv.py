@@ -1,4 +1,4 @@
-"""OpenCV without words of its own, for reading videos and for writing them."""
+"""OpenCV without words of its own, for reading and writing videos."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
+
 __all__ = ["quiet_opencv"]
 
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Inside, OpenCV opens videos without words of its own, as FFmpeg then does for good: errors say what is wrong."""
-    import cv2
-
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -23,7 +23,7 @@ from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from cnnviz.results.attribution import Attribution, Attributions, Channels, flattened
+from cnnviz.results.attribution import Attribution, Attributions, Channels
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
 __all__ = [
@@ -330,7 +330,7 @@ def _joined(
     )
     parts = []
     for row, picture in enumerate(batch.pictures):
-        flat, rectified, made = flattened(values[row], channels), channels != "signed", provenance.only(row)
+        rectified, made = channels != "signed", provenance.only(row)
         about = (targets[row], scores[row], probable[row], picture, layer, rectified, model.name, checks, made)
-        parts.append(Attribution(values[row], channels, Heatmap(flat, *about)))
+        parts.append(Attribution(values[row], *about, channels=channels))
     return Attributions(tuple(parts), checks, provenance)

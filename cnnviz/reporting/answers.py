@@ -28,8 +28,8 @@ from cnnviz.reporting.elements import (
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison
 from cnnviz.results.compose import CellLike, grid
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.result import Grid
 
 __all__ = ["count_slow_maps", "write_maps", "write_predictions", "write_units"]
 

@@ -19,11 +19,11 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
 from cnnviz.results.features import FeatureMaps
 from cnnviz.results.filters import Filters
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap, Look
 from cnnviz.results.images import Image, Images
 from cnnviz.results.patches import Patches
 from cnnviz.results.predictions import Prediction
+from cnnviz.results.result import Grid
 
 __all__ = [
     "Bar",

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.target import NoTarget
-from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import USUAL_WIDTH, Grid
-from cnnviz.results.heatmap import USUAL, Heatmap, Heatmaps, Look
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Comparison", "Panel", "arranged"]
 
@@ -41,8 +36,11 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Mapping[str, Heatmaps]):
+class Comparison(Mapping[str, Heatmaps], DrawnResult):
     """Maps by the name of their method, or ``"network, layer: method"`` where these differ; draws itself as a grid.
+
+    Saved as ``.npz`` they are every method's raw maps under its name, ``images`` (names), ``targets`` and
+    ``provenance`` (JSON text).
 
     Attributes:
         maps: The result of every method.
@@ -152,47 +150,15 @@ class Comparison(Mapping[str, Heatmaps]):
         """
         return Grid(arranged(self, shared=shared, down=down), self.provenance.drawn(shared=shared, down=down))
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        shared: bool = False,
-        down: bool = False,
-        cell: int | None = None,
-        width: float | None = None,
-    ) -> Path:
-        """Write the grid as .png, .jpg, .webp, .svg or .pdf, or every method's raw maps under its name as .npz.
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without pictures, as plain values."""
+        return {"methods": {name: maps.describe() for name, maps in self.items()}, "checks": list(self.checks)}
 
-        Args:
-            path: Where to; an existing file is replaced.
-            shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
-            down: Methods one below the other and images side by side.
-            cell: Longer side of a cell in pixels.
-            width: Width in inches, such as 3.25 for one column of a paper and 6.75 for two; pictures get 300 pixels an
-                inch then.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid(shared=shared, down=down).save(where, cell=cell, width=width)
-        arrays: dict[str, NDArray[Any]] = {name: maps.values for name, maps in self.maps.items()}
-        firsts = next(iter(self.maps.values()))
-        arrays |= {"images": np.array([one.picture.name for one in firsts])}
-        arrays |= {"targets": np.array([[str(each) for each in maps.targets] for maps in self.maps.values()])}
-        ensure_writable(where, force=True)
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
-
-    def plot(
-        self, ax: Axes | None = None, *, shared: bool = False, down: bool = False, width: float = USUAL_WIDTH
-    ) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid(shared=shared, down=down).plot(ax, width=width)
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {name: maps.values for name, maps in self.items()}
+        first = next(iter(self.maps.values()))
+        targets = np.array([[str(each) for each in maps.targets] for maps in self.maps.values()])
+        return {**arrays, "images": np.array([one.picture.name for one in first]), "targets": targets}
 
 
 def _headings(panels: tuple[Panel, ...]) -> tuple[str, ...]:
@@ -308,7 +274,7 @@ def _alone(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
 
 
 def _scale_of(maps: Heatmaps, look: Look) -> Scale:
-    return scale_of(maps.upsampled(), normalise=look.normalise or USUAL, signed=not maps[0].rectified, cmap=look.cmap)
+    return look.scale_of(maps.upsampled(), signed=not maps[0].rectified)
 
 
 def _firsts(panel: Panel) -> Heatmaps:

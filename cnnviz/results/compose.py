@@ -14,8 +14,8 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap
+from cnnviz.results.result import Grid
 
 __all__ = ["CellLike", "grid"]
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
@@ -17,8 +14,7 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Concepts"]
 
@@ -26,7 +22,7 @@ STRENGTH = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Concepts(Drawn):
+class Concepts(DrawnResult):
     """Concepts of a batch of pictures.
 
     Saved as ``.npz`` they are ``values``, ``vectors``, ``labels``, ``images`` (names) and ``provenance`` (JSON text).
@@ -56,9 +52,6 @@ class Concepts(Drawn):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
     def upsampled(self) -> NDArray[np.float32]:
         """The maps on the network's input grid, ``(N, k, H, W)`` float32, NaN where no unit belongs."""
         sizes = [self._geometry(row).crop[2:] for row in range(len(self))]
@@ -76,7 +69,7 @@ class Concepts(Drawn):
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
         rows = tuple(self._row(row) for row in range(len(self)))
         names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
-        title = " · ".join(part for part in (self.provenance.method, self.model, self.layer) if part)
+        title = self._title(self.model, self.layer)
         notes = ("Each concept's name is the class that the network gives an activation of that concept alone.",)
         headings = ("photograph", "all concepts", *names)
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
@@ -85,10 +78,6 @@ class Concepts(Drawn):
         """What there is to say without a picture, as plain values."""
         found = [{"label": target.label, "index": target.index, "probability": share} for target, share in self.classes]
         return {"concepts": found, "layer": self.layer, "checks": list(self.checks)}
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         labels = np.array([str(target) for target, _ in self.classes])
@@ -112,6 +101,8 @@ class Concepts(Drawn):
 
 def _colours(count: int) -> NDArray[np.float32]:
     """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
+    from matplotlib import colormaps
+
     palette = colormaps["tab10" if count <= 10 else "tab20"]
     return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
 

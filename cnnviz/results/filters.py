@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Filters", "Scaling"]
 
@@ -33,8 +28,11 @@ LEGENDS: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Filters(Drawn):
+class Filters(DrawnResult):
     """The kernels of one layer.
+
+    Saved as ``.npz`` they are ``values``, ``drawn``, ``inputs``, ``norms``, ``dead``, ``duplicates`` (unit, earlier
+    unit) with their ``cosines``, ``colours`` and ``shares`` where there are any, and ``provenance`` (JSON text).
 
     Attributes:
         values: ``(U, C, kh, kw)`` float32: of every unit, its kernels on the ``C`` input channels that it reads.
@@ -74,9 +72,6 @@ class Filters(Drawn):
     def __len__(self) -> int:
         return len(self.values)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
     @property
     def in_rows(self) -> bool:
         """Whether each unit has a row, with a picture for each of its strongest input channels."""
@@ -102,39 +97,16 @@ class Filters(Drawn):
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         height, width = self.values.shape[2:]
-        parts = (self.provenance.method, self.model, self.layer, f"{len(self)} units, {height} x {width}")
         kind = "colour" if self.coloured else "map"
         notes = (LEGENDS["compressed" if self.colours is not None else kind], *self.checks)
         sheet = Sheet(
             rows,
             (*map(self._words, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
-            " · ".join(part for part in parts if part),
+            self._title(self.model, self.layer, f"{len(self)} units, {height} x {width}"),
             notes,
         )
         return Grid(sheet, self.provenance)
-
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
-        """Write the kernels: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
-
-        An ``.npz`` holds ``values``, ``drawn``, ``inputs``, ``norms``, ``dead``, ``duplicates`` (unit, earlier unit)
-        with their ``cosines``, ``colours`` where there are any, and ``provenance`` (JSON text).
-
-        Args:
-            path: Where to; an existing file is replaced.
-            cell: Longer side of a kernel in pixels; what suits their number if neither is given.
-            width: Instead of that, width on paper in inches.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        sized: dict[str, Any] = {"cell": cell or self._side()} if width is None else {"width": width}
-        return self._saved_as_arrays(where) or self.grid().save(where, **sized)
-
-    def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax, width=width)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -202,7 +174,7 @@ class Filters(Drawn):
             return int(self.inputs.shape[1])
         return well_across(len(self.drawn))
 
-    def _side(self) -> int:
+    def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
         return max(SMALLEST, min(LARGEST, WIDEST // self._across()))
 
 
