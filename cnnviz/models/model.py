@@ -194,6 +194,10 @@ class Model(Network):
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))
 
+    def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
+        """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
+        self.automatic_layers[shape] = name
+
     def logits(self, answer: Any, count: int) -> Tensor:
         """The logits ``(count, K)`` in what the network returned.
 

@@ -90,7 +90,7 @@ def probe(
         reached = _step_back(model, unreached[0], inputs, targets)
         found, _ = question.ask([reached])
     if automatic and not watch:
-        model.automatic_layers[shape] = found.names[0]
+        model.remember_automatic_layer(shape, found.names[0])
     return found
 
 
