@@ -10,6 +10,7 @@ from annotated_types import Ge
 
 from cnnviz.catalogue import load
 from cnnviz.core.target import TargetLike
+from cnnviz.drawing.blocks import Chapter, Fold
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores import settle
 from cnnviz.errors import CnnvizError
@@ -27,7 +28,7 @@ from cnnviz.models.origin import one_line
 from cnnviz.provenance import asking
 from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section
 from cnnviz.reporting.chapters import choose_sections
-from cnnviz.reporting.elements import Chapter, Fold, missing_note, recipe_facts
+from cnnviz.reporting.elements import missing_note, recipe_facts
 from cnnviz.reporting.page import Report, Savable
 
 __all__ = ["report"]

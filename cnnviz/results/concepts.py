@@ -67,7 +67,7 @@ class Concepts(DrawnResult):
 
     def grid(self) -> Grid:
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
-        rows = tuple(self._row(row) for row in range(len(self)))
+        rows = tuple(self._draw_row(row) for row in range(len(self)))
         names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
         title = self._title(self.model, self.layer)
         notes = ("Each concept's name is the class that the network gives an activation of that concept alone.",)
@@ -88,18 +88,18 @@ class Concepts(DrawnResult):
         picture = self.pictures[row]
         return picture.geometry or Geometry.whole(*picture.size)
 
-    def _row(self, row: int) -> tuple[Cell, ...]:
-        picture, colours = self.pictures[row], _colours(len(self.classes))
+    def _draw_row(self, row: int) -> tuple[Cell, ...]:
+        picture, colours = self.pictures[row], _choose_colours(len(self.classes))
         most = self.values.max(axis=(0, 2, 3))[:, None, None]
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
-        drawn = [_painted(picture.pixels, shares * first, colours)]
-        drawn += [_painted(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
+        drawn = [_paint_shares(picture.pixels, shares * first, colours)]
+        drawn += [_paint_shares(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
         return (Cell(picture.pixels, picture.name), *(Cell(each) for each in drawn))
 
 
-def _colours(count: int) -> NDArray[np.float32]:
+def _choose_colours(count: int) -> NDArray[np.float32]:
     """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
     from matplotlib import colormaps
 
@@ -107,7 +107,7 @@ def _colours(count: int) -> NDArray[np.float32]:
     return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
 
 
-def _painted(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
     grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
     ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)

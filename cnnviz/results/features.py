@@ -122,8 +122,8 @@ class FeatureMaps(Parts[Heatmap], Part):
             look: How they are drawn.
             scale: One for all of them; None gives each its own.
         """
-        first = Cell(self.picture.pixels[self._seen()], self.picture.name)
-        cells = [first, *(self._cell(number, look, scale) for number in range(len(self)))]
+        first = Cell(self.picture.pixels[self._seen_part()], self.picture.name)
+        cells = [first, *(self._draw_cell(number, look, scale) for number in range(len(self)))]
         across = well_across(len(cells))
         return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
 
@@ -145,21 +145,21 @@ class FeatureMaps(Parts[Heatmap], Part):
     def _slice(self, rows: slice) -> Self:
         return self._replace(parts=self.parts[rows])
 
-    def _cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
+    def _draw_cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
         one, unit = self.parts[number], self.units[number]
-        own, seen = scale or self.scale(number, look.look), self._seen()
+        own, seen = scale or self.scale(number, look.look), self._seen_part()
         if look.style == "maps":
-            return Cell(colourise(one.values, own), f"unit {unit}, {_reach(one.values)}")
+            return Cell(colourise(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
         if look.style == "overlay":
-            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_reach(one.values)}")
+            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_describe_range(one.values)}")
         least = self.threshold(number, look.quantile)
-        said = f"from {_ends(least, least)[0]}" if np.isfinite(least) else "silent"
+        said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
         return Cell(
             masked(self.picture.pixels, self.responds(number, look.quantile, look.look.align))[seen],
             f"unit {unit}, {said}",
         )
 
-    def _seen(self) -> tuple[slice, slice]:
+    def _seen_part(self) -> tuple[slice, slice]:
         """The part of the picture that the network saw."""
         height, width = self.picture.size
         left, top, right, bottom = self.parts[0].geometry.box
@@ -180,17 +180,17 @@ def feature_look(fields: Mapping[str, Any]) -> FeatureLook:
     return FeatureLook(**own, look=look_of({name: value for name, value in fields.items() if name not in own}))
 
 
-def _reach(values: NDArray[np.float32]) -> str:
+def _describe_range(values: NDArray[np.float32]) -> str:
     low, high = float(values.min()), float(values.max())
     if not math.isfinite(low) or not math.isfinite(high):
         return "not finite"
     if low == high == 0:
         return "silent"
-    first, last = _ends(low, high)
+    first, last = _format_ends(low, high)
     return f"to {last}" if low >= 0 else f"{first} to {last}"
 
 
-def _ends(low: float, high: float) -> tuple[str, str]:
+def _format_ends(low: float, high: float) -> tuple[str, str]:
     """Two values as they are written at the ends of a colour bar."""
     first, _, last = ticks(Scale(low + 0.0, high + 0.0))  # a negative zero becomes a plain one
     return first[1], last[1]

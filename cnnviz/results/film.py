@@ -96,7 +96,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self.look = look
         self.scores: list[float] = []
         self.probabilities: list[float | None] = []
-        with _kept():
+        with _temporary_file_errors():
             self._file = TemporaryFile()  # noqa: SIM115 - closed on leaving the context
         self._first: Explanation | None = None
         self._scale: Scale | None = None
@@ -132,10 +132,10 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._checks = tuple(dict.fromkeys((*self._checks, *result.checks)))
         for one in result:
             self._first = one if self._first is None else self._first
-            self._scale = _wider(self._scale, one.scale(self.look))
+            self._scale = _widen(self._scale, one.scale(self.look))
             self.scores.append(one.score)
             self.probabilities.append(one.probability)
-            self._keep(one.values)
+            self._store(one.values)
 
     def maps(self, pictures: Iterable[Picture]) -> Iterator[Explanation]:
         """The gathered maps again, each on its picture.
@@ -146,7 +146,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._file.seek(0)
         for number, picture in zip(range(len(self.scores)), pictures, strict=False):
             values = np.load(self._file, allow_pickle=False)
-            yield self._again(number, picture, values)
+            yield self._restore(number, picture, values)
 
     def draw(self, shown: Explanation) -> NDArray[np.uint8]:
         """One map as a frame."""
@@ -181,7 +181,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             for number, shown in enumerate(self.maps(pictures())):
                 drawn = self.draw(shown)
                 size = size or (drawn.shape[0], drawn.shape[1])
-                writer.add(_fitted(drawn, size), seconds=times[number])
+                writer.add(_fit_frame(drawn, size), seconds=times[number])
 
     def film(self, path: Path, fps: float, checks: tuple[str, ...], record: Provenance) -> Film:
         """What is known of all maps besides their values.
@@ -205,14 +205,14 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             record,
         )
 
-    def _keep(self, values: NDArray[np.float32]) -> None:
+    def _store(self, values: NDArray[np.float32]) -> None:
         held = io.BytesIO()  # numpy itself takes no notice when a disk has room for only a part of what it writes
         np.save(held, values, allow_pickle=False)
-        with _kept():
+        with _temporary_file_errors():
             self._file.write(held.getbuffer())
             self._file.flush()
 
-    def _again(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Explanation:
+    def _restore(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Explanation:
         shown = replace(
             self.first,
             values=values,
@@ -224,7 +224,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
+def _temporary_file_errors() -> Iterator[None]:
     """Inside, what the temporary file cannot take is a sentence."""
     try:
         yield
@@ -250,7 +250,7 @@ def ensure_film(path: Path, clip: Path) -> None:
         raise OutputError(f"'{path}' is the clip itself, and would be replaced; choose another name.")
 
 
-def _wider(one: Scale | None, other: Scale) -> Scale:
+def _widen(one: Scale | None, other: Scale) -> Scale:
     """A scale that holds two; one of a map without anything to see says nothing about it."""
     if one is None or (one.blank and not other.blank):
         return other
@@ -259,7 +259,7 @@ def _wider(one: Scale | None, other: Scale) -> Scale:
     return replace(one, low=min(one.low, other.low), high=max(one.high, other.high), clipped=0.0)
 
 
-def _fitted(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """A frame cut, or filled up with white, where its words take other room than those of the first."""
     if frame.shape[:2] == size:
         return frame

@@ -93,7 +93,7 @@ class Filters(DrawnResult):
         """The drawn units: one picture a unit, or a row a unit with its strongest input channels."""
         own = self.scaling == "own"
         scales = [self.scale(number if own else None) for number in range(len(self.drawn))]
-        drawn = self._rows(scales) if self.in_rows else self._blocks(scales)
+        drawn = self._draw_rows(scales) if self.in_rows else self._draw_units(scales)
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         height, width = self.values.shape[2:]
@@ -101,7 +101,7 @@ class Filters(DrawnResult):
         notes = (LEGENDS["compressed" if self.colours is not None else kind], *self.checks)
         sheet = Sheet(
             rows,
-            (*map(self._words, self.drawn), *(() if own else ("",))) if self.in_rows else (),
+            (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
             self._title(self.model, self.layer, f"{len(self)} units, {height} x {width}"),
             notes,
@@ -131,12 +131,12 @@ class Filters(DrawnResult):
         arrays |= {"cosines": np.array([cosine for _, cosine in self.duplicates.values()], dtype=np.float32)}
         return arrays if self.colours is None else {**arrays, "colours": self.colours, "shares": self.shares}
 
-    def _blocks(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
-        across = self._across()
-        cells = [self._block(number, scale) for number, scale in enumerate(scales)]
+    def _draw_units(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+        across = self._count_across()
+        cells = [self._draw_unit(number, scale) for number, scale in enumerate(scales)]
         return [tuple(cells[start : start + across]) for start in range(0, len(cells), across)]
 
-    def _block(self, number: int, scale: Scale) -> Cell:
+    def _draw_unit(self, number: int, scale: Scale) -> Cell:
         unit = self.drawn[number]
         if self.colours is not None:
             pixels = paint(self.colours[number], scale)
@@ -144,23 +144,23 @@ class Filters(DrawnResult):
             pixels = paint(self.values[unit], scale)
         else:
             pixels = colourise(self.values[unit, 0], scale)
-        words = [self._words(unit)]
+        words = [self._name_unit(unit)]
         words += [f"{self.shares[number]:.0%}"] if self.colours is not None else []
-        words += [_ends(scale)] if self.scaling == "own" else []
+        words += [_format_scale(scale)] if self.scaling == "own" else []
         return Cell(pixels, "\n".join(words))
 
-    def _rows(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+    def _draw_rows(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
         same = bool((self.inputs == self.inputs[0]).all())
         rows = []
         for unit, channels, scale in zip(self.drawn, self.inputs, scales, strict=True):
             kernels = self.values[unit][channels % self.values.shape[1]]
             words = ["" if same else f"input {channel}" for channel in channels]
-            words[0] = "\n".join(filter(None, (words[0], _ends(scale) if self.scaling == "own" else "")))
+            words[0] = "\n".join(filter(None, (words[0], _format_scale(scale) if self.scaling == "own" else "")))
             cells = zip(kernels, words, strict=True)
             rows.append(tuple(Cell(colourise(kernel, scale), caption) for kernel, caption in cells))
         return rows
 
-    def _words(self, unit: int) -> str:
+    def _name_unit(self, unit: int) -> str:
         """A unit's number, and whether it is dead or like an earlier one."""
         said = [f"unit {unit}" if self.in_rows else str(unit)]
         said += ["dead"] if unit in self.dead else []
@@ -169,16 +169,16 @@ class Filters(DrawnResult):
             said.append(f"\N{ALMOST EQUAL TO} {'' if cosine > 0 else chr(0x2212)}{other}")
         return " ".join(said)
 
-    def _across(self) -> int:
+    def _count_across(self) -> int:
         if self.in_rows:
             return int(self.inputs.shape[1])
         return well_across(len(self.drawn))
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
-        return max(SMALLEST, min(LARGEST, WIDEST // self._across()))
+        return max(SMALLEST, min(LARGEST, WIDEST // self._count_across()))
 
 
-def _ends(scale: Scale) -> str:
+def _format_scale(scale: Scale) -> str:
     if scale.blank:
         return "all zero"
     return f"{chr(0xB1) if scale.signed else 'to '}{scale.high:.2g}"

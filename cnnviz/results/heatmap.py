@@ -215,7 +215,7 @@ class Heatmap(Explanation):
     @property
     def blank(self) -> bool:
         """Whether there is nothing to see: no positive value of a rectified map, or only zeros."""
-        shown = self._shown()
+        shown = self._rectified_values()
         return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > 0))
 
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
@@ -227,7 +227,7 @@ class Heatmap(Explanation):
                 ``torch.nn.functional.interpolate(mode="bilinear")`` and other tools do; also done where the units have
                 no places of their own.
         """
-        return upsample(self._shown(), self.geometry.crop[2:], self.field if align == "field" else None)
+        return upsample(self._rectified_values(), self.geometry.crop[2:], self.field if align == "field" else None)
 
     def on_original(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the original picture's pixels, ``(H, W)`` float32.
@@ -260,7 +260,7 @@ class Heatmap(Explanation):
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
-        return self._over(self.upsampled(look.align), scale or self.scale(look), look)
+        return self._draw_over(self.upsampled(look.align), scale or self.scale(look), look)
 
     def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
@@ -297,14 +297,14 @@ class Heatmap(Explanation):
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
         wide = upsample(spread, self.geometry.crop[2:], self.field if look.align == "field" else None)
         scale = scale_of(wide, signed=False)
-        return Cell(self._over(wide, scale, look), "spread", scale)
+        return Cell(self._draw_over(wide, scale, look), "spread", scale)
 
-    def _over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
+    def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
         return overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen)
 
-    def _shown(self) -> NDArray[np.float32]:
+    def _rectified_values(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values
 
     def _as_batch(self) -> Heatmaps:

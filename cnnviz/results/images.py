@@ -53,11 +53,12 @@ def quality_lines(quality: Mapping[str, Any], *, photographic: bool = True) -> t
     Returns:
         At most two lines.
     """
-    said = [_judged(quality), "" if _judged(quality) and photographic else _held_out(quality)]
-    return tuple(filter(None, [*said, _natural(quality) if photographic else ""]))
+    judgement = _describe_judgement(quality)
+    held_out = "" if judgement and photographic else _describe_held_out(quality)
+    return tuple(filter(None, (judgement, held_out, _describe_statistics(quality) if photographic else "")))
 
 
-def _judged(quality: Mapping[str, Any]) -> str:
+def _describe_judgement(quality: Mapping[str, Any]) -> str:
     if quality.get("judge_rank") is None:
         return ""
     if quality["judge_rank"] == 1:
@@ -70,21 +71,21 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _held_out(quality: Mapping[str, Any]) -> str:
+def _describe_held_out(quality: Mapping[str, Any]) -> str:
     if quality.get("held_out_mean") is None:
         return ""
     mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
     return f"{mean:.3g} \N{PLUS-MINUS SIGN} {deviation:.2g} when moved or cropped"
 
 
-def _natural(quality: Mapping[str, Any]) -> str:
-    said = [_fineness(quality["slope"])] if quality.get("slope") is not None else []
+def _describe_statistics(quality: Mapping[str, Any]) -> str:
+    said = [_describe_fineness(quality["slope"])] if quality.get("slope") is not None else []
     if quality.get("saturated_share", 0.0) > NATURAL_SATURATION:
         said.append(f"{quality['saturated_share']:.0%} saturated")
     return ", ".join(said)
 
 
-def _fineness(slope: float) -> str:
+def _describe_fineness(slope: float) -> str:
     mean, deviation = NATURAL_SLOPE
     if slope > mean + FAR * deviation:
         return "noisier than photographs"

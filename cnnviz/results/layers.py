@@ -71,7 +71,7 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
         """A strip: the photograph, then each candidate's map with its evidence."""
         first = self.layers[0].heatmap
         cells = [Cell(first.picture.pixels, first.caption().partition("\n")[0])]
-        cells += [Cell(one.heatmap.overlay(), _caption(one), one.heatmap.scale()) for one in self.layers]
+        cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (
             f"kept: what is left of the target when only the map's highest {self.share:.0%} of the picture is shown; "
@@ -85,7 +85,7 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
         return {"layers": layers, "share": self.share, "checks": list(self.checks)}
 
 
-def _caption(one: RankedLayer) -> str:
+def _describe_evidence(one: RankedLayer) -> str:
     height, width = one.heatmap.values.shape
     return f"{height}x{width}\nkept {one.kept:.0%}, lost {one.lost:.0%}"
 

@@ -17,7 +17,7 @@ from cnnviz.errors import ParameterError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
 
-__all__ = ["Patches", "Strip", "View", "drawn", "number", "TILE", "ClassMatrix"]
+__all__ = ["Patches", "Strip", "View", "draw_strip", "format_number", "TILE", "ClassMatrix"]
 
 SEAM = 2
 PALER = 0.62
@@ -25,29 +25,29 @@ OUTLINE = (255, 214, 0)
 PLAIN = 1e-3, 1e6
 
 
-def drawn(strip: Strip, row: int) -> tuple[Cell | None, ...]:
+def draw_strip(strip: Strip, row: int) -> tuple[Cell | None, ...]:
     """One unit's patches with their values; None where there is none."""
     return tuple(
-        _cell(strip, row, rank) if strip.images[row, rank] >= 0 else None for rank in range(strip.images.shape[1])
+        _draw_patch(strip, row, rank) if strip.images[row, rank] >= 0 else None for rank in range(strip.images.shape[1])
     )
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three digits, without an exponent where that is short, with a true minus sign."""
     short = f"{float(f'{value:.3g}'):,.15g}" if PLAIN[0] <= abs(value) < PLAIN[1] else f"{value:.3g}"
     return short.replace("-", "\N{MINUS SIGN}")
 
 
-def _cell(strip: Strip, row: int, rank: int) -> Cell:
+def _draw_patch(strip: Strip, row: int, rank: int) -> Cell:
     patch = strip.pixels[row, rank]
     if strip.marks is not None:
-        patch = _marked(patch, strip.marks[row, rank])
+        patch = _draw_mark(patch, strip.marks[row, rank])
     if strip.projections is not None:
-        patch = _beside(patch, paint_alone(strip.projections[row, rank]))
-    return Cell(patch, number(float(strip.values[row, rank])))
+        patch = _put_beside(patch, paint_alone(strip.projections[row, rank]))
+    return Cell(patch, format_number(float(strip.values[row, rank])))
 
 
-def _marked(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _draw_mark(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """An image, paler outside the mark, with a line around it; where nothing is marked, the image as it is."""
     if not mark.any() or mark.all():
         return pixels
@@ -59,7 +59,7 @@ def _marked(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.ui
     return np.asarray(cv2.drawContours(np.ascontiguousarray(shown), contours, -1, OUTLINE, width), np.uint8)
 
 
-def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _put_beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two pictures of one size, the smaller enlarged, with a seam between."""
     size = max(left.shape[0], right.shape[0]), max(left.shape[1], right.shape[1])
     seam = np.full((size[0], SEAM, 3), 255, dtype=np.uint8)
@@ -125,12 +125,12 @@ class ClassMatrix:
         Raises:
             ParameterError: If no unit is selective for any class.
         """
-        shown = self._classes_shown()
-        pairs = [(unit, -1) for unit in units] if units is not None else self._pairs(shown, most)
+        shown = self._choose_classes()
+        pairs = [(unit, -1) for unit in units] if units is not None else self._choose_units(shown, most)
         if not pairs:
             raise ParameterError("No unit responds to one class more than to the others.")
-        rows = tuple(tuple(self._tile(unit, index) for index in shown) for unit, _ in pairs)
-        headings = tuple(self._heading(unit, index) for unit, index in pairs)
+        rows = tuple(tuple(self._draw_tile(unit, index) for index in shown) for unit, _ in pairs)
+        headings = tuple(self._name_row(unit, index) for unit, index in pairs)
         names = tuple(self.classes[index] for index in shown)
         notes = (
             "Each row on a scale of its own, from 0 (white) to the unit's largest class mean; under a tile the mean.",
@@ -159,7 +159,7 @@ class ClassMatrix:
             for index, name in enumerate(self.classes)
         ]
 
-    def _classes_shown(self) -> list[int]:
+    def _choose_classes(self) -> list[int]:
         """Classes in order; of too many those for which a unit is most selective."""
         seen = [index for index in range(len(self.classes)) if self.images[index]]
         if len(seen) <= MOST_CLASSES:
@@ -167,19 +167,19 @@ class ClassMatrix:
         best = self.selectivity()[:, seen].max(axis=0)
         return sorted(seen[place] for place in np.argsort(-best, kind="stable")[:MOST_CLASSES])
 
-    def _pairs(self, shown: Sequence[int], most: int) -> list[tuple[int, int]]:
+    def _choose_units(self, shown: Sequence[int], most: int) -> list[tuple[int, int]]:
         return [(unit, index) for index in shown for unit in self.most_selective(index, most)]
 
-    def _heading(self, unit: int, index: int) -> str:
+    def _name_row(self, unit: int, index: int) -> str:
         if index < 0:
             return f"unit {unit}"
         return f"{self.classes[index]}: unit {unit} ({self.selectivity()[unit, index]:.2f})"
 
-    def _tile(self, unit: int, index: int) -> Cell:
+    def _draw_tile(self, unit: int, index: int) -> Cell:
         row = self.means[unit]
         scale = scale_of(row, cmap=CMAP)
         tile = colourise(np.full(TILE, row[index]), scale)
-        return Cell(tile, number(float(row[index])))
+        return Cell(tile, format_number(float(row[index])))
 
 
 View = Literal["field", "image"]
@@ -287,10 +287,10 @@ class Patches(DrawnResult):
         rows: list[tuple[Cell | None, ...]] = []
         headings: list[str] = []
         for row in range(len(self)):
-            rows.append(drawn(self.top, row))
-            headings.append(self._heading(row))
+            rows.append(draw_strip(self.top, row))
+            headings.append(self._name_row(row))
             if self.samples is not None:
-                rows.append(drawn(self.samples, row))
+                rows.append(draw_strip(self.samples, row))
                 headings.append("at random, from the highest tenth to the lowest")
         title = self._title(self.model, self.layer, self.data)
         notes = (f"{CUT if self.view == 'field' else MARKED}; below it the value of {self.ranked}", *self._notes())
@@ -333,7 +333,7 @@ class Patches(DrawnResult):
     def _record_of_arrays(self) -> Provenance:
         return self.provenance
 
-    def _heading(self, row: int) -> str:
+    def _name_row(self, row: int) -> str:
         unit = f"unit {self.units[row]}"
         if self.dead[row]:
             return f"{unit}\ndead: it tells no image from another"

@@ -58,7 +58,7 @@ class Projections(DrawnResult):
 
     def grid(self) -> Grid:
         """A block a unit: its patches, and beside them what of each the unit responds to."""
-        blocks = [self._block(number) for number in range(len(self))]
+        blocks = [self._draw_unit(number) for number in range(len(self))]
         across = min(BLOCKS_ACROSS, len(blocks))
         rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
         note = (
@@ -93,17 +93,18 @@ class Projections(DrawnResult):
         arrays["images"] = np.array([picture.name for picture in self.pictures])
         return arrays
 
-    def _block(self, number: int) -> tuple[Cell, ...]:
+    def _draw_unit(self, number: int) -> tuple[Cell, ...]:
         patches, drawn = [], []
         for row, box, values in zip(self.rows[number], self.boxes[number], self.values[number], strict=True):
             cut = np.s_[box[0] : box[2], box[1] : box[3]]
-            patches.append(self._squared(self.seen[row][cut], box))
-            drawn.append(self._squared(paint_alone(values[(slice(None), *cut)]), box))
+            patches.append(self._pad_patch(self.seen[row][cut], box))
+            drawn.append(self._pad_patch(paint_alone(values[(slice(None), *cut)]), box))
         strongest = float(self.activations[number].max())
         caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
-        return Cell(_mosaic(patches), caption), Cell(_mosaic(drawn), "" if strongest > 0 else "never active here")
+        silent = "" if strongest > 0 else "never active here"
+        return Cell(_draw_mosaic(patches), caption), Cell(_draw_mosaic(drawn), silent)
 
-    def _squared(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _pad_patch(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A patch as large as the largest; where the picture's border cut it off, the rest is grey."""
         sizes = self.boxes[..., 2:] - self.boxes[..., :2]
         height, width = (int(side) for side in sizes.reshape(-1, 2).max(axis=0))
@@ -114,7 +115,7 @@ class Projections(DrawnResult):
         return canvas
 
 
-def _mosaic(patches: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _draw_mosaic(patches: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Patches of one size in a square, row by row, as large as is easily seen."""
     side = math.ceil(math.sqrt(len(patches)))
     height, width = patches[0].shape[:2]
