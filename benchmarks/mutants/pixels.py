@@ -27,7 +27,7 @@ PIXELS = (
     ),
     Mutation(
         "Saliency: times_input does nothing", f"{M}/gradients/plain.py",
-        "found.values * inputs[: len(targets)] if", "found.values if",
+        "found.values[0] * inputs[: len(targets)]) if", "found.values[0]) if",
         GRADIENTS, "gradient is shown for gradient times input",
     ),
     Mutation(

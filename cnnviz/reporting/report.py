@@ -20,7 +20,7 @@ from cnnviz.images.datasets.tars import TarDataset
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.models.origin import one_line
@@ -116,7 +116,7 @@ def _is_drawn(examples: Any) -> bool:
     return isinstance(examples, str) and examples.startswith("shapes:")
 
 
-def _told(asked: Asked, batch: Batch, sections: dict[str, Section], budget: int | None) -> Report:
+def _told(asked: Asked, batch: InputBatch, sections: dict[str, Section], budget: int | None) -> Report:
     asked.purse = Purse(budget, sum(section.slow(asked) for section in sections.values()))
     chapters, numbers, seconds = [], {}, {}
     checks: list[str] = []

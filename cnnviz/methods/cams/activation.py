@@ -16,7 +16,7 @@ from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.scores import score, settle
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
+from cnnviz.methods.ask import Answer, ask, assemble, prepare
 from cnnviz.methods.cams.layer_maps import Fuse, Shared, activation_maps
 from cnnviz.methods.cams.principal import principal_map
 from cnnviz.models.model import Model
@@ -109,7 +109,7 @@ def cam(
     """
     batch = prepare(model, images, target)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         with Fields(inputs) as fields:
             found = find_class_maps(model.forward, inputs)
         logits = found.logits[: len(targets)]
@@ -117,6 +117,7 @@ def cam(
         values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
         _, channels, height, width = found.activation.shape
         field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
-        return Answer(values, score(settled, logits), probabilities(logits, settled), settled, None, field=field)
+        return Answer((), (values,), logits.detach(), score(settled, logits).detach(), settled, field=field)
 
-    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=False)
+    chunks = ask(model, batch, answer, batch_size=batch_size)
+    return assemble(model, batch, chunks, rectified=False)

@@ -18,16 +18,17 @@ from cnnviz.engine.replay import Replay, replay
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import LayerAnswer, Shared, layer_maps
+from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.layer_maps import Shared, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.occlusion.scorer import ScoreKind
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
-__all__ = ["Layer", "perturbation_maps"]
+__all__ = ["ChangedLayer", "perturbation_maps"]
 
 
-class Layer:
+class ChangedLayer:
     """A layer of one image, ready to be asked what the target's score would be with other maps there.
 
     Attributes:
@@ -102,11 +103,11 @@ def _in_kind(logits: Tensor, kind: ScoreKind) -> Tensor:
     return class_probabilities(logits) if kind == "probability" else logits
 
 
-Explain: TypeAlias = Callable[[Layer], Tensor]
+ExplainLayer: TypeAlias = Callable[[ChangedLayer], Tensor]
 
 
 def perturbation_maps(
-    model: Model, images: ImagesLike, target: TargetLike, explain: Explain, shared: Shared
+    model: Model, images: ImagesLike, target: TargetLike, explain: ExplainLayer, shared: Shared
 ) -> Heatmaps:
     """Maps that ``explain`` makes by changing a layer's maps, one image after another.
 
@@ -118,34 +119,34 @@ def perturbation_maps(
         shared: The settings that all class activation maps share; its batch size is that of the changes.
     """
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
         copies = model.fixed_batch or 1
         rows = [
-            _explained(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
+            _explain_image(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
             for row, target in enumerate(targets)
         ]
         layers = [found for found, _ in rows]
-        return LayerAnswer(
-            names=tuple(known),
-            maps=tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
-            logits=torch.cat([each[0].logits for each in layers]),
-            scores=torch.stack([each[0].score for each in layers]),
-            targets=tuple(each[0].target for each in layers),
-            checks=tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+        return Answer(
+            tuple(known),
+            tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
+            torch.cat([each[0].logits for each in layers]),
+            torch.stack([each[0].score for each in layers]),
+            tuple(each[0].target for each in layers),
+            tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
         )
 
-    return layer_maps(model, images, target, ask, shared, singly=True)
+    return layer_maps(model, images, target, answer, shared, singly=True)
 
 
-def _explained(
-    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: Explain, *, shared: Shared
-) -> tuple[list[Layer], list[Tensor]]:
+def _explain_image(
+    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: ExplainLayer, *, shared: Shared
+) -> tuple[list[ChangedLayer], list[Tensor]]:
     layers, maps = [], []
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
             (settled,) = settle([target], found.logits, model.labels)
-            layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
+            layer = ChangedLayer(model, found, name, settled, found.fixed or shared.batch_size)
             maps.append(shared.sign * explain(layer))
             layers.append(layer)
     return layers, maps

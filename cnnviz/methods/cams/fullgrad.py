@@ -17,7 +17,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
+from cnnviz.methods.ask import Answer, ask, assemble, prepare
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
@@ -59,7 +59,7 @@ def fullgrad(
     """
     batch = prepare(model, images, target)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         count = len(targets)
         settled: list[Target] = []
 
@@ -69,19 +69,14 @@ def fullgrad(
 
         with capture(model.module, [], watched_layers(targets)) as caught:
             found = full_gradients(model.module, model.forward, inputs, scored)
-        return Answer(
-            _added(found)[:count],
-            found.scores,
-            probabilities(found.logits[:count], settled),
-            tuple(settled),
-            None,
-            _completeness(found, count),
-        )
+        values, checks = _add_terms(found)[:count], _note_completeness(found, count)
+        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks)
 
-    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=True)
+    chunks = ask(model, batch, answer, batch_size=batch_size)
+    return assemble(model, batch, chunks, rectified=True)
 
 
-def _added(found: FullGradients) -> Tensor:
+def _add_terms(found: FullGradients) -> Tensor:
     size = found.inputs.shape[-2:]
     total = _stretched(found.inputs)
     for bias, arrangement in found.biases:
@@ -98,7 +93,7 @@ def _stretched(maps: Tensor) -> Tensor:
     return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
 
 
-def _completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
     scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
     error = float((found.missing()[:count].abs() / scores).max())
     verdict = "" if error < 0.05 else "; the network is not piecewise linear, or has biases that are not seen"

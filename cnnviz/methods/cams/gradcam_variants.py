@@ -13,7 +13,8 @@ from torch.nn import functional
 from cnnviz.core.target import ClassTarget, Target, TargetLike
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.cams.layer_maps import Fuse, LayerAnswer, Shared, answered, gradient_maps, layer_maps
+from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.layer_maps import Fuse, Shared, gradient_maps, layer_maps
 from cnnviz.methods.cams.principal import principal_map
 from cnnviz.methods.cams.probe import probe
 from cnnviz.models.model import Model
@@ -71,13 +72,14 @@ def shapleycam(
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = probe(model, names, inputs, targets, rescore=_residual if score == "residual" else None, curved=True)
         held = zip(found.activations, found.gradients, found.curvatures, strict=True)
         sign = shared.sign
-        return answered(found, [weigh_by_shapley_value(a, sign * g, sign * curvature) for a, g, curvature in held])
+        maps = [weigh_by_shapley_value(a, sign * g, sign * curvature) for a, g, curvature in held]
+        return found.answer.with_values(*maps)
 
-    return layer_maps(model, images, target, ask, shared)
+    return layer_maps(model, images, target, answer, shared)
 
 
 def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Tensor:
@@ -206,17 +208,17 @@ def smooth_gradcam_plusplus(
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         clean = probe(model, names, inputs, targets)
         drawn = torch.Generator().manual_seed(seed)
         copies = (_noisy(inputs, noise, drawn) for _ in range(samples))
-        noisy = [probe(model, clean.names, copy, clean.targets).gradients for copy in copies]
-        return answered(clean, _weighed(clean.activations, noisy, shared.sign))
+        noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets).gradients for copy in copies]
+        return clean.answer.with_values(*_weigh_layers(clean.activations, noisy, shared.sign))
 
-    return layer_maps(model, images, target, ask, shared)
+    return layer_maps(model, images, target, answer, shared)
 
 
-def _weighed(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor]], sign: int) -> list[Tensor]:
+def _weigh_layers(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor]], sign: int) -> list[Tensor]:
     """Each layer's map, from its clean activations and its gradients at every copy."""
     return [
         weigh_by_averaged_share(activation, _powers(gradients), sign)

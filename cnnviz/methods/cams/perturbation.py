@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -17,8 +16,9 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import class_probabilities, score, watched_layers
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
-from cnnviz.methods.cams.layer_maps import Fuse, LayerAnswer, Shared, activations_of, layer_maps
+from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.changed_layer import ChangedLayer, perturbation_maps
+from cnnviz.methods.cams.layer_maps import Fuse, Shared, activations_of, layer_maps
 from cnnviz.models.inference_copy import Faster, faster_copy
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
@@ -76,7 +76,7 @@ def ablationcam(
     return perturbation_maps(model, images, target, weigh_by_drop, shared)
 
 
-def weigh_by_drop(layer: Layer) -> Tensor:
+def weigh_by_drop(layer: ChangedLayer) -> Tensor:
     """Maps of one image summed with each channel's relative drop of the score as its weight, ``(h, w)``."""
     maps = layer.maps
     channels = maps.shape[1]
@@ -151,7 +151,7 @@ def reciprocam(
     """
     shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
 
-    def explain(found: Layer) -> Tensor:
+    def explain(found: ChangedLayer) -> Tensor:
         probable = score == "probability" and isinstance(found.target, ClassTarget)
         values = keep_one_place(found, blur=blur, probability=probable)
         return values - 1 if probable and counterfactual else values
@@ -159,7 +159,7 @@ def reciprocam(
     return perturbation_maps(model, images, target, explain, shared)
 
 
-def keep_one_place(layer: Layer, *, blur: bool, probability: bool) -> Tensor:
+def keep_one_place(layer: ChangedLayer, *, blur: bool, probability: bool) -> Tensor:
     """The score of one image with only the neighbourhood of each place of the layer kept, ``(h, w)``."""
     maps = layer.maps
     height, width = maps.shape[2:]
@@ -236,7 +236,7 @@ class _Masking:
         self.model, self.weights, self.precision, self.shared = model, weights, precision, shared
         self.helper: Faster | None = None
 
-    def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = activations_of(self.model, names, inputs, targets)
         quick = self._quick(inputs, found.targets)
         maps = [
@@ -246,9 +246,9 @@ class _Masking:
                     for image, activations, settled in zip(inputs, each, found.targets, strict=False)
                 ]
             )
-            for each in found.maps
+            for each in found.values
         ]
-        return replace(found, maps=tuple(maps), checks=quick.checks)
+        return found.with_values(*maps, checks=quick.checks)
 
     def _quick(self, inputs: Tensor, targets: Sequence[Target]) -> Faster:
         if watched_layers(targets) or self.model.fixed_batch is not None:

@@ -302,9 +302,9 @@ def captum(
     """
     caller = Caller(model, algorithm, baseline, samples=samples, cells=cells, seed=seed, at_once=batch_size)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         clean = settled_scores(model, inputs, targets)
         values, checks = caller.attribute(inputs[: len(targets)], clean.targets)
-        return clean.answer(values, checks=checks)
+        return clean.with_values(values, checks=checks)
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, seed=seed)

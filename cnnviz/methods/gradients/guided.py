@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -46,10 +47,10 @@ def ruled_gradients(
         batch_size: Most images at once.
     """
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        return input_gradients(model, inputs, targets, rule).answer()
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        return input_gradients(model, inputs, targets, rule)
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, caveat=CAVEAT)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, caveat=CAVEAT)
 
 
 @method
@@ -90,16 +91,17 @@ def guided_gradcam(
     if layer is not None and layer != AUTOMATIC:
         model.check_layer(layer)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         guided = input_gradients(model, inputs, targets, "guided")
         name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets)
         found = probe(model, [str(name)], inputs, guided.targets)
         weights = found.gradients[0].mean(dim=(2, 3))
         small = torch.einsum("nk,nkhw->nhw", weights, found.activations[0]).clamp_min(0)
         large = functional.interpolate(small[:, None], size=inputs.shape[-2:], mode="bilinear", align_corners=False)
-        return guided.answer(guided.values * large, layer=str(name), checks=found.checks)
+        weighed = guided.with_values(guided.values[0] * large, checks=found.answer.checks)
+        return replace(weighed, layers=(str(name),))
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, caveat=CAVEAT)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, caveat=CAVEAT)
 
 
 @method

@@ -16,7 +16,7 @@ from cnnviz.engine.batching import in_slices
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
 from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.gradients.input_gradients import Gradients, input_gradients, settled_scores
+from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.models.model import Model
 from cnnviz.results.attribution import Attributions, Channels
@@ -41,7 +41,7 @@ def integrated(
     model: Model,
     inputs: Tensor,
     baselines: Sequence[Tensor],
-    clean: Gradients,
+    clean: Answer,
     *,
     steps: int,
     tolerance: float,
@@ -73,7 +73,7 @@ def integrated(
 
 class _Path:
     def __init__(
-        self, model: Model, inputs: Tensor, baselines: Sequence[Tensor], clean: Gradients, batch_size: int
+        self, model: Model, inputs: Tensor, baselines: Sequence[Tensor], clean: Answer, batch_size: int
     ) -> None:
         self._model, self._inputs, self._baselines, self._clean = model, inputs, baselines, clean
         self._size = batch_size
@@ -101,7 +101,7 @@ class _Path:
 
         def ask(some: slice) -> None:
             points = torch.cat([start + place * (end - start) for place in places[some]]).to(self._inputs)
-            found = input_gradients(self._model, points, list(targets) * (some.stop - some.start)).values
+            (found,) = input_gradients(self._model, points, list(targets) * (some.stop - some.start)).values
             for weight, one in zip(weights[some], torch.split(found, len(targets)), strict=True):
                 added.add_(weight * one)
 
@@ -184,15 +184,15 @@ def integrated_gradients(
     names = parse_baselines(baseline)
     many = max(steps, most_steps)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         clean = settled_scores(model, inputs, targets)
         baselines = [_empty(model, inputs, name, seed) for name in names]
         found = integrated(
             model, inputs, baselines, clean, steps=steps, tolerance=tolerance, most=many, batch_size=batch_size
         )
-        return clean.answer(found.values, checks=found.checks)
+        return clean.with_values(found.values, checks=found.checks)
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, seed=seed)
 
 
 def _empty(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:

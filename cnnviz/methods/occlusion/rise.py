@@ -1,4 +1,4 @@
-"""RISE."""
+"""RISE: random masks on the picture, and the mean score of what shows each place."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cnnviz.engine.batching import in_slices
 from cnnviz.errors import ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import prepare
+from cnnviz.methods.ask import Answer, prepare
 from cnnviz.methods.occlusion.baselines import Fill, fill_with
-from cnnviz.methods.occlusion.scorer import Explained, Precision, Question, ScoreKind, scored_maps
+from cnnviz.methods.occlusion.scorer import Precision, Question, ScoreKind, scored_maps
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
@@ -159,14 +159,14 @@ def rise(
     height, width = batch.inputs.shape[-2:]
     drawn = RandomMasks((height, width), cells, visible, seed)
 
-    def explain(asked: Question) -> list[Explained]:
+    def explain(asked: Question) -> list[Answer]:
         fill = fill_with(baseline, model, asked.image, side=height // cells, seed=seed)
-        return _explained(asked, _through_masks(asked, drawn, fill, masks), masks)
+        return _answer_targets(asked, _score_masks(asked, drawn, fill, masks), masks)
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
 
 
-def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) -> WeighedMean:
+def _score_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) -> WeighedMean:
     """The mean score of what shows each place, added up mask by mask."""
     image, targets = asked.image, asked.clean.targets
     mean = WeighedMean(asked.clean.scores, image.shape[-2:])
@@ -185,16 +185,16 @@ def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) 
     return mean
 
 
-def _explained(asked: Question, mean: WeighedMean, count: int) -> list[Explained]:
+def _answer_targets(asked: Question, mean: WeighedMean, count: int) -> list[Answer]:
     """Each target's map with its standard error."""
     values, errors = mean.above_all()
     return [
-        Explained(one, error, None, (_said(asked, at, float(error.max()), count),))
+        asked.answer(at, one, spread=error, checks=(_state_error(asked, at, float(error.max()), count),))
         for at, (one, error) in enumerate(zip(values, errors, strict=True))
     ]
 
 
-def _said(asked: Question, at: int, error: float, count: int) -> str:
+def _state_error(asked: Question, at: int, error: float, count: int) -> str:
     return (
         f"{asked.picture.name}: after {count} masks the standard error for '{asked.clean.targets[at]}' is "
         f"at most {error:.2g}"

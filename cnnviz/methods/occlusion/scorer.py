@@ -12,36 +12,21 @@ from torch import Tensor
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Difference, Target
-from cnnviz.engine.batching import in_slices, usual_size
+from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import Answer, Batch, heatmaps, probabilities
+from cnnviz.methods.ask import Answer, InputBatch, assemble
 from cnnviz.models.inference_copy import Ask, Faster, faster_copy
 from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmap, Heatmaps
+from cnnviz.results.heatmap import Heatmaps
 
-__all__ = ["Clean", "Precision", "ScoreKind", "Scorer", "scores_of", "Explained", "Question", "scored_maps"]
+__all__ = ["Precision", "ScoreKind", "Scorer", "scores_of", "Question", "scored_maps"]
 
 ScoreKind: TypeAlias = Literal["probability", "logit", "log-probability"]
 Precision: TypeAlias = Literal["full", "tf32", "bfloat16"]
 
 TINY = 1e-30
-
-
-@dataclass(frozen=True)
-class Clean:
-    """What the unchanged picture gave.
-
-    Attributes:
-        targets: The settled targets.
-        scores: ``(T,)`` float64.
-        probabilities: Of each target's class, or None.
-    """
-
-    targets: tuple[Target, ...]
-    scores: Tensor
-    probabilities: tuple[float | None, ...]
 
 
 class Scorer:
@@ -81,8 +66,11 @@ class Scorer:
         self.quick, self.checks = found.model, found.checks
         self._known = example[0], found.logits
 
-    def clean(self, image: Tensor, targets: Sequence[Target]) -> Clean:
-        """The network itself asked about the unchanged picture ``(C, H, W)``; the targets settled by its answer."""
+    def clean(self, image: Tensor, targets: Sequence[Target]) -> Answer:
+        """The network itself asked about the unchanged picture ``(C, H, W)``, with its targets; it has no values yet.
+
+        Its targets are settled by the picture's logits, its scores ``(T,)`` float64.
+        """
         example, logits = self._known
         caught = None
         if logits is None or not torch.equal(image, example):
@@ -91,7 +79,7 @@ class Scorer:
         every = logits[:1].expand(len(targets), -1)
         settled = tuple(settle(targets, every, self.model.labels))
         scores = scores_of(settled, logits, self.kind, caught)[0]
-        return Clean(settled, scores, probabilities(every, settled))
+        return Answer((), (), every, scores, settled)
 
     def scores(
         self,
@@ -196,23 +184,6 @@ def _tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One target's map of one picture.
-
-    Attributes:
-        values: ``(H, W)``, signed.
-        spread: ``(H, W)``, or None.
-        error_bar: Of estimated values, or None.
-        checks: What the user should know.
-    """
-
-    values: Tensor
-    spread: Tensor | None = None
-    error_bar: float | None = None
-    checks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Question:
     """One picture with all its targets.
 
@@ -225,18 +196,48 @@ class Question:
 
     scorer: Scorer
     image: Tensor
-    clean: Clean
+    clean: Answer
     picture: Picture
 
+    def answer(
+        self,
+        target: int,
+        values: Tensor,
+        *,
+        spread: Tensor | None = None,
+        error_bar: float | None = None,
+        checks: Sequence[str] = (),
+    ) -> Answer:
+        """The answer for one of the targets.
 
-Explain: TypeAlias = Callable[[Question], Sequence[Explained]]
-"""From a question to a map for each of its targets."""
+        Args:
+            target: Which of them.
+            values: Its map ``(H, W)``, signed.
+            spread: Of the values, ``(H, W)``, or None.
+            error_bar: Of estimated values, or None.
+            checks: What the user should know.
+        """
+        one = slice(target, target + 1)
+        return Answer(
+            (),
+            (values[None],),
+            self.clean.logits[one],
+            self.clean.scores[one],
+            self.clean.targets[one],
+            tuple(checks),
+            spread=None if spread is None else spread[None],
+            error_bars=() if error_bar is None else (error_bar,),
+        )
+
+
+ExplainPicture: TypeAlias = Callable[[Question], Sequence[Answer]]
+"""From a question to an answer, with a map, for each of its targets."""
 
 
 def scored_maps(
     model: Model,
-    batch: Batch,
-    explain: Explain,
+    batch: InputBatch,
+    explain: ExplainPicture,
     *,
     kind: ScoreKind,
     precision: Precision,
@@ -248,48 +249,31 @@ def scored_maps(
     Args:
         model: The network.
         batch: Inputs, pictures and targets.
-        explain: From a question to a map for each of its targets.
+        explain: From a question to an answer, with a map, for each of its targets.
         kind: What the score of a class is.
         precision: What the changed pictures' forwards compute in.
         batch_size: Most changed pictures at once; None is what suits the device.
         ask: How a private copy is first asked about the first picture; left out, as a model is.
     """
-    groups = _same_pictures(batch.inputs)
-    found: dict[int, tuple[Answer, Explained]] = {}
+    groups = _group_same_pictures(batch.inputs)
+    answers: dict[int, Answer] = {}
     with undisturbed(model.module):
         example = model.to_device(batch.inputs[:1])
         scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size, ask=ask)
 
-        def explained(some: slice) -> None:
+        def explain_group(some: slice) -> None:
             rows = groups[some.start]
             image = model.to_device(batch.inputs[rows[0]])
             clean = scorer.clean(image, [batch.targets[row] for row in rows])
-            maps = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
-            found.update({row: (_answer(clean, at, maps[at]), maps[at]) for at, row in enumerate(rows)})
+            found = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
+            answers.update(zip(rows, found, strict=True))
 
-        in_slices(len(groups), explained, size=1)
-    answers, maps = zip(*(found[row] for row in range(len(found))), strict=True)
-    whole = heatmaps(model, batch, answers, chunk=scorer.size, checks=scorer.checks, rectified=False)
-    return replace(whole, maps=tuple(map(_with_certainty, whole.maps, maps)))
-
-
-def _answer(clean: Clean, at: int, one: Explained) -> Answer:
-    return Answer(
-        one.values[None],
-        clean.scores[at, None],
-        clean.probabilities[at : at + 1],
-        clean.targets[at : at + 1],
-        None,
-        one.checks,
-    )
+        in_slices(len(groups), explain_group, size=1)
+    chunks = Chunks([answers[row] for row in range(len(answers))], scorer.size, scorer.checks)
+    return assemble(model, batch, chunks, rectified=False)
 
 
-def _with_certainty(heatmap: Heatmap, one: Explained) -> Heatmap:
-    spread = None if one.spread is None else one.spread.float().cpu().numpy()
-    return replace(heatmap, spread=spread, error_bar=one.error_bar)
-
-
-def _same_pictures(inputs: Tensor) -> list[list[int]]:
+def _group_same_pictures(inputs: Tensor) -> list[list[int]]:
     """Rows of inputs ``(N, C, H, W)``, those that are equal together."""
     groups: list[list[int]] = []
     for row, one in enumerate(inputs):

@@ -23,7 +23,7 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of, unsound
 from cnnviz.methods.cams.grids import field_of, said_of
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
@@ -177,7 +177,7 @@ def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
     return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
 
 
-def _joined(batch: Batch, shown: Sequence[_Shown], whole: Features, model: str, field: Field | None) -> Features:
+def _joined(batch: InputBatch, shown: Sequence[_Shown], whole: Features, model: str, field: Field | None) -> Features:
     """The whole result, with every picture's maps filled in."""
     layer = whole.provenance.layer or ""
     parts = []
