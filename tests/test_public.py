@@ -39,7 +39,7 @@ def test_every_method_is_public():
 
 def test_dir_lists_them_and_nothing_else_is_found():
     assert dir(cnnviz) == sorted(cnnviz.__all__) or set(dir(cnnviz)) == set(cnnviz.__all__)
-    with pytest.raises(AttributeError, match="attribute .?grad_cam"):
+    with pytest.raises(AttributeError, match="attribute grad_cam"):
         cnnviz.grad_cam  # noqa: B018
 
 
