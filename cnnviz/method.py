@@ -8,18 +8,17 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
 
 import annotated_types as bounds
-import docstring_parser
 
 from cnnviz.errors import ParameterError, UsageError, nearest
 from cnnviz.provenance import asking
 
-__all__ = ["Method", "check_network", "method", "Signature", "Parameter", "parameter"]
+__all__ = ["Method", "Network", "Parameter", "check_network", "method", "parameter"]
 
 
 @dataclass(frozen=True)
@@ -168,60 +167,8 @@ def _limits(metadata: list[Any]) -> dict[str, Any]:
     return found
 
 
-MAPS = ("Heatmaps", "Attributions")
-"""Results with a map for each picture."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A method as its function's signature and docstring describe it.
-
-    Attributes:
-        name: The function's name.
-        needs: Names of the positional parameters: what the method has to be given.
-        parameters: Its settings, by name.
-        usual: Name of the class of its usual result.
-        summary: First sentence of the docstring.
-        reference: The paper.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    parameters: Mapping[str, Parameter]
-    usual: str
-    summary: str
-    reference: str
-
-    @property
-    def singly(self) -> bool:
-        """Whether its usual result has a map for each picture, and not one part for all of them together."""
-        return self.usual in MAPS
-
-    @classmethod
-    def of(
-        cls, name: str, needs: Sequence[str], settings: Mapping[str, tuple[Any, Any]], usual: str, doc: str | None
-    ) -> Self:
-        """Put a signature together.
-
-        Args:
-            name: The function's name.
-            needs: Names of its positional parameters.
-            settings: Annotation and default of its keyword-only parameters, by name.
-            usual: Name of the class of its usual result.
-            doc: The docstring.
-
-        Raises:
-            TypeError: If a setting is of a kind that no command line could give.
-        """
-        text = inspect.cleandoc(doc or "")
-        told = docstring_parser.parse(text)
-        helps = {param.arg_name: " ".join((param.description or "").split()) for param in told.params}
-        parameters = {
-            key: parameter(key, hint, default, helps.get(key, "")) for key, (hint, default) in settings.items()
-        }
-        _, _, reference = text.partition("\nReference:")
-        summary = told.short_description or ""
-        return cls(name, tuple(needs), MappingProxyType(parameters), usual, summary, " ".join(reference.split()))
+class Network:
+    """What a method explains; ``cnnviz.Model`` is the one kind there is."""
 
 
 class Stamped(Protocol):
@@ -231,6 +178,9 @@ class Stamped(Protocol):
         """The result with its provenance completed."""
         ...
 
+
+MAPS = ("Heatmaps", "Attributions")
+"""Results with a map for each picture."""
 
 SHOWN = ("model", "images", "image", "data", "dataset", "pictures")
 """Needs that provenance holds in its own way: the network, and what it is shown."""
@@ -242,36 +192,67 @@ R = TypeVar("R", bound=Stamped)
 class Method(Generic[P, R]):
     """A method: called like its function, with bounds checked first and provenance stamped on the result.
 
+    Its signature and docstring are read when they are asked for. Of the annotations only those of the settings are
+    evaluated, so a method's module imports no torch: types that only annotate stand under ``TYPE_CHECKING``, and what
+    computes is imported where it is called.
+
     Attributes:
         name: The function's name.
         needs: Names of the positional parameters: what the method has to be given.
-        parameters: Its settings, by name.
-        summary: First sentence of the docstring.
-        reference: The paper.
-        returns: What it returns.
-        signature: All these in one, as it can be read without loading the method.
+        usual: Name of the class of its usual result.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self._called = inspect.signature(function)
-        hints = typing.get_type_hints(function, include_extras=True)
         known = self._called.parameters.values()
-        needs = [one.name for one in known if one.kind is not inspect.Parameter.KEYWORD_ONLY]
-        settings = {one.name: (hints[one.name], one.default) for one in known if one.name not in needs}
-        self.returns: Any = hints.get("return")
-        self._network: Any = hints.get("model")
-        usual = getattr((typing.get_args(self.returns) or (self.returns,))[0], "__name__", "")
-        self.signature = Signature.of(function.__name__, needs, settings, usual, function.__doc__)
-        self.name, self.needs = self.signature.name, self.signature.needs
-        self.parameters: Mapping[str, Parameter] = self.signature.parameters
-        self.summary, self.reference = self.signature.summary, self.signature.reference
+        self.name = function.__name__
+        self.needs = tuple(one.name for one in known if one.kind is not inspect.Parameter.KEYWORD_ONLY)
+        returned = self._called.return_annotation
+        self.usual = str(getattr(returned, "__name__", returned)).partition(" | ")[0]
+
+    @property
+    def singly(self) -> bool:
+        """Whether its usual result has a map for each picture, and not one part for all of them together."""
+        return self.usual in MAPS
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring."""
+        return " ".join(inspect.cleandoc(self.__doc__ or "").partition("\n\n")[0].split())
+
+    @property
+    def reference(self) -> str:
+        """The paper."""
+        return " ".join(inspect.cleandoc(self.__doc__ or "").partition("\nReference:")[2].split())
+
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Its settings, by name.
+
+        Raises:
+            TypeError: If a setting is of a kind that no command line could give.
+        """
+        import docstring_parser
+
+        documented = docstring_parser.parse(inspect.cleandoc(self.__doc__ or "")).params
+        helps = {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+        settings = [one for one in self._called.parameters.values() if one.name not in self.needs]
+        return MappingProxyType(
+            {one.name: parameter(one.name, self._hint(one), one.default, helps.get(one.name, "")) for one in settings}
+        )
+
+    def _hint(self, setting: inspect.Parameter) -> Any:
+        """A setting's annotation, evaluated in the function's module."""
+        hint = setting.annotation
+        return eval(hint, self._function.__globals__) if isinstance(hint, str) else hint
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Check the settings, run, and stamp the result with the method's name and settings."""
         bound = self._bound(*args, **kwargs)
-        check_network(bound.arguments.get("model"), self._network)
+        if "model" in self.needs and self._called.parameters["model"].annotation == "Model":
+            check_network(bound.arguments["model"])
         settings = {name: one.check(bound.arguments[name]) for name, one in self.parameters.items()}
         bound.arguments.update(settings)
         asked = {name: bound.arguments[name] for name in self.needs if name not in SHOWN}
@@ -292,17 +273,16 @@ class Method(Generic[P, R]):
         return f"<method {self.name}{self._called}>"
 
 
-def check_network(given: object, expected: Any) -> None:
+def check_network(given: object) -> None:
     """Refuse what is given in the place of a ``cnnviz.Model``: a bare network, a name, or anything else.
 
     Args:
         given: What was given.
-        expected: The class of networks; anything that is no class accepts all.
 
     Raises:
         UsageError: If it is none.
     """
-    if not isinstance(expected, type) or isinstance(given, expected):
+    if isinstance(given, Network):
         return
     if isinstance(given, str):
         raise UsageError(f"A network is given as a cnnviz.Model, not by name; cnnviz.load_model({given!r}) opens it.")

@@ -14,9 +14,9 @@ from typing import Any
 
 from cnnviz.errors import OutputError
 
-__all__ = ["VERSION", "Provenance", "asking", "installed", "plain"]
+__all__ = ["__version__", "Provenance", "asking", "installed", "plain"]
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"
 SCHEMA = 1
 LARGEST_BATCH = 64
 """Pictures of one call that the record of one of them names; of a larger call it names none but its own."""
@@ -28,7 +28,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-py
 @cache
 def installed() -> Mapping[str, str]:
     """Versions of cnnviz, Python and the libraries that decide over a result's bytes."""
-    found = {"cnnviz": VERSION, "python": platform.python_version()}
+    found = {"cnnviz": __version__, "python": platform.python_version()}
     for library in LIBRARIES:
         try:
             found[library] = metadata.version(library)

@@ -46,3 +46,16 @@ def test_listing_loads_no_torch():
     code = "import sys, cnnviz.catalogue; print(len(cnnviz.catalogue.CATALOGUE), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(CATALOGUE)), "False"]
+
+
+def test_methods_are_described_without_torch_and_their_network_is_a_model():
+    code = (
+        "import sys, cnnviz\n"
+        "for name in cnnviz.CATALOGUE:\n"
+        "    method = cnnviz.catalogue.load(name)\n"
+        "    assert method.summary.endswith('.') and method.parameters is not None and method.usual.isidentifier()\n"
+        "    assert method.__wrapped__.__annotations__.get('model') == 'Model', name\n"
+        "print(sorted({'torch', 'numpy', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

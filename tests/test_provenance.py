@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from cnnviz.errors import OutputError
-from cnnviz.provenance import VERSION, Provenance, installed
+from cnnviz.provenance import Provenance, __version__, installed
 
 MADE = Provenance(
     method="gradcam",
@@ -61,7 +61,7 @@ def test_stamped_and_only():
 def test_versions_are_those_in_use():
     import torch
 
-    assert installed()["cnnviz"] == VERSION
+    assert installed()["cnnviz"] == __version__
     assert installed()["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert dict(Provenance().versions) == dict(installed())
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 
 from ..arguments import Given, open_model
@@ -87,7 +87,7 @@ def _names(text: str | None) -> list[str]:
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for every method that has them: the layer, the batch size, and what --set names."""
-    methods = [describe(name) for name in values["methods"]]
+    methods = [load(name) for name in values["methods"]]
     found = {name: values[name] for name in ("layer", "batch_size") if values[name] is not None}
     for given in values["set"]:
         name, mark, text = given.partition("=")

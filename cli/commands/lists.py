@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import CATALOGUE, command_name, describe
+from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
 
 from ..arguments import open_model
@@ -184,7 +184,7 @@ def list_methods(*, as_json: bool) -> None:
             "family": entry.family,
             "summary": entry.summary,
             "cost": entry.cost,
-            "reference": describe(name).reference,
+            "reference": load(name).reference,
         }
         for name, entry in CATALOGUE.items()
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.progress import Moment, watch
 
@@ -25,7 +25,7 @@ __all__ = ["maximize"]
 ANIMATED = (".gif", ".mp4")
 FRAMES = 30
 LONGEST_NAME = 60
-METHOD = describe("maximize")
+METHOD = load("maximize")
 
 
 def ask(**values: Any) -> None:

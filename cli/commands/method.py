@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 import cnnviz
-from cnnviz.catalogue import command_name, describe, load
+from cnnviz.catalogue import command_name, load
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.method import Method
 
@@ -103,7 +103,7 @@ def method_command(name: str) -> click.Command:
     Args:
         name: The command's name.
     """
-    method = describe(name)
+    method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting(parameter) for parameter in method.parameters.values()]
@@ -128,11 +128,11 @@ def explain(name: str, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
-    if method.signature.singly and is_filmed(values):
+    if method.singly and is_filmed(values):
         film(method, values)
         return
     given = Given(values["images"])
-    singly = method.signature.singly and not _is_browsing(values)
+    singly = method.singly and not _is_browsing(values)
     places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)

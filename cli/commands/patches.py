@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.methods.scan.scope import chosen_layers
 
@@ -23,7 +23,7 @@ from ..output import Report, ensure_folder, make_folder, plan, print_json
 
 __all__ = ["merge", "patches"]
 
-METHOD = describe("patches")
+METHOD = load("patches")
 UNFIT = re.compile(r"[^\w.,#+-]+")
 SCAN = ("layer", "k", "samples", "block", "threads", "workers", "autocast", "seed")
 

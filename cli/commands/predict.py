@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import read_signature
 
 from ..arguments import AT_ONCE, Given
 from ..options import JSON, NETWORK, QUIET, SEED, Sectioned, setting
@@ -18,7 +17,7 @@ from ..output import Report, print_json
 
 __all__ = ["predict"]
 
-METHOD = read_signature("cnnviz.methods.predict", "predict")
+METHOD = cnnviz.predict
 
 
 def ask(**values: Any) -> None:

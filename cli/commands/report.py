@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import read_signature
 from cnnviz.errors import OutputError
 
 from ..arguments import Given
@@ -20,7 +19,7 @@ from ..output import Report, ensure_folder, make_folder, print_json
 
 __all__ = ["report"]
 
-METHOD = read_signature("cnnviz.reporting.report", "report")
+METHOD = cnnviz.report
 PAGES = (".html", ".htm")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.catalogue import describe
+from cnnviz.catalogue import load
 
 from ..arguments import AT_ONCE, Given, open_model
 from ..options import LOOK, NETWORK, OUTPUT, SEED, Option, Sectioned, setting
@@ -20,7 +20,7 @@ from ..output import Report, make_folder, plan, print_json
 
 __all__ = ["filters", "features"]
 
-METHOD = describe("features")
+METHOD = load("features")
 STYLE = Option(
     "--style", type=click.Choice(["maps", "overlay", "masked"]), default="maps", section="Drawing",
     help="The maps at the layer's own resolution, over the photograph, or the photograph where each unit responds.",
@@ -74,7 +74,7 @@ features = Sectioned(
 )  # fmt: skip
 
 
-FILTERS = describe("filters")
+FILTERS = load("filters")
 
 
 def ask_filters(**values: Any) -> None:

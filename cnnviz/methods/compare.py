@@ -57,10 +57,10 @@ def compare(
     layers = _listed(layers)
     chosen = {command_name(load(name).name): load(name) for name in _listed(methods)}
     if not isinstance(model, (list, tuple)):
-        check_network(model, Model)
+        check_network(model)
     networks = [model] if isinstance(model, Model) else list(model)
     for network in networks:
-        check_network(network, Model)
+        check_network(network)
     _check(chosen, settings, networks, layers)
     given = gather(images)
     ask = _Asking(given, set())

@@ -69,7 +69,7 @@ def video(
         TargetError: The target cannot be understood.
         OutputError: The result cannot be written, or would replace the clip.
     """
-    check_network(model, Model)
+    check_network(model)
     asked = _drawing(load(method) if isinstance(method, str) else method)
     opened = open_clip(clip)
     where = Path(out) if out is not None else Path(f"{opened.path.stem}.{asked.name}.mp4")
@@ -88,7 +88,7 @@ def video(
 
 def usual_look(method: Method[Any, Any]) -> Look:
     """How a clip's maps are drawn where nothing is said: over the frames; attributions to pixels alone."""
-    return Look(style="map" if method.signature.usual == Attributions.__name__ else "overlay")
+    return Look(style="map" if method.usual == Attributions.__name__ else "overlay")
 
 
 class _Passes:
@@ -121,7 +121,7 @@ class _Passes:
 
 
 def _drawing(method: Method[Any, Any]) -> Method[Any, Any]:
-    if not method.signature.singly:
+    if not method.singly:
         raise UsageError(f"{method.name} draws no map of every frame; expected a method such as gradcam or saliency.")
     return method
 

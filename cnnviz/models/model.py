@@ -16,6 +16,7 @@ from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
 from cnnviz.engine.windows.gates import Gates, find_gates
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.method import Network
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
@@ -69,7 +70,7 @@ def _hashed(module: nn.Module) -> str:
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Model:
+class Model(Network):
     """A network ready to be asked: the module, its preprocessing, labels and layers, and where it came from.
 
     The module is never changed: not its mode, its flags, its gradients nor its hooks. It stays on the device it is on;

@@ -36,7 +36,7 @@ def choose_layer(model: Model) -> str:
     Raises:
         ExplanationError: If there is none.
     """
-    check_network(model, Model)
+    check_network(model)
     height, width = model.preprocess.input_size
     noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seeded())
     with undisturbed(model.module):
@@ -62,7 +62,7 @@ def rank_layers(
         UsageError: If several images were given, the share is out of bounds or the method looks at no layer.
         ExplanationError: If no layer reaches the target.
     """
-    check_network(model, Model)
+    check_network(model)
     chosen = load(method)
     if not 0 < share < 1 or "layer" not in chosen.parameters:
         raise UsageError("Layers are ranked by a method with a layer, such as gradcam, and a share between 0 and 1.")

@@ -143,7 +143,7 @@ def scan_patches(
     Raises:
         CnnvizError: As ``patches`` does.
     """
-    check_network(model, Model)
+    check_network(model)
     share = None if shard is None else Share.parse(shard)
     asked = Request(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
     return scan(model, open_dataset(data), None if index is None else Path(index), asked, share)[0]

@@ -19,7 +19,7 @@ from cnnviz.errors import OutputError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.scan.scope import Request
 from cnnviz.models.model import Model
-from cnnviz.provenance import VERSION
+from cnnviz.provenance import __version__
 
 __all__ = ["MANIFEST_FILE", "Manifest", "agreed", "fitting", "read_manifest"]
 
@@ -93,7 +93,7 @@ class Manifest:
             "device": _device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "bins": DESCRIPTION,
-            "versions": {"cnnviz": VERSION, "torch": str(torch.__version__)},
+            "versions": {"cnnviz": __version__, "torch": str(torch.__version__)},
         }
         return cls(json.loads(json.dumps(held)))
 

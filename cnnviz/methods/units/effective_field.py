@@ -66,7 +66,7 @@ def effective_field(
     Reference:
         Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
     """
-    check_network(model, Model)
+    check_network(model)
     if count < 1:
         raise ParameterError(f"count is at least 1, not {count}.")
     if layer != AUTOMATIC:

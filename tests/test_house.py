@@ -1,0 +1,118 @@
+"""The house: what holds of all files and folders of the package, read from the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for folder in ("cnnviz", "cli") for path in (ROOT / folder).rglob("*.py"))
+ROOMS = [path for path in FILES if path.name != "__init__.py"]
+FOLDERS = sorted({path.parent for path in FILES})
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+MOST_LINES, MOST_FILES, MOST_LINES_OF_CODE = 450, 16, 60
+SHARED = {
+    "bundled": "the bundled networks: how they are opened, and what they are",
+    "compare": "the method and its command",
+    "concepts": "the method and its result",
+    "errors": "what goes wrong",
+    "features": "the method and its result",
+    "filters": "the method and its result",
+    "kernels": "the weights of a convolution: caught in a forward, and what can be said about them",
+    "layers": "the layers of a network, and what is found out about them",
+    "maximize": "the method and its command",
+    "patches": "the method, its result and its command",
+    "predict": "the method and its command",
+    "report": "the method and its command",
+    "video": "clips: read, and explained frame by frame",
+    "windows": "windows of a picture: the folder of the engine, and the maps made by hiding them",
+}
+"""File names that stand in several folders: the one noun that each means in all of them."""
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a file's module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path): path for path in FILES}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of ours that a file imports when it runs: at its top or in a function, not for types only."""
+    package = name_of(path) if path.name == "__init__.py" else name_of(path.parent / "__init__.py")
+    found: set[str] = set()
+
+    class Visitor(ast.NodeVisitor):
+        def visit_If(self, node: ast.If) -> None:
+            if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+                self.generic_visit(node)
+
+        def visit_Import(self, node: ast.Import) -> None:
+            found.update(alias.name for alias in node.names)
+
+        def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            found.update(
+                f"{module}.{alias.name}" if f"{module}.{alias.name}" in NAMES else module for alias in node.names
+            )
+
+    Visitor().visit(TREES[path])
+    return {name for name in found if name in NAMES} - {name_of(path)}
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=name_of)
+def test_a_file_holds_one_thing(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_function_is_long(path):
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node) is not None
+            first = node.body[1] if documented and len(node.body) > 1 else node.body[0]
+            assert (node.end_lineno or 0) - first.lineno < MOST_LINES_OF_CODE, node.name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_can_be_taken_in_and_its_docstring_names_what_it_holds(folder):
+    held = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")]
+    held += [each.name for each in folder.iterdir() if (each / "__init__.py").is_file() and each.name != "cli"]
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
+    contents = ast.get_docstring(TREES[folder / "__init__.py"]) or ""
+    assert not [name for name in held if not re.search(rf"\b{name}\b", contents)]
+
+
+def test_nothing_imports_in_a_circle():
+    graph = {name: imports_of(path) for name, path in NAMES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_a_class_has_a_name_of_its_own():
+    places = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(name_of(path))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_a_file_name_means_one_thing():
+    times = Counter(path.stem for path in ROOMS)
+    times.update(folder.name for folder in FOLDERS if folder.name in times)
+    assert {name for name, count in times.items() if count > 1} <= SHARED.keys()
+
+
+def test_no_file_is_a_bag():
+    assert not {path.stem for path in ROOMS} & {"utils", "helpers", "misc", "common", "base", "tools"}
