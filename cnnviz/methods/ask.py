@@ -21,9 +21,10 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.settings import Channels
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from cnnviz.results.attribution import Attribution, Attributions, Channels, flattened
+from cnnviz.results.attribution import Attribution, Attributions, flattened
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
 __all__ = ["Answer", "InputBatch", "ask", "assemble", "attribute", "prepare", "provenance_of", "unsound"]

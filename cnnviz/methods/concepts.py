@@ -1,29 +1,23 @@
-"""Deep feature factorization."""
+"""Deep feature factorization: what activations over several pictures have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import ClassTarget, Target
-from cnnviz.engine.arrangement import from_maps
-from cnnviz.engine.replay import replay
-from cnnviz.engine.scores import class_probabilities
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import InputBatch, ask, prepare, provenance_of, unsound
-from cnnviz.methods.cams.grids import field_of
-from cnnviz.methods.cams.layer_maps import activations_of
-from cnnviz.models.model import Model
-from cnnviz.results.concepts import Concepts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import ClassTarget, Target
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
+    from cnnviz.models.model import Model
+    from cnnviz.results.concepts import Concepts
 
 __all__ = ["dff"]
 
@@ -68,6 +62,12 @@ def dff(
     Reference:
         Collins, Achanta and Suesstrunk, Deep Feature Factorization For Concept Discovery, ECCV 2018.
     """
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.engine.undisturbed import undisturbed
+    from cnnviz.methods.ask import prepare, provenance_of
+    from cnnviz.methods.cams.grids import field_of
+    from cnnviz.results.concepts import Concepts
+
     if layer is not None and "," in layer:
         raise UsageError(f"Concepts are of one layer; got '{layer}'.")
     if layer is not None and layer != AUTOMATIC:
@@ -96,6 +96,10 @@ def _gather_activations(
     model: Model, batch: InputBatch, layer: str, size: int
 ) -> tuple[str, Tensor, int, tuple[str, ...]]:
     """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
+    import torch
+
+    from cnnviz.methods.ask import ask, unsound
+    from cnnviz.methods.cams.layer_maps import activations_of
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor]:
         found = activations_of(model, [layer], inputs, targets)
@@ -112,6 +116,8 @@ def _gather_activations(
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Non-negative factors of activations ``(N, C, h, w)``: maps ``(N, k, h, w)`` and unit vectors ``(k, C)``."""
+    import torch
+
     count, channels, height, width = activations.shape
     values = activations.clamp_min(0).double().permute(0, 2, 3, 1).reshape(-1, channels)
     generator = torch.Generator().manual_seed(seed)
@@ -131,6 +137,14 @@ def _name_concepts(
     model: Model, one: Tensor, layer: str, vectors: Tensor
 ) -> tuple[tuple[tuple[ClassTarget, float], ...], tuple[str, ...]]:
     """The class of each concept ``(k, C)``, shown at every place of the layer."""
+    import numpy as np
+    import torch
+
+    from cnnviz.core.target import ClassTarget
+    from cnnviz.engine.arrangement import from_maps
+    from cnnviz.engine.replay import replay
+    from cnnviz.engine.scores import class_probabilities
+
     fixed = bool(model.fixed_batch)
     with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement

@@ -1,21 +1,21 @@
-"""What a network answers."""
+"""What a network answers: the most probable classes of every picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.target import ClassTarget, Target, TopClass
-from cnnviz.engine.scores import settle
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import ask, prepare, provenance_of, unsound
-from cnnviz.models.model import Model
-from cnnviz.results.predictions import Prediction, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.predictions import Prediction, Predictions
 
 __all__ = ["predict"]
 
@@ -45,6 +45,13 @@ def predict(
     Raises:
         TargetError: If there are not as many labels as classes.
     """
+    import torch
+
+    from cnnviz.core.target import TopClass
+    from cnnviz.engine.scores import settle
+    from cnnviz.methods.ask import ask, prepare, provenance_of, unsound
+    from cnnviz.results.predictions import Predictions
+
     batch = prepare(model, images)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor:
@@ -74,6 +81,9 @@ def _warn_of_probabilities(logits: Tensor) -> tuple[str, ...]:
 
 
 def _rank_classes(logits: Tensor, labels: tuple[str, ...] | None, k: int) -> tuple[Prediction, ...]:
+    from cnnviz.core.target import ClassTarget
+    from cnnviz.results.predictions import Prediction
+
     shares = logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0)
     order = logits.sort(descending=True, stable=True).indices[:k].tolist()
     return tuple(

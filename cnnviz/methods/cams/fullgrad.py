@@ -1,25 +1,22 @@
-"""FullGrad."""
+"""FullGrad: what the input and the biases of all layers add to the score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
-from torch.nn import functional
 
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.biases import FullGradients, full_gradients
-from cnnviz.engine.capture import capture
-from cnnviz.engine.scores import score, settle, watched_layers
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, ask, assemble, prepare
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.engine.biases import FullGradients
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["fullgrad"]
 
@@ -57,6 +54,11 @@ def fullgrad(
     Reference:
         Srinivas and Fleuret, Full-Gradient Representation for Neural Network Visualization, NeurIPS 2019.
     """
+    from cnnviz.engine.biases import full_gradients
+    from cnnviz.engine.capture import capture
+    from cnnviz.engine.scores import score, settle, watched_layers
+    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+
     batch = prepare(model, images, target)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
@@ -77,6 +79,10 @@ def fullgrad(
 
 
 def _add_terms(found: FullGradients) -> Tensor:
+    from torch.nn import functional
+
+    from cnnviz.engine.arrangement import to_maps
+
     size = found.inputs.shape[-2:]
     total = _stretched(found.inputs)
     for bias, arrangement in found.biases:
@@ -88,12 +94,16 @@ def _add_terms(found: FullGradients) -> Tensor:
 
 def _stretched(maps: Tensor) -> Tensor:
     """Absolute values ``(N, C, h, w)`` stretched to [0, 1] for each image, added over channels, ``(N, h, w)``."""
+    import torch
+
     values = maps.abs().float()
     low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
     return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
 
 
 def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+    import torch
+
     scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
     error = float((found.missing()[:count].abs() / scores).max())
     verdict = "" if error < 0.05 else "; the network is not piecewise linear, or has biases that are not seen"

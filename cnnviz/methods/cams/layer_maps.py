@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import Answer, ask, assemble, prepare
 from cnnviz.methods.cams.grids import field_of_places, on_finest, said_of, unmirrored
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
+from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = [
-    "Fuse",
-    "Shared",
+    "CamSettings",
     "layer_maps",
     "Combine",
     "gradient_maps",
@@ -33,11 +33,9 @@ __all__ = [
     "activations_of",
 ]
 
-Fuse: TypeAlias = Literal["mean", "max", "product"]
-
 
 @dataclass(frozen=True)
-class Shared:
+class CamSettings:
     """The settings that all class activation maps share.
 
     Attributes:
@@ -75,7 +73,13 @@ AnswerLayers: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], An
 
 
 def layer_maps(
-    model: Model, images: ImagesLike, target: TargetLike, answer: AnswerLayers, shared: Shared, *, singly: bool = False
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike,
+    answer: AnswerLayers,
+    settings: CamSettings,
+    *,
+    singly: bool = False,
 ) -> Heatmaps:
     """Ask for maps of layers chunk by chunk, fuse them, and average the mirrored picture's in.
 
@@ -84,7 +88,7 @@ def layer_maps(
         images: Any accepted form of images.
         target: Any accepted form of target.
         answer: From inputs, targets and names of layers to their maps.
-        shared: The settings that all class activation maps share.
+        settings: The settings that all class activation maps share.
         singly: Ask about one image at a time; the batch size is then that of the changes made to each.
 
     Raises:
@@ -92,7 +96,7 @@ def layer_maps(
         UsageError: If a layer has no spatial extent.
     """
     batch = prepare(model, images, target)
-    names = shared.names
+    names = settings.names
     for name in names:
         if name != AUTOMATIC:
             model.check_layer(name)
@@ -106,16 +110,16 @@ def layer_maps(
             before_units.append(automatic_layer(model, inputs, batch.targets))
         found = answer(inputs, targets, before_units or names)
         fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
-        values, field = _fuse(found.values, fields, shared)
-        if shared.flip:
+        values, field = _fuse(found.values, fields, settings)
+        if settings.flip:
             mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
-            values = _average(values, _fuse(mirrored.values, fields, shared)[0], field)
+            values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
         spread = [check for name, one in zip(found.layers, fields, strict=True) for check in said_of(name, one)]
         chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
         return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
 
-    chunks = ask(model, batch, answer_fused, batch_size=1 if singly else shared.batch_size)
-    return assemble(model, batch, chunks, rectified=shared.relu)
+    chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
+    return assemble(model, batch, chunks, rectified=settings.relu)
 
 
 def _mirror(target: Target) -> Target:
@@ -129,19 +133,19 @@ def _average(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
     return torch.where(known, (values + back) / 2, values)
 
 
-def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], shared: Shared) -> tuple[Tensor, Field | None]:
+def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamSettings) -> tuple[Tensor, Field | None]:
     """One map as it is; several each divided by its largest value, on the finest grid among them, fused."""
     if len(maps) == 1:
         return maps[0], fields[0]
-    shown = [each.clamp_min(0) if shared.relu else each for each in maps]
+    shown = [each.clamp_min(0) if settings.relu else each for each in maps]
     fine, field = on_finest(shown, fields)
     most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
     stack = torch.stack(
         [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
     )
-    if shared.fuse == "mean":
+    if settings.fuse == "mean":
         return stack.mean(dim=0), field
-    if shared.fuse == "product":
+    if settings.fuse == "product":
         return stack.clamp_min(0).prod(dim=0), field
     return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0], field
 
@@ -153,7 +157,13 @@ EVEN = 1e-4
 
 
 def gradient_maps(
-    model: Model, images: ImagesLike, target: TargetLike, combine: Combine, shared: Shared, *, compare: bool = True
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike,
+    combine: Combine,
+    settings: CamSettings,
+    *,
+    compare: bool = True,
 ) -> Heatmaps:
     """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
 
@@ -165,23 +175,23 @@ def gradient_maps(
         images: Any accepted form of images.
         target: Any accepted form of target.
         combine: From activations and gradients, both ``(n, C, h, w)``, to maps ``(n, h, w)``.
-        shared: The settings that all class activation maps share.
+        settings: The settings that all class activation maps share.
         compare: Whether ``combine`` gives a map that a class can be told by.
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = probe(model, names, inputs, targets, rival=compare and list(names) == [AUTOMATIC])
         maps = [
-            combine(activation, shared.sign * gradient)
+            combine(activation, settings.sign * gradient)
             for activation, gradient in zip(found.activations, found.gradients, strict=True)
         ]
         checks = list(_note_coincidence(found))
         if found.rivals:
-            rival = combine(found.activations[0], shared.sign * found.rival_gradients[0])
+            rival = combine(found.activations[0], settings.sign * found.rival_gradients[0])
             checks += _note_same_maps(found, maps[0], rival)
         return found.answer.with_values(*maps, checks=checks)
 
-    return layer_maps(model, images, target, answer, shared)
+    return layer_maps(model, images, target, answer, settings)
 
 
 def _note_coincidence(found: Probe) -> tuple[str, ...]:
@@ -217,14 +227,14 @@ def _correlation(one: Tensor, other: Tensor) -> Tensor:
 Summarise: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, shared: Shared) -> Heatmaps:
+def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, settings: CamSettings) -> Heatmaps:
     """Maps that ``summarise`` makes of a layer's activations.
 
     Args:
         model: The network.
         images: Any accepted form of images.
         summarise: From activations ``(n, C, h, w)`` to maps ``(n, h, w)``.
-        shared: The settings that all class activation maps share.
+        settings: The settings that all class activation maps share.
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
@@ -233,7 +243,7 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, shar
         maps = tuple(summarise(each) for each in found.values)
         return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets))
 
-    return layer_maps(model, images, None, answer, shared)
+    return layer_maps(model, images, None, answer, settings)
 
 
 def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[Target]) -> Answer:

@@ -1,4 +1,4 @@
-"""The gradient of a score with respect to the network's input, plain or by a rule."""
+"""The gradient of a score with respect to the network's input, plain or by a rule; and over noisy copies of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
-__all__ = ["input_gradients", "settled_scores"]
+__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
 
 ONE_ACTIVATION = (
     "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
@@ -106,4 +106,50 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _widen(tensor: Tensor) -> Tensor:
+    """At least float32."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+class NoisyCopies:
+    """Noisy copies of inputs ``(N, C, H, W)``: the same noise for every input, scaled to the input's range.
+
+    Each copy has a seed of its own, so that which of them are made together changes nothing.
+    """
+
+    def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
+        self._inputs = _widen(inputs)
+        self._dtype = inputs.dtype
+        ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
+        self._deviations = noise * ranges
+        self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+    def of(self, some: slice) -> Tensor:
+        """Copies ``(k * N, C, H, W)``, all inputs of the first copy first."""
+        copies = [self._inputs + self._deviations * self._draw_noise(seed) for seed in self._seeds[some]]
+        return torch.cat(copies).to(self._dtype)
+
+    def _draw_noise(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self._inputs.shape[1:], generator=generator).to(self._inputs)
+
+
+class Moments:
+    """Mean and variance of tensors like ``example``, met one after another, by Welford's recurrence."""
+
+    def __init__(self, example: Tensor) -> None:
+        dtype = example.dtype if example.dtype == torch.float64 else torch.float32
+        self.mean = torch.zeros_like(example, dtype=dtype)
+        self._squares = torch.zeros_like(self.mean)
+        self._count = 0
+
+    def add(self, one: Tensor) -> None:
+        """Take in one more."""
+        self._count += 1
+        before = one - self.mean
+        self.mean += before / self._count
+        self._squares += before * (one - self.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance over all that was met (not of a larger population); never negative."""
+        return self._squares / max(self._count, 1)

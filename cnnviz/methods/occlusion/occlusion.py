@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
 
-from cnnviz.core.target import TargetLike
-from cnnviz.engine.windows.window import Windows
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, prepare
-from cnnviz.methods.cams.changed_layer import ChangedLayer, perturbation_maps
-from cnnviz.methods.cams.layer_maps import Fuse, Shared
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
-from cnnviz.methods.occlusion.budget import Plan, Values
-from cnnviz.methods.occlusion.estimate import PROBES
-from cnnviz.methods.occlusion.scorer import Precision, Question, ScoreKind, scored_maps
-from cnnviz.methods.occlusion.windows import Hiding, Regions
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.settings import Fuse, Precision, ScoreKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import TargetLike
+    from cnnviz.engine.windows.window import Windows
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.methods.cams.changed_layer import ChangedLayer
+    from cnnviz.methods.occlusion.budget import Values
+    from cnnviz.methods.occlusion.scorer import Question
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["occlusion", "feature_occlusion"]
 
@@ -82,6 +81,13 @@ def occlusion(
     Reference:
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
     """
+    from cnnviz.engine.windows.window import Windows
+    from cnnviz.methods.ask import prepare
+    from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+    from cnnviz.methods.occlusion.budget import Plan
+    from cnnviz.methods.occlusion.scorer import scored_maps
+    from cnnviz.methods.occlusion.windows import Hiding, Regions
+
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
     side = window or max(1, round(min(height, width) / SHARE))
@@ -101,6 +107,10 @@ def occlusion(
 
 def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -> Answer:
     """The map of one of the targets."""
+    import torch
+
+    from cnnviz.methods.occlusion.estimate import PROBES
+
     maps = windows.average(torch.from_numpy(values.drops[:, at]))
     spread = maps.std(dim=0) if len(maps) > 1 else None
     if not values.bars:
@@ -159,15 +169,23 @@ def feature_occlusion(
     Reference:
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, at the input.
     """
+    from cnnviz.methods.cams.changed_layer import perturbation_maps
+    from cnnviz.methods.cams.layer_maps import CamSettings
 
     def explain(asked: ChangedLayer) -> Tensor:
         return hide_places(asked, window, stride, zero=baseline == "zero", kind=score)
 
-    return perturbation_maps(model, images, target, explain, Shared(layer, fuse, relu=False, batch_size=batch_size))
+    return perturbation_maps(
+        model, images, target, explain, CamSettings(layer, fuse, relu=False, batch_size=batch_size)
+    )
 
 
 def hide_places(layer: ChangedLayer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
     """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
+    import torch
+
+    from cnnviz.engine.windows.window import Windows
+
     maps = layer.maps
     windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
     fill = torch.zeros_like(maps[:, :, :1, :1]) if zero else maps.mean(dim=(2, 3), keepdim=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,14 +17,12 @@ from cnnviz.engine.capture import Capture, capture
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import Answer, InputBatch, assemble
+from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, Faster, faster_copy
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
-__all__ = ["Precision", "ScoreKind", "Scorer", "scores_of", "Question", "scored_maps"]
-
-ScoreKind: TypeAlias = Literal["probability", "logit", "log-probability"]
-Precision: TypeAlias = Literal["full", "tf32", "bfloat16"]
+__all__ = ["Scorer", "scores_of", "Question", "scored_maps"]
 
 TINY = 1e-30
 
