@@ -95,7 +95,8 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: black is black before the normalisation", f"{M}/occlusion/baselines.py",
-        "self._always(self._normalised(torch.zeros(self.image.shape)))", "self._always(torch.zeros(self.image.shape))",
+        "self._fill_always(self._normalise(torch.zeros(self.image.shape)))",
+        "self._fill_always(torch.zeros(self.image.shape))",
         OCCLUSION, "'black' is the mean colour",
     ),
     Mutation(

@@ -65,7 +65,7 @@ def dff(
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.engine.undisturbed import undisturbed
     from cnnviz.methods.ask import prepare, provenance_of
-    from cnnviz.methods.cams.grids import field_of
+    from cnnviz.methods.cams.layer_maps import field_of
     from cnnviz.results.concepts import Concepts
 
     if layer is not None and "," in layer:

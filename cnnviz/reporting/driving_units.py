@@ -19,7 +19,7 @@ from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import InputBatch, provenance_of
 from cnnviz.methods.cams.changed_layer import ChangedLayer
-from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.methods.cams.probe import Probe, probe
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance

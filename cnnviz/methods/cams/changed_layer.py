@@ -1,4 +1,4 @@
-"""Maps from changing a layer's activation and watching the score: Ablation-CAM, Recipro-CAM."""
+"""A layer with other maps in the place of its own, and maps of what that does to the score."""
 
 from __future__ import annotations
 

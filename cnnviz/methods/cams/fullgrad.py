@@ -65,12 +65,12 @@ def fullgrad(
         count = len(targets)
         settled: list[Target] = []
 
-        def scored(logits: Tensor) -> Tensor:
+        def score_logits(logits: Tensor) -> Tensor:
             settled[:] = settle(targets, logits[:count], model.labels)
             return score(settled, logits[:count], caught)
 
         with capture(model.module, [], watched_layers(targets)) as caught:
-            found = full_gradients(model.module, model.forward, inputs, scored)
+            found = full_gradients(model.module, model.forward, inputs, score_logits)
         values, checks = _add_terms(found)[:count], _note_completeness(found, count)
         return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks)
 
@@ -79,20 +79,21 @@ def fullgrad(
 
 
 def _add_terms(found: FullGradients) -> Tensor:
+    """The terms of the input and of the biases that have places, at the input's size, ``(N, H, W)``."""
     from torch.nn import functional
 
     from cnnviz.engine.arrangement import to_maps
 
     size = found.inputs.shape[-2:]
-    total = _stretched(found.inputs)
+    total = _stretch_and_add(found.inputs)
     for bias, arrangement in found.biases:
         if arrangement is not None and arrangement.spatial:
-            wide = functional.interpolate(_stretched(to_maps(bias, arrangement))[:, None], size=size, mode="bilinear")
-            total = total + wide[:, 0]
+            maps = _stretch_and_add(to_maps(bias, arrangement))
+            total = total + functional.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
     return total
 
 
-def _stretched(maps: Tensor) -> Tensor:
+def _stretch_and_add(maps: Tensor) -> Tensor:
     """Absolute values ``(N, C, h, w)`` stretched to [0, 1] for each image, added over channels, ``(N, h, w)``."""
     import torch
 

@@ -86,7 +86,7 @@ def smooth_gradcam_plusplus(
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         clean = probe(model, names, inputs, targets)
         drawn = torch.Generator().manual_seed(seed)
-        copies = (_noisy(inputs, noise, drawn) for _ in range(samples))
+        copies = (_add_noise(inputs, noise, drawn) for _ in range(samples))
         noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets).gradients for copy in copies]
         return clean.answer.with_values(*_weigh_layers(clean.activations, noisy, settings.sign))
 
@@ -96,7 +96,7 @@ def smooth_gradcam_plusplus(
 def _weigh_layers(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor]], sign: int) -> list[Tensor]:
     """Each layer's map, from its clean activations and its gradients at every copy."""
     return [
-        weigh_by_averaged_share(activation, _powers(gradients), sign)
+        weigh_by_averaged_share(activation, _average_powers(gradients), sign)
         for activation, *gradients in zip(activations, *noisy, strict=True)
     ]
 
@@ -115,7 +115,7 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
     return (weights * activations.double()).sum(dim=1).to(activations.dtype)
 
 
-def _powers(gradients: Sequence[Tensor]) -> list[Tensor]:
+def _average_powers(gradients: Sequence[Tensor]) -> list[Tensor]:
     """Mean of the samples' gradients, of their squares and of their cubes."""
     import torch
 
@@ -123,7 +123,7 @@ def _powers(gradients: Sequence[Tensor]) -> list[Tensor]:
     return [(stacked**power).mean(dim=0) for power in (1, 2, 3)]
 
 
-def _noisy(inputs: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+def _add_noise(inputs: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Inputs ``(N, C, H, W)`` with Gaussian noise, the same for every input, scaled to each one's range."""
     import torch
 
@@ -184,8 +184,10 @@ def shapleycam(
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
 
+    rescore = _score_residual if score == "residual" else None
+
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        found = probe(model, names, inputs, targets, rescore=_residual if score == "residual" else None, curved=True)
+        found = probe(model, names, inputs, targets, rescore=rescore, curved=True)
         held = zip(found.activations, found.gradients, found.curvatures, strict=True)
         sign = settings.sign
         maps = [weigh_by_shapley_value(a, sign * g, sign * curvature) for a, g, curvature in held]
@@ -200,7 +202,7 @@ def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: T
     return (weights * activations).sum(dim=1)
 
 
-def _residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
     """A class's logit plus the logarithm of its probability, ``(n,)``; other targets keep their scores."""
     import torch
     from torch.nn import functional

@@ -1,4 +1,4 @@
-"""What all class activation maps share: layers and how they are fused, sign, mirrored pictures, honesty."""
+"""Maps of layers: which layers, how they are fused, mirrored pictures, and what is said about them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.field import Field
-from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.layer import AUTOMATIC, split_call
 from cnnviz.core.target import NoTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import Answer, ask, assemble, prepare
-from cnnviz.methods.cams.grids import field_of_places, on_finest, said_of, unmirrored
+from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
@@ -31,6 +31,8 @@ __all__ = [
     "Summarise",
     "activation_maps",
     "activations_of",
+    "field_of",
+    "note_unplaced",
 ]
 
 
@@ -114,12 +116,49 @@ def layer_maps(
         if settings.flip:
             mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
-        spread = [check for name, one in zip(found.layers, fields, strict=True) for check in said_of(name, one)]
+        spread = [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
         chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
         return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
 
     chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
     return assemble(model, batch, chunks, rectified=settings.relu)
+
+
+def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
+    """What a layer's units see of inputs of a height and width; None if its output is not made from them.
+
+    Args:
+        model: The network.
+        name: The layer's name, or one call of it, such as ``"relu#2"``.
+        size: Height and width of the input.
+    """
+    plain, call = split_call(name)
+    layer = model.layers_on((int(size[0]), int(size[1])))[plain]
+    return layer.field if call is None or not layer.fields else layer.fields[call - 1]
+
+
+def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
+    """The same of a layer that a map was made of.
+
+    Raises:
+        UsageError: If its output, though it looks like a map of one image, is made once for all of them.
+    """
+    found = field_of(model, name, size)
+    layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
+    if found is None and layer.arrangement is None:
+        raise UsageError(
+            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
+            "or leave it to be chosen."
+        )
+    return found
+
+
+def note_unplaced(name: str, field: Field | None) -> tuple[str, ...]:
+    """A sentence on a layer whose units have no places on the input."""
+    if field is None or field.placed:
+        return ()
+    sees = "see the whole image" if field.kind == "whole" else "see nobody knows how much of the image"
+    return (f"the units of {name} {sees} ({field.because}): its map is spread evenly over the input",)
 
 
 def _mirror(target: Target) -> Target:
@@ -129,7 +168,7 @@ def _mirror(target: Target) -> Target:
 
 def _average(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
     """The mean of a map and the mirrored picture's, mirrored back; columns that no unit of that sees are kept."""
-    back, known = unmirrored(mirrored, field)
+    back, known = mirror_back(mirrored, field)
     return torch.where(known, (values + back) / 2, values)
 
 
@@ -138,7 +177,7 @@ def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamS
     if len(maps) == 1:
         return maps[0], fields[0]
     shown = [each.clamp_min(0) if settings.relu else each for each in maps]
-    fine, field = on_finest(shown, fields)
+    fine, field = resample_to_finest(shown, fields)
     most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
     stack = torch.stack(
         [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
@@ -208,7 +247,7 @@ def _note_coincidence(found: Probe) -> tuple[str, ...]:
 
 def _note_same_maps(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str, ...]:
     """A word about the images whose best other class has the same map."""
-    alike = (_correlation(maps, rival_maps) > SAME).tolist()
+    alike = (_correlate(maps, rival_maps) > SAME).tolist()
     return tuple(
         f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class"
         for target, rival, same in zip(found.answer.targets, found.rivals, alike, strict=True)
@@ -216,7 +255,7 @@ def _note_same_maps(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str
     )
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def _correlate(one: Tensor, other: Tensor) -> Tensor:
     """Pearson correlation of each pair of maps ``(n, h, w)``; 0 where one is constant."""
     a, b = (maps.flatten(1).double() for maps in (one, other))
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)

@@ -81,7 +81,7 @@ def probe(
             f"Only tokens without a place reach the target from layer '{unreached[0]}'; leave the layer to be chosen."
         )
     if unreached:
-        reached = _step_back(model, unreached[0], inputs, targets)
+        reached = _find_earlier_layer(model, unreached[0], inputs, targets)
         found, _ = once([reached])
     if automatic and not watch:
         model.automatic_layers[shape] = found.answer.layers[0]
@@ -106,7 +106,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
         found = str(caught.automatic)
         if reaches_places(gradients.get(found), caught.arrangements[found]):
             return found
-        return _step_back(model, found, some, some_targets)
+        return _find_earlier_layer(model, found, some, some_targets)
     if shape in model.automatic_layers:
         return model.automatic_layers[shape]
     return probe(model, [AUTOMATIC], some, targets[: len(some)]).answer.layers[0]
@@ -130,7 +130,7 @@ def _probe_once(
         settled = settle(targets, logits, model.labels)
         scores = score(settled, logits, caught)
         explained = scores if rescore is None else rescore(scores, logits, settled)
-        rivals = _rivals(settled, logits, model.labels) if rival else []
+        rivals = _find_rivals(settled, logits, model.labels) if rival else []
         unused = caught.automatic is not None
         gradients = caught.gradients(explained, unused=unused, connected=curved, again=bool(rivals))
         curvatures = caught.curvatures(gradients) if curved else {}
@@ -153,7 +153,7 @@ def _note_repeated_layers(caught: Capture) -> tuple[str, ...]:
     )
 
 
-def _rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
+def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
     """For class targets the first class besides each; nothing where a target is no class or there is no other."""
     if logits.shape[1] < 2 or not all(isinstance(target, ClassTarget) for target in targets):
         return []
@@ -165,7 +165,7 @@ def _rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | N
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]
 
 
-def _step_back(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
+def _find_earlier_layer(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
     one = inputs if model.fixed_batch else inputs[:1]
     kept = targets[: len(one)]
 

@@ -20,7 +20,7 @@ from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.models.model import Model
 
-__all__ = ["Caller", "private_copy", "untangled"]
+__all__ = ["Caller", "private_copy", "untangle"]
 
 
 def private_copy(model: Model) -> Model:
@@ -41,7 +41,7 @@ def private_copy(model: Model) -> Model:
     return clone
 
 
-def untangled(model: Model, example: Tensor) -> Model:
+def untangle(model: Model, example: Tensor) -> Model:
     """The copy, changed so that each of its activation functions runs once and on what is made from the picture.
 
     captum's DeepLift keeps what it needs of an activation on its module, so that a module which a network calls several
@@ -55,10 +55,10 @@ def untangled(model: Model, example: Tensor) -> Model:
     calls, constant = _observe_calls(model, example)
     wrappers: dict[nn.Module, nn.Module] = {}
     for part in constant:
-        wrappers[part] = _Hidden(part)
+        wrappers[part] = _HiddenPart(part)
     for part, count in calls.items():
         if count > 1 and part not in constant:
-            wrappers[part] = _InTurn(part, count)
+            wrappers[part] = _OnePartACall(part, count)
     for parent in list(model.module.modules()):
         for name, part in parent.named_children():
             if part in wrappers:
@@ -66,7 +66,7 @@ def untangled(model: Model, example: Tensor) -> Model:
     return model
 
 
-class _InTurn(nn.Module):
+class _OnePartACall(nn.Module):
     """A module that one forward calls so often, as one module for each call."""
 
     def __init__(self, part: nn.Module, count: int) -> None:
@@ -80,7 +80,7 @@ class _InTurn(nn.Module):
         return part(*given)
 
 
-class _Hidden(nn.Module):
+class _HiddenPart(nn.Module):
     """A module that a search through the network does not find."""
 
     def __init__(self, part: nn.Module) -> None:
@@ -137,7 +137,7 @@ class Caller:
         if self._private is None:
             self._private = private_copy(self._model)
             if self._algorithm == "DeepLift":
-                untangled(self._private, inputs[:1].to(self._private.dtype))
+                untangle(self._private, inputs[:1].to(self._private.dtype))
         images = inputs.to(self._private.dtype)
         found = [
             self._attribute_one(_ScoreOnly(self._private, target), image, target)
@@ -171,7 +171,7 @@ class Caller:
                 warnings.simplefilter("ignore")
                 algorithm = getattr(self._library, self._algorithm)(scored)
                 if self._algorithm == "GradientShap":
-                    return self._in_groups(algorithm, image, settings)
+                    return self._attribute_in_groups(algorithm, image, settings)
                 found: Tensor = algorithm.attribute(image, **settings)
                 return found
         except (CnnvizError, torch.OutOfMemoryError):
@@ -180,7 +180,7 @@ class Caller:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ExplanationError(f"captum's {self._algorithm} fails on this network: {reason}") from error
 
-    def _in_groups(self, algorithm: Any, image: Tensor, settings: dict[str, Any]) -> Tensor:
+    def _attribute_in_groups(self, algorithm: Any, image: Tensor, settings: dict[str, Any]) -> Tensor:
         """The mean over all samples, so many at a time; captum itself would make all of them at once."""
         total = torch.zeros_like(image)
         for start in range(0, self._samples, self._at_once):

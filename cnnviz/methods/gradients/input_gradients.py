@@ -16,7 +16,7 @@ from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
-__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
+__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores", "widen"]
 
 ONE_ACTIVATION = (
     "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
@@ -58,7 +58,7 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
     (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
-    values = _widen(gradient)[:count]
+    values = widen(gradient)[:count]
     return Answer((), (values,), logits[:count].detach(), scores.detach(), tuple(settled), checks)
 
 
@@ -83,11 +83,11 @@ def _compare_forwards(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) 
     checks = (f"compiled or scripted, so not seen by the rule: {', '.join(hidden)}",) if hidden else ()
     with torch.no_grad():
         plain = model.forward(inputs)
-    if not _same(plain, logits):
+    if not _equal_bits(plain, logits):
         plain = _forward_with_graph(model, inputs)
-    if _same(plain, logits):
+    if _equal_bits(plain, logits):
         return ("the forward under the rule is the plain forward, bit for bit", *checks)
-    if not _same(plain, _forward_with_graph(model, inputs)):
+    if not _equal_bits(plain, _forward_with_graph(model, inputs)):
         return ("this network answers differently each time, so the rule's forward could not be checked", *checks)
     lost = float((plain - logits).detach().abs().max())
     raise ExplanationError(
@@ -101,11 +101,11 @@ def _forward_with_graph(model: Model, inputs: Tensor) -> Tensor:
     return model.forward(inputs.detach().clone().requires_grad_()).detach()
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _equal_bits(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def _widen(tensor: Tensor) -> Tensor:
+def widen(tensor: Tensor) -> Tensor:
     """At least float32."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
@@ -117,7 +117,7 @@ class NoisyCopies:
     """
 
     def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
-        self._inputs = _widen(inputs)
+        self._inputs = widen(inputs)
         self._dtype = inputs.dtype
         ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
         self._deviations = noise * ranges

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from cnnviz.engine.batching import in_slices
 from cnnviz.methods.ask import Answer
-from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
+from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores, widen
 from cnnviz.methods.occlusion.baselines import fill_with
 from cnnviz.models.model import Model
 
 __all__ = ["Integral", "fill_inputs", "integrate"]
 
 SHARE_BLURRED = 0.3
-"""Share of the shorter side that a blur is as wide as if it hid."""
+"""Side of the window that a blur is made for, as a share of the shorter side."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def integrate(
         values[rows], error[rows] = path.integrate(rows, taken[rows[0]] * 2)
         for row in rows:
             taken[row] *= 2
-    return Integral(values, tuple(dict.fromkeys([_verdict(error, taken, tolerance, most), *path.checks])))
+    return Integral(values, tuple(dict.fromkeys([_state_completeness(error, taken, tolerance, most), *path.checks])))
 
 
 class _Path:
@@ -80,19 +80,19 @@ class _Path:
 
     def integrate(self, rows: list[int], steps: int) -> tuple[Tensor, Tensor]:
         """Attributions ``(n, C, H, W)`` and completeness errors ``(n,)`` of some rows."""
-        places, weights = (_widen(self._inputs[0]).new_tensor(each) for each in _gauss_legendre(steps))
+        places, weights = (widen(self._inputs[0]).new_tensor(each) for each in _gauss_legendre(steps))
         total: Tensor | float = 0.0
         for baseline in self._baselines:
-            total = total + self._along(rows, baseline, places, weights) / len(self._baselines)
+            total = total + self._integrate_line(rows, baseline, places, weights) / len(self._baselines)
         assert isinstance(total, Tensor)
         change = self._changes[rows]
         missing = (total.double().flatten(1).sum(dim=1) - change).abs()
         error = torch.where(missing > 0, missing / change.abs().clamp_min(torch.finfo(torch.float64).tiny), missing)
         return total, error
 
-    def _along(self, rows: list[int], baseline: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    def _integrate_line(self, rows: list[int], baseline: Tensor, places: Tensor, weights: Tensor) -> Tensor:
         padded = list(range(len(self._inputs))) if self._model.fixed_batch else rows
-        start, end = _widen(baseline[padded]), _widen(self._inputs[padded])
+        start, end = widen(baseline[padded]), widen(self._inputs[padded])
         targets = self._clean.targets if self._model.fixed_batch else [self._clean.targets[row] for row in rows]
         added = torch.zeros_like(end[: len(targets)])
 
@@ -114,17 +114,13 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     return ((1 + places) / 2).tolist(), (weights / 2).tolist()
 
 
-def _verdict(error: Tensor, taken: list[int], tolerance: float, most: int) -> str:
+def _state_completeness(error: Tensor, taken: list[int], tolerance: float, most: int) -> str:
     steps = f"{min(taken)} to {max(taken)}" if min(taken) < max(taken) else f"{max(taken)}"
     said = f"completeness error at most {float(error.max()):.2g} of the score's change, with {steps} steps"
     left = int((error > tolerance).sum())
     return (
         f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap" if left else said
     )
-
-
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def fill_inputs(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:

@@ -86,7 +86,7 @@ def occlusion(
     from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
     from cnnviz.methods.occlusion.budget import Plan
     from cnnviz.methods.occlusion.scorer import scored_maps
-    from cnnviz.methods.occlusion.windows import Hiding, Regions
+    from cnnviz.methods.occlusion.windows import HiddenWindows, Regions
 
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
@@ -98,8 +98,8 @@ def occlusion(
 
     def explain(asked: Question) -> list[Answer]:
         fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
-        hiding = Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
-        values = plan.follow(hiding)
+        hidden = HiddenWindows(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
+        values = plan.follow(hidden)
         return [_answer_target(asked, values, windows, at) for at in range(len(asked.clean.targets))]
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=regions.see)

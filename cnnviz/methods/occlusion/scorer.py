@@ -60,7 +60,7 @@ class Scorer:
     ) -> None:
         self.model, self.kind, self.precision = model, kind, precision
         self.size = model.fixed_batch or batch_size or usual_size(model.device)
-        found = self._copied(example, targets, ask)
+        found = self._make_copy(example, targets, ask)
         self.quick, self.checks = found.model, found.checks
         self._known = example[0], found.logits
 
@@ -72,7 +72,7 @@ class Scorer:
         example, logits = self._known
         caught = None
         if logits is None or not torch.equal(image, example):
-            with torch.no_grad(), _tf32(allowed=False):
+            with torch.no_grad(), _allow_tf32(allowed=False):
                 logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
         every = logits[:1].expand(len(targets), -1)
         settled = tuple(settle(targets, every, self.model.labels))
@@ -98,8 +98,8 @@ class Scorer:
 
         def ask(some: slice) -> Tensor:
             inputs = self.quick.to_device(change(some))
-            with self.asking():
-                logits, caught = (answer(inputs, some), None) if answer else self._answer(inputs, targets)
+            with self.forward_modes():
+                logits, caught = (answer(inputs, some), None) if answer else self._forward_filled(inputs, targets)
                 return scores_of(targets, logits, self.kind, caught)[: len(inputs)].cpu()
 
         asked = in_slices(count, ask, size=self.size)
@@ -114,12 +114,12 @@ class Scorer:
         return self.quick is not self.model
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def forward_modes(self) -> Iterator[None]:
         """The modes in which changed pictures are asked about."""
-        with torch.inference_mode(self.private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+        with torch.inference_mode(self.private), torch.no_grad(), _allow_tf32(allowed=self.precision == "tf32"):
             yield
 
-    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+    def _forward_filled(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
         missing = (self.model.fixed_batch or 0) - len(inputs)
         if missing > 0:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
@@ -127,14 +127,14 @@ class Scorer:
             inputs = inputs.to(memory_format=torch.channels_last)
         return _forward(self.quick, inputs, targets)
 
-    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
+    def _make_copy(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
             return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
         halved, rounded = self.precision == "bfloat16", self.precision == "tf32"
-        with _tf32(allowed=False):
+        with _allow_tf32(allowed=False):
             found = faster_copy(self.model, example, halved=halved, ask=None if rounded else ask)
-        return replace(found, checks=found.checks + _tf32_loss(found.model, example)) if rounded else found
+        return replace(found, checks=found.checks + _measure_tf32_loss(found.model, example)) if rounded else found
 
 
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
@@ -160,7 +160,7 @@ def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught
 
 
 @contextmanager
-def _tf32(*, allowed: bool) -> Iterator[None]:
+def _allow_tf32(*, allowed: bool) -> Iterator[None]:
     """Inside, CUDA's float32 convolutions and products are TF32 or are not; PyTorch itself allows it for the first."""
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
@@ -171,12 +171,12 @@ def _tf32(*, allowed: bool) -> Iterator[None]:
         convolutions.allow_tf32, products.allow_tf32 = before
 
 
-def _tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
+def _measure_tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
     if model.device.type != "cuda":
         return ("tf32 was not used: only CUDA devices have it",)
-    with torch.no_grad(), _tf32(allowed=False):
+    with torch.no_grad(), _allow_tf32(allowed=False):
         exact = model.forward(example)
-    with torch.no_grad(), _tf32(allowed=True):
+    with torch.no_grad(), _allow_tf32(allowed=True):
         lost = float((model.forward(example) - exact).abs().max() / exact.abs().max().clamp_min(TINY))
     return (f"tf32: logits differ by up to {lost:.1%} of the largest",)
 

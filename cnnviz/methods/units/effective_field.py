@@ -18,7 +18,7 @@ from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import check_network
 from cnnviz.methods.ask import InputBatch, prepare, provenance_of
-from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.models.model import Model
 from cnnviz.results.layers import EffectiveField
 

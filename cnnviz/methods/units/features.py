@@ -24,7 +24,7 @@ from cnnviz.errors import ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
 from cnnviz.methods.ask import InputBatch, prepare, provenance_of, unsound
-from cnnviz.methods.cams.grids import field_of, said_of
+from cnnviz.methods.cams.layer_maps import field_of, note_unplaced
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
 from cnnviz.results.features import FeatureMaps, Features
@@ -128,7 +128,7 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
     checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
-    checks += [*_said(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
+    checks += [*_said(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _joined(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
