@@ -21,8 +21,8 @@ import torch
 
 import cnnviz
 from benchmarks.measuring import flops, interleaved
-from cnnviz.methods.ascent.request import aims, recipe_of
-from cnnviz.methods.ascent.session import Session, Wishes
+from cnnviz.methods.ascent.request import choose_recipe, parse_targets
+from cnnviz.methods.ascent.session import AscentSettings, Session
 from cnnviz.models.model import Model
 
 PICTURES, FORWARDS, SIDE = 8, 8, 224
@@ -33,11 +33,11 @@ ASKED = {"class logit": (130, "labels:130"), "unit of features.6": (f"{UNIT}:3",
 
 def ours(model: Model, target: Any, forwards: int = FORWARDS) -> Callable[[], Any]:
     """Eight pictures of one target, each with so many forwards."""
-    recipe = recipe_of(model, "crops", steps=forwards // CROPS, crops=CROPS)
-    wanted = aims(model, [target] * PICTURES, started=False)
+    recipe = choose_recipe(model, "crops", steps=forwards // CROPS, crops=CROPS)
+    wanted = parse_targets(model, [target] * PICTURES, started=False)
 
     def run() -> Any:
-        return Session(model, wanted, Wishes(recipe, (SIDE, SIDE)), None, None).run()
+        return Session(model, wanted, AscentSettings(recipe, (SIDE, SIDE)), None, None).run()
 
     return run
 

@@ -12,7 +12,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
 
-from .errors import FAILED, refused, say_error, spoken
+from .errors import FAILED, describe_refusal, end_as_sentence, say_error
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -113,7 +113,7 @@ class Application(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:
-            sentence = refused(error)
+            sentence = describe_refusal(error)
             if sentence is None:
                 raise
             say_error(sentence)
@@ -121,7 +121,7 @@ class Application(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong becomes a sentence and an exit code."""
-        with spoken(ctx, debug=bool(ctx.params["debug"])):
+        with end_as_sentence(ctx, debug=bool(ctx.params["debug"])):
             return super().invoke(ctx)
 
 

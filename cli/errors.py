@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import click
 
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, describe_missing
 
-__all__ = ["FAILED", "INTERRUPTED", "refused", "say_error", "spoken"]
+__all__ = ["FAILED", "INTERRUPTED", "describe_refusal", "say_error", "end_as_sentence"]
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -24,7 +24,7 @@ REFUSALS = {
 
 
 @contextmanager
-def spoken(ctx: click.Context, *, debug: bool) -> Iterator[None]:
+def end_as_sentence(ctx: click.Context, *, debug: bool) -> Iterator[None]:
     """Inside, errors end the program as the user should see them, and libraries' warnings are not shown.
 
     Args:
@@ -47,7 +47,7 @@ def spoken(ctx: click.Context, *, debug: bool) -> Iterator[None]:
         except Exception as error:
             if debug or _is_closed_pipe(error):
                 raise
-            say_error(refused(error) or _unexpected(error))
+            say_error(describe_refusal(error) or _describe_unexpected(error))
             ctx.exit(FAILED)
 
 
@@ -56,7 +56,7 @@ def say_error(sentence: str) -> None:
     click.echo(f"Error: {' '.join(sentence.split())}", err=True)
 
 
-def refused(error: BaseException) -> str | None:
+def describe_refusal(error: BaseException) -> str | None:
     """What the system refused, as a sentence; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in REFUSALS:
         return None
@@ -68,10 +68,12 @@ def _is_closed_pipe(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _unexpected(error: Exception) -> str:
+def _describe_unexpected(error: Exception) -> str:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "There is not enough memory, not even for one picture at a time; try --device cpu or --input-size."
+    if isinstance(error, ModuleNotFoundError):
+        return describe_missing(error)
     return (
         f"internal error ({type(error).__name__}: {error}); please report it, "
         "with what 'cnnviz --debug ...' says in place of 'cnnviz ...'."

@@ -20,8 +20,8 @@ __all__ = [
     "TARGET",
     "TARGETS",
     "Option",
-    "Sectioned",
-    "setting",
+    "SectionedCommand",
+    "setting_option",
 ]
 
 
@@ -40,7 +40,7 @@ class Option(click.Option):
         self.section = section
 
 
-class Sectioned(click.Command):
+class SectionedCommand(click.Command):
     """A command whose ``--help`` lists its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,7 +55,7 @@ class Sectioned(click.Command):
                 formatter.write_dl(records)
 
 
-def numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
     """``"0.5,0.5,0.5"`` as a tuple."""
     try:
         return None if value is None else tuple(float(part) for part in value.split(","))
@@ -63,7 +63,7 @@ def numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
         raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
 
 
-def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """``"224"`` or ``"240x320"`` as height and width."""
     if value is None:
         return None
@@ -73,12 +73,12 @@ def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | 
     return int(sides[0]), int(sides[-1])
 
 
-def key_or_index(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | int | None:
+def read_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | int | None:
     """A number as an index, any other text as a key."""
     return int(value) if value is not None and value.isdecimal() else value
 
 
-def only_one(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> str | None:
+def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> str | None:
     """The one target of a command that explains one; of several none is silently left out."""
     if len(value) > 1:
         raise click.BadParameter(f"this command explains one target; got {len(value)}.")
@@ -86,7 +86,7 @@ def only_one(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...
 
 
 TARGET = Option(
-    "--target", metavar="WHAT", multiple=True, callback=only_one, section="Method",
+    "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
     help="A class index, a label, 'LABEL - LABEL', or a unit such as layer4:17; left out, each picture's top class.",
 )  # fmt: skip
 TARGETS = Option(
@@ -104,11 +104,11 @@ NETWORK = (
         help="A .safetensors or .pth file, a name that the network's source knows, or 'none' for random ones.",
     ),
     Option("--labels", metavar="FILE", section="Network", help="Names of the classes: one a line, or JSON."),
-    Option("--mean", callback=numbers, metavar="R,G,B", section="Network", help="Mean that its training subtracted."),
-    Option("--std", callback=numbers, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
-    Option("--input-size", callback=height_and_width, metavar="N|HxW", section="Network", help="Pixels of its input."),
+    Option("--mean", callback=read_list, metavar="R,G,B", section="Network", help="Mean that its training subtracted."),
+    Option("--std", callback=read_list, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
+    Option("--input-size", callback=read_size, metavar="N|HxW", section="Network", help="Pixels of its input."),
     Option(
-        "--logits", callback=key_or_index, metavar="KEY", section="Network",
+        "--logits", callback=read_key, metavar="KEY", section="Network",
         help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key or a number.",
     ),
     Option(
@@ -148,18 +148,23 @@ LOOK = (
 )  # fmt: skip
 
 
-def setting(parameter: Parameter) -> click.Option:
+def setting_option(parameter: Parameter) -> click.Option:
     """A method's setting as an option: its kind, bounds, choices, default and help."""
     words = parameter.name.replace("_", "-")
     name = f"-{words}" if len(words) == 1 else f"--{words}"
     if parameter.kind is bool:
         name = f"{name}/--no-{words}"
     return Option(
-        name, parameter.name, type=_type(parameter), default=parameter.default, help=parameter.help, section="Method"
+        name,
+        parameter.name,
+        type=_option_type(parameter),
+        default=parameter.default,
+        help=parameter.help,
+        section="Method",
     )
 
 
-def _type(parameter: Parameter) -> Any:
+def _option_type(parameter: Parameter) -> Any:
     if parameter.choices:
         return click.Choice(parameter.choices)
     if parameter.kind in (bool, str) or (parameter.low is None and parameter.high is None):

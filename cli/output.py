@@ -1,4 +1,4 @@
-"""Where results go, decided before any work, and what is said about them."""
+"""The files that results go to, planned before any work, and the console: progress, notes, tables and JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -18,14 +18,23 @@ import cnnviz
 from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import OutputError
 
-__all__ = ["Places", "Report", "ensure_folder", "make_folder", "plan", "print_json", "print_table"]
+__all__ = [
+    "Console",
+    "OutputPlan",
+    "ensure_folder",
+    "ensure_free",
+    "make_folder",
+    "plan_output",
+    "print_json",
+    "print_table",
+]
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where results go.
+class OutputPlan:
+    """The files that results go to.
 
     Attributes:
         files: For each picture the file of its result.
@@ -35,8 +44,27 @@ class Places:
     files: tuple[Path, ...]
     together: bool
 
+    def save(self, result: Any, numbers: Sequence[int] = (0,), *, across: int = 1, **look: Any) -> Sequence[Path]:
+        """Write a result to its file, or its parts to the files of their pictures; the folder is made.
 
-def plan(
+        Args:
+            result: What there is to say about these pictures.
+            numbers: The pictures' numbers.
+            across: How many parts of the result belong to one picture.
+            **look: What its ``save`` takes.
+        """
+        files = [self.files[number] for number in numbers]
+        make_folder(files[0].parent)
+        if self.together:
+            return [result.save(files[0], **look)]
+        if across == 1:
+            written: Sequence[Path] = result.save_each(files, **look)
+            return written
+        parts = (result[start : start + across] for start in range(0, len(result), across))
+        return [part.save(file, **look) for part, file in zip(parts, files, strict=True)]
+
+
+def plan_output(
     pictures: Sequence[Path],
     command: str,
     out: str | None,
@@ -45,8 +73,8 @@ def plan(
     singly: bool = True,
     more: Sequence[str] = (),
     ending: str = ".png",
-) -> Places:
-    """Decide where the result of each picture goes, and make sure that it can be written.
+) -> OutputPlan:
+    """Decide which file the result of each picture goes to, and make sure that it can be written.
 
     Args:
         pictures: The picture files.
@@ -64,19 +92,19 @@ def plan(
         if not Path(out).suffix:
             raise OutputError(f"'{out}' has no ending such as .png or .npz; for a folder write '{out}/'.")
         cnnviz.ensure_writable(Path(out), force=True, suffixes=(*SUFFIXES, *more))
-        places = Places((Path(out),) * len(pictures), together=True)
+        planned = OutputPlan((Path(out),) * len(pictures), together=True)
     else:
         folder = Path(out or "")
         ensure_folder(folder)
-        names = [f"{name}.{command}{ending}" for name in _distinct(picture.stem for picture in pictures)]
+        names = [f"{name}.{command}{ending}" for name in _number_twins(picture.stem for picture in pictures)]
         if not singly:
             names = names if len(pictures) == 1 else [f"{command}{ending}"] * len(pictures)
-        places = Places(tuple(folder / name for name in names), together=not singly)
-    _ensure(places, pictures, force=force)
-    return places
+        planned = OutputPlan(tuple(folder / name for name in names), together=not singly)
+    _ensure_writable(planned, pictures, force=force)
+    return planned
 
 
-def _distinct(stems: Iterable[str]) -> list[str]:
+def _number_twins(stems: Iterable[str]) -> list[str]:
     """The names, a number after those that were there before, also where upper and lower case are the same."""
     names: list[str] = []
     taken: set[str] = set()
@@ -90,8 +118,8 @@ def _distinct(stems: Iterable[str]) -> list[str]:
     return names
 
 
-def _ensure(places: Places, pictures: Sequence[Path], *, force: bool) -> None:
-    files = list(dict.fromkeys(places.files))
+def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
+    files = list(dict.fromkeys(planned.files))
     existing = [file for file in files if file.is_file()]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
@@ -100,6 +128,17 @@ def _ensure(places: Places, pictures: Sequence[Path], *, force: bool) -> None:
     for file in files:
         if file.resolve() in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
+
+
+def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose another place with -o") -> None:
+    """Make sure that none of the files is there yet, unless files may be replaced.
+
+    Raises:
+        OutputError: If one is; the first is named.
+    """
+    existing = None if force else next(filter(Path.exists, files), None)
+    if existing is not None:
+        raise OutputError(f"'{existing}' exists already; add --force to replace, or {elsewhere}.")
 
 
 def ensure_folder(folder: Path) -> None:
@@ -127,25 +166,41 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
 
 
-class Report:
-    """What a command says while it works: files on stdout, notes and progress on stderr.
+class Console:
+    """What a command says while it works: files on stdout, notes and progress on stderr, at the end its document.
 
     Args:
         total: How many pictures there are.
-        quiet: Neither notes nor progress.
-        silent: No files either, because a document will name them.
+        values: What the command line gave: with ``quiet`` there are neither notes nor progress, with ``as_json`` a
+            document names the files.
+
+    Attributes:
+        document: What is printed as JSON at the end, where that is asked for; None for nothing.
     """
 
-    def __init__(self, total: int, *, quiet: bool, silent: bool = False) -> None:
+    def __init__(self, total: int, values: Mapping[str, Any]) -> None:
         from tqdm import tqdm
 
-        shown = sys.stderr.isatty() and not quiet
+        self.document: Any = None
+        self._quiet, self._as_json = values["quiet"], values.get("as_json", False)
+        shown = sys.stderr.isatty() and not self._quiet
         self._bar = tqdm(total=total, bar_format=BAR, disable=not shown, leave=False, file=sys.stderr)
-        self._quiet, self._silent = quiet, silent
         self._notes: dict[str, None] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Take progress off the screen, say the notes and print the document."""
+        self._bar.close()
+        if not self._quiet:
+            for note in self._notes:
+                click.echo(f"note: {note}", err=True)
+        if kind is None and self._as_json and self.document is not None:
+            print_json(self.document)
+
     @contextmanager
-    def over(self, count: int) -> Iterator[None]:
+    def progress(self, count: int) -> Iterator[None]:
         """Inside, progress of a method on so many of the pictures is shown."""
         start = self._bar.n
 
@@ -161,9 +216,9 @@ class Report:
         """Show words before the progress bar, until others are shown."""
         self._bar.set_description_str(words, refresh=False)
 
-    def wrote(self, files: Iterable[Path]) -> None:
+    def name_files(self, files: Iterable[Path]) -> None:
         """Name files that were written."""
-        if not self._silent:
+        if not self._as_json:
             with self._bar.external_write_mode(file=sys.stdout):
                 click.echo("\n".join(map(str, files)))
 
@@ -171,24 +226,17 @@ class Report:
         """Keep notes, to be said at the end and each once."""
         self._notes.update(dict.fromkeys(notes))
 
-    def close(self) -> None:
-        """Take progress off the screen and say the notes."""
-        self._bar.close()
-        if not self._quiet:
-            for note in self._notes:
-                click.echo(f"note: {note}", err=True)
-
 
 def print_json(document: Any) -> None:
     """Print one JSON document; numbers that are not finite become null."""
-    click.echo(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    click.echo(json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
 
 
-def _finite(value: Any) -> Any:
+def _nan_to_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _nan_to_none(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [_nan_to_none(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

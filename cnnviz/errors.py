@@ -68,6 +68,12 @@ class MissingExtraError(CnnvizError):
         super().__init__(f"{what} needs an optional library: pip install 'cnnviz[{extra}]'.")
 
 
+def describe_missing(error: ModuleNotFoundError) -> str:
+    """A package that is not installed, and what installs it, as a sentence."""
+    package = (error.name or str(error)).partition(".")[0]
+    return f"'{package}' is not installed; 'pip install cnnviz', or 'pip install .' in a checkout, installs it."
+
+
 class UsageError(CnnvizError):
     """The request itself is wrong."""
 

@@ -117,17 +117,17 @@ PIXELS = (
     ),
     Mutation(
         "Maximize: descent for ascent (Adam)", f"{M}/ascent/optimise.py",
-        "self.painting.numbers.grad = -gradient", "self.painting.numbers.grad = gradient",
+        "self.images.parameters.grad = -gradient", "self.images.parameters.grad = gradient",
         WAVES, "a picture of what the class is not",
     ),
     Mutation(
         "Maximize: descent for ascent (normalised gradient)", f"{M}/ascent/optimise.py",
-        "self.painting.numbers.add_(gradient", "self.painting.numbers.sub_(gradient",
+        "self.images.parameters.add_(gradient", "self.images.parameters.sub_(gradient",
         WEIGHTS, "a picture of what the class is not",
     ),
     Mutation(
         "Maximize: decay that grows", f"{M}/ascent/parameterisation.py",
-        "self.numbers.mul_(1 - self.recipe.decay)", "self.numbers.mul_(1 + self.recipe.decay)",
+        "self.parameters.mul_(1 - self.recipe.decay)", "self.parameters.mul_(1 + self.recipe.decay)",
         WEIGHTS, "the regulariser of Simonyan et al. works the other way",
     ),
     Mutation(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
-from functools import partial
 from typing import Any
 
 import click
@@ -13,60 +11,48 @@ import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 
-from ..arguments import Given, open_model
-from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, Sectioned
-from ..output import Report, make_folder, plan, print_json
+from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
+from ..output import Console, plan_output
+from ..run import Entries, PictureFiles, open_model, run
 
 __all__ = ["compare"]
 
 COLUMNS = {"1": 3.25, "2": 6.75}
 """Inches of a paper's one column and of both."""
 
-SPOKEN = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def ask(**values: Any) -> None:
+def run_compare(**values: Any) -> None:
     """Ask several methods about every picture and write their maps side by side.
 
     Args:
         **values: What the command line gave.
     """
-    given = Given(values["images"])
-    values["methods"], values["layers"] = (_names(values[name]) for name in ("methods", "layers"))
-    values["settings"] = _settings(values)
-    look = _look(values)
-    names = _networks(values)
-    places = plan(given.files, "compare", values["out"], force=values["force"], singly=False)
-    report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
-    others = [partial(open_model, {**values, "model": name}) for name in names[1:]]
-    entries: list[dict[str, Any]] = []
-    with closing(report):
-        asked = partial(_ask, values, others)
-        for numbers, found in given.ask(asked, {**values, "model": names[0]}, report, at_once=len(given.files)):
-            file = places.files[0]
-            make_folder(file.parent)
-            report.wrote([found.save(file, **look)])
-            for row, number in enumerate(numbers):
-                maps = {name: each[row].describe() for name, each in found.items()}
-                entries.append({"image": str(given.files[number]), "output": str(file), "maps": maps})
-    if values["as_json"]:
-        print_json(entries)
-    if given.say_failures():
-        click.get_current_context().exit(1)
+    pictures = PictureFiles(values["images"])
+    values["methods"], values["layers"] = (_split_names(values[name]) for name in ("methods", "layers"))
+    values["settings"] = _read_settings(values)
+    look = _read_look(values)
+    first, *others = _split_networks(values)
+    planned = plan_output(pictures.files, "compare", values["out"], force=values["force"], singly=False)
+
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Comparison:
+        networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model
+        settings = {"layers": values["layers"], **values["settings"]}
+        return cnnviz.compare(networks, batch, values["methods"], values["target"], **settings)
+
+    def write(console: Console, numbers: list[int], found: cnnviz.Comparison) -> Entries:
+        console.name_files(planned.save(found, **look))
+        for row, number in enumerate(numbers):
+            maps = {name: each[row].describe() for name, each in found.items()}
+            yield {"image": str(pictures.files[number]), "output": str(planned.files[0]), "maps": maps}
+
+    run(pictures, {**values, "model": first}, ask, write, at_once=len(pictures.files))
 
 
-def _ask(
-    values: Mapping[str, Any], others: list[Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]
-) -> cnnviz.Comparison:
-    networks = [model, *(opened() for opened in others)] if others else model
-    return cnnviz.compare(
-        networks, pictures, values["methods"], values["target"], layers=values["layers"], **values["settings"]
-    )
-
-
-def _networks(values: Mapping[str, Any]) -> list[str]:
+def _split_networks(values: Mapping[str, Any]) -> list[str]:
     """The networks that were named, with several options or with commas."""
-    names = [name for given in values["model"] for name in _names(given)]
+    names = [name for given in values["model"] for name in _split_names(given)]
     if not names:
         raise UsageError("Name a network with --model, or several with commas between.")
     if len(names) > 1 and values["weights"] is not None and values["weights"].lower() != "none":
@@ -74,18 +60,18 @@ def _networks(values: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _look(values: Mapping[str, Any]) -> dict[str, Any]:
+def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     if values["columns"] and values["width"]:
         raise UsageError("--columns and --width both say how wide it is; give one.")
     width = COLUMNS[values["columns"]] if values["columns"] else values["width"]
     return {"shared": values["shared"], "down": values["down"], "width": width}
 
 
-def _names(text: str | None) -> list[str]:
+def _split_names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+def _read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for every method that has them: the layer, the batch size, and what --set names."""
     methods = [load(name) for name in values["methods"]]
     found = {name: values[name] for name in ("layer", "batch_size") if values[name] is not None}
@@ -97,21 +83,21 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
         known = {key: one for method in methods for key, one in method.parameters.items()}
         if name not in known:
             raise UnknownNameError("setting", name, known, "'cnnviz METHOD --help' lists a method's settings.")
-        found[name] = known[name].check(_value(known[name].kind, text.strip()))
+        found[name] = known[name].check(_convert_value(known[name].kind, text.strip()))
     return found
 
 
-def _value(kind: type, text: str) -> Any:
+def _convert_value(kind: type, text: str) -> Any:
     """A setting's value from the words of the command line; what is none goes on as text and is refused there."""
     if kind is bool:
-        return SPOKEN.get(text.lower(), text)
+        return TRUTHS.get(text.lower(), text)
     try:
         return kind(text)
     except ValueError:
         return text
 
 
-compare = Sectioned(
+compare = SectionedCommand(
     "compare",
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
@@ -150,7 +136,7 @@ compare = Sectioned(
         ),
         *OUTPUT,
     ],
-    callback=ask,
+    callback=run_compare,
     help="Several methods side by side: a row a picture, a column a method; or networks, or layers.\n\n"
     "IMAGE is a picture file, or a folder of them.",
 )  # fmt: skip

@@ -1,10 +1,9 @@
-"""``cnnviz demo``: what the bundled networks look at, in a folder of its own."""
+"""``cnnviz demo``: what the bundled networks look at, in a folder of its own, and a tour of every method."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import OutputError
 
-from ..options import QUIET, Option, Sectioned
-from ..output import Report, ensure_folder, make_folder
+from ..options import QUIET, Option, SectionedCommand
+from ..output import Console, ensure_folder, make_folder
 
-__all__ = ["demo", "TOUR", "stops", "take"]
+__all__ = ["demo"]
 
 TOUR_SHAPES = "shapes-resnet"
 LAYER, UNITS, TOUR_SCENES, FORWARDS, COLUMNS = "layer3", "0-5", "shapes:200", 600, 5
@@ -31,25 +30,25 @@ PAGE = "report.html"
 TOUR = ("methods.png", "concepts.png", "filters.png", "features.png", "patches.png", PAGE)
 
 
-def take(folder: Path, scenes: list[cnnviz.Picture], report: Report) -> None:
+def write_tour(folder: Path, scenes: list[cnnviz.Picture], console: Console) -> None:
     """Ask every method about the scenes and write what they find, the report last.
 
     Args:
         folder: Where to.
         scenes: Pictures of shapes.
-        report: Shows progress, a step a figure, and names each file once it is written.
+        console: Shows progress, a step a figure, and names each file once it is written.
     """
-    for name, ask in stops(scenes):
-        report.say(name)
-        with report.over(1):
+    for name, ask in tour_figures(scenes):
+        console.say(name)
+        with console.progress(1):
             file = ask().save(folder / name)
-        report.wrote([file])
+        console.name_files([file])
 
 
-def stops(scenes: list[cnnviz.Picture]) -> Iterator[tuple[str, Callable[[], Any]]]:
+def tour_figures(scenes: list[cnnviz.Picture]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each figure's name, and what makes it."""
     model = cnnviz.load_model(TOUR_SHAPES, device="cpu")
-    yield "methods.png", lambda: _every_map(model, scenes[0])
+    yield "methods.png", lambda: _draw_every_map(model, scenes[0])
     yield "concepts.png", lambda: cnnviz.dff(model, scenes)
     yield "filters.png", lambda: cnnviz.filters(model, sort="hue")
     yield "features.png", lambda: cnnviz.features(model, scenes[:1], layer=LAYER)
@@ -57,11 +56,11 @@ def stops(scenes: list[cnnviz.Picture]) -> Iterator[tuple[str, Callable[[], Any]
     yield PAGE, lambda: cnnviz.report(model, scenes[:2], None, TOUR_SCENES, budget=FORWARDS)
 
 
-def _every_map(model: cnnviz.Model, scene: cnnviz.Picture) -> cnnviz.Grid:
+def _draw_every_map(model: cnnviz.Model, scene: cnnviz.Picture) -> cnnviz.Grid:
     """Every method that draws a map of a picture, on one picture."""
     cells: list[Any] = [(scene.pixels, f"the picture: a {scene.name}")]
     made: cnnviz.Provenance | None = None
-    for name in _drawing_maps():
+    for name in _names_of_maps():
         method = load(name)
         lighter = {setting: value for setting, value in LIGHTER.items() if setting in method.parameters}
         found = method(model, [scene], **lighter)
@@ -76,7 +75,7 @@ def _every_map(model: cnnviz.Model, scene: cnnviz.Picture) -> cnnviz.Grid:
     )
 
 
-def _drawing_maps() -> Iterator[str]:
+def _names_of_maps() -> Iterator[str]:
     """Names of the methods with a map for each picture; captum's only where captum is installed."""
     for name in CATALOGUE:
         needs = load(name).needs[:2] == ("model", "images")
@@ -94,7 +93,7 @@ SIDE, DIGIT_SIDE, CELL = 256, 128, 320
 UNKNOWN = "a photograph they were never trained on"
 
 
-def draw(out: str, *, quiet: bool) -> None:
+def run_demo(out: str, *, quiet: bool) -> None:
     """Ask the bundled networks about drawn scenes, digits and a photograph, with every method once.
 
     Args:
@@ -106,18 +105,18 @@ def draw(out: str, *, quiet: bool) -> None:
     scenes = [cnnviz.draw_scene(index, size=SIDE, label=label) for index, label in enumerate(SCENES)]
     pictures = [cnnviz.Picture(scene.pixels, scene.label) for scene in scenes] + _photograph()
     digits = [cnnviz.draw_digit(index, size=DIGIT_SIDE, label=label) for index, label in DRAWN]
-    report = Report(3 * len(pictures) + len(digits) + len(NAMED) + len(READ) + len(TOUR), quiet=quiet)
-    with closing(report):
+    total = 3 * len(pictures) + len(digits) + len(NAMED) + len(READ) + len(TOUR)
+    with Console(total, {"quiet": quiet}) as console:
         drawn = {
             SCENE: cnnviz.grid([[pictures[0].pixels]]),
-            SHAPES: _shapes_sheet(pictures, report),
-            DIGITS: _digits_sheet([(digit.pixels, digit.label) for digit in digits], report),
-            MADE: _made_sheet(report),
+            SHAPES: _draw_shapes(pictures, console),
+            DIGITS: _draw_digits([(digit.pixels, digit.label) for digit in digits], console),
+            MADE: _draw_made(console),
         }
         make_folder(folder)
         for name, grid in drawn.items():
-            report.wrote([grid.save(folder / name, cell=None if name == SCENE else CELL)])
-        take(folder, pictures[: len(scenes)], report)
+            console.name_files([grid.save(folder / name, cell=None if name == SCENE else CELL)])
+        write_tour(folder, pictures[: len(scenes)], console)
     if not quiet:
         click.echo(f"next: cnnviz gradcam --model shapes-resnet {shlex.quote(str(folder / SCENE))}", err=True)
 
@@ -144,11 +143,11 @@ def _photograph() -> list[cnnviz.Picture]:
     return [cnnviz.read_picture(path)] if Path(path).is_file() else []
 
 
-def _shapes_sheet(pictures: Sequence[cnnviz.Picture], report: Report) -> cnnviz.Grid:
+def _draw_shapes(pictures: Sequence[cnnviz.Picture], console: Console) -> cnnviz.Grid:
     resnet, vgg = (cnnviz.load_model(name, device="cpu") for name in ("shapes-resnet", "shapes-vgg"))
     columns = []
     for method, model in ((cnnviz.gradcam, resnet), (cnnviz.cam, resnet), (cnnviz.gradcam, vgg)):
-        with report.over(len(pictures)):
+        with console.progress(len(pictures)):
             columns.append(method(model, pictures))
     headings = ["picture", "Grad-CAM, shapes-resnet", "CAM, shapes-resnet", "Grad-CAM, shapes-vgg"]
     return cnnviz.grid(
@@ -164,10 +163,10 @@ def _shapes_sheet(pictures: Sequence[cnnviz.Picture], report: Report) -> cnnviz.
     )
 
 
-def _digits_sheet(digits: Sequence[tuple[NDArray[np.uint8], str]], report: Report) -> cnnviz.Grid:
+def _draw_digits(digits: Sequence[tuple[NDArray[np.uint8], str]], console: Console) -> cnnviz.Grid:
     pictures = [np.repeat(pixels[:, :, None], 3, axis=2) for pixels, _ in digits]
     model = cnnviz.load_model("digits-lenet5", device="cpu")
-    with report.over(len(pictures)):
+    with console.progress(len(pictures)):
         maps = cnnviz.gradcam(model, pictures, layer="tanh2")
     return cnnviz.grid(
         [[(pixels, f"drawn as {label}") for pixels, (_, label) in zip(pictures, digits, strict=True)], list(maps)],
@@ -178,10 +177,10 @@ def _digits_sheet(digits: Sequence[tuple[NDArray[np.uint8], str]], report: Repor
     )
 
 
-def _made_sheet(report: Report) -> cnnviz.Grid:
+def _draw_made(console: Console) -> cnnviz.Grid:
     rows = []
     for name, wanted in (("shapes-resnet", NAMED), ("digits-lenet5", READ)):
-        with report.over(len(wanted)):
+        with console.progress(len(wanted)):
             rows.append(cnnviz.maximize(cnnviz.load_model(name, device="cpu"), wanted))
     return cnnviz.grid(
         [[(one.drawn, str(one.target)) for one in images] for images in rows],
@@ -192,7 +191,7 @@ def _made_sheet(report: Report) -> cnnviz.Grid:
     )
 
 
-demo = Sectioned(
+demo = SectionedCommand(
     "demo",
     params=[
         Option(
@@ -201,6 +200,6 @@ demo = Sectioned(
         ),
         QUIET,
     ],
-    callback=draw,
+    callback=run_demo,
     help="Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
 
-from ..arguments import open_model
-from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, Sectioned
-from ..output import make_folder, plan, print_json, print_table
+from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
+from ..output import plan_output, print_json, print_table
+from ..run import open_model
 
-__all__ = ["layers", "methods", "models", "MEASURING", "check_together", "field_words", "measure"]
+__all__ = ["layers", "methods", "models"]
 
 MEASURING = (
     Option(
@@ -62,10 +62,15 @@ def field_words(field: cnnviz.Field | None) -> tuple[str, str, str, str]:
     if field.size is None or field.stride is None or field.offset is None:
         return "-", "-", "-", kind
     more = ["" if field.regular else "irregular", "" if field.aligned else "branches not aligned"]
-    return _both(field.size), _both(field.stride), _both(field.offset), ", ".join([kind, *filter(None, more)])
+    return (
+        _format_pair(field.size),
+        _format_pair(field.stride),
+        _format_pair(field.offset),
+        ", ".join([kind, *filter(None, more)]),
+    )
 
 
-def _both(pair: tuple[float, float]) -> str:
+def _format_pair(pair: tuple[float, float]) -> str:
     """One number where down and across are the same."""
     down, across = (f"{number:g}" for number in pair)
     return down if down == across else f"{down}x{across}"
@@ -73,28 +78,28 @@ def _both(pair: tuple[float, float]) -> str:
 
 def measure(values: Mapping[str, Any]) -> None:
     """Print the effective fields of some layers, and draw them where a file is named."""
-    file: Path | None = None
+    planned = None
     if values["out"] is not None:
-        (file,) = plan([Path("layers")], "effective", values["out"], force=values["force"]).files
+        planned = plan_output([Path("layers")], "effective", values["out"], force=values["force"], singly=False)
     model = open_model(values)
     images = list(cnnviz.expand_paths(values["images"])) if values["images"] else None
     settings = {"count": values["count"]} if values["count"] else {}
     found = [
         cnnviz.effective_field(model, name, images, seed=values["seed"], **settings)
-        for name in _chosen(model, values["layer"])
+        for name in _choose_layers(model, values["layer"])
     ]
-    if file is not None:
-        make_folder(file.parent)
-        cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]).save(file)
+    written: Sequence[Path] = ()
+    if planned is not None:
+        written = planned.save(cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]))
     if values["as_json"]:
-        print_json([{**one.describe(), "output": str(file) if file else None} for one in found])
+        print_json([{**one.describe(), "output": str(written[0]) if written else None} for one in found])
         return
     print_table([HEADINGS, *map(_row, found)])
-    if file is not None:
+    for file in written:
         click.echo(file)
 
 
-def _chosen(model: cnnviz.Model, names: str | None) -> list[str]:
+def _choose_layers(model: cnnviz.Model, names: str | None) -> list[str]:
     """The layers that are named, or the last of each size of maps."""
     if names is not None:
         return [name.strip() for name in names.split(",")]
@@ -113,7 +118,7 @@ def _row(one: cnnviz.EffectiveField) -> tuple[str, ...]:
     return (one.layer, size, *(f"{number:.0f}" for number in numbers), str(one.inputs))
 
 
-def list_models(pattern: str | None, *, as_json: bool) -> None:
+def run_models(pattern: str | None, *, as_json: bool) -> None:
     """Print the networks that open by name, the bundled ones first."""
     found = cnnviz.model_names(pattern)
     if as_json:
@@ -125,7 +130,7 @@ def list_models(pattern: str | None, *, as_json: bool) -> None:
         raise UnknownNameError("network", pattern or "", names, "'cnnviz models' lists them all.")
 
 
-def list_layers(**values: Any) -> None:
+def run_layers(**values: Any) -> None:
     """Print the layers of a network as one forward showed them, rank them on a picture, or measure their fields."""
     check_together(values)
     if values["rank"] is not None:
@@ -138,7 +143,7 @@ def list_layers(**values: Any) -> None:
     found = model.layers
     automatic = cnnviz.choose_layer(model) if any(layer.spatial for layer in found.values()) else None
     if values["as_json"]:
-        print_json([_layer(layer, automatic) for layer in found.values()])
+        print_json([_describe_layer(layer, automatic) for layer in found.values()])
         return
     rows = [("layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees", "")]
     for layer in found.values():
@@ -151,11 +156,10 @@ def list_layers(**values: Any) -> None:
 
 def rank(values: Mapping[str, Any]) -> None:
     """Draw the maps of candidate layers with the evidence for each, and print it."""
-    (file,) = plan([values["rank"]], "layers", values["out"], force=values["force"]).files
+    planned = plan_output([values["rank"]], "layers", values["out"], force=values["force"], singly=False)
     picture = cnnviz.read_picture(values["rank"])
     found = cnnviz.rank_layers(open_model(values), picture, values["target"])
-    make_folder(file.parent)
-    found.save(file)
+    (file,) = planned.save(found)
     if values["as_json"]:
         print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
         return
@@ -163,7 +167,7 @@ def rank(values: Mapping[str, Any]) -> None:
     click.echo(file)
 
 
-def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
+def _describe_layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
     return {
         "name": layer.name,
         "kind": layer.kind,
@@ -176,7 +180,7 @@ def _layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:
     }
 
 
-def list_methods(*, as_json: bool) -> None:
+def run_methods(*, as_json: bool) -> None:
     """Print the methods with family, first sentence and paper."""
     found = [
         {
@@ -199,13 +203,13 @@ def list_methods(*, as_json: bool) -> None:
         click.echo(f"  {one['name']}: {one['summary']}\n      Cost: {one['cost']}.\n      {one['reference']}")
 
 
-models = Sectioned(
+models = SectionedCommand(
     "models",
     params=[click.Argument(["pattern"], required=False, metavar="[FILTER]"), JSON],
-    callback=list_models,
+    callback=run_models,
     help="The networks that open by name.\n\nFILTER is part of a name, or a pattern with * and ?.",
 )
-layers = Sectioned(
+layers = SectionedCommand(
     "layers",
     params=[
         Option(
@@ -224,10 +228,10 @@ layers = Sectioned(
         FORCE,
         JSON,
     ],
-    callback=list_layers,
+    callback=run_layers,
     help="The layers of a network, with their outputs and weights and what their units see.\n\n"
     "What a unit sees: the size of its receptive field, the stride from unit to unit and the centre of the first, in "
     "pixels of the input. Marked is the layer taken if none is named. With --rank, evidence which to take; with "
     "--effective, how much of its field a unit really uses.",
 )
-methods = Sectioned("methods", params=[JSON], callback=list_methods, help="The methods, with their papers.")
+methods = SectionedCommand("methods", params=[JSON], callback=run_methods, help="The methods, with their papers.")

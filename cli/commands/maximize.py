@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.errors import UsageError
-from cnnviz.methods.ascent.progress import Moment, watch
+from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
-from ..arguments import open_model
 from ..errors import INTERRUPTED
-from ..options import FORCE, JSON, NETWORK, QUIET, Option, Sectioned, setting
-from ..output import Places, Report, make_folder, plan, print_json
+from ..options import FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, setting_option
+from ..output import Console, OutputPlan, plan_output
+from ..run import open_model
 
 __all__ = ["maximize"]
 
@@ -28,7 +28,7 @@ LONGEST_NAME = 60
 METHOD = load("maximize")
 
 
-def ask(**values: Any) -> None:
+def run_maximize(**values: Any) -> None:
     """Make the pictures and write them.
 
     Args:
@@ -36,23 +36,19 @@ def ask(**values: Any) -> None:
     """
     targets = [each for each in values["target"] for _ in range(values["times"])] or [None] * values["times"]
     animate = True if values["animate"] or _is_animated(values["out"]) else None
-    places = _places(targets, values, animated=bool(animate))
-    report = Report(len(targets), quiet=values["quiet"], silent=values["as_json"])
-    with closing(report):
-        with report.over(len(targets)), _scores_shown(report):
-            found = _made(targets, values, animated=bool(animate))
-        files = list(places.files[: len(found)])
-        make_folder(files[0].parent)
-        how = {"animate": animate, "fps": values["fps"]}
-        report.wrote([found.save(files[0], **how)] if places.together else found.save_each(files, **how))
-        report.note(found.checks)
-    if values["as_json"]:
-        print_json([{"output": str(file), **one.describe()} for file, one in zip(files, found, strict=True)])
+    planned = _plan_pictures(targets, values, animated=bool(animate))
+    with Console(len(targets), values) as console:
+        with console.progress(len(targets)), _showing_scores(console):
+            found = _make_pictures(targets, values, animated=bool(animate))
+        numbers = range(len(found))
+        console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"]))
+        console.note(found.checks)
+        console.document = [{"output": str(planned.files[number]), **found[number].describe()} for number in numbers]
     if any("interrupted" in check for check in found.checks):
         click.get_current_context().exit(INTERRUPTED)
 
 
-def _made(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
+def _make_pictures(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
     settings = {name: values[name] for name in METHOD.parameters}
     if animated and not settings["frames"]:
         settings["frames"] = FRAMES
@@ -62,25 +58,24 @@ def _made(targets: list[str | None], values: Mapping[str, Any], *, animated: boo
 
 
 @contextmanager
-def _scores_shown(report: Report) -> Iterator[None]:
+def _showing_scores(console: Console) -> Iterator[None]:
     """Inside, what is being made and its current score stand before the progress bar."""
 
-    def say(moment: Moment) -> None:
-        report.say(f"{moment.target}, step {moment.step}, score {moment.score:.3g} ")
+    def say(progress: AscentProgress) -> None:
+        console.say(f"{progress.target}, step {progress.step}, score {progress.score:.3g} ")
 
-    with watch(say):
+    with watch_progress(say):
         yield
 
 
-def _places(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> Places:
+def _plan_pictures(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> OutputPlan:
     out, start = values["out"], values["start"]
     usual = Path(start).stem if start else "picture"
     names = [Path(f"{_file_name(target) if target else usual}.x") for target in targets]
     if values["animate"] and out and Path(out).suffix and not _is_animated(out) and not out.lower().endswith(".webp"):
         raise UsageError(f"'{out}' cannot be animated; expected a .gif, .webp or .mp4.")
-    return plan(
-        names, "maximize", out, force=values["force"], more=ANIMATED, ending=ANIMATED[0] if animated else ".png"
-    )
+    ending = ANIMATED[0] if animated else ".png"
+    return plan_output(names, "maximize", out, force=values["force"], more=ANIMATED, ending=ending)
 
 
 def _is_animated(out: str | None) -> bool:
@@ -92,7 +87,7 @@ def _file_name(target: str) -> str:
     return re.sub(r"[^\w.-]+", "-", target).strip("-.")[:LONGEST_NAME] or "picture"
 
 
-maximize = Sectioned(
+maximize = SectionedCommand(
     "maximize",
     params=[
         Option(
@@ -116,7 +111,7 @@ maximize = Sectioned(
             "--judge", metavar="NAME", section="Method",
             help="A second network, as --model names one, that is asked what it sees.",
         ),
-        *(setting(parameter) for parameter in METHOD.parameters.values()),
+        *(setting_option(parameter) for parameter in METHOD.parameters.values()),
         *NETWORK,
         Option(
             "--animate", is_flag=True, section="Drawing",
@@ -133,7 +128,7 @@ maximize = Sectioned(
         ),
         FORCE, JSON, QUIET,
     ],
-    callback=ask,
+    callback=run_maximize,
     short_help=METHOD.summary,
     help=f"{METHOD.summary}\n\nReference: {METHOD.reference}",
 )  # fmt: skip

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,16 +14,17 @@ from click.core import ParameterSource
 
 import cnnviz
 from cnnviz.catalogue import command_name, load
-from cnnviz.errors import OutputError, UsageError
+from cnnviz.errors import UsageError
 from cnnviz.method import Method
 
-from ..arguments import AT_ONCE, Given, open_model
-from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, Sectioned, setting
-from ..output import Places, Report, ensure_folder, make_folder, plan, print_json
+from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
+from ..output import Console, OutputPlan, ensure_folder, ensure_free, make_folder, plan_output
+from ..run import Entries, PictureFiles, batch_of, open_model, run
 
 __all__ = ["method_command", "film", "is_filmed"]
 
 ANIMATED = (".gif", ".mp4")
+LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
 
 def is_filmed(values: Mapping[str, Any]) -> bool:
@@ -52,24 +52,21 @@ def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:
     targets = values.get("target") or (None,)
     if len(targets) > 1:
         raise UsageError(f"A video explains one target at a time; got {len(targets)}.")
-    where = _place(Path(clip), command_name(method.name), values["out"])
-    if where.exists() and not values["force"]:
-        raise OutputError(f"'{where}' exists already; add --force to replace, or choose another place with -o.")
-    report = Report(1, quiet=values["quiet"], silent=values["as_json"])
+    file = _plan_film(Path(clip), command_name(method.name), values["out"])
+    ensure_free([file], force=values["force"])
     settings = {name: values[name] for name in method.parameters}
-    with closing(report):
-        with report.over(1):
+    with Console(1, values) as console:
+        with console.progress(1):
             made = cnnviz.video(
-                open_model(values), clip, method, targets[0], where, look=_look(method, values), **settings
+                open_model(values), clip, method, targets[0], file, look=_choose_look(method, values), **settings
             )
-        report.wrote([where])
-        report.note(made.checks)
-    if values["as_json"]:
-        print_json({"clip": clip, "output": str(where), **made.describe()})
+        console.name_files([file])
+        console.note(made.checks)
+        console.document = {"clip": clip, "output": str(file), **made.describe()}
 
 
-def _place(clip: Path, command: str, out: str | None) -> Path:
-    """Where the film goes; a folder for it is made once it is known that the clip can be read."""
+def _plan_film(clip: Path, command: str, out: str | None) -> Path:
+    """The file of the film; a folder for it is made once it is known that the clip can be read."""
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         return Path(out)
     folder = Path(out or "")
@@ -82,7 +79,7 @@ def _place(clip: Path, command: str, out: str | None) -> Path:
     return folder / f"{clip.stem}.{command}.mp4"
 
 
-def _look(method: Method[Any, Any], values: Mapping[str, Any]) -> cnnviz.Look:
+def _choose_look(method: Method[Any, Any], values: Mapping[str, Any]) -> cnnviz.Look:
     """The method's usual look on a clip, but for what was asked for."""
     from cnnviz.methods.video import usual_look
 
@@ -91,9 +88,6 @@ def _look(method: Method[Any, Any], values: Mapping[str, Any]) -> cnnviz.Look:
     names = ("style", "cmap", "normalise", "align", "alpha")
     given = {name: values[name] for name in names if name in values and context.get_parameter_source(name) not in usual}
     return replace(usual_look(method), **given)
-
-
-LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
 
 @cache
@@ -106,21 +100,21 @@ def method_command(name: str) -> click.Command:
     method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
     parameters += [TARGETS] if "target" in method.needs else []
-    parameters += [setting(parameter) for parameter in method.parameters.values()]
+    parameters += [setting_option(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
     parameters += [*(LOOK if method.singly else []), *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
     clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if method.singly else ""
-    return Sectioned(
+    return SectionedCommand(
         name,
         params=parameters,
-        callback=partial(explain, name),
+        callback=partial(run_method, name),
         help=f"{method.summary}\n\nIMAGE is a picture file, or a folder of them{clip}.{reference}",
         short_help=method.summary,
     )
 
 
-def explain(name: str, **values: Any) -> None:
+def run_method(name: str, **values: Any) -> None:
     """Run a method on the pictures and write what it finds.
 
     Args:
@@ -131,46 +125,35 @@ def explain(name: str, **values: Any) -> None:
     if method.singly and is_filmed(values):
         film(method, values)
         return
-    given = Given(values["images"])
+    pictures = PictureFiles(values["images"])
     singly = method.singly and not _is_browsing(values)
-    places = plan(given.files, command_name(method.name), values["out"], force=values["force"], singly=singly)
+    planned = plan_output(
+        pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly
+    )
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
     across = max(1, len(values.get("target", ())))
-    _ensure_one_scale(places, across, values)
-    at_once = len(given.files) if places.together or values.get("shared") else values.get("batch_size") or AT_ONCE
-    report = Report(len(given.files), quiet=values["quiet"], silent=values["as_json"])
-    entries: list[dict[str, Any]] = []
-    with closing(report):
-        for numbers, result in given.ask(partial(_ask, method, values), values, report, at_once=at_once):
-            files = [places.files[number] for number in numbers]
-            make_folder(files[0].parent)
-            report.wrote([result.save(files[0], **look)] if places.together else _save(result, files, across, look))
-            if values["as_json"]:
-                entries += _entries([str(given.files[number]) for number in numbers], files, result, singly=singly)
-    if values["as_json"]:
-        print_json(entries)
-    if given.say_failures():
-        click.get_current_context().exit(1)
+    _ensure_one_scale(planned, across, values)
+
+    def write(console: Console, numbers: list[int], result: Any) -> Entries:
+        console.name_files(planned.save(result, numbers, across=across, **look))
+        if not values["as_json"]:
+            return ()
+        files = [str(planned.files[number]) for number in numbers]
+        return _entries([str(pictures.files[number]) for number in numbers], files, result, singly=singly)
+
+    at_once = len(pictures.files) if planned.together or values.get("shared") else batch_of(values)
+    run(pictures, values, partial(_ask, method, values), write, at_once=at_once)
 
 
-def _ensure_one_scale(places: Places, across: int, values: Mapping[str, Any]) -> None:
+def _ensure_one_scale(planned: OutputPlan, across: int, values: Mapping[str, Any]) -> None:
     """Refuse one scale for the maps of several files with several maps each.
 
     Raises:
         UsageError: If it is asked for.
     """
-    if across > 1 and values.get("shared") and len(places.files) > 1 and not places.together:
+    if across > 1 and values.get("shared") and len(planned.files) > 1 and not planned.together:
         raise UsageError("One scale for several targets of several pictures needs one file: name it with -o FILE.")
-
-
-def _save(result: Any, files: Sequence[Path], across: int, look: Mapping[str, Any]) -> Sequence[Path]:
-    """Write a file a picture, with as many maps as there are targets."""
-    if across == 1:
-        written: Sequence[Path] = result.save_each(files, **look)
-        return written
-    parts = (result[start : start + across] for start in range(0, len(result), across))
-    return [part.save(file, **look) for part, file in zip(parts, files, strict=True)]
 
 
 def _is_browsing(values: Mapping[str, Any]) -> bool:
@@ -191,11 +174,10 @@ def _ask(
     return method(model, repeated, targets * len(pictures), **settings)
 
 
-def _entries(images: list[str], files: list[Path], result: Any, *, singly: bool) -> list[dict[str, Any]]:
+def _entries(images: list[str], files: list[str], result: Any, *, singly: bool) -> Entries:
     if not singly:
-        return [{"images": images, "output": str(files[0]), **result.describe()}]
+        yield {"images": images, "output": files[0], **result.describe()}
+        return
     across = len(result) // len(images)
-    return [
-        {"image": images[number // across], "output": str(files[number // across]), **one.describe()}
-        for number, one in enumerate(result)
-    ]
+    for number, one in enumerate(result):
+        yield {"image": images[number // across], "output": files[number // across], **one.describe()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import load
-from cnnviz.errors import OutputError, UsageError
-from cnnviz.methods.scan.scope import chosen_layers
+from cnnviz.errors import UsageError
+from cnnviz.methods.scan.scope import choose_layers
 
-from ..arguments import open_model
-from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, Sectioned, setting
-from ..output import Report, ensure_folder, make_folder, plan, print_json
+from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
+from ..output import Console, ensure_folder, ensure_free, make_folder, plan_output, print_json
+from ..run import open_model
 
 __all__ = ["merge", "patches"]
 
@@ -28,25 +27,23 @@ UNFIT = re.compile(r"[^\w.,#+-]+")
 SCAN = ("layer", "k", "samples", "block", "threads", "workers", "autocast", "seed")
 
 
-def show(**values: Any) -> None:
+def run_patches(**values: Any) -> None:
     """Scan the data set, or what is left of it to scan, and draw the patches of every layer.
 
     Args:
         **values: What the command line gave.
     """
-    data = _opened(values["data"], values["classes"])
+    data = _open_dataset(values["data"], values["classes"])
     if values["matrix"] and data.classes is None:
         raise UsageError(f"--matrix is of units and classes, but the data set '{data.name}' has no classes.")
-    model = open_model({**values, "device": _device(values["device"])})
-    names = chosen_layers(values["layer"], model.layers)
+    model = open_model({**values, "device": _choose_device(values["device"])})
+    names = choose_layers(values["layer"], model.layers)
     folder = Path(values["index"] or _usual_folder(data, model, values["layer"]))
     ensure_folder(folder)
-    report = Report(len(names), quiet=values["quiet"] or not _leads(), silent=values["as_json"])
-    job = _Job(model, data, folder, values, report)
-    with closing(report):
+    with Console(len(names), {**values, "quiet": values["quiet"] or not _is_first_process()}) as console:
+        job = _Job(model, data, folder, values, console)
         entries = job.draw(names) if values["shard"] is None else job.scan()
-    if values["as_json"] and _leads():
-        print_json(entries)
+        console.document = entries if _is_first_process() else None
 
 
 @dataclass(frozen=True)
@@ -57,45 +54,45 @@ class _Job:
     data: cnnviz.Dataset
     folder: Path
     values: Mapping[str, Any]
-    report: Report
+    console: Console
 
     def draw(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """One figure a layer; the first call scans all of them, the others find their layer in the index."""
-        files = _files(self.data, names, self.values)
+        files = _plan_figures(self.data, names, self.values)
         settings = {name: self.values[name] for name in METHOD.parameters} | {"index": str(self.folder)}
         entries = []
         for number, (name, file) in enumerate(zip(names, files, strict=True)):
-            with self.report.over(1):
-                asked = settings | {"layer": name if number else ",".join(names)}
-                found = cnnviz.patches(self.model, self.data, **asked)
-            if _leads():
-                self.report.note(found.checks)
-                entries.append(self._written(found, file))
-        self.report.note([f"the index is in '{self.folder}': with it other units of its layers are drawn at once"])
+            with self.console.progress(1):
+                wanted = settings | {"layer": name if number else ",".join(names)}
+                found = cnnviz.patches(self.model, self.data, **wanted)
+            if _is_first_process():
+                self.console.note(found.checks)
+                entries.append(self._write(found, file))
+        self.console.note([f"the index is in '{self.folder}': with it other units of its layers are drawn at once"])
         return entries
 
     def scan(self) -> list[dict[str, Any]]:
         """A part of the scan."""
         settings = {name: self.values[name] for name in SCAN}
-        with self.report.over(1):
+        with self.console.progress(1):
             cnnviz.scan_patches(self.model, self.data, self.folder, shard=self.values["shard"], **settings)
-        if _leads():
-            self.report.wrote([self.folder])
-        self.report.note(["a part of the index; of all parts 'cnnviz merge FOLDER... -o FOLDER' makes the whole"])
+        if _is_first_process():
+            self.console.name_files([self.folder])
+        self.console.note(["a part of the index; of all parts 'cnnviz merge FOLDER... -o FOLDER' makes the whole"])
         return [{"data": self.data.name, "index": str(self.folder), "shard": self.values["shard"]}]
 
-    def _written(self, found: cnnviz.Patches, file: Path) -> dict[str, Any]:
+    def _write(self, found: cnnviz.Patches, file: Path) -> dict[str, Any]:
         """Write a layer's figure, and what there is to say about it."""
         make_folder(file.parent)
         files = {"output": found.save(file)}
         if self.values["matrix"]:
-            files["matrix"] = found.classes().save(_beside(file))
-        self.report.wrote(files.values())
+            files["matrix"] = found.classes().save(_matrix_file(file))
+        self.console.name_files(files.values())
         named = {name: str(path) for name, path in files.items()}
         return {"data": self.data.name, "index": str(self.folder), **named, **found.describe()}
 
 
-def _opened(sources: Sequence[str], classes: bool | None) -> cnnviz.Dataset:
+def _open_dataset(sources: Sequence[str], classes: bool | None) -> cnnviz.Dataset:
     return cnnviz.open_dataset(sources[0] if len(sources) == 1 else list(sources), classes=classes)
 
 
@@ -104,7 +101,7 @@ def _usual_folder(data: cnnviz.Dataset, model: cnnviz.Model, layer: str) -> str:
     return UNFIT.sub("-", f"{data.name}.{model.name}.{layer}").strip("-.") + ".patches"
 
 
-def _files(data: cnnviz.Dataset, names: Sequence[str], values: Mapping[str, Any]) -> tuple[Path, ...]:
+def _plan_figures(data: cnnviz.Dataset, names: Sequence[str], values: Mapping[str, Any]) -> tuple[Path, ...]:
     """The figure of every layer.
 
     Raises:
@@ -112,26 +109,25 @@ def _files(data: cnnviz.Dataset, names: Sequence[str], values: Mapping[str, Any]
         OutputError: If one cannot be written.
     """
     stems = [Path(UNFIT.sub("-", f"{data.name}.{name}") + ".figure") for name in names]
-    places = plan(stems, "patches", values["out"], force=values["force"])
-    if places.together and len(names) > 1:
+    planned = plan_output(stems, "patches", values["out"], force=values["force"])
+    if planned.together and len(names) > 1:
         raise UsageError(f"{len(names)} layers have a figure each; name a folder with -o, such as 'patches/'.")
-    taken = [_beside(file) for file in places.files if _beside(file).exists()] if values["matrix"] else []
-    if taken and not values["force"]:
-        raise OutputError(f"'{taken[0]}' exists already; add --force to replace, or choose another place with -o.")
-    return places.files
+    if values["matrix"]:
+        ensure_free(map(_matrix_file, planned.files), force=values["force"])
+    return planned.files
 
 
-def _beside(file: Path) -> Path:
+def _matrix_file(file: Path) -> Path:
     """The file of the matrix that belongs to a figure."""
     return file.with_name(f"{file.stem}.classes{'.png' if file.suffix == '.npz' else file.suffix}")
 
 
-def _leads() -> bool:
+def _is_first_process() -> bool:
     """Whether this process speaks and draws: the first of those that torchrun started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def _device(name: str) -> str:
+def _choose_device(name: str) -> str:
     """Of several processes on a machine each takes a GPU of its own."""
     number = os.environ.get("LOCAL_RANK")
     if name not in ("auto", "cuda") or number is None:
@@ -141,7 +137,7 @@ def _device(name: str) -> str:
     return f"cuda:{int(number) % torch.cuda.device_count()}" if torch.cuda.is_available() else name
 
 
-def put_together(folders: Sequence[str], into: str, *, as_json: bool) -> None:
+def run_merge(folders: Sequence[str], into: str, *, as_json: bool) -> None:
     """Make one index of what several jobs found.
 
     Args:
@@ -159,11 +155,11 @@ def put_together(folders: Sequence[str], into: str, *, as_json: bool) -> None:
         click.echo(f"note: {failure.sentence}", err=True)
 
 
-patches = Sectioned(
+patches = SectionedCommand(
     "patches",
     params=[
         click.Argument(["data"], metavar="DATASET...", nargs=-1, required=True),
-        *(setting(parameter) for parameter in METHOD.parameters.values()),
+        *(setting_option(parameter) for parameter in METHOD.parameters.values()),
         Option(
             "--classes/--no-classes", "classes", default=None, section="Method",
             help="Whether the folders directly in a folder are classes; left out, they are if at least two hold "
@@ -179,20 +175,20 @@ patches = Sectioned(
         ),
         *NETWORK, OUT, FORCE, JSON, QUIET,
     ],
-    callback=show,
+    callback=run_patches,
     help=f"{METHOD.summary}\n\nDATASET is a folder of pictures, a list of them (.txt), WebDataset tars "
     "('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or several picture files. A scan that was stopped goes on where "
     "it was; torchrun -m cnnviz patches ... shares it among processes."
     f"\n\nReference: {METHOD.reference}",
     short_help=METHOD.summary,
 )  # fmt: skip
-merge = Sectioned(
+merge = SectionedCommand(
     "merge",
     params=[
         click.Argument(["folders"], metavar="FOLDER...", nargs=-1, required=True),
         Option("--out", "-o", "into", metavar="FOLDER", required=True, section="Output", help="Where the index goes."),
         JSON,
     ],
-    callback=put_together,
+    callback=run_merge,
     help="One index of what several jobs of 'cnnviz patches --shard I/N' found.",
 )

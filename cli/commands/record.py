@@ -1,4 +1,4 @@
-"""``cnnviz info``: how a file was made."""
+"""``cnnviz info`` and ``cnnviz rerun``: how a file was made, and making it again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 import cnnviz
 from cnnviz.errors import OutputError
 
-from ..options import FORCE, JSON, QUIET, Option, Sectioned
+from ..options import FORCE, JSON, QUIET, Option, SectionedCommand
 from ..output import print_json
 
 __all__ = ["info", "rerun"]
 
 
-def make_again(file: Path, **values: Any) -> None:
+def run_rerun(file: Path, **values: Any) -> None:
     """Make a file again, and say whether it is the same.
 
     Args:
@@ -39,7 +39,7 @@ def make_again(file: Path, **values: Any) -> None:
         click.echo("\n".join([found.verdict, *(f"  {line}" for line in found.differences)]), err=True)
 
 
-rerun = Sectioned(
+rerun = SectionedCommand(
     "rerun",
     params=[
         click.Argument(["file"], type=click.Path(path_type=Path)),
@@ -60,14 +60,14 @@ rerun = Sectioned(
         ),
         FORCE, JSON, QUIET,
     ],
-    callback=make_again,
+    callback=run_rerun,
     help="Make an output again from the record inside it, and say whether it is the same, byte for byte.\n\n"
     "Pictures are found by their content, the network as it was named. What cannot be the same is listed, with the "
     "largest difference of the values.",
 )  # fmt: skip
 
 
-def show_info(file: Path, *, as_json: bool) -> None:
+def run_info(file: Path, *, as_json: bool) -> None:
     """Print how a file was made."""
     note = cnnviz.read_note(file)
     cnnviz.Provenance.from_json(note)
@@ -75,35 +75,38 @@ def show_info(file: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
     else:
-        click.echo("\n".join(_lines(record, "")))
+        click.echo("\n".join(_record_lines(record, "")))
 
 
-def _lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _record_lines(record: Mapping[str, Any], indent: str) -> Iterator[str]:
     """A record as lines ``name: value``, nested records and lists of them indented."""
     for name, value in record.items():
         if value in (None, "", [], {}):
             continue
         if isinstance(value, dict):
             yield f"{indent}{name}:"
-            yield from _lines(value, f"{indent}  ")
+            yield from _record_lines(value, f"{indent}  ")
         elif isinstance(value, list) and isinstance(value[0], dict):
             yield f"{indent}{name}:"
-            yield from (f"{indent}  {', '.join(_named(each) if name == 'quality' else _plain(each))}" for each in value)
+            yield from (
+                f"{indent}  {', '.join(_pair_words(each) if name == 'quality' else _value_words(each))}"
+                for each in value
+            )
         else:
             yield f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _plain(record: Mapping[str, Any]) -> Iterator[str]:
+def _value_words(record: Mapping[str, Any]) -> Iterator[str]:
     return map(str, record.values())
 
 
-def _named(record: Mapping[str, Any]) -> Iterator[str]:
+def _pair_words(record: Mapping[str, Any]) -> Iterator[str]:
     return (f"{name} {value}" for name, value in record.items())
 
 
-info = Sectioned(
+info = SectionedCommand(
     "info",
     params=[click.Argument(["file"], type=click.Path(path_type=Path)), JSON],
-    callback=show_info,
+    callback=run_info,
     help="How a file was made, read back from the file.",
 )

@@ -1,4 +1,4 @@
-"""What every chapter of a report is asked about, and what it tells."""
+"""A chapter of a report: the context it is written from, its content, and the budget of forwards for slow parts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cnnviz.core.target import Target
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from cnnviz.reporting.driving_units import Driving
+from cnnviz.reporting.driving_units import DrivingUnits
 from cnnviz.reporting.elements import Block
-from cnnviz.reporting.page import Saving
+from cnnviz.reporting.page import Savable
 from cnnviz.results.predictions import Predictions
 
-__all__ = ["Asked", "Section", "Told", "nothing_slow", "Purse"]
+__all__ = ["ReportContext", "Section", "ChapterContent", "count_nothing_slow", "ForwardBudget"]
 
 
 @dataclass
-class Purse:
-    """Forwards that slow parts may spend.
+class ForwardBudget:
+    """The forwards of the network that the slow parts of a report may spend.
 
     Attributes:
         left: How many there are; None where nobody counts.
@@ -46,7 +46,7 @@ class Purse:
 
 
 @dataclass
-class Asked:
+class ReportContext:
     """One network, a few pictures, and what is wanted of them.
 
     Attributes:
@@ -61,7 +61,7 @@ class Asked:
         examples: A data set to look for patches in, or None.
         seed: Of whatever is drawn at random.
         batch_size: Most pictures at once.
-        purse: Forwards that slow parts may spend.
+        budget: Forwards that slow parts may spend.
         driving: Once it was found out: the units that speak most for each picture's target.
     """
 
@@ -76,8 +76,8 @@ class Asked:
     examples: Any
     seed: int
     batch_size: int
-    purse: Purse = field(default_factory=lambda: Purse(None, 0))
-    driving: tuple[Driving, ...] = ()
+    budget: ForwardBudget = field(default_factory=lambda: ForwardBudget(None, 0))
+    driving: tuple[DrivingUnits, ...] = ()
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -87,8 +87,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a chapter tells.
+class ChapterContent:
+    """What a chapter shows and records.
 
     Attributes:
         blocks: What it shows.
@@ -100,30 +100,30 @@ class Told:
 
     blocks: tuple[Block, ...]
     made: tuple[Provenance, ...] = ()
-    figures: Mapping[str, Saving] = field(default_factory=dict)
+    figures: Mapping[str, Savable] = field(default_factory=dict)
     numbers: Any = None
     checks: tuple[str, ...] = ()
 
 
-def nothing_slow(_: Asked) -> int:
+def count_nothing_slow(_: ReportContext) -> int:
     """The number of slow parts of a chapter that has none."""
     return 0
 
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter that can be asked for.
+    """A chapter that a report can have: its heading, its words, and the function that writes it.
 
     Attributes:
         title: Its heading.
         question: What it answers, below the heading.
         limits: What it does not prove.
-        tell: From what is asked to what it tells.
+        write: Writes its content from the context.
         slow: How many parts the budget is shared out to.
     """
 
     title: str
     question: str
     limits: str
-    tell: Callable[[Asked], Told]
-    slow: Callable[[Asked], int] = nothing_slow
+    write: Callable[[ReportContext], ChapterContent]
+    slow: Callable[[ReportContext], int] = count_nothing_slow

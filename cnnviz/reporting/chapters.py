@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cnnviz.errors import UnknownNameError, UsageError
-from cnnviz.reporting.answers import slow_maps, tell_maps, tell_predictions, tell_units
+from cnnviz.reporting.answers import count_slow_maps, write_maps, write_predictions, write_units
 from cnnviz.reporting.chapter import Section
-from cnnviz.reporting.network import tell_layers, tell_overview
+from cnnviz.reporting.network import write_layers, write_overview
 from cnnviz.reporting.responses import (
-    slow_patches,
-    slow_pictures,
-    tell_features,
-    tell_filters,
-    tell_patches,
-    tell_pictures,
+    count_slow_patches,
+    count_slow_pictures,
+    write_features,
+    write_filters,
+    write_patches,
+    write_pictures,
 )
 
-__all__ = ["SECTIONS", "chosen_sections"]
+__all__ = ["SECTIONS", "choose_sections"]
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
@@ -27,7 +27,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "What was asked, where its weights come from, and what it is given to see.",
             "A name says nothing about what a network was trained on. The fingerprint says which weights were asked, "
             "not whether they are good ones.",
-            tell_overview,
+            write_overview,
         ),
         "predictions": Section(
             "What it answers",
@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "the network did not see of a picture is faded.",
             "A probability is a class's share among those the network knows. It is not the chance of being right: a "
             "picture of something else gets a class too, often with a high probability.",
-            tell_predictions,
+            write_predictions,
         ),
         "maps": Section(
             "Where it looks",
@@ -45,15 +45,15 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "Each method answers a question of its own, so that they differ is no fault of one of them. A map shows "
             "where this answer on this picture hangs, not why, and not that other pictures are judged by the same. "
             "That a map lies on the object does not make the answer right.",
-            tell_maps,
-            slow_maps,
+            write_maps,
+            count_slow_maps,
         ),
         "units": Section(
             "Which units drive the answer",
             "The channels of one layer that add most to each answer, and where on the picture they respond.",
             "Units act together: what one adds depends on what the others do, and taking one away changes their part. "
             "A unit that responds to one thing here may respond to others elsewhere, so these maps give it no name.",
-            tell_units,
+            write_units,
         ),
         "patches": Section(
             "What else excites these units",
@@ -61,43 +61,43 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "These are the few extremes of one data set. What a unit does with everything in between, and with "
             "pictures of another kind, they do not show; nor does what the extremes have in common say that the unit "
             "means just that.",
-            tell_patches,
-            slow_patches,
+            write_patches,
+            count_slow_patches,
         ),
         "pictures": Section(
             "What would excite it most",
             "Pictures made from noise, step by step, so that a class or a unit answers as strongly as it can.",
             "Such a picture shows what raises a score, not what the network needs to see, and not what it sees in "
             "photographs. It depends on how it was made; another start or recipe gives another one.",
-            tell_pictures,
-            slow_pictures,
+            write_pictures,
+            count_slow_pictures,
         ),
         "features": Section(
             "What the layers make of the pictures",
             "Maps of the strongest units at an early, a middle and a late layer, each on a scale of its own.",
             "The strongest units are not the most important ones: each unit's values are on a scale of its own, and "
             "what counts is what later layers make of them.",
-            tell_features,
+            write_features,
         ),
         "filters": Section(
             "What the first kernels are",
             "The weights of the first layer, which meet the pixels themselves; those of largest norm first.",
             "Kernels are easy to see in the first layer only, and there they look much alike in most networks that "
             "were trained on photographs: edges, bars and colours. They say little about what the network knows.",
-            tell_filters,
+            write_filters,
         ),
         "layers": Section(
             "The layers",
             "What the network computes on the way, layer by layer, and how much of the picture each unit can see.",
             "What a unit can see is a bound. What counts for it is most often a much smaller part around the middle, "
             "and differs from picture to picture.",
-            tell_layers,
+            write_layers,
         ),
     }
 )
 
 
-def chosen_sections(names: str | None) -> dict[str, Section]:
+def choose_sections(names: str | None) -> dict[str, Section]:
     """Chapters by their names with commas between, in that order; None is all.
 
     Raises:

@@ -12,9 +12,9 @@ from cnnviz.engine.windows.window import Windows
 from cnnviz.method import Method
 from cnnviz.methods.occlusion.budget import FEWEST
 from cnnviz.models.model import Model
-from cnnviz.reporting.chapter import Asked
+from cnnviz.reporting.chapter import ReportContext
 
-__all__ = ["Cost", "cost_of", "limited"]
+__all__ = ["Cost", "cost_of", "limit_to_budget"]
 
 SIDE, STEPS = 7, 4
 """Occlusion's usual window is a seventh of the input's shorter side, and its stride a quarter of that."""
@@ -58,21 +58,21 @@ def cost_of(method: Method[Any, Any], model: Model) -> Cost | None:
     return None
 
 
-def limited(method: Method[Any, Any], asked: Asked) -> tuple[Mapping[str, Any] | None, str]:
+def limit_to_budget(method: Method[Any, Any], context: ReportContext) -> tuple[Mapping[str, Any] | None, str]:
     """Settings that keep a method within its share of the budget, None if it is left out; and what that means."""
-    cost = cost_of(method, asked.model)
-    if cost is None or asked.purse.left is None:
+    cost = cost_of(method, context.model)
+    if cost is None or context.budget.left is None:
         return {}, ""
-    count, name = len(asked.pictures), command_name(method.name)
-    granted = asked.purse.grant(cost.usual * count)
+    count, name = len(context.pictures), command_name(method.name)
+    granted = context.budget.grant(cost.usual * count)
     each = granted // count
     if each >= cost.usual:
         return {}, ""
     if each < cost.least or cost.setting is None:
-        asked.purse.give_back(granted)
+        context.budget.give_back(granted)
         least = cost.usual if cost.setting is None else cost.least
         return None, f"{name} was left out: it takes {least} forwards a picture, and the budget has {each} for it."
-    asked.purse.give_back(granted - each * count)
+    context.budget.give_back(granted - each * count)
     settings = {cost.setting: each - cost.besides}
     if cost.setting == "most_steps":  # the steps are doubled up to the most, so that all together are up to twice that
         settings["most_steps"] //= 2

@@ -1,4 +1,4 @@
-"""Which units of a layer speak most for a target."""
+"""Driving units: the units of a layer that contribute most to a target's score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap
 
-__all__ = ["driving_units", "Driving", "DrivingUnit"]
+__all__ = ["driving_units", "DrivingUnits", "DrivingUnit"]
 
 ACROSS = 6
 """Most pictures in one row."""
@@ -56,7 +56,7 @@ class DrivingUnit:
 
 
 @dataclass(frozen=True, eq=False)
-class Driving(Sequence[DrivingUnit]):
+class DrivingUnits(Sequence[DrivingUnit]):
     """The units that speak most for one picture's target, the strongest first.
 
     Attributes:
@@ -101,7 +101,7 @@ class Driving(Sequence[DrivingUnit]):
             f"Of {self.total} units {self.positive} speak for it; these {len(self)} make up {self.share:.0%} of all "
             "that they add."
         )
-        return Gallery(tuple(_plate(one) for one in self.units), "row" if len(self) <= ACROSS else "medium", words)
+        return Gallery(tuple(_unit_plate(one) for one in self.units), "row" if len(self) <= ACROSS else "medium", words)
 
     def table(self) -> Table:
         """Each unit's contribution, share, and the score without it."""
@@ -118,7 +118,7 @@ class Driving(Sequence[DrivingUnit]):
         return {**about, "units": [one.describe() for one in self], "checks": list(self.checks)}
 
 
-def _plate(one: DrivingUnit) -> Plate:
+def _unit_plate(one: DrivingUnit) -> Plate:
     name, flat = f"unit {one.unit.channel}", one.heatmap
     words = f"Where {name} of {one.unit.layer} responds in {flat.picture.name}, over the photograph."
     return Plate(flat.overlay(), words, name, f"adds {one.share:.1%}", flat.scale())
@@ -130,7 +130,7 @@ PASSING = ("Dropout", "Dropout2d", "Identity")
 
 def driving_units(
     model: Model, batch: InputBatch, *, layer: str | None, count: int, batch_size: int
-) -> tuple[tuple[Driving, ...], Provenance]:
+) -> tuple[tuple[DrivingUnits, ...], Provenance]:
     """For each picture the units of a layer that add most to its target's score.
 
     With activations ``A`` of the layer and the score ``y``, unit ``k`` adds Grad-CAM's weight times what it weighs::
@@ -159,12 +159,13 @@ def driving_units(
     if layer is not None and layer != AUTOMATIC:
         model.check_layer(layer)
     with undisturbed(model.module):
-        name = _working_layer(model, batch) if layer in (None, AUTOMATIC) else layer
+        name = _choose_working_layer(model, batch) if layer in (None, AUTOMATIC) else layer
 
-    def ask(inputs: Tensor, rows: slice) -> list[Driving]:
+    def ask(inputs: Tensor, rows: slice) -> list[DrivingUnits]:
         found = probe(model, [name], inputs, batch.targets[rows])
         return [
-            _Finder(model, inputs, found, count).find(row, picture) for row, picture in enumerate(batch.pictures[rows])
+            _DrivingUnitFinder(model, inputs, found, count).find(row, picture)
+            for row, picture in enumerate(batch.pictures[rows])
         ]
 
     with undisturbed(model.module):
@@ -176,19 +177,19 @@ def driving_units(
     return found, provenance_of(model, batch, targets=targets, layer=found[0].layer, chunk=chunks.size)
 
 
-def _added(found: Probe, row: int) -> Tensor:
+def _contributions(found: Probe, row: int) -> Tensor:
     """What each unit adds to a picture's score, ``(C,)`` float64."""
     maps, gradients = found.activations[0][row].double(), found.gradients[0][row].double()
     return gradients.mean(dim=(1, 2)) * maps.sum(dim=(1, 2))
 
 
-def _working_layer(model: Model, batch: InputBatch) -> str:
+def _choose_working_layer(model: Model, batch: InputBatch) -> str:
     """The automatic layer; where only one of its units adds anything, the last before it of which more do."""
     one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
 
     def speaking(name: str) -> tuple[str, int]:
         found = probe(model, [name], one, batch.targets[:1])
-        return found.answer.layers[0], int((_added(found, 0) != 0).sum())
+        return found.answer.layers[0], int((_contributions(found, 0) != 0).sum())
 
     automatic, count = speaking(AUTOMATIC)
     if count > 1:
@@ -197,19 +198,19 @@ def _working_layer(model: Model, batch: InputBatch) -> str:
     earlier = [layer for layer in layers.values() if layer.spatial and layer.order < layers[automatic].order]
     for layer in sorted(earlier, key=lambda layer: -layer.order):
         if layer.kind not in PASSING and speaking(layer.name)[1] > 1:
-            return _innermost(layers, layer)
+            return _innermost_part(layers, layer)
     return automatic
 
 
-def _innermost(layers: Layers, layer: Layer) -> str:
+def _innermost_part(layers: Layers, layer: Layer) -> str:
     """The part of a container that its output comes from, where it is handed on as it is."""
     for part in layers.values():
         if part.name.startswith(f"{layer.name}.") and part.order == layer.order - 1 and part.shape == layer.shape:
-            return _innermost(layers, part)
+            return _innermost_part(layers, part)
     return layer.name
 
 
-class _Finder:
+class _DrivingUnitFinder:
     """Finds the units of one layer that drive each of some pictures' answers."""
 
     def __init__(self, model: Model, inputs: Tensor, found: Probe, count: int) -> None:
@@ -217,12 +218,12 @@ class _Finder:
         self._name = found.answer.layers[0]
         self._field = field_of(model, self._name, tuple(inputs.shape[-2:]))
 
-    def find(self, row: int, picture: Picture) -> Driving:
+    def find(self, row: int, picture: Picture) -> DrivingUnits:
         """The strongest units of one picture."""
-        target, added = self._found.answer.targets[row], _added(self._found, row)
+        target, added = self._found.answer.targets[row], _contributions(self._found, row)
         strongest = added.sort(descending=True, stable=True).indices[: self._count].tolist()
         chosen = [unit for unit in strongest if added[unit] > 0]
-        drops, checks = self._drops(row, target, chosen)
+        drops, checks = self._measure_drops(row, target, chosen)
         speaking = float(added.clamp_min(0).sum())
         units = tuple(
             DrivingUnit(
@@ -230,15 +231,15 @@ class _Finder:
                 contribution=float(added[channel]),
                 share=float(added[channel]) / speaking,
                 drop=drop,
-                heatmap=self._activation(row, channel, picture),
+                heatmap=self._activation_map(row, channel, picture),
             )
             for channel, drop in zip(chosen, drops, strict=True)
         )
         said = tuple(dict.fromkeys((*self._found.answer.checks, *checks)))
         score, positive = float(self._found.answer.scores[row]), int((added > 0).sum())
-        return Driving(units, self._name, target, score, len(added), positive, said)
+        return DrivingUnits(units, self._name, target, score, len(added), positive, said)
 
-    def _drops(self, row: int, target: Target, units: Sequence[int]) -> tuple[list[float], tuple[str, ...]]:
+    def _measure_drops(self, row: int, target: Target, units: Sequence[int]) -> tuple[list[float], tuple[str, ...]]:
         """How much lower the score is with each unit's activation at zero."""
         if not units:
             return [], ()
@@ -257,7 +258,7 @@ class _Finder:
             drops = layer.score - layer.scores(len(units), without)
             return drops.double().cpu().tolist(), layer.checks
 
-    def _activation(self, row: int, channel: int, picture: Picture) -> Heatmap:
+    def _activation_map(self, row: int, channel: int, picture: Picture) -> Heatmap:
         maps = self._found.activations[0][row]
         values, unit = maps[channel].float().cpu().numpy(), Unit(self._name, channel)
         rectified = bool(maps.min() >= 0)

@@ -1,4 +1,4 @@
-"""Telling results on a page: what each kind of result becomes in words, tables and pictures."""
+"""Page elements of results: what each kind of result becomes in words, tables and pictures."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ __all__ = [
     "Plate",
     "Table",
     "Words",
-    "answered",
+    "prediction_bars",
     "map_plate",
-    "missing",
-    "photograph",
-    "recipes",
+    "missing_note",
+    "photograph_plate",
+    "recipe_facts",
     "sheet_blocks",
-    "kernels",
-    "made_pictures",
-    "unit_maps",
-    "unit_patches",
+    "kernel_gallery",
+    "image_gallery",
+    "feature_group",
+    "patch_groups",
 ]
 
 Map: TypeAlias = Heatmap | Attribution
@@ -58,12 +58,12 @@ SMALL_CELL = 64
 """Longer side in pixels up to which a cell of a grid is a tile."""
 
 
-def missing(sentence: str) -> Words:
+def missing_note(sentence: str) -> Words:
     """A sentence in place of what could not be shown."""
     return Words(sentence, "missing")
 
 
-def photograph(picture: Picture, title: str = "", caption: str = "") -> Plate:
+def photograph_plate(picture: Picture, title: str = "", caption: str = "") -> Plate:
     """A picture as it was given; what the network did not see of it is faded."""
     seen = np.zeros(_geometry(picture).crop[2:], dtype=np.float32)
     nothing = scale_of(seen)
@@ -71,11 +71,11 @@ def photograph(picture: Picture, title: str = "", caption: str = "") -> Plate:
     return Plate(drawn, f"The picture {picture.name}.", title, caption)
 
 
-def answered(picture: Picture, best: Sequence[Prediction], target: Target) -> Bars:
+def prediction_bars(picture: Picture, best: Sequence[Prediction], target: Target) -> Bars:
     """The first classes of a picture as bars beside it, the explained one marked."""
     index = target.index if isinstance(target, ClassTarget) else None
-    bars = tuple(Bar(str(one.target), one.probability, _share(one), one.target.index == index) for one in best)
-    return Bars(f"The {len(bars)} most probable classes", bars, photograph(picture))
+    bars = tuple(Bar(str(one.target), one.probability, _format_share(one), one.target.index == index) for one in best)
+    return Bars(f"The {len(bars)} most probable classes", bars, photograph_plate(picture))
 
 
 def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
@@ -89,21 +89,23 @@ def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
     flat = found.flat if isinstance(found, Attribution) else found
     if pixelwise:
         scale = scale_among([found], Look()) if isinstance(found, Attribution) else flat.scale(Look())
-        pixels = _in_place(flat, scale)
+        pixels = _draw_in_place(flat, scale)
     else:
         scale, pixels = flat.scale(), flat.overlay()
     note = flat.blank_note() if flat.blank else ""
-    return Plate(pixels, f"{title} of {flat.picture.name} for {flat.target}: {_where(flat)}.", title, note, scale)
+    return Plate(
+        pixels, f"{title} of {flat.picture.name} for {flat.target}: {_describe_peak(flat)}.", title, note, scale
+    )
 
 
-def recipes(made: Iterable[Provenance], checks: Iterable[str]) -> Facts:
+def recipe_facts(made: Iterable[Provenance], checks: Iterable[str]) -> Facts:
     """Methods with their settings, and what there is to know about what they did."""
     said = tuple(("note", check) for check in checks)
-    return Facts((*(_recipe(each) for each in made), *said))
+    return Facts((*(_recipe_fact(each) for each in made), *said))
 
 
-def _recipe(made: Provenance) -> tuple[str, str]:
-    settings = ", ".join(f"{name} {_spoken(value)}" for name, value in made.settings.items() if value is not None)
+def _recipe_fact(made: Provenance) -> tuple[str, str]:
+    settings = ", ".join(f"{name} {_format_value(value)}" for name, value in made.settings.items() if value is not None)
     layer = f"layer {made.layer}" if made.layer and made.settings.get("layer") is None else ""
     return made.method or "result", "; ".join(filter(None, (layer, settings))) or "no settings"
 
@@ -116,21 +118,21 @@ def sheet_blocks(found: Grid, what: str) -> tuple[Block, ...]:
         what: What its pictures are, for alternative texts.
     """
     sheet = found.sheet
-    rows = [_plates(row, sheet.column_headings, what) for row in sheet.rows]
+    rows = [_row_plates(row, sheet.column_headings, what) for row in sheet.rows]
     notes = tuple(Words(note, "quiet") for note in sheet.notes)
     if not any(sheet.row_headings):
         plates = tuple(plate for row in rows for plate in row)
-        return Gallery(plates, _size(plates)), *notes
-    galleries = (Gallery(plates, _size(plates)) for plates in rows)
+        return Gallery(plates, _plate_size(plates)), *notes
+    galleries = (Gallery(plates, _plate_size(plates)) for plates in rows)
     named = zip(sheet.row_headings, galleries, strict=True)
     return *(Group(heading, (gallery,)) if heading else gallery for heading, gallery in named), *notes
 
 
-def _share(one: Prediction) -> str:
+def _format_share(one: Prediction) -> str:
     return f"{one.probability:.1%}" if one.probability >= LEAST_SHARE else f"< {LEAST_SHARE:.1%}"
 
 
-def _plates(row: Iterable[Cell | None], headings: Sequence[str], what: str) -> tuple[Plate, ...]:
+def _row_plates(row: Iterable[Cell | None], headings: Sequence[str], what: str) -> tuple[Plate, ...]:
     plates = []
     for column, cell in enumerate(row):
         if cell is None:
@@ -143,7 +145,7 @@ def _plates(row: Iterable[Cell | None], headings: Sequence[str], what: str) -> t
     return tuple(plates)
 
 
-def _size(plates: Sequence[Plate]) -> Size:
+def _plate_size(plates: Sequence[Plate]) -> Size:
     longest = max((max(plate.pixels.shape[:2]) for plate in plates), default=0)
     return "small" if longest <= SMALL_CELL else "medium"
 
@@ -152,14 +154,14 @@ def _geometry(picture: Picture) -> Geometry:
     return picture.geometry or Geometry.whole(*picture.size)
 
 
-def _in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
+def _draw_in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """The map's own colours where the network looked, the faded photograph around."""
     placed = flat.on_original()
     around = overlay(flat.picture.pixels, placed, scale, alpha=0)
     return np.where(np.isnan(placed)[..., None], around, colourise(placed, scale))
 
 
-def _where(flat: Heatmap) -> str:
+def _describe_peak(flat: Heatmap) -> str:
     """Where a map is strongest, in words."""
     if flat.blank:
         return flat.blank_note()
@@ -170,7 +172,7 @@ def _where(flat: Heatmap) -> str:
     return f"strongest {place_}, {x} pixels from the left and {y} from the top"
 
 
-def _spoken(value: object) -> str:
+def _format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
@@ -178,7 +180,7 @@ EXACT: Final = 64
 """Longer side in pixels up to which a map is kept without loss."""
 
 
-def kernels(found: Filters) -> tuple[Block, ...]:
+def kernel_gallery(found: Filters) -> tuple[Block, ...]:
     """Kernels as tiles on one scale; those that need a row a unit as their grid has them."""
     if found.in_rows:
         return sheet_blocks(found.grid(), f"Kernels of {found.layer}")
@@ -195,15 +197,15 @@ def kernels(found: Filters) -> tuple[Block, ...]:
     return (Gallery(plates, "tiny", words.strip(), found.scale()),)
 
 
-def unit_maps(found: FeatureMaps) -> Group:
+def feature_group(found: FeatureMaps) -> Group:
     """Maps of a layer's units for one picture, each on a scale of its own."""
     height, width = found[0].values.shape
     words = f"{found.layer}: {len(found)} of {found.total} units, {height} x {width} places"
-    plates = tuple(_map(one, found.scale(number, Look())) for number, one in enumerate(found))
+    plates = tuple(_feature_plate(one, found.scale(number, Look())) for number, one in enumerate(found))
     return Group(words, (Gallery(plates, "strip"),))
 
 
-def unit_patches(found: Patches) -> tuple[Block, ...]:
+def patch_groups(found: Patches) -> tuple[Block, ...]:
     """For each unit its strongest patches with their values."""
     sheet = found.grid().sheet
     groups = []
@@ -221,19 +223,19 @@ def unit_patches(found: Patches) -> tuple[Block, ...]:
     return tuple(groups)
 
 
-def made_pictures(found: Images) -> Gallery:
+def image_gallery(found: Images) -> Gallery:
     """Pictures that were made, each with its score and what is known of its quality."""
-    return Gallery(tuple(_made(one) for one in found), "medium")
+    return Gallery(tuple(_image_plate(one) for one in found), "medium")
 
 
-def _map(one: Heatmap, scale: Scale) -> Plate:
+def _feature_plate(one: Heatmap, scale: Scale) -> Plate:
     values = one.values
     name = str(one.target).rpartition(":")[2]
     words = f"Map of unit {name} of {one.layer} for {one.picture.name}."
     return Plate(colourise(values, scale), words, name, scale=scale, exact=max(values.shape) <= EXACT)
 
 
-def _made(one: Image) -> Plate:
+def _image_plate(one: Image) -> Plate:
     cell = one.cell()
     words = f"A picture made by gradient ascent for {one.target}: patterns, not a photograph."
     return Plate(cell.pixels, words, str(one.target), "\n".join(filter(None, (f"score {one.score:.4g}", cell.note))))

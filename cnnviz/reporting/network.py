@@ -9,66 +9,66 @@ from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
-from cnnviz.reporting.chapter import Asked, Told
+from cnnviz.reporting.chapter import ChapterContent, ReportContext
 from cnnviz.reporting.elements import Block, Facts, Fold, Table, Words
 
-__all__ = ["tell_layers", "tell_overview"]
+__all__ = ["write_layers", "write_overview"]
 
 MANY = 24
-SPOKEN = {"source": "opened from", "weights": "weights", "factory": "made by", "file": "file"}
+ORIGIN_WORDS = {"source": "opened from", "weights": "weights", "factory": "made by", "file": "file"}
 
 
-def tell_overview(asked: Asked) -> Told:
+def write_overview(context: ReportContext) -> ChapterContent:
     """Name, origin, size, input and preprocessing of the network."""
-    model, layers = asked.model, asked.model.layers
+    model, layers = context.model, context.model.layers
     weights = sum(weight.numel() for weight in model.module.parameters())
     height, width = model.preprocess.input_size
     rows = [
         ("network", model.name),
-        *((SPOKEN.get(name, name), str(value)) for name, value in model.origin.items()),
+        *((ORIGIN_WORDS.get(name, name), str(value)) for name, value in model.origin.items()),
         ("fingerprint of the weights", f"SHA-256 {model.fingerprint()}"),
         ("parameters", f"{weights:,}"),
-        ("layers", f"{len(_leaves(layers))} that compute, {len(layers)} with those that contain them"),
+        ("layers", f"{len(_leaf_layers(layers))} that compute, {len(layers)} with those that contain them"),
         ("input", f"{model.preprocess.channels} channels, {height} x {width} pixels"),
-        ("preprocessing", _preprocessing(model.preprocess)),
-        ("answers", _answers(model, asked.predictions.logits.shape[1])),
+        ("preprocessing", _describe_preprocessing(model.preprocess)),
+        ("answers", _describe_classes(model, context.predictions.logits.shape[1])),
     ]
     notes = tuple(Words(f"{note[0].upper()}{note[1:]}.", "missing") for note in model.notes)
     numbers = {"parameters": weights, "layers": len(layers), "weights_sha256": model.fingerprint()}
-    return Told((Facts(tuple(rows)), *notes), numbers=numbers)
+    return ChapterContent((Facts(tuple(rows)), *notes), numbers=numbers)
 
 
-def tell_layers(asked: Asked) -> Told:
+def write_layers(context: ReportContext) -> ChapterContent:
     """The layers as one forward showed them, with what their units see."""
-    layers = asked.model.layers
-    automatic, checks = _automatic(asked)
-    ends = _ends(layers, automatic)
-    blocks: list[Block] = [_table("The last layer at each size of the grid", ends, automatic)]
+    layers = context.model.layers
+    automatic, checks = _choose_automatic(context)
+    ends = _last_of_each_grid(layers, automatic)
+    blocks: list[Block] = [_layer_table("The last layer at each size of the grid", ends, automatic)]
     everything = list(layers.values())
     if len(everything) > len(ends):
-        whole = _table(f"All {len(everything)} layers, in the network's own order", everything, automatic)
+        whole = _layer_table(f"All {len(everything)} layers, in the network's own order", everything, automatic)
         blocks.append(Fold(f"All {len(everything)} layers", blocks=(whole,)))
     if automatic:
         blocks.insert(1, Words(f"Set off: {automatic}, the layer that maps are made at if none is named.", "quiet"))
-    return Told(tuple(blocks), numbers={"layers": len(everything), "automatic": automatic}, checks=checks)
+    return ChapterContent(tuple(blocks), numbers={"layers": len(everything), "automatic": automatic}, checks=checks)
 
 
-def _automatic(asked: Asked) -> tuple[str | None, tuple[str, ...]]:
+def _choose_automatic(context: ReportContext) -> tuple[str | None, tuple[str, ...]]:
     try:
-        return choose_layer(asked.model), ()
+        return choose_layer(context.model), ()
     except CnnvizError as error:
         return None, (str(error),)
 
 
-def _leaves(layers: Layers) -> list[Layer]:
+def _leaf_layers(layers: Layers) -> list[Layer]:
     inner = {name.rpartition(".")[0] for name in layers}
     return [layer for layer in layers.values() if layer.name not in inner and layer.calls]
 
 
-def _ends(layers: Layers, automatic: str | None) -> list[Layer]:
+def _last_of_each_grid(layers: Layers, automatic: str | None) -> list[Layer]:
     """The last layer at each size of the grid, or the automatic one of that size, in the order of the forward."""
     last: dict[tuple[int, int], Layer] = {}
-    for layer in sorted(_leaves(layers), key=lambda layer: layer.order):
+    for layer in sorted(_leaf_layers(layers), key=lambda layer: layer.order):
         if layer.arrangement is not None:
             last[layer.arrangement.grid] = layer
     chosen = layers[automatic] if automatic is not None and automatic in layers else None
@@ -77,19 +77,19 @@ def _ends(layers: Layers, automatic: str | None) -> list[Layer]:
     return sorted(last.values(), key=lambda layer: layer.order)
 
 
-def _table(caption: str, layers: list[Layer], automatic: str | None) -> Table:
-    rows = tuple(_row(layer) for layer in layers)
+def _layer_table(caption: str, layers: list[Layer], automatic: str | None) -> Table:
+    rows = tuple(_layer_row(layer) for layer in layers)
     marked = tuple(number for number, layer in enumerate(layers) if layer.name == automatic)
     headings = ("layer", "kind", "output", "weights", "units see", "every")
     return Table(caption, headings, rows, (2, 3, 4, 5), marked)
 
 
-def _row(layer: Layer) -> tuple[str, ...]:
+def _layer_row(layer: Layer) -> tuple[str, ...]:
     shape = " x ".join(map(str, layer.shape)) if layer.shape else ""
-    return (layer.name, layer.kind, shape, f"{layer.parameters:,}" if layer.parameters else "", *_sight(layer))
+    return (layer.name, layer.kind, shape, f"{layer.parameters:,}" if layer.parameters else "", *_field_words(layer))
 
 
-def _sight(layer: Layer) -> tuple[str, str]:
+def _field_words(layer: Layer) -> tuple[str, str]:
     """What a unit sees of the input, and how far it is to the next unit, in words."""
     field = layer.field
     if field is None:
@@ -97,14 +97,14 @@ def _sight(layer: Layer) -> tuple[str, str]:
     if field.size is None or field.stride is None:
         return ("the whole image" if field.kind == "whole" else "unknown"), ""
     gates = ", the rest through gates" if field.kind == "gated" else ""
-    return f"{_sides(*field.size)} px{gates}", f"{_sides(*field.stride)} px"
+    return f"{_format_sides(*field.size)} px{gates}", f"{_format_sides(*field.stride)} px"
 
 
-def _sides(down: float, across: float) -> str:
+def _format_sides(down: float, across: float) -> str:
     return f"{down:g}" if down == across else f"{down:g} x {across:g}"
 
 
-def _preprocessing(how: Preprocess) -> str:
+def _describe_preprocessing(how: Preprocess) -> str:
     height, width = how.input_size
     if isinstance(how.resize, int):
         first = f"shorter side to {how.resize} pixels ({how.interpolation}), "
@@ -114,7 +114,7 @@ def _preprocessing(how: Preprocess) -> str:
     return f"{first}{height} x {width} cut from the centre, minus {mean}, divided by {std}"
 
 
-def _answers(model: Model, count: int) -> str:
+def _describe_classes(model: Model, count: int) -> str:
     labels = model.labels
     if not labels:
         return f"{count} logits without names"

@@ -14,13 +14,13 @@ from cnnviz.drawing.files import PAGE_SUFFIXES, ensure_writable, write_page
 from cnnviz.drawing.html import render
 from cnnviz.provenance import Provenance
 
-__all__ = ["Report", "Saving"]
+__all__ = ["Report", "Savable"]
 
 CLOSING = "Every number and picture on this page was computed by the network named above; nothing was retouched."
 
 
-class Saving(Protocol):
-    """A result that can be written as a picture."""
+class Savable(Protocol):
+    """A result that can be saved as a picture."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it; the suffix says how."""
@@ -46,7 +46,7 @@ class Report:
     model: str
     lead: str
     chapters: tuple[Chapter, ...] = field(repr=False)
-    figures: Mapping[str, Saving] = field(default_factory=dict, repr=False)
+    figures: Mapping[str, Savable] = field(default_factory=dict, repr=False)
     numbers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     checks: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()

@@ -25,10 +25,10 @@ from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.models.origin import one_line
 from cnnviz.provenance import asking
-from cnnviz.reporting.chapter import Asked, Purse, Section, Told
-from cnnviz.reporting.chapters import chosen_sections
-from cnnviz.reporting.elements import Chapter, Fold, missing, recipes
-from cnnviz.reporting.page import Report, Saving
+from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section
+from cnnviz.reporting.chapters import choose_sections
+from cnnviz.reporting.elements import Chapter, Fold, missing_note, recipe_facts
+from cnnviz.reporting.page import Report, Savable
 
 __all__ = ["report"]
 
@@ -83,75 +83,77 @@ def report(
         UnknownNameError: If there is no such section, method, layer or label.
         PictureError: If a picture cannot be read.
     """
-    asked_for = chosen_sections(sections)
+    asked_for = choose_sections(sections)
     names = tuple(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
     for name in names:
         load(name)
     if layer is not None:
         model.check_layer(layer)
     given = gather(images)
-    with asking({"target": target, "examples": _recorded(examples)}):
+    with asking({"target": target, "examples": _record_examples(examples)}):
         with part_of_progress(slice(0, 1), len(asked_for) + 1):
             predictions = predict(model, given, k=classes, batch_size=batch_size)
         batch, logits = prepare(model, given, target), torch.from_numpy(predictions.logits)
         targets = tuple(settle(batch.targets, logits, model.labels))
-        asked = Asked(
+        context = ReportContext(
             model, given, predictions.pictures, predictions, targets, names, layer, units, examples, seed, batch_size
         )
-        return _told(asked, batch, asked_for, budget)
+        return _write_report(context, batch, asked_for, budget)
 
 
-def _recorded(examples: Any) -> Any:
+def _record_examples(examples: Any) -> Any:
     """A data set as a record may name it, without a folder: drawn shapes in full, files by their fingerprint.
 
     Anything else is the object it is.
     """
-    if examples is None or _is_drawn(examples):
+    if examples is None or _are_shapes(examples):
         return examples
     found = open_dataset(examples)
     return StoredDataset(found.name, found.fingerprint) if isinstance(found, (FileDataset, TarDataset)) else found
 
 
-def _is_drawn(examples: Any) -> bool:
+def _are_shapes(examples: Any) -> bool:
     return isinstance(examples, str) and examples.startswith("shapes:")
 
 
-def _told(asked: Asked, batch: InputBatch, sections: dict[str, Section], budget: int | None) -> Report:
-    asked.purse = Purse(budget, sum(section.slow(asked) for section in sections.values()))
+def _write_report(
+    context: ReportContext, batch: InputBatch, sections: dict[str, Section], budget: int | None
+) -> Report:
+    context.budget = ForwardBudget(budget, sum(section.slow(context) for section in sections.values()))
     chapters, numbers, seconds = [], {}, {}
     checks: list[str] = []
-    figures: dict[str, Saving] = {}
+    figures: dict[str, Savable] = {}
     for number, (key, section) in enumerate(sections.items(), 1):
         start = time.perf_counter()
         with part_of_progress(slice(number, number + 1), len(sections) + 1):
-            told = _tell(section, asked)
+            content = _write_chapter(section, context)
         seconds[key] = time.perf_counter() - start
-        made = (Fold("How it was made", blocks=(recipes(told.made, told.checks),)),) if told.made else ()
-        chapters.append(Chapter(key, section.title, section.question, (*told.blocks, *made), section.limits))
-        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in told.figures.items()}
-        numbers[key] = told.numbers
-        checks += [f"{key}: {check}" for check in told.checks]
-    found = provenance_of(asked.model, batch, targets=tuple(map(str, asked.targets)), seed=asked.seed)
+        made = (Fold("How it was made", blocks=(recipe_facts(content.made, content.checks),)),) if content.made else ()
+        chapters.append(Chapter(key, section.title, section.question, (*content.blocks, *made), section.limits))
+        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in content.figures.items()}
+        numbers[key] = content.numbers
+        checks += [f"{key}: {check}" for check in content.checks]
+    found = provenance_of(context.model, batch, targets=tuple(map(str, context.targets)), seed=context.seed)
     return Report(
-        asked.model.name, _lead(asked), tuple(chapters), figures, numbers, tuple(dict.fromkeys(checks)),
+        context.model.name, _lead_sentence(context), tuple(chapters), figures, numbers, tuple(dict.fromkeys(checks)),
         seconds=seconds, provenance=found,
     )  # fmt: skip
 
 
-def _tell(section: Section, asked: Asked) -> Told:
+def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
     try:
-        return section.tell(asked)
+        return section.write(context)
     except CnnvizError as error:
         reason = str(error)
     except torch.OutOfMemoryError:
         reason = "There is not enough memory for it."
     except RuntimeError as error:  # what a network's own code raises when it is run otherwise than it expects
         reason = f"The network could not be asked: {one_line(error)}."
-    return Told((missing(reason),), checks=(reason,))
+    return ChapterContent((missing_note(reason),), checks=(reason,))
 
 
-def _lead(asked: Asked) -> str:
-    names = [picture.name for picture in asked.pictures]
+def _lead_sentence(context: ReportContext) -> str:
+    names = [picture.name for picture in context.pictures]
     if len(names) == 1:
         return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
     shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"

@@ -14,10 +14,17 @@ from cnnviz.methods.ascent.recipes import RECIPES
 from cnnviz.methods.patches.patches import patches
 from cnnviz.methods.units.features import features
 from cnnviz.methods.units.filters import filters
-from cnnviz.reporting.chapter import Asked, Told
-from cnnviz.reporting.elements import Group, kernels, made_pictures, missing, unit_maps, unit_patches
+from cnnviz.reporting.chapter import ChapterContent, ReportContext
+from cnnviz.reporting.elements import Group, feature_group, image_gallery, kernel_gallery, missing_note, patch_groups
 
-__all__ = ["slow_patches", "slow_pictures", "tell_features", "tell_filters", "tell_patches", "tell_pictures"]
+__all__ = [
+    "count_slow_patches",
+    "count_slow_pictures",
+    "write_features",
+    "write_filters",
+    "write_patches",
+    "write_pictures",
+]
 
 STAGES, MAPS = 3, 8
 KERNELS = 96
@@ -32,119 +39,124 @@ JUDGING = DRAWS + 6
 FEWEST_STEPS = 8
 
 
-def tell_filters(asked: Asked) -> Told:
+def write_filters(context: ReportContext) -> ChapterContent:
     """The kernels of the first layer that has any to see, the largest first."""
-    found = filters(asked.model, sort="norm", most=KERNELS)
+    found = filters(context.model, sort="norm", most=KERNELS)
     numbers = {"layer": found.layer, "dead": list(found.dead), "shape": list(found.values.shape)}
-    return Told(kernels(found), (found.provenance,), {"": found}, numbers, found.checks)
+    return ChapterContent(kernel_gallery(found), (found.provenance,), {"": found}, numbers, found.checks)
 
 
-def tell_features(asked: Asked) -> Told:
+def write_features(context: ReportContext) -> ChapterContent:
     """What the strongest units make of each picture, at an early, a middle and a late layer."""
-    names = _stages(asked)
+    names = _choose_stages(context)
     if not names:
-        return Told((missing("No layer of this network has more than one place, so there are no maps to show."),))
+        return ChapterContent(
+            (missing_note("No layer of this network has more than one place, so there are no maps to show."),)
+        )
     found = {
-        name: features(asked.model, asked.images, layer=name, most=MAPS, batch_size=asked.batch_size) for name in names
+        name: features(context.model, context.images, layer=name, most=MAPS, batch_size=context.batch_size)
+        for name in names
     }
     blocks = tuple(
-        Group(picture.name, tuple(unit_maps(one[row]) for one in found.values()))
-        for row, picture in enumerate(asked.pictures)
+        Group(picture.name, tuple(feature_group(one[row]) for one in found.values()))
+        for row, picture in enumerate(context.pictures)
     )
     made = tuple(one.provenance for one in found.values())
     numbers = {name: one.units.tolist() for name, one in found.items()}
     checks = tuple(dict.fromkeys(check for one in found.values() for check in one.checks))
-    return Told(blocks, made, {name.replace("/", "-"): one for name, one in found.items()}, numbers, checks)
+    return ChapterContent(blocks, made, {name.replace("/", "-"): one for name, one in found.items()}, numbers, checks)
 
 
-def _stages(asked: Asked) -> list[str]:
+def _choose_stages(context: ReportContext) -> list[str]:
     """Layers to look at: the last at the first, the middle and the last size of the grid; for that the one of maps."""
     last: dict[tuple[int, int], Layer] = {}
-    for layer in sorted(asked.model.layers.values(), key=lambda layer: layer.order):
+    for layer in sorted(context.model.layers.values(), key=lambda layer: layer.order):
         if layer.spatial and layer.arrangement is not None:
             last[layer.arrangement.grid] = layer
     names = [layer.name for layer in last.values()]
     if not names:
         return []
-    late = asked.layer or (asked.driving[0].layer if asked.driving else names[-1])
+    late = context.layer or (context.driving[0].layer if context.driving else names[-1])
     chosen = [names[0], names[len(names) // 2], late.partition(",")[0]]
     return list(dict.fromkeys(chosen))[-STAGES:]
 
 
-def slow_patches(asked: Asked) -> int:
+def count_slow_patches(context: ReportContext) -> int:
     """One, where there is a data set to look through."""
-    return 0 if asked.examples is None else 1
+    return 0 if context.examples is None else 1
 
 
-def tell_patches(asked: Asked) -> Told:
+def write_patches(context: ReportContext) -> ChapterContent:
     """What of a data set excites the driving units most."""
-    if asked.examples is None:
-        return Told((missing("No data set was given to look for patches in; --data (examples) names one."),))
-    data = open_dataset(asked.examples)
-    wanted = _forwards_of(asked, len(data))
-    granted = asked.purse.grant(wanted)
+    if context.examples is None:
+        return ChapterContent(
+            (missing_note("No data set was given to look for patches in; --data (examples) names one."),)
+        )
+    data = open_dataset(context.examples)
+    wanted = _count_forwards(context, len(data))
+    granted = context.budget.grant(wanted)
     if granted < wanted:
-        asked.purse.give_back(granted)
+        context.budget.give_back(granted)
         reason = f"The patches were left out: they take {wanted} forwards, and the budget has {granted} for them."
-        return Told((missing(reason),), checks=(reason,))
-    layer, units = _driving_units(asked, most=PATCHED)
+        return ChapterContent((missing_note(reason),), checks=(reason,))
+    layer, units = _rank_driving_units(context, most=PATCHED)
     chosen = ",".join(map(str, sorted(units))) or None
-    found = patches(asked.model, data, layer=layer or AUTOMATIC, units=chosen, show=PATCHES, seed=asked.seed)
-    return Told(unit_patches(found), (found.provenance,), {"": found}, found.describe(), found.checks)
+    found = patches(context.model, data, layer=layer or AUTOMATIC, units=chosen, show=PATCHES, seed=context.seed)
+    return ChapterContent(patch_groups(found), (found.provenance,), {"": found}, found.describe(), found.checks)
 
 
-def _forwards_of(asked: Asked, count: int) -> int:
+def _count_forwards(context: ReportContext, count: int) -> int:
     """Of a first look, a pass over so many pictures, and running those again that are shown; all in whole blocks."""
-    block = usual_size(asked.model.device)
+    block = usual_size(context.model.device)
     return 2 + sum(math.ceil(each / block) * block for each in (1, count, min(count, PATCHED * PATCHES)))
 
 
-def slow_pictures(_: Asked) -> int:
+def count_slow_pictures(_: ReportContext) -> int:
     """All pictures that are made are one part."""
     return 1
 
 
-def tell_pictures(asked: Asked) -> Told:
+def write_pictures(context: ReportContext) -> ChapterContent:
     """Pictures that the network answers most to: of the explained classes, and of the units that drive them."""
-    classes: list[Target] = [one for one in dict.fromkeys(asked.targets) if isinstance(one, ClassTarget)]
-    layer, units = _driving_units(asked, most=MADE_UNITS * len(asked.pictures), each=MADE_UNITS)
+    classes: list[Target] = [one for one in dict.fromkeys(context.targets) if isinstance(one, ClassTarget)]
+    layer, units = _rank_driving_units(context, most=MADE_UNITS * len(context.pictures), each=MADE_UNITS)
     wanted = [*classes, *(Unit(layer, unit) for unit in units)]
     if not wanted:
-        return Told(
-            (missing("What is explained is no class, and no unit speaks for it: there is nothing to picture."),)
+        return ChapterContent(
+            (missing_note("What is explained is no class, and no unit speaks for it: there is nothing to picture."),)
         )
-    steps, note = _steps(asked, len(wanted))
+    steps, note = _choose_steps(context, len(wanted))
     if steps == 0:
-        return Told((missing(note),), checks=(note,))
-    found = maximize(asked.model, wanted, steps=steps, seed=asked.seed)
+        return ChapterContent((missing_note(note),), checks=(note,))
+    found = maximize(context.model, wanted, steps=steps, seed=context.seed)
     some = ((0, len(classes), "For a class"), (len(classes), len(wanted), f"For a unit of {layer}"))
-    blocks = [Group(words, (made_pictures(found[start:end]),)) for start, end, words in some if end > start]
+    blocks = [Group(words, (image_gallery(found[start:end]),)) for start, end, words in some if end > start]
     said = (note,) if note else ()
-    first = tuple(missing(sentence) for sentence in said)
-    return Told((*first, *blocks), (found.provenance,), {"": found}, found.describe(), (*said, *found.checks))
+    first = tuple(missing_note(sentence) for sentence in said)
+    return ChapterContent((*first, *blocks), (found.provenance,), {"": found}, found.describe(), (*said, *found.checks))
 
 
-def _steps(asked: Asked, count: int) -> tuple[int, str]:
+def _choose_steps(context: ReportContext, count: int) -> tuple[int, str]:
     """How many steps each picture gets, and what that means; 0 leaves all of them out."""
     usual = USUAL.steps * USUAL.crops + JUDGING
-    granted = asked.purse.grant(usual * count)
+    granted = context.budget.grant(usual * count)
     each = granted // count
     if each >= usual:
         return USUAL.steps, ""
     steps = max(0, each - JUDGING) // USUAL.crops
     spent = (steps * USUAL.crops + JUDGING) * count if steps >= FEWEST_STEPS else 0
-    asked.purse.give_back(granted - spent)
+    context.budget.give_back(granted - spent)
     if not spent:
         return 0, f"The pictures were left out: each takes {usual} forwards, and the budget has {each} for it."
     return steps, f"Each picture had {spent // count} forwards of the {usual} it would have taken: a rougher one."
 
 
-def _driving_units(asked: Asked, *, most: int, each: int | None = None) -> tuple[str, list[int]]:
+def _rank_driving_units(context: ReportContext, *, most: int, each: int | None = None) -> tuple[str, list[int]]:
     """Units that drive the answers, the strongest of each picture first."""
-    if not asked.driving:
+    if not context.driving:
         return "", []
     ranked = [
-        unit.unit.channel for rank in range(asked.units) for one in asked.driving for unit in one[rank : rank + 1]
+        unit.unit.channel for rank in range(context.units) for one in context.driving for unit in one[rank : rank + 1]
     ]
-    ranked = ranked if each is None else [unit.unit.channel for one in asked.driving for unit in one[:each]]
-    return asked.driving[0].layer, list(dict.fromkeys(ranked))[:most]
+    ranked = ranked if each is None else [unit.unit.channel for one in context.driving for unit in one[:each]]
+    return context.driving[0].layer, list(dict.fromkeys(ranked))[:most]

@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 
 from cnnviz.provenance import Provenance
 
-__all__ = ["Largest", "differences", "largest"]
+__all__ = ["LargestDifference", "differences", "largest_difference"]
 
 HASH = re.compile(r"[0-9a-f]{64}")
 EMBEDDED = re.compile(rb"data:image/(?:png|jpeg|webp|gif);base64,([A-Za-z0-9+/=\s]+)")
@@ -26,7 +26,7 @@ PDF_PICTURE = re.compile(
 SHORT = 12
 
 
-class Largest(NamedTuple):
+class LargestDifference(NamedTuple):
     """The largest difference of the values.
 
     Attributes:
@@ -40,98 +40,98 @@ class Largest(NamedTuple):
 
 def differences(then: Provenance, now: Provenance) -> tuple[str, ...]:
     """A line for everything that two records do not have in common."""
-    before, after = dict(_flat(vars(then))), dict(_flat(vars(now)))
+    before, after = dict(_flatten_record(vars(then))), dict(_flatten_record(vars(now)))
     lines = []
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if old != new:
-            lines.append(f"{name}: {_spoken(old)} then, {_spoken(new)} now")
+            lines.append(f"{name}: {_format_value(old)} then, {_format_value(new)} now")
     return tuple(lines)
 
 
-def largest(then: bytes, now: bytes, suffix: str) -> Largest | None:
+def largest_difference(then: bytes, now: bytes, suffix: str) -> LargestDifference | None:
     """The largest difference between the values of two files of one kind; None where they hold none to compare."""
     if suffix == ".npz":
-        return _of_arrays(then, now)
+        return _compare_arrays(then, now)
     if suffix == ".mp4":
         return None
-    pairs = list(zip_longest(_pictures(then, suffix), _pictures(now, suffix)))
-    found = [_of_pixels(one, other) for one, other in pairs]
+    pairs = list(zip_longest(_read_pictures(then, suffix), _read_pictures(now, suffix)))
+    found = [_compare_pixels(one, other) for one, other in pairs]
     return max(found, key=lambda each: each.value) if found else None
 
 
-def _of_arrays(then: bytes, now: bytes) -> Largest:
+def _compare_arrays(then: bytes, now: bytes) -> LargestDifference:
     with np.load(io.BytesIO(then)) as old, np.load(io.BytesIO(now)) as new:
         numbers = [name for name in old.files if old[name].dtype.kind in "fiub" and name in new.files]
-        found = [_of_values(name, old[name], new[name]) for name in numbers]
-    return max(found, key=lambda each: each.value, default=Largest(0.0, "the values are the same"))
+        found = [_compare_values(name, old[name], new[name]) for name in numbers]
+    return max(found, key=lambda each: each.value, default=LargestDifference(0.0, "the values are the same"))
 
 
-def _of_values(name: str, old: NDArray[Any], new: NDArray[Any]) -> Largest:
+def _compare_values(name: str, old: NDArray[Any], new: NDArray[Any]) -> LargestDifference:
     if old.shape != new.shape:
-        return Largest(float("inf"), f"'{name}' had the shape {old.shape} and has {new.shape}")
+        return LargestDifference(float("inf"), f"'{name}' had the shape {old.shape} and has {new.shape}")
     one, other = old.astype(np.float64), new.astype(np.float64)
     apart = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))
     most = float(apart.max(initial=0.0))
     if most == 0:
-        return Largest(0.0, "the values are the same")
+        return LargestDifference(0.0, "the values are the same")
     size = float(np.nanmax(np.abs(one)))
-    return Largest(most, f"the values differ by at most {most:.3g}, in '{name}', whose largest is {size:.3g}")
+    return LargestDifference(most, f"the values differ by at most {most:.3g}, in '{name}', whose largest is {size:.3g}")
 
 
-def _of_pixels(old: NDArray[np.uint8] | None, new: NDArray[np.uint8] | None) -> Largest:
+def _compare_pixels(old: NDArray[np.uint8] | None, new: NDArray[np.uint8] | None) -> LargestDifference:
     if old is None or new is None:
-        return Largest(float("inf"), "one of the files has more pictures")
+        return LargestDifference(float("inf"), "one of the files has more pictures")
     if old.shape != new.shape:
         sizes = (f"{each.shape[1]}x{each.shape[0]}" for each in (old, new))
-        return Largest(float("inf"), f"a picture was {next(sizes)} pixels and is {next(sizes)}")
+        return LargestDifference(float("inf"), f"a picture was {next(sizes)} pixels and is {next(sizes)}")
     apart = np.abs(old.astype(np.int16) - new)
     most, share = int(apart.max(initial=0)), float((apart.reshape(apart.shape[0], -1) > 0).mean())
     if most == 0:
-        return Largest(0.0, "the pixels are the same")
-    return Largest(float(most), f"the pixels differ by at most {most} of 255, {share:.2%} of their values")
+        return LargestDifference(0.0, "the pixels are the same")
+    return LargestDifference(float(most), f"the pixels differ by at most {most} of 255, {share:.2%} of their values")
 
 
-def _pictures(content: bytes, suffix: str) -> Iterator[NDArray[np.uint8]]:
+def _read_pictures(content: bytes, suffix: str) -> Iterator[NDArray[np.uint8]]:
     """All pictures in a file, in order."""
     if suffix in (".svg", ".html", ".htm"):
         for hit in EMBEDDED.finditer(content):
-            yield from _frames(base64.b64decode(hit[1]))
+            yield from _read_frames(base64.b64decode(hit[1]))
     elif suffix == ".pdf":
-        yield from (each for each in map(_of_stream, PDF_PICTURE.finditer(content)) if each is not None)
+        yield from (each for each in map(_decode_stream, PDF_PICTURE.finditer(content)) if each is not None)
     else:
-        yield from _frames(content)
+        yield from _read_frames(content)
 
 
-def _frames(content: bytes) -> Iterator[NDArray[np.uint8]]:
+def _read_frames(content: bytes) -> Iterator[NDArray[np.uint8]]:
     with Image.open(io.BytesIO(content)) as image:
         for frame in ImageSequence.Iterator(image):
             yield np.asarray(frame.convert("RGB"))
 
 
-def _of_stream(hit: re.Match[bytes]) -> NDArray[np.uint8] | None:
+def _decode_stream(hit: re.Match[bytes]) -> NDArray[np.uint8] | None:
     """The values of a PDF's picture as they are stored; two files of one kind store them alike."""
     if b"/FlateDecode" not in hit[1]:
         return None
     return np.frombuffer(zlib.decompressobj().decompress(hit[2]), np.uint8).reshape(1, -1)
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten_record(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Nested records as names with dots; what a method said is compared as a whole."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            yield from _flat(each, f"{name}.{key}" if name else str(key))
+            yield from _flatten_record(each, f"{name}.{key}" if name else str(key))
     elif isinstance(value, (list, tuple)) and any(isinstance(each, Mapping) for each in value):
         for number, each in enumerate(value, 1):
-            yield from _flat(each, f"{name} {number}")
+            yield from _flatten_record(each, f"{name} {number}")
     else:
         yield name, list(value) if isinstance(value, (list, tuple)) else value
 
 
-def _spoken(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, list):
-        return "; ".join(map(_spoken, value)) or "nothing"
+        return "; ".join(map(_format_value, value)) or "nothing"
     text = str(value)
     return f"{text[:SHORT]}..." if HASH.fullmatch(text) else text

@@ -21,14 +21,23 @@ from cnnviz.models.load import load_model
 from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 
-__all__ = ["find_dataset", "find_file", "find_pictures", "folders_below", "folders_of", "split", "Instead", "reopen"]
+__all__ = [
+    "find_dataset",
+    "find_file",
+    "find_pictures",
+    "folders_below",
+    "folders_of",
+    "split_sources",
+    "Substitutes",
+    "reopen",
+]
 
 SHORT = 12
 DEEPEST, MOST_FOLDERS, MOST_PICTURES = 5, 500, 1000
 """How far rerun looks of itself: levels below a folder, folders, and pictures in those folders that are opened."""
 
 
-def split(given: Iterable[Any]) -> tuple[list[Path], list[Picture]]:
+def split_sources(given: Iterable[Any]) -> tuple[list[Path], list[Picture]]:
     """Folders and files apart from pictures in memory.
 
     Raises:
@@ -170,7 +179,7 @@ def _candidates(
     """Pictures in memory, then files: those with the right name first, each once."""
     yield from held
     seen: set[Path] = set()
-    for file in _files(names, places, near, below):
+    for file in _candidate_files(names, places, near, below):
         if file in seen:
             continue
         seen.add(file)
@@ -180,29 +189,31 @@ def _candidates(
             continue
 
 
-def _files(names: Sequence[str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path]) -> Iterator[Path]:
+def _candidate_files(
+    names: Sequence[str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path]
+) -> Iterator[Path]:
     folders = [place for place in places if place.is_dir()]
     yield from (place for place in places if place.is_file())
-    yield from _called(names, (*folders, *near))
+    yield from _files_named(names, (*folders, *near))
     for folder in folders:
-        yield from _pictures(folder.rglob("*"))
+        yield from _picture_files(folder.rglob("*"))
     for folder in near:
-        yield from _pictures(folder.glob("*"))
-    deep = (file for folder in below for file in _pictures(folder.glob("*")) if file.name not in names)
-    yield from islice(chain(_called(names, below), deep), MOST_PICTURES)
+        yield from _picture_files(folder.glob("*"))
+    deep = (file for folder in below for file in _picture_files(folder.glob("*")) if file.name not in names)
+    yield from islice(chain(_files_named(names, below), deep), MOST_PICTURES)
 
 
-def _called(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path]:
+def _files_named(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path]:
     return (folder / name for folder in folders for name in names if (folder / name).is_file())
 
 
-def _pictures(entries: Iterable[Path]) -> list[Path]:
+def _picture_files(entries: Iterable[Path]) -> list[Path]:
     return sorted(entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file())
 
 
 @dataclass(frozen=True)
-class Instead:
-    """What is used in place of what the record names, or None.
+class Substitutes:
+    """What the user gives in place of what the record names, or None.
 
     Attributes:
         model: A network, or its name or file.
@@ -215,23 +226,23 @@ class Instead:
     labels: Any = None
 
 
-def reopen(described: Mapping[str, Any], device: str, instead: Instead, folders: Sequence[Path]) -> Model:
+def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, folders: Sequence[Path]) -> Model:
     """The network of a record, on the device of the record where there is one.
 
     Args:
         described: The network's part of the record.
         device: The type of the device that computed.
-        instead: What the user names in place of it.
+        substitutes: What the user names in place of it.
         folders: Where files of the user's own are looked for.
 
     Raises:
         UsageError: If the network was made in memory and none is given.
         ModelError: If a file is not found, or the network cannot be opened.
     """
-    if isinstance(instead.model, Model):
-        return instead.model
+    if isinstance(substitutes.model, Model):
+        return substitutes.model
     opening = dict(described.get("opening", {}))
-    if not opening and instead.model is None:
+    if not opening and substitutes.model is None:
         raise UsageError(
             f"The network '{described.get('name', '')}' was in memory when this was made; rerun needs it as model."
         )
@@ -240,9 +251,9 @@ def reopen(described: Mapping[str, Any], device: str, instead: Instead, folders:
             f"The network's logits were chosen by the function '{opening['output']['function']}', which only the "
             "script that has it can give; open the network there and give it as model."
         )
-    name = _model(opening, instead, folders)
-    weights = instead.weights or _path(opening.get("weights"), "weights file", "--weights", folders)
-    labels = instead.labels or _path(opening.get("labels"), "labels file", "--labels", folders)
+    name = _find_model(opening, substitutes, folders)
+    weights = substitutes.weights or _find_path(opening.get("weights"), "weights file", "--weights", folders)
+    labels = substitutes.labels or _find_path(opening.get("labels"), "labels file", "--labels", folders)
     size = opening.get("input_size")
     return load_model(
         name,
@@ -252,14 +263,14 @@ def reopen(described: Mapping[str, Any], device: str, instead: Instead, folders:
         std=opening.get("std"),
         input_size=(size[0], size[1]) if isinstance(size, list) else size,
         output=opening.get("output"),
-        device=_device(device),
+        device=_choose_device(device),
         seed=opening.get("seed", 0),
     )
 
 
-def _model(opening: Mapping[str, Any], instead: Instead, folders: Sequence[Path]) -> Any:
-    if instead.model is not None:
-        return instead.model
+def _find_model(opening: Mapping[str, Any], substitutes: Substitutes, folders: Sequence[Path]) -> Any:
+    if substitutes.model is not None:
+        return substitutes.model
     named = opening["model"]
     if not isinstance(named, Mapping):
         return named
@@ -267,10 +278,10 @@ def _model(opening: Mapping[str, Any], instead: Instead, folders: Sequence[Path]
     return f"{file}:{named['function']}" if "function" in named else str(file)
 
 
-def _path(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:
+def _find_path(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:
     return find_file(named, what, option, folders) if isinstance(named, Mapping) else named
 
 
-def _device(recorded: str) -> str:
+def _choose_device(recorded: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return recorded if there.get(recorded) else "cpu"

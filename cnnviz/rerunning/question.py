@@ -14,7 +14,7 @@ from cnnviz.errors import OutputError, UsageError
 from cnnviz.method import SHOWN, Method
 from cnnviz.provenance import Provenance
 
-__all__ = ["ask", "ensure_askable", "film", "write"]
+__all__ = ["ask_again", "ensure_askable", "film_again", "write_again"]
 
 SIZES = ("cell", "width")
 NOT_A_LOOK = (*SIZES, "format", "each")
@@ -36,7 +36,7 @@ def ensure_askable(record: Provenance, name: str) -> None:
         raise UsageError(f"'{name}' is a grid that a script composed; run that script again.")
     if record.method not in CATALOGUE and record.method not in FUNCTIONS:
         raise UsageError(f"'{name}' was made by '{record.method or 'no method'}', which cannot be asked again.")
-    for held in _records(record.asked):
+    for held in _nested_records(record.asked):
         if "function" in held:
             raise UsageError(
                 f"'{name}' explains the function '{held['function']}', which only the script that has it can ask again."
@@ -51,7 +51,7 @@ def ensure_askable(record: Provenance, name: str) -> None:
         )
 
 
-def ask(record: Provenance, model: Any, pictures: Any) -> Any:
+def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
     """The result of the record's method with its settings.
 
     Args:
@@ -63,7 +63,7 @@ def ask(record: Provenance, model: Any, pictures: Any) -> Any:
         ParameterError: If the method has other settings now.
         CnnvizError: Whatever the method raises.
     """
-    asked = {name: _asked(value) for name, value in record.asked.items()}
+    asked = {name: _restore_asked(value) for name, value in record.asked.items()}
     method = load(record.method) if record.method in CATALOGUE else getattr(cnnviz, record.method)
     if not isinstance(method, Method):
         return method(model, pictures, **asked)
@@ -75,20 +75,20 @@ def ask(record: Provenance, model: Any, pictures: Any) -> Any:
     return method(*given, **record.settings)
 
 
-def film(record: Provenance, model: Any, clip: Path, out: Path) -> None:
+def film_again(record: Provenance, model: Any, clip: Path, out: Path) -> None:
     """Explain every frame of a clip again, and write it."""
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
-    target = _asked(record.asked.get("target"))
+    target = _restore_asked(record.asked.get("target"))
     cnnviz.video(model, clip, record.method, target, out, look=cnnviz.Look(**look), **record.settings)
 
 
-def write(result: Any, record: Provenance, out: Path) -> None:
+def write_again(result: Any, record: Provenance, out: Path) -> None:
     """Write the part of a result that the record is about, drawn as it was."""
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
     if record.look.get("each"):
         _write_each(result, record.rows[0] if record.rows else 0, out, look)
         return
-    part = result[_slice(record.rows)] if record.rows else result
+    part = result[_rows_slice(record.rows)] if record.rows else result
     sizes = {name: record.look[name] for name in SIZES if name in record.look}
     if sizes and out.suffix.lower() != ".npz":
         part.grid(**look).save(out, **sizes)
@@ -107,19 +107,19 @@ def _write_each(result: Any, row: int, out: Path, look: Mapping[str, Any]) -> No
         raise OutputError(f"'{out}' cannot be written: {error.strerror or error}.") from error
 
 
-def _slice(rows: Sequence[int]) -> slice:
+def _rows_slice(rows: Sequence[int]) -> slice:
     step = rows[1] - rows[0] if len(rows) > 1 else 1
     stop = rows[-1] + step
     return slice(rows[0], None if stop < 0 else stop, step)
 
 
-def _asked(value: Any) -> Any:
+def _restore_asked(value: Any) -> Any:
     """What was asked, from the values that a record holds."""
     if isinstance(value, list):
-        return [_asked(each) for each in value]
+        return [_restore_asked(each) for each in value]
     if not isinstance(value, Mapping):
         return value
-    fields = {name: _asked(each) for name, each in value.items() if name != "kind"}
+    fields = {name: _restore_asked(each) for name, each in value.items() if name != "kind"}
     kind = getattr(targets, str(value.get("kind")), None)
     if not isinstance(kind, type) or not issubclass(kind, targets.Target):
         raise UsageError(f"The record asks for a '{value.get('kind')}', which this version does not know.")
@@ -127,12 +127,12 @@ def _asked(value: Any) -> Any:
     return kind(**tupled)
 
 
-def _records(value: Any) -> Iterator[Mapping[str, Any]]:
+def _nested_records(value: Any) -> Iterator[Mapping[str, Any]]:
     """All records within a value."""
     if isinstance(value, Mapping):
         yield value
         for each in value.values():
-            yield from _records(each)
+            yield from _nested_records(each)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _records(each)
+            yield from _nested_records(each)

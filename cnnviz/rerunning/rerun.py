@@ -15,19 +15,19 @@ from cnnviz.errors import OutputError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import StoredDataset
 from cnnviz.images.reading import ImageLike
 from cnnviz.provenance import Provenance
-from cnnviz.rerunning.difference import Largest, differences, largest
+from cnnviz.rerunning.difference import LargestDifference, differences, largest_difference
 from cnnviz.rerunning.find import (
     SHORT,
-    Instead,
+    Substitutes,
     find_dataset,
     find_file,
     find_pictures,
     folders_below,
     folders_of,
     reopen,
-    split,
+    split_sources,
 )
-from cnnviz.rerunning.question import ask, ensure_askable, film, write
+from cnnviz.rerunning.question import ask_again, ensure_askable, film_again, write_again
 
 __all__ = ["Rerun", "rerun"]
 
@@ -48,7 +48,7 @@ class Rerun:
     path: Path
     identical: bool
     differences: tuple[str, ...]
-    largest: Largest | None
+    largest: LargestDifference | None
 
     @property
     def verdict(self) -> str:
@@ -109,32 +109,34 @@ def rerun(
     ensure_askable(record, source.name)
     target = Path(out) if out is not None else Path(f"{source.stem}.rerun{source.suffix}")
     ensure_writable(target, force=True, suffixes=NOTED_SUFFIXES)
-    before = _bytes(source)
-    places, held = split(images if isinstance(images, (list, tuple)) else [images])
+    before = _read_bytes(source)
+    places, held = split_sources(images if isinstance(images, (list, tuple)) else [images])
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
-    pictures, absent = _shown(record, places, near, held)
+    pictures, absent = _find_inputs(record, places, near, held)
     with fixed_threads(record.threads):
-        network = _networks(record, Instead(model, weights, labels), [*folders_of(places), *near])
+        network = _open_networks(record, Substitutes(model, weights, labels), [*folders_of(places), *near])
         if isinstance(pictures, Path):
-            film(record, network, pictures, target)
+            film_again(record, network, pictures, target)
         else:
-            question = replace(record, asked=_with_data(record.asked, places, near))
-            write(ask(question, network, pictures), record, target)
-    found = _compared(before, source, target, record)
+            question = replace(record, asked=_restore_data(record.asked, places, near))
+            write_again(ask_again(question, network, pictures), record, target)
+    found = _compare_files(before, source, target, record)
     return Rerun(target, found[0], (*absent, *found[1]), found[2])
 
 
-def _networks(record: Provenance, instead: Instead, folders: list[Path]) -> Any:
+def _open_networks(record: Provenance, substitutes: Substitutes, folders: list[Path]) -> Any:
     """The network, or the networks of a comparison."""
     several = record.model.get("networks")
     if not several:
-        return reopen(record.model, record.device, instead, folders)
-    if instead != Instead():
+        return reopen(record.model, record.device, substitutes, folders)
+    if substitutes != Substitutes():
         raise UsageError("This compares several networks; each is opened as it was, and none can be replaced.")
-    return [reopen(each, record.device, instead, folders) for each in several]
+    return [reopen(each, record.device, substitutes, folders) for each in several]
 
 
-def _shown(record: Provenance, places: list[Path], near: list[Path], held: list[Picture]) -> tuple[Any, list[str]]:
+def _find_inputs(
+    record: Provenance, places: list[Path], near: list[Path], held: list[Picture]
+) -> tuple[Any, list[str]]:
     """What the network is shown: pictures, a data set or the file of a clip."""
     named = record.images[0] if record.images else {}
     if named.get("kind") == "dataset":
@@ -142,10 +144,10 @@ def _shown(record: Provenance, places: list[Path], near: list[Path], held: list[
     if named.get("kind") == "clip":
         clip = {**named, "file": named["name"]}
         return find_file(clip, "clip", "--images", [*folders_of(places), *near], folders_below(near)), []
-    return _pictures(record, places, near, held)
+    return _find_batch(record, places, near, held)
 
 
-def _with_data(asked: Mapping[str, Any], places: list[Path], near: list[Path]) -> dict[str, Any]:
+def _restore_data(asked: Mapping[str, Any], places: list[Path], near: list[Path]) -> dict[str, Any]:
     """What was asked, with data sets in place of their names."""
     return {
         name: find_dataset(value, places, near, folders_below(near))
@@ -155,7 +157,7 @@ def _with_data(asked: Mapping[str, Any], places: list[Path], near: list[Path]) -
     }
 
 
-def _pictures(
+def _find_batch(
     record: Provenance, places: list[Path], near: list[Path], held: list[Picture]
 ) -> tuple[list[Picture], list[str]]:
     """The pictures of the whole call, and which of them another stands in for."""
@@ -176,19 +178,19 @@ def _pictures(
     return [each for each in pictures if each is not None], said
 
 
-def _compared(
+def _compare_files(
     before: bytes, source: Path, target: Path, record: Provenance
-) -> tuple[bool, tuple[str, ...], Largest | None]:
-    after = _bytes(target)
+) -> tuple[bool, tuple[str, ...], LargestDifference | None]:
+    after = _read_bytes(target)
     if before == after:
         return True, (), None
     differ = differences(record, Provenance.from_json(read_note(target)))
     if source.suffix.lower() != target.suffix.lower():
         return False, differ, None
-    return False, differ, largest(before, after, source.suffix.lower())
+    return False, differ, largest_difference(before, after, source.suffix.lower())
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

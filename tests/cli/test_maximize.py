@@ -119,7 +119,7 @@ def test_an_interrupt_keeps_what_there_is(told, files, maximize, monkeypatch):
         if len(moments) == told:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(climbing, "tell", interrupting)
+    monkeypatch.setattr(climbing, "report_progress", interrupting)
     done = maximize("--target", "goldfish", "--target", "tabby")
     assert done.exit_code == 130
     assert done.stdout.splitlines() == files

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import cnnviz
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
-from cnnviz.methods.units.kernels import compressed
+from cnnviz.methods.units.kernels import compress_kernels
 from tests.support.networks import Small, Twice, model_of
 
 MINUS = "\N{MINUS SIGN}"
@@ -259,7 +259,7 @@ def rank_one() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("way", ["layer", "unit"])
 def test_compression_finds_a_single_factor(way):
     values, planes, channels = rank_one()
-    colours, shares, said = compressed(values, [0, 2], 1, way)
+    colours, shares, said = compress_kernels(values, [0, 2], 1, way)
     assert colours is not None
     assert colours.shape == (2, 3, 3, 3)
     assert (colours >= 0).all()
@@ -277,7 +277,7 @@ def test_three_separate_patterns_become_three_colours():
     planes[0, 0, 0], planes[0, 1, 1], planes[0, 2, 2] = 3, 2, 1
     mixing = np.eye(3, 6, dtype=np.float32) * np.array([1, -1, 1], dtype=np.float32)[:, None]
     values = np.einsum("ukhw,kc->uchw", planes, mixing)
-    colours, shares, _ = compressed(values, [0], 1, "unit")
+    colours, shares, _ = compress_kernels(values, [0], 1, "unit")
     assert np.allclose(colours, planes, atol=1e-3)
     assert shares[0] == pytest.approx(1, abs=1e-5)
 

@@ -12,7 +12,7 @@ import cnnviz
 from cnnviz import Model
 from cnnviz.core.target import Direction, WholeLayer
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
-from cnnviz.methods.ascent.progress import watch
+from cnnviz.methods.ascent.progress import watch_progress
 from tests.support.networks import OneConvolution, Small, model_of
 
 FEW = {"steps": 4, "crops": 2}
@@ -193,7 +193,7 @@ def test_a_tensor_to_start_from_and_other_channels():
 
 def test_snapshots_moments_and_histories(small):
     told = []
-    with watch(told.append):
+    with watch_progress(told.append):
         found = cnnviz.maximize(small, [0, 1], steps=6, crops=1)
     assert [step for step, _ in found[0].snapshots] == [0, 1, 2, 4, 6]
     assert [(moment.picture, moment.step) for moment in told] == [(n, s) for n in (0, 1) for s in range(1, 7)]

@@ -13,7 +13,7 @@ from cnnviz.core.picture import Geometry
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.images.crop import GREY, cut_out
 from cnnviz.images.datasets.open import open_dataset
-from cnnviz.methods.patches.cut import Frame
+from cnnviz.methods.patches.cut import PatchGeometry
 from cnnviz.methods.patches.show import show_patches
 from cnnviz.results.patch_index import Failure
 from cnnviz.results.patches import ClassMatrix
@@ -116,19 +116,19 @@ def test_a_field_as_large_as_the_image_shows_the_image_and_where_the_unit_respon
 def test_a_mark_is_where_the_response_is_at_least_half_its_peak():
     response = np.zeros((3, 3), np.float32)
     response[1, 2] = 2
-    frame = Frame(None, (12, 12))
+    frame = PatchGeometry(None, (12, 12))
     mark = frame.mark(response)
     assert mark.shape == (12, 12)
     assert set(np.flatnonzero(mark.any(1))) == set(range(4, 8))
     assert set(np.flatnonzero(mark.any(0))) == set(range(8, 12))
     assert not frame.mark(-response).any()
     assert frame.mark(np.ones((1, 1), np.float32)).all()
-    assert Frame(None, (12, 12), scale=2.4).mark(response).shape == (24, 24)
+    assert PatchGeometry(None, (12, 12), scale=2.4).mark(response).shape == (24, 24)
 
 
 def test_a_mark_ends_half_a_stride_beyond_the_outer_units():
     units = Span(size=3, stride=2.0, offset=4.0, seen=((3, 6), (5, 8), (7, 10)))
-    mark = Frame(Field("spatial", (12, 12), "", units, units), (12, 12)).mark(np.ones((3, 3), np.float32))
+    mark = PatchGeometry(Field("spatial", (12, 12), "", units, units), (12, 12)).mark(np.ones((3, 3), np.float32))
     rows = columns = np.arange(12)
     assert np.array_equal(mark, (abs(rows - 6) <= 3)[:, None] & (abs(columns - 6) <= 3))
 
@@ -136,12 +136,12 @@ def test_a_mark_ends_half_a_stride_beyond_the_outer_units():
 def test_what_a_patch_does_not_tell_is_said():
     span = Span(5, 1.0, 2.0, tuple((unit, unit + 5) for unit in range(20)))
     gated = Field("gated", (24, 24), "sigmoid", span, span)
-    assert Frame(gated, (24, 24)).view == "field"
-    assert "only through sigmoid" in Frame(gated, (24, 24)).caveat[0]
-    assert Frame(replace(gated, kind="spatial"), (24, 24)).caveat == ()
-    assert "not known (fft)" in Frame(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
-    assert "whole images are shown" in Frame(None, (24, 24)).caveat[0]
-    assert Frame(Field("whole", (24, 24), "mean"), (24, 24)).caveat == ()
+    assert PatchGeometry(gated, (24, 24)).view == "field"
+    assert "only through sigmoid" in PatchGeometry(gated, (24, 24)).caveat[0]
+    assert PatchGeometry(replace(gated, kind="spatial"), (24, 24)).caveat == ()
+    assert "not known (fft)" in PatchGeometry(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
+    assert "whole images are shown" in PatchGeometry(None, (24, 24)).caveat[0]
+    assert PatchGeometry(Field("whole", (24, 24), "mean"), (24, 24)).caveat == ()
 
 
 def test_samples_stand_below_the_strongest():

@@ -12,7 +12,7 @@ from torch import nn
 import cnnviz
 from cnnviz.errors import ModelError, UnknownNameError, UsageError
 from cnnviz.reporting import chapters as sections
-from cnnviz.reporting.chapter import Purse, Section
+from cnnviz.reporting.chapter import ForwardBudget, Section
 from cnnviz.reporting.chapters import SECTIONS
 from tests.support.asking import state_of
 from tests.support.networks import Small, model_of
@@ -184,10 +184,10 @@ def test_what_a_budget_leaves_out_is_said(small, pictures):
 
 
 def test_a_purse_is_shared_out_evenly():
-    purse = Purse(100, 4)
-    assert [purse.grant(10), purse.grant(1000), purse.grant(20), purse.grant(1000)] == [10, 30, 20, 40]
-    assert purse.left == 0
-    free = Purse(None, 1)
+    budget = ForwardBudget(100, 4)
+    assert [budget.grant(10), budget.grant(1000), budget.grant(20), budget.grant(1000)] == [10, 30, 20, 40]
+    assert budget.left == 0
+    free = ForwardBudget(None, 1)
     assert free.grant(10**9) == 10**9
 
 

@@ -18,7 +18,7 @@ from cnnviz.errors import (
     UnknownNameError,
     UsageError,
 )
-from cnnviz.methods.scan.index import drawn_from_tenths, sample_of
+from cnnviz.methods.scan.index import choose_sample, draw_from_tenths
 from cnnviz.results.patch_index import PatchIndex
 from tests.support.asking import state_of
 from tests.support.networks import Small, model_of
@@ -188,7 +188,7 @@ def test_samples_come_from_their_tenths_and_everywhere_the_same():
     data = Noise(400)
     index = cnnviz.scan_patches(tiny_model(), data, **settings)
     samples = index.layer("conv").samples
-    pool = sample_of(400, 2, 5)
+    pool = choose_sample(400, 2, 5)
     assert len(pool) == 200
     assert set(samples.images.reshape(-1)) <= set(pool.tolist())
     values = outputs(tiny_model(), data, pool)["conv"].flatten(2).amax(dim=2).numpy()
@@ -207,7 +207,7 @@ def test_samples_come_from_their_tenths_and_everywhere_the_same():
 def test_samples_are_usual_for_their_tenth():
     values = np.arange(1000, dtype=np.float32)
     sample = [(image, np.full(200, values[image]), np.zeros(200, np.int32)) for image in range(1000)]
-    drawn = drawn_from_tenths(sample, slice(0, 200), 2, seed=3).values.reshape(200, 10, 2)
+    drawn = draw_from_tenths(sample, slice(0, 200), 2, seed=3).values.reshape(200, 10, 2)
     within = drawn - 100 * np.arange(10)[:, None]
     assert ((within >= 0) & (within < 100)).all()
     assert within.mean() == pytest.approx(49.5, abs=2)
@@ -220,10 +220,10 @@ def test_a_single_image_makes_no_unit_dead():
 
 
 def test_chosen_images_are_a_fair_sample():
-    chosen = sample_of(200_000, 10, 0)
+    chosen = choose_sample(200_000, 10, 0)
     assert len(chosen) == len(set(chosen.tolist())) == 1000
     assert abs(chosen.mean() / 100_000 - 1) < 0.06
-    assert set(sample_of(100_000, 10, 0)) >= {image for image in chosen if image < 100_000}
+    assert set(choose_sample(100_000, 10, 0)) >= {image for image in chosen if image < 100_000}
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_out_of_memory_says_what_to_do(monkeypatch):
     def full(*_given):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(scan.Recorder, "__call__", full)
+    monkeypatch.setattr(scan.PeakRecorder, "__call__", full)
     with pytest.raises(ModelError, match=r"block of 4 images does not fit .* block=2"):
         cnnviz.scan_patches(tiny_model(), Noise(9), **SETTINGS)
 

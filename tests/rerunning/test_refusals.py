@@ -13,7 +13,7 @@ import cnnviz
 from cnnviz.drawing.files import write_arrays, write_pixels
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.rerunning.difference import largest
+from cnnviz.rerunning.difference import largest_difference
 
 PIXELS = np.random.default_rng(0).integers(0, 200, (12, 16, 3), dtype=np.uint8)
 
@@ -79,7 +79,7 @@ def test_pictures_within_a_page_are_compared(suffix, pictures, tiny, folder):
     assert again.largest.value == 0
     assert again.verdict == "not identical: the pixels are the same"
     cnnviz.gradcam(tiny, pictures[1:2]).save(f"other{suffix}")
-    found = largest(Path(f"map{suffix}").read_bytes(), Path(f"other{suffix}").read_bytes(), suffix)
+    found = largest_difference(Path(f"map{suffix}").read_bytes(), Path(f"other{suffix}").read_bytes(), suffix)
     assert found is not None
     assert found.value > 0
 
@@ -98,21 +98,21 @@ def arrays(folder, **held) -> bytes:
 def test_the_largest_difference_is_the_largest(folder):
     changed = PIXELS.copy()
     changed[3, 4] += 30
-    found = largest(png(PIXELS), png(changed), ".png")
+    found = largest_difference(png(PIXELS), png(changed), ".png")
     assert found is not None
     assert (found.value, found.what) == (30, "the pixels differ by at most 30 of 255, 0.52% of their values")
-    smaller = largest(png(PIXELS), png(PIXELS[:-1]), ".png")
+    smaller = largest_difference(png(PIXELS), png(PIXELS[:-1]), ".png")
     assert smaller is not None
     assert (smaller.value, smaller.what) == (float("inf"), "a picture was 16x12 pixels and is 16x11")
     one, other = np.arange(6.0), np.arange(6.0) + [0, 0, 0, 0, 0, -0.5]
-    numbers = largest(arrays(folder, a=one, b=one), arrays(folder, a=one, b=other), ".npz")
+    numbers = largest_difference(arrays(folder, a=one, b=one), arrays(folder, a=one, b=other), ".npz")
     assert numbers is not None
     assert numbers.value == 0.5
     assert "in 'b', whose largest is 5" in numbers.what
-    shapes = largest(arrays(folder, a=one), arrays(folder, a=one[:3]), ".npz")
+    shapes = largest_difference(arrays(folder, a=one), arrays(folder, a=one[:3]), ".npz")
     assert shapes is not None
     assert shapes.what == "'a' had the shape (6,) and has (3,)"
-    assert largest(b"", b"", ".mp4") is None
+    assert largest_difference(b"", b"", ".mp4") is None
 
 
 def test_a_file_with_more_frames_than_the_other():
@@ -120,7 +120,7 @@ def test_a_file_with_more_frames_than_the_other():
     Image.fromarray(PIXELS).save(held, "GIF", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
     single = io.BytesIO()
     Image.fromarray(PIXELS).save(single, "GIF")
-    found = largest(held.getvalue(), single.getvalue(), ".gif")
+    found = largest_difference(held.getvalue(), single.getvalue(), ".gif")
     assert found is not None
     assert found.what == "one of the files has more pictures"
 

@@ -101,16 +101,16 @@ def same_class(target: ClassTarget, labels: Sequence[str] | None, others: Sequen
         return target.index
     if target.label is None:
         return None
-    for name in (_whole, _first):
+    for name in (_plain_label, _first_name):
         hits = [index for index, other in enumerate(others) if name(other) == name(target.label)]
         if len(hits) == 1:
             return hits[0]
     return None
 
 
-def _whole(label: str) -> str:
+def _plain_label(label: str) -> str:
     return " ".join(label.casefold().replace("_", " ").split())
 
 
-def _first(label: str) -> str:
-    return _whole(label.partition(",")[0])
+def _first_name(label: str) -> str:
+    return _plain_label(label.partition(",")[0])

@@ -13,8 +13,8 @@ from cnnviz.method import method
 from cnnviz.methods.ascent.objective import Precision
 from cnnviz.methods.ascent.quality import judge_images
 from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transformations
-from cnnviz.methods.ascent.request import aims, canvas_of, recipe_of, start_of
-from cnnviz.methods.ascent.session import Session, Wishes
+from cnnviz.methods.ascent.request import choose_canvas, choose_recipe, parse_targets, read_start
+from cnnviz.methods.ascent.session import AscentSettings, Session
 from cnnviz.models.load import load_model
 from cnnviz.models.model import Model
 from cnnviz.results.images import Images
@@ -109,12 +109,12 @@ def maximize(
         MAgnitude Constrained Optimization, NeurIPS 2023.
     """
     second = load_model(judge) if isinstance(judge, str) else judge
-    wanted = aims(model, target, started=start is not None)
+    targets = parse_targets(model, target, started=start is not None)
     given = {"parameterisation": parameterisation, "transformations": transformations}
-    chosen = recipe_of(model, recipe, **given, steps=steps, crops=crops, rate=rate)
+    chosen = choose_recipe(model, recipe, **given, steps=steps, crops=crops, rate=rate)
     with torch.inference_mode(mode=False):
-        begun = None if start is None else start_of(model, start)
-        canvas = canvas_of(model, chosen, size, None if begun is None else begun[0])
-        wishes = Wishes(chosen, canvas, seed, frames, patience, precision, compiled, batch_size)
-        session = Session(model, wanted, wishes, begun, examples)
+        begun = None if start is None else read_start(model, start)
+        canvas = choose_canvas(model, chosen, size, None if begun is None else begun[0])
+        settings = AscentSettings(chosen, canvas, seed, frames, patience, precision, compiled, batch_size)
+        session = Session(model, targets, settings, begun, examples)
         return judge_images(model, session.run(), second, score=session.score)

@@ -1,4 +1,4 @@
-"""The network as an ascent asks it: a private copy, run only as far as the target's layer."""
+"""The objective of an ascent: scores of targets by a private copy of the network, run as far as the target's layer."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.models.inference_copy import faster_copy
 from cnnviz.models.model import Model
 
-__all__ = ["Asked", "Precision", "layer_of", "redirected"]
+__all__ = ["Objective", "Precision", "layer_of", "waking_rectifiers"]
 
 
 @contextmanager
-def redirected() -> Iterator[None]:
+def waking_rectifiers() -> Iterator[None]:
     """Within it, a sample whose whole gradient a rectifier would stop gets one that wakes units up.
 
     Where all of a sample's gradient at a ReLU or ReLU6 would be zero, what would raise a value from below zero (or
     lower one from above the ceiling) passes. The gradients are those of a score that is to grow. Other samples, and
     the forward, are as without it.
     """
-    with _Redirecting():
+    with _WakingMode():
         yield
 
 
-class _Redirecting(TorchFunctionMode):
+class _WakingMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         activation = activation_of(plain_name(func), func, args, kwargs) if torch.is_grad_enabled() else None
         if activation is None or not activation.rectifier or not activation.subject.requires_grad:
             return func(*args, **kwargs)
         subject = activation.subject.clone() if activation.inplace else activation.subject
-        output: Tensor = _Redirected.apply(subject, activation)
+        output: Tensor = _WakingRectifier.apply(subject, activation)
         return activation.subject.copy_(output) if activation.inplace else output
 
 
-class _Redirected(torch.autograd.Function):
+class _WakingRectifier(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, subject: Tensor, activation: Activation) -> Tensor:
         output = activation.function(subject)
@@ -81,8 +81,8 @@ def layer_of(target: Target) -> str | None:
     return target.layer if isinstance(target, (Unit, WholeLayer, Direction)) else None
 
 
-class Asked:
-    """Scores of samples, connected to them.
+class Objective:
+    """The scores of targets, differentiable with respect to the inputs.
 
     A private copy answers where it can be made and answers alike: batch norm folded, channels last. No weight is
     changed, and none has its gradient computed.
@@ -105,8 +105,8 @@ class Asked:
         self.layers: dict[str, Layer] = {
             name: model.layers.resolve(name) for name in map(layer_of, targets) if name is not None
         }
-        self.quick, self.checks = self._copied(example)
-        self.copies = self._copies(example)
+        self.quick, self.checks = self._make_fast_copy(example)
+        self.copies = self._copies_by_layer(example)
         self.compiled: Model | None = None
         if compiled:
             self._compile(example)
@@ -135,25 +135,27 @@ class Asked:
         fixed = self.model.fixed_batch or len(inputs)
         wanted = [target for target in targets for _ in range(samples)]
         pieces = []
-        with redirected() if waking else nullcontext():
+        with waking_rectifiers() if waking else nullcontext():
             for start in range(0, len(inputs), fixed):
                 piece = inputs[start : start + fixed]
                 if len(piece) < fixed:
                     piece = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
-                pieces.append(self._answer(piece, wanted[start : start + fixed], waking=waking))
+                pieces.append(self._score_piece(piece, wanted[start : start + fixed], waking=waking))
         return torch.cat(pieces)
 
-    def clean(self, inputs: Tensor, target: Target) -> Tensor:
+    def clean_scores(self, inputs: Tensor, target: Target) -> Tensor:
         """The network itself asked, in its own precision: scores ``(n,)`` of inputs ``(n, C, H, W)``."""
         fixed, layer = self.model.fixed_batch or len(inputs), layer_of(target)
         with torch.no_grad():
             found = []
             for piece in torch.split(inputs, fixed):
                 padded = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
-                found.append(_scored(self._output(self.model, padded, layer), [target] * len(piece), self.layers))
+                found.append(
+                    _score_output(self._run_to_layer(self.model, padded, layer), [target] * len(piece), self.layers)
+                )
         return torch.cat(found)
 
-    def settled(self, example: Tensor, targets: Sequence[Target]) -> list[Target]:
+    def settle_targets(self, example: Tensor, targets: Sequence[Target]) -> list[Target]:
         """The targets, checked against what the network returns; the top class is that of the example.
 
         Args:
@@ -165,7 +167,9 @@ class Asked:
         """
         padded = example.expand(self.model.fixed_batch or 1, -1, -1, -1)
         with torch.no_grad():
-            outputs = {layer: self._output(self.model, padded, layer)[:1] for layer in set(map(layer_of, targets))}
+            outputs = {
+                layer: self._run_to_layer(self.model, padded, layer)[:1] for layer in set(map(layer_of, targets))
+            }
             logits = outputs.get(None)
             found = []
             for target in targets:
@@ -173,11 +177,11 @@ class Asked:
                 known = (
                     settle([target], logits, self.model.labels) if layer is None and logits is not None else [target]
                 )
-                _scored(outputs[layer], known, self.layers)
+                _score_output(outputs[layer], known, self.layers)
                 found += known
         return found
 
-    def _answer(self, inputs: Tensor, targets: Sequence[Target], *, waking: bool) -> Tensor:
+    def _score_piece(self, inputs: Tensor, targets: Sequence[Target], *, waking: bool) -> Tensor:
         layer = layer_of(targets[0])
         quick = self.quick if layer is None else self.copies[layer]
         if self.compiled is not None and layer is None and not waking:
@@ -185,33 +189,33 @@ class Asked:
         if quick is not self.model:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            output = self._output(quick, inputs, layer)
-        return _scored(output, targets, self.layers)
+            output = self._run_to_layer(quick, inputs, layer)
+        return _score_output(output, targets, self.layers)
 
-    def _output(self, model: Model, inputs: Tensor, layer: str | None) -> Tensor:
+    def _run_to_layer(self, model: Model, inputs: Tensor, layer: str | None) -> Tensor:
         if layer is None:
             return model.forward(inputs)
         return run_to(model.module, model.forward, inputs, layer, self.layers[layer].calls)
 
-    def _copied(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
+    def _make_fast_copy(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
         if self.model.fixed_batch is not None:
             return self.model, ()
         found = faster_copy(self.model, example)
         return found.model, found.checks
 
-    def _copies(self, example: Tensor) -> dict[str, Model]:
+    def _copies_by_layer(self, example: Tensor) -> dict[str, Model]:
         """For each layer the copy whose layer is still what it was; so no other target decides over it."""
         if self.quick is self.model:
             return dict.fromkeys(self.layers, self.model)
-        unfolded = self._unfolded()
+        unfolded = self._make_plain_copy()
         with undisturbed(self.model.module), undisturbed(self.quick.module), torch.no_grad():
-            return {name: self.quick if self._alike(example, name) else unfolded for name in self.layers}
+            return {name: self.quick if self._answers_alike(example, name) else unfolded for name in self.layers}
 
-    def _alike(self, example: Tensor, layer: str) -> bool:
-        one, other = (self._output(each, example, layer).float() for each in (self.model, self.quick))
+    def _answers_alike(self, example: Tensor, layer: str) -> bool:
+        one, other = (self._run_to_layer(each, example, layer).float() for each in (self.model, self.quick))
         return one.shape == other.shape and float((one - other).abs().max()) <= SAME * float(one.abs().max() + TINY)
 
-    def _unfolded(self) -> Model:
+    def _make_plain_copy(self) -> Model:
         """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""
         clone = copy.copy(self.model)
         clone.module = copy.deepcopy(self.model.module).requires_grad_(requires_grad=False)
@@ -234,7 +238,7 @@ class Asked:
         self.compiled = clone
 
 
-def _scored(output: Tensor, targets: Sequence[Target], layers: dict[str, Layer]) -> Tensor:
+def _score_output(output: Tensor, targets: Sequence[Target], layers: dict[str, Layer]) -> Tensor:
     """Scores ``(n,)`` of the first of a batch, in at least float32."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         raise ExplanationError("The target's layer returns no floating numbers, so it has no gradient.")
@@ -247,21 +251,21 @@ def _scored(output: Tensor, targets: Sequence[Target], layers: dict[str, Layer])
     kinds: dict[Target, Tensor] = {}
     for target in dict.fromkeys(targets):
         rows = [row for row, each in enumerate(targets) if each == target]
-        kinds[target] = _of_layer(target, wide[rows], layer, arrangement)
+        kinds[target] = _score_layer(target, wide[rows], layer, arrangement)
     found = {target: iter(values) for target, values in kinds.items()}
     return torch.stack([next(found[target]) for target in targets])
 
 
-def _of_layer(target: Target, output: Tensor, layer: str, arrangement: Arrangement | None) -> Tensor:
+def _score_layer(target: Target, output: Tensor, layer: str, arrangement: Arrangement | None) -> Tensor:
     if isinstance(target, WholeLayer):
         return output.square().flatten(1).mean(dim=1)
     if isinstance(target, Direction):
-        return _along(target, output, arrangement)
+        return _score_direction(target, output, arrangement)
     caught = Capture(watched={layer: output}, watched_arrangements={layer: arrangement})
     return score([target] * len(output), output, caught)
 
 
-def _along(target: Direction, output: Tensor, arrangement: Arrangement | None) -> Tensor:
+def _score_direction(target: Direction, output: Tensor, arrangement: Arrangement | None) -> Tensor:
     if arrangement is None and output.dim() != 2:
         raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
     maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]

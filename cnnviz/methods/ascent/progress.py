@@ -1,4 +1,4 @@
-"""Watching an ascent: the current score, step by step."""
+"""Progress of an ascent: the current score, step by step, for whoever watches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Moment", "Watcher", "tell", "watch"]
+__all__ = ["AscentProgress", "ProgressWatcher", "report_progress", "watch_progress"]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where an ascent is.
+class AscentProgress:
+    """How far an ascent is.
 
     Attributes:
         picture: Which picture, counted from 0.
@@ -32,14 +32,14 @@ class Moment:
     score: float
 
 
-Watcher: TypeAlias = Callable[[Moment], None]
+ProgressWatcher: TypeAlias = Callable[[AscentProgress], None]
 
-_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+_watcher: ContextVar[ProgressWatcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
-def watch(report: Watcher) -> Iterator[None]:
-    """Inside, ``report(moment)`` is called after every step of every picture."""
+def watch_progress(report: ProgressWatcher) -> Iterator[None]:
+    """Inside, ``report(progress)`` is called after every step of every picture."""
     token = _watcher.set(report)
     try:
         yield
@@ -47,8 +47,8 @@ def watch(report: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-def tell(moment: Moment) -> None:
-    """Tell whoever watches."""
+def report_progress(progress: AscentProgress) -> None:
+    """Report a step to whoever watches."""
     report = _watcher.get()
     if report is not None:
-        report(moment)
+        report(progress)

@@ -30,7 +30,7 @@ from cnnviz.results.images import Images
 
 __all__ = [
     "DRAWS",
-    "ScoreOf",
+    "ScoreFunction",
     "clean_input",
     "held_out_views",
     "judge_images",
@@ -59,7 +59,7 @@ def spectrum_slope(values: NDArray[Any]) -> float | None:
     Returns:
         About -1 to -1.5 for photographs, 0 for noise; None where the picture is too small or a ring is empty.
     """
-    power, frequency = _spectrum(values)
+    power, frequency = _power_spectrum(values)
     side = min(values.shape[1:])
     ring = np.rint(frequency * side).astype(int)
     rings = np.arange(COARSEST, int(FINEST * side) + 1)
@@ -77,7 +77,7 @@ def high_frequency_share(values: NDArray[Any]) -> float:
     Args:
         values: ``(C, H, W)``; its mean over channels counts.
     """
-    power, frequency = _spectrum(values)
+    power, frequency = _power_spectrum(values)
     return float(power[frequency > FINE].sum() / max(power.sum(), np.finfo(float).tiny))
 
 
@@ -100,7 +100,7 @@ def saturated_share(values: NDArray[Any]) -> float:
     return float(((values < RAIL) | (values > 1 - RAIL)).any(axis=0).mean())
 
 
-def _spectrum(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _power_spectrum(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Power and frequency (cycles a pixel) of every wave of the windowed picture but its mean."""
     grey = np.asarray(values, dtype=np.float64).mean(axis=0)
     window = np.hanning(grey.shape[0] + 2)[1:-1, None] * np.hanning(grey.shape[1] + 2)[None, 1:-1]
@@ -116,7 +116,7 @@ LARGEST_TURN: Final = 10.0
 DIGITS: Final = 6
 
 
-class ScoreOf(Protocol):
+class ScoreFunction(Protocol):
     """Scores network inputs as the picture of a number has them."""
 
     def __call__(self, inputs: Tensor, row: int) -> Tensor:
@@ -125,7 +125,7 @@ class ScoreOf(Protocol):
 
 
 def judge_images(
-    model: Model, images: Images, judge: Model | str | None = None, *, score: ScoreOf | None = None, seed: int = 0
+    model: Model, images: Images, judge: Model | str | None = None, *, score: ScoreFunction | None = None, seed: int = 0
 ) -> Images:
     """Measure how good pictures are.
 
@@ -163,19 +163,22 @@ def judge_images(
         UnknownNameError: If no network is called as the judge.
         ParameterError: If the judge takes other channels than the pictures have.
     """
-    opinion = None if judge is None else Opinion(_opened(judge), model.labels)
-    ask = score or _by_target(model, images.targets)
+    opinion = None if judge is None else Opinion(_open_judge(judge), model.labels)
+    ask = score or _score_by_target(model, images.targets)
     views = partial(held_out_views, size=model.preprocess.input_size, seed=seed)
     parts = []
     for row, one in enumerate(images):
         canvas = torch.from_numpy(one.pixels)
-        record = {**_answers(model, canvas, one.target, partial(ask, row=row), views), **_statistics(one.pixels)}
+        record = {
+            **_measure_answers(model, canvas, one.target, partial(ask, row=row), views),
+            **_measure_statistics(one.pixels),
+        }
         if opinion is not None:
             record |= opinion.of(clean_input(opinion.judge, opinion.channels(canvas)), one.target)
-        parts.append(replace(one, quality=_rounded(record)))
+        parts.append(replace(one, quality=_round_record(record)))
     notes = () if opinion is None else tuple(opinion.notes)
     judged = replace(images, parts=tuple(parts), checks=tuple(dict.fromkeys((*images.checks, *notes))))
-    return judged if opinion is None else _told_who_judged(judged, opinion.judge.name)
+    return judged if opinion is None else _name_judge(judged, opinion.judge.name)
 
 
 def clean_input(model: Model, canvas: Tensor) -> Tensor:
@@ -192,7 +195,7 @@ def clean_input(model: Model, canvas: Tensor) -> Tensor:
     sized = canvas[None]
     if sized.shape[2:] != size:
         sized = functional.interpolate(sized, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return _normalised(model, sized)
+    return _normalise_pixels(model, sized)
 
 
 def held_out_views(canvas: Tensor, size: tuple[int, int], *, draws: int = DRAWS, seed: int = 0) -> Tensor:
@@ -221,7 +224,7 @@ def held_out_views(canvas: Tensor, size: tuple[int, int], *, draws: int = DRAWS,
     return functional.grid_sample(copies, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _answers(
+def _measure_answers(
     model: Model,
     canvas: Tensor,
     target: Target,
@@ -231,10 +234,10 @@ def _answers(
     """What the network says to the clean picture and to the held-out views of it."""
     clean = clean_input(model, canvas)
     with undisturbed(model.module), torch.no_grad():
-        held_out = _in_chunks(model, _normalised(model, views(canvas)), ask)
-        score = _in_chunks(model, clean, ask)
+        held_out = _ask_in_chunks(model, _normalise_pixels(model, views(canvas)), ask)
+        score = _ask_in_chunks(model, clean, ask)
         with watch_norms(model.module) as distance:
-            logits = _in_chunks(model, clean, model.forward)
+            logits = _ask_in_chunks(model, clean, model.forward)
     own = target.index if isinstance(target, ClassTarget) else None
     return {
         "score": float(score[0]),
@@ -246,7 +249,7 @@ def _answers(
     }
 
 
-def _statistics(pixels: NDArray[np.float32]) -> dict[str, Any]:
+def _measure_statistics(pixels: NDArray[np.float32]) -> dict[str, Any]:
     return {
         "slope": spectrum_slope(pixels),
         "high_frequency_share": high_frequency_share(pixels),
@@ -255,7 +258,7 @@ def _statistics(pixels: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def _by_target(model: Model, targets: tuple[Target, ...]) -> ScoreOf:
+def _score_by_target(model: Model, targets: tuple[Target, ...]) -> ScoreFunction:
     def ask(inputs: Tensor, row: int) -> Tensor:
         target = targets[row]
         watch = watched_layers([target])
@@ -266,7 +269,7 @@ def _by_target(model: Model, targets: tuple[Target, ...]) -> ScoreOf:
     return ask
 
 
-def _in_chunks(model: Model, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
+def _ask_in_chunks(model: Model, inputs: Tensor, ask: Callable[[Tensor], Tensor]) -> Tensor:
     def ask_rows(some: Tensor, rows: slice) -> Tensor:
         return ask(some)[: rows.stop - rows.start].double().cpu()
 
@@ -275,26 +278,26 @@ def _in_chunks(model: Model, inputs: Tensor, ask: Callable[[Tensor], Tensor]) ->
     return torch.cat(chunks.results)
 
 
-def _told_who_judged(images: Images, name: str) -> Images:
-    def told(made: Provenance) -> Provenance:
+def _name_judge(images: Images, name: str) -> Images:
+    def with_judge(made: Provenance) -> Provenance:
         return replace(made, asked={**made.asked, "judge": name})
 
-    parts = tuple(replace(one, provenance=told(one.provenance)) for one in images.parts)
-    return replace(images, parts=parts, provenance=told(images.provenance))
+    parts = tuple(replace(one, provenance=with_judge(one.provenance)) for one in images.parts)
+    return replace(images, parts=parts, provenance=with_judge(images.provenance))
 
 
-def _opened(judge: Model | str) -> Model:
+def _open_judge(judge: Model | str) -> Model:
     return judge if isinstance(judge, Model) else load_model(judge)
 
 
-def _normalised(model: Model, pixels: Tensor) -> Tensor:
+def _normalise_pixels(model: Model, pixels: Tensor) -> Tensor:
     mean, std = (
         torch.tensor(each, dtype=pixels.dtype).view(-1, 1, 1) for each in (model.preprocess.mean, model.preprocess.std)
     )
     return (pixels - mean) / std
 
 
-def _rounded(record: Mapping[str, Any]) -> dict[str, Any]:
+def _round_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers with six digits; what could not be measured, and what is not finite, is left out."""
     short = {
         name: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for name, value in record.items()

@@ -12,15 +12,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["RECIPES", "Parameterisation", "SMALL", "Recipe", "RecipeName", "Transformations", "MOVES", "Moves", "moved"]
+__all__ = [
+    "RECIPES",
+    "Parameterisation",
+    "SMALL",
+    "Recipe",
+    "RecipeName",
+    "Transformations",
+    "VIEW_TRANSFORMS",
+    "ViewTransform",
+    "draw_views",
+]
 
 MINIFIED = 1.5
 """A view that shows more than this many canvas pixels at one of its own is sampled finer and averaged."""
 
 
 @dataclass(frozen=True)
-class Moves:
-    """How a sample may differ from the picture.
+class ViewTransform:
+    """Distribution of the random views of a picture that a step averages over.
 
     Attributes:
         near: Smallest side of the view, as a share of the largest view that fits into the canvas.
@@ -43,18 +53,18 @@ class Moves:
     noise_last: float = 0.0
 
 
-MOVES = {
-    "crops": Moves(near=0.5, far=1.0, spread=0.15, noise=0.08, noise_last=0.08),
-    "affine": Moves(near=0.83, far=1.1, spread=0.04, turn=10.0),
-    "jitter": Moves(spread=0.02),
-    "none": Moves(),
+VIEW_TRANSFORMS = {
+    "crops": ViewTransform(near=0.5, far=1.0, spread=0.15, noise=0.08, noise_last=0.08),
+    "affine": ViewTransform(near=0.83, far=1.1, spread=0.04, turn=10.0),
+    "jitter": ViewTransform(spread=0.02),
+    "none": ViewTransform(),
 }
 """Transformations by name."""
 
 
-def moved(
+def draw_views(
     pictures: Tensor,
-    moves: Moves,
+    transform: ViewTransform,
     generators: Sequence[torch.Generator],
     *,
     count: int,
@@ -65,7 +75,7 @@ def moved(
 
     Args:
         pictures: ``(G, C, H, W)``.
-        moves: How they may differ.
+        transform: How they may differ.
         generators: One a picture, on the pictures' device; each picture uses only its own.
         count: Samples of each picture.
         size: Height and width of a sample.
@@ -74,8 +84,10 @@ def moved(
     Returns:
         ``(G * count, C, height, width)``, a picture's samples next to each other.
     """
-    drawn = [_views(moves, generator, count, pictures.shape[-2:], size) for generator in generators]
-    finer = max(1, math.ceil(max(pictures.shape[-2] / size[0], pictures.shape[-1] / size[1]) * moves.far / MINIFIED))
+    drawn = [_sample_views(transform, generator, count, pictures.shape[-2:], size) for generator in generators]
+    finer = max(
+        1, math.ceil(max(pictures.shape[-2] / size[0], pictures.shape[-1] / size[1]) * transform.far / MINIFIED)
+    )
     shape = [len(drawn) * count, pictures.shape[1], size[0] * finer, size[1] * finer]
     grid = functional.affine_grid(torch.cat(drawn).to(pictures.dtype), shape, align_corners=False)
     samples = functional.grid_sample(
@@ -83,7 +95,7 @@ def moved(
     )
     if finer > 1:
         samples = functional.avg_pool2d(samples, finer)
-    strength = moves.noise + (moves.noise_last - moves.noise) * progress
+    strength = transform.noise + (transform.noise_last - transform.noise) * progress
     if strength:
         shape = [count, *samples.shape[1:]]
         noise = [torch.randn(shape, generator=each, device=each.device) for each in generators]
@@ -91,17 +103,17 @@ def moved(
     return samples
 
 
-def _views(
-    moves: Moves, generator: torch.Generator, count: int, canvas: Sequence[int], size: tuple[int, int]
+def _sample_views(
+    transform: ViewTransform, generator: torch.Generator, count: int, canvas: Sequence[int], size: tuple[int, int]
 ) -> Tensor:
     """Affine maps ``(count, 2, 3)`` from a sample's coordinates to the canvas's, both from -1 to 1."""
     even = torch.rand(count, 4, generator=generator, device=generator.device)
-    centre = 2 * moves.spread * torch.randn(count, 2, generator=generator, device=generator.device)
+    centre = 2 * transform.spread * torch.randn(count, 2, generator=generator, device=generator.device)
     fitting = min(canvas[0] / size[0], canvas[1] / size[1])
-    side = (moves.near + (moves.far - moves.near) * even[:, 0]) * fitting
-    longer = torch.exp(moves.stretch * (even[:, 1] - 0.5))
-    angle = math.radians(moves.turn) * (2 * even[:, 2] - 1)
-    mirror = torch.where(even[:, 3] < 0.5, -1.0, 1.0) if moves.mirror else torch.ones_like(angle)
+    side = (transform.near + (transform.far - transform.near) * even[:, 0]) * fitting
+    longer = torch.exp(transform.stretch * (even[:, 1] - 0.5))
+    angle = math.radians(transform.turn) * (2 * even[:, 2] - 1)
+    mirror = torch.where(even[:, 3] < 0.5, -1.0, 1.0) if transform.mirror else torch.ones_like(angle)
     down, across = side * size[0] / longer, side * size[1] * longer  # in canvas pixels
     cosine, sine = angle.cos(), angle.sin()
     first = torch.stack([across * cosine * mirror, -down * sine, centre[:, 0] * canvas[1]], dim=1) / canvas[1]

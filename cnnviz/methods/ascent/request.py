@@ -1,4 +1,4 @@
-"""What is asked of an ascent, checked and settled: targets, the picture to start from, the canvas."""
+"""The request of an ascent, checked: targets, the picture to start from, the canvas, the recipe."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cnnviz.core.target import Finer, Target, TargetLike, TopClass, Unit, parse_
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.optimise import Order
+from cnnviz.methods.ascent.optimise import ImageRequest
 from cnnviz.methods.ascent.recipes import RECIPES, SMALL, Recipe, RecipeName
 from cnnviz.models.model import Model
 
-__all__ = ["aims", "canvas_of", "ordered", "recipe_of", "resized", "start_of", "stays"]
+__all__ = ["parse_targets", "choose_canvas", "list_requests", "choose_recipe", "resize", "read_start", "is_at_a_place"]
 
 SMALLEST, LARGEST = 8, 4096
 COLOURS = {1: "L", 3: "RGB"}
 
 
-def aims(model: Model, like: TargetLike, *, started: bool) -> list[Target]:
+def parse_targets(model: Model, like: TargetLike, *, started: bool) -> list[Target]:
     """The targets, one a picture, not yet settled.
 
     Args:
@@ -55,17 +55,17 @@ def aims(model: Model, like: TargetLike, *, started: bool) -> list[Target]:
     return found
 
 
-def ordered(targets: Sequence[Target]) -> list[Order]:
+def list_requests(targets: Sequence[Target]) -> list[ImageRequest]:
     """The pictures to be made, those of one target counted."""
     seen: Counter[str] = Counter()
-    orders = []
+    requests = []
     for number, target in enumerate(targets):
-        orders.append(Order(number, target, seen[str(target)]))
+        requests.append(ImageRequest(number, target, seen[str(target)]))
         seen[str(target)] += 1
-    return orders
+    return requests
 
 
-def start_of(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
+def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
     """The picture to start from: pixels ``(C, H, W)`` in [0, 1], and the picture itself.
 
     Raises:
@@ -91,7 +91,7 @@ def start_of(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
     return (values * std + mean).clamp(0, 1), Picture(model.preprocess.to_pixels(values[None])[0], "input")
 
 
-def canvas_of(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> tuple[int, int]:
+def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> tuple[int, int]:
     """Height and width of the pictures: in the proportions of the start, or of the network's input.
 
     Raises:
@@ -107,19 +107,19 @@ def canvas_of(model: Model, recipe: Recipe, size: int | None, start: Tensor | No
     return height, width
 
 
-def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels ``(C, H, W)`` in another size, averaged where it is smaller."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels
     return functional.interpolate(pixels[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
-def stays(target: Target) -> bool:
+def is_at_a_place(target: Target) -> bool:
     """Whether it is a unit at one place."""
     return isinstance(target, Unit) and target.place is not None
 
 
-def recipe_of(model: Model, name: RecipeName, **given: Any) -> Recipe:
+def choose_recipe(model: Model, name: RecipeName, **given: Any) -> Recipe:
     """A recipe, with what the user wants otherwise.
 
     Args:

@@ -1,4 +1,4 @@
-"""One call of ``maximize``: its pictures, some at a time."""
+"""One call of ``maximize``: its settings, and its pictures, optimised some at a time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.objective import Asked, Precision, layer_of
-from cnnviz.methods.ascent.optimise import Climb, Climbed, Order, generator_of
-from cnnviz.methods.ascent.parameterisation import Fourier, Painting, Phase, Pixels, Pyramid
-from cnnviz.methods.ascent.recipes import MOVES, Recipe
-from cnnviz.methods.ascent.request import ordered, resized, stays
-from cnnviz.methods.ascent.spectrum import natural, natural_of
+from cnnviz.methods.ascent.objective import Objective, Precision, layer_of
+from cnnviz.methods.ascent.optimise import ImageRequest, OptimisedImage, Optimiser, generator_of
+from cnnviz.methods.ascent.parameterisation import Fourier, ParameterisedImages, Phase, Pixels, Pyramid
+from cnnviz.methods.ascent.recipes import VIEW_TRANSFORMS, Recipe
+from cnnviz.methods.ascent.request import is_at_a_place, list_requests, resize
+from cnnviz.methods.ascent.spectrum import assumed_statistics, measure_statistics
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.images import Image, Images, as_pixels
 
-__all__ = ["Session", "Wishes"]
+__all__ = ["Session", "AscentSettings"]
 
 AT_ONCE = 8
 """Pictures at once where there are many cores to feed."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The settings of a call.
+class AscentSettings:
+    """The settings of a call of ``maximize``.
 
     Attributes:
         recipe: How to go about it.
@@ -61,7 +61,7 @@ class Session:
     Args:
         model: The network.
         targets: What they show, not yet settled.
-        wishes: The settings.
+        settings: The settings.
         start: Pixels ``(C, H, W)`` to start from and the picture they come from, or None.
         examples: The user's own pictures, or None.
 
@@ -73,109 +73,111 @@ class Session:
         self,
         model: Model,
         targets: Sequence[Target],
-        wishes: Wishes,
+        settings: AscentSettings,
         start: tuple[Tensor, Picture] | None,
         examples: ImagesLike | None,
     ) -> None:
-        self.model, self.wishes, self.picture = model, wishes, start[1] if start else None
-        self.nature = natural(model) if examples is None else natural_of(model, examples)
-        self.start = resized(start[0], wishes.canvas) if start else None
+        self.model, self.settings, self.picture = model, settings, start[1] if start else None
+        self.statistics = assumed_statistics(model) if examples is None else measure_statistics(model, examples)
+        self.start = resize(start[0], settings.canvas) if start else None
         self.mean, self.std = (
             torch.tensor(values, device=model.device).view(-1, 1, 1)
             for values in (model.preprocess.mean, model.preprocess.std)
         )
-        example = self._example()
-        self.asked = Asked(model, example, targets, precision=wishes.precision, compiled=wishes.compiled)
-        with self.asked.running():
-            self.orders = ordered(self.asked.settled(example, targets))
+        example = self._example_input()
+        self.objective = Objective(model, example, targets, precision=settings.precision, compiled=settings.compiled)
+        with self.objective.running():
+            self.requests = list_requests(self.objective.settle_targets(example, targets))
         self.interrupted = False
 
     def run(self) -> Images:
         """All pictures, or those that there are at an interrupt."""
-        size = self.wishes.at_once or (1 if self.model.device.type == "cpu" else AT_ONCE)
-        with self.asked.running():
-            chunks = in_slices(len(self.orders), self._ask, size=size)
-            climbed = [each for some in chunks.results for each in some]
-            scores = [self._score(each) for each in climbed]
-        return self._images(climbed, scores, chunks.checks)
+        size = self.settings.at_once or (1 if self.model.device.type == "cpu" else AT_ONCE)
+        with self.objective.running():
+            chunks = in_slices(len(self.requests), self._make_some, size=size)
+            made = [each for some in chunks.results for each in some]
+            scores = [self._score(each) for each in made]
+        return self._images(made, scores, chunks.checks)
 
     def score(self, inputs: Tensor, row: int) -> Tensor:
         """Scores ``(n,)`` of network inputs for the target of a picture, by the network itself."""
-        return self.asked.clean(inputs, self.orders[row].target)
+        return self.objective.clean_scores(inputs, self.requests[row].target)
 
-    def _ask(self, some: slice) -> list[Climbed]:
-        found: list[Climbed] = []
-        for _, orders in groupby(self.orders[some], key=lambda order: (layer_of(order.target), stays(order.target))):
+    def _make_some(self, some: slice) -> list[OptimisedImage]:
+        found: list[OptimisedImage] = []
+        for _, requests in groupby(
+            self.requests[some], key=lambda request: (layer_of(request.target), is_at_a_place(request.target))
+        ):
             if self.interrupted:
                 break
             try:
-                found += self._climb(list(orders))
+                found += self._climb(list(requests))
             except KeyboardInterrupt:
                 if not found and not some.start:
                     raise
                 self.interrupted = True
         return found
 
-    def _climb(self, orders: list[Order]) -> list[Climbed]:
-        device, recipe = self.model.device, self.wishes.recipe
-        generators = [generator_of(self.wishes.seed, order, device) for order in orders]
-        kind = (recipe.at_a_place if stays(orders[0].target) else None) or recipe.transformations
-        climbed = Climb(
-            self.asked,
-            self._painting(generators),
-            orders,
+    def _climb(self, requests: list[ImageRequest]) -> list[OptimisedImage]:
+        device, recipe = self.model.device, self.settings.recipe
+        generators = [generator_of(self.settings.seed, request, device) for request in requests]
+        kind = (recipe.at_a_place if is_at_a_place(requests[0].target) else None) or recipe.transformations
+        made = Optimiser(
+            self.objective,
+            self._parameterise(generators),
+            requests,
             generators,
             recipe=recipe,
-            moves=MOVES[kind],
-            normalise=self._normalised,
+            transform=VIEW_TRANSFORMS[kind],
+            normalise=self._normalise,
             input_size=self.model.preprocess.input_size,
-            pictures=len(self.orders),
-            patience=self.wishes.patience,
-            keep=_kept(recipe.steps, self.wishes.frames),
+            pictures=len(self.requests),
+            patience=self.settings.patience,
+            keep=_snapshot_steps(recipe.steps, self.settings.frames),
         ).run()
-        self.interrupted = any(each.interrupted for each in climbed)
-        return climbed
+        self.interrupted = any(each.interrupted for each in made)
+        return made
 
-    def _painting(self, generators: Sequence[torch.Generator]) -> Painting:
-        recipe, (height, width) = self.wishes.recipe, self.wishes.canvas
+    def _parameterise(self, generators: Sequence[torch.Generator]) -> ParameterisedImages:
+        recipe, (height, width) = self.settings.recipe, self.settings.canvas
         shapes = {"fourier": (height, width // 2 + 1, 2), "phase": (height, width // 2 + 1)}
         shape = self.model.preprocess.channels, *shapes.get(recipe.parameterisation, (height, width))
         device = generators[0].device
         noise = torch.stack([torch.randn(shape, generator=each, device=device) for each in generators])
         start = None if self.start is None else self.start.to(device).expand(len(generators), -1, -1, -1)
-        size, nature = self.wishes.canvas, self.nature
+        size, statistics = self.settings.canvas, self.statistics
         match recipe.parameterisation:
             case "fourier":
-                return Fourier(size, noise, nature, recipe, start=start)
+                return Fourier(size, noise, statistics, recipe, start=start)
             case "phase":
-                return Phase(size, noise, nature, start=start)
+                return Phase(size, noise, statistics, start=start)
             case "pyramid":
-                return Pyramid(size, noise, nature, contrast=recipe.contrast, start=start)
+                return Pyramid(size, noise, statistics, contrast=recipe.contrast, start=start)
         return Pixels(size, noise, recipe, start=start)
 
-    def _normalised(self, samples: Tensor) -> Tensor:
+    def _normalise(self, samples: Tensor) -> Tensor:
         return self.model.to_device((samples - self.mean) / self.std)
 
-    def _example(self) -> Tensor:
+    def _example_input(self) -> Tensor:
         """The input that targets are settled on: the picture to start from, or an empty one."""
         size = self.model.preprocess.input_size
         if self.start is None:
             return self.model.to_device(torch.zeros(1, self.model.preprocess.channels, *size))
-        return self._normalised(resized(self.start, size)[None].to(self.model.device))
+        return self._normalise(resize(self.start, size)[None].to(self.model.device))
 
-    def _score(self, climbed: Climbed) -> float:
-        pixels = resized(climbed.pixels, self.model.preprocess.input_size)[None].to(self.model.device)
-        return float(self.asked.clean(self._normalised(pixels), climbed.order.target)[0])
+    def _score(self, made: OptimisedImage) -> float:
+        pixels = resize(made.pixels, self.model.preprocess.input_size)[None].to(self.model.device)
+        return float(self.objective.clean_scores(self._normalise(pixels), made.request.target)[0])
 
-    def _images(self, climbed: Sequence[Climbed], scores: Sequence[float], decided: Sequence[str]) -> Images:
-        missing = len(self.orders) - len(climbed)
-        left_out = (f"interrupted: {missing} of {len(self.orders)} pictures were not begun",) if missing else ()
-        checks = (*self.model.notes, *self.asked.checks, *decided, *left_out)
-        provenance = self._provenance([each.order for each in climbed])
+    def _images(self, made: Sequence[OptimisedImage], scores: Sequence[float], decided: Sequence[str]) -> Images:
+        missing = len(self.requests) - len(made)
+        left_out = (f"interrupted: {missing} of {len(self.requests)} pictures were not begun",) if missing else ()
+        checks = (*self.model.notes, *self.objective.checks, *decided, *left_out)
+        provenance = self._provenance([each.request for each in made])
         parts = tuple(
             Image(
                 each.pixels.numpy(),
-                each.order.target,
+                each.request.target,
                 score,
                 self.model.name,
                 np.array(each.history, dtype=np.float32),
@@ -183,20 +185,20 @@ class Session:
                 checks=(*checks, *filter(None, [each.ended])),
                 provenance=provenance.only(row),
             )
-            for row, (each, score) in enumerate(zip(climbed, scores, strict=True))
+            for row, (each, score) in enumerate(zip(made, scores, strict=True))
         )
-        ended = [f"{each.order.target}: {each.ended}" for each in climbed if each.ended]
+        ended = [f"{each.request.target}: {each.ended}" for each in made if each.ended]
         return Images(parts, (*checks, *ended), provenance)
 
-    def _provenance(self, orders: Sequence[Order]) -> Provenance:
-        targets = tuple(str(order.target) for order in orders)
+    def _provenance(self, requests: Sequence[ImageRequest]) -> Provenance:
+        targets = tuple(str(request.target) for request in requests)
         asked: dict[str, object] = {"target": list(targets)}
         images: tuple[dict[str, str], ...] = ()
         if self.picture is not None:
             asked["start"] = self.picture.name
-            images = ({"name": self.picture.name, "sha256": self.picture.digest},) * len(orders)
-        if self.nature.pictures:
-            asked["examples"] = self.nature.pictures
+            images = ({"name": self.picture.name, "sha256": self.picture.digest},) * len(requests)
+        if self.statistics.pictures:
+            asked["examples"] = self.statistics.pictures
         return Provenance(
             asked=asked,
             model=self.model.describe(),
@@ -205,12 +207,12 @@ class Session:
             device=self.model.device.type,
             dtype=str(self.model.dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
-            chunk=self.wishes.recipe.crops,
-            seed=self.wishes.seed,
+            chunk=self.settings.recipe.crops,
+            seed=self.settings.seed,
         )
 
 
-def _kept(steps: int, frames: int) -> frozenset[int]:
+def _snapshot_steps(steps: int, frames: int) -> frozenset[int]:
     """The steps after which a snapshot is taken; 0 is the start."""
     if frames:
         return frozenset(round(steps * number / max(1, frames - 1)) for number in range(frames))

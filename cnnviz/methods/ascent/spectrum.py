@@ -1,4 +1,4 @@
-"""Colours as photographs have them: channels that vary together, and how strongly each frequency is there."""
+"""Colour statistics of photographs: the covariance of their channels and their amplitude spectrum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 
-__all__ = ["Nature", "natural", "natural_of"]
+__all__ = ["ColourStatistics", "assumed_statistics", "measure_statistics"]
 
 COLOURS = 3
 ROOT_COVARIANCE = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -28,8 +28,8 @@ SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
-class Nature:
-    """What the pictures of a network's world have in common.
+class ColourStatistics:
+    """Covariance of the channels and amplitude spectrum of the pictures of a network's world.
 
     Attributes:
         mixing: ``(C, C)``: from independent colours to channels, its largest column of length 1.
@@ -60,15 +60,15 @@ def frequencies(height: int, width: int) -> Tensor:
     return torch.sqrt(down**2 + across**2).clamp_min(1 / max(height, width))
 
 
-def natural(model: Model) -> Nature:
+def assumed_statistics(model: Model) -> ColourStatistics:
     """Three channels as photographs have them, around grey; any others independent, around the network's mean."""
     channels = model.preprocess.channels
     if channels == COLOURS:
-        return Nature(_scaled(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, 1, 1), 0.5))
-    return Nature(torch.eye(channels), _column(model.preprocess.mean).expand(channels, 1, 1))
+        return ColourStatistics(_scale_to_one(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, 1, 1), 0.5))
+    return ColourStatistics(torch.eye(channels), _as_column(model.preprocess.mean).expand(channels, 1, 1))
 
 
-def natural_of(model: Model, images: ImagesLike) -> Nature:
+def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
     """The covariance of the channels and the mean amplitude spectrum of a user's own pictures.
 
     Args:
@@ -78,7 +78,7 @@ def natural_of(model: Model, images: ImagesLike) -> Nature:
     Raises:
         UsageError: If the inputs are not of the network's channels, or all alike.
     """
-    mean, std = (_column(values) for values in (model.preprocess.mean, model.preprocess.std))
+    mean, std = (_as_column(values) for values in (model.preprocess.mean, model.preprocess.std))
     pixels: list[Tensor] = []
     for item in gather(images):
         values = model.preprocess(item)[0] if isinstance(item, Picture) else item.detach().float().cpu()
@@ -89,14 +89,14 @@ def natural_of(model: Model, images: ImagesLike) -> Nature:
     stacked = torch.stack(pixels)
     centre = stacked.mean(dim=(0, 2, 3))[:, None, None]
     centred = stacked - centre
-    mixing = _scaled(_root(centred))
+    mixing = _scale_to_one(_root_of_covariance(centred))
     independent = torch.einsum("dc,nchw->ndhw", torch.linalg.pinv(mixing), centred)
-    window = _window(*independent.shape[-2:])
+    window = _hann_window(*independent.shape[-2:])
     amplitudes = torch.fft.fft2(independent * window).abs().mean(dim=0)
-    return Nature(mixing, centre, amplitudes, len(stacked))
+    return ColourStatistics(mixing, centre, amplitudes, len(stacked))
 
 
-def _root(centred: Tensor) -> Tensor:
+def _root_of_covariance(centred: Tensor) -> Tensor:
     flat = centred.transpose(0, 1).flatten(1).double()
     strengths, axes = torch.linalg.eigh(flat @ flat.T / flat.shape[1])
     if float(strengths[-1]) < SMALLEST:
@@ -106,17 +106,17 @@ def _root(centred: Tensor) -> Tensor:
     return root.flip(1).float()
 
 
-def _scaled(root: Tensor) -> Tensor:
+def _scale_to_one(root: Tensor) -> Tensor:
     scaled: Tensor = root / torch.linalg.vector_norm(root, dim=0).max()
     return scaled
 
 
-def _window(height: int, width: int) -> Tensor:
+def _hann_window(height: int, width: int) -> Tensor:
     """A Hann window, so that a picture's edges are no edges of the spectrum; plain for a single row or column."""
     down, across = (torch.from_numpy(np.hanning(length + 2)[1:-1]).float() for length in (height, width))
     window: Tensor = down[:, None] * across
     return window
 
 
-def _column(values: tuple[float, ...]) -> Tensor:
+def _as_column(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values).view(-1, 1, 1)

@@ -58,7 +58,7 @@ def cam(
     import torch
 
     from cnnviz.core.layer import Arrangement
-    from cnnviz.engine.fields.trace import Fields
+    from cnnviz.engine.fields.trace import FieldTrace
     from cnnviz.engine.heads import find_class_maps
     from cnnviz.engine.scores import score, settle
     from cnnviz.methods.ask import Answer, ask, assemble, prepare
@@ -66,7 +66,7 @@ def cam(
     batch = prepare(model, images, target)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        with Fields(inputs) as fields:
+        with FieldTrace(inputs) as fields:
             found = find_class_maps(model.forward, inputs)
         logits = found.logits[: len(targets)]
         settled = tuple(settle(targets, logits, model.labels))

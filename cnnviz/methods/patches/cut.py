@@ -1,4 +1,4 @@
-"""Where on the network's input a unit's patch lies, and where on a whole image a unit responds."""
+"""Patches cut out: where on the input a unit's patch lies, where on a whole image it responds, and the rows of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Box, Field, Span
 from cnnviz.images.crop import cut_out
 from cnnviz.images.datasets.dataset import Dataset
-from cnnviz.methods.patches.reread import Seen
+from cnnviz.methods.patches.reread import RereadPicture
 from cnnviz.results.patch_index import NO_IMAGE
 from cnnviz.results.patches import Strip, View
 
-__all__ = ["Frame", "Draft", "Wanted"]
+__all__ = ["PatchGeometry", "PatchRows", "PatchSelection"]
 
 MOST_OF_THE_IMAGE = 0.6
 LONGEST = 192
@@ -23,8 +23,8 @@ HALF = 0.5
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The patches of one layer.
+class PatchGeometry:
+    """Where the patches of one layer lie on the input, and how large they are drawn.
 
     Attributes:
         field: What the layer's units see; None if nothing is known.
@@ -93,12 +93,12 @@ class Frame:
         if response.size == 1:
             return np.ones(self.shape, dtype=np.bool_)
         spans = (self.field.rows, self.field.columns) if self.field and self.field.placed else (None, None)
-        down, across = (_spread(*each) for each in zip(spans, response.shape, self.input, strict=True))
+        down, across = (_interpolation_weights(*each) for each in zip(spans, response.shape, self.input, strict=True))
         marked: NDArray[np.bool_] = down @ response.astype(np.float64) @ across.T >= HALF * peak
         return marked.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
 
 
-def _spread(span: Span | None, units: int, pixels: int) -> NDArray[np.float64]:
+def _interpolation_weights(span: Span | None, units: int, pixels: int) -> NDArray[np.float64]:
     """How much of each unit every pixel along an axis gets, ``(pixels, units)``.
 
     It is linear between the units' centres, held for half a stride beyond the outer ones, and then nothing.
@@ -113,71 +113,71 @@ def _spread(span: Span | None, units: int, pixels: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
-    """Values ``(U, K)``, the images they are of (-1 for none), and their places ``(U, K, 2)`` in the layer."""
+class PatchSelection:
+    """The patches to be shown: values and images ``(U, K)``, -1 for none, and places ``(U, K, 2)`` in the layer."""
 
     values: NDArray[np.float32]
     images: NDArray[np.int64]
     positions: NDArray[np.int32]
 
 
-class Draft:
-    """Rows of patches that are being filled.
+class PatchRows:
+    """A row of patches for each unit, filled picture by picture.
 
     Args:
-        wanted: What is to be shown.
+        selection: What is to be shown.
         units: The units' numbers.
-        frame: Where their patches lie.
+        geometry: Where their patches lie.
 
     Attributes:
         worst: The largest difference between a value and what its picture gave now, as a share of the unit's largest.
     """
 
-    def __init__(self, wanted: Wanted, units: Sequence[int], frame: Frame) -> None:
-        self._wanted, self._units, self._frame = wanted, list(units), frame
-        shape = (*wanted.images.shape, *frame.shape)
+    def __init__(self, selection: PatchSelection, units: Sequence[int], geometry: PatchGeometry) -> None:
+        self._selection, self._units, self._geometry = selection, list(units), geometry
+        shape = (*selection.images.shape, *geometry.shape)
         self._pixels = np.zeros((*shape, 3), dtype=np.uint8)
-        self._marks = np.zeros(shape, dtype=np.bool_) if frame.view == "image" else None
-        self._filled = np.zeros(wanted.images.shape, dtype=np.bool_)
+        self._marks = np.zeros(shape, dtype=np.bool_) if geometry.view == "image" else None
+        self._filled = np.zeros(selection.images.shape, dtype=np.bool_)
         self.worst = 0.0
 
-    def add(self, image: int, seen: Seen) -> None:
+    def add(self, image: int, reread: RereadPicture) -> None:
         """Cut the patches of one picture."""
-        for row, rank in np.argwhere(self._wanted.images == image):
-            y, x = map(int, self._wanted.positions[row, rank])
-            self._pixels[row, rank] = cut_out(seen.picture, self._frame.window(y, x), self._frame.zoom)
-            if self._marks is not None and seen.maps is not None:
-                self._marks[row, rank] = self._frame.mark(seen.maps[row])
+        for row, rank in np.argwhere(self._selection.images == image):
+            y, x = map(int, self._selection.positions[row, rank])
+            self._pixels[row, rank] = cut_out(reread.picture, self._geometry.window(y, x), self._geometry.zoom)
+            if self._marks is not None and reread.maps is not None:
+                self._marks[row, rank] = self._geometry.mark(reread.maps[row])
             self._filled[row, rank] = True
-            self._compare(row, rank, seen.peaks[self._units[row]])
+            self._compare(row, rank, reread.peaks[self._units[row]])
 
     def boxes(self) -> NDArray[np.int64]:
         """What every place sees, ``(U, K, 4)``; zeros where there is no patch."""
-        shape = self._wanted.images.shape
+        shape = self._selection.images.shape
         found = np.zeros((*shape, 4), dtype=np.int64)
         for row, rank in np.argwhere(self._filled):
-            y, x = map(int, self._wanted.positions[row, rank])
-            found[row, rank] = self._frame.box(y, x)
+            y, x = map(int, self._selection.positions[row, rank])
+            found[row, rank] = self._geometry.box(y, x)
         return found
 
     def strip(self, data: Dataset) -> Strip:
         """The rows as they are now."""
-        wanted, filled = self._wanted, self._filled
-        images = np.where(filled, wanted.images, NO_IMAGE)
+        selection, filled = self._selection, self._filled
+        images = np.where(filled, selection.images, NO_IMAGE)
         keys = [[data.keys[image] if image != NO_IMAGE else "" for image in row] for row in images.tolist()]
         return Strip(
-            values=np.where(filled, wanted.values, np.float32(np.nan)),
+            values=np.where(filled, selection.values, np.float32(np.nan)),
             images=images,
             keys=np.array(keys, dtype=np.str_).reshape(images.shape),
-            positions=wanted.positions.astype(np.int64),
+            positions=selection.positions.astype(np.int64),
             boxes=self.boxes(),
             pixels=self._pixels,
             marks=self._marks,
         )
 
     def _compare(self, row: int, rank: int, now: np.float32) -> None:
-        then = float(self._wanted.values[row, rank])
-        largest = float(np.nanmax(np.abs(self._wanted.values[row])))
+        then = float(self._selection.values[row, rank])
+        largest = float(np.nanmax(np.abs(self._selection.values[row])))
         difference = abs(float(now) - then)
         if difference:
             self.worst = max(self.worst, difference / largest if largest else np.inf)

@@ -13,7 +13,7 @@ from cnnviz.images.datasets.open import open_dataset
 from cnnviz.method import check_network, method
 from cnnviz.methods.patches.show import show_patches
 from cnnviz.methods.scan.scan import scan
-from cnnviz.methods.scan.scope import Request, Share
+from cnnviz.methods.scan.scope import JobShare, ScanRequest
 from cnnviz.models.model import Model
 from cnnviz.results.patch_index import PatchIndex
 from cnnviz.results.patches import Patches
@@ -94,8 +94,8 @@ def patches(
         activations of a feature map over the validation set).
     """
     opened = open_dataset(data)
-    asked = Request(layer, k, block, threads, samples, seed, autocast, workers)
-    found, names = scan(model, opened, None if index is None else Path(index), asked)
+    request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers)
+    found, names = scan(model, opened, None if index is None else Path(index), request)
     assert found is not None
     return show_patches(
         model, opened, found, layer=names[0], units=units, show=min(show, k), samples=samples > 0, deconvnet=deconvnet
@@ -144,6 +144,6 @@ def scan_patches(
         CnnvizError: As ``patches`` does.
     """
     check_network(model)
-    share = None if shard is None else Share.parse(shard)
-    asked = Request(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
-    return scan(model, open_dataset(data), None if index is None else Path(index), asked, share)[0]
+    share = None if shard is None else JobShare.parse(shard)
+    request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
+    return scan(model, open_dataset(data), None if index is None else Path(index), request, share)[0]

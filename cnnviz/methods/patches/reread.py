@@ -15,17 +15,17 @@ from torch import Tensor
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to
-from cnnviz.engine.tally.recording import Recorder, observe_outputs
+from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.models.model import Model
 
-__all__ = ["Rereader", "Seen"]
+__all__ = ["Rereader", "RereadPicture"]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class RereadPicture:
     """A picture as the network was given it, and what a layer made of it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Rereader:
         self._halved = bool(manifest["autocast"])
         self.lost: list[str] = []
 
-    def blocks(self, images: Sequence[int], units: Sequence[int], *, maps: bool) -> Iterator[dict[int, Seen]]:
+    def blocks(self, images: Sequence[int], units: Sequence[int], *, maps: bool) -> Iterator[dict[int, RereadPicture]]:
         """Pictures by their number, a block at a time, in the order given; those left out that cannot be read.
 
         Args:
@@ -89,17 +89,19 @@ class Rereader:
         pixels = self._model.preprocess.to_pixels(item[None])[0]
         return Picture(pixels, self._data.keys[image], Geometry.whole(*pixels.shape[:2])), item
 
-    def _run(self, read: Sequence[tuple[int, Picture, Tensor]], units: Sequence[int], *, maps: bool) -> dict[int, Seen]:
+    def _run(
+        self, read: Sequence[tuple[int, Picture, Tensor]], units: Sequence[int], *, maps: bool
+    ) -> dict[int, RereadPicture]:
         given = torch.stack([inputs for _, _, inputs in read])
         padding = given[-1:].expand(self._block - len(given), *given.shape[1:])
         batch = self._model.to_device(torch.cat([given, padding]))
         with self._as_scanned():
             (recorded,) = observe_outputs(self._model.module, batch, [self._layer])
-            with Recorder(self._model.module, [recorded]) as recorder:
+            with PeakRecorder(self._model.module, [recorded]) as recorder:
                 peaks = recorder(batch)[0].float().cpu().numpy()
             held = self._maps(batch, units) if maps else None
         return {
-            image: Seen(picture, inputs, peaks[row], None if held is None else held[row])
+            image: RereadPicture(picture, inputs, peaks[row], None if held is None else held[row])
             for row, (image, picture, inputs) in enumerate(read)
         }
 

@@ -1,4 +1,4 @@
-"""From an index of patches to pictures of them: read again, run again to verify every value, cut, perhaps projected."""
+"""Pictures of the patches in an index: read again, run again to verify every value, cut, perhaps projected."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cnnviz.core.field import Field
 from cnnviz.core.layer import split_call
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
-from cnnviz.methods.patches.cut import Draft, Frame, Wanted
-from cnnviz.methods.patches.reread import Rereader, Seen
+from cnnviz.methods.patches.cut import PatchGeometry, PatchRows, PatchSelection
+from cnnviz.methods.patches.reread import Rereader, RereadPicture
 from cnnviz.methods.units.features import parse_units
 from cnnviz.methods.units.projections import project_places
 from cnnviz.models.model import Model
@@ -24,10 +24,10 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.patch_index import NO_IMAGE, LayerIndex, PatchIndex, Samples
 from cnnviz.results.patches import ClassMatrix, Patches, Strip, View
 
-__all__ = ["SELECTIVE", "show_patches", "projected"]
+__all__ = ["SELECTIVE", "show_patches", "project_strips"]
 
 
-def projected(
+def project_strips(
     model: Model, layer: str, units: Sequence[int], strips: Sequence[Strip], inputs: Mapping[int, Tensor]
 ) -> tuple[tuple[Strip, ...], tuple[str, ...]]:
     """Rows of patches with their projections, and what the rule did.
@@ -42,7 +42,7 @@ def projected(
     Raises:
         ExplanationError: If the deconvnet rule changes what the network computes.
     """
-    projector = _Projector(model, layer, inputs)
+    projector = _PatchProjector(model, layer, inputs)
     done = []
     for strip in strips:
         rows = [projector.row(unit, strip, row) for row, unit in enumerate(units)]
@@ -50,7 +50,7 @@ def projected(
     return tuple(done), tuple(projector.checks)
 
 
-class _Projector:
+class _PatchProjector:
     """Projects activations of one layer.
 
     Attributes:
@@ -74,19 +74,19 @@ class _Projector:
         if not len(ranks):
             return found
         given = torch.stack([self._inputs[int(strip.images[row, rank])] for rank in ranks])
-        values, said = project_places(self._model, given, self._layer, unit, strip.positions[row, ranks])
-        self.checks.update(dict.fromkeys(said))
+        values, notes = project_places(self._model, given, self._layer, unit, strip.positions[row, ranks])
+        self.checks.update(dict.fromkeys(notes))
         for rank, one in zip(ranks, values, strict=True):
-            _put(found[rank], one, top=int(boxes[row, rank, 0]), left=int(boxes[row, rank, 1]))
+            _paste(found[rank], one, top=int(boxes[row, rank, 0]), left=int(boxes[row, rank, 1]))
         return found
 
 
-def _put(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int, left: int) -> None:
+def _paste(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int, left: int) -> None:
     """Copy a window of values ``(C, H, W)`` that may reach beyond them onto a canvas as large as the window."""
     tall, wide = canvas.shape[1:]
-    seen = values[:, max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)]
+    reread = values[:, max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)]
     down, across = max(0, -top), max(0, -left)
-    canvas[:, down : down + seen.shape[1], across : across + seen.shape[2]] = seen
+    canvas[:, down : down + reread.shape[1], across : across + reread.shape[2]] = reread
 
 
 SELECTIVE = "selective"
@@ -125,19 +125,21 @@ def show_patches(
     """
     found = index.layer(layer)
     _ensure_same(model, data, index.manifest)
-    matrix = _matrix(found, index)
-    chosen = _chosen(units, found, matrix)
-    wanted = [Wanted(found.values[chosen, :show], found.images[chosen, :show], found.positions[chosen, :show])]
+    matrix = _class_matrix(found, index)
+    chosen = _choose_units(units, found, matrix)
+    selections = [
+        PatchSelection(found.values[chosen, :show], found.images[chosen, :show], found.positions[chosen, :show])
+    ]
     if samples:
-        wanted.append(_sampled(found.samples, chosen))
-    shown = _shown(_Case(model, data, index.manifest, found.name, chosen), wanted, deconvnet=deconvnet)
+        selections.append(_select_samples(found.samples, chosen))
+    cut = _cut_patches(_PatchContext(model, data, index.manifest, found.name, chosen), selections, deconvnet=deconvnet)
     return Patches(
         layer=layer,
         units=tuple(chosen),
-        top=shown.strips[0],
-        samples=shown.strips[1] if samples else None,
+        top=cut.strips[0],
+        samples=cut.strips[1] if samples else None,
         ranked=found.ranked,
-        view=shown.view,
+        view=cut.view,
         counts=found.counts[chosen],
         active=found.active[chosen],
         means=found.means[chosen],
@@ -146,14 +148,14 @@ def show_patches(
         matrix=matrix,
         model=model.name,
         data=data.name,
-        checks=(*shown.checks, *_failed(index), *data.notes),
+        checks=(*cut.checks, *_describe_failures(index), *data.notes),
         provenance=_provenance(model, data, layer, index.manifest),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
-    """Rows of patches, what they show, and what was verified."""
+class _CutPatches:
+    """Rows of patches that were cut, whether they are fields or images, and what was verified."""
 
     strips: tuple[Strip, ...]
     view: View
@@ -161,8 +163,8 @@ class _Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
-    """Whose patches are shown."""
+class _PatchContext:
+    """The network, data set, layer and units whose patches are shown."""
 
     model: Model
     data: Dataset
@@ -171,47 +173,49 @@ class _Case:
     units: Sequence[int]
 
 
-def _shown(case: _Case, wanted: Sequence[Wanted], *, deconvnet: bool) -> _Shown:
+def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *, deconvnet: bool) -> _CutPatches:
     """Cut all patches, reading and running every picture once."""
-    frame = Frame(_field(case.model, case.layer), case.model.preprocess.input_size)
-    reader = Rereader(case.model, case.data, case.layer, case.manifest)
-    images = sorted({int(image) for one in wanted for image in one.images.flat if image != NO_IMAGE})
-    drafts: list[Draft] = []
+    geometry = PatchGeometry(_layer_field(context.model, context.layer), context.model.preprocess.input_size)
+    reader = Rereader(context.model, context.data, context.layer, context.manifest)
+    images = sorted({int(image) for one in selections for image in one.images.flat if image != NO_IMAGE})
+    rows: list[PatchRows] = []
     inputs: dict[int, Tensor] = {}
-    for block in reader.blocks(images, case.units, maps=frame.view == "image"):
-        if not drafts:
-            frame = _fitted(frame, list(block.values()))
-            drafts = [Draft(one, case.units, frame) for one in wanted]
-        for image, seen in block.items():
-            for draft in drafts:
-                draft.add(image, seen)
+    for block in reader.blocks(images, context.units, maps=geometry.view == "image"):
+        if not rows:
+            geometry = _fit_geometry(geometry, list(block.values()))
+            rows = [PatchRows(one, context.units, geometry) for one in selections]
+        for image, reread in block.items():
+            for each_rows in rows:
+                each_rows.add(image, reread)
         if deconvnet:
-            inputs |= {image: seen.inputs for image, seen in block.items()}
-    drafts = drafts or [Draft(one, case.units, frame) for one in wanted]
-    strips = tuple(draft.strip(case.data) for draft in drafts)
-    checks = _verified(max(draft.worst for draft in drafts), len(images) - len(reader.lost))
+            inputs |= {image: reread.inputs for image, reread in block.items()}
+    rows = rows or [PatchRows(one, context.units, geometry) for one in selections]
+    strips = tuple(each_rows.strip(context.data) for each_rows in rows)
+    checks = _describe_verification(max(each_rows.worst for each_rows in rows), len(images) - len(reader.lost))
     if deconvnet:
-        strips, said = projected(case.model, case.layer, case.units, strips, inputs)
-        checks += said
-    return _Shown(
-        strips, frame.view, (*checks, *frame.caveat, *(f"no longer readable: {sentence}" for sentence in reader.lost))
+        strips, notes = project_strips(context.model, context.layer, context.units, strips, inputs)
+        checks += notes
+    return _CutPatches(
+        strips,
+        geometry.view,
+        (*checks, *geometry.caveat, *(f"no longer readable: {sentence}" for sentence in reader.lost)),
     )
 
 
-def _field(model: Model, name: str) -> Field | None:
+def _layer_field(model: Model, name: str) -> Field | None:
     """What the layer's units see; it is known of a layer's last call alone."""
     layer = model.layers.resolve(name)
     return layer.field if split_call(name)[1] in (None, layer.calls) else None
 
 
-def _fitted(frame: Frame, seen: Sequence[Seen]) -> Frame:
-    """The frame for inputs and photographs as large as these are."""
-    scales = [max(one.picture.geometry.scale) for one in seen if one.picture.geometry]
-    height, width = seen[0].inputs.shape[1:]
-    return replace(frame, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
+def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> PatchGeometry:
+    """The geometry for inputs and photographs as large as these are."""
+    scales = [max(one.picture.geometry.scale) for one in reread if one.picture.geometry]
+    height, width = reread[0].inputs.shape[1:]
+    return replace(geometry, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
 
 
-def _verified(worst: float, pictures: int) -> tuple[str, ...]:
+def _describe_verification(worst: float, pictures: int) -> tuple[str, ...]:
     if worst > TOLERANCE:
         return (
             f"the values shown are not what the network gives now: run again, the pictures shown differ by up to "
@@ -240,13 +244,13 @@ def _ensure_same(model: Model, data: Dataset, manifest: Mapping[str, Any]) -> No
         )
 
 
-def _matrix(found: LayerIndex, index: PatchIndex) -> ClassMatrix | None:
+def _class_matrix(found: LayerIndex, index: PatchIndex) -> ClassMatrix | None:
     if found.class_means is None or index.classes is None or index.class_counts is None:
         return None
     return ClassMatrix(found.class_means, index.classes, index.class_counts)
 
 
-def _chosen(units: str | None, found: LayerIndex, matrix: ClassMatrix | None) -> list[int]:
+def _choose_units(units: str | None, found: LayerIndex, matrix: ClassMatrix | None) -> list[int]:
     if units is None:
         alive = np.flatnonzero(~found.dead)
         return [int(unit) for unit in (alive if len(alive) else np.arange(len(found)))[:USUAL]]
@@ -260,17 +264,17 @@ def _chosen(units: str | None, found: LayerIndex, matrix: ClassMatrix | None) ->
     return parse_units(",".join(map(str, best)), found.name, len(found))
 
 
-def _sampled(samples: Samples | None, chosen: Sequence[int]) -> Wanted:
+def _select_samples(samples: Samples | None, chosen: Sequence[int]) -> PatchSelection:
     """The first sample of every tenth, the highest tenth first."""
     if samples is None:
         raise UsageError("The index has no random samples; scan anew with samples, into another folder.")
     first: tuple[NDArray[Any], ...] = tuple(
         each[list(chosen), ::-1, 0] for each in (samples.values, samples.images, samples.positions)
     )
-    return Wanted(*first)
+    return PatchSelection(*first)
 
 
-def _failed(index: PatchIndex) -> tuple[str, ...]:
+def _describe_failures(index: PatchIndex) -> tuple[str, ...]:
     """What to say of pictures that could not be read."""
     if not index.failures:
         return ()

@@ -1,4 +1,4 @@
-"""From shards to the index."""
+"""The index: everything that the shards counted, added up, and random samples from every tenth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnnviz.errors import PictureError
 from cnnviz.methods.scan.manifest import Manifest
 from cnnviz.results.patch_index import DECILES, NO_IMAGE, Failure, LayerIndex, PatchIndex, Samples
 
-__all__ = ["finish", "drawn_from_tenths", "sample_of"]
+__all__ = ["finish_index", "draw_from_tenths", "choose_sample"]
 
 POOL = 10
 """How many times as many images are looked at as are shown."""
@@ -22,7 +22,7 @@ AT_ONCE = 1 << 16
 GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def hashed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+def hash_numbers(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """A hash of each number and the seed: SplitMix64 (Steele, Lea and Flood, 2014)."""
     with np.errstate(over="ignore"):
         start = np.array([seed], np.uint64) * FIRST
@@ -33,7 +33,7 @@ def hashed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     return result
 
 
-def sample_of(count: int, samples: int, seed: int) -> NDArray[np.int64]:
+def choose_sample(count: int, samples: int, seed: int) -> NDArray[np.int64]:
     """The numbers, ascending, of the images that samples are drawn from: those with the smallest hashes.
 
     Args:
@@ -45,11 +45,11 @@ def sample_of(count: int, samples: int, seed: int) -> NDArray[np.int64]:
     kept = np.zeros(0, np.int64)
     for start in range(0, count if size else 0, AT_ONCE):
         kept = np.concatenate([kept, np.arange(start, min(start + AT_ONCE, count))])
-        kept = kept[np.lexsort((kept, hashed(kept, seed)))][:size]
+        kept = kept[np.lexsort((kept, hash_numbers(kept, seed)))][:size]
     return np.sort(kept)
 
 
-def drawn_from_tenths(
+def draw_from_tenths(
     sample: Sequence[tuple[int, NDArray[np.float32], NDArray[np.int32]]], units: slice, samples: int, seed: int
 ) -> TopK | None:
     """From every tenth of each unit's range over the sample, the images with the smallest hashes of number and unit.
@@ -70,7 +70,7 @@ def drawn_from_tenths(
     values = np.array([each[units] for _, each, _ in sample], np.float32).reshape(shape)
     places = np.array([each[units] for _, _, each in sample], np.int32).reshape(shape)
     numbers = np.broadcast_to(images[:, None], shape)
-    chances = _chances(images, shape[1], seed)
+    chances = _hash_pairs(images, shape[1], seed)
     found = TopK.empty(shape[1], DECILES * samples)
     order = np.lexsort((numbers, values), axis=0)
     bounds = np.linspace(0, len(images), DECILES + 1).round().astype(int)
@@ -86,16 +86,16 @@ def drawn_from_tenths(
     return found
 
 
-def _chances(images: NDArray[np.int64], units: int, seed: int) -> NDArray[np.uint64]:
+def _hash_pairs(images: NDArray[np.int64], units: int, seed: int) -> NDArray[np.uint64]:
     """``(n, U)``: a hash of seed, image and unit."""
-    both = hashed(images, seed)[:, None] ^ hashed(np.arange(units), seed + 1)[None]
-    return hashed(both.view(np.int64), seed)
+    both = hash_numbers(images, seed)[:, None] ^ hash_numbers(np.arange(units), seed + 1)[None]
+    return hash_numbers(both.view(np.int64), seed)
 
 
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 
 
-def finish(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
+def finish_index(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
     """The index of all that shards counted.
 
     Args:
@@ -112,13 +112,13 @@ def finish(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
     failures = tuple(Failure(total.keys[image], sentence) for image, sentence in sorted(total.failures))
     if not total.images:
         raise PictureError(f"No picture of the data set could be used. The first: {failures[0].sentence}")
-    layers = {layer.name: layer for layer in _layers(total, manifest)}
+    layers = {layer.name: layer for layer in _layer_indexes(total, manifest)}
     classes = manifest["classes"]
     return PatchIndex(
         layers=MappingProxyType(layers),
-        keys=MappingProxyType(_keys(layers.values(), total.keys)),
+        keys=MappingProxyType(_keys_of_shown(layers.values(), total.keys)),
         classes=None if classes is None else tuple(classes),
-        class_counts=None if classes is None else _class_counts(total, len(classes)),
+        class_counts=None if classes is None else _count_classes(total, len(classes)),
         levels=LEVELS,
         images=total.images,
         failures=failures,
@@ -126,62 +126,62 @@ def finish(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
     )
 
 
-def _layers(total: Tally, manifest: Manifest) -> Iterator[LayerIndex]:
+def _layer_indexes(total: Tally, manifest: Manifest) -> Iterator[LayerIndex]:
     classes = manifest["classes"]
-    class_means = None if classes is None else _class_means(total, len(classes))
+    class_means = None if classes is None else _average_classes(total, len(classes))
     first = 0
     for layer in manifest["layers"]:
         some = slice(first, first + layer["units"])
         first = some.stop
         columns = layer["grid"][1]
-        samples = drawn_from_tenths(total.sample, some, manifest["samples"], manifest["seed"])
+        samples = draw_from_tenths(total.sample, some, manifest["samples"], manifest["seed"])
         yield LayerIndex(
             name=layer["name"],
             ranked=layer["ranked"],
             grid=(layer["grid"][0], columns),
             values=np.where(total.top.held[some], total.top.values[some], np.float32(np.nan)),
             images=np.where(total.top.held[some], total.top.images[some], NO_IMAGE),
-            positions=_positions(total.top.places[some], columns),
+            positions=_rows_and_columns(total.top.places[some], columns),
             counts=np.full(layer["units"], total.images, np.int64),
             active=total.active[some].copy(),
             means=total.sums[some] / total.images,
             quantiles=quantiles(total.histogram[some], total.lowest[some], total.highest[some], LEVELS),
             ties=total.ties[some].copy(),
-            dead=_dead(total, some, signless=layer["signless"]),
+            dead=_find_dead(total, some, signless=layer["signless"]),
             class_means=None if class_means is None else class_means[some],
-            samples=None if samples is None else _samples(samples, columns),
+            samples=None if samples is None else _lay_out_samples(samples, columns),
         )
 
 
-def _dead(total: Tally, some: slice, *, signless: bool) -> NDArray[np.bool_]:
+def _find_dead(total: Tally, some: slice, *, signless: bool) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = (total.lowest[some] == total.highest[some]) & (total.images > 1)
     return same if signless else same | np.equal(total.active[some], 0)
 
 
-def _class_counts(total: Tally, classes: int) -> NDArray[np.int64]:
+def _count_classes(total: Tally, classes: int) -> NDArray[np.int64]:
     return np.array([total.class_counts.get(label, 0) for label in range(classes)], np.int64)
 
 
-def _class_means(total: Tally, classes: int) -> NDArray[np.float64]:
+def _average_classes(total: Tally, classes: int) -> NDArray[np.float64]:
     means = np.full((len(total.sums), classes), np.nan)
     for label, sums in total.class_sums.items():
         means[:, label] = sums / total.class_counts[label]
     return means
 
 
-def _samples(drawn: TopK, columns: int) -> Samples:
+def _lay_out_samples(drawn: TopK, columns: int) -> Samples:
     shape = (len(drawn.values), DECILES, -1)
     values = np.where(drawn.held, drawn.values, np.float32(np.nan)).reshape(shape)
     images = np.where(drawn.held, drawn.images, NO_IMAGE).reshape(shape)
-    return Samples(values, images, _positions(drawn.places, columns).reshape(*shape, 2))
+    return Samples(values, images, _rows_and_columns(drawn.places, columns).reshape(*shape, 2))
 
 
-def _positions(places: NDArray[np.int32], columns: int) -> NDArray[np.int32]:
+def _rows_and_columns(places: NDArray[np.int32], columns: int) -> NDArray[np.int32]:
     rows = np.stack([places // columns, places % columns], axis=-1).astype(np.int32)
     return np.where(places[..., None] < 0, np.int32(-1), rows)
 
 
-def _keys(layers: Iterable[LayerIndex], keys: Mapping[int, str]) -> dict[int, str]:
+def _keys_of_shown(layers: Iterable[LayerIndex], keys: Mapping[int, str]) -> dict[int, str]:
     found: set[int] = set()
     for layer in layers:
         for images in (layer.images, layer.samples.images if layer.samples else layer.images[:0]):

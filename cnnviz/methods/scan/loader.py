@@ -55,7 +55,7 @@ class Block:
         return Block(self.number, self.inputs.pin_memory(), self.images, self.rows, self.failures, self.fatal)
 
 
-class _Blocks(TorchDataset[Block]):
+class _BlockReader(TorchDataset[Block]):
     """The blocks of a data set by number; small, so that it is quickly sent to workers."""
 
     def __init__(self, data: Dataset, preprocess: Preprocess, shape: Sequence[int], block: int) -> None:
@@ -67,7 +67,7 @@ class _Blocks(TorchDataset[Block]):
         images, failures = [], []
         for image in range(first, min(first + self._block, len(self._data))):
             try:
-                inputs[image - first] = _input(self._data, self._preprocess, image, self._shape)
+                inputs[image - first] = _make_input(self._data, self._preprocess, image, self._shape)
                 images.append(image)
             except PictureError as error:
                 failures.append((image, str(error)))
@@ -95,16 +95,16 @@ def load_blocks(
         UsageError: If inputs do not fit together.
         PictureError: If a reading process stopped.
     """
-    workers = _usual_workers(len(numbers)) if workers is None else min(workers, len(numbers))
+    workers = _choose_workers(len(numbers)) if workers is None else min(workers, len(numbers))
     loader = DataLoader(
-        _Blocks(data, model.preprocess, shape, size),
+        _BlockReader(data, model.preprocess, shape, size),
         batch_size=None,
         sampler=list(numbers),
         num_workers=workers,
         pin_memory=model.device.type == "cuda",
         generator=torch.Generator(),  # the user's random numbers stay where they are
     )
-    with _reading(loader) as blocks:
+    with _reading_blocks(loader) as blocks:
         while True:
             try:
                 block = next(blocks)
@@ -123,33 +123,33 @@ def load_blocks(
 
 
 @contextmanager
-def _reading(loader: DataLoader[Any]) -> Iterator[Iterator[Block]]:
+def _reading_blocks(loader: DataLoader[Any]) -> Iterator[Iterator[Block]]:
     """A loader's blocks; a reading process that dies is noticed when its block is asked for, seconds later.
 
     torch itself raises from a signal's handler, wherever this process then is: in a forward of the network, or while
     the network is put back as it was.
     """
-    told = DIES if loader.num_workers and threading.current_thread() is threading.main_thread() else None
-    before = told and signal.getsignal(told)
+    message = DIES if loader.num_workers and threading.current_thread() is threading.main_thread() else None
+    before = message and signal.getsignal(message)
     blocks: Any = iter(loader)
-    raising = told and signal.getsignal(told)
-    if told and before is not None:
+    raising = message and signal.getsignal(message)
+    if message and before is not None:
         torchs = getattr(before, "__module__", None) == signal_handling.__name__
-        signal.signal(told, signal.SIG_DFL if torchs else before)
+        signal.signal(message, signal.SIG_DFL if torchs else before)
     try:
         yield blocks
     finally:
         if loader.num_workers:
             blocks._shutdown_workers()
-        if told and raising is not None:
-            signal.signal(told, raising)
+        if message and raising is not None:
+            signal.signal(message, raising)
 
 
 def _is_death(error: Exception) -> bool:
     """Whether a reading process has died, rather than said what was wrong."""
-    told = str(error)
-    cut_off = isinstance(error, (ConnectionError, EOFError)) and not told.startswith("Caught ")
-    return cut_off or told.startswith("DataLoader worker (pid")
+    message = str(error)
+    cut_off = isinstance(error, (ConnectionError, EOFError)) and not message.startswith("Caught ")
+    return cut_off or message.startswith("DataLoader worker (pid")
 
 
 def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
@@ -174,7 +174,7 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
     return preprocess.channels, *preprocess.input_size
 
 
-def _input(data: Dataset, preprocess: Preprocess, image: int, shape: tuple[int, ...]) -> Tensor:
+def _make_input(data: Dataset, preprocess: Preprocess, image: int, shape: tuple[int, ...]) -> Tensor:
     item = data.item(image)
     values = preprocess(item)[0] if isinstance(item, Picture) else item.detach()
     if tuple(values.shape) != shape:
@@ -183,7 +183,7 @@ def _input(data: Dataset, preprocess: Preprocess, image: int, shape: tuple[int, 
     return values
 
 
-def _usual_workers(blocks: int) -> int:
+def _choose_workers(blocks: int) -> int:
     if blocks < FEW_BLOCKS:
         return 0
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

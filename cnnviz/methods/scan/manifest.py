@@ -13,15 +13,15 @@ import torch
 
 from cnnviz.core.atomic import write_whole
 from cnnviz.engine.batching import usual_size
-from cnnviz.engine.tally.recording import Recorded
+from cnnviz.engine.tally.recorder import RecordedLayer
 from cnnviz.engine.tally.tally import DESCRIPTION
 from cnnviz.errors import OutputError
 from cnnviz.images.datasets.dataset import Dataset
-from cnnviz.methods.scan.scope import Request
+from cnnviz.methods.scan.scope import ScanRequest
 from cnnviz.models.model import Model
 from cnnviz.provenance import __version__
 
-__all__ = ["MANIFEST_FILE", "Manifest", "agreed", "fitting", "read_manifest"]
+__all__ = ["MANIFEST_FILE", "Manifest", "agree_on_manifest", "ensure_fitting", "read_manifest"]
 
 MANIFEST_FILE = "manifest.json"
 LAYOUT = 1
@@ -36,10 +36,10 @@ NAMES = {
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
 
-HELD = ("k", "samples")
+AT_LEAST = ("k", "samples")
 """Numbers of which an index that holds more holds what is wanted."""
 
-SAID = {
+DIFFERENCES = {
     "network": "another network, or the same with other weights or preprocessing",
     "data": "another data set, or the data set has changed",
     "classes": "a data set with other classes",
@@ -63,7 +63,7 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[Recorded], request: Request
+        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[RecordedLayer], request: ScanRequest
     ) -> Manifest:
         """What a request comes to; what it leaves open has its default.
 
@@ -82,7 +82,7 @@ class Manifest:
             "network": {name: told[name] for name in ("name", "weights_sha256", "preprocess")},
             "data": data.describe(),
             "classes": None if data.classes is None else list(data.classes),
-            "layers": [_described(each) for each in layers],
+            "layers": [_describe_layer(each) for each in layers],
             "k": int(request.k),
             "block": int(block),
             "blocks_a_shard": int(request.blocks_a_shard or max(-(-A_SHARD // block), -(-blocks // MOST_SHARDS))),
@@ -90,7 +90,7 @@ class Manifest:
             "samples": int(request.samples),
             "seed": int(request.seed),
             "autocast": bool(request.autocast),
-            "device": _device(model.device),
+            "device": _describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "bins": DESCRIPTION,
             "versions": {"cnnviz": __version__, "torch": str(torch.__version__)},
@@ -137,10 +137,10 @@ class Manifest:
             other: The other manifest.
             but: What does not matter.
         """
-        for name in sorted({*self.held, *other.held} - {*but}, key=lambda name: (name not in SAID, name)):
+        for name in sorted({*self.held, *other.held} - {*but}, key=lambda name: (name not in DIFFERENCES, name)):
             mine, theirs = self.held.get(name), other.held.get(name)
             if mine != theirs:
-                return SAID.get(name, f"{name.replace('_', ' ')} {theirs} instead of {mine}")
+                return DIFFERENCES.get(name, f"{name.replace('_', ' ')} {theirs} instead of {mine}")
         return ""
 
 
@@ -170,7 +170,7 @@ def _is_whole(manifest: Manifest) -> bool:
         return False
 
 
-def agreed(folder: Path | None, wanted: Manifest, request: Request) -> Manifest:
+def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanRequest) -> Manifest:
     """The manifest of the index in a folder, if it fits what is wanted; or else the wanted one, written there.
 
     Raises:
@@ -186,10 +186,10 @@ def agreed(folder: Path | None, wanted: Manifest, request: Request) -> Manifest:
     if there is None:
         write_whole(folder / MANIFEST_FILE, wanted.text.encode())
         return wanted
-    return fitting(there, wanted, request, str(folder))
+    return ensure_fitting(there, wanted, request, str(folder))
 
 
-def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> Manifest:
+def ensure_fitting(there: Manifest, wanted: Manifest, request: ScanRequest, where: str) -> Manifest:
     """The manifest that is there already, if it fits what is wanted; what the request leaves open, it decides over.
 
     An index that holds more than is wanted fits: more values of every unit, or more samples of the same seed.
@@ -198,7 +198,7 @@ def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> 
         OutputError: If it does not fit.
     """
     left = [name for name in LEFT_OPEN if getattr(request, name) is None]
-    more = [name for name in HELD if wanted[name] < there.held.get(name, 0)]
+    more = [name for name in AT_LEAST if wanted[name] < there.held.get(name, 0)]
     drawn = [] if request.samples else ["samples", "seed"]
     if difference := wanted.difference(there, but=[*left, *more, *drawn]):
         raise OutputError(
@@ -207,7 +207,7 @@ def fitting(there: Manifest, wanted: Manifest, request: Request, where: str) -> 
     return there
 
 
-def _described(layer: Recorded) -> dict[str, Any]:
+def _describe_layer(layer: RecordedLayer) -> dict[str, Any]:
     return {
         "name": layer.name,
         "ranked": layer.ranked,
@@ -217,5 +217,5 @@ def _described(layer: Recorded) -> dict[str, Any]:
     }
 
 
-def _device(device: torch.device) -> str:
+def _describe_device(device: torch.device) -> str:
     return f"cuda, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

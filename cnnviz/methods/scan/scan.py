@@ -18,16 +18,16 @@ from torch import Tensor, distributed
 
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.tally.recording import Recorded, Recorder, observe_outputs
-from cnnviz.engine.tally.tally import Peaks, Tally
+from cnnviz.engine.tally.recorder import PeakRecorder, RecordedLayer, observe_outputs
+from cnnviz.engine.tally.tally import BlockPeaks, Tally
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.errors import CnnvizError, ModelError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
-from cnnviz.methods.scan.index import finish, sample_of
+from cnnviz.methods.scan.index import choose_sample, finish_index
 from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
-from cnnviz.methods.scan.manifest import Manifest, agreed, fitting, read_manifest
-from cnnviz.methods.scan.scope import Request, Share, chosen_layers
-from cnnviz.methods.scan.shards import Shards, finished
+from cnnviz.methods.scan.manifest import Manifest, agree_on_manifest, ensure_fitting, read_manifest
+from cnnviz.methods.scan.scope import JobShare, ScanRequest, choose_layers
+from cnnviz.methods.scan.shards import Shards, read_finished
 from cnnviz.models.model import Model
 from cnnviz.results.patch_index import PatchIndex
 
@@ -67,7 +67,7 @@ class Processes:
                 found[1] = error
         if self.count > 1:
             if found[1] is not None:
-                found[1] = _plain(found[1])
+                found[1] = _plain_error(found[1])
             distributed.broadcast_object_list(found, src=0, device=self.device)
         if found[1] is not None:
             raise found[1]
@@ -86,7 +86,7 @@ class Processes:
         try:
             found = ask()
         except CnnvizError as error:
-            failure = _plain(error)
+            failure = _plain_error(error)
         failures: list[Any] = [None] * self.count
         distributed.all_gather_object(failures, failure)
         if failed := [each for each in failures if each is not None]:
@@ -111,7 +111,7 @@ def processes(device: torch.device) -> Processes:
     return Processes(distributed.get_rank(), distributed.get_world_size(), where)
 
 
-def _plain(error: CnnvizError) -> CnnvizError:
+def _plain_error(error: CnnvizError) -> CnnvizError:
     """The error as one that can be sent: some have constructors of their own."""
     for kind in type(error).__mro__:
         if kind.__init__ is CnnvizError.__init__:  # type: ignore[misc]
@@ -120,7 +120,7 @@ def _plain(error: CnnvizError) -> CnnvizError:
 
 
 def scan(
-    model: Model, data: Dataset, folder: Path | None, request: Request, share: Share | None = None
+    model: Model, data: Dataset, folder: Path | None, request: ScanRequest, share: JobShare | None = None
 ) -> tuple[PatchIndex | None, list[str]]:
     """Scan a data set, or what is left of it to scan.
 
@@ -137,31 +137,31 @@ def scan(
     Raises:
         CnnvizError: See ``cnnviz.patches``.
     """
-    shape, told = example_shape(model, data), model.describe()
+    shape, described = example_shape(model, data), model.describe()
     team = processes(model.device)
-    with _settled(model, autocast=request.autocast):
+    with _scan_conditions(model, autocast=request.autocast):
         if folder is None and (team.count > 1 or share is not None):
             raise UsageError("Processes that scan together need a folder for their index, which all of them see.")
         example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
-        names = _names(model, example, request.layer)
-        layers = observe_outputs(model.module, example, _all_names(folder, names))
-        wanted = Manifest.of(model, told, data, layers, request)
-        manifest = team.first(lambda: agreed(folder, wanted, request))
-        team.all(lambda: fitting(manifest, wanted, request, str(folder)))
+        names = _choose_names(model, example, request.layer)
+        layers = observe_outputs(model.module, example, _names_of_index(folder, names))
+        wanted = Manifest.of(model, described, data, layers, request)
+        manifest = team.first(lambda: agree_on_manifest(folder, wanted, request))
+        team.all(lambda: ensure_fitting(manifest, wanted, request, str(folder)))
         shards = Shards(folder, manifest)
-        if not team.first(lambda: finished(folder, manifest) is not None):
+        if not team.first(lambda: read_finished(folder, manifest) is not None):
             missing = team.first(shards.missing)
             with fixed_threads(manifest["threads"]):
-                work = _Scan(model, data, shape, manifest, layers)
-                team.all(lambda: work.do(_mine(missing, team, share), shards, request.workers))
+                work = _Scanner(model, data, shape, manifest, layers)
+                team.all(lambda: work.do(_own_shards(missing, team, share), shards, request.workers))
             if share is not None:
                 return None, names
-            index = team.first(lambda: _finish(shards, manifest, folder))
+            index = team.first(lambda: _write_index(shards, manifest, folder))
         team.first(shards.clear)
         return (index if folder is None else PatchIndex.read(folder)), names
 
 
-class _Scan:
+class _Scanner:
     """A network that is run over blocks of a data set."""
 
     def __init__(
@@ -170,11 +170,11 @@ class _Scan:
         data: Dataset,
         shape: tuple[int, int, int],
         manifest: Manifest,
-        layers: Sequence[Recorded],
+        layers: Sequence[RecordedLayer],
     ) -> None:
         self._model, self._data, self._shape, self._manifest, self._layers = model, data, shape, manifest, layers
         self._labels = data.labels
-        self._sample = sample_of(len(data), manifest["samples"], manifest["seed"])
+        self._sample = choose_sample(len(data), manifest["samples"], manifest["seed"])
         self._units = sum(layer.units for layer in layers)
 
     def do(self, numbers: Sequence[int], shards: Shards, workers: int | None) -> int:
@@ -185,10 +185,10 @@ class _Scan:
         """
         ends = {self._manifest.blocks_of(number)[-1]: number for number in numbers}
         blocks = [block for number in numbers for block in self._manifest.blocks_of(number)]
-        waiting: list[_Computed] = []
+        waiting: list[_ComputedBlock] = []
         tally = Tally.empty(self._units, self._manifest["k"])
 
-        def settle() -> None:
+        def count_first() -> None:
             nonlocal tally
             computed = waiting.pop(0)
             self._count(computed, tally)
@@ -198,41 +198,43 @@ class _Scan:
                 tally = Tally.empty(self._units, self._manifest["k"])
 
         at_once = 1 if self._model.device.type == "cpu" else 2  # a GPU computes while the block before it is counted
-        with Recorder(self._model.module, self._layers) as recorder:
+        with PeakRecorder(self._model.module, self._layers) as recorder:
             size = self._manifest["block"]
             loaded = load_blocks(self._model, self._data, blocks, shape=self._shape, size=size, workers=workers)
 
             def ask(_some: slice) -> None:
                 waiting.append(self._compute(recorder, next(loaded)))
                 if len(waiting) == at_once:
-                    settle()
+                    count_first()
 
             try:
                 in_slices(len(blocks), ask, size=1)
             except torch.OutOfMemoryError as error:
-                raise ModelError(_too_large(self._manifest["block"])) from error
+                raise ModelError(_describe_too_large(self._manifest["block"])) from error
             while waiting:
-                settle()
+                count_first()
         return len(numbers)
 
-    def _compute(self, recorder: Recorder, block: Block) -> _Computed:
+    def _compute(self, recorder: PeakRecorder, block: Block) -> _ComputedBlock:
         values, places = recorder(self._model.to_device(block.inputs))
-        return _Computed(block, values, places)
+        return _ComputedBlock(block, values, places)
 
-    def _count(self, computed: _Computed, tally: Tally) -> None:
+    def _count(self, computed: _ComputedBlock, tally: Tally) -> None:
         """Count a block's images in; those that give something else than numbers are failures."""
         block = computed.block
         rows = list(block.rows)
         values, places = (each.cpu().numpy()[rows] for each in (computed.values, computed.places))
         images = np.array(block.images, np.int64)
         sound = np.isfinite(values).all(axis=1)
-        unsound = [(int(images[row]), self._unsound(int(images[row]), values[row])) for row in np.flatnonzero(~sound)]
+        unsound = [
+            (int(images[row]), self._describe_unsound(int(images[row]), values[row])) for row in np.flatnonzero(~sound)
+        ]
         tally.failures += sorted([*block.failures, *unsound])
         values, places, images = values[sound] + np.float32(0), places[sound], images[sound]  # no zero has a sign
         sampled = np.isin(images, self._sample)
-        tally.absorb(Peaks(values, places, images, self._labels[images], sampled))
+        tally.absorb(BlockPeaks(values, places, images, self._labels[images], sampled))
 
-    def _unsound(self, image: int, values: NDArray[np.float32]) -> str:
+    def _describe_unsound(self, image: int, values: NDArray[np.float32]) -> str:
         first = int(np.flatnonzero(~np.isfinite(values))[0])
         ends = np.cumsum([layer.units for layer in self._layers])
         layer = self._layers[int(np.searchsorted(ends, first, side="right"))]
@@ -240,7 +242,7 @@ class _Scan:
 
 
 @dataclass(frozen=True)
-class _Computed:
+class _ComputedBlock:
     """What a block gave: values and places ``(B, U)``, on the device."""
 
     block: Block
@@ -248,36 +250,36 @@ class _Computed:
     places: Tensor
 
 
-def _names(model: Model, example: Tensor, text: str) -> list[str]:
+def _choose_names(model: Model, example: Tensor, text: str) -> list[str]:
     """The layers that a text names."""
     usual = tuple(example.shape[2:]) == tuple(model.preprocess.input_size)
-    return chosen_layers(text, model.layers if usual else observe_layers(model.module, example))
+    return choose_layers(text, model.layers if usual else observe_layers(model.module, example))
 
 
-def _all_names(folder: Path | None, names: list[str]) -> list[str]:
+def _names_of_index(folder: Path | None, names: list[str]) -> list[str]:
     """The layers of the index that is there already, if all that are asked for are among them; or else these."""
     there = read_manifest(folder) if folder else None
     held = [str(layer["name"]) for layer in there["layers"]] if there else []
     return held if set(names) <= set(held) else names
 
 
-def _mine(missing: Sequence[int], team: Processes, share: Share | None) -> list[int]:
+def _own_shards(missing: Sequence[int], team: Processes, share: JobShare | None) -> list[int]:
     """The shards that this process finds."""
     ours = [number for number in missing if share is None or number % share.jobs == share.job - 1]
     return ours[team.rank :: team.count]
 
 
-def _finish(shards: Shards, manifest: Manifest, folder: Path | None) -> PatchIndex | None:
+def _write_index(shards: Shards, manifest: Manifest, folder: Path | None) -> PatchIndex | None:
     """The index, or where there is a folder None, with the index in it."""
     if folder is None:
-        return finish(shards.tallies(), manifest)
-    if finished(folder, manifest) is None:  # another run may have been quicker, and have deleted the shards
-        finish(shards.tallies(), manifest).write(folder)
+        return finish_index(shards.tallies(), manifest)
+    if read_finished(folder, manifest) is None:  # another run may have been quicker, and have deleted the shards
+        finish_index(shards.tallies(), manifest).write(folder)
     return None
 
 
 @contextmanager
-def _settled(model: Model, *, autocast: bool) -> Iterator[None]:
+def _scan_conditions(model: Model, *, autocast: bool) -> Iterator[None]:
     """Whatever was switched on around the scan, it computes as its manifest says."""
     device = model.device
     with (
@@ -290,7 +292,7 @@ def _settled(model: Model, *, autocast: bool) -> Iterator[None]:
         yield
 
 
-def _too_large(block: int) -> str:
+def _describe_too_large(block: int) -> str:
     advice = f"choose fewer for a new index, such as block={block // 2}" if block > 1 else "choose earlier layers"
     return (
         f"A block of {block} images does not fit into the device's memory. The size of a block decides over the last "

@@ -1,4 +1,4 @@
-"""What a scan is asked, checked, and which layers it means."""
+"""The scope of a scan: its settings, a job's share of it, and its layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from cnnviz.core.layer import AUTOMATIC, Layers, split_call
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 
-__all__ = ["Request", "Share", "chosen_layers"]
+__all__ = ["ScanRequest", "JobShare", "choose_layers"]
 
 ALL = "all"
 SHARE = re.compile(r"(\d+)/(\d+)")
@@ -20,14 +20,14 @@ LEAST_IF_GIVEN: Mapping[str, int] = {"block": 1, "threads": 1, "workers": 0, "bl
 
 
 @dataclass(frozen=True)
-class Share:
+class JobShare:
     """The part of a scan that one job of an array does: every ``jobs``-th shard, beginning with ``job - 1``."""
 
     job: int
     jobs: int
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> JobShare:
         """``"2/3"``: the second of three jobs.
 
         Raises:
@@ -40,8 +40,8 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a scan is asked. None leaves a setting to the index that is there already, or to the default.
+class ScanRequest:
+    """The settings of a scan. None leaves a setting to the index that is there already, or to the default.
 
     Attributes:
         layer: Layers, separated by commas.
@@ -77,7 +77,7 @@ class Request:
                 raise ParameterError(f"{name} must be a whole number of at least {least}; got {value!r}.")
 
 
-def chosen_layers(text: str, layers: Layers) -> list[str]:
+def choose_layers(text: str, layers: Layers) -> list[str]:
     """The layers that a text names, each once, in its order.
 
     Args:
@@ -91,13 +91,13 @@ def chosen_layers(text: str, layers: Layers) -> list[str]:
     """
     found: dict[str, None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        found.update(dict.fromkeys(_named(part, layers)))
+        found.update(dict.fromkeys(_match_layers(part, layers)))
     if not found:
         raise UsageError("Name the layers to look at, separated by commas; 'cnnviz layers' lists them.")
     return list(found)
 
 
-def _named(part: str, layers: Layers) -> list[str]:
+def _match_layers(part: str, layers: Layers) -> list[str]:
     plain, call = split_call(part)
     if part == AUTOMATIC:
         return [layers.resolve(part).name]

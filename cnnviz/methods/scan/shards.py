@@ -11,11 +11,11 @@ from pathlib import Path
 from cnnviz.core.atomic import TEMPORARY, read_record, write_record, write_whole
 from cnnviz.engine.tally.tally import Tally
 from cnnviz.errors import OutputError
-from cnnviz.methods.scan.index import finish
+from cnnviz.methods.scan.index import finish_index
 from cnnviz.methods.scan.manifest import MANIFEST_FILE, Manifest, read_manifest
 from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
 
-__all__ = ["Shards", "finished", "found_shards", "read_shards", "same_manifest", "merge_patches"]
+__all__ = ["Shards", "read_finished", "find_shards", "read_shards", "common_manifest", "merge_patches"]
 
 NAME = re.compile(r"shard-(\d+)\.safetensors")
 PARTIAL = re.compile(rf"\.(?:shard-\d+\.safetensors|index\.safetensors|manifest\.json)\.[0-9a-f]+\{TEMPORARY}")
@@ -35,7 +35,7 @@ class Shards:
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are still to be found."""
-        there = found_shards([self._folder]) if self._folder else self._held
+        there = find_shards([self._folder]) if self._folder else self._held
         return [number for number in range(self._manifest.shards) if number not in there]
 
     def keep(self, number: int, tally: Tally) -> None:
@@ -71,7 +71,7 @@ class Shards:
         """Delete the shards, once the index holds all they held; what cannot be deleted does no harm."""
         if self._folder is None:
             return
-        for path in [*found_shards([self._folder]).values(), *self._partial()]:
+        for path in [*find_shards([self._folder]).values(), *self._partial()]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -81,7 +81,7 @@ class Shards:
         return [path for path in self._folder.iterdir() if PARTIAL.fullmatch(path.name)]
 
 
-def found_shards(folders: Iterable[Path]) -> dict[int, Path]:
+def find_shards(folders: Iterable[Path]) -> dict[int, Path]:
     """The shard files in folders, by number, in order; of one that is there twice the first."""
     found: dict[int, Path] = {}
     for folder in folders:
@@ -97,7 +97,7 @@ def read_shards(manifest: Manifest, folders: Sequence[Path]) -> Iterator[Tally]:
     Raises:
         OutputError: If one is missing, damaged or of another scan.
     """
-    there = found_shards(folders)
+    there = find_shards(folders)
     if lacking := [number for number in range(manifest.shards) if number not in there]:
         named = ", ".join(str(number) for number in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
         raise OutputError(
@@ -113,7 +113,7 @@ def read_shards(manifest: Manifest, folders: Sequence[Path]) -> Iterator[Tally]:
         yield Tally.of_arrays(arrays, record["images"], failures, keys)
 
 
-def finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
+def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
     """The index in a folder, if it is there already.
 
     Raises:
@@ -127,7 +127,7 @@ def finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
     return index
 
 
-def same_manifest(folders: Sequence[Path]) -> Manifest:
+def common_manifest(folders: Sequence[Path]) -> Manifest:
     """The one manifest of several folders.
 
     Raises:
@@ -170,7 +170,7 @@ def merge_patches(
     for path in paths:
         if not path.is_dir():
             raise OutputError(f"There is no folder '{path}' with parts of a scan.")
-    manifest = same_manifest(paths)
+    manifest = common_manifest(paths)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -179,6 +179,6 @@ def merge_patches(
         if any((target / name).exists() for name in (MANIFEST_FILE, "index.safetensors")):
             raise OutputError(f"The folder '{target}' holds an index already; choose another folder, or delete it.")
         write_whole(target / MANIFEST_FILE, manifest.text.encode())
-    index = finish(read_shards(manifest, paths), manifest)
+    index = finish_index(read_shards(manifest, paths), manifest)
     index.write(target)
     return index

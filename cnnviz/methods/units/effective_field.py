@@ -71,11 +71,11 @@ def effective_field(
         raise ParameterError(f"count is at least 1, not {count}.")
     if layer != AUTOMATIC:
         model.check_layer(layer)
-    batch = prepare(model, _noise(model, count, seed) if images is None else images)
+    batch = prepare(model, _draw_noise(model, count, seed) if images is None else images)
     height, width = batch.inputs.shape[-2:]
     found = model.layers_on((int(height), int(width))).resolve(layer)
     name = found.name if layer == AUTOMATIC else layer
-    rows, columns = _arrangement(found, name).grid
+    rows, columns = _arrange(found, name).grid
     place = rows // 2, columns // 2
     values, chunk, said = _mean_magnitudes(model, batch, found, name, place=place, size=batch_size)
     few = [f"over {len(batch.inputs)} images; at least {FEW} make a steady mean"] if len(batch.inputs) < FEW else []
@@ -92,11 +92,11 @@ def effective_field(
     )
 
 
-def _arrangement(layer: Layer, name: str) -> Arrangement:
+def _arrange(layer: Layer, name: str) -> Arrangement:
     return with_places(name, layer.arrangement, torch.empty(1, *(layer.shape or ())))
 
 
-def _noise(model: Model, count: int, seed: int) -> Tensor:
+def _draw_noise(model: Model, count: int, seed: int) -> Tensor:
     """Standard normal inputs ``(count, C, H, W)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, model.preprocess.channels, *model.preprocess.input_size, generator=generator)
@@ -106,7 +106,7 @@ def _mean_magnitudes(
     model: Model, batch: InputBatch, layer: Layer, name: str, *, place: tuple[int, int], size: int
 ) -> tuple[Tensor, int, tuple[str, ...]]:
     """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
-    arrangement = _arrangement(layer, name)
+    arrangement = _arrange(layer, name)
 
     def magnitudes(inputs: Tensor, count: int, signs: Tensor) -> Tensor:
         leaf = inputs.detach().clone().requires_grad_()
@@ -122,8 +122,8 @@ def _mean_magnitudes(
 
     with undisturbed(model.module):
         first = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
-        plus, minus = torch.ones(arrangement.channels), _alternating(arrangement.channels)
-        fixed = magnitudes(first, 1, plus).max() < ROUNDING * _precision(model) * magnitudes(first, 1, minus).max()
+        plus, minus = torch.ones(arrangement.channels), _alternating_signs(arrangement.channels)
+        fixed = magnitudes(first, 1, plus).max() < ROUNDING * _rounding_error(model) * magnitudes(first, 1, minus).max()
         signs = minus if fixed else plus
         chunks = in_chunks(
             batch.inputs,
@@ -137,9 +137,9 @@ def _mean_magnitudes(
     return torch.stack(chunks.results).sum(dim=0) / len(batch.inputs), chunks.size, (*said, *chunks.checks)
 
 
-def _alternating(count: int) -> Tensor:
+def _alternating_signs(count: int) -> Tensor:
     return 1 - 2 * (torch.arange(count) % 2).float()
 
 
-def _precision(model: Model) -> float:
+def _rounding_error(model: Model) -> float:
     return float(torch.finfo(model.dtype).eps)

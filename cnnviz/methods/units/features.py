@@ -117,7 +117,7 @@ def features(
     with undisturbed(model.module), torch.no_grad():
         chunks = in_chunks(
             batch.inputs,
-            lambda inputs, rows: _shown(
+            lambda inputs, rows: _show_units(
                 model, name, found, inputs, count=rows.stop - rows.start, choice=(units, by, most)
             ),
             size=batch_size,
@@ -128,12 +128,12 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
     checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
-    checks += [*_said(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
+    checks += [*_describe_choice(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
-    return _joined(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
+    return _assemble_features(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
 
-class _Shown(NamedTuple):
+class _ShownUnits(NamedTuple):
     """The units that are shown of one picture, their maps ``(U, h, w)``, and how many there are and are silent."""
 
     units: list[int]
@@ -142,20 +142,20 @@ class _Shown(NamedTuple):
     silent: int
 
 
-def _shown(
+def _show_units(
     model: Model, name: str, layer: Layer, inputs: Tensor, *, count: int, choice: tuple[str | None, Strength, int]
-) -> list[_Shown]:
+) -> list[_ShownUnits]:
     output = run_to(model.module, model.forward, inputs, name, layer.calls)
     maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
     answers = []
     for one in maps:
-        units = _chosen(one, name, *choice)
+        units = _choose_units(one, name, *choice)
         silent = int((one == 0).flatten(1).all(dim=1).sum())
-        answers.append(_Shown(units, one[units].cpu().contiguous().numpy(), len(one), silent))
+        answers.append(_ShownUnits(units, one[units].cpu().contiguous().numpy(), len(one), silent))
     return answers
 
 
-def _chosen(maps: Tensor, layer: str, units: str | None, by: Strength, most: int) -> list[int]:
+def _choose_units(maps: Tensor, layer: str, units: str | None, by: Strength, most: int) -> list[int]:
     count = len(maps)
     if units is not None and units.strip() == ALL:
         return list(range(min(count, MOST)))
@@ -167,7 +167,7 @@ def _chosen(maps: Tensor, layer: str, units: str | None, by: Strength, most: int
     return order
 
 
-def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
+def _describe_choice(shown: _ShownUnits, units: str | None, by: Strength) -> list[str]:
     of = f"{len(shown.units)} of {shown.total} units"
     if len(shown.units) == shown.total:
         return []
@@ -177,7 +177,9 @@ def _said(shown: _Shown, units: str | None, by: Strength) -> list[str]:
     return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
 
 
-def _joined(batch: InputBatch, shown: Sequence[_Shown], whole: Features, model: str, field: Field | None) -> Features:
+def _assemble_features(
+    batch: InputBatch, shown: Sequence[_ShownUnits], whole: Features, model: str, field: Field | None
+) -> Features:
     """The whole result, with every picture's maps filled in."""
     layer = whole.provenance.layer or ""
     parts = []

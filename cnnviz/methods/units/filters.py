@@ -1,4 +1,4 @@
-"""Filters: the weights themselves."""
+"""Filters: a layer's convolution kernels as pictures, and which of them are drawn."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cnnviz.engine.kernels import Kernels, observe_kernels
 from cnnviz.errors import UsageError
 from cnnviz.method import method
 from cnnviz.methods.units.features import parse_units
-from cnnviz.methods.units.kernels import Order, compressed, dead_units, duplicates, in_order, norms
+from cnnviz.methods.units.kernels import KernelOrder, compress_kernels, find_dead, find_duplicates, norms, sort_units
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.filters import Filters, Scaling
 
-__all__ = ["filters", "chosen_kernels"]
+__all__ = ["filters", "choose_kernels"]
 
 
-def chosen_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None) -> tuple[Kernels, list[str]]:
+def choose_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None) -> tuple[Kernels, list[str]]:
     """The kernels of the layer asked for, or of the first that has something to see.
 
     Args:
@@ -47,10 +47,10 @@ def chosen_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None
     model.check_layer(plain)
     if plain in drawable:
         return found[plain], []
-    raise UsageError(f"{_reason(plain, found, model)} {_offer(plain, drawable, model)}")
+    raise UsageError(f"{_describe_unfit(plain, found, model)} {_nearest_drawable(plain, drawable, model)}")
 
 
-def _reason(layer: str, found: Mapping[str, Kernels], model: Model) -> str:
+def _describe_unfit(layer: str, found: Mapping[str, Kernels], model: Model) -> str:
     kind = model.layers[layer].kind
     if layer not in found:
         return f"Layer '{layer}' ({kind}) has no kernels over rows and columns to draw."
@@ -64,7 +64,7 @@ def _reason(layer: str, found: Mapping[str, Kernels], model: Model) -> str:
     )
 
 
-def _offer(layer: str, drawable: list[str], model: Model) -> str:
+def _nearest_drawable(layer: str, drawable: list[str], model: Model) -> str:
     """The nearest layer to draw: one inside a block, or the nearest in the forward."""
     inside = [name for name in drawable if name.startswith(f"{layer}.")]
     if inside:
@@ -89,7 +89,7 @@ def filters(
     *,
     layer: str | None = None,
     units: str | None = None,
-    sort: Order = "index",
+    sort: KernelOrder = "index",
     scale: Scaling = "shared",
     channels: Annotated[int, Interval(ge=1, le=64)] = 12,
     compress: Compress = "no",
@@ -128,22 +128,29 @@ def filters(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; compressed, Voss et al.,
         Visualizing Weights, Distill 2021.
     """
-    found, said = chosen_kernels(observe_kernels(model.module, _example(model)), model, layer)
-    values, folding = _folded(found, fold=fold)
+    found, said = choose_kernels(observe_kernels(model.module, _example_input(model)), model, layer)
+    values, folding = _fold_batch_norm(found, fold=fold)
     coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
     lengths = norms(values)
-    dead = dead_units(lengths)
-    doubles = duplicates(values, found.groups, dead)
+    dead = find_dead(lengths)
+    doubles = find_duplicates(values, found.groups, dead)
     single = coloured or values.shape[1] == 1 or compress != "no"
     listed = parse_units(units, found.name, len(values), most=MOST) if units else list(range(len(values)))
-    drawn = in_order(listed, values, sort)[: most or (MOST if units else PICTURES if single else ROWS)]
-    shown, shares, about = compressed(values, drawn, found.groups, compress)
-    checks = [*said, *folding, *_drawn(drawn, listed, sort), *_marked(dead, doubles), *about, *_read(model, found)]
+    drawn = sort_units(listed, values, sort)[: most or (MOST if units else PICTURES if single else ROWS)]
+    shown, shares, about = compress_kernels(values, drawn, found.groups, compress)
+    checks = [
+        *said,
+        *folding,
+        *_describe_drawn(drawn, listed, sort),
+        *_describe_marked(dead, doubles),
+        *about,
+        *_describe_inputs(model, found),
+    ]
     return Filters(
         values=values,
         layer=found.name,
         drawn=tuple(drawn),
-        inputs=_inputs(values, drawn, found.groups, channels),
+        inputs=_strongest_inputs(values, drawn, found.groups, channels),
         groups=found.groups,
         coloured=coloured,
         scaling=scale,
@@ -158,7 +165,7 @@ def filters(
     )
 
 
-def _example(model: Model) -> torch.Tensor:
+def _example_input(model: Model) -> torch.Tensor:
     size = (model.fixed_batch or 1, model.preprocess.channels, *model.preprocess.input_size)
     return model.to_device(torch.randn(size, generator=torch.Generator().manual_seed(0)))
 
@@ -173,7 +180,7 @@ def _provenance(model: Model, layer: str) -> Provenance:
     )
 
 
-def _folded(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32], list[str]]:
+def _fold_batch_norm(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32], list[str]]:
     """The kernels, with the batch norm's gains on request, and what is to be said about that."""
     values = found.values.double().contiguous()
     if not fold:
@@ -187,7 +194,7 @@ def _folded(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32], list[st
     return folded.float().numpy(), ["the batch norm that follows is folded in: weight * gamma / sqrt(variance + eps)"]
 
 
-def _inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: int) -> NDArray[np.int64]:
+def _strongest_inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: int) -> NDArray[np.int64]:
     """The strongest input channels of each drawn unit ``(D, m)``, counted in the layer's whole input."""
     each, count = len(values) // groups, values.shape[1]
     starts = np.array(drawn)[:, None] // each * count
@@ -197,13 +204,13 @@ def _inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: in
     return np.asarray(starts + np.argsort(-strengths, axis=1, kind="stable")[:, :most], dtype=np.int64)
 
 
-def _drawn(drawn: list[int], listed: list[int], sort: Order) -> list[str]:
+def _describe_drawn(drawn: list[int], listed: list[int], sort: KernelOrder) -> list[str]:
     if len(drawn) == len(listed):
         return []
     return [f"the first {len(drawn)} of {len(listed)} units by {sort} are drawn; most and units choose others"]
 
 
-def _marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]]) -> list[str]:
+def _describe_marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]]) -> list[str]:
     said = f"dead (norm below a thousandth of the median): {', '.join(map(str, dead))}" if dead else "no dead filters"
     pairs = [
         f"{unit} \N{ALMOST EQUAL TO} {'' if cos > 0 else chr(0x2212)}{other}" for unit, (other, cos) in doubles.items()
@@ -212,13 +219,13 @@ def _marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]]) -> lis
     return [said, same] if dead or pairs else [f"{said}, {same}"]
 
 
-def _read(model: Model, found: Kernels) -> list[str]:
+def _describe_inputs(model: Model, found: Kernels) -> list[str]:
     """What the kernels act on."""
     said = []
     if found.on_picture:
         mean, std = ([f"{value:.3g}" for value in values] for values in (model.preprocess.mean, model.preprocess.std))
-        acts = f"the weights act on normalised input: (value - {_spoken(mean)}) / {_spoken(std)}, values from 0 to 1"
-        said = [acts, *model.notes]
+        centred = f"(value - {_format_numbers(mean)}) / {_format_numbers(std)}"
+        said = [f"the weights act on normalised input: {centred}, values from 0 to 1", *model.notes]
     if found.transposed:
         said.append("a transposed convolution: a kernel is what one input place writes into the unit's output")
     if not found.alone:
@@ -226,5 +233,5 @@ def _read(model: Model, found: Kernels) -> list[str]:
     return said
 
 
-def _spoken(numbers: list[str]) -> str:
+def _format_numbers(numbers: list[str]) -> str:
     return numbers[0] if len(set(numbers)) == 1 else f"[{', '.join(numbers)}]"

@@ -1,4 +1,4 @@
-"""What can be said about a layer's filters before looking at them: dead ones, duplicates, and an order."""
+"""Properties of a layer's kernels: norms, dead ones, duplicates, an order, and three colours for many channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnviz.errors import UsageError
 from cnnviz.methods.concepts import factorize
 
-__all__ = ["Order", "dead_units", "duplicates", "in_order", "norms", "compressed"]
+__all__ = ["KernelOrder", "find_dead", "find_duplicates", "sort_units", "norms", "compress_kernels"]
 
 PLANES: Final = 3
 NAMES: Final = ("red", "green", "blue")
@@ -22,7 +22,7 @@ LEAST: Final = 0.2
 TINY: Final = 1e-30
 
 
-def compressed(
+def compress_kernels(
     values: NDArray[np.float32], drawn: list[int], groups: int, way: Literal["no", "layer", "unit"]
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32], list[str]]:
     """Units' kernels as three non-negative planes, how much of each is in them, and what they stand for.
@@ -50,34 +50,34 @@ def compressed(
         if groups > 1:
             raise UsageError(f"The units read {groups} separate groups of channels; compress each unit on its own.")
         maps, vectors = factorize(parts, PLANES, steps=STEPS, seed=0)
-        shares = _shares(parts[drawn], maps[drawn], vectors)
+        shares = _held_shares(parts[drawn], maps[drawn], vectors)
         said = [
-            f"three colours hold {_held(parts, maps, vectors):.0%} of the layer's squared weights",
-            *_named(vectors),
+            f"three colours hold {_held_share(parts, maps, vectors):.0%} of the layer's squared weights",
+            *_name_colours(vectors),
         ]
         return maps[drawn].float().contiguous().numpy(), shares, said
     found = [factorize(parts[[unit]], PLANES, steps=STEPS, seed=0) for unit in drawn]
     maps = torch.cat([each for each, _ in found])
-    shares = np.concatenate([_shares(parts[[unit]], *each) for unit, each in zip(drawn, found, strict=True)])
+    shares = np.concatenate([_held_shares(parts[[unit]], *each) for unit, each in zip(drawn, found, strict=True)])
     said = [f"each unit has three colours of its own, which hold {shares.mean():.0%} of its squared weights on average"]
     return maps.float().contiguous().numpy(), shares, said
 
 
-def _left(parts: Tensor, maps: Tensor, vectors: Tensor) -> Tensor:
+def _missed_squares(parts: Tensor, maps: Tensor, vectors: Tensor) -> Tensor:
     """The squared weights ``(U,)`` that the factors miss."""
     return (parts - torch.einsum("ukhw,kc->uchw", maps, vectors)).square().sum(dim=(1, 2, 3))
 
 
-def _shares(parts: Tensor, maps: Tensor, vectors: Tensor) -> NDArray[np.float32]:
+def _held_shares(parts: Tensor, maps: Tensor, vectors: Tensor) -> NDArray[np.float32]:
     whole = parts.square().sum(dim=(1, 2, 3)).clamp_min(TINY)
-    return np.asarray((1 - _left(parts, maps, vectors) / whole).float().numpy())
+    return np.asarray((1 - _missed_squares(parts, maps, vectors) / whole).float().numpy())
 
 
-def _held(parts: Tensor, maps: Tensor, vectors: Tensor) -> float:
-    return 1 - float(_left(parts, maps, vectors).sum() / parts.square().sum().clamp_min(TINY))
+def _held_share(parts: Tensor, maps: Tensor, vectors: Tensor) -> float:
+    return 1 - float(_missed_squares(parts, maps, vectors).sum() / parts.square().sum().clamp_min(TINY))
 
 
-def _named(vectors: Tensor) -> list[str]:
+def _name_colours(vectors: Tensor) -> list[str]:
     """For each colour the input channels that weigh most in it, with their sign."""
     count = vectors.shape[1] // 2
     said = []
@@ -89,7 +89,7 @@ def _named(vectors: Tensor) -> list[str]:
     return said
 
 
-Order: TypeAlias = Literal["index", "norm", "hue"]
+KernelOrder: TypeAlias = Literal["index", "norm", "hue"]
 
 DEAD: Final = 1e-3
 ALIKE: Final = 0.95
@@ -102,13 +102,13 @@ def norms(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(values.reshape(len(values), -1).astype(np.float64), axis=1))
 
 
-def dead_units(lengths: NDArray[np.float64]) -> tuple[int, ...]:
+def find_dead(lengths: NDArray[np.float64]) -> tuple[int, ...]:
     """Units whose norm is below a thousandth of the median one, or zero."""
     least = DEAD * float(np.median(lengths))
     return tuple(int(unit) for unit in np.flatnonzero((lengths < least) | (lengths == 0)))
 
 
-def duplicates(values: NDArray[np.float32], groups: int, dead: tuple[int, ...]) -> dict[int, tuple[int, float]]:
+def find_duplicates(values: NDArray[np.float32], groups: int, dead: tuple[int, ...]) -> dict[int, tuple[int, float]]:
     """For each unit that repeats an earlier one which reads the same channels: that one, and the cosine between them.
 
     Args:
@@ -135,7 +135,7 @@ def duplicates(values: NDArray[np.float32], groups: int, dead: tuple[int, ...]) 
     return found
 
 
-def in_order(units: list[int], values: NDArray[np.float32], sort: Order) -> list[int]:
+def sort_units(units: list[int], values: NDArray[np.float32], sort: KernelOrder) -> list[int]:
     """Units in the order they are drawn in.
 
     Args:
@@ -154,13 +154,13 @@ def in_order(units: list[int], values: NDArray[np.float32], sort: Order) -> list
         return sorted(units, key=lambda unit: (-lengths[unit], unit))
     if values.shape[1] != COLOURS:
         raise UsageError(f"Kernels on {values.shape[1]} channels have no hue; sort by norm or index.")
-    hues, colourful = _hues(values)
+    hues, colourful = _measure_hues(values)
     grey = sorted((unit for unit in units if colourful[unit] < GREYISH), key=lambda unit: (-lengths[unit], unit))
     coloured = sorted((unit for unit in units if colourful[unit] >= GREYISH), key=lambda unit: (hues[unit], unit))
     return grey + coloured
 
 
-def _hues(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _measure_hues(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Each unit's main axis on the colour circle, and the share of its squared weights that is colour.
 
     An opponent kernel has a colour and its complement: angles are doubled, so that the two agree instead of cancelling.

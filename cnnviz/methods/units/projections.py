@@ -53,13 +53,13 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
         model.check_layer(layer)
     batch = prepare(model, images)
     with undisturbed(model.module):
-        browser = _Browser(model, batch, layer, batch_size)
-        layer = browser.name
-        peaks = browser.peaks()
-        chosen = _chosen(units, layer, peaks)
+        projector = _LayerProjector(model, batch, layer, batch_size)
+        layer = projector.name
+        peaks = projector.peaks()
+        chosen = _choose_units(units, layer, peaks)
         values, places = (each[:, chosen].T for each in (peaks.values, peaks.places))
         best = values.topk(min(NINE, len(batch.inputs)), dim=1)
-        projected = browser.project(chosen, best.indices, places.gather(1, best.indices))
+        projected = projector.project(chosen, best.indices, places.gather(1, best.indices))
     found_places = np.stack(np.unravel_index(places.gather(1, best.indices).numpy(), peaks.grid), axis=-1)
     names = tuple(Unit(layer, number) for number in chosen)
     targets = tuple(str(unit) for unit in names)
@@ -67,7 +67,7 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
         values=projected.values.numpy(),
         activations=best.values.numpy(),
         places=found_places.astype(np.int64),
-        boxes=browser.boxes(found_places),
+        boxes=projector.boxes(found_places),
         rows=best.indices.numpy(),
         units=names,
         seen=model.preprocess.to_pixels(batch.inputs),
@@ -97,14 +97,14 @@ def project_places(
         ExplanationError: If the layer has no units, or the rule changes what the network computes.
     """
     with undisturbed(model.module):
-        browser = _Browser(model, InputBatch(inputs, (), (), ()), layer, usual_size(model.device))
-        flat = torch.from_numpy(np.ravel_multi_index((places[:, 0], places[:, 1]), browser.grid))
-        projected = browser.project([unit], torch.arange(len(inputs))[None], flat[None])
+        projector = _LayerProjector(model, InputBatch(inputs, (), (), ()), layer, usual_size(model.device))
+        flat = torch.from_numpy(np.ravel_multi_index((places[:, 0], places[:, 1]), projector.grid))
+        projected = projector.project([unit], torch.arange(len(inputs))[None], flat[None])
     return projected.values[0].numpy(), projected.checks
 
 
 @dataclass(frozen=True)
-class _Peaks:
+class _LargestActivations:
     """Each picture's largest activation of every unit ``(N, C)``, and where on the grid it is, row by row."""
 
     values: Tensor
@@ -114,7 +114,7 @@ class _Peaks:
 
 
 @dataclass(frozen=True)
-class _Projected:
+class _BackProjections:
     """Projections ``(U, K, C, H, W)``."""
 
     values: Tensor
@@ -122,8 +122,8 @@ class _Projected:
     checks: tuple[str, ...]
 
 
-class _Browser:
-    """A network that is run as far as one layer only."""
+class _LayerProjector:
+    """Runs a network as far as one layer, and projects its units' activations back to the input."""
 
     def __init__(self, model: Model, batch: InputBatch, name: str, size: int) -> None:
         self._model, self._batch, self._size = model, batch, size
@@ -138,20 +138,20 @@ class _Browser:
         """Rows and columns of the layer's map."""
         return self._arrangement.grid if self._arrangement else (1, 1)
 
-    def peaks(self) -> _Peaks:
+    def peaks(self) -> _LargestActivations:
         """Where in every picture each unit responds most."""
 
         def ask(inputs: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                flat = self._maps(self._run(inputs))[: rows.stop - rows.start].flatten(2).float()
+                flat = self._lay_out(self._run(inputs))[: rows.stop - rows.start].flatten(2).float()
             found = flat.max(dim=2)
             return found.values.cpu(), found.indices.cpu()
 
         chunks = self._in_chunks(self._batch.inputs, ask)
         values, places = (torch.cat(each) for each in zip(*chunks.results, strict=True))
-        return _Peaks(values, places, self.grid, chunks.checks)
+        return _LargestActivations(values, places, self.grid, chunks.checks)
 
-    def project(self, units: list[int], rows: Tensor, places: Tensor) -> _Projected:
+    def project(self, units: list[int], rows: Tensor, places: Tensor) -> _BackProjections:
         """Project units' activations back, where the deconvnet rule rectifies them.
 
         Args:
@@ -167,7 +167,7 @@ class _Browser:
             with torch.enable_grad():
                 with ruled("deconvnet", needed=False) as touched:
                     output = self._run(leaf)
-                self._check(self._run(inputs.detach().clone().requires_grad_()), output)
+                self._ensure_undisturbed(self._run(inputs.detach().clone().requires_grad_()), output)
             coverage.append(touched)
             found: list[tuple[int, int, Tensor]] = []
             for number, unit in enumerate(units):
@@ -176,7 +176,7 @@ class _Browser:
                     for rank, (row, place) in enumerate(zip(rows[number], places[number], strict=True))
                 ]
                 held = [case for case in cases if 0 <= case[1] < some.stop - some.start]
-                gradient = self._back(leaf, output, unit, held)
+                gradient = self._project_back(leaf, output, unit, held)
                 found += [(number, rank, gradient[row].float().cpu()) for rank, row, _ in held]
             return found
 
@@ -184,7 +184,7 @@ class _Browser:
         values = torch.zeros(*rows.shape, *self._batch.inputs.shape[1:])
         for number, rank, one in (case for result in chunks.results for case in result):
             values[number, rank] = one
-        return _Projected(values, chunks.size, (*_said(coverage[0], self.name), *chunks.checks))
+        return _BackProjections(values, chunks.size, (*_describe_rule(coverage[0], self.name), *chunks.checks))
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""
@@ -204,14 +204,14 @@ class _Browser:
     def _run(self, inputs: Tensor) -> Tensor:
         return run_to(self._model.module, self._model.forward, inputs, self.name, self._calls)
 
-    def _maps(self, output: Tensor) -> Tensor:
-        return _maps(output, self._arrangement)
+    def _lay_out(self, output: Tensor) -> Tensor:
+        return _lay_out(output, self._arrangement)
 
-    def _back(self, leaf: Tensor, output: Tensor, unit: int, cases: list[tuple[int, int, int]]) -> Tensor:
+    def _project_back(self, leaf: Tensor, output: Tensor, unit: int, cases: list[tuple[int, int, int]]) -> Tensor:
         """The gradient at the input, from a seed that is the unit's activation at its place and zero elsewhere."""
         if not cases or not output.requires_grad:
             return torch.zeros_like(leaf)
-        maps = self._maps(output)
+        maps = self._lay_out(output)
         seed = torch.zeros_like(maps)
         for _, row, place in cases:
             flat = maps.detach()[row, unit].flatten()
@@ -219,7 +219,7 @@ class _Browser:
         (gradient,) = differentiate(maps, [leaf], seed, again=True)
         return torch.zeros_like(leaf) if gradient is None else gradient
 
-    def _check(self, plain: Tensor, output: Tensor) -> None:
+    def _ensure_undisturbed(self, plain: Tensor, output: Tensor) -> None:
         if not torch.allclose(plain, output, rtol=0, atol=0, equal_nan=True):
             raise ExplanationError(
                 f"Under the deconvnet rule layer '{self.name}' answers differently, so there would be no telling what "
@@ -231,11 +231,11 @@ class _Browser:
         return in_chunks(inputs, ask, size=self._size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
 
 
-def _maps(output: Tensor, arrangement: Arrangement | None) -> Tensor:
+def _lay_out(output: Tensor, arrangement: Arrangement | None) -> Tensor:
     return output[:, :, None, None] if arrangement is None else to_maps(output, arrangement)
 
 
-def _chosen(units: str | None, layer: str, peaks: _Peaks) -> list[int]:
+def _choose_units(units: str | None, layer: str, peaks: _LargestActivations) -> list[int]:
     count = peaks.values.shape[1]
     if units is not None:
         return parse_units(units, layer, count)
@@ -243,7 +243,7 @@ def _chosen(units: str | None, layer: str, peaks: _Peaks) -> list[int]:
     return strongest
 
 
-def _said(coverage: Coverage, layer: str) -> tuple[str, ...]:
+def _describe_rule(coverage: Coverage, layer: str) -> tuple[str, ...]:
     if not coverage.activations:
         return (f"no activation function comes before {layer}: its projections are transposed convolutions alone",)
     return str(coverage), "the forward under the rule is the plain forward, bit for bit"

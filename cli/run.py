@@ -1,0 +1,132 @@
+"""The run that commands share: the network, the pictures read one by one, the answers written, failures said last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import click
+
+import cnnviz
+from cnnviz.errors import PictureError
+
+from .errors import FAILED, say_error
+from .output import Console
+
+__all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "run"]
+
+NumberedPicture: TypeAlias = "tuple[int, cnnviz.Picture]"
+"""A picture with its number among all that were given."""
+
+Entries: TypeAlias = Iterable[dict[str, Any]]
+"""What there is to say about some pictures, as the JSON document has it."""
+
+
+class Checked(Protocol):
+    """A result that says what the user should know about it."""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """One sentence each."""
+        ...
+
+
+AT_ONCE = 32
+"""Pictures held in memory, where nothing says how many."""
+
+Answer = TypeVar("Answer", bound=Checked)
+
+
+def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
+    """The network that the shared options describe."""
+    names = ("weights", "labels", "mean", "std", "input_size", "device", "seed")
+    given = {name: values[name] for name in names}
+    return cnnviz.load_model(values["model"], output=values["logits"], **given)
+
+
+def batch_of(values: Mapping[str, Any]) -> int:
+    """How many pictures are held in memory at once: the batch size, where it was given."""
+    return values.get("batch_size") or AT_ONCE
+
+
+class PictureFiles:
+    """The pictures given to a command; a folder stands for the pictures in it.
+
+    Args:
+        images: Files and folders.
+
+    Attributes:
+        files: All picture files, in order.
+        failures: A sentence for everything that could not be used so far.
+    """
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self.files: list[Path] = []
+        self.failures: list[str] = []
+        for image in images:
+            try:
+                self.files += cnnviz.expand_paths([image])
+            except PictureError as error:
+                self.failures.append(str(error))
+
+    def batches(self, size: int, model: Callable[[], cnnviz.Model]) -> Iterator[list[NumberedPicture]]:
+        """The pictures that can be read and fed to the network, so many at a time.
+
+        Args:
+            size: Most pictures at a time.
+            model: Opens the network; called once there is a picture for it.
+        """
+        batch: list[NumberedPicture] = []
+        for number, file in enumerate(self.files):
+            try:
+                picture = cnnviz.read_picture(file)
+                model().preprocess.geometry(picture)
+            except PictureError as error:
+                self.failures.append(str(error))
+                continue
+            batch.append((number, picture))
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def run(
+    pictures: PictureFiles,
+    values: Mapping[str, Any],
+    ask: Callable[[cnnviz.Model, list[cnnviz.Picture]], Answer],
+    write: Callable[[Console, list[int], Answer], Entries],
+    *,
+    at_once: int,
+    document: Callable[[list[dict[str, Any]]], Any] = list,
+    text: Callable[[list[dict[str, Any]]], str] | None = None,
+) -> None:
+    """Ask the network about all pictures, write each answer, and end with exit code 1 if any picture failed.
+
+    Args:
+        pictures: The pictures.
+        values: What the command line gave.
+        ask: Called with the network and pictures.
+        write: Called with the pictures' numbers and the answer about them: writes and names files, gives the entries.
+        at_once: Most pictures at a time.
+        document: Makes the JSON document of all entries.
+        text: Makes what is printed where no JSON is asked for; left out, nothing is but the files' names.
+    """
+    model = cache(partial(open_model, values))
+    entries: list[dict[str, Any]] = []
+    with Console(len(pictures.files), values) as console:
+        for batch in pictures.batches(at_once, model):
+            with console.progress(len(batch)):
+                answer = ask(model(), [picture for _, picture in batch])
+            console.note(answer.checks)
+            entries += write(console, [number for number, _ in batch], answer)
+        console.document = document(entries)
+    if text and not values["as_json"]:
+        click.echo(text(entries))
+    for sentence in pictures.failures:
+        say_error(sentence)
+    if pictures.failures:
+        click.get_current_context().exit(FAILED)
