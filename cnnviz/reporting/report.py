@@ -21,7 +21,7 @@ from cnnviz.images.datasets.tars import TarDataset
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.models.origin import one_line
@@ -117,7 +117,9 @@ def _are_shapes(examples: Any) -> bool:
     return isinstance(examples, str) and examples.startswith("shapes:")
 
 
-def _write_report(context: ReportContext, batch: Batch, sections: dict[str, Section], budget: int | None) -> Report:
+def _write_report(
+    context: ReportContext, batch: InputBatch, sections: dict[str, Section], budget: int | None
+) -> Report:
     context.budget = ForwardBudget(budget, sum(section.slow(context) for section in sections.values()))
     chapters, numbers, seconds = [], {}, {}
     checks: list[str] = []

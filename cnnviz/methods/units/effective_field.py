@@ -17,8 +17,8 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import check_network
-from cnnviz.methods.ask import Batch, prepare, provenance_of
-from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of
+from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.models.model import Model
 from cnnviz.results.layers import EffectiveField
 
@@ -103,7 +103,7 @@ def _draw_noise(model: Model, count: int, seed: int) -> Tensor:
 
 
 def _mean_magnitudes(
-    model: Model, batch: Batch, layer: Layer, name: str, *, place: tuple[int, int], size: int
+    model: Model, batch: InputBatch, layer: Layer, name: str, *, place: tuple[int, int], size: int
 ) -> tuple[Tensor, int, tuple[str, ...]]:
     """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
     arrangement = _arrange(layer, name)

@@ -23,8 +23,8 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ParameterError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
-from cnnviz.methods.cams.grids import field_of, said_of
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of, unsound
+from cnnviz.methods.cams.layer_maps import field_of, note_unplaced
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
 from cnnviz.results.features import FeatureMaps, Features
@@ -128,7 +128,7 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
     checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
-    checks += [*_describe_choice(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
+    checks += [*_describe_choice(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _assemble_features(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
@@ -178,7 +178,7 @@ def _describe_choice(shown: _ShownUnits, units: str | None, by: Strength) -> lis
 
 
 def _assemble_features(
-    batch: Batch, shown: Sequence[_ShownUnits], whole: Features, model: str, field: Field | None
+    batch: InputBatch, shown: Sequence[_ShownUnits], whole: Features, model: str, field: Field | None
 ) -> Features:
     """The whole result, with every picture's maps filled in."""
     layer = whole.provenance.layer or ""
