@@ -109,8 +109,8 @@ CAMS = (
     ),
     Mutation(
         "CAM: a difference becomes a sum", "cnnviz/engine/heads.py",
-        "self._class(target.first.index) - self._class(target.second.index)",
-        "self._class(target.first.index) + self._class(target.second.index)",
+        "self._class_weights(target.first.index) - self._class_weights(target.second.index)",
+        "self._class_weights(target.first.index) + self._class_weights(target.second.index)",
         ("tests/methods/test_cam.py",), "'cat - dog' shows what speaks for both",
     ),
     Mutation(

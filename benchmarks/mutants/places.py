@@ -24,12 +24,12 @@ PREPROCESS = ("tests/models/test_preprocess.py",)
 
 PLACES = (
     Mutation(
-        "Receptive fields: padding added", f"{P}/fields/axes.py",
+        "Receptive fields: padding added", f"{P}/fields/reads.py",
         "[:, None] * stride - padding\n", "[:, None] * stride + padding\n",
         OPERATIONS, "every unit is said to look further down and right than it does",
     ),
     Mutation(
-        "Receptive fields: dilation ignored", f"{P}/fields/axes.py",
+        "Receptive fields: dilation ignored", f"{P}/fields/reads.py",
         "np.arange(kernel, dtype=np.int64) * dilation, stride)", "np.arange(kernel, dtype=np.int64), stride)",
         OPERATIONS, "dilated units are said to see less than they do",
     ),
@@ -45,11 +45,11 @@ PLACES = (
     ),
     Mutation(
         "Receptive fields: strides added, not multiplied", f"{P}/fields/axes.py",
-        "self.step * taps.step, self.aligned)", "self.step + taps.step - 1, self.aligned)",
+        "self.step * reads.step, self.aligned)", "self.step + reads.step - 1, self.aligned)",
         SIZES, "deep units are said to lie closer together than they do",
     ),
     Mutation(
-        "Receptive fields: transposed convolutions padded the other way", f"{P}/fields/axes.py",
+        "Receptive fields: transposed convolutions padded the other way", f"{P}/fields/reads.py",
         "[:, None] + padding - np.arange", "[:, None] - padding - np.arange",
         OPERATIONS, "decoder units are said to look elsewhere",
     ),

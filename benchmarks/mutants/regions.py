@@ -45,8 +45,8 @@ REGIONS = (
     ),
     Mutation(
         "Parts: rows and columns exchanged", f"{P}/windows/regional.py",
-        "zip(leg.rows.targets[rows], leg.columns.targets[columns], strict=True)",
-        "zip(leg.columns.targets[columns], leg.rows.targets[rows], strict=True)",
+        "zip(segment.rows.targets[rows], segment.columns.targets[columns], strict=True)",
+        "zip(segment.columns.targets[columns], segment.rows.targets[rows], strict=True)",
         OBLONG, "parts are put at the transposed place",
     ),
     Mutation(
@@ -62,7 +62,7 @@ REGIONS = (
     ),
     Mutation(
         "Regions: their own check never fails", f"{M}/occlusion/windows.py",
-        "return found.shape == whole.shape and close(found, whole)", "return found.shape == whole.shape",
+        "return found.shape == whole.shape and is_close(found, whole)", "return found.shape == whole.shape",
         AROUND, "networks that cannot be asked in parts get a wrong map in silence",
     ),
     Mutation(
@@ -94,7 +94,7 @@ REGIONS = (
     ),
     Mutation(
         "Sections: what lies before a gate runs again", f"{P}/windows/regional.py",
-        "if self._start and name in self._answered[self._start]:", "if self._start and name in self._gates:",
+        "if self._start and name in self._answered[self._start]:", "if self._start and name in self._bottlenecks:",
         WORK, "nothing is saved",
     ),
     Mutation(
@@ -108,48 +108,48 @@ REGIONS = (
         COUNTED, "networks that count their pictures cannot be asked in parts",
     ),
     Mutation(
-        "Gates: a layer that runs twice is one", f"{P}/windows/gates.py",
+        "Gates: a layer that runs twice is one", f"{P}/windows/bottlenecks.py",
         "if layer.calls != 1 or arrangement is None", "if arrangement is None",
         TWICE, "parts are put in place of the wrong call",
     ),
     Mutation(
-        "Gates: a shortcut is not seen", f"{P}/windows/gates.py",
+        "Gates: a shortcut is not seen", f"{P}/windows/bottlenecks.py",
         "spanned[min(starts) + 1] += 1", "spanned[max(starts) + 1] += 1",
         LOCAL, "layers inside a residual block count as all there is; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: nothing is one", f"{P}/windows/gates.py",
+        "Gates: nothing is one", f"{P}/windows/bottlenecks.py",
         "spanned[min(starts) + 1] += 1", "spanned[min(starts)] += 1",
         NARROW, "nothing is saved",
     ),
     Mutation(
-        "Gates: statistics of the whole map count as local", f"{P}/windows/gates.py",
+        "Gates: statistics of the whole map count as local", f"{P}/windows/bottlenecks.py",
         'field.kind == "spatial" and field.regular', "field.regular",
         LOCAL, "norms of a part are taken for those of the map; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: irregular units count as regular", f"{P}/windows/gates.py",
+        "Gates: irregular units count as regular", f"{P}/windows/bottlenecks.py",
         'field.kind == "spatial" and field.regular', 'field.kind == "spatial"',
         LOCAL, "parts of an enlarged map lie elsewhere; noticed, and nothing is saved",
     ),
     Mutation(
-        "Gates: units begin half a pixel late", f"{P}/windows/gates.py",
+        "Gates: units begin half a pixel late", f"{P}/windows/bottlenecks.py",
         "first = span.offset - (span.size - 1) / 2", "first = span.offset - span.size / 2",
         NARROW, "units of an odd size are no lattice, those of an even size one pixel off",
     ),
     Mutation(
-        "Gates: gates of no use are kept", f"{P}/windows/gates.py",
-        "return [gate for gate in passed if gate.name not in needless]", "return passed",
+        "Gates: gates of no use are kept", f"{P}/windows/bottlenecks.py",
+        "return [one for one in passed if one.name not in needless]", "return passed",
         LOCAL, "many more routes are weighed, to the same end",
     ),
     Mutation(
-        "Gates: the picture's rows are its columns", f"{P}/windows/gates.py",
+        "Gates: the picture's rows are its columns", f"{P}/windows/bottlenecks.py",
         "for length in example.shape[-2:])", "for length in example.shape[:-3:-1])",
         OBLONG, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
         "Folding: the norm stays", f"{P}/batch_norms.py",
-        "_folded(conv, norm), nn.Identity()", "_folded(conv, norm), norm",
+        "_fold_norm(conv, norm), nn.Identity()", "_fold_norm(conv, norm), norm",
         FOLDING, "the norm is applied twice",
     ),
     Mutation(

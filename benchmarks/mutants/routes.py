@@ -54,17 +54,17 @@ ROUTES = (
     ),
     Mutation(
         "Routes: the first unit that sees a window is left out", f"{P}/windows/route.py",
-        "lattice.first) // lattice.stride + 1", "lattice.first) // lattice.stride + 2",
+        "grid.first) // grid.stride + 1", "grid.first) // grid.stride + 2",
         NEEDED, "a row and a column of every part stay those of the unchanged picture",
     ),
     Mutation(
         "Routes: the unit before a window counts as seeing it", f"{P}/windows/route.py",
-        "lattice.first) // lattice.stride + 1", "lattice.first) // lattice.stride",
+        "grid.first) // grid.stride + 1", "grid.first) // grid.stride",
         NEEDED, "more is computed again than the window reaches",
     ),
     Mutation(
         "Routes: the last unit that sees a window is left out", f"{P}/windows/route.py",
-        "end = -((lattice.first - high) // lattice.stride)", "end = (high - lattice.first) // lattice.stride",
+        "end = -((grid.first - high) // grid.stride)", "end = (high - grid.first) // grid.stride",
         NEEDED, "a row and a column of every part stay those of the unchanged picture",
     ),
     Mutation(
@@ -114,12 +114,12 @@ ROUTES = (
     ),
     Mutation(
         "Routes: what comes after the last gate costs nothing", f"{P}/windows/route.py",
-        "cost + gates.work - gate.work for", "cost for",
+        "cost + bottlenecks.work - one.work for", "cost for",
         COST, "a route that saves nothing is taken for a cheap one",
     ),
     Mutation(
         "Routes: only the rows' part counts", f"{P}/windows/route.py",
-        "leg.rows.length * leg.columns.length / (start", "leg.rows.length * start.columns.count / (start",
+        "segment.rows.length * segment.columns.length / (start", "segment.rows.length * start.columns.count / (start",
         COST, "routes look dearer than they are",
     ),
 )  # fmt: skip

@@ -128,17 +128,17 @@ TELLING = (
         ("tests/methods/test_filters.py",), "the better three colours hold a kernel, the worse it is said to be held",
     ),
     Mutation(
-        "Receptive fields: adaptive pools without their last places", f"{P}/fields/axes.py",
+        "Receptive fields: adaptive pools without their last places", f"{P}/fields/reads.py",
         "-(-(outputs + 1) * before // after)", "(outputs + 1) * before // after",
         OPERATIONS, "units of an adaptive pool are said to see less than they do",
     ),
     Mutation(
-        "Receptive fields: reflection doubles the border", f"{P}/fields/axes.py",
+        "Receptive fields: reflection doubles the border", f"{P}/fields/reads.py",
         "(length - 1) - np.abs(length - 1 - np.abs(places))", "(length - 1) - np.abs(length - 1 - np.abs(places + 1))",
         OPERATIONS, "units at the border are said to see other pixels",
     ),
     Mutation(
-        "Receptive fields: enlarging reads a place too few", f"{P}/fields/axes.py",
+        "Receptive fields: enlarging reads a place too few", f"{P}/fields/reads.py",
         "used = (around == 0) | ~exact[:, None]", "used = np.broadcast_to(around == 0, endless.shape)",
         OPERATIONS, "units of enlarged maps are said to see less than they do",
     ),
@@ -149,7 +149,7 @@ TELLING = (
     ),
     Mutation(
         "Receptive fields: blocks one place wide", f"{P}/fields/axes.py",
-        "return self.through(Taps.all_used(places, size))", "return self.through(Taps.all_used(places, 1))",
+        "return self.through(Reads.all_used(places, size))", "return self.through(Reads.all_used(places, 1))",
         BLOCKS, "tokens of windows are said to lie closer together than they do",
     ),
     Mutation(

@@ -100,7 +100,7 @@ def activation_of(name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[s
     place: int | str = 0 if args else "input"
     rectifier = name in RECTIFIERS
     if name in LARGER:
-        place, rectifier = _beside_zero(args), True
+        place, rectifier = _place_beside_zero(args), True
         if place < 0:
             return None
     elif name in CLAMPS:
@@ -114,10 +114,10 @@ def activation_of(name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[s
     if not isinstance(subject, Tensor):
         return None
     inplace = writes_in_place(func, args, kwargs)
-    return Activation(name, subject, _again(func, args, kwargs, place, inplace=inplace), rectifier, inplace)
+    return Activation(name, subject, _call_on(func, args, kwargs, place, inplace=inplace), rectifier, inplace)
 
 
-def _again(
+def _call_on(
     func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int | str, *, inplace: bool
 ) -> Callable[[Tensor], Tensor]:
     def again(subject: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def _again(
     return again
 
 
-def _beside_zero(args: tuple[Any, ...]) -> int:
+def _place_beside_zero(args: tuple[Any, ...]) -> int:
     """Where the argument stands whose other one is zero, or -1."""
     if len(args) != 2 or not all(isinstance(each, Tensor) for each in args):
         return -1
@@ -187,7 +187,7 @@ class FindSaturation(TorchFunctionMode):
     ) -> Any:
         given = kwargs or {}
         name = plain_name(func)
-        saturating = _saturates(name, args, given)
+        saturating = _is_saturating(name, args, given)
         activation = activation_of(name, func, args, given) if saturating else None
         result = func(*args, **given)
         if saturating:
@@ -216,14 +216,14 @@ class BeforeSaturation(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         given = kwargs or {}
-        if _saturates(plain_name(func), args, given):
+        if _is_saturating(plain_name(func), args, given):
             self.count += 1
-            self._tell(self.count - 1, _subject(args, given))
+            self._tell(self.count - 1, _call_subject(args, given))
         return func(*args, **given)
 
 
-def _saturates(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    if "out" in kwargs or not isinstance(_subject(args, kwargs), Tensor):
+def _is_saturating(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if "out" in kwargs or not isinstance(_call_subject(args, kwargs), Tensor):
         return False
     if name not in CEILINGS:
         return name in SATURATING
@@ -232,5 +232,5 @@ def _saturates(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool
     return ceiling is not None
 
 
-def _subject(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _call_subject(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if args else kwargs.get("input", kwargs.get("self"))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cnnviz.core.layer import Arrangement
 from cnnviz.errors import UsageError
 
-__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places", "Places"]
+__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places", "ArrangementMemory"]
 
 MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
@@ -41,7 +41,7 @@ class Arranger:
         if tensor is None or tensor.dim() not in (MAPS, TOKENS) or tensor.shape[0] != batch:
             return None
         shape = tuple(tensor.shape[1:])
-        found = self._maps(module, shape) if tensor.dim() == MAPS else self._tokens(shape)
+        found = self._maps_arrangement(module, shape) if tensor.dim() == MAPS else self._tokens_arrangement(shape)
         if found is not None and tensor.dim() == MAPS and found.spatial:
             self._grids.pop(found.grid, None)
             self._grids[found.grid] = None
@@ -49,7 +49,7 @@ class Arranger:
             self._orders[shape] = found
         return found
 
-    def _maps(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
+    def _maps_arrangement(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
         first = Arrangement("NCHW", (shape[1], shape[2]), shape[0])
         last = Arrangement("NHWC", (shape[0], shape[1]), shape[2])
         if isinstance(module, CHANNELS_FIRST):
@@ -57,11 +57,11 @@ class Arranger:
         if isinstance(module, nn.Linear):
             return None if {shape[0], shape[1]} <= self._sequences else last
         if isinstance(module, nn.LayerNorm):
-            return last if _over_last_axis(module, shape) else first
-        known = {TO_LAST: last, TO_FIRST: first}.get(_permuted(module)) or self._orders.get(shape)
+            return last if _norms_last_axis(module, shape) else first
+        known = {TO_LAST: last, TO_FIRST: first}.get(_permute_order(module)) or self._orders.get(shape)
         return known or (None if {shape[1], shape[2]} & self._sequences else first)
 
-    def _tokens(self, shape: tuple[int, ...]) -> Arrangement | None:
+    def _tokens_arrangement(self, shape: tuple[int, ...]) -> Arrangement | None:
         for grid in reversed(self._grids):
             prefix = shape[0] - grid[0] * grid[1]
             if 0 <= prefix <= MOST_PREFIXES:
@@ -70,7 +70,7 @@ class Arranger:
         return None
 
 
-def _over_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
+def _norms_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
     """Whether a layer norm is over channels in the last axis; a kind of its own may norm the first."""
     width = norm.normalized_shape[-1]
     if type(norm).forward is nn.LayerNorm.forward:
@@ -78,7 +78,7 @@ def _over_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
     return shape[-1] == width and shape[0] != width
 
 
-def _permuted(module: nn.Module) -> tuple[int, ...]:
+def _permute_order(module: nn.Module) -> tuple[int, ...]:
     """The order that torchvision's ``Permute`` brings axes into; empty for any other module."""
     return tuple(getattr(module, "dims", ())) if type(module).__name__ == "Permute" else ()
 
@@ -139,7 +139,7 @@ MOST_KEPT = 8
 _KEPT: WeakKeyDictionary[nn.Module, dict[object, Seen]] = WeakKeyDictionary()
 
 
-class Places:
+class ArrangementMemory:
     """The arrangements of layers' outputs in a forward on inputs of one shape.
 
     They follow from the kinds and shapes of all layers, in order. The first forward is told of every layer; a later one

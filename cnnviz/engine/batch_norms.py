@@ -1,4 +1,4 @@
-"""How far a picture's activations lie from those that a network's batch norms have seen in training."""
+"""Batch norms: folding them into the convolutions before them, and how far activations lie from those of training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cnnviz.engine.undisturbed import undisturbed
 
-__all__ = ["NormDistance", "settled_norms", "watch_norms", "Pair", "folded_copy", "noticing_pairs"]
+__all__ = ["NormDistance", "trained_norms", "watch_norms", "Pair", "folded_copy", "observe_pairs"]
 
 Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 @contextmanager
-def noticing_pairs(module: nn.Module) -> Iterator[list[Pair]]:
+def observe_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     """Run the network once inside; afterwards the list has the convolutions that a batch norm can be folded into.
 
     Those are the ones whose very output a batch norm was handed, both being run once; subclasses of either, which may
@@ -68,7 +68,7 @@ def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     """
     replaced: dict[int, Any] = {}
     for conv, norm in pairs:
-        replaced[id(conv)], replaced[id(norm)] = _folded(conv, norm), nn.Identity()
+        replaced[id(conv)], replaced[id(norm)] = _fold_norm(conv, norm), nn.Identity()
     clone = copy.deepcopy(module, replaced)
     for part in clone.modules():
         part.training = False
@@ -76,7 +76,7 @@ def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
 
 
 @torch.no_grad()
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """A copy of a convolution that gives what the norm after it would."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -91,12 +91,12 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 CHANNELS_AND_PLACES = 4
 
 
-def settled_norms(module: nn.Module) -> list[nn.Module]:
+def trained_norms(module: nn.Module) -> list[nn.Module]:
     """Batch norms whose running statistics say something; where all means are 0 and variances 1, they were never set.
 
     Those of a network whose norms have been folded into its convolutions are never set.
     """
-    return [part for part in module.modules() if _is_norm(part) and _is_set(part)]
+    return [part for part in module.modules() if _is_norm(part) and _is_trained(part)]
 
 
 class NormDistance:
@@ -118,7 +118,11 @@ class NormDistance:
 
     def add(self, norm: nn.Module, inputs: Tensor) -> None:
         """Take what a norm is given, ``(N, C, h, w)``."""
-        mean, variance, small = _buffer(norm, "running_mean"), _buffer(norm, "running_var"), getattr(norm, "eps", 0.0)
+        mean, variance, small = (
+            _running_buffer(norm, "running_mean"),
+            _running_buffer(norm, "running_var"),
+            getattr(norm, "eps", 0.0),
+        )
         deviation = (variance.double() + small).sqrt()
         flat = inputs.detach().double().flatten(2)
         apart = torch.hypot(flat.mean(dim=2) - mean, flat.std(dim=2, correction=0) - deviation) / deviation
@@ -136,7 +140,7 @@ def watch_norms(module: nn.Module) -> Iterator[NormDistance]:
         if inputs and inputs[0].dim() == CHANNELS_AND_PLACES:
             distance.add(norm, inputs[0])
 
-    handles = [norm.register_forward_pre_hook(see) for norm in settled_norms(module)]
+    handles = [norm.register_forward_pre_hook(see) for norm in trained_norms(module)]
     try:
         yield distance
     finally:
@@ -150,11 +154,11 @@ def _is_norm(part: nn.Module) -> bool:
     return (isinstance(part, _BatchNorm) or frozen) and all(isinstance(each, Tensor) for each in held)
 
 
-def _is_set(part: nn.Module) -> bool:
-    return bool(_buffer(part, "running_mean").any()) or bool((_buffer(part, "running_var") != 1).any())
+def _is_trained(part: nn.Module) -> bool:
+    return bool(_running_buffer(part, "running_mean").any()) or bool((_running_buffer(part, "running_var") != 1).any())
 
 
-def _buffer(part: nn.Module, name: str) -> Tensor:
+def _running_buffer(part: nn.Module, name: str) -> Tensor:
     held = getattr(part, name)
     assert isinstance(held, Tensor)
     return held

@@ -34,8 +34,8 @@ def progress_to(report: Progress) -> Iterator[None]:
 @contextmanager
 def part_of_progress(some: slice, total: int) -> Iterator[None]:
     """Inside, whatever reports its progress is that part of a work of ``total`` steps."""
-    report = _progress.get() or _silent
-    with progress_to(_within(report, some, total)):
+    report = _progress.get() or _ignore_progress
+    with progress_to(_nest_progress(report, some, total)):
         yield
     report(some.stop, total)
 
@@ -45,7 +45,7 @@ def usual_size(device: torch.device) -> int:
     return ON_CPU if device.type == "cpu" else ON_GPU
 
 
-def _within(report: Progress, some: slice, total: int) -> Progress:
+def _nest_progress(report: Progress, some: slice, total: int) -> Progress:
     """Progress of a part of the work as progress of the whole."""
 
     def inner(done: int, of: int) -> None:
@@ -55,7 +55,7 @@ def _within(report: Progress, some: slice, total: int) -> Progress:
     return inner
 
 
-def _silent(_done: int, _total: int) -> None:
+def _ignore_progress(_done: int, _total: int) -> None:
     pass
 
 
@@ -80,11 +80,11 @@ def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunk
         torch.OutOfMemoryError: If even one is too much.
     """
     results, checks, start, size = [], [], 0, max(1, min(size, total))
-    report = _progress.get() or _silent
+    report = _progress.get() or _ignore_progress
     while start < total:
         some = slice(start, min(start + size, total))
         try:
-            with progress_to(_within(report, some, total)):
+            with progress_to(_nest_progress(report, some, total)):
                 results.append(ask(some))
         except torch.OutOfMemoryError:
             if size == 1:
@@ -125,13 +125,13 @@ def in_chunks(
     """
 
     def ask_rows(rows: slice) -> Result:
-        return ask(_moved(inputs[rows], device, dtype, fixed), rows)
+        return ask(_move_inputs(inputs[rows], device, dtype, fixed), rows)
 
     chunks = in_slices(len(inputs), ask_rows, size=fixed or size)
     return replace(chunks, size=fixed) if fixed else chunks
 
 
-def _moved(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:
+def _move_inputs(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:
     with torch.inference_mode(mode=False):
         if inputs.is_inference():
             inputs = inputs.clone()

@@ -65,7 +65,7 @@ def full_gradients(
 
     def observe(part: nn.Module, _inputs: Any, output: Any) -> Any:
         arrangement = arranger.observe(part, output, len(inputs))
-        if not isinstance(part, Biased) or not isinstance(output, Tensor) or _bias(part) is None:
+        if not isinstance(part, Biased) or not isinstance(output, Tensor) or _effective_bias(part) is None:
             return None
         if len(output) == 1 != len(inputs):  # made once for all images
             return None
@@ -92,13 +92,13 @@ def full_gradients(
         torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(leaves, found, strict=True)
     )
     biases = tuple(
-        (_along(part, gradient, arrangement), arrangement)
+        (_weigh_gradient(part, gradient, arrangement), arrangement)
         for (part, _, arrangement), gradient in zip(held, rest, strict=True)
     )
     return FullGradients((leaf * first).detach(), biases, scores.detach(), logits.detach())
 
 
-def _bias(part: Biased) -> Tensor | None:
+def _effective_bias(part: Biased) -> Tensor | None:
     if not isinstance(part, nn.modules.batchnorm._BatchNorm):
         return part.bias
     if part.running_mean is None or part.running_var is None:
@@ -107,8 +107,8 @@ def _bias(part: Biased) -> Tensor | None:
     return -part.running_mean * scale + (0 if part.bias is None else part.bias)
 
 
-def _along(part: Biased, gradient: Tensor, arrangement: Arrangement | None) -> Tensor:
-    bias = _bias(part)
+def _weigh_gradient(part: Biased, gradient: Tensor, arrangement: Arrangement | None) -> Tensor:
+    bias = _effective_bias(part)
     assert bias is not None
     channels_last = isinstance(part, nn.Linear) or arrangement is None or arrangement.order != "NCHW"
     shape = bias if channels_last else bias.reshape(1, -1, 1, 1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
-from cnnviz.engine.arrangement import Places, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate"]
@@ -173,8 +173,8 @@ class _Catcher:
 
     def __enter__(self) -> Capture:
         self.outer.enter_context(self.inner)
-        self.outer.callback(self.root.register_forward_pre_hook(self._start).remove)
-        self.outer.callback(self.root.register_forward_hook(self._finish).remove)
+        self.outer.callback(self.root.register_forward_pre_hook(self._start_forward).remove)
+        self.outer.callback(self.root.register_forward_hook(self._finish_forward).remove)
         for name in self.until:
             self.outer.callback(self.parts[name].register_forward_pre_hook(self._stop_sliding).remove)
         return self.caught
@@ -182,30 +182,30 @@ class _Catcher:
     def __exit__(self, *_: object) -> None:
         self.outer.close()
 
-    def _start(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _start_forward(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.version = inputs[0]._version
-        self.places = Places(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
+        self.places = ArrangementMemory(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
         everywhere = self.automatic or (self.named and self.places.learning)
         self.inner.close()
         self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
         for name in self.hooked if self.automatic else self.hooked & self.named:
-            self.inner.callback(self.parts[name].register_forward_hook(self._opener(name), prepend=True).remove)
+            self.inner.callback(self.parts[name].register_forward_hook(self._graph_hook(name), prepend=True).remove)
         for name in self.parts.keys() - {""} if everywhere else self.named:
-            self.inner.callback(self.parts[name].register_forward_hook(self._catcher(name)).remove)
+            self.inner.callback(self.parts[name].register_forward_hook(self._catching_hook(name)).remove)
 
     def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
         self.sliding = False
 
-    def _finish(self, part: nn.Module, inputs: tuple[Any, ...], _output: Any) -> Any:
+    def _finish_forward(self, part: nn.Module, inputs: tuple[Any, ...], _output: Any) -> Any:
         if self.places.stale:
-            return self._again(part, inputs)
+            return self._run_again(part, inputs)
         self.places.keep()
         self._refuse_missing()
         if self.caught.activations:
             torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
         return None
 
-    def _again(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    def _run_again(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
         """Run a network anew whose layers' shapes are not what they were for inputs of this shape."""
         self.places.forget()
         if inputs[0]._version != self.version:
@@ -231,7 +231,7 @@ class _Catcher:
                 else "No layer of this network has a spatial output; gradients of the input, as saliency, need none."
             )
 
-    def _opener(self, name: str) -> Callable[..., Any]:
+    def _graph_hook(self, name: str) -> Callable[..., Any]:
         """A hook before those of others: what they keep of a layer's output, for later use, takes part in gradients."""
         calls = {call for plain, call in self.wanted.values() if plain == name}
 
@@ -249,7 +249,7 @@ class _Catcher:
 
         return open_graph
 
-    def _catcher(self, name: str) -> Callable[..., Any]:
+    def _catching_hook(self, name: str) -> Callable[..., Any]:
         caught_as = {key: call for key, (plain, call) in self.wanted.items() if plain == name}
         watched_as = {key: call for key, (plain, call) in self.watch.items() if plain == name}
 
@@ -264,9 +264,9 @@ class _Catcher:
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name
-                current = self._cut(name, current if name in self.hooked else current.detach(), arrangement)
+                current = self._cut_graph(name, current if name in self.hooked else current.detach(), arrangement)
             for key in (key for key, call in caught_as.items() if call in (None, now)):
-                current = self._cut(key, current, arrangement)
+                current = self._cut_graph(key, current, arrangement)
             for key in (key for key, call in watched_as.items() if call in (None, now)):
                 self.caught.watched[key] = current
                 self.caught.watched_arrangements[key] = arrangement
@@ -275,7 +275,7 @@ class _Catcher:
 
         return catch
 
-    def _cut(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
+    def _cut_graph(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
         if not tensor.is_floating_point():
             raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
         torch.set_grad_enabled(True)

@@ -52,12 +52,12 @@ class ClassMaps:
         """Weights ``(C,)`` of a class or a difference of classes; None for other targets."""
         match target:
             case ClassTarget():
-                return self._class(target.index)
+                return self._class_weights(target.index)
             case Difference():
-                return self._class(target.first.index) - self._class(target.second.index)
+                return self._class_weights(target.first.index) - self._class_weights(target.second.index)
         return None
 
-    def _class(self, index: int) -> Tensor:
+    def _class_weights(self, index: int) -> Tensor:
         if self.weights is not None:
             return self.weights[index]
         own = torch.zeros_like(self.activation[0, :, 0, 0])
@@ -76,19 +76,19 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
         ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves, or
             not finite.
     """
-    seen = _Seen()
+    seen = _PooledProducts()
     with torch.no_grad(), seen:
         logits = forward(inputs)
     if not bool(logits.isfinite().all()):
         raise ExplanationError(NOT_FINITE)
     for activation, pooled in reversed(seen.pooled):
-        if _same(pooled, logits) and _averages(activation, pooled):
+        if _equal_but_rounding(pooled, logits) and _is_spatial_mean(activation, pooled):
             return ClassMaps(_precise(activation), None, logits)
     for factor, weights, product in reversed(seen.products):
-        if not _same(product, logits):
+        if not _equal_but_rounding(product, logits):
             continue
         for activation, pooled in reversed(seen.pooled):
-            if _same(pooled, factor) and _averages(activation, pooled):
+            if _equal_but_rounding(pooled, factor) and _is_spatial_mean(activation, pooled):
                 return ClassMaps(_precise(activation), _precise(weights), logits)
     raise ExplanationError(
         "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves; this network's are "
@@ -96,7 +96,7 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
     )
 
 
-class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _PooledProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what is averaged over all places, and what is multiplied by weights."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _equal_but_rounding(one: Tensor, other: Tensor) -> bool:
     """Whether these are the same numbers, but for a conversion to another type."""
     if one.shape != other.shape:
         return False
@@ -127,7 +127,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= tolerance)
 
 
-def _averages(activation: Tensor, pooled: Tensor) -> bool:
+def _is_spatial_mean(activation: Tensor, pooled: Tensor) -> bool:
     """Whether it is the mean over all places: not over other axes or some places, nor of what was changed since."""
     means = _precise(activation).mean(dim=(2, 3))
     if means.shape != pooled.shape:

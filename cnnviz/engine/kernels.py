@@ -73,17 +73,17 @@ def observe_kernels(module: nn.Module, example: Tensor) -> dict[str, Kernels]:
         ModelError: If the network fails on this input.
     """
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
-        watch = _Watch(example)
+        watch = _KernelMode(example)
         for name, part in module.named_modules():
             hooks.callback(part.register_forward_pre_hook(watch.entering(name)).remove)
             hooks.callback(part.register_forward_hook(watch.leave, prepend=True).remove)
         with watch:
             run(module, example)
-    return {name: _kernels(name, uses) for name, uses in watch.uses.items() if name}
+    return {name: _layer_kernels(name, uses) for name, uses in watch.uses.items() if name}
 
 
 @dataclass(eq=False)
-class _Use:
+class _Convolution:
     """One convolution of the forward."""
 
     weight: Tensor
@@ -94,13 +94,13 @@ class _Use:
     gains: Tensor | None = None
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation, and in which layer it runs."""
 
     def __init__(self, picture: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.picture = picture
-        self.uses: dict[str, list[_Use]] = {}
+        self.uses: dict[str, list[_Convolution]] = {}
         self._inside: list[str] = []
         self._first: Tensor | None = None
 
@@ -120,25 +120,25 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **(kwargs or {}))
         operation = func._schema.name.partition("::")[2]
         if operation == "convolution":
-            self._convolved(_arguments(func, args, kwargs), output)
+            self._add_convolution(_named_arguments(func, args, kwargs), output)
         elif operation in ("addmm", "mm", "linear"):
-            self._multiplied(operation, args, output)
+            self._add_product(operation, args, output)
         elif "batch_norm" in operation:
-            self._normed(_arguments(func, args, kwargs))
+            self._add_gains(_named_arguments(func, args, kwargs))
         return output
 
-    def _convolved(self, given: dict[str, Any], output: Tensor) -> None:
+    def _add_convolution(self, given: dict[str, Any], output: Tensor) -> None:
         first = self._is_first(given["input"])
         kind: Kind = "transposed" if given["transposed"] else "plain"
-        self._add(_Use(given["weight"], TensorWeakRef(output), kind, given["groups"], first))
+        self._add_use(_Convolution(given["weight"], TensorWeakRef(output), kind, given["groups"], first))
 
-    def _multiplied(self, operation: str, args: Any, output: Tensor) -> None:
+    def _add_product(self, operation: str, args: Any, output: Tensor) -> None:
         flat, weight = args[1:3] if operation == "addmm" else args[:2]
         weight = weight if operation == "linear" else weight.t()
-        if self._is_first(flat) and (shaped := _on_pixels(flat, weight, self.picture)) is not None:
-            self._add(_Use(shaped, TensorWeakRef(output), "linear", 1, self._is_first(flat)))
+        if self._is_first(flat) and (shaped := _pixel_kernels(flat, weight, self.picture)) is not None:
+            self._add_use(_Convolution(shaped, TensorWeakRef(output), "linear", 1, self._is_first(flat)))
 
-    def _normed(self, given: dict[str, Any]) -> None:
+    def _add_gains(self, given: dict[str, Any]) -> None:
         variance = given.get("running_var")
         if variance is None:
             return
@@ -148,7 +148,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 gains = (variance.double() + given.get("eps", given.get("epsilon"))).rsqrt()
                 use.gains = gains if given.get("weight") is None else gains * given["weight"].double()
 
-    def _add(self, use: _Use) -> None:
+    def _add_use(self, use: _Convolution) -> None:
         self.uses.setdefault(self._inside[-1], []).append(use)
 
     def _is_first(self, inputs: Tensor) -> bool:
@@ -158,12 +158,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return inputs.data_ptr() == self._first.data_ptr() and inputs.numel() == self._first.numel()
 
 
-def _arguments(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+def _named_arguments(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     names = [argument.name for argument in func._schema.arguments]
     return dict(zip(names, args, strict=False)) | (kwargs or {})
 
 
-def _on_pixels(flat: Tensor, weight: Tensor, picture: Tensor) -> Tensor | None:
+def _pixel_kernels(flat: Tensor, weight: Tensor, picture: Tensor) -> Tensor | None:
     """A linear layer's weights as kernels ``(U, C, H, W)``, if what it reads is the picture, channel by channel.
 
     Each channel may have been shifted and scaled on the way; it may come first or last.
@@ -173,21 +173,21 @@ def _on_pixels(flat: Tensor, weight: Tensor, picture: Tensor) -> Tensor | None:
         return None
     first = flat.view(count, channels, height, width)
     last = flat.view(count, height, width, channels).permute(0, 3, 1, 2)
-    if _follows(first, picture):
+    if _is_picture(first, picture):
         return weight.reshape(-1, channels, height, width)
-    if _follows(last, picture):
+    if _is_picture(last, picture):
         return weight.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
     return None
 
 
-def _follows(one: Tensor, other: Tensor) -> bool:
+def _is_picture(one: Tensor, other: Tensor) -> bool:
     first, second = (each.double().transpose(0, 1).flatten(1) for each in (one, other))
     first, second = (each - each.mean(dim=1, keepdim=True) for each in (first, second))
     alike = nn.functional.cosine_similarity(first, second, dim=1)
     return bool((alike > ALIKE).all())
 
 
-def _kernels(name: str, uses: list[_Use]) -> Kernels:
+def _layer_kernels(name: str, uses: list[_Convolution]) -> Kernels:
     use = uses[0]
     values = use.weight.detach()
     if use.kind == "transposed":

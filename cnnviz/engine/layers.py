@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
 from cnnviz.engine.arrangement import Arranger, first_tensor
-from cnnviz.engine.fields.trace import Fields
+from cnnviz.engine.fields.trace import FieldTrace
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import CnnvizError, ExplanationError, ModelError
 
@@ -103,18 +103,18 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
     Raises:
         ModelError: If the network fails on this input.
     """
-    observer = _without_values(module, example) or _observed(module, example)
+    observer = _observe_blank_copy(module, example) or _observe_module(module, example)
     return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
 
 
-def _without_values(module: nn.Module, example: Tensor) -> _Observer | None:
+def _observe_blank_copy(module: nn.Module, example: Tensor) -> _Observer | None:
     if touched(module):
         return None
     empty = example.to("meta")
     for given in (empty.expand(2, -1, -1, -1), empty) if len(empty) == 1 else (empty,):
         try:
             with _disable_current_modes():
-                return _observed(blank_copy(module), given)
+                return _observe_module(blank_copy(module), given)
         except Exception:  # noqa: BLE001 - a network may do anything with values; then it runs on some
             continue
     return None
@@ -135,7 +135,7 @@ def blank_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, blank)
 
 
-def _observed(module: nn.Module, example: Tensor) -> _Observer:
+def _observe_module(module: nn.Module, example: Tensor) -> _Observer:
     observer = _Observer(example)
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for name, part in module.named_modules():
@@ -167,7 +167,7 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
 class _Observer:
     def __init__(self, example: Tensor) -> None:
         self.batch = example.shape[0]
-        self.fields = Fields(example)
+        self.fields = FieldTrace(example)
         self.arranger = Arranger()
         self.calls: Counter[str] = Counter()
         self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
@@ -186,16 +186,16 @@ class _Observer:
 
     def layer(self, name: str, part: nn.Module) -> Layer:
         order, shape, arrangement = self.finished.get(name, (-1, None, None))
-        weights = sum(weight.numel() for weight in part.parameters() if not _uninitialised(weight))
+        weights = sum(weight.numel() for weight in part.parameters() if not _is_uninitialised(weight))
         fields = tuple(self.seen.get(name, ()))
-        return Layer(name, _kind(part), shape, self.calls[name], weights, arrangement, order, fields)
+        return Layer(name, _kind_of(part), shape, self.calls[name], weights, arrangement, order, fields)
 
 
-def _uninitialised(weight: Tensor) -> bool:
+def _is_uninitialised(weight: Tensor) -> bool:
     return isinstance(weight, nn.parameter.UninitializedParameter)
 
 
-def _kind(part: nn.Module) -> str:
+def _kind_of(part: nn.Module) -> str:
     original = getattr(part, "type_name", None)
     named = original() if callable(original) else None
     return str(named).rpartition(".")[2] if named else type(part).__name__

@@ -29,9 +29,9 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
         ExplanationError: If there is no such entry, no single tensor to take, its shape is not ``(N, K)``, or it
             answers for another number of images.
     """
-    found = _selected(output, selector) if selector is not None else _usual(output)
+    found = _select_part(output, selector) if selector is not None else _find_usual_part(output)
     if not isinstance(found, Tensor):
-        raise ExplanationError(f"The network's output, {_sketch(output)}, holds no tensor there; {ADVICE}")
+        raise ExplanationError(f"The network's output, {_sketch_output(output)}, holds no tensor there; {ADVICE}")
     if found.dim() > CLASSES_DIM and all(side == 1 for side in found.shape[CLASSES_DIM:]):
         found = found.flatten(1)
     if found.dim() < CLASSES_DIM and (found.dim() == 1 or count == 1):
@@ -52,7 +52,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
 ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."
 
 
-def _selected(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
+def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
     if callable(selector):
         return selector(output)
     key: Any = int(selector) if isinstance(selector, str) and selector.isdigit() else selector
@@ -61,28 +61,30 @@ def _selected(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any
             return getattr(output, key)
         return output[key]
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ExplanationError(f"The network's output, {_sketch(output)}, has no part {selector!r}; {ADVICE}") from None
+        raise ExplanationError(
+            f"The network's output, {_sketch_output(output)}, has no part {selector!r}; {ADVICE}"
+        ) from None
 
 
-def _usual(output: Any) -> Any:
+def _find_usual_part(output: Any) -> Any:
     if isinstance(output, Tensor):
         return output
     for name in USUAL_NAMES:
         held = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
         if isinstance(held, Tensor):
             return held
-    values: Sequence[Any] = list(output.values()) if isinstance(output, Mapping) else _items(output)
+    values: Sequence[Any] = list(output.values()) if isinstance(output, Mapping) else _list_items(output)
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) == 1:
         return tensors[0]
-    raise ExplanationError(f"The network returns {_sketch(output)}; {ADVICE}")
+    raise ExplanationError(f"The network returns {_sketch_output(output)}; {ADVICE}")
 
 
-def _items(output: Any) -> list[Any]:
+def _list_items(output: Any) -> list[Any]:
     return list(output) if isinstance(output, Sequence) else []
 
 
-def _sketch(output: Any) -> str:
+def _sketch_output(output: Any) -> str:
     if isinstance(output, Tensor):
         return f"a tensor {tuple(output.shape)}"
     if isinstance(output, Mapping):

@@ -33,7 +33,7 @@ def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, 
         ExplanationError: If the layer is not run, or gives no tensor.
     """
     plain, number = split_call(layer)
-    with _stopping(module.get_submodule(plain), number or calls) as reached:
+    with _stop_at_call(module.get_submodule(plain), number or calls) as reached:
         forward(inputs)
     tensor = first_tensor(reached[0]) if reached else None
     if tensor is None:
@@ -42,7 +42,7 @@ def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, 
 
 
 @contextmanager
-def _stopping(part: nn.Module, number: int) -> Iterator[list[Any]]:
+def _stop_at_call(part: nn.Module, number: int) -> Iterator[list[Any]]:
     """Within it, the forward ends at a module's k-th call; what that returned is in the list."""
     reached: list[Any] = []
     seen = 0

@@ -16,7 +16,7 @@ from cnnviz.engine.arrangement import Arranger, first_tensor, replaced_tensor
 from cnnviz.engine.heads import NOT_FINITE
 from cnnviz.errors import CnnvizError, ExplanationError
 
-__all__ = ["Replay", "close", "replay"]
+__all__ = ["Replay", "is_close", "replay"]
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 COARSE = 0.05
@@ -48,7 +48,7 @@ def replay(
         ExplanationError: If the layer is not run or gives no tensor, the logits are not finite, or the whole network
             does not give the recorded ones either.
     """
-    recorder = _Recorder(module, layer, len(inputs))
+    recorder = _CallRecorder(module, layer, len(inputs))
     with torch.no_grad(), recorder.recording():
         start = inputs._version
         logits = forward(inputs)
@@ -71,12 +71,12 @@ def replay(
 
 
 @dataclass
-class _Call:
+class _RecordedCall:
     """A running or finished call of a module."""
 
     name: str
     number: int
-    children: list[_Call] = field(default_factory=list)
+    children: list[_RecordedCall] = field(default_factory=list)
     output: Any = None
     original: Tensor | None = None
     version: int = 0
@@ -87,7 +87,7 @@ class _Call:
         return self.original is not None and self.original._version != self.version
 
 
-class _Recorder:
+class _CallRecorder:
     """Hooks that keep the outputs of finished calls whose callers are still running when the layer ends."""
 
     def __init__(self, module: nn.Module, layer: str, batch: int) -> None:
@@ -96,34 +96,34 @@ class _Recorder:
         self.plain, self.number = split_call(layer)
         self.parts = dict(module.named_modules())
         self.callers = {name for name, part in self.parts.items() if self.parts[self.plain] in set(part.modules())}
-        self.stack: list[_Call] = []
+        self.stack: list[_RecordedCall] = []
         self.counts: dict[str, int] = {}
         self.arranger = Arranger()
         self.arrangement: Arrangement | None = None
-        self.target: _Call | None = None
-        self.before: list[_Call] = []
+        self.target: _RecordedCall | None = None
+        self.before: list[_RecordedCall] = []
         self.ended: dict[str, int] = {}
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         with ExitStack() as hooks:
             for name, part in self.parts.items():
-                hooks.callback(part.register_forward_pre_hook(self._enter(name)).remove)
-                hooks.callback(part.register_forward_hook(self._leave).remove)
+                hooks.callback(part.register_forward_pre_hook(self._enter_hook(name)).remove)
+                hooks.callback(part.register_forward_hook(self._record_call).remove)
             yield
         if self.target is None:
             raise ExplanationError(
                 f"Layer '{self.layer}' gave no tensor in this forward; 'cnnviz layers' shows which do."
             )
 
-    def _enter(self, name: str) -> Callable[..., None]:
+    def _enter_hook(self, name: str) -> Callable[..., None]:
         def enter(_part: nn.Module, _inputs: Any) -> None:
             self.counts[name] = number = self.counts.get(name, 0) + 1
-            self.stack.append(_Call(name, number))
+            self.stack.append(_RecordedCall(name, number))
 
         return enter
 
-    def _leave(self, part: nn.Module, _inputs: Any, output: Any) -> None:
+    def _record_call(self, part: nn.Module, _inputs: Any, output: Any) -> None:
         call = self.stack.pop()
         call.children = []
         tensor = first_tensor(output)
@@ -131,7 +131,7 @@ class _Recorder:
         is_target = call.name == self.plain and self.number in (None, call.number) and tensor is not None
         if not self.stack or not (is_target or self.stack[-1].name in self.callers):
             return
-        call.output = tree_map(_copied, output)
+        call.output = tree_map(_copy_tensor, output)
         if tensor is not None:
             call.original, call.version = tensor, tensor._version
         if is_target:
@@ -153,7 +153,13 @@ class Replay:
     """
 
     def __init__(
-        self, forward: Callable[[Tensor], Tensor], recorder: _Recorder, inputs: Tensor, logits: Tensor, *, written: bool
+        self,
+        forward: Callable[[Tensor], Tensor],
+        recorder: _CallRecorder,
+        inputs: Tensor,
+        logits: Tensor,
+        *,
+        written: bool,
     ) -> None:
         assert recorder.target is not None
         self._forward = forward
@@ -165,7 +171,7 @@ class Replay:
         self._substitute: Tensor | None = None
         self.fixed: int | None = None
         self.logits = logits[:1]
-        self.activation: Tensor = _tensor(recorder.target.output)[:1]
+        self.activation: Tensor = _require_tensor(recorder.target.output)[:1]
         self.arrangement = recorder.arrangement
         self.checks: tuple[str, ...] = ()
 
@@ -174,7 +180,7 @@ class Replay:
         self._seen.clear()
         self._substitute = activations
         try:
-            return self._forward(self._expanded(self._inputs, copy=self._written))
+            return self._forward(self._expand_batch(self._inputs, copy=self._written))
         finally:
             self._substitute = None
 
@@ -191,17 +197,17 @@ class Replay:
                 again = self(self.activation.expand(self.fixed or 2, *self.activation.shape[1:]).clone())
         except (CnnvizError, RuntimeError):
             return False
-        return again.shape[1:] == self.logits.shape[1:] and close(again, self.logits)
+        return again.shape[1:] == self.logits.shape[1:] and is_close(again, self.logits)
 
     def install(self, patches: ExitStack) -> None:
         """Answer recorded calls from the recording until the patches are closed."""
-        recorded: dict[str, dict[int, _Call]] = {}
+        recorded: dict[str, dict[int, _RecordedCall]] = {}
         for call in [*self._recorder.before, self._target]:
             recorded.setdefault(call.name, {})[call.number] = call
         for name, calls in recorded.items():
             part = self._recorder.parts[name]
-            patches.callback(_put_back, part, part.__dict__.get("forward"))
-            part.__dict__["forward"] = self._answering(name, calls, part.forward)
+            patches.callback(_restore_forward, part, part.__dict__.get("forward"))
+            part.__dict__["forward"] = self._answer_calls(name, calls, part.forward)
 
     def fall_back(self, patches: ExitStack) -> None:
         """Run the whole network each time, the activation put in by a hook."""
@@ -218,20 +224,22 @@ class Replay:
 
         patches.callback(self._recorder.parts[self._target.name].register_forward_hook(put_in).remove)
 
-    def _answering(self, name: str, calls: dict[int, _Call], original: Callable[..., Any]) -> Callable[..., Any]:
+    def _answer_calls(
+        self, name: str, calls: dict[int, _RecordedCall], original: Callable[..., Any]
+    ) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
             self._seen[name] = number = self._seen.get(name, 0) + 1
             call = calls.get(number)
             if call is None or self._substitute is None:
                 return original(*args, **kwargs)
-            answered = tree_map(lambda held: self._expanded(held, copy=call.written), call.output)
+            answered = tree_map(lambda held: self._expand_batch(held, copy=call.written), call.output)
             if call is not self._target:
                 return answered
             return replaced_tensor(answered, self._substitute.clone() if call.written else self._substitute)
 
         return answer
 
-    def _expanded(self, held: Any, *, copy: bool) -> Any:
+    def _expand_batch(self, held: Any, *, copy: bool) -> Any:
         """A recorded tensor for the batch of the activations that are put in."""
         if not isinstance(held, Tensor) or held.dim() == 0 or self._substitute is None:
             return held
@@ -242,24 +250,24 @@ class Replay:
         return held.repeat(size, *(1 for _ in held.shape[1:]))
 
 
-def _put_back(part: nn.Module, forward: Any) -> None:
+def _restore_forward(part: nn.Module, forward: Any) -> None:
     if forward is None:
         part.__dict__.pop("forward", None)
     else:
         part.__dict__["forward"] = forward
 
 
-def _copied(held: Any) -> Any:
+def _copy_tensor(held: Any) -> Any:
     return held.detach().clone() if isinstance(held, Tensor) else held
 
 
-def _tensor(output: Any) -> Tensor:
+def _require_tensor(output: Any) -> Tensor:
     tensor = first_tensor(output)
     assert tensor is not None
     return tensor
 
 
-def close(again: Tensor, logits: Tensor) -> bool:
+def is_close(again: Tensor, logits: Tensor) -> bool:
     """Whether logits are those that were expected, but for rounding."""
     tolerance = TOLERANCE.get(logits.dtype, COARSE) * float(logits.abs().max())
     return bool((again - logits).abs().max() <= tolerance)

@@ -51,9 +51,9 @@ class Coverage:
     unruled: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        said = [f"{self.rule} rule applied to {_counted(self.activations) or 'no activation function'}"]
+        said = [f"{self.rule} rule applied to {_list_calls(self.activations) or 'no activation function'}"]
         said += [f"{self.gates} gates held constant"] if self.gates else []
-        said += [f"{_counted(self.unruled)} left with their own derivative"] if self.unruled else []
+        said += [f"{_list_calls(self.unruled)} left with their own derivative"] if self.unruled else []
         return ", ".join(said)
 
 
@@ -81,7 +81,7 @@ def ruled(rule: Rule, *, needed: bool = True) -> Iterator[Coverage]:
     Raises:
         ExplanationError: On leaving, if the rule touched nothing.
     """
-    mode = _Ruling(rule)
+    mode = _RuleMode(rule)
     with mode:
         yield mode.coverage
     if needed and not mode.coverage.activations:
@@ -101,7 +101,7 @@ def unseen_parts(module: nn.Module) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Gate:
+class _HeldGate:
     """A tensor between 0 and 1: the function that made it, and what of."""
 
     name: str
@@ -109,11 +109,11 @@ class _Gate:
     source: ref[Tensor] | None
 
 
-class _Ruling(TorchFunctionMode):
+class _RuleMode(TorchFunctionMode):
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.coverage = Coverage(rule)
-        self.gates: MutableMapping[Tensor, _Gate] = WeakTensorKeyDictionary()
+        self.gates: MutableMapping[Tensor, _HeldGate] = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -122,15 +122,15 @@ class _Ruling(TorchFunctionMode):
             return func(*args, **kwargs)
         activation = activation_of(name, func, args, kwargs)
         if activation is None and name in PRODUCTS:
-            activation, args = self._multiplied(func, args, kwargs)
+            activation, args = self._rule_product(func, args, kwargs)
         if activation is not None and activation.subject.requires_grad:
             self.coverage.activations[activation.name] += 1
-            return _apply(self.coverage.rule, activation)
+            return _apply_rule(self.coverage.rule, activation)
         output = func(*args, **kwargs)
-        self._follow(name, func, args, kwargs, output)
+        self._track_gate(name, func, args, kwargs, output)
         return output
 
-    def _multiplied(
+    def _rule_product(
         self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[Activation | None, tuple[Any, ...]]:
         """The activation that a product is (``x * sigmoid(x)``), or its arguments with a gate held constant."""
@@ -142,11 +142,11 @@ class _Ruling(TorchFunctionMode):
         if gate is None or gates[place] is not None or (inplace and place == 1):
             return None, args
         if gate.name in SELF_GATED and gate.source is not None and gate.source() is args[place]:
-            return _self_gated(func, gate, args[place], place, inplace=inplace), args
+            return _self_gated_activation(func, gate, args[place], place, inplace=inplace), args
         self.coverage.gates += 1
         return None, tuple(each if own is None else each.detach() for each, own in zip(args, gates, strict=True))
 
-    def _follow(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+    def _track_gate(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         """Remember what is a gate, and count what keeps its own derivative."""
         if not isinstance(output, Tensor) or not output.requires_grad:
             return
@@ -155,15 +155,15 @@ class _Ruling(TorchFunctionMode):
         if name in GATES:
             source = args[0] if args else kwargs.get("input")
             kept = ref(source) if isinstance(source, Tensor) and source is not output else None
-            self.gates[output] = _Gate(name, func, kept)
+            self.gates[output] = _HeldGate(name, func, kept)
         elif name in KEEPING or name in PRODUCTS:
             live = [each for each in args if isinstance(each, Tensor) and each.requires_grad]
             gate = self.gates.get(live[0]) if len(live) == 1 or (live and name in KEEPING) else None
             if gate is not None:
-                self.gates[output] = _Gate(gate.name, None, None)
+                self.gates[output] = _HeldGate(gate.name, None, None)
 
 
-class _Ruled(torch.autograd.Function):
+class _RuledActivation(torch.autograd.Function):
     """An activation whose backward is ``slope * max(R, 0)``, or ``max(R, 0)`` without a slope."""
 
     @staticmethod
@@ -179,13 +179,15 @@ class _Ruled(torch.autograd.Function):
         return passed if slope is None else passed * slope, None, None
 
 
-def _apply(rule: Rule, activation: Activation) -> Tensor:
+def _apply_rule(rule: Rule, activation: Activation) -> Tensor:
     subject = activation.subject.clone() if activation.inplace else activation.subject
-    output: Tensor = _Ruled.apply(subject, activation, _slope(activation) if rule == "guided" else None)
+    output: Tensor = _RuledActivation.apply(
+        subject, activation, _positive_slope(activation) if rule == "guided" else None
+    )
     return activation.subject.copy_(output) if activation.inplace else output
 
 
-def _slope(activation: Activation) -> Tensor:
+def _positive_slope(activation: Activation) -> Tensor:
     """The derivative of the activation function where it is positive, otherwise 0, in the subject's shape."""
     held = activation.subject.detach()
     if activation.rectifier:
@@ -195,7 +197,7 @@ def _slope(activation: Activation) -> Tensor:
     return slope.clamp_min(0)
 
 
-def _self_gated(func: Any, gate: _Gate, subject: Tensor, place: int, *, inplace: bool) -> Activation:
+def _self_gated_activation(func: Any, gate: _HeldGate, subject: Tensor, place: int, *, inplace: bool) -> Activation:
     def again(held: Tensor) -> Tensor:
         opened = gate.function(held)
         held = held.clone() if inplace else held
@@ -206,5 +208,5 @@ def _self_gated(func: Any, gate: _Gate, subject: Tensor, place: int, *, inplace:
     return Activation(SELF_GATED[gate.name], subject, again, rectifier=False, inplace=inplace)
 
 
-def _counted(calls: Counter[str]) -> str:
+def _list_calls(calls: Counter[str]) -> str:
     return ", ".join(f"{name} x{count}" for name, count in calls.most_common())

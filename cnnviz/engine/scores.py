@@ -37,11 +37,11 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
             found = replace(found, first=best_class)
-        for index in _indices(found):
+        for index in _class_indices(found):
             if not 0 <= index < classes:
                 raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
         if isinstance(found, Finer) and isinstance(found.first, ClassTarget) and found.others is None:
-            others = _nearest(found, found.first.index, logits[row, None].detach())[0].tolist()
+            others = _nearest_classes(found, found.first.index, logits[row, None].detach())[0].tolist()
             found = replace(found, others=tuple(others))
         settled.append(found)
     return settled
@@ -62,7 +62,7 @@ def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = 
     groups: dict[Target, list[int]] = {}
     for row, target in enumerate(targets):
         groups.setdefault(target, []).append(row)
-    scores = [(rows, _score_one(target, logits, rows, captured)) for target, rows in groups.items()]
+    scores = [(rows, _score_target(target, logits, rows, captured)) for target, rows in groups.items()]
     order = [row for rows, _ in scores for row in rows]
     joined = torch.cat([values for _, values in scores])
     return joined if order == sorted(order) else joined[torch.tensor(order, device=joined.device).argsort()]
@@ -82,7 +82,7 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
     placed: list[Target] = []
     for row, target in enumerate(targets):
         if isinstance(target, Unit) and target.place is None:
-            one = _maps_of(target, captured)[row, target.channel]
+            one = _unit_maps(target, captured)[row, target.channel]
             placed.append(replace(target, place=divmod(int(one.argmax()), one.shape[1])))
         else:
             placed.append(target)
@@ -99,7 +99,7 @@ def watched_layers(targets: Sequence[Target]) -> list[str]:
     return sorted({target.layer for target in targets if isinstance(target, Unit)})
 
 
-def _indices(target: Target) -> list[int]:
+def _class_indices(target: Target) -> list[int]:
     match target:
         case ClassTarget():
             return [target.index]
@@ -110,39 +110,39 @@ def _indices(target: Target) -> list[int]:
     return []
 
 
-def _score_one(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
+def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
     match target:
         case ClassTarget():
             return logits[rows, target.index]
         case Difference():
             return logits[rows, target.first.index] - logits[rows, target.second.index]
         case Finer(first=ClassTarget(index=index)):
-            return _finer(target, index, logits[rows])
+            return _score_finer(target, index, logits[rows])
         case Unit():
-            return _unit(target, captured)[rows]
+            return _score_unit(target, captured)[rows]
         case CustomTarget():
-            return _custom(target, logits[rows])
+            return _score_custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")
 
 
-def _finer(target: Finer, index: int, logits: Tensor) -> Tensor:
+def _score_finer(target: Finer, index: int, logits: Tensor) -> Tensor:
     """Class logit less the mean of the others', ``(n,)``; the choice of the others has no gradient."""
     own = logits[:, index]
     if target.others is not None:
         nearest = torch.tensor([target.others], device=logits.device).expand(len(logits), -1)
     else:
-        nearest = _nearest(target, index, logits.detach())
+        nearest = _nearest_classes(target, index, logits.detach())
     return own - target.strength * logits.gather(1, nearest).mean(dim=1) if nearest.shape[1] else own
 
 
-def _nearest(target: Finer, index: int, logits: Tensor) -> Tensor:
+def _nearest_classes(target: Finer, index: int, logits: Tensor) -> Tensor:
     """Indices ``(n, rivals)`` of the classes whose logits are nearest to the class's own."""
     distance = (logits - logits[:, index, None]).abs()
     distance[:, index] = torch.inf
     return distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False).indices
 
 
-def _custom(target: CustomTarget, logits: Tensor) -> Tensor:
+def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
     values = target.function(logits)
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
@@ -152,7 +152,7 @@ def _custom(target: CustomTarget, logits: Tensor) -> Tensor:
     return values
 
 
-def _maps_of(target: Unit, captured: Capture | None) -> Tensor:
+def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:
     """The maps ``(N, C, h, w)`` of a unit's layer, which has that unit."""
     if captured is None or target.layer not in captured.watched:
         raise ExplanationError(f"Layer '{target.layer}' was not watched, so its units have no score here.")
@@ -167,8 +167,8 @@ def _maps_of(target: Unit, captured: Capture | None) -> Tensor:
     return maps
 
 
-def _unit(target: Unit, captured: Capture | None) -> Tensor:
-    maps = _maps_of(target, captured)
+def _score_unit(target: Unit, captured: Capture | None) -> Tensor:
+    maps = _unit_maps(target, captured)
     if target.place is None:
         return maps[:, target.channel].mean(dim=(1, 2))
     (row, column), (rows, columns) = target.place, maps.shape[2:]

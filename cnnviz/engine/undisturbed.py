@@ -21,7 +21,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
     Args:
         device: Where the network is.
     """
-    switches = _switches() if device.type == "cuda" else []
+    switches = _gpu_switches() if device.type == "cuda" else []
     before = [(part, name, getattr(part, name)) for part, name, _ in switches]
     try:
         for part, name, value in switches:
@@ -43,7 +43,7 @@ def fixed_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _switches() -> list[tuple[Any, str, Any]]:
+def _gpu_switches() -> list[tuple[Any, str, Any]]:
     cudnn: Any = torch.backends.cudnn
     products: Any = torch.backends.cuda.matmul
     found: list[tuple[Any, str, Any]] = [(cudnn, "deterministic", True), (cudnn, "benchmark", False)]
@@ -61,10 +61,10 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
     """
     with _lock_of(module), _SLOW_PATH:
-        yield from _as_it_was(module)
+        yield from _restore_afterwards(module)
 
 
-def _as_it_was(module: nn.Module) -> Iterator[None]:
+def _restore_afterwards(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     buffers = _Buffers(module)
     with torch.inference_mode(mode=False):
@@ -80,7 +80,7 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
             buffers.restore()
 
 
-class _SlowPath:
+class _AttentionSlowPath:
     """Attention's fused fast path is off while any thread is inside, and then as it was before the first."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class _SlowPath:
                 torch.backends.mha.set_fastpath_enabled(self._before)
 
 
-_SLOW_PATH = _SlowPath()
+_SLOW_PATH = _AttentionSlowPath()
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _ALL_LOCKS = threading.Lock()
 
@@ -120,12 +120,12 @@ class _Buffers:
             if tensor is not None and not tensor.is_meta:
                 groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
         self._groups = [list(each.values()) for each in groups.values()]
-        self._values = [_together(tensors) for tensors in self._groups]
+        self._values = [_concatenate_flat(tensors) for tensors in self._groups]
 
     def restore(self) -> None:
         """Put the buffers back; values are compared, because a write through ``.data`` leaves no mark on a tensor."""
         for tensors, values in zip(self._groups, self._values, strict=True):
-            if not torch.equal(_together(tensors), values):
+            if not torch.equal(_concatenate_flat(tensors), values):
                 _copy_back(tensors, values)
         for part, name, tensor in self._held:
             if part._buffers.get(name) is not tensor:
@@ -133,7 +133,7 @@ class _Buffers:
 
 
 @torch.no_grad()
-def _together(tensors: Sequence[Tensor]) -> Tensor:
+def _concatenate_flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor if tensor.dim() == 1 else tensor.reshape(-1) for tensor in tensors])
 
 

@@ -1,22 +1,17 @@
-"""Weights in torch's cache, or brought there."""
+"""Weights in the caches of torch and of the Hugging Face hub, and their download; looking there needs no torch."""
 
 from __future__ import annotations
 
-import socket
+import os
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
-import torch
-
 from cnnviz.errors import WeightsError
 
-__all__ = ["cached_file", "download", "is_reachable"]
+__all__ = ["cached_file", "cached_hub_file", "download", "is_reachable"]
 
 PATIENCE_S = 10.0
 
@@ -25,6 +20,19 @@ def cached_file(url: str) -> Path | None:
     """The file of that address in torch's cache; None if it is not there."""
     file = _place(url)
     return file if file.is_file() else None
+
+
+def cached_hub_file(repository: str, files: Sequence[str]) -> Path | None:
+    """The first of some files of a repository, ``owner/name`` or ``owner/name@revision``, in the hub's cache."""
+    from huggingface_hub import constants
+
+    name, _, revision = repository.partition("@")
+    if not Path(constants.HF_HUB_CACHE, "--".join(["models", *name.split("/")])).is_dir():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = (try_to_load_from_cache(name, file, revision=revision or None) for file in files)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def download(url: str, network: str, megabytes: float | None = None) -> Path:
@@ -38,6 +46,11 @@ def download(url: str, network: str, megabytes: float | None = None) -> Path:
     Raises:
         WeightsError: If it cannot be fetched, or not be saved; the message says where to put it by hand.
     """
+    import urllib.error
+    from http.client import HTTPException
+
+    import torch
+
     place = _place(url)
     hash_in_name = torch.hub.HASH_REGEX.search(place.name)
     try:
@@ -61,6 +74,10 @@ def download(url: str, network: str, megabytes: float | None = None) -> Path:
 
 def is_reachable(url: str) -> bool:
     """Whether the host of an address answers at all."""
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
     request = urllib.request.Request(url, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_S):
@@ -72,11 +89,23 @@ def is_reachable(url: str) -> bool:
 
 
 def _place(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    return _torch_hub() / "checkpoints" / Path(urlparse(url).path).name
+
+
+def _torch_hub() -> Path:
+    """The folder of torch's cache, which torch itself is asked for where it is loaded."""
+    if "torch" in sys.modules:
+        import torch
+
+        return Path(torch.hub.get_dir())
+    home = os.getenv("TORCH_HOME", f"{os.getenv('XDG_CACHE_HOME', '~/.cache')}/torch")
+    return Path(home).expanduser() / "hub"
 
 
 @contextmanager
 def _patience() -> Iterator[None]:
+    import socket
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE_S)
     try:

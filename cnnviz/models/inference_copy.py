@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
-from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
+from cnnviz.engine.batch_norms import folded_copy, observe_pairs
 from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask
     """
     if any(part._forward_hooks for part in model.module.modules()):
         return Faster(model, ("hooks of others are on this network, and may know it alone; the network itself ran",))
-    with noticing_pairs(model.module) as pairs:
+    with observe_pairs(model.module) as pairs:
         logits = model.forward(example)
     ask = ask or type(model).forward
     clone = copy.copy(model)

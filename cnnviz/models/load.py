@@ -154,10 +154,12 @@ def _opened(model: str, weights: str | os.PathLike[str] | None, device: torch.de
 
     if model in bundled_names():
         return open_bundled(model, weights)
-    from cnnviz.models.sources.torchvision import open_torchvision, torchvision_names
+    from cnnviz.models.sources.registries import torchvision_registry
 
-    names = torchvision_names()
+    names = torchvision_registry()
     if model in names:
+        from cnnviz.models.sources.torchvision import open_torchvision
+
         return open_torchvision(model, weights)
     if looks_like_file(model):
         return _from_file(model, weights, device)

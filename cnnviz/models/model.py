@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cnnviz.core.layer import Layers, split_call
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
-from cnnviz.engine.windows.gates import Gates, find_gates
+from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError
 from cnnviz.method import Network
 from cnnviz.models.preprocess import Preprocess
@@ -125,7 +125,7 @@ class Model(Network):
         self.automatic_layers: dict[tuple[int, ...], str] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
-        self._gates: dict[tuple[int, int, int], Gates | None] = {}
+        self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
 
     def _assumed(
         self,
@@ -183,13 +183,13 @@ class Model(Network):
             self._observed[known] = observe_layers(self.module, self.to_device(example))
         return self._observed[known]
 
-    def gates_on(self, size: tuple[int, int]) -> Gates | None:
-        """The gates for inputs of a height and width; None if there are none. What was asked before is remembered."""
+    def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
+        """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
         known = id(self.module), *size
-        if known not in self._gates:
+        if known not in self._bottlenecks:
             example = self.to_device(torch.zeros(1, self.preprocess.channels, *size))
-            self._gates[known] = find_gates(self.module, self._logits_of, self.layers_on(size), example)
-        return self._gates[known]
+            self._bottlenecks[known] = find_bottlenecks(self.module, self._logits_of, self.layers_on(size), example)
+        return self._bottlenecks[known]
 
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))

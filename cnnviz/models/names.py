@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+from cnnviz.models.downloads import cached_file
 from cnnviz.models.sources.bundled import bundled_names, bundled_present
+from cnnviz.models.sources.registries import PREFIX, has_timm, timm_registry, torchvision_registry
 
 __all__ = ["SOURCES", "ModelName", "model_names"]
 
@@ -33,16 +35,20 @@ def model_names(pattern: str | None = None, sources: Collection[str] = SOURCES) 
 
     Args:
         pattern: Part of a name, or a pattern with ``*`` and ``?``; None lists all.
-        sources: Which of ``bundled``, ``torchvision`` and ``timm`` to list; bundled ones alone need no torch.
+        sources: Which of ``bundled``, ``torchvision`` and ``timm`` to list.
     """
     found: list[ModelName] = []
     if "bundled" in sources:
         names = _matching(bundled_names(), pattern)
         found += [ModelName(name, "bundled", bundled_present(name)) for name in names]
     if "torchvision" in sources:
-        found += _of_torchvision(pattern)
-    if "timm" in sources:
-        found += _of_timm(pattern)
+        registry = torchvision_registry()
+        names = _matching(registry, pattern)
+        found += [ModelName(name, "torchvision", any(map(cached_file, registry[name]))) for name in names]
+    if "timm" in sources and has_timm():
+        weights = {PREFIX + name: where for name, where in timm_registry().items()}
+        names = _matching(weights, pattern)
+        found += [ModelName(name, "timm", weights[name].cached() is not None) for name in names]
     return found
 
 
@@ -51,18 +57,3 @@ def _matching(names: Collection[str], pattern: str | None) -> list[str]:
         return list(names)
     wanted = pattern.lower() if any(mark in pattern for mark in "*?[") else f"*{pattern.lower()}*"
     return [name for name in names if fnmatch(name.lower(), wanted)]
-
-
-def _of_torchvision(pattern: str | None) -> list[ModelName]:
-    from cnnviz.models.sources.torchvision import torchvision_cached, torchvision_names
-
-    names = _matching(torchvision_names(), pattern)
-    return [ModelName(name, "torchvision", torchvision_cached(name)) for name in names]
-
-
-def _of_timm(pattern: str | None) -> list[ModelName]:
-    from cnnviz.models.sources.timm import has_timm, timm_cached, timm_names
-
-    if not has_timm():
-        return []
-    return [ModelName(name, "timm", timm_cached(name)) for name in _matching(timm_names(), pattern)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnviz.engine.tally.tally import BINS, _edges, bins_of, quantiles
+from cnnviz.engine.tally.tally import BINS, _bin_edges, bins_of, quantiles
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.9, 0.995, 1.0)
 
@@ -18,7 +18,7 @@ def test_every_value_lies_between_its_bins_edges():
     rng = np.random.default_rng(0)
     values = (rng.standard_normal(5000) * 10.0 ** rng.uniform(-6, 7, 5000)).astype(np.float32)
     values = np.concatenate([values, np.float32([0.0, -0.0, 2**-12, -(2**-12), 2**16, -(2**16), 1.0, -1.0])])
-    found, edges = bins_of(values), _edges()
+    found, edges = bins_of(values), _bin_edges()
     assert len(edges) == BINS + 1
     assert (np.diff(edges) > 0).all()
     assert ((values >= edges[found]) & (values <= edges[found + 1])).all()
@@ -26,7 +26,7 @@ def test_every_value_lies_between_its_bins_edges():
 
 
 def test_bins_are_a_sixteenth_of_an_octave():
-    edges = _edges()
+    edges = _bin_edges()
     positive = edges[(edges > 0) & np.isfinite(edges)]
     assert ((positive[1:] - positive[:-1]) / positive[:-1]).max() == 1 / 16
     assert positive[0] == 2**-12

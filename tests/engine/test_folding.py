@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from cnnviz import Model
-from cnnviz.engine.batch_norms import folded_copy, noticing_pairs
+from cnnviz.engine.batch_norms import folded_copy, observe_pairs
 from cnnviz.errors import ModelError
 from cnnviz.models.inference_copy import faster_copy
 from tests.support.asking import state_of
@@ -23,7 +23,7 @@ def norms(net: nn.Module) -> int:
 
 
 def folded_of(net: nn.Module, example: torch.Tensor) -> nn.Module:
-    with noticing_pairs(net) as pairs:
+    with observe_pairs(net) as pairs:
         net(example.clone())
     return folded_copy(net, pairs)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 import cnnviz
 from cnnviz import Model
 from cnnviz.engine.windows import route as route_module
-from cnnviz.engine.windows.gates import Gate, Gates, Lattice
+from cnnviz.engine.windows.bottlenecks import Bottleneck, Bottlenecks, UnitGrid
 from cnnviz.engine.windows.regional import Regional, extents
 from cnnviz.engine.windows.route import plan_route
 from cnnviz.engine.windows.window import Windows
@@ -49,7 +49,7 @@ def _small_networks_too():
 
 def gates_of(model: Model, size: tuple[int, int]) -> list[str]:
     found = model.gates_on(size)
-    return [gate.name for gate in found.gates] if found else []
+    return [bottleneck.name for bottleneck in found.layers] if found else []
 
 
 def by_brute_force(model: Model, image: torch.Tensor, windows: Windows, target: int) -> torch.Tensor:
@@ -111,7 +111,7 @@ class Outside(nn.Module):
 
 
 class Shared(nn.Module):
-    """One activation runs before a gate and after it."""
+    """One activation runs before a bottleneck and after it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,11 +221,11 @@ class Forked(nn.Module):
         return self.fc((self.second(self.first(x).relu()) + 5 * around).mean(dim=(2, 3)))
 
 
-def check_noticed(net, *gates):
+def check_noticed(net, *bottlenecks):
     """A network that parts of its maps do not stand for is asked as a whole, and the result says so."""
     model = model_of(net.double().eval())
     image = noise(1, 32, torch.float64)
-    assert gates_of(model, (32, 32)) == ["", *gates]
+    assert gates_of(model, (32, 32)) == ["", *bottlenecks]
     found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
     assert INEXACT in found.checks
     expected = by_brute_force(model, image, Windows.over((32, 32), 8, 8), 1)
@@ -287,7 +287,7 @@ def test_how_many_pictures_there_are(late, said):
     model = model_of(Counting(late=late).double().eval())
     image = noise(1, 32, torch.float64)
     route = plan_route(model.gates_on((32, 32)), *[extents(Windows.over((32, 32), 8, 8).rows)] * 2)
-    assert [leg.stop.name for leg in route.legs] == ["first", "second"]
+    assert [segment.stop.name for segment in route.segments] == ["first", "second"]
     found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
     assert found.checks == said
     expected = by_brute_force(model, image, Windows.over((32, 32), 8, 8), 1)
@@ -298,9 +298,9 @@ def test_gates_are_what_every_way_leads_through():
     block = nn.Sequential(nn.Conv2d(3, 6, 3), Residual(nn.Conv2d(6, 6, 3, padding=1)), nn.MaxPool2d(2))
     net = nn.Sequential(block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
     found = model_of(net).gates_on((32, 32))
-    assert [gate.name for gate in found.gates] == ["", "0.0", "0.1", "0"]
-    last = found.gates[-1]
-    assert last.rows == Lattice(first=-1, stride=2, size=6, count=15)
+    assert [bottleneck.name for bottleneck in found.layers] == ["", "0.0", "0.1", "0"]
+    last = found.layers[-1]
+    assert last.rows == UnitGrid(first=-1, stride=2, size=6, count=15)
     assert last.work == 2 * 30 * 30 * 6 * 9 * (3 + 6)
     assert found.work == last.work + 2 * 6 * 5
 
@@ -356,14 +356,18 @@ def test_a_network_that_needs_values_or_is_hooked_has_no_gates():
 
 
 def test_the_parts_of_one_convolution():
-    pixel, conv = Lattice(0, 1, 1, 20), Lattice(-1, 1, 3, 20)
-    gates = Gates((Gate("", 3, pixel, pixel, 0), Gate("conv", 8, conv, conv, 10**12)), 2 * 10**12)
-    (leg,) = plan_route(gates, extents(windows_at(20, [8, 0, 17])), extents(windows_at(20, [8, 0, 17]))).legs
+    pixel, conv = UnitGrid(0, 1, 1, 20), UnitGrid(-1, 1, 3, 20)
+    bottlenecks = Bottlenecks(
+        (Bottleneck("", 3, pixel, pixel, 0), Bottleneck("conv", 8, conv, conv, 10**12)), 2 * 10**12
+    )
+    (segment,) = plan_route(
+        bottlenecks, extents(windows_at(20, [8, 0, 17])), extents(windows_at(20, [8, 0, 17]))
+    ).segments
     # a window of 3 pixels is seen by 5 units, made from 7 pixels; at an end it is seen by 4, and the part is moved in
-    assert (leg.rows.length, leg.rows.handed) == (7, 5)
-    assert leg.rows.targets.tolist() == [7, 0, 15]
-    assert leg.rows.starts.tolist() == [6, 0, 13]
-    assert leg.rows.skipped.tolist() == [1, 0, 2]
+    assert (segment.rows.length, segment.rows.handed) == (7, 5)
+    assert segment.rows.targets.tolist() == [7, 0, 15]
+    assert segment.rows.starts.tolist() == [6, 0, 13]
+    assert segment.rows.skipped.tolist() == [1, 0, 2]
 
 
 def windows_at(length: int, starts: list[int]) -> torch.Tensor:

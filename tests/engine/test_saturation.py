@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cnnviz.engine.tally.recording import Recorder, observe_outputs
+from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
 from cnnviz.engine.undisturbed import undisturbed
 
 
@@ -61,7 +61,7 @@ PASSING = {
 def recorded(net, layers, inputs):
     with undisturbed(net):
         found = observe_outputs(net, inputs[:1], layers)
-        with Recorder(net, found) as recorder:
+        with PeakRecorder(net, found) as recorder:
             return found, recorder(inputs.clone())
 
 

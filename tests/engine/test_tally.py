@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnviz.engine.tally.tally import Peaks, Tally
+from cnnviz.engine.tally.tally import BlockPeaks, Tally
 
 COUNT, UNITS = 24, 5
 
@@ -16,11 +16,13 @@ def peaks():
     values = random.integers(-2, 3, (COUNT, UNITS)).astype(np.float32)
     values[:, -1] = np.minimum(values[:, -1], 0)
     labels = random.integers(-1, 3, COUNT).astype(np.int32)
-    return Peaks(values, np.zeros((COUNT, UNITS), np.int32), np.arange(COUNT), labels, np.arange(COUNT) % 5 == 0)
+    return BlockPeaks(values, np.zeros((COUNT, UNITS), np.int32), np.arange(COUNT), labels, np.arange(COUNT) % 5 == 0)
 
 
 def part(whole, rows):
-    return Peaks(whole.values[rows], whole.places[rows], whole.images[rows], whole.labels[rows], whole.sampled[rows])
+    return BlockPeaks(
+        whole.values[rows], whole.places[rows], whole.images[rows], whole.labels[rows], whole.sampled[rows]
+    )
 
 
 def tally(whole, *parts):

@@ -11,7 +11,7 @@ from torch import nn
 
 from cnnviz import Image, Images, Model
 from cnnviz.core.target import ClassTarget, Unit
-from cnnviz.engine.batch_norms import settled_norms, watch_norms
+from cnnviz.engine.batch_norms import trained_norms, watch_norms
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.methods.ascent.judge import same_class
 from cnnviz.methods.ascent.quality import (
@@ -96,7 +96,7 @@ def test_the_distance_of_a_norm_is_in_the_deviations_that_it_divides_by():
 def test_norms_that_were_never_set_say_nothing():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False))
     net[1].running_mean.fill_(0.5)
-    assert settled_norms(net) == [net[1]]
+    assert trained_norms(net) == [net[1]]
     with watch_norms(net[0]) as distance:
         net[0].eval()(torch.zeros(1, 3, 4, 4))
     assert distance.values is None

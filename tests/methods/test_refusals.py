@@ -166,7 +166,7 @@ def test_a_block_that_does_not_fit_says_how_to_go_on(tmp_path, monkeypatch):
     def full(*_args, **_settings):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("cnnviz.engine.tally.recording.Recorder.__call__", full)
+    monkeypatch.setattr("cnnviz.engine.tally.recorder.PeakRecorder.__call__", full)
     with pytest.raises(ModelError, match="block"):
         cnnviz.scan_patches(tiny_model(), Noise(), tmp_path, **SETTINGS)
 

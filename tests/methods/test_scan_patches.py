@@ -305,7 +305,7 @@ def test_out_of_memory_says_what_to_do(monkeypatch):
     def full(*_given):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(scan.Recorder, "__call__", full)
+    monkeypatch.setattr(scan.PeakRecorder, "__call__", full)
     with pytest.raises(ModelError, match=r"block of 4 images does not fit .* block=2"):
         cnnviz.scan_patches(tiny_model(), Noise(9), **SETTINGS)
 

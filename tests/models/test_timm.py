@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from cnnviz.errors import MissingExtraError, UnknownNameError, WeightsError
+from cnnviz.models import names
 from cnnviz.models.load import load_model
 from cnnviz.models.names import model_names
 from cnnviz.models.sources import timm as source
@@ -101,7 +102,8 @@ def test_a_checkpoint_of_other_classes_just_opens(tmp_path):
 
 
 def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(source, "has_timm", lambda: False)
+    for module in (source, names):
+        monkeypatch.setattr(module, "has_timm", lambda: False)
     with pytest.raises(MissingExtraError, match=r"pip install 'cnnviz\[timm\]'"):
         load_model("timm:resnet18", device="cpu")
     assert model_names(sources=("timm",)) == []

@@ -13,7 +13,8 @@ from torchvision.models import get_model, get_model_weights
 from cnnviz.errors import UnknownNameError, WeightsError
 from cnnviz.models import downloads
 from cnnviz.models.load import load_model
-from cnnviz.models.sources.torchvision import open_torchvision, torchvision_names
+from cnnviz.models.sources.registries import torchvision_registry
+from cnnviz.models.sources.torchvision import open_torchvision
 
 V1, V2 = "mobilenet_v2-b0353104.pth", "mobilenet_v2-7ebf99e0.pth"
 
@@ -171,7 +172,7 @@ def test_networks_that_insist_on_versions_open_from_safetensors(cache, tmp_path)
 
 
 def test_only_classification_networks_are_listed():
-    names = torchvision_names()
+    names = torchvision_registry()
     assert {"resnet50", "vgg16", "vit_b_16"} <= set(names)
     assert not any(name.startswith(("fasterrcnn", "fcn", "quantized", "raft", "r3d")) for name in names)
 

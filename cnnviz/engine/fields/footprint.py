@@ -8,9 +8,10 @@ from math import prod
 from typing import NamedTuple, TypeAlias
 
 from cnnviz.core.field import Kind
-from cnnviz.engine.fields.axes import Axis, Taps
+from cnnviz.engine.fields.axes import AxisCoverage
+from cnnviz.engine.fields.reads import Reads
 
-__all__ = ["ACROSS", "DOWN", "Atom", "Dim", "Footprint", "plain", "cat", "joined"]
+__all__ = ["ACROSS", "DOWN", "Atom", "Dim", "Footprint", "concatenate", "join_branches", "plain_dim"]
 
 DOWN, ACROSS, TOKENS = "y", "x", "tokens"
 
@@ -26,7 +27,7 @@ Dim: TypeAlias = tuple[Atom, ...]
 """A dimension as a product of factors, the slowest first."""
 
 
-def plain(size: int) -> Dim:
+def plain_dim(size: int) -> Dim:
     """A dimension without places."""
     return (Atom("", size),)
 
@@ -45,14 +46,14 @@ class Footprint:
     kind: Kind
     because: str = ""
     dims: tuple[Dim, ...] = ()
-    axes: Mapping[str, Axis] = field(default_factory=dict)
+    axes: Mapping[str, AxisCoverage] = field(default_factory=dict)
 
     @classmethod
     def of_input(cls, shape: Sequence[int]) -> Footprint:
         """The input ``(..., H, W)`` itself."""
         height, width = shape[-2:]
-        dims = (*map(plain, shape[:-2]), (Atom(DOWN, height),), (Atom(ACROSS, width),))
-        return cls("spatial", "", dims, {DOWN: Axis.of_pixels(height), ACROSS: Axis.of_pixels(width)})
+        dims = (*map(plain_dim, shape[:-2]), (Atom(DOWN, height),), (Atom(ACROSS, width),))
+        return cls("spatial", "", dims, {DOWN: AxisCoverage.of_pixels(height), ACROSS: AxisCoverage.of_pixels(width)})
 
     @property
     def placed(self) -> bool:
@@ -93,11 +94,11 @@ class Footprint:
             return None
         return self.whole(because) if TOKENS in labels or {DOWN, ACROSS} <= labels else self.lost(because)
 
-    def resampled(self, taps: Mapping[str, Taps], shape: Sequence[int]) -> Footprint:
-        """An operation's output whose places read what the taps say; an axis without taps is read as it is."""
-        axes = {label: axis.through(taps[label]) if label in taps else axis for label, axis in self.axes.items()}
+    def resampled(self, reads: Mapping[str, Reads], shape: Sequence[int]) -> Footprint:
+        """An operation's output whose places read these inputs along each axis; an axis without is kept."""
+        axes = {label: axis.through(reads[label]) if label in reads else axis for label, axis in self.axes.items()}
         places = {self.dim_of(label): label for label in axes}
-        dims = [(Atom(places[at], size),) if at in places else plain(size) for at, size in enumerate(shape)]
+        dims = [(Atom(places[at], size),) if at in places else plain_dim(size) for at, size in enumerate(shape)]
         return replace(self, dims=tuple(dims), axes=axes)
 
     def reshaped(self, shape: Sequence[int], because: str) -> Footprint:
@@ -109,14 +110,14 @@ class Footprint:
         dims = []
         for at, size in enumerate(shape):
             single = list(shape[at:]).count(1) <= sum(atom.size == 1 for atom in atoms)
-            dim = _take(atoms, size, axes, single=single)
+            dim = _take_dim(atoms, size, axes, single=single)
             if dim is None:
                 return self.lost(because)
             dims.append(dim)
         return replace(self, dims=(*dims[:-1], dims[-1] + tuple(atoms)) if atoms else tuple(dims), axes=axes)
 
 
-def _take(atoms: list[Atom], size: int, axes: dict[str, Axis], *, single: bool) -> Dim | None:
+def _take_dim(atoms: list[Atom], size: int, axes: dict[str, AxisCoverage], *, single: bool) -> Dim | None:
     """The next dimension out of what is left of the factors, one of them split where it must be.
 
     A dimension of one place takes an axis of one place if ``single``.
@@ -145,43 +146,43 @@ FACTORS = {"mul", "div"}
 DECIDING = {"whole": 0, "unknown": 1, "gated": 2, "spatial": 2}
 
 
-def joined(branches: Sequence[Branch], shape: Shape, name: str) -> Footprint:
+def join_branches(branches: Sequence[Branch], shape: Shape, name: str) -> Footprint:
     """The result, of a shape, of an operation on single elements; what is smaller is broadcast.
 
     A factor that is the same at every place makes the result gated.
     """
-    reference = max(branches, key=_places)
+    reference = max(branches, key=_place_count)
     shared = [branch for branch in branches if name in FACTORS and _is_shared(branch, reference, shape)]
     maps = [branch for branch in branches if not any(branch is one for one in shared)]
-    found = _met([_broadcast(branch, shape, name) for branch in maps], name)
+    found = _merge_footprints([_broadcast_branch(branch, shape, name) for branch in maps], name)
     return found.gated("a factor that all places share") if shared else found
 
 
-def _places(branch: Branch) -> int:
+def _place_count(branch: Branch) -> int:
     return prod(len(axis) for axis in branch[1].axes.values()) if branch[1].placed else 0
 
 
 def _is_shared(branch: Branch, reference: Branch, shape: Shape) -> bool:
     """Whether a branch is the same at all places of another, with fewer places of its own."""
     (own, footprint), (wide, followed) = branch, reference
-    if not followed.placed or (footprint.placed and _places(branch) >= _places(reference)):
+    if not followed.placed or (footprint.placed and _place_count(branch) >= _place_count(reference)):
         return False
     late = len(shape) - len(wide), len(shape) - len(own)
     dims = [at + late[0] - late[1] for at in range(len(wide)) if followed.labels([at])]
     return all(at < 0 or own[at] == 1 for at in dims)
 
 
-def _broadcast(branch: Branch, shape: Shape, name: str) -> Footprint:
+def _broadcast_branch(branch: Branch, shape: Shape, name: str) -> Footprint:
     own, footprint = branch
     if not footprint.dims:
         return footprint
     before = len(shape) - len(own)
     axes = dict(footprint.axes)
-    dims: list[Dim] = [plain(size) for size in shape[:before]]
+    dims: list[Dim] = [plain_dim(size) for size in shape[:before]]
     for dim, old, size in zip(footprint.dims, own, shape[before:], strict=True):
         labels = [atom.label for atom in dim if atom.label]
         if old == size or not labels:
-            dims.append(dim if old == size else plain(size))
+            dims.append(dim if old == size else plain_dim(size))
         elif len(labels) == 1 and labels[0] in axes:
             axes[labels[0]] = axes[labels[0]].repeated(size)
             dims.append((Atom(labels[0], size),))
@@ -190,13 +191,13 @@ def _broadcast(branch: Branch, shape: Shape, name: str) -> Footprint:
     return replace(footprint, dims=tuple(dims), axes=axes)
 
 
-def _met(branches: Sequence[Footprint], name: str) -> Footprint:
+def _merge_footprints(branches: Sequence[Footprint], name: str) -> Footprint:
     """Branches of one shape, element by element; the widest decides."""
     first, *rest = sorted(branches, key=lambda one: DECIDING[one.kind])
     for other in rest:
         if first.kind == "whole" or not first.dims:
             return first
-        if _layout(first) != _layout(other):
+        if _labelled_atoms(first) != _labelled_atoms(other):
             return first.lost(name)
         axes = {label: axis.joined(other.axes[label]) for label, axis in first.axes.items() if label in other.axes}
         gated = other if other.kind == "gated" and first.kind == "spatial" else first
@@ -204,11 +205,11 @@ def _met(branches: Sequence[Footprint], name: str) -> Footprint:
     return first
 
 
-def _layout(footprint: Footprint) -> list[list[Atom]]:
+def _labelled_atoms(footprint: Footprint) -> list[list[Atom]]:
     return [[atom for atom in dim if atom.label] for dim in footprint.dims]
 
 
-def cat(branches: Sequence[tuple[Shape, Footprint | None]], dim: int, shape: Shape) -> Footprint:
+def concatenate(branches: Sequence[tuple[Shape, Footprint | None]], dim: int, shape: Shape) -> Footprint:
     """Tensors put one after another; those without a footprint do not depend on the input."""
     tracked = [(own, footprint) for own, footprint in branches if footprint is not None]
     if any(footprint.kind == "whole" for _, footprint in tracked):
@@ -217,23 +218,25 @@ def cat(branches: Sequence[tuple[Shape, Footprint | None]], dim: int, shape: Sha
         return next(footprint for _, footprint in tracked if not footprint.dims).lost("cat")
     labels = {label for _, footprint in tracked for label in footprint.labels([dim])}
     if not labels:
-        wide = [footprint.arranged(_replaced(footprint.dims, dim, plain(shape[dim]))) for _, footprint in tracked]
-        return _met(wide, "cat")
+        wide = [
+            footprint.arranged(_replace_dim(footprint.dims, dim, plain_dim(shape[dim]))) for _, footprint in tracked
+        ]
+        return _merge_footprints(wide, "cat")
     if len(labels) == 1 and len(tracked) == len(branches):
-        return _in_a_row([footprint for _, footprint in tracked], dim, next(iter(labels)))
-    jumbled = _replaced(tracked[0][1].dims, dim, (Atom(TOKENS, shape[dim]),))
+        return _concatenate_places([footprint for _, footprint in tracked], dim, next(iter(labels)))
+    jumbled = _replace_dim(tracked[0][1].dims, dim, (Atom(TOKENS, shape[dim]),))
     return Footprint("unknown", "places and other tokens in a row", jumbled)
 
 
-def _in_a_row(branches: Sequence[Footprint], dim: int, label: str) -> Footprint:
+def _concatenate_places(branches: Sequence[Footprint], dim: int, label: str) -> Footprint:
     """Maps put beside each other."""
     if any(not one.placed or one.dim_of(label) != dim for one in branches):
         return branches[0].lost("cat")
-    axis = Axis.in_a_row([one.axes[label] for one in branches])
-    dims = _replaced(branches[0].dims, dim, (Atom(label, len(axis)),))
+    axis = AxisCoverage.concatenated([one.axes[label] for one in branches])
+    dims = _replace_dim(branches[0].dims, dim, (Atom(label, len(axis)),))
     even = [replace(one, dims=dims, axes={**one.axes, label: axis}) for one in branches]
-    return replace(_met(even, "cat"), dims=dims)
+    return replace(_merge_footprints(even, "cat"), dims=dims)
 
 
-def _replaced(dims: Sequence[Dim], at: int, new: Dim) -> tuple[Dim, ...]:
+def _replace_dim(dims: Sequence[Dim], at: int, new: Dim) -> tuple[Dim, ...]:
     return (*dims[:at], new, *dims[at + 1 :])

@@ -13,15 +13,16 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
-from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, joined, plain
-from cnnviz.engine.fields.operations import LAYOUT, UNRELATED, Call, rule_of, tensors_in
+from cnnviz.engine.fields.call import LAYOUT, Call, tensors_in
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, join_branches, plain_dim
+from cnnviz.engine.fields.operations import UNRELATED, footprint_rule
 
-__all__ = ["Fields"]
+__all__ = ["FieldTrace"]
 
 ORDERS = {"NCHW": ((), (DOWN,), (ACROSS,)), "NHWC": ((DOWN,), (ACROSS,), ()), "NTC": ((DOWN, ACROSS), ())}
 
 
-class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode in which a forward of a network finds the receptive fields of everything it computes.
 
     Each tensor is followed by what its places see along each axis of the input: exactly, on this input, and as if
@@ -47,7 +48,7 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = None if tensor is None else self._known.get(tensor)
         if tensor is None or found is None:
             return None
-        if found.placed and _fits(found, arrangement):
+        if found.placed and _matches_arrangement(found, arrangement):
             rows, columns = (
                 found.axes[label].span(length) for label, length in zip((DOWN, ACROSS), self._size, strict=True)
             )
@@ -60,35 +61,35 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        names, defaults = _signature(func)
+        names, defaults = _arguments_of(func)
         given = defaults | dict(zip(names, args, strict=False)) | kwargs
         known = {id(each): self._known[each] for each in tensors_in(given.values()) if each in self._known}
         outputs = tuple(tensors_in([output]))
         if known and outputs:
             name = func._schema.name.partition("::")[2].rstrip("_")
-            self._follow(func, Call(name, given, outputs, known))
+            self._record_outputs(func, Call(name, given, outputs, known))
         return output
 
-    def _follow(self, func: Any, call: Call) -> None:
-        for tensor, footprint in zip(call.outputs, _found(func, call), strict=False):
+    def _record_outputs(self, func: Any, call: Call) -> None:
+        for tensor, footprint in zip(call.outputs, _output_footprints(func, call), strict=False):
             before = self._known.get(tensor)
             if footprint is None:
                 continue
             self._known[tensor] = footprint
             written = any(tensor is each for each in tensors_in(call.given.values()))
             if written and footprint is not before and tensor._base is not None:
-                self._spread(tensor, tensor._base, footprint, call.name)
+                self._update_base(tensor, tensor._base, footprint, call.name)
 
-    def _spread(self, view: Tensor, base: Tensor, footprint: Footprint, name: str) -> None:
+    def _update_base(self, view: Tensor, base: Tensor, footprint: Footprint, name: str) -> None:
         """A part of a tensor was written: the tensor sees what it saw and what the part sees now."""
         shape, why = tuple(base.shape), f"{name} into a part"
         before = self._known.get(base)
         wide = footprint.lost(why)
         if footprint.dims and _same_places(view, base, footprint):
             wide = footprint.arranged(
-                dim if footprint.labels([at]) else plain(shape[at]) for at, dim in enumerate(footprint.dims)
+                dim if footprint.labels([at]) else plain_dim(shape[at]) for at, dim in enumerate(footprint.dims)
             )
-        self._known[base] = joined([(shape, one) for one in (before, wide) if one is not None], shape, name)
+        self._known[base] = join_branches([(shape, one) for one in (before, wide) if one is not None], shape, name)
         storage = base.untyped_storage()._cdata
         for other in list(self._known):
             if other is not view and other is not base and other.untyped_storage()._cdata == storage:
@@ -104,22 +105,22 @@ def _same_places(view: Tensor, base: Tensor, footprint: Footprint) -> bool:
 
 
 @cache
-def _signature(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _arguments_of(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Names and defaults of an operation's arguments."""
     arguments = func._schema.arguments
     return tuple(one.name for one in arguments), {one.name: one.default_value for one in arguments}
 
 
-def _fits(found: Footprint, arrangement: Arrangement | None) -> bool:
+def _matches_arrangement(found: Footprint, arrangement: Arrangement | None) -> bool:
     """Whether a tensor's places are where its arrangement says, and no tokens are before them."""
     if arrangement is None or arrangement.prefix:
         return False
     return tuple(tuple(atom.label for atom in dim if atom.label) for dim in found.dims[1:]) == ORDERS[arrangement.order]
 
 
-def _found(func: Any, call: Call) -> Sequence[Footprint | None]:
+def _output_footprints(func: Any, call: Call) -> Sequence[Footprint | None]:
     """The footprints of an operation's outputs."""
-    rule = rule_of(func, call.name)
+    rule = footprint_rule(func, call.name)
     first = call.source
     if all(footprint.kind == "whole" for _, footprint in call.tracked) and call.name not in UNRELATED:
         return [first for _ in call.outputs]
@@ -128,10 +129,10 @@ def _found(func: Any, call: Call) -> Sequence[Footprint | None]:
     except (IndexError, KeyError, TypeError, ValueError):
         found = first.lost(call.name)
     each = found if isinstance(found, list) else [found for _ in call.outputs]
-    return [one and _checked(one, output, call) for one, output in zip(each, call.outputs, strict=True)]
+    return [one and _check_dims(one, output, call) for one, output in zip(each, call.outputs, strict=True)]
 
 
-def _checked(footprint: Footprint, output: Tensor, call: Call) -> Footprint:
+def _check_dims(footprint: Footprint, output: Tensor, call: Call) -> Footprint:
     """A footprint whose dimensions are the output's; otherwise nothing is known."""
     sizes = tuple(prod(atom.size for atom in dim) for dim in footprint.dims)
     return footprint if not sizes or sizes == tuple(output.shape) else footprint.lost(call.name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Peaks", "Tally", "NOWHERE", "TopK", "BINS", "DESCRIPTION", "bins_of", "quantiles"]
+__all__ = ["BlockPeaks", "Tally", "NOWHERE", "TopK", "BINS", "DESCRIPTION", "bins_of", "quantiles"]
 
 NOWHERE = -1
 LAST = np.iinfo(np.int64).max
@@ -113,7 +113,7 @@ def quantiles(
     found = np.full((len(counts), len(levels)), np.nan)
     low, high = (np.where(total[:, 0] > 0, each, np.float32(0)) for each in (low, high))
     units = np.arange(len(counts))
-    edges = _edges()
+    edges = _bin_edges()
     for column, level in enumerate(levels):
         rank = level * np.maximum(total[:, 0] - 1, 0)
         place = (reached <= rank[:, None]).sum(axis=1).clip(max=last - first - 1)
@@ -125,7 +125,7 @@ def quantiles(
     return found
 
 
-def _edges() -> NDArray[np.float64]:
+def _bin_edges() -> NDArray[np.float64]:
     """``(BINS + 1,)``: where each bin begins and the last one ends."""
     sizes = ((BASE + np.arange(SIDE + 1)) << SHIFT).astype(np.int32).view(np.float32).astype(np.float64)
     return np.concatenate([[-np.inf], -sizes[::-1], sizes, [np.inf]])
@@ -135,7 +135,7 @@ NO_CLASS = -1
 
 
 @dataclass(frozen=True)
-class Peaks:
+class BlockPeaks:
     """The largest value of every unit in each image of one block, and where it is.
 
     Attributes:
@@ -203,7 +203,7 @@ class Tally:
         """``(U,)``: the largest values; minus infinity before the first image."""
         return self.top.values[:, 0]
 
-    def absorb(self, peaks: Peaks) -> None:
+    def absorb(self, peaks: BlockPeaks) -> None:
         """Count one block's images; whatever order blocks come in is the order that sums are added up in."""
         values = peaks.values
         if not len(values):

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
 from cnnviz.engine.partial import Reached
-from cnnviz.engine.windows.route import Ints, Leg, Route
+from cnnviz.engine.windows.route import Ints, Route, Segment
 
 __all__ = ["Regional", "extents", "Sections"]
 
 
 @dataclass
-class _Recording:
+class _RecordedForward:
     """Outputs of the calls of modules in one forward, copies of some, and which calls were running when each ended."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -49,20 +49,21 @@ class _Recording:
 
 
 class Sections:
-    """A network, private to its owner, that runs from a gate to another or to its end.
+    """A network, private to its owner, that runs from a bottleneck to another or to its end.
 
-    A forward is recorded; a section then runs the network's own forward, in which all that ended before the first gate
-    answers from the recording (its values no longer matter, and the network may write into them: the gate decides all
-    that comes after) and the gate gives the map that it is handed. At the second gate it ends.
+    A forward is recorded; a section then runs the network's own forward, in which all that ended before the first
+    bottleneck answers from the recording (its values no longer matter, and the network may write into them: the
+    bottleneck decides all that comes after) and the bottleneck gives the map that it is handed. At the second
+    bottleneck it ends.
 
     Args:
         module: The network. Its parts' ``forward`` are replaced for good; outside sections they answer as before.
         select: From what it returns, and how many pictures that is of, to the logits.
-        gates: Names of the gates; each is called once.
+        bottlenecks: Names of the bottlenecks; each is called once.
     """
 
-    def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], gates: Iterable[str]) -> None:
-        self._module, self._select, self._gates = module, select, tuple(gates)
+    def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], bottlenecks: Iterable[str]) -> None:
+        self._module, self._select, self._bottlenecks = module, select, tuple(bottlenecks)
         self._start, self._stop = "", ""
         self._given: Tensor | None = None
         self._inputs: Tensor | None = None
@@ -72,52 +73,52 @@ class Sections:
 
     def record(self, inputs: Tensor) -> Tensor:
         """Logits ``(1, K)`` of inputs ``(1, C, H, W)``; sections are of these from now on."""
-        seen = _Recording()
+        seen = _RecordedForward()
         with ExitStack() as hooks:
             for name, part in self._module.named_modules():
                 if name:
                     hooks.callback(part.register_forward_pre_hook(seen.enter(name)).remove)
-                    hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._gates)).remove)
+                    hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._bottlenecks)).remove)
             logits = self._select(self._module(inputs.clone()), 1)
         first = self._inputs is None
         self._inputs = inputs
-        self._answered = {gate: _before(gate, seen) for gate in self._gates}
-        asked = {*self._gates}.union(*self._answered.values())
+        self._answered = {bottleneck: _calls_before(bottleneck, seen) for bottleneck in self._bottlenecks}
+        asked = {*self._bottlenecks}.union(*self._answered.values())
         self._outputs, self._maps = {name: seen.outputs[name] for name in asked}, seen.maps
         for name in asked if first else ():
             part = self._module.get_submodule(name)
-            part.__dict__["forward"] = self._answering(name, part.forward)
+            part.__dict__["forward"] = self._answer_from_recording(name, part.forward)
         return logits
 
-    def map(self, gate: str) -> Tensor:
-        """A gate's recorded map ``(1, C, h, w)``; of the empty name, the inputs."""
-        tensor = self._maps[gate] if gate else self._inputs
+    def map(self, bottleneck: str) -> Tensor:
+        """A bottleneck's recorded map ``(1, C, h, w)``; of the empty name, the inputs."""
+        tensor = self._maps[bottleneck] if bottleneck else self._inputs
         assert tensor is not None
         return tensor
 
     def __call__(self, start: str, given: Tensor, stop: str = "") -> Tensor:
-        """What a gate's map ``(B, C, h, w)``, or a part of it, becomes at another gate, or in the end the logits.
+        """What a bottleneck's map ``(B, C, h, w)``, or a part of it, becomes at another one, or the logits at the end.
 
         Args:
-            start: The gate that gives the map; empty for the input.
+            start: The bottleneck that gives the map; empty for the input.
             given: The map; may be written into.
-            stop: The gate where the section ends; empty for the network's end.
+            stop: The bottleneck where the section ends; empty for the network's end.
         """
         self._start, self._stop, self._given = start, stop, given
         try:
-            return self._select(self._module(self._as_many(given) if start else given), len(given))
+            return self._select(self._module(self._empty_inputs(given) if start else given), len(given))
         except Reached as reached:
             found: Tensor = reached.args[0]
             return found
         finally:
             self._start, self._stop, self._given = "", "", None
 
-    def _as_many(self, given: Tensor) -> Tensor:
+    def _empty_inputs(self, given: Tensor) -> Tensor:
         """Inputs whose values do not matter, for networks that read off them how many pictures there are."""
         whole = self.map("")
         return whole.new_empty((len(given), *whole.shape[1:]))
 
-    def _answering(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _answer_from_recording(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
             if name == self._start and self._given is not None:
                 return replaced_tensor(self._outputs[name], self._given)
@@ -131,11 +132,11 @@ class Sections:
         return answer
 
 
-def _before(gate: str, seen: _Recording) -> frozenset[str]:
-    """Calls that ended before a gate and whose caller was still running then, of modules that are called once."""
-    running = seen.callers[gate]
+def _calls_before(bottleneck: str, seen: _RecordedForward) -> frozenset[str]:
+    """Calls that ended before a bottleneck and whose caller was still running then, of modules that are called once."""
+    running = seen.callers[bottleneck]
     ended = list(seen.callers)
-    before = ended[: ended.index(gate)]
+    before = ended[: ended.index(bottleneck)]
     depths = {name: seen.callers[name] for name in before if seen.calls[name] == 1}
     return frozenset(name for name, callers in depths.items() if callers == running[: len(callers)])
 
@@ -143,21 +144,21 @@ def _before(gate: str, seen: _Recording) -> frozenset[str]:
 class Regional:
     """A private network that answers for one picture with a window changed.
 
-    At a gate all that the network knows of the picture is in one map, and away from the window the map is that of the
-    unchanged picture. So from gate to gate only the part of the map that sees the window is computed again, from a
-    part of the map before it that is wide enough for every value to come out as on the whole map; the rest of the
+    At a bottleneck all that the network knows of the picture is in one map, and away from the window the map is that of
+    the unchanged picture. So from one to the next only the part of the map that sees the window is computed again, from
+    a part of the map before it that is wide enough for every value to come out as on the whole map; the rest of the
     network, where the window is seen nearly everywhere, runs on the whole. Idea: Nakandala et al., Incremental and
     Approximate Inference for Faster Occlusion-based Deep CNN Explanations, SIGMOD 2019.
 
     Args:
         module: The network, in evaluation mode; its parts' ``forward`` are replaced for good.
         select: From what it returns, and how many pictures that is of, to the logits.
-        route: From gate to gate, for the windows that will be asked for.
+        route: From bottleneck to bottleneck, for the windows that will be asked for.
     """
 
     def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], route: Route) -> None:
         self._route = route
-        self._sections = Sections(module, select, {leg.stop.name for leg in route.legs})
+        self._sections = Sections(module, select, {segment.stop.name for segment in route.segments})
 
     def see(self, image: Tensor) -> Tensor:
         """Logits ``(1, K)`` of the unchanged picture ``(1, C, H, W)``; the questions are about it from now on."""
@@ -173,50 +174,50 @@ class Regional:
         """
         parts: list[Tensor] = list(changed)
         corners = [(0, 0)] * len(parts)
-        for leg in self._route.legs:
-            parts = self._follow(leg, parts, corners, rows, columns)
-            corners = list(zip(leg.rows.targets[rows], leg.columns.targets[columns], strict=True))
-        last = self._route.legs[-1].stop
+        for segment in self._route.segments:
+            parts = self._run_segment(segment, parts, corners, rows, columns)
+            corners = list(zip(segment.rows.targets[rows], segment.columns.targets[columns], strict=True))
+        last = self._route.segments[-1].stop
         whole = (last.rows.count, last.columns.count)
-        return self._sections(last.name, self._pasted(last.name, parts, corners, [(0, 0)] * len(parts), whole))
+        return self._sections(last.name, self._paste_parts(last.name, parts, corners, [(0, 0)] * len(parts), whole))
 
-    def _follow(
+    def _run_segment(
         self,
-        leg: Leg,
+        segment: Segment,
         parts: Sequence[Tensor],
         corners: Sequence[tuple[int, int]],
         rows: Ints,
         columns: Ints,
     ) -> list[Tensor]:
-        """The changed parts of the next gate's map, from those of this one's."""
-        down, across = leg.rows, leg.columns
+        """The changed parts of the next bottleneck's map, from those of this one's."""
+        down, across = segment.rows, segment.columns
         starts = list(zip(down.starts[rows], across.starts[columns], strict=True))
-        given = self._pasted(leg.start.name, parts, corners, starts, (down.length, across.length))
-        made = self._sections(leg.start.name, given, leg.stop.name)
+        given = self._paste_parts(segment.start.name, parts, corners, starts, (down.length, across.length))
+        made = self._sections(segment.start.name, given, segment.stop.name)
         return [
             one[:, top : top + down.handed, left : left + across.handed]
             for one, top, left in zip(made, down.skipped[rows], across.skipped[columns], strict=True)
         ]
 
-    def _pasted(
+    def _paste_parts(
         self,
-        gate: str,
+        bottleneck: str,
         parts: Sequence[Tensor],
         corners: Sequence[tuple[int, int]],
         starts: Sequence[tuple[int, int]],
         size: tuple[int, int],
     ) -> Tensor:
-        """For each picture a window ``(B, C, *size)`` of a gate's map, the changed part put in where it belongs."""
-        whole = self._sections.map(gate)
+        """For each picture a window ``(B, C, *size)`` of a map, the changed part put in where it belongs."""
+        whole = self._sections.map(bottleneck)
         views = [whole[:, :, top : top + size[0], left : left + size[1]] for top, left in starts]
         pasted = torch.cat(views).contiguous(memory_format=torch.channels_last)
         for copy, part, corner, start in zip(pasted, parts, corners, starts, strict=True):
-            (to_top, of_top), (to_left, of_left) = map(_overlap, corner, part.shape[1:], start, size)
+            (to_top, of_top), (to_left, of_left) = map(_overlap_slices, corner, part.shape[1:], start, size)
             copy[:, to_top, to_left] = part[:, of_top, of_left]
         return pasted
 
 
-def _overlap(corner: int, length: int, start: int, size: int) -> tuple[slice, slice]:
+def _overlap_slices(corner: int, length: int, start: int, size: int) -> tuple[slice, slice]:
     """Where a part that begins at a corner lies in a window that begins at a start: in the window, and in the part."""
     low, high = max(corner, start), min(corner + length, start + size)
     high = max(low, high)

@@ -1,4 +1,4 @@
-"""Routes: from gate to gate, how much of each map has to be computed again when a window of the picture changes."""
+"""Routes: which part of the map at each bottleneck has to be computed again when a window of the picture changes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.engine.windows.gates import Gate, Gates, Lattice
+from cnnviz.engine.windows.bottlenecks import Bottleneck, Bottlenecks, UnitGrid
 
-__all__ = ["Extent", "Ints", "Leg", "Route", "plan_route"]
+__all__ = ["Extent", "Ints", "Segment", "Route", "plan_route"]
 
 Ints: TypeAlias = NDArray[np.int64]
 
 STOP, COPY = 3_000_000, 30
-"""What a stop at a gate costs, and what each value copied there does, in FLOPs."""
+"""What a stop at a bottleneck costs, and what each value copied there does, in FLOPs."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Along one axis: the part of a map that is handed to a leg for each window, and the part it hands on.
+    """Along one axis: the part of a map that is handed to a segment for each window, and the part it hands on.
 
     Attributes:
         starts: First unit handed to it, a number a window.
@@ -39,73 +39,73 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Leg:
-    """The part of a network between two gates, run on a part of the first gate's map."""
+class Segment:
+    """The part of a network between two bottlenecks, run on a part of the first bottleneck's map."""
 
-    start: Gate
-    stop: Gate
+    start: Bottleneck
+    stop: Bottleneck
     rows: Extent
     columns: Extent
 
 
 @dataclass(frozen=True)
 class Route:
-    """Legs in order, and then the rest of the network on a whole map.
+    """Segments in order, and then the rest of the network on a whole map.
 
     Attributes:
-        legs: At least one.
+        segments: At least one.
         share: FLOPs of one changed picture over those of a forward, about.
     """
 
-    legs: tuple[Leg, ...]
+    segments: tuple[Segment, ...]
     share: float
 
 
-def plan_route(gates: Gates, rows: Ints, columns: Ints) -> Route | None:
+def plan_route(bottlenecks: Bottlenecks, rows: Ints, columns: Ints) -> Route | None:
     """The cheapest route for windows of a picture; None where the whole network is.
 
     Args:
-        gates: The network's gates.
+        bottlenecks: The network's bottlenecks.
         rows: ``(R, 2)``, the first and one past the last pixel that windows change down the picture.
         columns: ``(S, 2)``, across.
     """
-    down = cache(partial(_extent, rows))
-    across = down if np.array_equal(rows, columns) else cache(partial(_extent, columns))
-    best: list[tuple[float, tuple[Leg, ...]]] = [(0.0, ())]
-    for at, stop in enumerate(gates.gates[1:], start=1):
+    down = cache(partial(_plan_extent, rows))
+    across = down if np.array_equal(rows, columns) else cache(partial(_plan_extent, columns))
+    best: list[tuple[float, tuple[Segment, ...]]] = [(0.0, ())]
+    for at, stop in enumerate(bottlenecks.layers[1:], start=1):
         ways = []
-        for start, (cost, legs) in zip(gates.gates[:at], best, strict=True):
+        for start, (cost, segments) in zip(bottlenecks.layers[:at], best, strict=True):
             fitting = down(start.rows, stop.rows), across(start.columns, stop.columns)
             if fitting[0] and fitting[1]:
-                leg = Leg(start, stop, fitting[0], fitting[1])
-                ways.append((cost + _cost(leg), (*legs, leg)))
+                segment = Segment(start, stop, fitting[0], fitting[1])
+                ways.append((cost + _segment_cost(segment), (*segments, segment)))
         best.append(min(ways, key=lambda way: way[0], default=(float("inf"), ())))
-    whole = [cost + gates.work - gate.work for (cost, _), gate in zip(best, gates.gates, strict=True)]
+    whole = [cost + bottlenecks.work - one.work for (cost, _), one in zip(best, bottlenecks.layers, strict=True)]
     chosen = int(np.argmin(whole))
-    return Route(best[chosen][1], whole[chosen] / max(gates.work, 1)) if chosen else None
+    return Route(best[chosen][1], whole[chosen] / max(bottlenecks.work, 1)) if chosen else None
 
 
-def _cost(leg: Leg) -> float:
-    """FLOPs of a leg, with what copying in and out of maps takes as long as."""
-    start, stop = leg.start, leg.stop
-    part = leg.rows.length * leg.columns.length / (start.rows.count * start.columns.count)
-    given = start.channels * leg.rows.length * leg.columns.length
-    handed = stop.channels * leg.rows.handed * leg.columns.handed
+def _segment_cost(segment: Segment) -> float:
+    """FLOPs of a segment, with what copying in and out of maps takes as long as."""
+    start, stop = segment.start, segment.stop
+    part = segment.rows.length * segment.columns.length / (start.rows.count * start.columns.count)
+    given = start.channels * segment.rows.length * segment.columns.length
+    handed = stop.channels * segment.rows.handed * segment.columns.handed
     return (stop.work - start.work) * part + STOP + COPY * (given + handed)
 
 
-def _extent(windows: Ints, start: Lattice, stop: Lattice) -> Extent | None:
-    """What of a gate's map the units of the next gate that see a window are made from; None if the two do not fit.
+def _plan_extent(windows: Ints, start: UnitGrid, stop: UnitGrid) -> Extent | None:
+    """What of one bottleneck's map the units of the next that see a window are made from; None if the two do not fit.
 
-    Parts begin at a multiple of the leg's stride, so that strided windows fall as they do on the whole map, and are of
-    one length. Where one would pass the map's end it ends there, with the network's own padding.
+    Parts begin at a multiple of the segment's stride, so that strided windows fall as they do on the whole map, and are
+    of one length. Where one would pass the map's end it ends there, with the network's own padding.
     """
     stride, step = divmod(stop.stride, start.stride)
     shift, odd = divmod(stop.first - start.first, start.stride)
     reach, left = divmod(stop.size - start.size, start.stride)
     if step or odd or left or reach < 0:
         return None
-    first, end = _seeing(stop, windows)
+    first, end = _units_seeing(stop, windows)
     handed = int((end - first).max())
     targets = np.minimum(first, stop.count - handed)
     needed = (shift + stride * targets).clip(0, start.count)
@@ -117,10 +117,10 @@ def _extent(windows: Ints, start: Lattice, stop: Lattice) -> Extent | None:
     return Extent(starts, length, targets - starts // stride, targets, handed)
 
 
-def _seeing(lattice: Lattice, windows: Ints) -> tuple[Ints, Ints]:
+def _units_seeing(grid: UnitGrid, windows: Ints) -> tuple[Ints, Ints]:
     """First and one past the last unit that sees each window; at least one."""
     low, high = windows[:, 0], windows[:, 1]
-    first = (low - lattice.size - lattice.first) // lattice.stride + 1
-    end = -((lattice.first - high) // lattice.stride)
-    first = first.clip(0, lattice.count - 1)
-    return first, np.maximum(end.clip(0, lattice.count), first + 1)
+    first = (low - grid.size - grid.first) // grid.stride + 1
+    end = -((grid.first - high) // grid.stride)
+    first = first.clip(0, grid.count - 1)
+    return first, np.maximum(end.clip(0, grid.count), first + 1)

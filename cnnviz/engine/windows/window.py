@@ -44,7 +44,7 @@ class Windows:
             raise ParameterError(
                 f"stride must be at most the window's {side}, or some places are never hidden; got {stride}."
             )
-        rows, columns = (_profiles(length, side, stride, soft) for length in size)
+        rows, columns = (_window_profiles(length, side, stride, soft) for length in size)
         return cls(rows, columns)
 
     @property
@@ -85,7 +85,7 @@ class Windows:
         return total / (self.rows.sum(dim=0)[:, None] * self.columns.sum(dim=0))
 
 
-def _profiles(length: int, side: int, stride: int, soft: float) -> Tensor:
+def _window_profiles(length: int, side: int, stride: int, soft: float) -> Tensor:
     starts = torch.arange(0, length - side + stride, stride).clamp_max(length - side)
     within = torch.arange(length)[None] - starts[:, None]
     from_edge = torch.minimum(within, side - 1 - within).double() + 0.5

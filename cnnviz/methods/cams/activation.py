@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnviz.core.layer import Arrangement
 from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.fields.trace import Fields
+from cnnviz.engine.fields.trace import FieldTrace
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.scores import score, settle
 from cnnviz.images.reading import ImagesLike
@@ -110,7 +110,7 @@ def cam(
     batch = prepare(model, images, target)
 
     def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        with Fields(inputs) as fields:
+        with FieldTrace(inputs) as fields:
             found = find_class_maps(model.forward, inputs)
         logits = found.logits[: len(targets)]
         settled = tuple(settle(targets, logits, model.labels))

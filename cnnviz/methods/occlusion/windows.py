@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices, part_of_progress
-from cnnviz.engine.replay import close
+from cnnviz.engine.replay import is_close
 from cnnviz.engine.windows.regional import Regional, extents
 from cnnviz.engine.windows.route import Route, plan_route
 from cnnviz.engine.windows.window import Windows
@@ -95,16 +95,16 @@ class Regions:
             except FAILURES:
                 return False
             whole = quick.forward(changed.to(memory_format=torch.channels_last))
-        return found.shape == whole.shape and close(found, whole)
+        return found.shape == whole.shape and is_close(found, whole)
 
     @cached_property
     def _route(self) -> Route | None:
-        """From gate to gate; None where that is no cheaper."""
+        """From bottleneck to bottleneck; None where that is no cheaper."""
         windows = self._windows
         if len(windows) < FEWEST:
             return None
-        gates = self._model.gates_on((windows.rows.shape[1], windows.columns.shape[1]))
-        route = gates and plan_route(gates, extents(windows.rows), extents(windows.columns))
+        bottlenecks = self._model.gates_on((windows.rows.shape[1], windows.columns.shape[1]))
+        route = bottlenecks and plan_route(bottlenecks, extents(windows.rows), extents(windows.columns))
         if not route or route.share > WORTH:
             return None
         return route

@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to
-from cnnviz.engine.tally.recording import Recorder, observe_outputs
+from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import Dataset
@@ -97,7 +97,7 @@ class Rereader:
         batch = self._model.to_device(torch.cat([given, padding]))
         with self._as_scanned():
             (recorded,) = observe_outputs(self._model.module, batch, [self._layer])
-            with Recorder(self._model.module, [recorded]) as recorder:
+            with PeakRecorder(self._model.module, [recorded]) as recorder:
                 peaks = recorder(batch)[0].float().cpu().numpy()
             held = self._maps(batch, units) if maps else None
         return {

@@ -13,7 +13,7 @@ import torch
 
 from cnnviz.core.atomic import write_whole
 from cnnviz.engine.batching import usual_size
-from cnnviz.engine.tally.recording import Recorded
+from cnnviz.engine.tally.recorder import RecordedLayer
 from cnnviz.engine.tally.tally import DESCRIPTION
 from cnnviz.errors import OutputError
 from cnnviz.images.datasets.dataset import Dataset
@@ -63,7 +63,7 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[Recorded], request: ScanRequest
+        cls, model: Model, told: Mapping[str, Any], data: Dataset, layers: Sequence[RecordedLayer], request: ScanRequest
     ) -> Manifest:
         """What a request comes to; what it leaves open has its default.
 
@@ -207,7 +207,7 @@ def ensure_fitting(there: Manifest, wanted: Manifest, request: ScanRequest, wher
     return there
 
 
-def _describe_layer(layer: Recorded) -> dict[str, Any]:
+def _describe_layer(layer: RecordedLayer) -> dict[str, Any]:
     return {
         "name": layer.name,
         "ranked": layer.ranked,

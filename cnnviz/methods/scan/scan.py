@@ -18,8 +18,8 @@ from torch import Tensor, distributed
 
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.tally.recording import Recorded, Recorder, observe_outputs
-from cnnviz.engine.tally.tally import Peaks, Tally
+from cnnviz.engine.tally.recorder import PeakRecorder, RecordedLayer, observe_outputs
+from cnnviz.engine.tally.tally import BlockPeaks, Tally
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.errors import CnnvizError, ModelError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
@@ -170,7 +170,7 @@ class _Scanner:
         data: Dataset,
         shape: tuple[int, int, int],
         manifest: Manifest,
-        layers: Sequence[Recorded],
+        layers: Sequence[RecordedLayer],
     ) -> None:
         self._model, self._data, self._shape, self._manifest, self._layers = model, data, shape, manifest, layers
         self._labels = data.labels
@@ -198,7 +198,7 @@ class _Scanner:
                 tally = Tally.empty(self._units, self._manifest["k"])
 
         at_once = 1 if self._model.device.type == "cpu" else 2  # a GPU computes while the block before it is counted
-        with Recorder(self._model.module, self._layers) as recorder:
+        with PeakRecorder(self._model.module, self._layers) as recorder:
             size = self._manifest["block"]
             loaded = load_blocks(self._model, self._data, blocks, shape=self._shape, size=size, workers=workers)
 
@@ -215,7 +215,7 @@ class _Scanner:
                 count_first()
         return len(numbers)
 
-    def _compute(self, recorder: Recorder, block: Block) -> _ComputedBlock:
+    def _compute(self, recorder: PeakRecorder, block: Block) -> _ComputedBlock:
         values, places = recorder(self._model.to_device(block.inputs))
         return _ComputedBlock(block, values, places)
 
@@ -232,7 +232,7 @@ class _Scanner:
         tally.failures += sorted([*block.failures, *unsound])
         values, places, images = values[sound] + np.float32(0), places[sound], images[sound]  # no zero has a sign
         sampled = np.isin(images, self._sample)
-        tally.absorb(Peaks(values, places, images, self._labels[images], sampled))
+        tally.absorb(BlockPeaks(values, places, images, self._labels[images], sampled))
 
     def _describe_unsound(self, image: int, values: NDArray[np.float32]) -> str:
         first = int(np.flatnonzero(~np.isfinite(values))[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,40 +11,20 @@ from torch import nn
 from torchvision.models import get_model_weights
 
 from cnnviz.errors import MissingExtraError, ModelError, UnknownNameError, WeightsError
-from cnnviz.models.downloads import cached_file, is_reachable
+from cnnviz.models.downloads import is_reachable
 from cnnviz.models.formats import wants_random
 from cnnviz.models.origin import RANDOM, Opened, one_line, quiet
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.sources.registries import HUB_FILES, PREFIX, TimmWeights, has_timm
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import read_checkpoint
 
-__all__ = ["has_timm", "open_timm", "timm_cached", "timm_names"]
+__all__ = ["open_timm"]
 
-PREFIX: Final = "timm:"
 ELSEWHERE: Final = ("hf-hub:", "hf_hub:", "local-dir:")
-HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 LOGGERS: Final = ("timm", "timm.models._builder", "timm.models._hub", "huggingface_hub")
 FAILURES: Final = (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError, ImportError)
 WEIGHT_BYTES, MEGABYTE = 4, 1e6
-
-
-def has_timm() -> bool:
-    """Whether timm is installed."""
-    return importlib.util.find_spec("timm") is not None
-
-
-def timm_names() -> list[str]:
-    """Names of the networks that timm has trained weights for, with ``timm:`` before them.
-
-    Raises:
-        MissingExtraError: If timm is not installed.
-    """
-    return [f"{PREFIX}{name}" for name in _library().list_models(pretrained=True)]
-
-
-def timm_cached(name: str) -> bool:
-    """Whether the weights of a network that ``timm_names`` lists are on this machine."""
-    return _cached(_library().get_pretrained_cfg(name.removeprefix(PREFIX))) is not None
 
 
 def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
@@ -125,17 +104,7 @@ def _trained(library: Any, name: str) -> nn.Module:
 
 
 def _cached(config: Any) -> Path | None:
-    """The weights in the cache of the Hugging Face hub, or in torch's for those that come from elsewhere."""
-    if not config.hf_hub_id:
-        return cached_file(config.url) if config.url else None
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, _, revision = config.hf_hub_id.partition("@")
-    for file in (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES:
-        found = try_to_load_from_cache(repository, file, revision=revision or None)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    return TimmWeights(config.hf_hub_id, config.hf_hub_filename, config.url).cached()
 
 
 def _hub() -> str:

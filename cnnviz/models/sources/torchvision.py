@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 
@@ -19,22 +18,12 @@ from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import Checkpoint, read_checkpoint
 
-__all__ = ["open_torchvision", "torchvision_cached", "torchvision_names"]
+__all__ = ["open_torchvision"]
 
 INCEPTIONS: Final = ("googlenet", "inception_v3")
 """Their own initialisation is slow and warns, and they have heads that only training calls."""
 
 AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.")
-
-
-def torchvision_names() -> list[str]:
-    """Names of torchvision's classification networks."""
-    return list(torchvision.models.list_models(module=torchvision.models))
-
-
-def torchvision_cached(name: str) -> bool:
-    """Whether any of a network's trained weights are in torch's cache."""
-    return any(cached_file(entry.url) for entry in get_model_weights(name))
 
 
 def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnviz.engine.tally.recording import Recorder, observe_outputs
+from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
 from tests.support.asking import state_of
@@ -16,7 +16,7 @@ from tests.support.networks import Small, Twice, swin, vit
 def recorded(net, layers, inputs):
     with undisturbed(net):
         found = observe_outputs(net, inputs[:1], layers)
-        with Recorder(net, found) as recorder:
+        with PeakRecorder(net, found) as recorder:
             return found, recorder(inputs)
 
 
@@ -58,7 +58,7 @@ def test_nothing_runs_after_the_last_layer(inputs):
     with undisturbed(net):
         found = observe_outputs(net, inputs[:1], ["conv1", "conv2"])
         ran.clear()
-        with Recorder(net, found) as recorder:
+        with PeakRecorder(net, found) as recorder:
             recorder(inputs)
             recorder(inputs)
     assert not ran

@@ -1,4 +1,4 @@
-"""Gates: the places in a network that all it knows of the picture passes through, and where their units look."""
+"""Bottlenecks: the places in a network that all it knows of the picture passes through, and where their units look."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cnnviz.core.layer import Layer
 from cnnviz.engine.arrangement import first_tensor
 from cnnviz.engine.layers import blank_copy, touched
 
-__all__ = ["Gate", "Gates", "Lattice", "find_gates"]
+__all__ = ["Bottleneck", "Bottlenecks", "UnitGrid", "find_bottlenecks"]
 
 
 @dataclass(frozen=True)
-class Lattice:
-    """Where the units of a gate look along one axis of the input; unit ``u`` sees ``size`` pixels.
+class UnitGrid:
+    """Where the units of a bottleneck look along one axis of the input; unit ``u`` sees ``size`` pixels.
 
     Attributes:
         first: First pixel that unit 0 sees, as if the input had no end.
@@ -39,7 +39,7 @@ class Lattice:
 
 
 @dataclass(frozen=True)
-class Gate:
+class Bottleneck:
     """A layer, called once, whose map decides all that comes after it.
 
     Attributes:
@@ -52,28 +52,28 @@ class Gate:
 
     name: str
     channels: int
-    rows: Lattice
-    columns: Lattice
+    rows: UnitGrid
+    columns: UnitGrid
     work: int
 
 
 @dataclass(frozen=True)
-class Gates:
-    """The gates in the order in which a forward passes them, the input first.
+class Bottlenecks:
+    """The bottlenecks in the order in which a forward passes them, the input first.
 
     Attributes:
-        gates: The gates.
+        layers: The bottlenecks.
         work: FLOPs of one picture's whole forward.
     """
 
-    gates: tuple[Gate, ...]
+    layers: tuple[Bottleneck, ...]
     work: int
 
 
-def find_gates(
+def find_bottlenecks(
     module: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor], layers: Mapping[str, Layer], example: Tensor
-) -> Gates | None:
-    """The gates of a network, from one forward of a copy without values.
+) -> Bottlenecks | None:
+    """The bottlenecks of a network, from one forward of a copy without values.
 
     Args:
         module: The network; left alone.
@@ -82,30 +82,30 @@ def find_gates(
         example: One input ``(1, C, H, W)``.
 
     Returns:
-        The gates; None where they cannot be found: the network needs values to run, or has somebody's hooks.
+        The bottlenecks; None where they cannot be found: the network needs values to run, or has somebody's hooks.
     """
     if touched(module):
         return None
-    likely = {name: lattices for name, layer in layers.items() if (lattices := _lattices(layer))}
+    likely = {name: grids for name, layer in layers.items() if (grids := _unit_grids(layer))}
     try:
         with _disable_current_modes(), torch.inference_mode(mode=False), torch.enable_grad():
-            seen, logits, work = _graph(blank_copy(module), forward, example, likely)
-    except Exception:  # noqa: BLE001 - a network may do anything with values; then it has no gates
+            seen, logits, work = _trace_graph(blank_copy(module), forward, example, likely)
+    except Exception:  # noqa: BLE001 - a network may do anything with values; then it has no bottlenecks
         return None
-    last = {node: Gate(name, layers[name].shape[0], *likely[name], done) for name, node, done in seen}  # type: ignore[index]
-    narrow = _narrow(logits.grad_fn)
-    passed = [last[node] for node in narrow if node in last]
-    rows, columns = (Lattice(0, 1, 1, int(length)) for length in example.shape[-2:])
-    return Gates((Gate("", int(example.shape[1]), rows, columns, 0), *_needed(passed)), work)
+    last = {node: Bottleneck(name, layers[name].shape[0], *likely[name], done) for name, node, done in seen}  # type: ignore[index]
+    unavoidable = _cut_nodes(logits.grad_fn)
+    passed = [last[node] for node in unavoidable if node in last]
+    rows, columns = (UnitGrid(0, 1, 1, int(length)) for length in example.shape[-2:])
+    return Bottlenecks((Bottleneck("", int(example.shape[1]), rows, columns, 0), *_without_redundant(passed)), work)
 
 
-def _needed(passed: list[Gate]) -> list[Gate]:
-    """Gates without those that the next one is as good as: a norm or an activation may follow without any work."""
-    needless = {gate.name for gate, after in pairwise(passed) if replace(gate, name=after.name) == after}
-    return [gate for gate in passed if gate.name not in needless]
+def _without_redundant(passed: list[Bottleneck]) -> list[Bottleneck]:
+    """Without those that the next one is as good as: a norm or an activation may follow without any work."""
+    needless = {one.name for one, after in pairwise(passed) if replace(one, name=after.name) == after}
+    return [one for one in passed if one.name not in needless]
 
 
-def _graph(
+def _trace_graph(
     blank: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor], example: Tensor, likely: Mapping[str, object]
 ) -> tuple[list[tuple[str, Any, int]], Tensor, int]:
     """Likely layers with the autograd graph's node of their output and the FLOPs so far; the logits; all FLOPs."""
@@ -128,9 +128,9 @@ def _graph(
     return seen, logits, int(counter.get_total_flops())
 
 
-def _narrow(end: Any) -> list[Any]:
+def _cut_nodes(end: Any) -> list[Any]:
     """The nodes of an autograd graph that every way to its end leads through, in order."""
-    order = _in_order(end)
+    order = _sort_nodes(end)
     place = {node: at for at, node in enumerate(order)}
     spanned = [0] * (len(order) + 1)
     for node, at in place.items():
@@ -146,7 +146,7 @@ def _narrow(end: Any) -> list[Any]:
     return found
 
 
-def _in_order(end: Any) -> list[Any]:
+def _sort_nodes(end: Any) -> list[Any]:
     """All nodes of a graph, each after those that it is made from."""
     order, known, waiting = [], set(), [(end, False)]
     while waiting:
@@ -160,24 +160,24 @@ def _in_order(end: Any) -> list[Any]:
     return order
 
 
-def _lattices(layer: Layer) -> tuple[Lattice, Lattice] | None:
+def _unit_grids(layer: Layer) -> tuple[UnitGrid, UnitGrid] | None:
     """Where a layer's units look, if its map can be computed in parts: a map of channels, by a local rule."""
     field = layer.field
     arrangement = layer.arrangement
     if layer.calls != 1 or arrangement is None or arrangement.order != "NCHW" or layer.shape is None:
         return None
-    if len(layer.shape) != 3 or not _local(field) or field is None or field.rows is None or field.columns is None:
+    if len(layer.shape) != 3 or not _is_local(field) or field is None or field.rows is None or field.columns is None:
         return None
-    rows, columns = _lattice(field.rows), _lattice(field.columns)
+    rows, columns = _unit_grid(field.rows), _unit_grid(field.columns)
     return (rows, columns) if rows and columns else None
 
 
-def _local(field: Field | None) -> bool:
+def _is_local(field: Field | None) -> bool:
     return field is not None and field.kind == "spatial" and field.regular
 
 
-def _lattice(span: Span) -> Lattice | None:
+def _unit_grid(span: Span) -> UnitGrid | None:
     first = span.offset - (span.size - 1) / 2
     if not (float(first).is_integer() and float(span.stride).is_integer() and span.stride >= 1):
         return None
-    return Lattice(int(first), int(span.stride), span.size, len(span))
+    return UnitGrid(int(first), int(span.stride), span.size, len(span))

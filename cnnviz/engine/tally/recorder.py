@@ -1,4 +1,4 @@
-"""recording: the largest value of every unit of many layers in each image, reduced while the network runs."""
+"""The largest value of every unit of many layers in each image, reduced while the network runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
 from cnnviz.engine.layers import run
 from cnnviz.errors import ExplanationError
 
-__all__ = ["Recorded", "Recorder", "observe_outputs"]
+__all__ = ["RecordedLayer", "PeakRecorder", "observe_outputs"]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedLayer:
     """One layer that is recorded.
 
     Attributes:
@@ -47,7 +47,7 @@ class Recorded:
         return f"the layer before its {self.saturation.name}" if self.saturation else "the layer's output"
 
 
-def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) -> list[Recorded]:
+def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) -> list[RecordedLayer]:
     """How layers can be recorded, from one forward.
 
     Args:
@@ -59,14 +59,14 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
         ExplanationError: If a layer is not run, or its output has no units.
     """
     arranger, calls = Arranger(), Counter[str]()
-    seen: dict[tuple[str, int], Recorded | str] = {}
+    seen: dict[tuple[str, int], RecordedLayer | str] = {}
     finding = FindSaturation()
 
     def hook(name: str) -> Callable[..., None]:
         def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
             calls[name] += 1
             arrangement = arranger.observe(part, output, len(example))
-            seen[name, calls[name]] = _recorded(name, calls[name], output, arrangement, finding)
+            seen[name, calls[name]] = _describe_output(name, calls[name], output, arrangement, finding)
 
         return observe
 
@@ -76,12 +76,12 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
                 stack.callback(part.register_forward_hook(hook(name)).remove)
         stack.enter_context(finding)
         run(module, example)
-    return [_asked(name, calls, seen) for name in names]
+    return [_find_layer(name, calls, seen) for name in names]
 
 
-def _recorded(
+def _describe_output(
     name: str, call: int, output: Any, arrangement: Arrangement | None, finding: FindSaturation
-) -> Recorded | str:
+) -> RecordedLayer | str:
     """The layer as it can be recorded, or why it cannot."""
     tensor = first_tensor(output)
     if tensor is None or not tensor.is_floating_point():
@@ -90,22 +90,22 @@ def _recorded(
         return f"its output has the shape {tuple(tensor.shape[1:])} for each image"
     grid = arrangement.grid if arrangement else (1, 1)
     units = arrangement.channels if arrangement else tensor.shape[1]
-    return Recorded(name, call, units, grid, arrangement, finding.of(tensor))
+    return RecordedLayer(name, call, units, grid, arrangement, finding.of(tensor))
 
 
-def _asked(name: str, calls: Counter[str], seen: dict[tuple[str, int], Recorded | str]) -> Recorded:
+def _find_layer(name: str, calls: Counter[str], seen: dict[tuple[str, int], RecordedLayer | str]) -> RecordedLayer:
     plain, call = split_call(name)
     found = seen.get((plain, call or calls[plain]), "it is not run in a forward")
     if isinstance(found, str):
         raise ExplanationError(f"Layer '{name}' has no units to look at: {found}; 'cnnviz layers' shows which have.")
-    return Recorded(name, found.call, found.units, found.grid, found.arrangement, found.saturation)
+    return RecordedLayer(name, found.call, found.units, found.grid, found.arrangement, found.saturation)
 
 
-class _Enough(BaseException):
+class _AllRecorded(BaseException):
     """All layers are recorded. Not an Exception, so that no network catches it."""
 
 
-class Recorder:
+class PeakRecorder:
     """Runs a network as far as the last of some layers, and keeps only maxima and where they are.
 
     Use it as a context; the network is hooked inside.
@@ -115,19 +115,19 @@ class Recorder:
         layers: The layers.
     """
 
-    def __init__(self, module: nn.Module, layers: Sequence[Recorded]) -> None:
+    def __init__(self, module: nn.Module, layers: Sequence[RecordedLayer]) -> None:
         self._module, self._layers = module, layers
         self._found: dict[int, tuple[Tensor, Tensor]] = {}
         self._calls: Counter[str] = Counter()
         self._stack = ExitStack()
         self._early = {number for number, layer in enumerate(layers) if layer.saturation}
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> PeakRecorder:
         with ExitStack() as stack:
             late = {split_call(layer.name)[0] for layer in self._layers if not layer.saturation}
             for name in sorted(late):
                 part = self._module.get_submodule(name)
-                stack.callback(part.register_forward_hook(self._hook(name)).remove)
+                stack.callback(part.register_forward_hook(self._catching_hook(name)).remove)
             self._stack = stack.pop_all()
         return self
 
@@ -144,11 +144,11 @@ class Recorder:
         """
         self._found.clear()
         self._calls.clear()
-        mode = BeforeSaturation(self._before) if self._early else nullcontext()
+        mode = BeforeSaturation(self._catch_subject) if self._early else nullcontext()
         try:
             with torch.no_grad(), mode:
                 run(self._module, inputs)
-        except _Enough:
+        except _AllRecorded:
             pass
         for number, layer in enumerate(self._layers):
             if number not in self._found:
@@ -156,7 +156,7 @@ class Recorder:
         pairs = [self._found[number] for number in range(len(self._layers))]
         return torch.cat([values for values, _ in pairs], dim=1), torch.cat([places for _, places in pairs], dim=1)
 
-    def _hook(self, name: str) -> Callable[..., None]:
+    def _catching_hook(self, name: str) -> Callable[..., None]:
         asked: dict[int, list[int]] = {}
         for number, layer in enumerate(self._layers):
             if split_call(layer.name)[0] == name and not layer.saturation:
@@ -166,26 +166,26 @@ class Recorder:
             self._calls[name] += 1
             numbers, tensor = asked.get(self._calls[name]), first_tensor(output)
             if numbers and tensor is not None:
-                self._keep(numbers, tensor)
+                self._keep_peaks(numbers, tensor)
 
         return catch
 
-    def _before(self, call: int, subject: Tensor) -> None:
+    def _catch_subject(self, call: int, subject: Tensor) -> None:
         numbers = [one for one in self._early if (named := self._layers[one].saturation) and named.number == call]
         if numbers:
-            self._keep(numbers, subject)
+            self._keep_peaks(numbers, subject)
 
-    def _keep(self, numbers: list[int], tensor: Tensor) -> None:
+    def _keep_peaks(self, numbers: list[int], tensor: Tensor) -> None:
         layer = self._layers[numbers[0]]
-        found = _largest(tensor.detach(), layer.arrangement)
+        found = _unit_peaks(tensor.detach(), layer.arrangement)
         self._found.update(dict.fromkeys(numbers, found))
         if found[0].shape[1] != layer.units:
             raise ExplanationError(f"Layer '{layer.name}' has now {found[0].shape[1]} units, not {layer.units}.")
         if len(self._found) == len(self._layers):
-            raise _Enough
+            raise _AllRecorded
 
 
-def _largest(output: Tensor, arrangement: Arrangement | None) -> tuple[Tensor, Tensor]:
+def _unit_peaks(output: Tensor, arrangement: Arrangement | None) -> tuple[Tensor, Tensor]:
     maps = output[:, :, None, None] if arrangement is None else to_maps(output, arrangement)
     flat = maps.flatten(2).float()
     if flat.device.type != "cpu":

@@ -1,0 +1,208 @@
+"""The registries of torchvision and timm, read from the text of the installed libraries without importing them.
+
+Importing either takes seconds. A library that is already imported is asked itself, as is one whose source is not
+written as expected here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cnnviz.models.downloads import cached_file, cached_hub_file
+
+__all__ = ["HUB_FILES", "PREFIX", "TimmWeights", "has_timm", "timm_registry", "torchvision_registry"]
+
+PREFIX: Final = "timm:"
+"""What stands before the names of timm's networks."""
+HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
+"""What weights are called in a repository of the hub if it is not said."""
+
+_TORCHVISION: Final = re.compile(
+    r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(\s*\*,\s*weights: Optional\[(\w+)\]", re.MULTILINE
+)
+_ENUMS: Final = re.compile(r"^class (\w+)\(WeightsEnum\):\n((?:(?:[ \t].*)?\n)*)", re.MULTILINE)
+_URL: Final = re.compile(r'\burl="([^"]*)"')
+_TIMM: Final = re.compile(r"^@register_model\ndef (\w+)", re.MULTILINE)
+_STAR: Final = re.compile(r"^from \.(\w+) import \*", re.MULTILINE)
+_NEXT: Final = re.compile(r"\n(?=[^\s)\]}#])")
+"""Where the next statement of a file begins."""
+
+_KEY: Final = re.compile(r"^ *['\"](\w+)['\"]:", re.MULTILINE)
+
+
+class TimmWeights(NamedTuple):
+    """Where trained weights of timm are: a repository of the hub with a file in it, or an address elsewhere."""
+
+    repository: str | None
+    file: str | None
+    url: str | None
+
+    def cached(self) -> Path | None:
+        """The weights in the cache of the Hugging Face hub, or in torch's for those that come from elsewhere."""
+        if self.repository:
+            return cached_hub_file(self.repository, (self.file,) if self.file else HUB_FILES)
+        return cached_file(self.url) if self.url else None
+
+
+def has_timm() -> bool:
+    """Whether timm is installed."""
+    return importlib.util.find_spec("timm") is not None
+
+
+def torchvision_registry() -> dict[str, tuple[str, ...]]:
+    """The addresses of the trained weights of each of torchvision's classification networks, by its name."""
+    if "torchvision.models" not in sys.modules:
+        try:
+            return read_torchvision(_folder("torchvision"))
+        except (OSError, ValueError, LookupError):
+            pass
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    return {name: tuple(entry.url for entry in models.get_model_weights(name)) for name in names}
+
+
+def read_torchvision(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the text of torchvision's models says.
+
+    Raises:
+        ValueError: If it is not written as expected; or another of OSError and LookupError.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for file in folder.glob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        builders = _TORCHVISION.findall(text)
+        urls = {name: tuple(_URL.findall(body)) for name, body in _ENUMS.findall(text)}
+        _expect(len(builders) == _count(text, "@register_model", "# "), file)
+        _expect(sum(map(len, urls.values())) == text.count(" Weights("), file)
+        for name, enum in builders:
+            _expect(name not in found, file)
+            found[name] = urls[enum]
+    _expect(bool(found), folder)
+    return dict(sorted(found.items()))
+
+
+def timm_registry() -> dict[str, TimmWeights]:
+    """Where the trained weights of timm's networks are, by the name with its tag, in timm's order."""
+    if "timm" not in sys.modules:
+        try:
+            return read_timm(_folder("timm"))
+        except Exception:  # noqa: BLE001  another version's text may do anything
+            pass
+    import timm
+
+    configs: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in timm.list_models(pretrained=True)}
+    return {name: TimmWeights(one.hf_hub_id, one.hf_hub_filename, one.url) for name, one in configs.items()}
+
+
+def read_timm(folder: Path) -> dict[str, TimmWeights]:
+    """What the text of timm's models says.
+
+    Raises:
+        ValueError: If it is not written as expected; or another of OSError, SyntaxError and LookupError.
+    """
+    files = [folder / f"{name}.py" for name in _STAR.findall((folder / "__init__.py").read_text(encoding="utf-8"))]
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    networks: set[str] = set()
+    found: dict[str, TimmWeights] = {}
+    for file, text in texts.items():
+        names = set(_TIMM.findall(text))
+        _expect(len(names) == _count(text, "@register_model", "# ") and not names & networks, file)
+        networks |= names
+        found |= _timm_weights(text, names, file)
+    _expect(bool(found), folder)
+    deprecated = {name for text in texts.values() for name in _deprecated_names(text)}
+    _expect(not deprecated & networks, folder)
+    return {name: found[name] for name in sorted(found, key=_natural_order)}
+
+
+def _timm_weights(text: str, names: set[str], file: Path) -> dict[str, TimmWeights]:
+    """The trained weights that one of timm's files configures for the networks that it registers."""
+    found: dict[str, TimmWeights] = {}
+    for key, config in _timm_configs(text, file).items():
+        network, _, tag = key.partition(".")
+        name = f"{network}.{tag.strip('*')}".rstrip(".")
+        repository, url = config.get("hf_hub_id"), config.get("url")
+        _expect(name not in found and not config.get("file"), file)
+        if network in names and (repository or url):
+            repository = f"timm/{name}" if repository == "timm/" else repository
+            found[name] = TimmWeights(repository, config.get("hf_hub_filename"), url)
+    return found
+
+
+def _timm_configs(text: str, file: Path) -> dict[str, dict[str, Any]]:
+    """The table of configurations in one of timm's files: the statements that make it are evaluated, nothing else."""
+    first, last = text.find("\ndefault_cfgs"), text.rfind("\ndefault_cfgs")
+    statements = text[first:last] + _statement(text, last) if first > 0 else ""
+    _expect(_count(text, "default_cfgs", "generate_") == _count(statements, "default_cfgs", "generate_"), file)
+    if not statements:
+        return {}
+    names = _Names(text)
+    names.evaluate(statements)
+    table: dict[str, dict[str, Any]] = names["default_cfgs"]
+    _expect(all(isinstance(key, str) and isinstance(config, dict) for key, config in table.items()), file)
+    return table
+
+
+class _Names(dict[str, Any]):
+    """The global names of a Python file, each evaluated from its text when it is first looked up.
+
+    What is imported from elsewhere than the standard library (such as the mean of ImageNet) is None.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(generate_default_cfgs=lambda configs: configs)
+        self._text = text
+
+    def evaluate(self, statements: str) -> None:
+        """Run some statements among these names."""
+        exec(compile(statements, "<table>", "exec", annotations.compiler_flag), self)
+
+    def __missing__(self, name: str) -> Any:
+        if hasattr(builtins, name):
+            raise KeyError(name)
+        if name in sys.stdlib_module_names:
+            return importlib.import_module(name)
+        self[name] = None
+        for start in (f"\n{name} = ", f"\n{name}: ", f"\ndef {name}("):
+            place = self._text.find(start)
+            if place >= 0:
+                self.evaluate(_statement(self._text, place))
+        return self[name]
+
+
+def _count(text: str, word: str, but_after: str) -> int:
+    return text.count(word) - text.count(but_after + word)
+
+
+def _statement(text: str, start: int) -> str:
+    """The statement that begins on the line after a place in a file."""
+    following = _NEXT.search(text, start + 1)
+    return text[start : following.start() if following else len(text)] + "\n"
+
+
+def _deprecated_names(text: str) -> list[str]:
+    place = text.find("\nregister_model_deprecations(")
+    return _KEY.findall(_statement(text, place)) if place >= 0 else []
+
+
+def _natural_order(name: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+
+
+def _folder(library: str) -> Path:
+    spec = importlib.util.find_spec(library)
+    if spec is None or not spec.submodule_search_locations:
+        raise LookupError(library)
+    return Path(spec.submodule_search_locations[0], "models")
+
+
+def _expect(holds: bool, file: Path) -> None:
+    if not holds:
+        raise ValueError(f"{file} is written in another way than expected")
