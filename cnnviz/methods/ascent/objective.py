@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +16,16 @@ from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.target import Direction, Target, Unit, WholeLayer
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture, widen_half
+from cnnviz.engine.capture import Capture
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores import score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.methods.ascent.recipes import AscentPrecision
 from cnnviz.models.inference_copy import inference_copy
 from cnnviz.models.model import Model
 
-__all__ = ["Objective", "Precision", "layer_of", "waking_rectifiers"]
+__all__ = ["Objective", "layer_of", "waking_rectifiers"]
 
 
 @contextmanager
@@ -70,8 +71,6 @@ class _WakingRectifier(torch.autograd.Function):
         return torch.where(dead.view(-1, *[1] * (gradient.dim() - 1)), waking, passed), None
 
 
-Precision: TypeAlias = Literal["full", "bfloat16"]
-
 SAME = 1e-3
 TINY = 1e-30
 
@@ -99,7 +98,7 @@ class Objective:
     """
 
     def __init__(
-        self, model: Model, example: Tensor, targets: Sequence[Target], *, precision: Precision, compiled: bool
+        self, model: Model, example: Tensor, targets: Sequence[Target], *, precision: AscentPrecision, compiled: bool
     ) -> None:
         self.model, self.precision = model, precision
         self.layers: dict[str, Layer] = {
@@ -242,7 +241,8 @@ def _score_output(output: Tensor, targets: Sequence[Target], layers: dict[str, L
     """Scores ``(n,)`` of the first of a batch, in at least float32."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         raise ExplanationError("The target's layer returns no floating numbers, so it has no gradient.")
-    wide = widen_half(output)[: len(targets)]
+    wide = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    wide = wide[: len(targets)]
     layer = layer_of(targets[0])
     if layer is None:
         return score(targets, wide)
