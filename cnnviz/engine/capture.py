@@ -296,7 +296,7 @@ class _Catcher:
             cuts[self.asked] = "blocks"
         elif before != "all" and seen.detached and not any(reached_from(found, leaves)):
             cuts[self.asked] = "all"
-        if self.caught.automatic is not None:
+        if self.caught.automatic is not None and cuts[self.asked] != "kept":
             cuts[frozenset([self.caught.automatic])] = cuts[self.asked]
         self.trying = cuts[self.asked] != before
         return self.trying
