@@ -157,7 +157,7 @@ def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str
         return []
     best = logits.detach().topk(2, dim=1).indices.tolist()
     indices = [
-        b if target == ClassTarget(a, labels[a] if labels else None) else a
+        b if isinstance(target, ClassTarget) and target.index == a else a
         for target, (a, b) in zip(targets, best, strict=True)
     ]
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]
