@@ -18,7 +18,9 @@ Every message says what was wrong, what was expected and, where there is one, th
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "CnnvizError",
@@ -102,6 +104,16 @@ class TargetError(UsageError):
 
 class ParameterError(UsageError):
     """A setting outside its bounds."""
+
+
+def describe_failure(error: Exception) -> str:
+    """An exception of somebody's own function in words: what it is, and where: the last line that is not a library's."""
+    reason = " ".join(str(error).split())[:300]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+    lines = [(Path(frame.f_code.co_filename), frame.f_lineno) for frame in frames]
+    own = [place for place in lines if not {"site-packages", "dist-packages"} & set(place[0].parts)] or lines
+    where = f", in line {own[-1][1]} of {own[-1][0].name}" if own else ""
+    return f"{type(error).__name__}{': ' if reason else ''}{reason}{where}"
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
