@@ -16,7 +16,7 @@ import torch
 
 import cnnviz
 from benchmarks.measuring import Row, beside, in_a_process, network, noise, usual_device, write
-from cnnviz.methods.occlusion.scorer import Precision
+from cnnviz.methods.settings import Precision
 
 CLASS = 281
 NETWORKS = ("resnet18", "resnet50", "mobilenet_v2")

@@ -15,7 +15,6 @@ from typing import Any, Self
 import click
 
 import cnnviz
-from cnnviz.drawing.files import SUFFIXES
 from cnnviz.errors import OutputError
 
 __all__ = [
@@ -88,6 +87,8 @@ def plan_output(
     Raises:
         OutputError: If a file exists already, cannot be written, has another suffix, or is one of the pictures.
     """
+    from cnnviz.drawing.files import SUFFIXES
+
     if out is not None and not out.endswith(("/", os.sep)) and not Path(out).is_dir():
         if not Path(out).suffix:
             raise OutputError(f"'{out}' has no ending such as .png or .npz; for a folder write '{out}/'.")

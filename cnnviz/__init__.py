@@ -17,6 +17,12 @@ a user touches down to plain data:
     provenance  how a result was made; ``errors`` is what can go wrong
 """
 
-import lazy_loader
+try:
+    import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+    __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+except ModuleNotFoundError as error:  # raised again where a name is asked for, so that python -m cnnviz can say it
+    _missing = error
+
+    def __getattr__(_: str) -> object:
+        raise _missing

@@ -77,7 +77,6 @@ from .results.features import FeatureMaps as FeatureMaps
 from .results.features import Features as Features
 from .results.film import Film as Film
 from .results.filters import Filters as Filters
-from .results.grid import Grid as Grid
 from .results.heatmap import Heatmap as Heatmap
 from .results.heatmap import Heatmaps as Heatmaps
 from .results.heatmap import Look as Look
@@ -89,3 +88,4 @@ from .results.patch_index import PatchIndex as PatchIndex
 from .results.patches import Patches as Patches
 from .results.predictions import Predictions as Predictions
 from .results.projections import Projections as Projections
+from .results.result import Grid as Grid

@@ -24,12 +24,16 @@ SHARED = {
     "errors": "what goes wrong",
     "features": "the method and its result",
     "filters": "the method and its result",
+    "images": "pictures: those that are read, and those that a method makes",
     "kernels": "the weights of a convolution: caught in a forward, and what can be said about them",
     "layers": "the layers of a network, and what is found out about them",
     "maximize": "the method and its command",
+    "method": "what a method is, and the command of one",
     "patches": "the method, its result and its command",
     "predict": "the method and its command",
+    "projections": "the method and its result",
     "report": "the method and its command",
+    "units": "units of a layer: the methods about them, and their commands",
     "video": "clips: read, and explained frame by frame",
     "windows": "windows of a picture: the folder of the engine, and the maps made by hiding them",
 }
@@ -110,7 +114,7 @@ def test_a_class_has_a_name_of_its_own():
 
 def test_a_file_name_means_one_thing():
     times = Counter(path.stem for path in ROOMS)
-    times.update(folder.name for folder in FOLDERS if folder.name in times)
+    times.update(each.name for each in FOLDERS if each.name in times and not (each / f"{each.name}.py").is_file())
     assert {name for name, count in times.items() if count > 1} <= SHARED.keys()
 
 

@@ -115,7 +115,7 @@ CAMS = (
     ),
     Mutation(
         "FullGrad: biases left out of the map", f"{M}/cams/fullgrad.py",
-        "total = total + wide[:, 0]", "total = total + 0 * wide[:, 0]",
+        "total = total + functional", "total = total + 0 * functional",
         CLOSED, "input times gradient alone is left",
     ),
     Mutation(

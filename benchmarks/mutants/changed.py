@@ -16,42 +16,42 @@ RISE = ("tests/methods/test_rise.py",)
 
 CHANGED = (
     Mutation(
-        "Score-CAM: softmax over channels dropped", f"{M}/cams/perturbation.py",
-        'scores.softmax(dim=0) if weights == "softmax" else scores', "scores",
+        "Score-CAM: softmax over channels dropped", f"{M}/cams/channel_masks.py",
+        'scores.softmax(dim=0) if self.weights == "softmax" else scores', "scores",
         CLOSED, "channels weigh by their logits",
     ),
     Mutation(
-        "Score-CAM: masks not brought down to 0", f"{M}/cams/perturbation.py",
+        "Score-CAM: masks not brought down to 0", f"{M}/cams/channel_masks.py",
         "return (wide - low) / (high - low)", "return wide / (high - low)",
         CLOSED, "no mask hides anything for good",
     ),
     Mutation(
-        "Score-CAM: masks enlarged corner to corner", f"{M}/cams/perturbation.py",
+        "Score-CAM: masks enlarged corner to corner", f"{M}/cams/channel_masks.py",
         'mode="bilinear", align_corners=False)[:, 0]', 'mode="bilinear", align_corners=True)[:, 0]',
         ("tests/methods/test_scorecam.py",), "masks lie beside what their units see",
     ),
     Mutation(
-        "Ablation-CAM: closed form's sign", f"{M}/cams/perturbation.py",
+        "Ablation-CAM: closed form's sign", f"{M}/cams/changed_layer.py",
         '"c,chw->hw", linear * shown', '"c,chw->hw", -linear * shown',
         CLOSED, "evidence against the class is drawn as evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: a gain for a drop", f"{M}/cams/perturbation.py",
-        "(layer.score - scores) / _size", "(scores - layer.score) / _size",
+        "Ablation-CAM: a gain for a drop", f"{M}/cams/changed_layer.py",
+        "(layer.score - scores) / _magnitude", "(scores - layer.score) / _magnitude",
         ("tests/methods/test_ablationcam.py",), "evidence against the class is drawn as evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: divided by the score with its sign", f"{M}/cams/perturbation.py",
+        "Ablation-CAM: divided by the score with its sign", f"{M}/cams/changed_layer.py",
         "return score.abs().clamp_min(", "return score.clamp_min(",
         ("tests/methods/test_ablationcam.py",), "the map of a negative score is turned, or infinite",
     ),
     Mutation(
-        "Recipro-CAM: blur that does not add up to 1", f"{M}/cams/perturbation.py",
+        "Recipro-CAM: blur that does not add up to 1", f"{M}/cams/changed_layer.py",
         "torch.outer(corners, corners) / 16", "torch.outer(corners, corners) / 9",
         CLOSED, "a place is shown brighter than it is",
     ),
     Mutation(
-        "Recipro-CAM: mask added", f"{M}/cams/perturbation.py",
+        "Recipro-CAM: mask added", f"{M}/cams/changed_layer.py",
         "return maps * (functional", "return maps + (functional",
         CLOSED, "everything stays visible",
     ),
@@ -95,7 +95,8 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: black is black before the normalisation", f"{M}/occlusion/baselines.py",
-        "self._always(self._normalised(torch.zeros(self.image.shape)))", "self._always(torch.zeros(self.image.shape))",
+        "self._fill_always(self._normalise(torch.zeros(self.image.shape)))",
+        "self._fill_always(torch.zeros(self.image.shape))",
         OCCLUSION, "'black' is the mean colour",
     ),
     Mutation(
@@ -140,27 +141,27 @@ CHANGED = (
         BUDGET, "another surface through the values, and not the one named",
     ),
     Mutation(
-        "RISE: not divided by how often a place was visible", f"{M}/occlusion/rise.py",
+        "RISE: not divided by how often a place was visible", f"{M}/occlusion/random_masks.py",
         "here = mf / weight", "here = mf / self._count",
         RISE, "the map shows the masks",
     ),
     Mutation(
-        "RISE: the mean of all scores added", f"{M}/occlusion/rise.py",
+        "RISE: the mean of all scores added", f"{M}/occlusion/random_masks.py",
         "return here - mean, (", "return here + mean, (",
         RISE, "a picture whose parts do not matter is hot all over",
     ),
     Mutation(
-        "RISE: the standard error without its covariance", f"{M}/occlusion/rise.py",
+        "RISE: the standard error without its covariance", f"{M}/occlusion/random_masks.py",
         "(own - 2 * both + every)", "(own + every)",
         RISE, "the error that is said is too large",
     ),
     Mutation(
-        "RISE: masks visible where they should hide", f"{M}/occlusion/rise.py",
+        "RISE: masks visible where they should hide", f"{M}/occlusion/random_masks.py",
         "drawn[:, 2:] < self.visible", "drawn[:, 2:] > self.visible",
         RISE, "another share of the picture is visible than was asked for",
     ),
     Mutation(
-        "RISE: all masks lie on one grid", f"{M}/occlusion/rise.py",
+        "RISE: all masks lie on one grid", f"{M}/occlusion/random_masks.py",
         "shifts = (drawn[:, :2] * (height, width)).astype(int)", "shifts = (0 * drawn[:, :2]).astype(int)",
         RISE, "the map shows the grid of cells",
     ),
@@ -190,12 +191,12 @@ CHANGED = (
         ("tests/methods/test_compare.py",), "evidence is measured on four fifths of the picture",
     ),
     Mutation(
-        "Score-CAM: a counterfactual of the probability itself", f"{M}/cams/perturbation.py",
+        "Score-CAM: a counterfactual of the probability itself", f"{M}/cams/channel_masks.py",
         "scores = 1 - scores if probability else -scores", "scores = scores if probability else -scores",
         SHARED, "evidence against the class is evidence for it",
     ),
     Mutation(
-        "Ablation-CAM: a channel set to 1, not to 0", f"{M}/cams/perturbation.py",
+        "Ablation-CAM: a channel set to 1, not to 0", f"{M}/cams/changed_layer.py",
         "ablated[each - some.start, each] = 0", "ablated[each - some.start, each] = 1",
         ("tests/methods/test_ablationcam.py",), "silent channels get a weight",
     ),

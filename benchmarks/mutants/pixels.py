@@ -27,7 +27,7 @@ PIXELS = (
     ),
     Mutation(
         "Saliency: times_input does nothing", f"{M}/gradients/plain.py",
-        "found.values * inputs[: len(targets)] if", "found.values if",
+        "found.values[0] * inputs[: len(targets)]) if", "found.values[0]) if",
         GRADIENTS, "gradient is shown for gradient times input",
     ),
     Mutation(
@@ -56,37 +56,37 @@ PIXELS = (
         ("tests/methods/test_deconvnet_units.py",), "weak and strong units are projected alike",
     ),
     Mutation(
-        "Integrated gradients: places from -1 to 1", f"{M}/gradients/integrated.py",
+        "Integrated gradients: places from -1 to 1", f"{M}/gradients/path_integral.py",
         "((1 + places) / 2).tolist()", "places.tolist()",
         GRADIENTS, "the path begins on the far side of the baseline",
     ),
     Mutation(
-        "Integrated gradients: weights that add up to 2", f"{M}/gradients/integrated.py",
+        "Integrated gradients: weights that add up to 2", f"{M}/gradients/path_integral.py",
         "(weights / 2).tolist()", "weights.tolist()",
         GRADIENTS, "attributions add up to twice the change",
     ),
     Mutation(
-        "Integrated gradients: times the input, not the difference", f"{M}/gradients/integrated.py",
+        "Integrated gradients: times the input, not the difference", f"{M}/gradients/path_integral.py",
         "values = added * (end - start)[", "values = added * end[",
         GRADIENTS, "attributions do not add up unless the baseline is 0",
     ),
     Mutation(
-        "Integrated gradients: completeness judged without the baseline", f"{M}/gradients/integrated.py",
+        "Integrated gradients: completeness judged without the baseline", f"{M}/gradients/path_integral.py",
         "clean.scores.double() - torch.stack(empty).double().mean(dim=0)", "clean.scores.double()",
         GRADIENTS, "the check that is said is of something else",
     ),
     Mutation(
-        "Integrated gradients: baselines added, not averaged", f"{M}/gradients/integrated.py",
+        "Integrated gradients: baselines added, not averaged", f"{M}/gradients/path_integral.py",
         "weights) / len(self._baselines)", "weights)",
         GRADIENTS, "several baselines make attributions that many times too large",
     ),
     Mutation(
-        "SmoothGrad: noise not scaled to the picture's range", f"{M}/gradients/plain.py",
+        "SmoothGrad: noise not scaled to the picture's range", f"{M}/gradients/input_gradients.py",
         "self._deviations = noise * ranges", "self._deviations = noise * torch.ones_like(ranges)",
         GRADIENTS, "noise of 15 % is some other share",
     ),
     Mutation(
-        "SmoothGrad: the same noise for every sample", f"{M}/gradients/plain.py",
+        "SmoothGrad: the same noise for every sample", f"{M}/gradients/input_gradients.py",
         "for seed in self._seeds[some]]", "for seed in self._seeds[:1] * (some.stop - some.start)]",
         GRADIENTS, "nothing is smoothed",
     ),
@@ -96,7 +96,7 @@ PIXELS = (
         GRADIENTS, "SmoothGrad-Squared is SmoothGrad",
     ),
     Mutation(
-        "VarGrad: Welford's recurrence with the old mean twice", f"{M}/gradients/plain.py",
+        "VarGrad: Welford's recurrence with the old mean twice", f"{M}/gradients/input_gradients.py",
         "self._squares += before * (one - self.mean)", "self._squares += before * before",
         GRADIENTS, "the variance is too large",
     ),
@@ -191,7 +191,7 @@ PIXELS = (
         ("tests/results/test_attributions.py",), "a pixel's contribution is a third of what it is",
     ),
     Mutation(
-        "SmoothGrad: the largest value for the range", f"{M}/gradients/plain.py",
+        "SmoothGrad: the largest value for the range", f"{M}/gradients/input_gradients.py",
         "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)",
         "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True)",
         GRADIENTS, "noise depends on how bright the picture is",

@@ -128,8 +128,8 @@ PLACES = (
     ),
     Mutation(
         "Preprocessing: crop's offsets exchanged", "cnnviz/models/preprocess.py",
-        "crop = _offset(height, down), _offset(width, across), down, across",
-        "crop = _offset(width, across), _offset(height, down), down, across",
+        "crop = _crop_offset(height, down), _crop_offset(width, across), down, across",
+        "crop = _crop_offset(width, across), _crop_offset(height, down), down, across",
         PREPROCESS, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
@@ -164,7 +164,7 @@ PLACES = (
     ),
     Mutation(
         "Folding: a loss of any size is put up with", "cnnviz/models/inference_copy.py",
-        "if lost > FOLDED_LOSS:", "if lost > FOLDED_LOSS * 1e6:",
+        "if loss > FOLDED_LOSS:", "if loss > FOLDED_LOSS * 1e6:",
         ("tests/engine/test_folding.py",), "scores are asked of another network",
     ),
     Mutation(

@@ -174,7 +174,7 @@ REGIONS = (
     ),
     Mutation(
         "Occlusion: the first baseline hides all", f"{M}/occlusion/windows.py",
-        "self._fills[some.start])", "self._fills[0])",
+        "fills[some.start])", "fills[0])",
         ("tests/methods/test_occlusion.py",), "the spread of baselines is nothing",
     ),
     Mutation(

@@ -164,7 +164,7 @@ TELLING = (
     ),
     Mutation(
         "Budget: windows that were evaluated count as estimated", f"{M}/occlusion/estimate.py",
-        "return Sampled(estimate, misses, len(rest))", "return Sampled(estimate, misses, total)",
+        "return WindowEstimate(estimate, misses, len(rest))", "return WindowEstimate(estimate, misses, total)",
         BUDGET, "the bar is of more windows than were estimated",
     ),
     Mutation(

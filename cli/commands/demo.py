@@ -6,11 +6,9 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
@@ -18,6 +16,10 @@ from cnnviz.errors import OutputError
 
 from ..options import QUIET, Option, SectionedCommand
 from ..output import Console, ensure_folder, make_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["demo"]
 
@@ -164,6 +166,8 @@ def _draw_shapes(pictures: Sequence[cnnviz.Picture], console: Console) -> cnnviz
 
 
 def _draw_digits(digits: Sequence[tuple[NDArray[np.uint8], str]], console: Console) -> cnnviz.Grid:
+    import numpy as np
+
     pictures = [np.repeat(pixels[:, :, None], 3, axis=2) for pixels, _ in digits]
     model = cnnviz.load_model("digits-lenet5", device="cpu")
     with console.progress(len(pictures)):

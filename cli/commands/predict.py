@@ -36,11 +36,7 @@ def run_predict(**values: Any) -> None:
 
 def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
     for image, best in zip(images, answer, strict=True):
-        classes = [
-            {"index": one.target.index, "label": one.target.label, "logit": one.logit, "probability": one.probability}
-            for one in best
-        ]
-        yield {"image": image, "predictions": classes, "checks": list(answer.checks)}
+        yield {"image": image, "predictions": [one.describe() for one in best], "checks": list(answer.checks)}
 
 
 def _format_entries(entries: list[dict[str, Any]]) -> str:

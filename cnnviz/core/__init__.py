@@ -1,1 +1,9 @@
-"""The plain nouns: data without behaviour, without torch."""
+"""What all parts speak of: targets, layers, fields and pictures as plain values, loaded without torch and NumPy.
+
+- ``target``: what is explained, and how it is read from what a user writes.
+- ``layer``: the layers of a network, and where an activation keeps its channels and places.
+- ``field``: the receptive field of a layer's units.
+- ``picture``: a picture, and how a network's input was cut from it.
+- ``atomic``: files that are written whole or not at all.
+- ``opencv``: OpenCV without words of its own.
+"""

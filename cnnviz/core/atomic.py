@@ -1,28 +1,50 @@
-"""Storing: arrays and text in one file, written whole or not at all, the same bytes each time."""
+"""Files that are written whole or not at all; and arrays with plain values in one file, the same bytes each time."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnnviz.errors import OutputError
 
-__all__ = ["TEMPORARY", "read_record", "write_record", "write_whole"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["TEMPORARY", "read_record", "replacing", "write_record", "write_whole"]
 
 TEMPORARY = ".part"
 """How the names of files end that are being written."""
 
 RECORD = "record"
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
+    """A file beside ``path`` that takes its place once everything is written, and vanishes when something fails.
+
+    Args:
+        path: What is written.
+        temporary: The file beside it. Left out, one is named, and what a link points to is written.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    target = path if temporary else Path(os.path.realpath(path))
+    part = temporary or target.with_name(f".cnnviz-{secrets.token_hex(6)}{TEMPORARY}{target.suffix}")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
+            part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -31,18 +53,11 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _settle(path.parent)
-    except OSError as error:
-        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    with replacing(path, path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
 
 
 def write_record(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
@@ -56,6 +71,9 @@ def write_record(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping
     Raises:
         OutputError: If it cannot be written.
     """
+    import numpy as np
+    from safetensors.numpy import save
+
     text = json.dumps(record, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     held = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     held[RECORD] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -68,6 +86,9 @@ def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     Raises:
         OutputError: If there is no such file, or it is none of these.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     try:
         arrays = dict(load(path.read_bytes()))
         return arrays, dict(json.loads(arrays.pop(RECORD).tobytes()))
@@ -77,7 +98,7 @@ def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Have the folder's list of names on the disk too, where the system can."""
     try:
         handle = os.open(folder, os.O_RDONLY)

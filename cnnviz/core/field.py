@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cnnviz.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Box", "Field", "Kind", "Span"]
 
@@ -76,6 +77,8 @@ class Span:
             pixels: Positions on the input; the centre of its first pixel is 0.
             length: The input's length in pixels.
         """
+        import numpy as np
+
         count = len(self)
         if self.stride == 0:
             return np.clip((np.asarray(pixels) + 0.5) * count / length - 0.5, 0, count - 1)
@@ -89,6 +92,8 @@ class Span:
 
     def middles(self) -> NDArray[np.float64]:
         """The centre of every unit on a straight line, or its own where the units are irregular."""
+        import numpy as np
+
         return np.array([self.centre(unit) for unit in range(len(self))])
 
     def __len__(self) -> int:

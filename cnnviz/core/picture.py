@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["LUMA", "Geometry", "Picture"]
 
@@ -73,10 +74,14 @@ class Picture:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of shape and pixels, hexadecimal: the same picture has the same digest, whatever its file format."""
+        import numpy as np
+
         pixels = np.ascontiguousarray(self.pixels)
         digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
         digest.update(pixels.data)
         return digest.hexdigest()
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray:  # type: ignore[type-arg]
+        import numpy as np
+
         return np.array(self.pixels, dtype=dtype, copy=True if copy is None else copy)

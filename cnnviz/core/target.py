@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from cnnviz.core.layer import split_call
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
@@ -161,10 +159,10 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
         return _parse_text(like.strip(), labels or (), layers)
     if callable(like) and not hasattr(like, "__index__"):
         return CustomTarget(like)
-    return _class(_index(like), labels or ())
+    return _check_class(_parse_index(like), labels or ())
 
 
-def _index(like: Any) -> int:
+def _parse_index(like: Any) -> int:
     truth = isinstance(like, bool) or "bool" in str(getattr(like, "dtype", ""))
     if not truth and hasattr(like, "__index__"):
         with suppress(TypeError):
@@ -178,23 +176,23 @@ def _index(like: Any) -> int:
 def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
     if text in ("", "top") and text not in labels:
         return TopClass()
-    found: Target | None = _labelled(text, labels, prefixes=False)
+    found: Target | None = _find_label(text, labels, prefixes=False)
     if found is None and INDEX.fullmatch(text):
-        found = _class(int(text), labels)
+        found = _check_class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
-        found = _unit(unit, layers)
-    found = found or _contrast(text, labels, prefixes=False) or _labelled(text, labels, prefixes=True)
-    found = found or _contrast(text, labels, prefixes=True)
+        found = _parse_unit(unit, layers)
+    found = found or _find_contrast(text, labels, prefixes=False) or _find_label(text, labels, prefixes=True)
+    found = found or _find_contrast(text, labels, prefixes=True)
     if found is None:
-        raise _unknown(text, labels)
+        raise _unknown_label(text, labels)
     return found
 
 
-def _contrast(text: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
+def _find_contrast(text: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
     refused: TargetError | None = None
     for mark in VERSUS.finditer(text):
         try:
-            found = _contrasted(text[: mark.start()].strip(), text[mark.end() :].strip(), labels, prefixes=prefixes)
+            found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels, prefixes=prefixes)
         except TargetError as error:
             refused = refused or error
             continue
@@ -205,35 +203,35 @@ def _contrast(text: str, labels: Sequence[str], *, prefixes: bool) -> Target | N
     return None
 
 
-def _contrasted(first: str, second: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
+def _parse_contrast(first: str, second: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
     if second == "similar" and "similar" not in labels:
-        return _finer(first, labels)
-    one, other = (_side(side, labels, prefixes=prefixes) for side in (first, second))
+        return _parse_finer(first, labels)
+    one, other = (_parse_side(side, labels, prefixes=prefixes) for side in (first, second))
     return Difference(one, other) if one is not None and other is not None else None
 
 
-def _finer(text: str, labels: Sequence[str]) -> Finer:
-    chosen = TopClass() if text == "top" and text not in labels else _side(text, labels, prefixes=True)
+def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
+    chosen = TopClass() if text == "top" and text not in labels else _parse_side(text, labels, prefixes=True)
     if chosen is None:
-        raise _unknown(text, labels)
+        raise _unknown_label(text, labels)
     return Finer(chosen)
 
 
-def _side(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+def _parse_side(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
     if text.isdecimal() and text not in labels:
-        return _class(int(text), labels)
-    found = _labelled(text, labels, prefixes=False)
-    return _labelled(text, labels, prefixes=True) if found is None and prefixes else found
+        return _check_class(int(text), labels)
+    found = _find_label(text, labels, prefixes=False)
+    return _find_label(text, labels, prefixes=True) if found is None and prefixes else found
 
 
-def _class(index: int, labels: Sequence[str]) -> ClassTarget:
+def _check_class(index: int, labels: Sequence[str]) -> ClassTarget:
     if index < 0 or (labels and index >= len(labels)):
         upper = f"0 to {len(labels) - 1}" if labels else "0 upwards"
         raise TargetError(f"There is no class {index}; this network's classes are {upper}.")
     return ClassTarget(index, labels[index] if labels else None)
 
 
-def _labelled(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+def _find_label(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
     low = text.casefold()
     if prefixes:
         hits = [index for index, label in enumerate(labels) if label.casefold().startswith(low)] if low else []
@@ -246,7 +244,7 @@ def _labelled(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarge
     return ClassTarget(hits[0], labels[hits[0]]) if hits else None
 
 
-def _unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
+def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
     names = list(layers)
     layer = match["layer"]
     if layer.partition("#")[0] not in names:
@@ -255,7 +253,7 @@ def _unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
     return Unit(layer, int(match["channel"]), place)
 
 
-def _unknown(text: str, labels: Sequence[str]) -> Exception:
+def _unknown_label(text: str, labels: Sequence[str]) -> Exception:
     if not labels:
         return TargetError(f"This network has no labels, so '{text}' names no class; give an index, or labels.")
     words = [label for label in labels if any(nearest(text, [word], 1) for word in label.split())]
@@ -297,6 +295,8 @@ class Direction(Target):
     name: str = "direction"
 
     def __post_init__(self) -> None:
+        import numpy as np
+
         numbers = np.asarray(self.vector, dtype=np.float64)
         if numbers.ndim != 1 or not np.isfinite(numbers).all() or not numbers.any():
             raise TargetError("A direction is one finite number for each channel, not all of them zero.")
@@ -321,24 +321,26 @@ def parse_aim(like: Any, labels: Sequence[str] | None = None, layers: Iterable[s
     """
     text = like.strip() if isinstance(like, str) else ""
     if text.endswith(EVERYTHING):
-        return WholeLayer(_known(text.removesuffix(EVERYTHING), layers))
+        return WholeLayer(_check_layer(text.removesuffix(EVERYTHING), layers))
     layer, mark, file = text.partition(":")
     if mark and file.endswith(VECTOR):
-        return Direction(_known(layer, layers), _vector(file), Path(file).stem)
+        return Direction(_check_layer(layer, layers), _read_vector(file), Path(file).stem)
     found = parse_target(like, labels, layers)
     if isinstance(found, (WholeLayer, Direction)):
-        _known(found.layer, layers)
+        _check_layer(found.layer, layers)
     return found
 
 
-def _known(layer: str, layers: Iterable[str]) -> str:
+def _check_layer(layer: str, layers: Iterable[str]) -> str:
     names = list(layers)
     if split_call(layer)[0] not in names:
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
     return layer
 
 
-def _vector(file: str) -> tuple[float, ...]:
+def _read_vector(file: str) -> tuple[float, ...]:
+    import numpy as np
+
     try:
         found = np.load(file, allow_pickle=False)
         return tuple(np.asarray(found, dtype=np.float64).reshape(-1).tolist())

@@ -1,1 +1,14 @@
-"""Numpy in, numpy or a matplotlib Figure out."""
+"""Drawing: numpy arrays in; pixels, a matplotlib figure, a page or a file out.
+
+colour     what a colour means: scales, colour maps, colour bars
+overlay    a map enlarged, put where the network looked, and blended into its picture
+text       words in the font that ships with matplotlib: measured and wrapped
+sheet      cells in rows and columns with words around them, and where everything goes
+raster     a sheet as pixels
+figure     a sheet as a matplotlib figure
+files      pictures, figures, arrays and pages written whole or not at all
+notes      the note inside a file: how each format holds it
+animation  frames one after another as GIF, WebP or MP4
+blocks     what a page is made of, as plain data
+html       a page as one HTML file
+"""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
@@ -16,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.drawing.files import ensure_writable, replacing
+from cnnviz.core.atomic import replacing
+from cnnviz.core.opencv import quiet_opencv
+from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
 from cnnviz.errors import OutputError, ParameterError
 
-__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "quiet_opencv", "GifStream", "Stream", "WebPStream"]
+__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "GifStream", "Stream", "WebPStream"]
 
 GIF_HEADER, GIF_TABLE_AT, GIF_ENTRY = 13, 10, 3
 GIF_COLOURS: Final = 256
@@ -58,7 +58,7 @@ class GifStream:
         self._late = 0.0
         file.write(b"GIF89a" + struct.pack("<HHBBB", size[1], size[0], 0x70, 0, 0))
         file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")
-        file.write(b"\x21\xfe" + _in_blocks(f"{MARK} {note}".encode()) + b"\0")
+        file.write(b"\x21\xfe" + _split_into_blocks(f"{MARK} {note}".encode()) + b"\0")
 
     def add(self, frame: NDArray[np.uint8], milliseconds: float) -> None:
         """Write a frame; hundredths of a second that it is shown too long or too short are made up by later ones."""
@@ -66,7 +66,7 @@ class GifStream:
         shown = max(SHORTEST_HUNDREDTHS, round(wanted))
         self._late = wanted - shown
         self._file.write(b"\x21\xf9\x04\x04" + struct.pack("<H", shown) + b"\0\0")
-        self._file.write(_gif_picture(frame))
+        self._file.write(_encode_gif_frame(frame))
 
     def finish(self) -> None:
         """Write the end."""
@@ -84,29 +84,29 @@ class WebPStream:
 
     def __init__(self, file: BinaryIO, size: tuple[int, int], note: str) -> None:
         self._file = file
-        self._size = _three(size[1] - 1) + _three(size[0] - 1)
+        self._size = _three_bytes(size[1] - 1) + _three_bytes(size[0] - 1)
         self._note = note
         file.write(b"RIFF\0\0\0\0WEBP")
-        file.write(_chunk(b"VP8X", struct.pack("<L", ANIMATED | WITH_EXIF) + self._size))
-        file.write(_chunk(b"ANIM", b"\xff\xff\xff\xff\0\0"))
+        file.write(_riff_chunk(b"VP8X", struct.pack("<L", ANIMATED | WITH_EXIF) + self._size))
+        file.write(_riff_chunk(b"ANIM", b"\xff\xff\xff\xff\0\0"))
 
     def add(self, frame: NDArray[np.uint8], milliseconds: float) -> None:
         """Write a frame."""
         held = io.BytesIO()
         Image.fromarray(frame).save(held, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
-        place = _three(0) + _three(0) + self._size + _three(round(milliseconds)) + bytes([NOT_BLENDED])
-        self._file.write(_chunk(b"ANMF", place + held.getvalue()[12:]))
+        place = 2 * _three_bytes(0) + self._size + _three_bytes(round(milliseconds)) + bytes([NOT_BLENDED])
+        self._file.write(_riff_chunk(b"ANMF", place + held.getvalue()[12:]))
 
     def finish(self) -> None:
         """Write the note, and the file's length into its head."""
-        self._file.write(_chunk(b"EXIF", exif(self._note).removeprefix(b"Exif\0\0")))
+        self._file.write(_riff_chunk(b"EXIF", exif(self._note).removeprefix(b"Exif\0\0")))
         length = self._file.tell()
         self._file.seek(4)
         self._file.write(struct.pack("<L", length - 8))
         self._file.seek(length)
 
 
-def _gif_picture(frame: NDArray[np.uint8]) -> bytes:
+def _encode_gif_frame(frame: NDArray[np.uint8]) -> bytes:
     """A frame as GIF holds one among others: its place, its colours, its compressed pixels."""
     image = Image.fromarray(frame)
     colours = image.quantize(GIF_COLOURS, Image.Quantize.MEDIANCUT)
@@ -116,11 +116,11 @@ def _gif_picture(frame: NDArray[np.uint8]) -> bytes:
     content = held.getvalue()
     bits = content[GIF_TABLE_AT] & 0x07
     end = GIF_HEADER + GIF_ENTRY * 2 ** (bits + 1)
-    table, start = content[GIF_HEADER:end], _picture_start(content, end)
+    table, start = content[GIF_HEADER:end], _find_picture(content, end)
     return content[start : start + 9] + bytes([0x80 | bits]) + table + content[start + 10 : -1]
 
 
-def _picture_start(content: bytes, position: int) -> int:
+def _find_picture(content: bytes, position: int) -> int:
     """Where a GIF's picture begins: after the extensions, each in blocks that say how long they are."""
     while content[position] == 0x21:
         position += 2
@@ -130,16 +130,16 @@ def _picture_start(content: bytes, position: int) -> int:
     return position
 
 
-def _in_blocks(text: bytes) -> bytes:
+def _split_into_blocks(text: bytes) -> bytes:
     pieces = [text[start : start + GIF_BLOCK] for start in range(0, len(text), GIF_BLOCK)]
     return b"".join(bytes([len(piece)]) + piece for piece in pieces)
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _riff_chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<L", len(content)) + content + b"\0" * (len(content) % 2)
 
 
-def _three(number: int) -> bytes:
+def _three_bytes(number: int) -> bytes:
     return struct.pack("<L", number)[:3]
 
 
@@ -193,8 +193,8 @@ class FrameWriter:
             seconds: How long it is shown; left out, as long as frames usually are.
         """
         if self._stream is None:
-            self._shape = self._first(frame)
-            self._stream = self._opened(frame.shape[0], frame.shape[1])
+            self._shape = self._check_first(frame)
+            self._stream = self._open_stream(frame.shape[0], frame.shape[1])
         elif frame.shape != self._shape or frame.dtype != np.uint8:
             raise ParameterError(
                 f"Every frame is like the first, uint8 {self._shape}; got {frame.dtype} {frame.shape}."
@@ -218,7 +218,7 @@ class FrameWriter:
             self._sidecar.write(sidecar_text(Path(self._file.name), self._note).encode())
             self._sidecar.flush()
 
-    def _first(self, frame: NDArray[np.uint8]) -> tuple[int, ...]:
+    def _check_first(self, frame: NDArray[np.uint8]) -> tuple[int, ...]:
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8:
             raise ParameterError(f"A frame is uint8 of shape (h, w, 3), not {frame.dtype} of shape {frame.shape}.")
         suffix = self._path.suffix.lower()
@@ -227,7 +227,7 @@ class FrameWriter:
             raise OutputError(f"A {suffix} animation has at most {most} pixels a side, not {max(frame.shape)}.")
         return frame.shape
 
-    def _opened(self, height: int, width: int) -> Stream:
+    def _open_stream(self, height: int, width: int) -> Stream:
         suffix = self._path.suffix.lower()
         if suffix in VIDEO_SUFFIXES:
             video = VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps)
@@ -235,17 +235,6 @@ class FrameWriter:
             return video
         kind = GifStream if suffix == ".gif" else WebPStream
         return kind(self._file, (height, width), self._note)
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Inside, OpenCV opens videos without words of its own, as FFmpeg then does for good: errors say what is wrong."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
 
 
 class VideoStream:

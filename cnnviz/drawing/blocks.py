@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.sheet import check_pixels
 from cnnviz.errors import ParameterError
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
 ]
 
 Size: TypeAlias = Literal["row", "strip", "medium", "small", "tiny"]
-
-_COLOUR_NDIM = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +55,7 @@ class Plate:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        shape, kind = self.pixels.shape, self.pixels.dtype
-        if len(shape) != _COLOUR_NDIM or shape[2] != _COLOUR_NDIM or 0 in shape or kind != np.uint8:
-            raise ParameterError(f"A picture's pixels are uint8 of shape (h, w, 3), not {kind} of shape {shape}.")
+        check_pixels(self.pixels, "A picture's")
         if not self.alt.strip():
             raise ParameterError("A picture of a page needs an alternative text.")
 

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
-__all__ = ["NO_VALUE", "Normalisation", "Scale", "colour_bar", "colourise", "fractions", "paint", "scale_of", "ticks"]
+__all__ = [
+    "COLOUR_CHANNELS",
+    "NO_VALUE",
+    "Normalisation",
+    "Scale",
+    "colour_bar",
+    "colourise",
+    "fractions",
+    "paint",
+    "paint_alone",
+    "scale_of",
+    "ticks",
+]
 
 Normalisation = Literal["none", "max", "minmax", "percentile"]
+
+COLOUR_CHANNELS: Final = (1, 3)
+"""How many channels can be drawn as colours: one is grey, three are red, green and blue."""
 
 NO_VALUE = (128, 128, 128)
 """The colour of a place without a value (NaN): mid grey, which no default colour map contains."""
 
+SHARPEST: Final = 99.5
 _LEVELS = 256
 _LEAST, _MOST = 1e-300, 1e300
 _LEAST_PLAIN, _MOST_PLAIN = 1e-3, 1e5
@@ -75,7 +90,8 @@ def scale_of(
     if not 0 < percentile <= 100:
         raise ParameterError(f"percentile lies above 0 and up to 100, not at {percentile}.")
     name = cmap or ("RdBu_r" if signed else "inferno")
-    _table(name)
+    if cmap:
+        _table(cmap)  # refuses a name that matplotlib does not know
     known = np.asarray(values, dtype=np.float64)
     known = np.clip(known[np.isfinite(known)], -_MOST, _MOST)
     low, high = _signed_ends(known, normalise, percentile) if signed else _ends(known, normalise, percentile)
@@ -121,6 +137,12 @@ def paint(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
     pixels = np.array(np.broadcast_to(level, (3, *level.shape[1:])).transpose(1, 2, 0), order="C")
     pixels[missing] = NO_VALUE
     return pixels
+
+
+def paint_alone(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Signed values ``(C, h, w)`` on a scale of their own: 1 or 3 channels as colours, of others the sum as grey."""
+    shown = values if len(values) in COLOUR_CHANNELS else values.sum(axis=0, keepdims=True)
+    return paint(shown, scale_of(shown, signed=True, normalise="percentile", percentile=SHARPEST))
 
 
 def fractions(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
@@ -193,6 +215,8 @@ def _blank(known: NDArray[np.float64], normalise: Normalisation, *, signed: bool
 
 @cache
 def _table(name: str) -> NDArray[np.uint8]:
+    from matplotlib import colormaps
+
     if name not in colormaps:
         raise UnknownNameError("colour map", name, sorted(colormaps), "Any matplotlib colour map can be named.")
     table = colormaps[name](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]

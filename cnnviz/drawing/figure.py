@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
-from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit, resized
-from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit, resize
+from cnnviz.drawing.sheet import NOTHING, Box, Cell, Layout, Sheet, Text
 from cnnviz.drawing.text import FAMILY, ascent, line_height
 from cnnviz.errors import ParameterError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["figure"]
 
@@ -41,37 +44,39 @@ def figure(
         ParameterError: ``ax`` is given and the sheet has more than one cell, or width or size is not above 0.
     """
     if ax is not None:
-        return _into_axes(sheet, ax, size)
+        return _draw_into_axes(sheet, ax, size)
+    from matplotlib.figure import Figure
+
     layout = fit(sheet, width, size)
     drawn = Figure(figsize=(layout.width / PER_INCH, layout.height / PER_INCH), dpi=dpi, facecolor="white")
     for cell, box in layout.pictures:
-        _show(_axes(drawn, layout, box), cell, box, outlined=layout.outlined)
+        _add_picture(_add_axes(drawn, layout, box), cell, box, outlined=layout.outlined)
     for bar in layout.bars:
-        _fill_bar(_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
+        _fill_bar(_add_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
     for text in layout.texts:
         _draw_text(drawn, layout, text)
     return drawn
 
 
-def _axes(drawn: Figure, layout: Layout, box: Box) -> Axes:
+def _add_axes(drawn: Figure, layout: Layout, box: Box) -> Axes:
     left, bottom = box.left / layout.width, 1 - (box.top + box.height) / layout.height
     return drawn.add_axes((left, bottom, box.width / layout.width, box.height / layout.height))
 
 
-def _show(axes: Axes, cell: Cell, box: Box, *, outlined: bool) -> None:
+def _add_picture(axes: Axes, cell: Cell, box: Box, *, outlined: bool) -> None:
     """Photographs at most as fine as print needs."""
-    pixels = resized(cell.pixels, (box.height, box.width)) if cell.size[0] > box.height else _enlarged(cell.pixels)
+    pixels = resize(cell.pixels, (box.height, box.width)) if cell.size[0] > box.height else _enlarge(cell.pixels)
     axes.imshow(pixels, aspect="auto", interpolation="auto", origin="upper")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set(visible=outlined, linewidth=0.4, color=_HAIRLINE)
 
 
-def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _enlarge(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Small maps with each value as many pixels, because viewers of PDF and SVG smooth what they enlarge."""
     height, width = pixels.shape[:2]
     factor = max(1, _HARD_SIDE // max(height, width))
-    return resized(pixels, (height * factor, width * factor))
+    return resize(pixels, (height * factor, width * factor))
 
 
 def _fill_bar(axes: Axes, scale: Scale, numbers: tuple[tuple[float, str], ...], size: float) -> None:
@@ -104,11 +109,11 @@ def _draw_text(drawn: Figure, layout: Layout, text: Text) -> None:
         )
 
 
-def _into_axes(sheet: Sheet, axes: Axes, size: float) -> Figure:
+def _draw_into_axes(sheet: Sheet, axes: Axes, size: float) -> Figure:
     cell = sheet.only
     if cell is None:
         raise ParameterError(f"One axes holds one cell, and this sheet has {sheet.shape[0]} x {sheet.shape[1]}.")
-    axes.imshow(_enlarged(cell.pixels), interpolation="auto", origin="upper")
+    axes.imshow(_enlarge(cell.pixels), interpolation="auto", origin="upper")
     axes.set_axis_off()
     words = [sheet.title, *sheet.row_headings, *sheet.column_headings, cell.caption]
     axes.set_title("\n".join(filter(None, words)), fontsize=size, parse_math=False)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, found
+from cnnviz.core.atomic import replacing
+from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, find_note
 from cnnviz.errors import OutputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ __all__ = [
     "SUFFIXES",
     "ensure_writable",
     "read_note",
-    "replacing",
     "write_arrays",
     "write_figure",
     "write_page",
@@ -108,14 +107,14 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
     """
     suffix = _ensure_suffix(path, PICTURE_SUFFIXES + FIGURE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
-        write_pixels(path, _rasterised(figure), note)
+        write_pixels(path, _rasterise(figure), note)
         return
     metadata: dict[str, str | None] = (
         {"Creator": MARK, "Description": note, "Date": None}
         if suffix == ".svg"
         else {"Creator": MARK, "Keywords": note, "CreationDate": None}
     )
-    with replacing(path) as file, _settled(), _untouched_pictures(figure):
+    with replacing(path) as file, _matplotlib_settings(), _pictures_as_they_are(figure):
         figure.savefig(file, format=suffix[1:], metadata=metadata)
 
 
@@ -168,7 +167,7 @@ def read_note(path: str | os.PathLike[str]) -> str:
     try:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
-        note = found(path, suffix)
+        note = find_note(path, suffix)
     except UNREADABLE as error:
         raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
     if note is None:
@@ -206,16 +205,16 @@ def _picture_options(suffix: str, note: str) -> dict[str, Any]:
     return {"format": "JPEG", "quality": 92, "subsampling": 0, "exif": exif(note)}
 
 
-def _settled() -> AbstractContextManager[None]:
+def _matplotlib_settings() -> AbstractContextManager[None]:
     """Matplotlib with our settings; loaded only where a figure is written, so that the command line starts quickly."""
     import matplotlib
 
     return matplotlib.rc_context(_SETTINGS)
 
 
-def _rasterised(figure: Figure) -> NDArray[np.uint8]:
+def _rasterise(figure: Figure) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
-    with _settled():
+    with _matplotlib_settings():
         figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
     with Image.open(buffer) as image:
         rgba = image.convert("RGBA")
@@ -224,7 +223,7 @@ def _rasterised(figure: Figure) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _untouched_pictures(figure: Figure) -> Iterator[None]:
+def _pictures_as_they_are(figure: Figure) -> Iterator[None]:
     """Vector formats embed pictures pixel for pixel only where their interpolation is ``none``."""
     images = [image for axes in figure.axes for image in axes.images]
     before = [image.get_interpolation() for image in images]
@@ -235,19 +234,3 @@ def _untouched_pictures(figure: Figure) -> Iterator[None]:
     finally:
         for image, interpolation in zip(images, before, strict=True):
             image.set_interpolation(interpolation)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its place once everything is written, and vanishes when something fails."""
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".cnnviz-{secrets.token_hex(6)}.part{target.suffix}")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):  # a read-only disk refuses even to forget what was never there
-            part.unlink(missing_ok=True)

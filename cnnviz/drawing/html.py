@@ -13,8 +13,8 @@ from PIL import Image
 
 from cnnviz.drawing.blocks import Block, Fold, Gallery, Group, Page, Plate
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.layout import NOTHING
-from cnnviz.drawing.notes import embedded
+from cnnviz.drawing.notes import embed_note
+from cnnviz.drawing.sheet import NOTHING
 
 __all__ = ["data_uri", "render"]
 
@@ -26,7 +26,7 @@ _STOPS = 24
 
 def render(page: Page) -> str:
     """The page as HTML text, the same each time."""
-    return _environment().get_template("page.html").render(page=page, note=embedded(page.note))
+    return _environment().get_template("page.html").render(page=page, note=embed_note(page.note))
 
 
 def data_uri(pixels: NDArray[np.uint8], *, longest: int, exact: bool = False) -> str:
@@ -47,40 +47,40 @@ def data_uri(pixels: NDArray[np.uint8], *, longest: int, exact: bool = False) ->
     return f"data:image/{kind};base64,{base64.b64encode(held.getvalue()).decode()}"
 
 
-def _source(plate: Plate, size: str = "medium") -> str:
+def _picture_source(plate: Plate, size: str = "medium") -> str:
     return data_uri(plate.pixels, longest=_LONGEST[size], exact=plate.exact)
 
 
-def _hard(plate: Plate) -> bool:
+def _has_hard_pixels(plate: Plate) -> bool:
     """Whether a browser should enlarge it with hard pixels."""
     return plate.exact and max(plate.pixels.shape[:2]) <= _HARD
 
 
-def _gradient(scale: Scale) -> str:
+def _css_gradient(scale: Scale) -> str:
     """The scale's colours as a CSS gradient."""
     line = colour_bar(scale, 1, _STOPS)[0]
     return f"linear-gradient(to right,{','.join(f'#{red:02x}{green:02x}{blue:02x}' for red, green, blue in line)})"
 
 
-def _numbers(scale: Scale) -> tuple[str, ...]:
+def _scale_numbers(scale: Scale) -> tuple[str, ...]:
     """Low end, middle and high end."""
     return tuple(text for _, text in ticks(scale))
 
 
-def _spoken(scale: Scale) -> str:
+def _describe_scale(scale: Scale) -> str:
     if scale.blank:
         return NOTHING
-    low, _, high = _numbers(scale)
+    low, _, high = _scale_numbers(scale)
     return f"Colour scale from {low} to {high}"
 
 
-def _kind(block: Block) -> str:
+def _block_kind(block: Block) -> str:
     return type(block).__name__.lower()
 
 
-def _pictures(blocks: tuple[Block, ...]) -> int:
+def _count_pictures(blocks: tuple[Block, ...]) -> int:
     """How many pictures there are in some blocks and those within them."""
-    inner = (_pictures(block.blocks) for block in blocks if isinstance(block, (Fold, Group)))
+    inner = (_count_pictures(block.blocks) for block in blocks if isinstance(block, (Fold, Group)))
     return sum(len(block.plates) for block in blocks if isinstance(block, Gallery)) + sum(inner)
 
 
@@ -93,7 +93,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"source": _source, "gradient": _gradient, "numbers": _numbers, "spoken": _spoken, "kind": _kind}
-    made.filters |= {"hard": _hard, "pictures": _pictures}
+    made.filters |= {
+        "source": _picture_source,
+        "gradient": _css_gradient,
+        "numbers": _scale_numbers,
+        "spoken": _describe_scale,
+        "kind": _block_kind,
+    }
+    made.filters |= {"hard": _has_hard_pixels, "pictures": _count_pictures}
     made.globals["nothing"] = NOTHING
     return made

@@ -1,4 +1,4 @@
-"""The note inside a file: how each format holds it, and how it is found again."""
+"""The note inside a file: how each format holds it, and how it is find_note again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = [
     "NOTE_KEY",
     "UNREADABLE",
     "exif",
-    "found",
+    "find_note",
     "ELEMENT",
-    "embedded",
+    "embed_note",
     "from_page",
     "from_sidecar",
     "sidecar_of",
@@ -37,7 +37,7 @@ _BLOCK = re.compile(rf'<script type="application/json" id="{ELEMENT}">(.*?)</scr
 _ESCAPED = re.compile(r"\\(u003c|.)", re.DOTALL)
 
 
-def embedded(note: str) -> str:
+def embed_note(note: str) -> str:
     """JSON text as it can stand in a page: no ``<`` in it could end the block."""
     return note.replace("<", r"\u003c")
 
@@ -109,7 +109,7 @@ def exif(note: str) -> bytes:
     return b"Exif\0\0II*\0" + struct.pack("<LH", 8, len(texts)) + entries + struct.pack("<L", 0) + data
 
 
-def found(path: Path, suffix: str) -> str | None:
+def find_note(path: Path, suffix: str) -> str | None:
     """The note in a file, or None when it holds none of ours; a broken file raises one of ``UNREADABLE``."""
     if suffix in _READERS:
         return _READERS[suffix](path)

@@ -63,15 +63,16 @@ def upsample(values: NDArray[Any], size: tuple[int, int], field: Field | None = 
     """
     values = np.asarray(values, dtype=np.float32)
     height, width = values.shape[-2:]
-    rows, columns = _along(field, values.shape[-2:])
+    rows, columns = _axes_of(field, values.shape[-2:])
     down, across = _positions(rows, height, size[0]), _positions(columns, width, size[1])
-    enlarged = _sample(values, _taps(np.nan_to_num(down), height), _taps(np.nan_to_num(across), width))
+    beside_down = _find_neighbours(np.nan_to_num(down), height)
+    enlarged = _interpolate(values, beside_down, _find_neighbours(np.nan_to_num(across), width))
     enlarged[..., np.isnan(down), :] = np.nan
     enlarged[..., np.isnan(across)] = np.nan
     return enlarged
 
 
-def _along(field: Field | None, grid: tuple[int, ...]) -> tuple[Span | None, Span | None]:
+def _axes_of(field: Field | None, grid: tuple[int, ...]) -> tuple[Span | None, Span | None]:
     """A field's two axes, if it places maps of that many rows and columns."""
     if field is None or not field.rows or not field.columns or (len(field.rows), len(field.columns)) != grid:
         return None, None
@@ -102,10 +103,10 @@ def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
     top, left, height, width = geometry.crop
     if values.shape != (height, width):
         raise ParameterError(f"The map is {values.shape}, but the network's input is {(height, width)}.")
-    rows, across = _seen(geometry.original[0], geometry.resized[0], top, height)
-    columns, down = _seen(geometry.original[1], geometry.resized[1], left, width)
+    rows, across = _covered_pixels(geometry.original[0], geometry.resized[0], top, height)
+    columns, down = _covered_pixels(geometry.original[1], geometry.resized[1], left, width)
     placed = np.full(geometry.original, np.nan, dtype=np.float32)
-    placed[rows, columns] = _sample(values, _taps(across, height), _taps(down, width))
+    placed[rows, columns] = _interpolate(values, _find_neighbours(across, height), _find_neighbours(down, width))
     return placed
 
 
@@ -139,11 +140,11 @@ def overlay(
     band = max(1, _BAND_PIXELS // values.shape[1])
     for top in range(0, len(drawn), band):
         rows = slice(top, top + band)
-        drawn[rows] = _blended(pixels[rows], values[rows].astype(np.float64), scale, alpha, seen[rows])
+        drawn[rows] = _blend(pixels[rows], values[rows].astype(np.float64), scale, alpha, seen[rows])
     return drawn
 
 
-def _blended(
+def _blend(
     pixels: NDArray[np.uint8],
     values: NDArray[np.float64],
     scale: Scale,
@@ -153,44 +154,46 @@ def _blended(
     known = ~np.isnan(values)
     along = fractions(np.where(known, values, 0.0), scale)
     strength = np.abs(2 * along - 1) if scale.signed else along
-    opacity = (alpha * _presence(strength) * known)[..., None].astype(np.float32)
+    opacity = (alpha * _opacity_of(strength) * known)[..., None].astype(np.float32)
     blended = pixels * (1 - opacity) + colourise(values, scale) * opacity
     if not seen.all():
-        blended = np.where(seen[..., None], blended, _faded(pixels))
+        blended = np.where(seen[..., None], blended, _fade(pixels))
     return np.rint(blended).astype(np.uint8)
 
 
-def _presence(strength: NDArray[np.float64]) -> NDArray[np.float64]:
+def _opacity_of(strength: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half-strong places stay visible on dark and on bright photographs, and the weakest leave no veil."""
     return 1 - (1 - strength) ** 2
 
 
-def _faded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _fade(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey = grey_of(pixels)
     return np.asarray(0.62 * (0.35 * pixels + 0.65 * grey[..., None]) + 0.38 * 255, dtype=np.float32)
 
 
-class _Taps(NamedTuple):
+class _Neighbours(NamedTuple):
+    """Along one axis, for every position the two values beside it, and the second one's weight."""
+
     first: NDArray[np.intp]
     second: NDArray[np.intp]
     weight: NDArray[np.float32]
 
 
-def _taps(positions: NDArray[np.float64], length: int) -> _Taps:
+def _find_neighbours(positions: NDArray[np.float64], length: int) -> _Neighbours:
     held = np.clip(positions, 0, length - 1)
     first = np.floor(held).astype(np.intp)
     weight = (held - first).astype(np.float32)
     second = np.where(weight > 0, np.minimum(first + 1, length - 1), first)
-    return _Taps(first, second, weight)
+    return _Neighbours(first, second, weight)
 
 
-def _sample(values: NDArray[np.float32], rows: _Taps, columns: _Taps) -> NDArray[np.float32]:
+def _interpolate(values: NDArray[np.float32], rows: _Neighbours, columns: _Neighbours) -> NDArray[np.float32]:
     wide = values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight
     down = rows.weight[:, None]
     return np.asarray(wide[..., rows.first, :] * (1 - down) + wide[..., rows.second, :] * down, dtype=np.float32)
 
 
-def _seen(original: int, resized: int, start: int, length: int) -> tuple[slice, NDArray[np.float64]]:
+def _covered_pixels(original: int, resized: int, start: int, length: int) -> tuple[slice, NDArray[np.float64]]:
     """Along one axis: which of the picture's pixels the input covers, and where each lies on the input."""
     edges = (2 * np.arange(original) + 1) * resized / (2 * original) - start
     inside = np.flatnonzero((edges >= 0) & (edges < length))

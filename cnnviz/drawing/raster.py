@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.drawing.colour import colour_bar
-from cnnviz.drawing.layout import Bar, Layout, Style, Text, lay_out, sheet_width
-from cnnviz.drawing.sheet import Sheet
+from cnnviz.drawing.sheet import Layout, ScaleBar, Sheet, Style, Text, lay_out, sheet_width
 from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
 
-__all__ = ["fitted", "montage", "painted", "resized", "PER_INCH", "PER_POINT", "USUAL_SIZE", "fit"]
+__all__ = ["fit_size", "montage", "paint_layout", "resize", "PER_INCH", "PER_POINT", "USUAL_SIZE", "fit"]
 
 _TINY = 64
 _LIGHT = (255, 255, 255), (32, 32, 32), (104, 104, 104)
@@ -46,12 +45,12 @@ def montage(sheet: Sheet, *, cell: int | None = None, gap: int = 8, dark: bool =
         raise ParameterError(f"cell is a number of pixels from 1, not {cell}.")
     if gap < 0:
         raise ParameterError(f"gap is a number of pixels from 0, not {gap}.")
-    sizes = [[fitted(each.size, cell) if each else (0, 0) for each in row] for row in sheet.rows]
+    sizes = [[fit_size(each.size, cell) if each else (0, 0) for each in row] for row in sheet.rows]
     layout = lay_out(sheet, sizes, _style(sheet, sizes, gap))
-    return painted(layout, dark=dark)
+    return paint_layout(layout, dark=dark)
 
 
-def fitted(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
     """Height and width scaled so that the longer one is ``longer``; unchanged when that is None."""
     if longer is None:
         return size
@@ -59,7 +58,7 @@ def fitted(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Pixels at another height and width: small maps keep hard pixels when enlarged, all else is resampled finely."""
     if pixels.shape[:2] == size:
         return pixels
@@ -77,7 +76,7 @@ def _style(sheet: Sheet, sizes: list[list[tuple[int, int]]], gap: int) -> Style:
     return Style(em=em, gap=gap) if sheet.bare else Style(em=em, gap=max(gap, round(em * 2 / 3)), margin=max(gap, em))
 
 
-def painted(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
+def paint_layout(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
     """A layout as pixels ``(H, W, 3)`` uint8, exactly as large as it says."""
     paper, ink, faint = _DARK if dark else _LIGHT
     canvas = Image.new("RGB", (layout.width, layout.height), paper)
@@ -85,7 +84,7 @@ def painted(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
     for cell, box in layout.pictures:
         if layout.outlined and not dark:
             draw.rectangle((box.left - 1, box.top - 1, box.left + box.width, box.top + box.height), outline=_HAIRLINE)
-        canvas.paste(Image.fromarray(resized(cell.pixels, (box.height, box.width))), (box.left, box.top))
+        canvas.paste(Image.fromarray(resize(cell.pixels, (box.height, box.width))), (box.left, box.top))
     for bar in layout.bars:
         _paint_bar(canvas, draw, bar, ink)
     for text in layout.texts:
@@ -93,7 +92,7 @@ def painted(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
     return np.array(canvas)
 
 
-def _paint_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, bar: Bar, ink: tuple[int, int, int]) -> None:
+def _paint_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, bar: ScaleBar, ink: tuple[int, int, int]) -> None:
     box = bar.box
     canvas.paste(Image.fromarray(colour_bar(bar.scale, box.height, box.width)), (box.left, box.top))
     baseline = box.top + box.height + ascent(bar.size)
@@ -156,4 +155,4 @@ def _longest_side(sheet: Sheet, width: int, style: Style) -> int:
 
 
 def _sizes(sheet: Sheet, longer: int) -> list[list[tuple[int, int]]]:
-    return [[fitted(cell.size, longer) if cell else (0, 0) for cell in row] for row in sheet.rows]
+    return [[fit_size(cell.size, longer) if cell else (0, 0) for cell in row] for row in sheet.rows]

@@ -1,18 +1,37 @@
-"""What a montage or a figure shows: pictures in rows and columns, with words around them."""
+"""Sheet: pictures in rows and columns with words around them, and its layout, where everything on it goes.
+
+A layout is in whole pixels; a montage and a figure are two ways of drawing the same one.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.text import line_height, text_width, wrap
 from cnnviz.errors import ParameterError
 
-__all__ = ["Cell", "Sheet", "well_across", "legend"]
+__all__ = [
+    "NOTHING",
+    "Box",
+    "Cell",
+    "Layout",
+    "ScaleBar",
+    "Sheet",
+    "Style",
+    "Text",
+    "check_pixels",
+    "lay_out",
+    "legend",
+    "sheet_width",
+    "well_across",
+]
 
 LEAST, MOST = 4, 16
 
@@ -29,7 +48,19 @@ def well_across(count: int) -> int:
     return min(choices, key=lambda across: (-count % across, abs(across - wide)))
 
 
-_COLOUR_NDIM = 3
+def check_pixels(pixels: NDArray[np.uint8], what: str) -> None:
+    """Refuse what are no pixels ``(h, w, 3)`` uint8.
+
+    Args:
+        pixels: What is given for them.
+        what: Whose pixels they are.
+
+    Raises:
+        ParameterError: The pixels have another shape or type, or there are none.
+    """
+    shape, kind = pixels.shape, pixels.dtype
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
+        raise ParameterError(f"{what} pixels are uint8 of shape (h, w, 3), not {kind} of shape {shape}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +83,7 @@ class Cell:
     note: str = ""
 
     def __post_init__(self) -> None:
-        shape, kind = self.pixels.shape, self.pixels.dtype
-        if len(shape) != _COLOUR_NDIM or shape[2] != _COLOUR_NDIM or 0 in shape or kind != np.uint8:
-            raise ParameterError(f"A cell's pixels are uint8 of shape (h, w, 3), not {kind} of shape {shape}.")
+        check_pixels(self.pixels, "A cell's")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -133,3 +162,231 @@ def legend(scale: Scale) -> Cell:
     words = "nothing but zero" if scale.blank else f"\N{PLUS-MINUS SIGN}{high}" if scale.signed else f"{low} to {high}"
     beyond = f"\n{scale.clipped:.1%} beyond" if scale.clipped else ""
     return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{beyond}")
+
+
+TextAlign = Literal["left", "centre", "right"]
+_PALE = 235
+_HEADING_EMS = 9
+MOST_CAPTION_LINES = 5
+NOTHING = "nothing to show"
+
+
+class Box(NamedTuple):
+    """A rectangle: left and top edge, width and height."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes in pixels: an em of ordinary text, the gap between cells, and the margin around everything."""
+
+    em: int
+    gap: int
+    margin: int = 0
+
+    @property
+    def small(self) -> int:
+        """An em of the numbers and notes."""
+        return max(8, round(0.86 * self.em))
+
+    @property
+    def large(self) -> int:
+        """An em of the title."""
+        return round(1.2 * self.em)
+
+    @property
+    def pad(self) -> int:
+        """Between a picture and the words that belong to it."""
+        return max(2, round(0.35 * self.em))
+
+    @property
+    def bar(self) -> int:
+        """How thick a colour bar is."""
+        return max(3, round(0.5 * self.em))
+
+
+@dataclass(frozen=True)
+class Text:
+    """Lines of text; ``x`` is their left edge, centre or right edge, ``top`` the first line's top."""
+
+    x: int
+    top: int
+    lines: tuple[str, ...]
+    size: int
+    align: TextAlign = "left"
+    bold: bool = False
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A colour bar in its place; its ``numbers`` stand below, as (share of the way along, text)."""
+
+    box: Box
+    scale: Scale
+    size: int
+    numbers: tuple[tuple[float, str], ...]
+
+
+@dataclass
+class Layout:
+    """Everything on a sheet, and how large the sheet is; on white paper, pale pictures are ``outlined``."""
+
+    width: int
+    height: int = 0
+    outlined: bool = False
+    pictures: list[tuple[Cell, Box]] = field(default_factory=list)
+    bars: list[ScaleBar] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+
+
+Sizes = Sequence[Sequence[tuple[int, int]]]
+
+
+def sheet_width(sheet: Sheet, sizes: Sizes, style: Style) -> int:
+    """How wide the laid-out sheet is."""
+    last = _columns(sheet, sizes, style)[-1]
+    return last.left + last.width + style.margin
+
+
+def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
+    """Put everything in its place.
+
+    Args:
+        sheet: What is drawn.
+        sizes: Height and width of every place's picture, row by row; (0, 0) where there is none.
+        style: Sizes of text, gaps and margins.
+    """
+    indent = _indent(sheet, style)
+    columns = _columns(sheet, sizes, style)
+    layout = Layout(sheet_width(sheet, sizes, style), outlined=style.margin > 0 and _pale(sheet))
+    top = _add_title(layout, sheet, style)
+    top = _add_column_headings(layout, sheet, columns, top, style)
+    worded = any(cell and (cell.caption or cell.note or cell.scale) for row in sheet.rows for cell in row)
+    for index, row in enumerate(sheet.rows):
+        if index:
+            top += style.gap + (style.em // 2 if worded else 0)
+        heading = wrap(sheet.row_headings[index], _HEADING_EMS * style.em, style.em) if sheet.row_headings else ()
+        height = max(len(heading) * line_height(style.em), *(height for height, _ in sizes[index]))
+        if heading:
+            _add_row_heading(layout, heading, indent, top + height // 2, style)
+        slots = [Box(column.left, top, column.width, height) for column in columns]
+        top = _add_row(layout, row, sizes[index], slots, style)
+    layout.height = _add_notes(layout, sheet, top, style) + style.margin
+    return layout
+
+
+def _pale(sheet: Sheet) -> bool:
+    """Whether some picture's edge could not be told from white paper."""
+    pictures = [cell.pixels for row in sheet.rows for cell in row if cell]
+    return any(min(np.median(each[0]), np.median(each[-1])) >= _PALE for each in pictures)
+
+
+class _Column(NamedTuple):
+    left: int
+    width: int
+
+
+def _indent(sheet: Sheet, style: Style) -> int:
+    """Where the first column starts: after the margin and the row headings."""
+    lines = [line for text in sheet.row_headings for line in wrap(text, _HEADING_EMS * style.em, style.em)]
+    widest = max((text_width(line, style.em) for line in lines), default=0)
+    return style.margin + (math.ceil(widest) + max(style.gap, style.em // 2) if widest else 0)
+
+
+def _columns(sheet: Sheet, sizes: Sizes, style: Style) -> list[_Column]:
+    """Each as wide as its widest picture; where there are words, wide enough for them and a bar's numbers."""
+    least = 0 if sheet.bare else 4 * style.em
+    columns = []
+    left = _indent(sheet, style)
+    for places, cells in zip(zip(*sizes, strict=True), zip(*sheet.rows, strict=True), strict=True):
+        numbers = [_bar_reach(cell.scale, style) for cell in cells if cell and cell.scale]
+        width = max(least, *numbers, *(width for _, width in places))
+        columns.append(_Column(left, width))
+        left += width + style.gap
+    return columns
+
+
+def _add_title(layout: Layout, sheet: Sheet, style: Style) -> int:
+    room = layout.width - 2 * style.margin
+    lines = wrap(sheet.title, room, style.large, bold=True)
+    if not lines:
+        return style.margin
+    layout.texts.append(Text(style.margin, style.margin, lines, style.large, bold=True))
+    return style.margin + len(lines) * line_height(style.large) + style.em // 2
+
+
+def _add_column_headings(layout: Layout, sheet: Sheet, columns: list[_Column], top: int, style: Style) -> int:
+    headings = [
+        wrap(text, column.width + style.gap - style.em // 3, style.em)
+        for text, column in zip(sheet.column_headings, columns, strict=False)
+    ]
+    most = max((len(lines) for lines in headings), default=0)
+    for lines, column in zip(headings, columns, strict=False):
+        start = top + (most - len(lines)) * line_height(style.em)
+        layout.texts.append(Text(column.left + column.width // 2, start, lines, style.em, align="centre"))
+    return top + most * line_height(style.em) + (style.pad if most else 0)
+
+
+def _add_row_heading(layout: Layout, lines: tuple[str, ...], right: int, middle: int, style: Style) -> None:
+    top = middle - len(lines) * line_height(style.em) // 2
+    layout.texts.append(Text(right - max(style.gap, style.em // 2), top, lines, style.em, align="right"))
+
+
+def _add_row(
+    layout: Layout, row: Sequence[Cell | None], sizes: Sequence[tuple[int, int]], slots: list[Box], style: Style
+) -> int:
+    """One row of pictures, below each its colour bar and its caption; returns where the row ends."""
+    below = slots[0].top + slots[0].height
+    ends = [below]
+    for cell, (height, width), slot in zip(row, sizes, slots, strict=True):
+        if cell is None:
+            continue
+        left = slot.left + (slot.width - width) // 2
+        layout.pictures.append((cell, Box(left, below - height, width, height)))
+        end = below
+        if cell.scale:
+            reach = max(width, _bar_reach(cell.scale, style))
+            box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
+            end = _add_bar(layout, cell.scale, box, style)
+        for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
+            lines = wrap(words, slot.width, size, most=MOST_CAPTION_LINES)
+            if lines:
+                middle, start = slot.left + slot.width // 2, end + style.pad // 2
+                layout.texts.append(Text(middle, start, lines, size, "centre", faint=faint))
+                end = start + len(lines) * line_height(size)
+        ends.append(end)
+    return max(ends)
+
+
+def _bar_reach(scale: Scale, style: Style) -> int:
+    """How wide a bar has to be for the numbers at its ends."""
+    words = (NOTHING,) if scale.blank else (ticks(scale)[0][1], ticks(scale)[-1][1])
+    return math.ceil(sum(text_width(word, style.small) for word in words) + style.small)
+
+
+def _add_bar(layout: Layout, scale: Scale, box: Box, style: Style) -> int:
+    end = box.top + box.height + line_height(style.small)
+    if scale.blank:
+        layout.texts.append(Text(box.left + box.width // 2, box.top, (NOTHING,), style.small, "centre", faint=True))
+        return end
+    numbers = tuple(((value - scale.low) / (scale.high - scale.low), text) for value, text in ticks(scale))
+    low, middle, high = (text_width(text, style.small) for _, text in numbers)
+    if middle / 2 + max(low, high) + style.small > box.width / 2:
+        numbers = (numbers[0], numbers[2])
+    layout.bars.append(ScaleBar(box, scale, style.small, numbers))
+    return end
+
+
+def _add_notes(layout: Layout, sheet: Sheet, top: int, style: Style) -> int:
+    room = layout.width - 2 * style.margin
+    lines = tuple(line for note in sheet.notes for line in wrap(note, room, style.small))
+    if not lines:
+        return top
+    top += style.em
+    layout.texts.append(Text(style.margin, top, lines, style.small, faint=True))
+    return top + len(lines) * line_height(style.small)

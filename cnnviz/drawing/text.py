@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import matplotlib
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 __all__ = ["FAMILY", "ascent", "font", "line_height", "text_width", "wrap"]
@@ -19,7 +17,7 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 @cache
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans of ``size`` pixels an em; the same letters on every machine."""
-    return ImageFont.truetype(str(_path(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(_font_file(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def line_height(size: int) -> int:
@@ -49,30 +47,30 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3)
         most: How many lines there may be; what does not fit ends in an ellipsis.
     """
     lines: list[str] = []
-    for paragraph in _drawable(text).splitlines():
-        lines.extend(_wrapped(paragraph.split(), width, size, bold=bold))
+    for paragraph in _replace_unknown(text).splitlines():
+        lines.extend(_wrap_words(paragraph.split(), width, size, bold=bold))
     if len(lines) > most:
-        lines = [*lines[: most - 1], _shortened(f"{lines[most - 1]}{_ELLIPSIS}", width, size, bold=bold)]
+        lines = [*lines[: most - 1], _shorten(f"{lines[most - 1]}{_ELLIPSIS}", width, size, bold=bold)]
     return tuple(lines)
 
 
-def _wrapped(words: list[str], width: int, size: int, *, bold: bool) -> list[str]:
+def _wrap_words(words: list[str], width: int, size: int, *, bold: bool) -> list[str]:
     lines = [""]
     for word in words:
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if text_width(longer, size, bold=bold) <= width:
             lines[-1] = longer
             continue
-        pieces = _broken(word, width, size, bold=bold)
+        pieces = _break_word(word, width, size, bold=bold)
         lines = [line for line in lines if line] + pieces
     return lines
 
 
-def _broken(word: str, width: int, size: int, *, bold: bool) -> list[str]:
+def _break_word(word: str, width: int, size: int, *, bold: bool) -> list[str]:
     """A word in pieces that fit, broken after a dot, slash, dash or underscore where there is one."""
     pieces = []
     while text_width(word, size, bold=bold) > width and len(word) > 1:
-        fits = max(1, _fitting(word, width, size, bold=bold))
+        fits = max(1, _count_fitting(word, width, size, bold=bold))
         seam = max(word.rfind(mark, 0, fits) for mark in "._/-") + 1
         cut = seam if seam > fits // 3 else fits
         pieces.append(word[:cut])
@@ -80,7 +78,7 @@ def _broken(word: str, width: int, size: int, *, bold: bool) -> list[str]:
     return [*pieces, word]
 
 
-def _fitting(text: str, width: float, size: int, *, bold: bool) -> int:
+def _count_fitting(text: str, width: float, size: int, *, bold: bool) -> int:
     """How many of the first characters fit."""
     least, most = 0, len(text)
     while least < most:
@@ -92,23 +90,27 @@ def _fitting(text: str, width: float, size: int, *, bold: bool) -> int:
     return least
 
 
-def _shortened(line: str, width: int, size: int, *, bold: bool) -> str:
+def _shorten(line: str, width: int, size: int, *, bold: bool) -> str:
     if text_width(line, size, bold=bold) <= width:
         return line
     room = width - text_width(_ELLIPSIS, size, bold=bold)
-    return line[: _fitting(line, room, size, bold=bold)].rstrip() + _ELLIPSIS
+    return line[: _count_fitting(line, room, size, bold=bold)].rstrip() + _ELLIPSIS
 
 
-def _drawable(text: str) -> str:
-    known = _characters()
+def _replace_unknown(text: str) -> str:
+    known = _known_characters()
     return "".join(letter if letter.isspace() or ord(letter) in known else _UNKNOWN for letter in text)
 
 
 @cache
-def _characters() -> frozenset[int]:
-    regular, bold = (FT2Font(str(_path(bold=bold))).get_charmap() for bold in (False, True))
+def _known_characters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    regular, bold = (FT2Font(str(_font_file(bold=bold))).get_charmap() for bold in (False, True))
     return frozenset(regular) & frozenset(bold)
 
 
-def _path(*, bold: bool) -> Path:
+def _font_file(*, bold: bool) -> Path:
+    import matplotlib
+
     return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")

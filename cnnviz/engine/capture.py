@@ -14,12 +14,17 @@ from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
 from cnnviz.errors import ExplanationError
 
-__all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate"]
+__all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate", "widen_half"]
 
 CHECKPOINTED = (
     "This network saves memory by torch.utils.checkpoint, which runs parts of it anew in the backward, in a way that "
     "this question cannot follow; turn checkpointing off to ask it."
 )
+
+
+def widen_half(tensor: Tensor) -> Tensor:
+    """A tensor of half precision (float16 or bfloat16) as float32, any other as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def differentiate(
@@ -130,8 +135,7 @@ class Capture:
             UsageError: If the layer has no spatial extent.
         """
         arrangement = with_places(name, self.arrangements[name], tensor)
-        maps = to_maps(tensor.detach(), arrangement)
-        return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+        return widen_half(to_maps(tensor.detach(), arrangement))
 
 
 @contextmanager

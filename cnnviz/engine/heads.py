@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.engine.capture import widen_half
 from cnnviz.errors import ExplanationError
 
 __all__ = ["NOT_FINITE", "ClassMaps", "find_class_maps"]
@@ -83,13 +84,13 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
         raise ExplanationError(NOT_FINITE)
     for activation, pooled in reversed(seen.pooled):
         if _equal_but_rounding(pooled, logits) and _is_spatial_mean(activation, pooled):
-            return ClassMaps(_precise(activation), None, logits)
+            return ClassMaps(widen_half(activation), None, logits)
     for factor, weights, product in reversed(seen.products):
         if not _equal_but_rounding(product, logits):
             continue
         for activation, pooled in reversed(seen.pooled):
             if _equal_but_rounding(pooled, factor) and _is_spatial_mean(activation, pooled):
-                return ClassMaps(_precise(activation), _precise(weights), logits)
+                return ClassMaps(widen_half(activation), widen_half(weights), logits)
     raise ExplanationError(
         "CAM needs logits that are a linear layer of a spatial mean, or spatial means themselves; this network's are "
         "not. Grad-CAM (gradcam) generalises CAM to any network."
@@ -129,12 +130,8 @@ def _equal_but_rounding(one: Tensor, other: Tensor) -> bool:
 
 def _is_spatial_mean(activation: Tensor, pooled: Tensor) -> bool:
     """Whether it is the mean over all places: not over other axes or some places, nor of what was changed since."""
-    means = _precise(activation).mean(dim=(2, 3))
+    means = widen_half(activation).mean(dim=(2, 3))
     if means.shape != pooled.shape:
         return False
     tolerance = (2 * torch.finfo(pooled.dtype).eps + SUMMATION) * float(activation.abs().max())
     return bool((means - pooled).abs().max() <= tolerance)
-
-
-def _precise(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

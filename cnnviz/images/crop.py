@@ -33,8 +33,8 @@ def cut_out(picture: Picture, box: Box, zoom: int) -> NDArray[np.uint8]:
     geometry = picture.geometry or Geometry.whole(*picture.size)
     top, left, bottom, right = box
     canvas = np.full(((bottom - top) * zoom, (right - left) * zoom, 3), GREY, dtype=np.uint8)
-    rows = _seen((top, bottom), 0, geometry)
-    columns = _seen((left, right), 1, geometry)
+    rows = _visible_span((top, bottom), 0, geometry)
+    columns = _visible_span((left, right), 1, geometry)
     if rows[0] >= rows[1] or columns[0] >= columns[1]:
         return canvas
     down, across = geometry.scale
@@ -47,17 +47,17 @@ def cut_out(picture: Picture, box: Box, zoom: int) -> NDArray[np.uint8]:
     )
     size = (columns[1] - columns[0]) * zoom, (rows[1] - rows[0]) * zoom
     start = (rows[0] - top) * zoom, (columns[0] - left) * zoom
-    canvas[start[0] : start[0] + size[1], start[1] : start[1] + size[0]] = _resized(picture.pixels, source, size)
+    canvas[start[0] : start[0] + size[1], start[1] : start[1] + size[0]] = _resize_part(picture.pixels, source, size)
     return canvas
 
 
-def _seen(span: tuple[int, int], axis: int, geometry: Geometry) -> tuple[int, int]:
+def _visible_span(span: tuple[int, int], axis: int, geometry: Geometry) -> tuple[int, int]:
     """Which pixels of the input, of those from one to the other along an axis, show something of the photograph."""
     start, length, resized = geometry.crop[axis], geometry.crop[2 + axis], geometry.resized[axis]
     return max(span[0], 0, -start), min(span[1], length, resized - start)
 
 
-def _resized(
+def _resize_part(
     pixels: NDArray[np.uint8], box: tuple[float, float, float, float], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """A rectangle (left, top, right, bottom, in whole pixels or parts of them) at another width and height."""

@@ -41,11 +41,11 @@ def gather(images: ImagesLike) -> list[Picture | torch.Tensor]:
         UsageError: There is nothing in it, or something that is none of these.
     """
     if _is_single(images):
-        inputs = list(_inputs(images, "image"))
+        inputs = list(_split_inputs(images, "image"))
     elif isinstance(images, Iterable) and not isinstance(images, (bytes, dict)):
         items = list(images)
         names = ["image"] if len(items) == 1 else [f"image {count}" for count in range(1, len(items) + 1)]
-        inputs = [each for item, name in zip(items, names, strict=True) for each in _inputs(item, name)]
+        inputs = [each for item, name in zip(items, names, strict=True) for each in _split_inputs(item, name)]
     else:
         raise UsageError(f"The images are of type {type(images).__name__}; expected {_ACCEPTED}.")
     if not inputs:
@@ -67,11 +67,11 @@ def expand_paths(paths: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        files.extend(_files_in(path) if path.is_dir() else [path])
+        files.extend(_list_pictures(path) if path.is_dir() else [path])
     return files
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _list_pictures(folder: Path) -> list[Path]:
     shown = quoted(str(folder))
     try:
         entries = sorted(folder.iterdir())
@@ -94,18 +94,18 @@ def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _inputs(item: Any, name: str) -> Iterator[Picture | torch.Tensor]:
+def _split_inputs(item: Any, name: str) -> Iterator[Picture | torch.Tensor]:
     if _is_tensor(item):
-        yield from _tensors(item, name)
+        yield from _split_tensors(item, name)
     elif isinstance(item, np.ndarray) and item.ndim == _BATCH_DIMS:
-        yield from _pictures(item, name)
+        yield from _split_pictures(item, name)
     elif _is_single(item):
         yield as_picture(item, name)
     else:
         raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED}.")
 
 
-def _pictures(batch: np.ndarray[Any, Any], name: str) -> Iterator[Picture]:
+def _split_pictures(batch: np.ndarray[Any, Any], name: str) -> Iterator[Picture]:
     if batch.shape[-1] not in (1, 3, 4):
         raise PictureError(
             f"{name} is an array of shape {batch.shape}; expected pictures (N, H, W, 3), or network input as a float "
@@ -115,7 +115,7 @@ def _pictures(batch: np.ndarray[Any, Any], name: str) -> Iterator[Picture]:
         yield as_picture(picture, f"{name} {count}" if len(batch) > 1 else name)
 
 
-def _tensors(tensor: torch.Tensor, name: str) -> Iterator[torch.Tensor]:
+def _split_tensors(tensor: torch.Tensor, name: str) -> Iterator[torch.Tensor]:
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point():
         raise UsageError(

@@ -49,16 +49,16 @@ def pixels_of_image(image: Image.Image, name: str, background: Colour) -> tuple[
         raise PictureError(f"{name} has no pixels; expected at least 1 x 1.")
     image.load()
     profile = image.info.get("icc_profile")
-    upright = _upright(image, notes)
+    upright = _turn_upright(image, notes)
     if image.mode[0] in "IF":
-        upright = Image.fromarray(_levels(np.array(upright), name, notes))
-    colours, alpha = _colours_and_alpha(upright, name)
+        upright = Image.fromarray(_to_levels(np.array(upright), name, notes))
+    colours, alpha = _split_alpha(upright, name)
     if profile:
         colours = _to_srgb(colours, profile, notes)
     elif colours.mode == "CMYK":
         notes.append("CMYK without a colour profile converted to RGB")
     pixels = np.array(colours.convert("RGB"))
-    return _over(pixels, alpha, background, notes), tuple(notes)
+    return _draw_over(pixels, alpha, background, notes), tuple(notes)
 
 
 def pixels_of_array(array: NDArray[Any], name: str, background: Colour) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -76,9 +76,9 @@ def pixels_of_array(array: NDArray[Any], name: str, background: Colour) -> tuple
         PictureError: The shape, the type or the values are others.
     """
     _check_shape(array.shape, name)
-    if array.dtype.kind == "f" and not _within(array, 1):
+    if array.dtype.kind == "f" and not _is_within(array, 1):
         raise PictureError(
-            f"{name} is a float array {_spread(array)}; expected values from 0 to 1, or uint8 values from 0 to 255."
+            f"{name} is a float array {_range_text(array)}; expected values from 0 to 1, or uint8 values from 0 to 255."
         )
     if array.dtype.kind not in "fb" and array.dtype.str[1:] not in ("u1", "u2"):
         raise PictureError(f"{name} is an array of {array.dtype}; expected uint8, uint16, bool or float in [0, 1].")
@@ -86,15 +86,15 @@ def pixels_of_array(array: NDArray[Any], name: str, background: Colour) -> tuple
     if array.dtype.kind == "f":
         levels = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     elif array.dtype.itemsize > 1:
-        levels = _levels(array, name, notes)
+        levels = _to_levels(array, name, notes)
     else:
         levels = array.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
     planes = levels.reshape(*levels.shape[:2], -1)
     pixels = np.ascontiguousarray(np.broadcast_to(planes[:, :, :3], (*planes.shape[:2], 3)))
-    return _over(pixels, planes[:, :, 3:], background, notes), tuple(notes)
+    return _draw_over(pixels, planes[:, :, 3:], background, notes), tuple(notes)
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+def _turn_upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF data can raise anything, and the pixels are sound without it
@@ -104,21 +104,21 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _levels(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[np.uint8]:
+def _to_levels(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[np.uint8]:
     """16-bit, 32-bit or float values as 0 to 255; the range is the format's, never that of the values found."""
     if values.dtype.kind == "f":
-        top = 1 if _within(values, 1) else 255
+        top = 1 if _is_within(values, 1) else 255
         notes.append("float values from 0 to 1 scaled to 8-bit" if top == 1 else "float values taken as 0 to 255")
     else:
         top = 65535
         notes.append("16-bit reduced to 8-bit")
-    if not _within(values, top):
+    if not _is_within(values, top):
         expected = "0 to 1, or from 0 to 255" if values.dtype.kind == "f" else "0 to 65535"
-        raise PictureError(f"{name} holds values {_spread(values)}; expected values from {expected}.")
+        raise PictureError(f"{name} holds values {_range_text(values)}; expected values from {expected}.")
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
 
 
-def _colours_and_alpha(image: Image.Image, name: str) -> tuple[Image.Image, NDArray[np.uint8]]:
+def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, NDArray[np.uint8]]:
     """The image without its transparency, in a mode that an embedded profile may refer to; and its alpha."""
     try:
         if image.has_transparency_data:
@@ -148,7 +148,7 @@ def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Imag
     return converted
 
 
-def _over(
+def _draw_over(
     pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], background: Colour, notes: list[str]
 ) -> NDArray[np.uint8]:
     """Draw over the background where alpha ``(H, W, 1)`` says so; it is empty where there is none."""
@@ -176,11 +176,11 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
             raise PictureError(f"{name} has the shape {spoken}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).")
 
 
-def _within(values: NDArray[Any], top: float) -> bool:
+def _is_within(values: NDArray[Any], top: float) -> bool:
     return bool(values.min() >= 0 and values.max() <= top)
 
 
-def _spread(values: NDArray[Any]) -> str:
+def _range_text(values: NDArray[Any]) -> str:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return "with NaN or infinite values"
     return f"from {values.min():.6g} to {values.max():.6g}"

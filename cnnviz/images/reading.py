@@ -90,8 +90,8 @@ def read_picture(path: str | os.PathLike[str], *, background: Colour = WHITE) ->
     _check_background(background)
     given = os.fsdecode(path)
     shown = quoted(given)
-    with _open(given, shown) as file:
-        return _decoded(file, Path(given).name, shown, background)
+    with _open_file(given, shown) as file:
+        return _decode(file, Path(given).name, shown, background)
 
 
 def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:
@@ -105,10 +105,10 @@ def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = W
     Raises:
         PictureError: It is empty, not a picture, damaged, or larger than MAX_PIXELS.
     """
-    return _decoded(file, name.rpartition("/")[2], quoted(name), background)
+    return _decode(file, name.rpartition("/")[2], quoted(name), background)
 
 
-def _decoded(file: io.BufferedReader, name: str, shown: str, background: Colour) -> Picture:
+def _decode(file: io.BufferedReader, name: str, shown: str, background: Colour) -> Picture:
     head = b""
     with warnings.catch_warnings(action="ignore"):
         try:
@@ -116,16 +116,16 @@ def _decoded(file: io.BufferedReader, name: str, shown: str, background: Colour)
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                return _picture(image, name, shown, background)
+                return _convert_image(image, name, shown, background)
         except PictureError:
             raise
         except UnidentifiedImageError as error:
-            raise PictureError(f"{shown} is {_kind(head)}; {_EXPECTED}.") from error
+            raise PictureError(f"{shown} is {_describe_kind(head)}; {_EXPECTED}.") from error
         except Image.DecompressionBombError as error:
-            raise PictureError(_too_large(shown)) from error
+            raise PictureError(_explain_too_large(shown)) from error
         except Exception as error:  # a decoder fed with damaged data can raise anything
             raise PictureError(
-                f"{shown} is truncated or damaged ({_reason(error)}); {_EXPECTED} that is whole."
+                f"{shown} is truncated or damaged ({_reason_of(error)}); {_EXPECTED} that is whole."
             ) from error
 
 
@@ -157,26 +157,26 @@ def as_picture(image: ImageLike, name: str | None = None, *, background: Colour 
         pixels, notes = pixels_of_array(image, name, background)
         return Picture(pixels, name, notes=notes)
     if isinstance(image, Image.Image):
-        return _of_image(image, Path(os.fsdecode(getattr(image, "filename", "") or name)).name, background)
+        return _picture_of_image(image, Path(os.fsdecode(getattr(image, "filename", "") or name)).name, background)
     raise UsageError(f"{name} is of type {type(image).__name__}; expected a path, a PIL image, an array or a Picture.")
 
 
-def _of_image(image: Image.Image, name: str, background: Colour) -> Picture:
+def _picture_of_image(image: Image.Image, name: str, background: Colour) -> Picture:
     shown = quoted(name)
     with warnings.catch_warnings(action="ignore"):
         try:
-            return _picture(image, name, shown, background)
+            return _convert_image(image, name, shown, background)
         except PictureError:
             raise
         except Exception as error:  # a lazily opened file can be damaged or closed by now
             raise PictureError(
-                f"The PIL image {shown} cannot be loaded ({_reason(error)}); expected a sound one."
+                f"The PIL image {shown} cannot be loaded ({_reason_of(error)}); expected a sound one."
             ) from error
 
 
-def _picture(image: Image.Image, name: str, shown: str, background: Colour) -> Picture:
+def _convert_image(image: Image.Image, name: str, shown: str, background: Colour) -> Picture:
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(_too_large(shown))
+        raise PictureError(_explain_too_large(shown))
     frames = int(getattr(image, "n_frames", 1))
     chosen = image.tell() if frames > 1 else 0
     pixels, notes = pixels_of_image(image, shown, background)
@@ -185,21 +185,21 @@ def _picture(image: Image.Image, name: str, shown: str, background: Colour) -> P
     return Picture(pixels, name, notes=notes)
 
 
-def _open(given: str, shown: str) -> io.BufferedReader:
+def _open_file(given: str, shown: str) -> io.BufferedReader:
     try:
         return Path(given).open("rb")
     except FileNotFoundError as error:
-        raise PictureError(_missing(given, shown)) from error
+        raise PictureError(_explain_missing(given, shown)) from error
     except IsADirectoryError as error:
         raise PictureError(f"{shown} is a folder; {_EXPECTED}.") from error
     except PermissionError as error:
         what = "is a folder" if Path(given).is_dir() else "may not be read (permission denied)"
         raise PictureError(f"{shown} {what}; {_EXPECTED}.") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{shown} cannot be opened ({_reason(error)}); {_EXPECTED}.") from error
+        raise PictureError(f"{shown} cannot be opened ({_reason_of(error)}); {_EXPECTED}.") from error
 
 
-def _missing(given: str, shown: str) -> str:
+def _explain_missing(given: str, shown: str) -> str:
     folder = Path(given).parent
     try:
         siblings = [entry.name for entry in islice(folder.iterdir(), _SIBLINGS_SEARCHED) if entry.exists()]
@@ -209,7 +209,7 @@ def _missing(given: str, shown: str) -> str:
     return f"There is no file {shown}; {f'did you mean {close}?' if close else f'{_EXPECTED}.'}"
 
 
-def _kind(head: bytes) -> str:
+def _describe_kind(head: bytes) -> str:
     """What a file that no decoder knows looks like from its first bytes."""
     if not head:
         return "empty (0 bytes)"
@@ -219,11 +219,11 @@ def _kind(head: bytes) -> str:
     return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
 
 
-def _too_large(shown: str) -> str:
+def _explain_too_large(shown: str) -> str:
     return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
 
 
-def _reason(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """A decoder's message as part of a sentence."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")

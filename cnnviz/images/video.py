@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from cnnviz.core.opencv import quiet_opencv
 from cnnviz.core.picture import Picture
-from cnnviz.drawing.animation import quiet_opencv
 from cnnviz.errors import PictureError
 from cnnviz.images.reading import MAX_PIXELS, as_picture, quoted, read_picture
 
-__all__ = ["VIDEO_SUFFIXES", "Clip", "Frame", "is_clip", "open_clip"]
+__all__ = ["VIDEO_SUFFIXES", "Clip", "VideoFrame", "is_clip", "open_clip"]
 
 VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv")
 """File name endings taken for videos."""
@@ -30,7 +30,7 @@ USUAL_SECONDS: Final = 0.1
 """What viewers make of an animated frame that says no time."""
 
 
-class Frame(NamedTuple):
+class VideoFrame(NamedTuple):
     """One frame, and for how many seconds it is shown."""
 
     picture: Picture
@@ -60,13 +60,13 @@ class Clip:
         """The file's name, without its folder."""
         return self.path.name
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         frames = _animated_frames(self.path) if self.animated else _video_frames(self.path, 1 / self.fps)
         for number, frame in enumerate(frames):
             if frame.picture.size != self.size:
                 raise PictureError(
-                    f"Frame {number + 1} of {quoted(self.name)} is {_spoken(frame.picture.size)} pixels, the first "
-                    f"{_spoken(self.size)}; expected frames of one size."
+                    f"Frame {number + 1} of {quoted(self.name)} is {_size_text(frame.picture.size)} pixels, the first "
+                    f"{_size_text(self.size)}; expected frames of one size."
                 )
             yield frame
 
@@ -89,7 +89,7 @@ def open_clip(path: str | os.PathLike[str]) -> Clip:
         if not _is_animated(where):
             raise PictureError(f"{quoted(where.name)} is a single picture; {_EXPECTED}.")
         return _animated_clip(where, first)
-    capture = _captured(where)
+    capture = _open_video(where)
     try:
         said, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
@@ -118,21 +118,21 @@ def _animated_clip(path: Path, first: Picture) -> Clip:
     return Clip(path, min(FASTEST, len(times) / sum(times)), first.size, len(times), animated=True)
 
 
-def _animated_frames(path: Path) -> Iterator[Frame]:
+def _animated_frames(path: Path) -> Iterator[VideoFrame]:
     number = 0
     try:
         with Image.open(path) as image:
             for shown in ImageSequence.Iterator(image):
-                picture = as_picture(shown.convert("RGBA"), _named(path, number))
+                picture = as_picture(shown.convert("RGBA"), _frame_name(path, number))
                 milliseconds = float(shown.info.get("duration", 0))
-                yield Frame(picture, milliseconds / 1000 if milliseconds > 0 else USUAL_SECONDS)
+                yield VideoFrame(picture, milliseconds / 1000 if milliseconds > 0 else USUAL_SECONDS)
                 number += 1
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise PictureError(f"{quoted(path.name)} is damaged after frame {number}; expected all of it.") from error
 
 
-def _video_frames(path: Path, seconds: float) -> Iterator[Frame]:
-    capture = _captured(path)
+def _video_frames(path: Path, seconds: float) -> Iterator[VideoFrame]:
+    capture = _open_video(path)
     try:
         number = 0
         while True:
@@ -140,13 +140,13 @@ def _video_frames(path: Path, seconds: float) -> Iterator[Frame]:
             if not read:
                 return
             upright = np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
-            yield Frame(Picture(upright, _named(path, number)), seconds)
+            yield VideoFrame(Picture(upright, _frame_name(path, number)), seconds)
             number += 1
     finally:
         capture.release()
 
 
-def _captured(path: Path) -> cv2.VideoCapture:
+def _open_video(path: Path) -> cv2.VideoCapture:
     with quiet_opencv():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
@@ -155,9 +155,9 @@ def _captured(path: Path) -> cv2.VideoCapture:
     return capture
 
 
-def _named(path: Path, number: int) -> str:
+def _frame_name(path: Path, number: int) -> str:
     return f"{path.name}, frame {number + 1}"
 
 
-def _spoken(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"

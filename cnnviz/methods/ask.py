@@ -1,11 +1,11 @@
-"""What a method is given, made ready for the network: images and targets."""
+"""One question to a network: images and targets made ready, answers chunk by chunk, and a result made of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -21,27 +21,67 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.settings import Channels
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
-from cnnviz.results.attribution import Attribution, Attributions, Channels, flattened
+from cnnviz.results.attribution import Attribution, Attributions
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
-__all__ = [
-    "Batch",
-    "prepare",
-    "provenance_of",
-    "Answer",
-    "ask_in_chunks",
-    "heatmaps",
-    "probabilities",
-    "unsound",
-    "Ask",
-    "attribute",
-]
+__all__ = ["Answer", "InputBatch", "ask", "assemble", "attribute", "prepare", "provenance_of", "unsound"]
+
+EVEN = 1e-6
+"""A map whose values differ by no more than this share of the largest is the same everywhere."""
+
+Reply = TypeVar("Reply")
 
 
 @dataclass(frozen=True)
-class Batch:
+class Answer:
+    """What a network answered about some images, the first of a chunk.
+
+    Attributes:
+        layers: The layers that were looked at; none where it is the pixels.
+        values: For each layer its maps, or the one of them all, raw and signed: ``(n, h, w)``; activations and pixels
+            have channels, ``(n, C, h, w)``.
+        logits: ``(n, K)``.
+        scores: ``(n,)``.
+        targets: The settled targets.
+        checks: What the user should know.
+        field: What the values' places see of the input; None where they are pixels, or nothing is known.
+        spread: The standard deviation or error of the values, in their shape; None where there is none.
+        error_bars: For each image the error bar of its estimated values; none where none is estimated.
+    """
+
+    layers: tuple[str, ...]
+    values: tuple[Tensor, ...]
+    logits: Tensor
+    scores: Tensor
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...] = ()
+    field: Field | None = None
+    spread: Tensor | None = None
+    error_bars: tuple[float, ...] = ()
+
+    @property
+    def layer(self) -> str | None:
+        """The layers in one text."""
+        return ", ".join(self.layers) if self.layers else None
+
+    def probabilities(self) -> list[float | None]:
+        """Each image's softmax probability of its target's class (of a single logit the sigmoid), or None."""
+        shares = class_probabilities(self.logits.detach().double())
+        return [
+            float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
+            for row, target in enumerate(self.targets)
+        ]
+
+    def with_values(self, *values: Tensor, checks: Sequence[str] = ()) -> Answer:
+        """The same answer with values made of it, and what more there is to know."""
+        return replace(self, values=values, checks=(*self.checks, *checks))
+
+
+@dataclass(frozen=True)
+class InputBatch:
     """Network inputs with the pictures they were made from, and a target for each.
 
     Attributes:
@@ -59,7 +99,7 @@ class Batch:
     tensors: frozenset[int] = frozenset()
 
 
-def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batch:
+def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> InputBatch:
     """Images and target in any accepted form, as a batch.
 
     Raises:
@@ -77,19 +117,19 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Batc
         else:
             values = item.detach()
         inputs.append(values)
-    batch = _together(model, images, inputs)
-    targets = _targets(model, target, len(inputs))
+    batch = _stack_inputs(model, images, inputs)
+    targets = _parse_targets(model, target, len(inputs))
     tensors = [row for row in range(len(inputs)) if row not in pictures]
-    pictures |= _as_seen(model, batch, tensors)
+    pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    return Batch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
+    return InputBatch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
 
 
-def provenance_of(model: Model, batch: Batch, **more: Any) -> Provenance:
+def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
     """How a result of this model and batch was made, but for the method and its settings."""
     return Provenance(
         model=model.describe(),
-        images=tuple(_named(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
+        images=tuple(_identify(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
         device=model.device.type,
         dtype=str(model.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
@@ -97,13 +137,13 @@ def provenance_of(model: Model, batch: Batch, **more: Any) -> Provenance:
     )
 
 
-def _named(picture: Picture, *, tensor: bool) -> dict[str, str]:
+def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:
     """A picture as provenance names it: by its file's name and the hash of its pixels."""
-    named = {"name": picture.name, "sha256": picture.digest}
-    return {**named, "kind": "tensor"} if tensor else named
+    identity = {"name": picture.name, "sha256": picture.digest}
+    return {**identity, "kind": "tensor"} if tensor else identity
 
 
-def _as_seen(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Picture]:
+def _show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Picture]:
     """Some rows of a batch as pictures, by row."""
     if not rows:
         return {}
@@ -112,7 +152,7 @@ def _as_seen(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Pict
     return {row: Picture(pixels, f"input {row + 1}", whole) for row, pixels in zip(rows, seen, strict=True)}
 
 
-def _together(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:
+def _stack_inputs(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:
     """The inputs ``(N, C, H, W)``; a batch that was given as one tensor is taken as it is: nothing writes into it."""
     shapes = {tuple(values.shape) for values in inputs}
     if len(shapes) > 1:
@@ -128,17 +168,17 @@ def _together(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Ten
         return torch.stack([values.to(device) for values in inputs])
 
 
-def _targets(model: Model, like: TargetLike, count: int) -> tuple[Target, ...]:
+def _parse_targets(model: Model, like: TargetLike, count: int) -> tuple[Target, ...]:
     given: Any = like
     per_image = isinstance(given, (list, tuple)) or (isinstance(given, (Tensor, np.ndarray)) and given.ndim == 1)
     likes: list[Any] = list(given) if per_image else [given] * count
     if len(likes) != count:
         raise TargetError(f"Give one target for all images, or one for each: {len(likes)} targets, {count} images.")
     known: dict[Any, Target] = {}
-    return tuple(_parsed(model, each, known) for each in likes)
+    return tuple(_parse_once(model, each, known) for each in likes)
 
 
-def _parsed(model: Model, like: Any, known: dict[Any, Target]) -> Target:
+def _parse_once(model: Model, like: Any, known: dict[Any, Target]) -> Target:
     key = like if isinstance(like, (str, int, type(None))) and not isinstance(like, bool) else id(like)
     if key not in known:
         known[key] = parse_target(like, model.labels, model.layer_names)
@@ -147,100 +187,132 @@ def _parsed(model: Model, like: Any, known: dict[Any, Target]) -> Target:
     return known[key]
 
 
-EVEN = 1e-6
-"""A map whose values differ by no more than this share of the largest is the same everywhere."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one chunk of images gave.
-
-    Attributes:
-        values: Maps ``(n, h, w)``, raw and signed.
-        scores: ``(n,)``.
-        probabilities: For each image the softmax probability of its target's class, or None.
-        targets: The settled targets.
-        layer: The layer that was looked at, or None.
-        checks: What the user should know.
-        field: What the values' places see of the input; None where they are pixels, or nothing is known.
-    """
-
-    values: Tensor
-    scores: Tensor
-    probabilities: tuple[float | None, ...]
-    targets: tuple[Target, ...]
-    layer: str | None
-    checks: tuple[str, ...] = ()
-    field: Field | None = None
-
-
-def ask_in_chunks(
-    model: Model, batch: Batch, ask: Callable[[Tensor, Sequence[Target]], Answer], *, batch_size: int, rectified: bool
-) -> Heatmaps:
-    """Ask about every image, some at a time, and put the answers together.
+def ask(
+    model: Model, batch: InputBatch, answer: Callable[[Tensor, Sequence[Target]], Reply], *, batch_size: int
+) -> Chunks[Reply]:
+    """Ask about every image, some at a time, while the network is undisturbed; out of memory halves how many.
 
     Args:
-        model: The network; ``ask`` runs while it is undisturbed.
+        model: The network.
         batch: Inputs, pictures and targets.
-        ask: Called with inputs ``(n, C, H, W)`` and the targets of the first of them; the rest is padding.
+        answer: Called with inputs ``(N, C, H, W)`` and the targets of the first of them; the rest is padding.
         batch_size: Most images at once.
-        rectified: Whether the method's definition keeps positive values only.
     """
-
-    def ask_rows(inputs: Tensor, rows: slice) -> Answer:
-        return ask(inputs, batch.targets[rows])
-
     with undisturbed(model.module):
-        chunks = in_chunks(
-            batch.inputs, ask_rows, size=batch_size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
+        return in_chunks(
+            batch.inputs,
+            lambda inputs, rows: answer(inputs, batch.targets[rows]),
+            size=batch_size,
+            device=model.device,
+            dtype=model.dtype,
+            fixed=model.fixed_batch,
         )
-    return heatmaps(model, batch, chunks.results, chunk=chunks.size, checks=chunks.checks, rectified=rectified)
 
 
-def heatmaps(
-    model: Model, batch: Batch, answers: Sequence[Answer], *, chunk: int, checks: Sequence[str], rectified: bool
-) -> Heatmaps:
-    """The answers of all chunks as one result."""
-    values = torch.cat([answer.values for answer in answers]).detach().float().cpu().numpy()
+@overload
+def assemble(
+    model: Model, batch: InputBatch, chunks: Chunks[Answer], *, rectified: bool, channels: None = None
+) -> Heatmaps: ...
+@overload
+def assemble(
+    model: Model,
+    batch: InputBatch,
+    chunks: Chunks[Answer],
+    *,
+    rectified: bool,
+    channels: Channels,
+    seed: int | None = None,
+    caveat: str = "",
+) -> Attributions: ...
+def assemble(
+    model: Model,
+    batch: InputBatch,
+    chunks: Chunks[Answer],
+    *,
+    rectified: bool,
+    channels: Channels | None = None,
+    seed: int | None = None,
+    caveat: str = "",
+) -> Heatmaps | Attributions:
+    """The answers of all chunks as one result.
+
+    Args:
+        model: The network.
+        batch: Inputs, pictures and targets.
+        chunks: An answer for each chunk, its values one tensor.
+        rectified: Whether only positive values are drawn.
+        channels: How the channels of pixels are drawn; None for heat maps.
+        seed: Of whatever was drawn at random.
+        caveat: What the result does not show.
+    """
+    answers = chunks.results
+    values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [target for answer in answers for target in answer.targets]
-    probable = [probability for answer in answers for probability in answer.probabilities]
-    layer = answers[0].layer
-    checks = [
-        *unsound(_numbers(scores, targets, values), batch),
-        *_even(values, batch),
-        *batch.checks,
-        *checks,
-        *(each for answer in answers for each in answer.checks),
-    ]
-    said = tuple(dict.fromkeys(checks))
-    provenance = provenance_of(model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunk)
-    about = layer, rectified, model.name, said
-    maps = tuple(
-        Heatmap(
-            values[row],
-            targets[row],
-            scores[row],
-            probable[row],
-            picture,
-            *about,
-            provenance.only(row),
-            field=answers[0].field,
-        )
-        for row, picture in enumerate(batch.pictures)
+    warnings = unsound(_number_images(scores, targets, values), batch)
+    if channels is None:
+        warnings += _warn_of_even_maps(values, batch)
+    own = [check for answer in answers for check in answer.checks]
+    checks = tuple(dict.fromkeys(filter(None, [*warnings, *batch.checks, *chunks.checks, *own, caveat])))
+    first = answers[0]
+    provenance = provenance_of(
+        model, batch, targets=tuple(map(str, targets)), layer=first.layer, chunk=chunks.size, seed=seed
     )
-    return Heatmaps(maps, said, provenance)
+    probabilities = [each for answer in answers for each in answer.probabilities()]
+    spreads = [each for answer in answers for each in _unstack(answer.spread, len(answer.targets))]
+    error_bars = [each for answer in answers for each in answer.error_bars or [None] * len(answer.targets)]
+    said = first.layer, rectified, model.name, checks
+    each = [
+        (values[row], targets[row], scores[row], probabilities[row], picture, *said, provenance.only(row))
+        for row, picture in enumerate(batch.pictures)
+    ]
+    if channels is not None:
+        return Attributions(tuple(Attribution(*one, channels=channels) for one in each), checks, provenance)
+    maps = tuple(
+        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar)
+        for one, spread, error_bar in zip(each, spreads, error_bars, strict=True)
+    )
+    return Heatmaps(maps, checks, provenance)
 
 
-def _numbers(scores: Sequence[float], targets: Sequence[Target], values: NDArray[np.float32]) -> list[float]:
+def attribute(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike,
+    answer: Callable[[Tensor, Sequence[Target]], Answer],
+    *,
+    channels: Channels,
+    batch_size: int,
+    seed: int | None = None,
+    caveat: str = "",
+) -> Attributions:
+    """Attributions to the pixels of every image.
+
+    Args:
+        model: The network.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        answer: From inputs ``(N, C, H, W)`` and the targets of the first of them to attributions of these.
+        channels: How the channels are drawn.
+        batch_size: Most images at once.
+        seed: Of whatever ``answer`` draws at random.
+        caveat: What the result does not show.
+    """
+    batch = prepare(model, images, target)
+    chunks = ask(model, batch, answer, batch_size=batch_size)
+    rectified = channels != "signed"
+    return assemble(model, batch, chunks, rectified=rectified, channels=channels, seed=seed, caveat=caveat)
+
+
+def _number_images(scores: Sequence[float], targets: Sequence[Target], values: NDArray[np.float32]) -> list[float]:
     """For each image a number that is finite where its answer is: the score, or the map's sum where there is none."""
-    sums: list[float] = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64).tolist()
     return [
-        own if isinstance(target, NoTarget) else score for score, target, own in zip(scores, targets, sums, strict=True)
+        float(own.sum(dtype=np.float64)) if isinstance(target, NoTarget) else score
+        for score, target, own in zip(scores, targets, values, strict=True)
     ]
 
 
-def _even(values: NDArray[np.float32], batch: Batch) -> tuple[str, ...]:
+def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:
     """A warning that names the pictures whose map, though not zero, tells no place from another."""
     flat = values.reshape(len(values), -1)
     most = np.abs(flat).max(axis=1)
@@ -256,16 +328,7 @@ def _even(values: NDArray[np.float32], batch: Batch) -> tuple[str, ...]:
     )
 
 
-def probabilities(logits: Tensor, targets: Sequence[Target]) -> tuple[float | None, ...]:
-    """Each image's softmax probability (sigmoid for a single logit) of its target's class; None for other targets."""
-    shares = class_probabilities(logits.detach().double())
-    return tuple(
-        float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
-        for row, target in enumerate(targets)
-    )
-
-
-def unsound(scores: Sequence[float], batch: Batch) -> tuple[str, ...]:
+def unsound(scores: Sequence[float], batch: InputBatch) -> tuple[str, ...]:
     """A warning that names the pictures whose score is no finite number."""
     names = [picture.name for picture, score in zip(batch.pictures, scores, strict=True) if not math.isfinite(score)]
     if not names:
@@ -274,63 +337,6 @@ def unsound(scores: Sequence[float], batch: Batch) -> tuple[str, ...]:
     return (f"the network's answer to {names[0]}{more} is not finite: its weights or its input hold NaN or infinity",)
 
 
-Ask: TypeAlias = Callable[[Tensor, Sequence[Target]], Answer]
-
-
-def attribute(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike,
-    ask: Ask,
-    *,
-    channels: Channels,
-    batch_size: int,
-    seed: int | None = None,
-    caveat: str = "",
-) -> Attributions:
-    """Ask about every image, some at a time, and put the answers together.
-
-    Args:
-        model: The network; ``ask`` runs while it is undisturbed.
-        images: Any accepted form of images.
-        target: Any accepted form of target.
-        ask: From inputs ``(n, C, H, W)`` and the targets of the first of them to attributions of these.
-        channels: How the channels are drawn.
-        batch_size: Most images at once.
-        seed: Of whatever ``ask`` draws at random.
-        caveat: What the result does not show.
-    """
-    batch = prepare(model, images, target)
-    with undisturbed(model.module):
-        chunks = in_chunks(
-            batch.inputs,
-            lambda inputs, rows: ask(inputs, batch.targets[rows]),
-            size=batch_size,
-            device=model.device,
-            dtype=model.dtype,
-            fixed=model.fixed_batch,
-        )
-    return _joined(model, batch, chunks, channels=channels, seed=seed, caveat=caveat)
-
-
-def _joined(
-    model: Model, batch: Batch, chunks: Chunks[Answer], *, channels: Channels, seed: int | None, caveat: str
-) -> Attributions:
-    answers = chunks.results
-    values = torch.cat([answer.values for answer in answers]).detach().float().cpu().numpy()
-    scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
-    targets = [target for answer in answers for target in answer.targets]
-    probable = [probability for answer in answers for probability in answer.probabilities]
-    layer = answers[0].layer
-    own = [check for answer in answers for check in answer.checks]
-    said = [*unsound(scores, batch), *batch.checks, *chunks.checks, *own, caveat]
-    checks = tuple(dict.fromkeys(check for check in said if check))
-    provenance = provenance_of(
-        model, batch, targets=tuple(str(target) for target in targets), layer=layer, chunk=chunks.size, seed=seed
-    )
-    parts = []
-    for row, picture in enumerate(batch.pictures):
-        flat, rectified, made = flattened(values[row], channels), channels != "signed", provenance.only(row)
-        about = (targets[row], scores[row], probable[row], picture, layer, rectified, model.name, checks, made)
-        parts.append(Attribution(values[row], channels, Heatmap(flat, *about)))
-    return Attributions(tuple(parts), checks, provenance)
+def _unstack(spread: Tensor | None, count: int) -> list[NDArray[np.float32] | None]:
+    """Each image's spread."""
+    return [None] * count if spread is None else list(spread.float().cpu().numpy())

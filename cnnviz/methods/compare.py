@@ -54,39 +54,39 @@ def compare(
         UnknownNameError: If there is no such method or layer.
         UsageError: If a method gives no heat maps, no method has a setting, or there is no method or no network.
     """
-    layers = _listed(layers)
-    chosen = {command_name(load(name).name): load(name) for name in _listed(methods)}
+    layers = _split_names(layers)
+    chosen = {command_name(load(name).name): load(name) for name in _split_names(methods)}
     if not isinstance(model, (list, tuple)):
         check_network(model)
     networks = [model] if isinstance(model, Model) else list(model)
     for network in networks:
         check_network(network)
-    _check(chosen, settings, networks, layers)
+    _check_request(chosen, settings, networks, layers)
     given = gather(images)
-    ask = _Asking(given, set())
+    ask = _MapQuestion(given, set())
     panels: list[Panel] = []
-    for name, network in zip(_names(networks), networks, strict=True):
+    for name, network in zip(_name_networks(networks), networks, strict=True):
         goal = [best[0].target for best in predict(network, given, k=1)] if target is None else target
         for layer in layers or (None,):
-            asked = _with_layer(chosen, layer, first=not layers or layer == layers[0])
+            asked = _pair_with_layer(chosen, layer, first=not layers or layer == layers[0])
             maps = {key: ask(key, method, network, goal, {**settings, **own}) for key, method, own in asked}
             panels.append(Panel(name, layer, maps))
     asked_for = {"methods": list(chosen), "target": target, "layers": list(layers), **settings}
     return Comparison.of(
         tuple(panels),
-        _said(panels),
+        _note_coincidences(panels),
         frozenset(ask.pixelwise),
         {key: plain(value) for key, value in asked_for.items() if value not in (None, [])},
     )
 
 
-def _listed(names: str | Sequence[str]) -> Sequence[str]:
+def _split_names(names: str | Sequence[str]) -> Sequence[str]:
     """Names, also of one text with commas between them."""
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _MapQuestion:
     """The images that every method is asked about, and the methods whose answers are pixelwise."""
 
     images: Sequence[Any]
@@ -97,21 +97,21 @@ class _Asking:
     ) -> Heatmaps:
         own = {key: value for key, value in settings.items() if key in method.parameters}
         if not {"model", "images"} <= set(method.needs) <= {"model", "images", "target"}:
-            raise _no_maps(name)
+            raise _refuse_method(name)
         found = method(model, self.images, **({"target": target} if "target" in method.needs else {}), **own)
         if isinstance(found, Attributions):
             self.pixelwise.add(name)
             found = found.heatmaps()
         if not isinstance(found, Heatmaps):
-            raise _no_maps(name)
+            raise _refuse_method(name)
         return found
 
 
-def _no_maps(name: str) -> UsageError:
+def _refuse_method(name: str) -> UsageError:
     return UsageError(f"'{name}' gives no heat maps; compare shows methods that do, such as gradcam.")
 
 
-def _with_layer(
+def _pair_with_layer(
     chosen: Mapping[str, Method[Any, Any]], layer: str | None, *, first: bool
 ) -> Iterator[tuple[str, Method[Any, Any], dict[str, Any]]]:
     """Methods with the layer as a setting; those that look at none only the first time."""
@@ -122,7 +122,7 @@ def _with_layer(
             yield name, method, {}
 
 
-def _names(networks: Sequence[Model]) -> list[str]:
+def _name_networks(networks: Sequence[Model]) -> list[str]:
     """Names of networks, a number after those that were there before."""
     names: list[str] = []
     for network in networks:
@@ -131,7 +131,7 @@ def _names(networks: Sequence[Model]) -> list[str]:
     return names
 
 
-def _check(
+def _check_request(
     chosen: Mapping[str, Method[Any, Any]],
     settings: Mapping[str, Any],
     networks: Sequence[Model],
@@ -152,11 +152,11 @@ def _check(
             raise UsageError(f"None of {', '.join(chosen)} has a setting '{key}'.")
 
 
-def _said(panels: Sequence[Panel]) -> tuple[str, ...]:
+def _note_coincidences(panels: Sequence[Panel]) -> tuple[str, ...]:
     """Which methods coincide; named by network and layer where they do not everywhere."""
     found: dict[str, list[Panel]] = {}
     for panel in panels:
-        for sentence in _coincidences(panel.maps):
+        for sentence in _find_coincidences(panel.maps):
             found.setdefault(sentence, []).append(panel)
     where = {
         sentence: [", ".join(filter(None, (one.network, one.layer))) for one in ones]
@@ -168,11 +168,11 @@ def _said(panels: Sequence[Panel]) -> tuple[str, ...]:
     )
 
 
-def _coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
+def _find_coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
     """A sentence for each group of methods whose maps are the same, but for a factor, on every image."""
     groups: list[list[str]] = []
     for name, maps in found.items():
-        alike = next((group for group in groups if _same(found[group[0]], maps)), None)
+        alike = next((group for group in groups if _coincide(found[group[0]], maps)), None)
         if alike is None:
             groups.append([name])
         else:
@@ -180,7 +180,7 @@ def _coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
     return [f"{', '.join(group[:-1])} and {group[-1]} give the same maps here" for group in groups if len(group) > 1]
 
 
-def _same(one: Heatmaps, other: Heatmaps) -> bool:
+def _coincide(one: Heatmaps, other: Heatmaps) -> bool:
     for a, b in zip(one.upsampled("pixel"), other.upsampled("pixel"), strict=True):
         product = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
         if product == 0 or float((a.astype(np.float64) * b).sum()) < SAME * product:

@@ -1,30 +1,23 @@
-"""Deep feature factorization."""
+"""Deep feature factorization: what activations over several pictures have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import ClassTarget, TopClass
-from cnnviz.engine.arrangement import from_maps
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.replay import replay
-from cnnviz.engine.scores import class_probabilities
-from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
-from cnnviz.methods.cams.grids import field_of
-from cnnviz.methods.cams.layer_maps import activations_of
-from cnnviz.models.model import Model
-from cnnviz.results.concepts import Concepts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import ClassTarget, Target
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
+    from cnnviz.models.model import Model
+    from cnnviz.results.concepts import Concepts
 
 __all__ = ["dff"]
 
@@ -69,16 +62,22 @@ def dff(
     Reference:
         Collins, Achanta and Suesstrunk, Deep Feature Factorization For Concept Discovery, ECCV 2018.
     """
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.engine.undisturbed import undisturbed
+    from cnnviz.methods.ask import prepare, provenance_of
+    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.results.concepts import Concepts
+
     if layer is not None and "," in layer:
         raise UsageError(f"Concepts are of one layer; got '{layer}'.")
     if layer is not None and layer != AUTOMATIC:
         model.check_layer(layer)
     batch = prepare(model, images)
     with undisturbed(model.module):
-        found, activations, chunk, said = _activations(model, batch, layer or AUTOMATIC, batch_size)
+        found, activations, chunk, notes = _gather_activations(model, batch, layer or AUTOMATIC, batch_size)
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
-        classes, replayed = _classes(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
+        classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
     chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
     return Concepts(
         values=maps.float().numpy(),
@@ -88,19 +87,25 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*batch.checks, *chosen, *said, *replayed),
+        checks=(*batch.checks, *chosen, *notes, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 
 
-def _activations(model: Model, batch: Batch, layer: str, size: int) -> tuple[str, Tensor, int, tuple[str, ...]]:
+def _gather_activations(
+    model: Model, batch: InputBatch, layer: str, size: int
+) -> tuple[str, Tensor, int, tuple[str, ...]]:
     """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
+    import torch
 
-    def ask(inputs: Tensor, rows: slice) -> tuple[str, Tensor]:
-        found = activations_of(model, [layer], inputs, [TopClass()] * (rows.stop - rows.start))
-        return found.names[0], found.maps[0].cpu()
+    from cnnviz.methods.ask import ask, unsound
+    from cnnviz.methods.cams.layer_maps import activations_of
 
-    chunks = in_chunks(batch.inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor]:
+        found = activations_of(model, [layer], inputs, targets)
+        return found.layers[0], found.values[0].cpu()
+
+    chunks = ask(model, batch, answer, batch_size=size)
     activations = torch.cat([maps for _, maps in chunks.results])
     if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
         raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
@@ -111,6 +116,8 @@ def _activations(model: Model, batch: Batch, layer: str, size: int) -> tuple[str
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Non-negative factors of activations ``(N, C, h, w)``: maps ``(N, k, h, w)`` and unit vectors ``(k, C)``."""
+    import torch
+
     count, channels, height, width = activations.shape
     values = activations.clamp_min(0).double().permute(0, 2, 3, 1).reshape(-1, channels)
     generator = torch.Generator().manual_seed(seed)
@@ -126,10 +133,18 @@ def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> t
     return maps, (vectors / norms[:, None])[order]
 
 
-def _classes(
+def _name_concepts(
     model: Model, one: Tensor, layer: str, vectors: Tensor
 ) -> tuple[tuple[tuple[ClassTarget, float], ...], tuple[str, ...]]:
     """The class of each concept ``(k, C)``, shown at every place of the layer."""
+    import numpy as np
+    import torch
+
+    from cnnviz.core.target import ClassTarget
+    from cnnviz.engine.arrangement import from_maps
+    from cnnviz.engine.replay import replay
+    from cnnviz.engine.scores import class_probabilities
+
     fixed = bool(model.fixed_batch)
     with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement

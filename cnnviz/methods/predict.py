@@ -1,22 +1,21 @@
-"""What a network answers."""
+"""What a network answers: the most probable classes of every picture."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.target import ClassTarget, TopClass
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.scores import settle
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import prepare, provenance_of, unsound
-from cnnviz.models.model import Model
-from cnnviz.results.predictions import Prediction, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.predictions import Prediction, Predictions
 
 __all__ = ["predict"]
 
@@ -46,28 +45,32 @@ def predict(
     Raises:
         TargetError: If there are not as many labels as classes.
     """
+    import torch
+
+    from cnnviz.core.target import TopClass
+    from cnnviz.engine.scores import settle
+    from cnnviz.methods.ask import ask, prepare, provenance_of, unsound
+    from cnnviz.results.predictions import Predictions
+
     batch = prepare(model, images)
 
-    def ask(inputs: Tensor, rows: slice) -> Tensor:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor:
         with torch.no_grad():
-            return model.forward(inputs)[: rows.stop - rows.start].double().cpu()
+            return model.forward(inputs)[: len(targets)].double().cpu()
 
-    with undisturbed(model.module):
-        chunks = in_chunks(
-            batch.inputs, ask, size=batch_size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch
-        )
+    chunks = ask(model, batch, answer, batch_size=batch_size)
     logits = torch.cat(chunks.results)
     settle([TopClass()] * len(logits), logits, model.labels)
     return Predictions(
-        tuple(_best(row, model.labels, k) for row in logits),
+        tuple(_rank_classes(row, model.labels, k) for row in logits),
         logits.float().numpy(),
         batch.pictures,
-        (*unsound(logits.sum(dim=1).tolist(), batch), *_shares(logits), *batch.checks, *chunks.checks),
+        (*unsound(logits.sum(dim=1).tolist(), batch), *_warn_of_probabilities(logits), *batch.checks, *chunks.checks),
         provenance_of(model, batch, chunk=chunks.size),
     )
 
 
-def _shares(logits: Tensor) -> tuple[str, ...]:
+def _warn_of_probabilities(logits: Tensor) -> tuple[str, ...]:
     """A warning where what the network gives are probabilities already."""
     if logits.shape[1] < 2 or bool((logits < 0).any()) or bool(((logits.sum(dim=1) - 1).abs() > ROUNDING).any()):
         return ()
@@ -77,7 +80,10 @@ def _shares(logits: Tensor) -> tuple[str, ...]:
     )
 
 
-def _best(logits: Tensor, labels: tuple[str, ...] | None, k: int) -> tuple[Prediction, ...]:
+def _rank_classes(logits: Tensor, labels: tuple[str, ...] | None, k: int) -> tuple[Prediction, ...]:
+    from cnnviz.core.target import ClassTarget
+    from cnnviz.results.predictions import Prediction
+
     shares = logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0)
     order = logits.sort(descending=True, stable=True).indices[:k].tolist()
     return tuple(

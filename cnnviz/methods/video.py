@@ -70,18 +70,18 @@ def video(
         OutputError: The result cannot be written, or would replace the clip.
     """
     check_network(model)
-    asked = _drawing(load(method) if isinstance(method, str) else method)
+    asked = _check_draws_maps(load(method) if isinstance(method, str) else method)
     opened = open_clip(clip)
     where = Path(out) if out is not None else Path(f"{opened.path.stem}.{asked.name}.mp4")
     ensure_film(where, opened.path)
     drawn = look or usual_look(asked)
     untargeted = "target" not in asked.needs
-    passes = _Passes(opened, at_once, 1 if untargeted or _is_chosen(model, target) else 2)
-    needs = () if untargeted else (_settled(model, passes, target),)
+    passes = _Passes(opened, at_once, 1 if untargeted or _names_a_class(model, target) else 2)
+    goal = () if untargeted else (_settle_on_clip(model, passes, target),)
     with FilmRoll(drawn) as roll:
         for pictures in passes.batches():
-            roll.gather(asked(model, pictures, *needs, **settings))
-        record = _record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
+            roll.gather(asked(model, pictures, *goal, **settings))
+        record = _make_record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
         roll.write(where, opened, fps=opened.fps, record=record)
         return roll.film(where, opened.fps, passes.checks(len(roll.scores)), record)
 
@@ -120,21 +120,21 @@ class _Passes:
         return (f"{self._clip.name} says it has {count} frames; {read} could be read",) if read < count - 1 else ()
 
 
-def _drawing(method: Method[Any, Any]) -> Method[Any, Any]:
+def _check_draws_maps(method: Method[Any, Any]) -> Method[Any, Any]:
     if not method.singly:
         raise UsageError(f"{method.name} draws no map of every frame; expected a method such as gradcam or saliency.")
     return method
 
 
-def _is_chosen(model: Model, target: TargetLike) -> bool:
+def _names_a_class(model: Model, target: TargetLike) -> bool:
     parsed = parse_target(target, model.labels, model.layer_names)
     return not isinstance(parsed.first if isinstance(parsed, Finer) else parsed, TopClass)
 
 
-def _settled(model: Model, passes: _Passes, like: TargetLike) -> Target:
+def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
     """The target with the class of the highest mean probability, where the top class is meant."""
     target = parse_target(like, model.labels, model.layer_names)
-    if _is_chosen(model, target):
+    if _names_a_class(model, target):
         return target
     shares = [
         class_probabilities(torch.from_numpy(predict(model, pictures, k=1).logits).double()).sum(dim=0)
@@ -145,7 +145,7 @@ def _settled(model: Model, passes: _Passes, like: TargetLike) -> Target:
     return replace(target, first=found) if isinstance(target, Finer) else found
 
 
-def _record(first: Provenance, clip: Clip) -> Provenance:
+def _make_record(first: Provenance, clip: Clip) -> Provenance:
     """How the maps were made: the clip in the place of its first frames."""
     with clip.path.open("rb") as file:
         named = {"name": clip.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest(), "kind": "clip"}

@@ -1,1 +1,16 @@
-"""Opening networks, one module a source."""
+"""Networks, from a name, a file or the user's own code to one that is ready to be asked.
+
+- ``model``: the network with its preprocessing, labels and layers.
+- ``load``: ``load_model``, and the device.
+- ``names``: the networks that open by name, and whether their weights are here.
+- ``sources``: where networks come from, one file a source.
+- ``bundled``: the networks that come with cnnviz.
+- ``origin``: what a source hands over, and a record of how a network was opened.
+- ``preprocess``: how a picture becomes the network's input, and back.
+- ``labels``: the names of the classes.
+- ``formats``: what kind of file a network or weights are in.
+- ``weights``: weights from a file, without running code.
+- ``state_dict``: weights put into a network, names and classes made to fit.
+- ``downloads``: weights in the caches, or brought there.
+- ``inference_copy``: a faster copy for many forwards, compared with the network first.
+"""

@@ -18,7 +18,7 @@ PATIENCE_S = 10.0
 
 def cached_file(url: str) -> Path | None:
     """The file of that address in torch's cache; None if it is not there."""
-    file = _place(url)
+    file = _cache_file(url)
     return file if file.is_file() else None
 
 
@@ -51,11 +51,11 @@ def download(url: str, network: str, megabytes: float | None = None) -> Path:
 
     import torch
 
-    place = _place(url)
+    place = _cache_file(url)
     hash_in_name = torch.hub.HASH_REGEX.search(place.name)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _patience():
+        with _limit_waiting():
             torch.hub.download_url_to_file(
                 url, str(place), hash_in_name.group(1) if hash_in_name else None, progress=sys.stderr.isatty()
             )
@@ -88,11 +88,11 @@ def is_reachable(url: str) -> bool:
         return False
 
 
-def _place(url: str) -> Path:
-    return _torch_hub() / "checkpoints" / Path(urlparse(url).path).name
+def _cache_file(url: str) -> Path:
+    return _torch_hub_folder() / "checkpoints" / Path(urlparse(url).path).name
 
 
-def _torch_hub() -> Path:
+def _torch_hub_folder() -> Path:
     """The folder of torch's cache, which torch itself is asked for where it is loaded."""
     if "torch" in sys.modules:
         import torch
@@ -103,7 +103,7 @@ def _torch_hub() -> Path:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _limit_waiting() -> Iterator[None]:
     import socket
 
     before = socket.getdefaulttimeout()

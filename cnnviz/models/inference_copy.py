@@ -16,7 +16,7 @@ from cnnviz.errors import ModelError
 if TYPE_CHECKING:
     from cnnviz.models.model import Model
 
-__all__ = ["Ask", "Faster", "faster_copy"]
+__all__ = ["Ask", "InferenceCopy", "inference_copy"]
 
 FOLDED_LOSS, TINY = 1e-3, 1e-30
 
@@ -25,7 +25,7 @@ Ask: TypeAlias = "Callable[[Model, Tensor], Tensor]"
 
 
 @dataclass(frozen=True)
-class Faster:
+class InferenceCopy:
     """What answers many forwards.
 
     Attributes:
@@ -39,7 +39,7 @@ class Faster:
     logits: Tensor | None = None
 
 
-def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask | None = None) -> Faster:
+def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask | None = None) -> InferenceCopy:
     """A private copy for many forwards: batch norm folded, channels last.
 
     The network itself runs once, and the copy once in each of its types. A network that carries forward hooks is not
@@ -55,7 +55,9 @@ def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask
         ModelError: If the network fails on the example.
     """
     if any(part._forward_hooks for part in model.module.modules()):
-        return Faster(model, ("hooks of others are on this network, and may know it alone; the network itself ran",))
+        return InferenceCopy(
+            model, ("hooks of others are on this network, and may know it alone; the network itself ran",)
+        )
     with observe_pairs(model.module) as pairs:
         logits = model.forward(example)
     ask = ask or type(model).forward
@@ -63,18 +65,20 @@ def faster_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask
     with torch.no_grad():
         try:
             clone.module = folded_copy(model.module, pairs)
-            lost = _lost(ask(clone, example), logits)
+            loss = _logit_loss(ask(clone, example), logits)
         except (ModelError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, copy.Error):
-            return Faster(model, ("no faster copy of this network can be made; the network itself ran",), logits)
-        if lost > FOLDED_LOSS:
-            return Faster(model, ("folding batch norm changes this network's answers; the network itself ran",), logits)
+            return InferenceCopy(model, ("no faster copy of this network can be made; the network itself ran",), logits)
+        if loss > FOLDED_LOSS:
+            return InferenceCopy(
+                model, ("folding batch norm changes this network's answers; the network itself ran",), logits
+            )
         if not halved:
-            return Faster(clone, (), logits)
+            return InferenceCopy(clone, (), logits)
         clone.module.to(torch.bfloat16)
-        lost = _lost(ask(clone, example.bfloat16()), logits)
-    return Faster(clone, (f"bfloat16: logits differ by up to {lost:.1%} of the largest",), logits)
+        loss = _logit_loss(ask(clone, example.bfloat16()), logits)
+    return InferenceCopy(clone, (f"bfloat16: logits differ by up to {loss:.1%} of the largest",), logits)
 
 
-def _lost(found: Tensor, logits: Tensor) -> float:
+def _logit_loss(found: Tensor, logits: Tensor) -> float:
     """The largest difference of logits, as a share of the largest of them."""
     return float((found.float() - logits.float()).abs().max() / logits.float().abs().max().clamp_min(TINY))

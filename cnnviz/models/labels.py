@@ -26,14 +26,14 @@ def read_labels(labels: Sequence[str] | str | os.PathLike[str]) -> tuple[str, ..
     if not isinstance(labels, (str, os.PathLike)):
         return tuple(str(label) for label in labels)
     path = Path(labels).expanduser()
-    text = _text(path, labels)
-    names = _from_json(text, path.name) if path.suffix.lower() == ".json" else _from_lines(text, path.name)
+    text = _read_text(path, labels)
+    names = _parse_json(text, path.name) if path.suffix.lower() == ".json" else _parse_lines(text, path.name)
     if not names:
         raise UsageError(f"The label file '{path.name}' holds no labels.")
     return names
 
 
-def _text(path: Path, given: str | os.PathLike[str]) -> str:
+def _read_text(path: Path, given: str | os.PathLike[str]) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -45,42 +45,42 @@ def _text(path: Path, given: str | os.PathLike[str]) -> str:
         raise UsageError(f"The label file '{given}' cannot be read: {reason}.") from None
 
 
-def _from_lines(text: str, name: str) -> tuple[str, ...]:
+def _parse_lines(text: str, name: str) -> tuple[str, ...]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if "" in lines:
         raise UsageError(f"Line {lines.index('') + 1} of the label file '{name}' is empty; expected one label a line.")
     return tuple(lines)
 
 
-def _from_json(text: str, name: str) -> tuple[str, ...]:
+def _parse_json(text: str, name: str) -> tuple[str, ...]:
     try:
         content = json.loads(text)
     except ValueError as error:
         raise UsageError(f"The label file '{name}' is not valid JSON: {error}.") from None
     if isinstance(content, Mapping):
-        content = _in_order(content.get("id2label", content), name)
+        content = _sort_labels(content.get("id2label", content), name)
     if not isinstance(content, list):
-        raise UsageError(f"The label file '{name}' holds {_form(content)}; {EXPECTED}")
-    return tuple(_label(entry, name) for entry in content)
+        raise UsageError(f"The label file '{name}' holds {_describe_form(content)}; {EXPECTED}")
+    return tuple(_check_label(entry, name) for entry in content)
 
 
 EXPECTED = "expected a list of labels, {index: label} or {label: index}."
 
 
-def _in_order(table: Mapping[str, Any], name: str) -> list[Any]:
+def _sort_labels(table: Mapping[str, Any], name: str) -> list[Any]:
     if all(key.isdigit() for key in table):
         by_index = {int(key): label for key, label in table.items()}
     elif all(isinstance(index, int) for index in table.values()):
         by_index = {index: label for label, index in table.items()}
     else:
-        raise UsageError(f"The label file '{name}' holds {_form(table)}; {EXPECTED}")
+        raise UsageError(f"The label file '{name}' holds {_describe_form(table)}; {EXPECTED}")
     absent = next((index for index in range(len(table)) if index not in by_index), None)
     if absent is not None:
         raise UsageError(f"The label file '{name}' names {len(table)} classes, but none with index {absent}.")
     return [by_index[index] for index in range(len(table))]
 
 
-def _label(entry: Any, name: str) -> str:
+def _check_label(entry: Any, name: str) -> str:
     if isinstance(entry, list) and entry:
         entry = entry[-1]
     if not isinstance(entry, str):
@@ -88,7 +88,7 @@ def _label(entry: Any, name: str) -> str:
     return entry
 
 
-def _form(content: Any) -> str:
+def _describe_form(content: Any) -> str:
     if isinstance(content, Mapping):
         return f"an object with the key '{next(iter(content))}'"
     return json.dumps(content)[:40]

@@ -18,7 +18,7 @@ from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_f
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
 from cnnviz.models.names import model_names
-from cnnviz.models.origin import Opened, one_line, opening
+from cnnviz.models.origin import OpenedNetwork, describe_opening, one_line
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.weights import read_checkpoint
 
@@ -34,7 +34,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Raises:
         UsageError: If this machine has no such device; the message lists those it has.
     """
-    there = _available()
+    there = _available_devices()
     name = str(device).lower()
     if name == "auto":
         return torch.device("cuda" if "cuda:0" in there else "cpu")
@@ -43,7 +43,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return torch.device(name)
 
 
-def _available() -> list[str]:
+def _available_devices() -> list[str]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="CUDA initialization", category=UserWarning)
         cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -88,8 +88,10 @@ def load_model(
         MissingExtraError: If a timm network is asked for and timm is not installed.
         UsageError: If there is no such device, the labels are not as many as the classes, or an option does not fit.
     """
-    asked = _Preparation(
-        _numbers("mean", mean), _numbers("std", std), None if input_size is None else _pair(input_size)
+    asked = _AskedPreprocess(
+        _parse_statistics("mean", mean),
+        _parse_statistics("std", std),
+        None if input_size is None else _parse_size(input_size),
     )
     try:
         name = os.fspath(model)
@@ -98,21 +100,21 @@ def load_model(
         raise UsageError(f"load_model takes a name or a file, not {kind}; expected cnnviz.Model(module).") from None
     place = resolve_device(device)
     given = None if labels is None else read_labels(labels)
-    with torch.inference_mode(mode=False), torch.enable_grad(), _own_randomness(seed):
-        opened = _opened(name, weights, place)
-        _check(opened, given, asked.input_size)
+    with torch.inference_mode(mode=False), torch.enable_grad(), _seed_randomness(seed):
+        opened = _open_source(name, weights, place)
+        _check_options(opened, given, asked.input_size)
         try:
             opened.module.eval().to(place)
         except (RuntimeError, TypeError) as error:
             raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
-    ready = _model(opened, given, asked, output)
-    ready.opening = opening(
+    ready = _make_model(opened, given, asked, output)
+    ready.opening = describe_opening(
         name, weights=weights, labels=labels, mean=mean, std=std, input_size=input_size, output=output, seed=seed
     )
     return ready
 
 
-class _Preparation(NamedTuple):
+class _AskedPreprocess(NamedTuple):
     """The preprocessing that was asked for, where it is not the source's."""
 
     mean: tuple[float, ...] | None
@@ -134,13 +136,13 @@ class _Preparation(NamedTuple):
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
+def _seed_randomness(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
-def _opened(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> Opened:
+def _open_source(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> OpenedNetwork:
     """Ask the source that the name belongs to; each is imported only when it is needed."""
     if model.startswith("timm:"):
         from cnnviz.models.sources.timm import open_timm
@@ -162,14 +164,14 @@ def _opened(model: str, weights: str | os.PathLike[str] | None, device: torch.de
 
         return open_torchvision(model, weights)
     if looks_like_file(model):
-        return _from_file(model, weights, device)
+        return _open_file(model, weights, device)
     raise UnknownNameError(
         "network", model, [*bundled_names(), *names],
         "'cnnviz models' lists them; others open as timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION or FILE.pt2.",
     )  # fmt: skip
 
 
-def _from_file(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> Opened:
+def _open_file(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> OpenedNetwork:
     file = existing_file(model, "network file", ModelError)
     if file.suffix.lower() == ".py":
         from cnnviz.models.sources.factory import refuse_bare_file
@@ -192,7 +194,7 @@ def _from_file(model: str, weights: str | os.PathLike[str] | None, device: torch
     raise UsageError(f"'{file.name}' holds weights only; name their network as the model and give it as the weights.")
 
 
-def _check(opened: Opened, labels: tuple[str, ...] | None, input_size: tuple[int, int] | None) -> None:
+def _check_options(opened: OpenedNetwork, labels: tuple[str, ...] | None, input_size: tuple[int, int] | None) -> None:
     if labels is not None and opened.classes is not None and len(labels) != opened.classes:
         raise UsageError(f"{opened.name} has {opened.classes} classes, but the labels given are {len(labels)}.")
     if input_size is not None and opened.fixed_size is not None and input_size != opened.fixed_size:
@@ -200,7 +202,9 @@ def _check(opened: Opened, labels: tuple[str, ...] | None, input_size: tuple[int
         raise UsageError(f"{opened.name} was exported for inputs of {height}x{width} only; leave out the input size.")
 
 
-def _model(opened: Opened, labels: tuple[str, ...] | None, asked: _Preparation, output: OutputSelector) -> Model:
+def _make_model(
+    opened: OpenedNetwork, labels: tuple[str, ...] | None, asked: _AskedPreprocess, output: OutputSelector
+) -> Model:
     ready = Model(
         opened.module,
         mean=asked.mean,
@@ -219,7 +223,7 @@ def _model(opened: Opened, labels: tuple[str, ...] | None, asked: _Preparation, 
     return ready
 
 
-def _numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+def _parse_statistics(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
     if values is None:
         return None
     try:
@@ -231,7 +235,7 @@ def _numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | N
     return numbers
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+def _parse_size(size: int | tuple[int, int]) -> tuple[int, int]:
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != SIDES or min(pair) < 1:
         raise ParameterError(f"input_size is {size}; expected a side, or height and width, of at least 1 pixel.")

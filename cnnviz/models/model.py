@@ -36,14 +36,14 @@ class Fingerprint:
         parts = list(module.modules())
         held = [each for part in parts for each in (*part._parameters.values(), *part._buffers.values())]
         tensors = [tensor for tensor in held if tensor is not None]
-        key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _glance(tensors)
+        key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _sample_values(tensors)
         if self._key != key:
-            self._key, self._digest = key, _hashed(module)
+            self._key, self._digest = key, _hash_weights(module)
         return self._digest
 
 
 @torch.no_grad()
-def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
+def _sample_values(tensors: Sequence[Tensor]) -> list[bytes]:
     """A few values of each tensor: notices weights that were written past their version counter, as through ``.data``.
 
     Those of one type and device are read in one piece, so that a GPU waits once.
@@ -57,7 +57,7 @@ def _glance(tensors: Sequence[Tensor]) -> list[bytes]:
     return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
 
 
-def _hashed(module: nn.Module) -> str:
+def _hash_weights(module: nn.Module) -> str:
     digest = hashlib.sha256()
     named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in sorted(named, key=lambda pair: pair[0]):
@@ -115,19 +115,19 @@ class Model(Network):
     ) -> None:
         self.module = _plain_module(module)
         self.name = name or type(self.module).__name__
-        self.labels = _names(labels)
+        self.labels = _label_names(labels)
         self.output = output
         self.fixed_batch = fixed_batch
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
-        self.preprocess = preprocess or self._assumed(mean, std, input_size, resize, channels)
+        self.preprocess = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
 
-    def _assumed(
+    def _assume_preprocess(
         self,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
@@ -135,7 +135,7 @@ class Model(Network):
         resize: int | tuple[int, int] | None,
         channels: int | None,
     ) -> Preprocess:
-        channels = channels or _first_channels(self.module)
+        channels = channels or _guess_channels(self.module)
         given: Any = 224 if input_size is None else input_size
         size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
         guesses = ["input size 224"] if input_size is None else []
@@ -193,6 +193,10 @@ class Model(Network):
 
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))
+
+    def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
+        """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
+        self.automatic_layers[shape] = name
 
     def logits(self, answer: Any, count: int) -> Tensor:
         """The logits ``(count, K)`` in what the network returned.
@@ -265,7 +269,7 @@ def _plain_module(module: nn.Module) -> nn.Module:
     return module
 
 
-def _first_channels(module: nn.Module) -> int:
+def _guess_channels(module: nn.Module) -> int:
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and part.in_channels:
             return int(part.in_channels)
@@ -273,7 +277,7 @@ def _first_channels(module: nn.Module) -> int:
     return next((int(weight.shape[1]) for weight in weights), 3)
 
 
-def _names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
+def _label_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
     if labels is None:
         return None
     if isinstance(labels, str):

@@ -39,20 +39,20 @@ def model_names(pattern: str | None = None, sources: Collection[str] = SOURCES) 
     """
     found: list[ModelName] = []
     if "bundled" in sources:
-        names = _matching(bundled_names(), pattern)
+        names = _match_names(bundled_names(), pattern)
         found += [ModelName(name, "bundled", bundled_present(name)) for name in names]
     if "torchvision" in sources:
         registry = torchvision_registry()
-        names = _matching(registry, pattern)
+        names = _match_names(registry, pattern)
         found += [ModelName(name, "torchvision", any(map(cached_file, registry[name]))) for name in names]
     if "timm" in sources and has_timm():
         weights = {PREFIX + name: where for name, where in timm_registry().items()}
-        names = _matching(weights, pattern)
+        names = _match_names(weights, pattern)
         found += [ModelName(name, "timm", weights[name].cached() is not None) for name in names]
     return found
 
 
-def _matching(names: Collection[str], pattern: str | None) -> list[str]:
+def _match_names(names: Collection[str], pattern: str | None) -> list[str]:
     if not pattern:
         return list(names)
     wanted = pattern.lower() if any(mark in pattern for mark in "*?[") else f"*{pattern.lower()}*"

@@ -17,12 +17,12 @@ from cnnviz.engine.logits import OutputSelector
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["RANDOM", "Opened", "one_line", "quiet", "file_digest", "opening"]
+__all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening"]
 
 BLOCK = 1 << 20
 
 
-def opening(
+def describe_opening(
     model: str,
     *,
     weights: str | os.PathLike[str] | None,
@@ -38,15 +38,15 @@ def opening(
     A file stands there by its name and the hash of its content. The arguments are those of ``load_model``.
     """
     given = {
-        "weights": _named(weights),
-        "labels": _named(labels) if isinstance(labels, (str, os.PathLike)) else _listed(labels),
-        "mean": _listed(mean),
-        "std": _listed(std),
-        "input_size": input_size if isinstance(input_size, int) else _listed(input_size),
-        "output": {"function": _called(output)} if callable(output) else output,
+        "weights": _name_or_file(weights),
+        "labels": _name_or_file(labels) if isinstance(labels, (str, os.PathLike)) else _plain_list(labels),
+        "mean": _plain_list(mean),
+        "std": _plain_list(std),
+        "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
+        "output": {"function": _function_name(output)} if callable(output) else output,
         "seed": seed if wants_random(weights) else None,
     }
-    return {"model": _network(model), **{name: value for name, value in given.items() if value is not None}}
+    return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}
 
 
 def file_digest(file: Path) -> str:
@@ -58,35 +58,35 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _network(model: str) -> Any:
+def _describe_network(model: str) -> Any:
     source, mark, function = model.rpartition(":")
     if mark and source.lower().endswith(".py"):
-        return {**_file(Path(source)), "function": function}
-    return _named(model)
+        return {**_describe_file(Path(source)), "function": function}
+    return _name_or_file(model)
 
 
-def _named(given: str | os.PathLike[str] | None) -> Any:
+def _name_or_file(given: str | os.PathLike[str] | None) -> Any:
     """A name as it is, a file by its name and hash."""
     if given is None:
         return None
     path = Path(given).expanduser()
-    return _file(path) if path.is_file() else os.fspath(given)
+    return _describe_file(path) if path.is_file() else os.fspath(given)
 
 
-def _file(path: Path) -> dict[str, str]:
+def _describe_file(path: Path) -> dict[str, str]:
     path = path.expanduser()
     return {"file": path.name, "sha256": file_digest(path)}
 
 
-def _listed(values: Sequence[Any] | None) -> list[Any] | None:
-    return None if values is None else [each if isinstance(each, str) else _number(each) for each in values]
+def _plain_list(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else [each if isinstance(each, str) else _plain_number(each) for each in values]
 
 
-def _number(value: Any) -> float | int:
+def _plain_number(value: Any) -> float | int:
     return int(value) if hasattr(value, "__index__") else float(value)
 
 
-def _called(function: Any) -> str:
+def _function_name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
@@ -94,7 +94,7 @@ RANDOM: Final = "the weights are random"
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedNetwork:
     """A network as its source opened it.
 
     Attributes:

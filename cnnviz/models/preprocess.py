@@ -62,13 +62,13 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise ParameterError(f"channels is {self.channels}; expected 1 or more.")
-        object.__setattr__(self, "input_size", _size("input_size", self.input_size))
+        object.__setattr__(self, "input_size", _check_size("input_size", self.input_size))
         if isinstance(self.resize, int):
-            _size("resize", (self.resize, self.resize))
+            _check_size("resize", (self.resize, self.resize))
         elif self.resize is not None:
-            object.__setattr__(self, "resize", _size("resize", self.resize))
+            object.__setattr__(self, "resize", _check_size("resize", self.resize))
         for name in ("mean", "std"):
-            object.__setattr__(self, name, _per_channel(name, getattr(self, name), self.channels))
+            object.__setattr__(self, name, _check_channels(name, getattr(self, name), self.channels))
         if min(self.std) <= 0:
             raise ParameterError(f"std is {list(self.std)}; expected values above 0.")
         if self.interpolation not in _FILTERS:
@@ -98,7 +98,7 @@ class Preprocess:
         image = image.crop((left, top, left + width, top + height))
         pixels = torch.from_numpy(np.array(image)).reshape(height, width, self.channels)
         values = pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
-        mean, std = self._statistics(values)
+        mean, std = self._statistics_like(values)
         return values.sub_(mean).div_(std), replace(picture, geometry=geometry)
 
     def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
@@ -114,10 +114,10 @@ class Preprocess:
         """
         values = inputs.detach().to("cpu", torch.float32).nan_to_num()
         if values.shape[1] == self.channels and self.channels in _COLOURS:
-            mean, std = self._statistics(values)
+            mean, std = self._statistics_like(values)
             values = values.mul_(std).add_(mean)
         else:
-            values = _stretched(values.double().mean(dim=1, keepdim=True))
+            values = _stretch(values.double().mean(dim=1, keepdim=True))
         levels = values.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
         return levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -192,17 +192,17 @@ class Preprocess:
         Raises:
             PictureError: The resized picture would be too large.
         """
-        height, width = self._resized(picture.size)
+        height, width = self._resized_size(picture.size)
         if height * width > MAX_RESIZED:
             raise PictureError(
                 f"The picture '{picture.name}' of {picture.size[0]} x {picture.size[1]} pixels would be resized to "
                 f"{height} x {width}; expected a less elongated picture."
             )
         down, across = self.input_size
-        crop = _offset(height, down), _offset(width, across), down, across
+        crop = _crop_offset(height, down), _crop_offset(width, across), down, across
         return Geometry(picture.size, (height, width), crop)
 
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width after the resize; torchvision cuts the longer side's fraction off."""
         if self.resize is None:
             return size
@@ -211,30 +211,30 @@ class Preprocess:
         longer = int(self.resize * max(size) / min(size))
         return (self.resize, longer) if size[0] < size[1] else (longer, self.resize)
 
-    def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _statistics_like(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (torch.tensor(each, dtype=values.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
         return mean, std
 
 
-def _offset(length: int, wanted: int) -> int:
+def _crop_offset(length: int, wanted: int) -> int:
     """Where a centred crop begins, as torchvision rounds it; padding (below 0) has its odd pixel at the end."""
     return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
 
 
-def _stretched(values: Tensor) -> Tensor:
+def _stretch(values: Tensor) -> Tensor:
     """Each sample from its own minimum (0) to its own maximum (1); a constant one is 0."""
     low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
     return (values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def _size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+def _check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
     height, width = (int(side) for side in size)
     if min(height, width) < 1:
         raise ParameterError(f"{name} is {height} x {width}; expected at least 1 pixel each way.")
     return height, width
 
 
-def _per_channel(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def _check_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     numbers = tuple(float(value) for value in values)
     if len(numbers) not in (1, channels) or not all(map(math.isfinite, numbers)):
         raise ParameterError(

@@ -37,7 +37,7 @@ class Fitted:
     notes: tuple[str, ...]
 
 
-class _Shapes(NamedTuple):
+class _WrongShape(NamedTuple):
     """The shape of one weight in the file and in the network."""
 
     name: str
@@ -45,7 +45,7 @@ class _Shapes(NamedTuple):
     own: tuple[int, ...]
 
 
-class _Uninitialised(TorchFunctionMode):
+class _SkipRandomFills(TorchFunctionMode):
     """Skips filling weights with random numbers, which for a large network takes longer than reading its weights."""
 
     def __torch_function__(
@@ -71,9 +71,9 @@ def build_for(
     Raises:
         WeightsError: If the weights do not fit.
     """
-    with _Uninitialised():
+    with _SkipRandomFills():
         module = build(None)
-        other = _class_count(module, checkpoint, classes) if classes else None
+        other = _count_classes(module, checkpoint, classes) if classes else None
         if other is not None:
             module, classes = build(other), other
     return Fitted(module, classes, load_into(module, checkpoint, network))
@@ -90,22 +90,22 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
     Raises:
         WeightsError: If names are missing or left over, shapes differ, or values that must be floating are not.
     """
-    own = _shapes(module)
-    state, notes = _renamed(checkpoint, own)
+    own = _weight_shapes(module)
+    state, notes = _strip_prefixes(checkpoint, own)
     missing = [name for name in own if name not in state and not name.endswith(UNUSED)]
     unexpected = [name for name in state if name not in own and not name.endswith(UNUSED)]
     wrong = [name for name in own if name in state and own[name] not in (None, tuple(state[name].shape))]
     if missing or unexpected or wrong:
-        shapes = [_Shapes(name, tuple(state[name].shape), own[name] or ()) for name in wrong]
+        shapes = [_WrongShape(name, tuple(state[name].shape), own[name] or ()) for name in wrong]
         raise WeightsError(
-            f"'{checkpoint.name}' does not fit {network}{_misfit(missing, unexpected, shapes, len(own))}"
+            f"'{checkpoint.name}' does not fit {network}{_explain_misfit(missing, unexpected, shapes, len(own))}"
         )
     _ensure_floating(module, state, checkpoint.name, network)
     try:
-        module.load_state_dict(_versioned(state, module), strict=False)
+        module.load_state_dict(_with_versions(state, module), strict=False)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"'{checkpoint.name}' cannot be loaded into {network} ({one_line(error)}).") from None
-    return (*checkpoint.notes, *notes, *_not_finite(module, checkpoint.name))
+    return (*checkpoint.notes, *notes, *_note_not_finite(module, checkpoint.name))
 
 
 def _ensure_floating(module: nn.Module, state: Mapping[str, Tensor], file: str, network: str) -> None:
@@ -124,22 +124,22 @@ def _ensure_floating(module: nn.Module, state: Mapping[str, Tensor], file: str, 
         )
 
 
-def _not_finite(module: nn.Module, file: str) -> tuple[str, ...]:
+def _note_not_finite(module: nn.Module, file: str) -> tuple[str, ...]:
     """A note where weights are NaN or infinite, or values that were gathered in training are NaN."""
     weights = {name: held for name, held in module.named_parameters() if not is_lazy(held)}
     buffers = {name: held for name, held in module.named_buffers() if not is_lazy(held)}
     lost = [name for name, held in weights.items() if not bool(held.isfinite().all())]
     lost += [name for name, held in buffers.items() if bool(held.isnan().any())]
-    return (f"'{file}' holds numbers that are not finite, in {_some(lost)}",) if lost else ()
+    return (f"'{file}' holds numbers that are not finite, in {_some_names(lost)}",) if lost else ()
 
 
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
+def _weight_shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
     """The shape that each weight must have; None for a lazy one, which takes any."""
     state = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
     return {name: None if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _versioned(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+def _with_versions(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
     """The weights with the versions of their modules, which some networks insist on and other file formats lose."""
     if hasattr(state, "_metadata"):
         return state
@@ -148,7 +148,7 @@ def _versioned(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, T
     return versioned
 
 
-def _renamed(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+def _strip_prefixes(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
     """The weights without the prefix that hides the network's own names, and a note on what that left out."""
     names = set(own)
     if names <= set(checkpoint.state):
@@ -165,10 +165,10 @@ def _renamed(checkpoint: Checkpoint, own: Iterable[str]) -> tuple[Mapping[str, T
     return state, notes
 
 
-def _class_count(module: nn.Module, checkpoint: Checkpoint, classes: int) -> int | None:
+def _count_classes(module: nn.Module, checkpoint: Checkpoint, classes: int) -> int | None:
     """The checkpoint's number of classes, where that is all in which it differs from the network."""
-    own = _shapes(module)
-    state, _ = _renamed(checkpoint, own)
+    own = _weight_shapes(module)
+    state, _ = _strip_prefixes(checkpoint, own)
     counts = set()
     for name, shape in own.items():
         given = tuple(state[name].shape) if name in state else shape
@@ -180,17 +180,18 @@ def _class_count(module: nn.Module, checkpoint: Checkpoint, classes: int) -> int
     return counts.pop() if len(counts) == 1 else None
 
 
-def _misfit(missing: list[str], unexpected: list[str], wrong: list[_Shapes], expected: int) -> str:
+def _explain_misfit(missing: list[str], unexpected: list[str], wrong: list[_WrongShape], expected: int) -> str:
     if len(missing) == expected or (len(missing) > expected // 2 and unexpected):
-        return f"; it is of another network: the file has {_some(unexpected)}, but {_some(missing)} were expected."
-    shapes = [f"{each.name} is {_times(each.given)}, not {_times(each.own)}" for each in wrong]
+        found, expects = _some_names(unexpected), _some_names(missing)
+        return f"; it is of another network: the file has {found}, but {expects} were expected."
+    shapes = [f"{each.name} is {_shape_text(each.given)}, not {_shape_text(each.own)}" for each in wrong]
     told = [("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)]
-    parts = [f"{len(names)} {what} ({_some(names)})" for what, names in told if names]
+    parts = [f"{len(names)} {what} ({_some_names(names)})" for what, names in told if names]
     advice = " A network whose last layer was replaced opens as FILE.py:FUNCTION." if missing and unexpected else ""
-    return f": {', '.join(parts)}.{advice or _classes(wrong)}"
+    return f": {', '.join(parts)}.{advice or _explain_classes(wrong)}"
 
 
-def _classes(wrong: list[_Shapes]) -> str:
+def _explain_classes(wrong: list[_WrongShape]) -> str:
     """What misfits of the classifier alone mean."""
     counts = {(each.given[0], each.own[0]) for each in wrong if each.given and each.own}
     plain = all(each.given[1:] == each.own[1:] for each in wrong)
@@ -200,9 +201,9 @@ def _classes(wrong: list[_Shapes]) -> str:
     return f" The file is for {given} classes, the network has {own}."
 
 
-def _some(names: list[str]) -> str:
+def _some_names(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "") if names else "no weights"
 
 
-def _times(shape: Iterable[int]) -> str:
+def _shape_text(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape)) or "a scalar"

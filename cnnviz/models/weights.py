@@ -65,14 +65,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise WeightsError(f"'{file.name}' is an exported network with its own weights; give it as the model itself.")
     if kind == "unknown":
         raise WeightsError(f"'{file.name}' is neither a safetensors file nor a PyTorch checkpoint, or it is damaged.")
-    content = _safetensors(file) if kind == "safetensors" else _unpickled(file)
-    found = _weights(content)
+    content = _read_safetensors(file) if kind == "safetensors" else _read_pickle(file)
+    found = _find_weights(content)
     if found is None:
-        raise WeightsError(f"'{file.name}' holds no weights by name, but {_sketch(content)}.")
-    return Checkpoint(file.name, found[1], _choice(content, found[0]))
+        raise WeightsError(f"'{file.name}' holds no weights by name, but {_describe_content(content)}.")
+    return Checkpoint(file.name, found[1], _note_averages(content, found[0]))
 
 
-def _safetensors(file: Path) -> Mapping[str, Tensor]:
+def _read_safetensors(file: Path) -> Mapping[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -83,12 +83,12 @@ def _safetensors(file: Path) -> Mapping[str, Tensor]:
     return weights
 
 
-def _unpickled(file: Path) -> Any:
-    with torch.serialization.safe_globals(_harmless()):
+def _read_pickle(file: Path) -> Any:
+    with torch.serialization.safe_globals(_harmless_classes()):
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except UNREADABLE as error:
-            refused = _refused(file, error)
+            refused = _refused_classes(file, error)
     if not refused:
         raise WeightsError(f"'{file.name}' is not a PyTorch checkpoint, or it is damaged.")
     whole = [name for name in refused if name.startswith("torch.nn.") and not name.startswith("torch.nn.utils.")]
@@ -104,7 +104,7 @@ def _unpickled(file: Path) -> Any:
     )
 
 
-def _harmless() -> list[Any]:
+def _harmless_classes() -> list[Any]:
     """What training scripts leave in checkpoints besides tensors; building these runs no code of the file's."""
     scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     older = [(scalar, "numpy.core.multiarray.scalar"), (array, "numpy.core.multiarray._reconstruct")]
@@ -112,7 +112,7 @@ def _harmless() -> list[Any]:
     return [argparse.Namespace, type(Path()), np.ndarray, np.dtype, *kinds, scalar, array, *older]
 
 
-def _refused(file: Path, error: Exception) -> list[str]:
+def _refused_classes(file: Path, error: Exception) -> list[str]:
     """The classes and functions in a pickle that a reader of weights may not touch."""
     first = re.search(r"GLOBAL (\S+)", str(error))
     outermost = [first.group(1).strip("`")] if first else []
@@ -123,36 +123,36 @@ def _refused(file: Path, error: Exception) -> list[str]:
     return list(dict.fromkeys(outermost + others))
 
 
-def _weights(content: Any, depth: int = 0) -> tuple[str, Mapping[str, Tensor]] | None:
+def _find_weights(content: Any, depth: int = 0) -> tuple[str, Mapping[str, Tensor]] | None:
     """The key path and entries of the weights in whatever a training script saved."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return None
     for key in (*WRAPPERS, *AVERAGES):
-        inner = _weights(content.get(key), depth + 1)
+        inner = _find_weights(content.get(key), depth + 1)
         if inner:
             return (f"{key}.{inner[0]}".rstrip("."), inner[1])
     own = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    found: list[tuple[str, Mapping[str, Tensor]]] = [("", _keeping_versions(own, content))] if own else []
+    found: list[tuple[str, Mapping[str, Tensor]]] = [("", _keep_versions(own, content))] if own else []
     for key, value in content.items():
-        inner = None if NOT_WEIGHTS.search(str(key)) else _weights(value, depth + 1)
+        inner = None if NOT_WEIGHTS.search(str(key)) else _find_weights(value, depth + 1)
         if inner:
             found.append((f"{key}.{inner[0]}".rstrip("."), inner[1]))
     return max(found, key=lambda pair: len(pair[1]), default=None)
 
 
-def _keeping_versions(own: dict[str, Tensor], content: Mapping[Any, Any]) -> Mapping[str, Tensor]:
+def _keep_versions(own: dict[str, Tensor], content: Mapping[Any, Any]) -> Mapping[str, Tensor]:
     """The original mapping where nothing was left out: it carries the version of each module's weights."""
     return content if len(own) == len(content) else own
 
 
-def _choice(content: Any, path: str) -> tuple[str, ...]:
-    averages = [key for key in AVERAGES if isinstance(content, Mapping) and _weights(content.get(key))]
+def _note_averages(content: Any, path: str) -> tuple[str, ...]:
+    averages = [key for key in AVERAGES if isinstance(content, Mapping) and _find_weights(content.get(key))]
     if not averages or path.split(".", 1)[0] in averages:
         return ()
     return (f"the file holds averaged weights '{averages[0]}' too; '{path or 'the plain ones'}' were used",)
 
 
-def _sketch(content: Any) -> str:
+def _describe_content(content: Any) -> str:
     if isinstance(content, Mapping):
         keys = ", ".join(repr(key) for key in list(content)[:5])
         return f"a dict with the keys {keys}" if keys else "an empty dict"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from cnnviz.catalogue import command_name, load
+from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate
 from cnnviz.errors import CnnvizError, UsageError
 from cnnviz.method import Method
 from cnnviz.methods.ask import prepare
@@ -13,23 +14,12 @@ from cnnviz.provenance import Provenance, plain
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
 from cnnviz.reporting.costs import cost_of, limit_to_budget
 from cnnviz.reporting.driving_units import DrivingUnits, driving_units
-from cnnviz.reporting.elements import (
-    Block,
-    Facts,
-    Fold,
-    Gallery,
-    Group,
-    Plate,
-    map_plate,
-    missing_note,
-    photograph_plate,
-    prediction_bars,
-)
+from cnnviz.reporting.elements import map_plate, missing_note, photograph_plate, prediction_bars
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison
 from cnnviz.results.compose import CellLike, grid
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.result import Grid
 
 __all__ = ["count_slow_maps", "write_maps", "write_predictions", "write_units"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
+from cnnviz.drawing.blocks import Block
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.reporting.driving_units import DrivingUnits
-from cnnviz.reporting.elements import Block
 from cnnviz.reporting.page import Savable
 from cnnviz.results.predictions import Predictions
 

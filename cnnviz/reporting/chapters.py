@@ -1,14 +1,28 @@
-"""The chapters that a report can have: one entry each."""
+"""The chapters that a report can have, one entry each, and the report written from those that are asked for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from cnnviz.errors import UnknownNameError, UsageError
+import torch
+
+from cnnviz.drawing.blocks import Chapter, Fold
+from cnnviz.engine.batching import part_of_progress
+from cnnviz.errors import CnnvizError, UnknownNameError, UsageError
+from cnnviz.images.datasets.dataset import StoredDataset
+from cnnviz.images.datasets.folders import FileDataset
+from cnnviz.images.datasets.open import open_dataset
+from cnnviz.images.datasets.tars import TarDataset
+from cnnviz.methods.ask import InputBatch, provenance_of
+from cnnviz.models.origin import one_line
 from cnnviz.reporting.answers import count_slow_maps, write_maps, write_predictions, write_units
-from cnnviz.reporting.chapter import Section
+from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section
+from cnnviz.reporting.elements import missing_note, recipe_facts
 from cnnviz.reporting.network import write_layers, write_overview
+from cnnviz.reporting.page import Report, Savable
 from cnnviz.reporting.responses import (
     count_slow_patches,
     count_slow_pictures,
@@ -18,7 +32,10 @@ from cnnviz.reporting.responses import (
     write_pictures,
 )
 
-__all__ = ["SECTIONS", "choose_sections"]
+__all__ = ["SECTIONS", "choose_sections", "record_examples", "write_report"]
+
+NAMED = 6
+"""Most pictures that are named in the first line."""
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
@@ -113,3 +130,68 @@ def choose_sections(names: str | None) -> dict[str, Section]:
         if name not in SECTIONS:
             raise UnknownNameError("section", name, SECTIONS, f"There are {', '.join(SECTIONS)}.")
     return {name: SECTIONS[name] for name in wanted}
+
+
+def record_examples(examples: Any) -> Any:
+    """A data set as a record may name it, without a folder: drawn shapes in full, files by their fingerprint.
+
+    Anything else is the object it is.
+    """
+    if examples is None or _are_shapes(examples):
+        return examples
+    found = open_dataset(examples)
+    return StoredDataset(found.name, found.fingerprint) if isinstance(found, (FileDataset, TarDataset)) else found
+
+
+def _are_shapes(examples: Any) -> bool:
+    return isinstance(examples, str) and examples.startswith("shapes:")
+
+
+def write_report(context: ReportContext, batch: InputBatch, sections: dict[str, Section], budget: int | None) -> Report:
+    """Write the chapters one after the other, and the page of all of them.
+
+    Args:
+        context: What the chapters are written from.
+        batch: The network's inputs.
+        sections: The chapters, by name.
+        budget: Forwards that the slow parts may spend together; None for any number.
+    """
+    context.budget = ForwardBudget(budget, sum(section.slow(context) for section in sections.values()))
+    chapters, numbers, seconds = [], {}, {}
+    checks: list[str] = []
+    figures: dict[str, Savable] = {}
+    for number, (key, section) in enumerate(sections.items(), 1):
+        start = time.perf_counter()
+        with part_of_progress(slice(number, number + 1), len(sections) + 1):
+            content = _write_chapter(section, context)
+        seconds[key] = time.perf_counter() - start
+        made = (Fold("How it was made", blocks=(recipe_facts(content.made, content.checks),)),) if content.made else ()
+        chapters.append(Chapter(key, section.title, section.question, (*content.blocks, *made), section.limits))
+        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in content.figures.items()}
+        numbers[key] = content.numbers
+        checks += [f"{key}: {check}" for check in content.checks]
+    found = provenance_of(context.model, batch, targets=tuple(map(str, context.targets)), seed=context.seed)
+    return Report(
+        context.model.name, _lead_sentence(context), tuple(chapters), figures, numbers, tuple(dict.fromkeys(checks)),
+        seconds=seconds, provenance=found,
+    )  # fmt: skip
+
+
+def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
+    try:
+        return section.write(context)
+    except CnnvizError as error:
+        reason = str(error)
+    except torch.OutOfMemoryError:
+        reason = "There is not enough memory for it."
+    except RuntimeError as error:  # what a network's own code raises when it is run otherwise than it expects
+        reason = f"The network could not be asked: {one_line(error)}."
+    return ChapterContent((missing_note(reason),), checks=(reason,))
+
+
+def _lead_sentence(context: ReportContext) -> str:
+    names = [picture.name for picture in context.pictures]
+    if len(names) == 1:
+        return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
+    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"
+    return f"What it answers on {shown}, what in them speaks for the answers, and which of its units carry them."

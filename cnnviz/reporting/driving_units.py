@@ -17,9 +17,9 @@ from cnnviz.engine.batching import in_chunks
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import Batch, provenance_of
-from cnnviz.methods.cams.changed_layer import Layer as PerturbedLayer
-from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.ask import InputBatch, provenance_of
+from cnnviz.methods.cams.changed_layer import ChangedLayer
+from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.methods.cams.probe import Probe, probe
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
@@ -129,7 +129,7 @@ PASSING = ("Dropout", "Dropout2d", "Identity")
 
 
 def driving_units(
-    model: Model, batch: Batch, *, layer: str | None, count: int, batch_size: int
+    model: Model, batch: InputBatch, *, layer: str | None, count: int, batch_size: int
 ) -> tuple[tuple[DrivingUnits, ...], Provenance]:
     """For each picture the units of a layer that add most to its target's score.
 
@@ -183,13 +183,13 @@ def _contributions(found: Probe, row: int) -> Tensor:
     return gradients.mean(dim=(1, 2)) * maps.sum(dim=(1, 2))
 
 
-def _choose_working_layer(model: Model, batch: Batch) -> str:
+def _choose_working_layer(model: Model, batch: InputBatch) -> str:
     """The automatic layer; where only one of its units adds anything, the last before it of which more do."""
     one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
 
     def speaking(name: str) -> tuple[str, int]:
         found = probe(model, [name], one, batch.targets[:1])
-        return found.names[0], int((_contributions(found, 0) != 0).sum())
+        return found.answer.layers[0], int((_contributions(found, 0) != 0).sum())
 
     automatic, count = speaking(AUTOMATIC)
     if count > 1:
@@ -215,12 +215,12 @@ class _DrivingUnitFinder:
 
     def __init__(self, model: Model, inputs: Tensor, found: Probe, count: int) -> None:
         self._model, self._inputs, self._found, self._count = model, inputs, found, count
-        self._name = found.names[0]
+        self._name = found.answer.layers[0]
         self._field = field_of(model, self._name, tuple(inputs.shape[-2:]))
 
     def find(self, row: int, picture: Picture) -> DrivingUnits:
         """The strongest units of one picture."""
-        target, added = self._found.targets[row], _contributions(self._found, row)
+        target, added = self._found.answer.targets[row], _contributions(self._found, row)
         strongest = added.sort(descending=True, stable=True).indices[: self._count].tolist()
         chosen = [unit for unit in strongest if added[unit] > 0]
         drops, checks = self._measure_drops(row, target, chosen)
@@ -235,8 +235,8 @@ class _DrivingUnitFinder:
             )
             for channel, drop in zip(chosen, drops, strict=True)
         )
-        said = tuple(dict.fromkeys((*self._found.checks, *checks)))
-        score, positive = float(self._found.scores[row]), int((added > 0).sum())
+        said = tuple(dict.fromkeys((*self._found.answer.checks, *checks)))
+        score, positive = float(self._found.answer.scores[row]), int((added > 0).sum())
         return DrivingUnits(units, self._name, target, score, len(added), positive, said)
 
     def _measure_drops(self, row: int, target: Target, units: Sequence[int]) -> tuple[list[float], tuple[str, ...]]:
@@ -247,7 +247,7 @@ class _DrivingUnitFinder:
         one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
         fixed = bool(model.fixed_batch)
         with torch.no_grad(), replay(model.module, model.forward, one, self._name, fixed=fixed) as found:
-            layer = PerturbedLayer(model, found, self._name, target, found.fixed or len(units))
+            layer = ChangedLayer(model, found, self._name, target, found.fixed or len(units))
 
             def without(some: slice) -> Tensor:
                 each = torch.tensor(units[some], device=layer.maps.device)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.drawing.blocks import Bar, Bars, Block, Chapter, Facts, Fold, Gallery, Group, Plate, Size, Table, Words
+from cnnviz.drawing.blocks import Bar, Bars, Block, Facts, Gallery, Group, Plate, Size, Words
 from cnnviz.drawing.colour import Scale, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place
 from cnnviz.drawing.sheet import Cell
@@ -19,24 +19,13 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
 from cnnviz.results.features import FeatureMaps
 from cnnviz.results.filters import Filters
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap, Look
 from cnnviz.results.images import Image, Images
 from cnnviz.results.patches import Patches
 from cnnviz.results.predictions import Prediction
+from cnnviz.results.result import Grid
 
 __all__ = [
-    "Bar",
-    "Bars",
-    "Block",
-    "Chapter",
-    "Facts",
-    "Fold",
-    "Gallery",
-    "Group",
-    "Plate",
-    "Table",
-    "Words",
     "prediction_bars",
     "map_plate",
     "missing_note",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from cnnviz.core.layer import Layer, Layers
+from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
-from cnnviz.reporting.elements import Block, Facts, Fold, Table, Words
 
 __all__ = ["write_layers", "write_overview"]
 

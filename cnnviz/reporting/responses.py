@@ -6,6 +6,7 @@ import math
 
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import ClassTarget, Target, Unit
+from cnnviz.drawing.blocks import Group
 from cnnviz.engine.batching import usual_size
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.methods.ascent.maximize import maximize
@@ -15,7 +16,7 @@ from cnnviz.methods.patches.patches import patches
 from cnnviz.methods.units.features import features
 from cnnviz.methods.units.filters import filters
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
-from cnnviz.reporting.elements import Group, feature_group, image_gallery, kernel_gallery, missing_note, patch_groups
+from cnnviz.reporting.elements import feature_group, image_gallery, kernel_gallery, missing_note, patch_groups
 
 __all__ = [
     "count_slow_patches",

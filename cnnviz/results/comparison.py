@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.target import NoTarget
-from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import USUAL_WIDTH, Grid
-from cnnviz.results.heatmap import USUAL, Heatmap, Heatmaps, Look
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Comparison", "Panel", "arranged"]
 
@@ -41,8 +36,11 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Mapping[str, Heatmaps]):
+class Comparison(Mapping[str, Heatmaps], DrawnResult):
     """Maps by the name of their method, or ``"network, layer: method"`` where these differ; draws itself as a grid.
+
+    Saved as ``.npz`` they are every method's raw maps under its name, ``images`` (names), ``targets`` and
+    ``provenance`` (JSON text).
 
     Attributes:
         maps: The result of every method.
@@ -74,8 +72,8 @@ class Comparison(Mapping[str, Heatmaps]):
         """The comparison of some panels."""
         networks = len({panel.network for panel in panels})
         maps = {
-            _key(panel, heading, name, networks): found
-            for panel, heading in zip(panels, _headings(panels), strict=True)
+            _name_maps(panel, heading, name, networks): found
+            for panel, heading in zip(panels, _name_panels(panels), strict=True)
             for name, found in panel.maps.items()
         }
         return cls(maps, coincidences, pixelwise, panels, asked)
@@ -83,7 +81,7 @@ class Comparison(Mapping[str, Heatmaps]):
     @property
     def headings(self) -> tuple[str, ...]:
         """What is different about each panel: its network, its layer, or both; empty for a single one."""
-        return _headings(self.panels)
+        return _name_panels(self.panels)
 
     @property
     def provenance(self) -> Provenance:
@@ -119,9 +117,9 @@ class Comparison(Mapping[str, Heatmaps]):
             for name, maps in panel.maps.items():
                 for check in maps.checks:
                     said.setdefault(check, []).append((number, name))
-        return (*self.coincidences, *(f"{self._who(those)}{check}" for check, those in said.items()))
+        return (*self.coincidences, *(f"{self._name_sources(those)}{check}" for check, those in said.items()))
 
-    def _who(self, those: list[tuple[int, str]]) -> str:
+    def _name_sources(self, those: list[tuple[int, str]]) -> str:
         """Which maps said something, in as few words as say it; nothing where all did."""
         everywhere: dict[str, list[int]] = {}
         for number, panel in enumerate(self.panels):
@@ -135,11 +133,11 @@ class Comparison(Mapping[str, Heatmaps]):
         groups: dict[tuple[int, ...], list[str]] = {}
         for name, numbers in where.items():
             groups.setdefault(() if numbers == everywhere[name] else tuple(numbers), []).append(name)
-        spoken = []
+        groups_named = []
         for places, names in groups.items():
             at = f" at {' and '.join(self.headings[place] for place in places)}" if places else ""
-            spoken.append(f"{', '.join(names)}{at}")
-        return f"{'; '.join(spoken)}: "
+            groups_named.append(f"{', '.join(names)}{at}")
+        return f"{'; '.join(groups_named)}: "
 
     def grid(self, *, shared: bool = False, down: bool = False) -> Grid:
         """A row an image, network and layer: the photograph with what is explained, then each method's map.
@@ -152,50 +150,18 @@ class Comparison(Mapping[str, Heatmaps]):
         """
         return Grid(arranged(self, shared=shared, down=down), self.provenance.drawn(shared=shared, down=down))
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        shared: bool = False,
-        down: bool = False,
-        cell: int | None = None,
-        width: float | None = None,
-    ) -> Path:
-        """Write the grid as .png, .jpg, .webp, .svg or .pdf, or every method's raw maps under its name as .npz.
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without pictures, as plain values."""
+        return {"methods": {name: maps.describe() for name, maps in self.items()}, "checks": list(self.checks)}
 
-        Args:
-            path: Where to; an existing file is replaced.
-            shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
-            down: Methods one below the other and images side by side.
-            cell: Longer side of a cell in pixels.
-            width: Width in inches, such as 3.25 for one column of a paper and 6.75 for two; pictures get 300 pixels an
-                inch then.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid(shared=shared, down=down).save(where, cell=cell, width=width)
-        arrays: dict[str, NDArray[Any]] = {name: maps.values for name, maps in self.maps.items()}
-        firsts = next(iter(self.maps.values()))
-        arrays |= {"images": np.array([one.picture.name for one in firsts])}
-        arrays |= {"targets": np.array([[str(each) for each in maps.targets] for maps in self.maps.values()])}
-        ensure_writable(where, force=True)
-        write_arrays(where, arrays, self.provenance.drawn(format="npz").to_json())
-        return where
-
-    def plot(
-        self, ax: Axes | None = None, *, shared: bool = False, down: bool = False, width: float = USUAL_WIDTH
-    ) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid(shared=shared, down=down).plot(ax, width=width)
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {name: maps.values for name, maps in self.items()}
+        first = next(iter(self.maps.values()))
+        targets = np.array([[str(each) for each in maps.targets] for maps in self.maps.values()])
+        return {**arrays, "images": np.array([one.picture.name for one in first]), "targets": targets}
 
 
-def _headings(panels: tuple[Panel, ...]) -> tuple[str, ...]:
+def _name_panels(panels: tuple[Panel, ...]) -> tuple[str, ...]:
     networks, layers = ({getattr(one, name) for one in panels} for name in ("network", "layer"))
     return tuple(
         ", ".join(filter(None, (one.network * (len(networks) > 1), (one.layer or "") * (len(layers) > 1))))
@@ -203,7 +169,7 @@ def _headings(panels: tuple[Panel, ...]) -> tuple[str, ...]:
     )
 
 
-def _key(panel: Panel, heading: str, name: str, networks: int) -> str:
+def _name_maps(panel: Panel, heading: str, name: str, networks: int) -> str:
     """The name of a method's maps among all; those of a method without a layer are not called after one."""
     if "layer" not in panel.maps[name].provenance.settings:
         heading = panel.network if networks > 1 else ""
@@ -222,7 +188,7 @@ def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
         shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
         down: Exchange rows and columns.
     """
-    drawing = _Drawing(comparison, shared)
+    drawing = _ComparisonSheet(comparison, shared)
     methods = tuple(comparison.panels[0].maps)
     across = len(methods) == 1 and len(comparison.panels) > 1
     rows, headings = drawing.panels_across(methods[0]) if across else drawing.methods_across(methods)
@@ -235,7 +201,7 @@ def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
 
 
 @dataclass(frozen=True)
-class _Drawing:
+class _ComparisonSheet:
     comparison: Comparison
     shared: bool
 
@@ -254,7 +220,7 @@ class _Drawing:
     def methods_across(self, methods: Sequence[str]) -> tuple[list[Row], tuple[str, ...]]:
         """A row an image and panel; the photograph stands where its network's answer changes."""
         panels, headings = self.comparison.panels, self.comparison.headings
-        count = len(_firsts(panels[0]))
+        count = len(_first_maps(panels[0]))
         rows: list[Row] = []
         for number in range(count):
             for at, panel in enumerate(panels):
@@ -267,19 +233,19 @@ class _Drawing:
     def panels_across(self, method: str) -> tuple[list[Row], tuple[str, ...]]:
         """A row an image, a column a network or layer."""
         panels, rows = self.comparison.panels, []
-        for number in range(len(_firsts(panels[0]))):
+        for number in range(len(_first_maps(panels[0]))):
             cells = [self._photograph(panels[0], number, named=not self.network)]
             for panel in panels:
                 cell = self._cell(panel, method, number)
-                answer = "" if self.network else _explained(panel, number)
+                answer = "" if self.network else _name_explained(panel, number)
                 cells.append(cell and replace(cell, caption="\n".join(filter(None, (answer, cell.caption)))))
             rows.append(tuple(cells))
         return rows, ()
 
     def _photograph(self, panel: Panel, number: int, *, named: bool = False) -> Cell | None:
         """The photograph with its name and, unless only that is asked for, what is explained in it."""
-        picture = _firsts(panel)[number].picture
-        return Cell(picture.pixels, picture.name if named else f"{picture.name}\n{_explained(panel, number)}")
+        picture = _first_maps(panel)[number].picture
+        return Cell(picture.pixels, picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}")
 
     def _cell(self, panel: Panel, name: str, number: int) -> Cell | None:
         maps = panel.maps.get(name)
@@ -287,8 +253,8 @@ class _Drawing:
             return None
         one, pixelwise = maps[number], name in self.comparison.pixelwise
         look = PIXELS if pixelwise else PLAIN
-        scale = _scale_of(maps, look) if self.shared else one.scale(look)
-        drawn = _alone(one, scale) if pixelwise else one.overlay(look, scale)
+        scale = _common_scale(maps, look) if self.shared else one.scale(look)
+        drawn = _draw_in_place(one, scale) if pixelwise else one.overlay(look, scale)
         words = [self._layer_words(panel, one), one.blank_note() if one.blank else ""]
         barred = not self.shared or number == len(maps) - 1
         return Cell(drawn, "\n".join(filter(None, words)), scale if barred else None)
@@ -300,23 +266,23 @@ class _Drawing:
         return one.layer or "" if self.layer is None and one.layer != panel.layer else ""
 
 
-def _alone(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
+def _draw_in_place(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """A map in the place of the photograph that the network saw."""
     placed = one.on_original()
     around = overlay(one.picture.pixels, placed, scale, alpha=0.0)
     return np.where(np.isfinite(placed)[..., None], colourise(placed, scale), around)
 
 
-def _scale_of(maps: Heatmaps, look: Look) -> Scale:
-    return scale_of(maps.upsampled(), normalise=look.normalise or USUAL, signed=not maps[0].rectified, cmap=look.cmap)
+def _common_scale(maps: Heatmaps, look: Look) -> Scale:
+    return look.scale_of(maps.upsampled(), signed=not maps[0].rectified)
 
 
-def _firsts(panel: Panel) -> Heatmaps:
+def _first_maps(panel: Panel) -> Heatmaps:
     return next(iter(panel.maps.values()))
 
 
-def _explained(panel: Panel, number: int) -> str:
+def _name_explained(panel: Panel, number: int) -> str:
     """What the methods that explain something explain in an image."""
     captions = [maps[number] for maps in panel.maps.values() if not isinstance(maps[number].target, NoTarget)]
-    one = (captions or [_firsts(panel)[number]])[0]
+    one = (captions or [_first_maps(panel)[number]])[0]
     return one.caption().partition("\n")[0]

@@ -14,13 +14,13 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap
+from cnnviz.results.result import Grid
 
 __all__ = ["CellLike", "grid"]
 
-Shown: TypeAlias = Heatmap | Attribution | Picture | NDArray[np.uint8] | Cell
-CellLike: TypeAlias = Shown | tuple[Shown, str] | None
+Drawable: TypeAlias = Heatmap | Attribution | Picture | NDArray[np.uint8] | Cell
+CellLike: TypeAlias = Drawable | tuple[Drawable, str] | None
 
 
 def grid(
@@ -48,10 +48,10 @@ def grid(
         UsageError: If a cell is nothing of this kind.
         ParameterError: If there is no cell, an array has another shape or type, or headings do not fit.
     """
-    maps = [cell for row in rows for each in row if isinstance(cell := _split(each)[0], (Heatmap, Attribution))]
-    made = _composed(([] if provenance is None else [provenance]) + [one.provenance for one in maps])
+    maps = [cell for row in rows for each in row if isinstance(cell := _split_caption(each)[0], (Heatmap, Attribution))]
+    made = _compose_record(([] if provenance is None else [provenance]) + [one.provenance for one in maps])
     sheet = Sheet(
-        tuple(tuple(None if each is None else _cell(each) for each in row) for row in rows),
+        tuple(tuple(None if each is None else _draw_cell(each) for each in row) for row in rows),
         row_headings=tuple(row_headings),
         column_headings=tuple(column_headings),
         title=title,
@@ -60,7 +60,7 @@ def grid(
     return Grid(sheet, made)
 
 
-def _composed(made: Sequence[Provenance]) -> Provenance:
+def _compose_record(made: Sequence[Provenance]) -> Provenance:
     """The record of a grid: what its maps have in common, and as its setting ``parts`` how each kind was made."""
     if not made:
         return Provenance(method="grid")
@@ -87,12 +87,12 @@ def _composed(made: Sequence[Provenance]) -> Provenance:
     )
 
 
-def _split(each: CellLike) -> tuple[Shown | None, str | None]:
+def _split_caption(each: CellLike) -> tuple[Drawable | None, str | None]:
     return (each[0], each[1]) if isinstance(each, tuple) else (each, None)
 
 
-def _cell(each: CellLike) -> Cell:
-    shown, caption = _split(each)
+def _draw_cell(each: CellLike) -> Cell:
+    shown, caption = _split_caption(each)
     if isinstance(shown, Heatmap):
         return Cell(shown.overlay(), shown.caption() if caption is None else caption, shown.scale())
     if isinstance(shown, Attribution):

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
@@ -17,8 +14,7 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Concepts"]
 
@@ -26,7 +22,7 @@ STRENGTH = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Concepts(Drawn):
+class Concepts(DrawnResult):
     """Concepts of a batch of pictures.
 
     Saved as ``.npz`` they are ``values``, ``vectors``, ``labels``, ``images`` (names) and ``provenance`` (JSON text).
@@ -56,9 +52,6 @@ class Concepts(Drawn):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
     def upsampled(self) -> NDArray[np.float32]:
         """The maps on the network's input grid, ``(N, k, H, W)`` float32, NaN where no unit belongs."""
         sizes = [self._geometry(row).crop[2:] for row in range(len(self))]
@@ -74,9 +67,9 @@ class Concepts(Drawn):
 
     def grid(self) -> Grid:
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
-        rows = tuple(self._row(row) for row in range(len(self)))
+        rows = tuple(self._draw_row(row) for row in range(len(self)))
         names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
-        title = " · ".join(part for part in (self.provenance.method, self.model, self.layer) if part)
+        title = self._title(self.model, self.layer)
         notes = ("Each concept's name is the class that the network gives an activation of that concept alone.",)
         headings = ("photograph", "all concepts", *names)
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
@@ -85,10 +78,6 @@ class Concepts(Drawn):
         """What there is to say without a picture, as plain values."""
         found = [{"label": target.label, "index": target.index, "probability": share} for target, share in self.classes]
         return {"concepts": found, "layer": self.layer, "checks": list(self.checks)}
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         labels = np.array([str(target) for target, _ in self.classes])
@@ -99,24 +88,26 @@ class Concepts(Drawn):
         picture = self.pictures[row]
         return picture.geometry or Geometry.whole(*picture.size)
 
-    def _row(self, row: int) -> tuple[Cell, ...]:
-        picture, colours = self.pictures[row], _colours(len(self.classes))
+    def _draw_row(self, row: int) -> tuple[Cell, ...]:
+        picture, colours = self.pictures[row], _choose_colours(len(self.classes))
         most = self.values.max(axis=(0, 2, 3))[:, None, None]
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
-        drawn = [_painted(picture.pixels, shares * first, colours)]
-        drawn += [_painted(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
+        drawn = [_paint_shares(picture.pixels, shares * first, colours)]
+        drawn += [_paint_shares(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
         return (Cell(picture.pixels, picture.name), *(Cell(each) for each in drawn))
 
 
-def _colours(count: int) -> NDArray[np.float32]:
+def _choose_colours(count: int) -> NDArray[np.float32]:
     """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
+    from matplotlib import colormaps
+
     palette = colormaps["tab10" if count <= 10 else "tab20"]
     return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
 
 
-def _painted(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
     grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
     ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)

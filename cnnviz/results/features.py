@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Unit
-from cnnviz.drawing.colour import Scale, colourise, scale_of, ticks
+from cnnviz.drawing.colour import Scale, colourise, ticks
 from cnnviz.drawing.overlay import masked
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import EVENLY, Align, Heatmap, Look, look_of
-from cnnviz.results.result import Parts, Styled
+from cnnviz.results.result import Grid, Part, Parts, StyledBatch
 
 __all__ = ["Features", "NORMALISED", "FeatureLook", "FeatureMaps", "FeatureStyle", "feature_look"]
 
@@ -61,7 +57,7 @@ class FeatureLook:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureMaps(Parts[Heatmap]):
+class FeatureMaps(Parts[Heatmap], Part):
     """Some units' maps of one picture; a sequence of :class:`Heatmap`, each of one unit.
 
     Attributes:
@@ -117,7 +113,7 @@ class FeatureMaps(Parts[Heatmap]):
         """What the colours mean: of one unit's map, or of all of this picture in common."""
         values = self.values if number is None else self.parts[number].values
         signed = not all(one.rectified for one in self.parts)
-        return scale_of(values, normalise=look.normalise or NORMALISED, signed=signed, cmap=look.cmap)
+        return look.scale_of(values, signed=signed, usual=NORMALISED)
 
     def rows(self, look: FeatureLook, scale: Scale | None = None) -> tuple[tuple[Cell, ...], ...]:
         """The photograph and every unit, in rows.
@@ -126,8 +122,8 @@ class FeatureMaps(Parts[Heatmap]):
             look: How they are drawn.
             scale: One for all of them; None gives each its own.
         """
-        first = Cell(self.picture.pixels[self._seen()], self.picture.name)
-        cells = [first, *(self._cell(number, look, scale) for number in range(len(self)))]
+        first = Cell(self.picture.pixels[self._seen_part()], self.picture.name)
+        cells = [first, *(self._draw_cell(number, look, scale) for number in range(len(self)))]
         across = well_across(len(cells))
         return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
 
@@ -146,42 +142,31 @@ class FeatureMaps(Parts[Heatmap]):
         about = {"layer": self.layer, "units_in_layer": self.total, "silent": self.silent}
         return {**about, "units": found, "checks": list(self.checks)}
 
-    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
-        """Write them, as :meth:`Features.save` does."""
-        return self._alone().save(path, **look)
+    def _slice(self, rows: slice) -> Self:
+        return self._replace(parts=self.parts[rows])
 
-    def plot(self, **look: Any) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self._alone().plot(**look)
-
-    def _repr_png_(self) -> bytes:
-        return self._alone()._repr_png_()
-
-    def _sliced(self, rows: slice) -> Self:
-        return replace(self, parts=self.parts[rows])
-
-    def _cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
+    def _draw_cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
         one, unit = self.parts[number], self.units[number]
-        own, seen = scale or self.scale(number, look.look), self._seen()
+        own, seen = scale or self.scale(number, look.look), self._seen_part()
         if look.style == "maps":
-            return Cell(colourise(one.values, own), f"unit {unit}, {_reach(one.values)}")
+            return Cell(colourise(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
         if look.style == "overlay":
-            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_reach(one.values)}")
+            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_describe_range(one.values)}")
         least = self.threshold(number, look.quantile)
-        said = f"from {_ends(least, least)[0]}" if np.isfinite(least) else "silent"
+        said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
         return Cell(
             masked(self.picture.pixels, self.responds(number, look.quantile, look.look.align))[seen],
             f"unit {unit}, {said}",
         )
 
-    def _seen(self) -> tuple[slice, slice]:
+    def _seen_part(self) -> tuple[slice, slice]:
         """The part of the picture that the network saw."""
         height, width = self.picture.size
         left, top, right, bottom = self.parts[0].geometry.box
         rows = slice(max(round(top), 0), max(min(round(bottom), height), 1))
         return rows, slice(max(round(left), 0), max(min(round(right), width), 1))
 
-    def _alone(self) -> Features:
+    def _as_batch(self) -> Features:
         return Features((self,), self.checks, self.provenance)
 
 
@@ -195,17 +180,17 @@ def feature_look(fields: Mapping[str, Any]) -> FeatureLook:
     return FeatureLook(**own, look=look_of({name: value for name, value in fields.items() if name not in own}))
 
 
-def _reach(values: NDArray[np.float32]) -> str:
+def _describe_range(values: NDArray[np.float32]) -> str:
     low, high = float(values.min()), float(values.max())
     if not math.isfinite(low) or not math.isfinite(high):
         return "not finite"
     if low == high == 0:
         return "silent"
-    first, last = _ends(low, high)
+    first, last = _format_ends(low, high)
     return f"to {last}" if low >= 0 else f"{first} to {last}"
 
 
-def _ends(low: float, high: float) -> tuple[str, str]:
+def _format_ends(low: float, high: float) -> tuple[str, str]:
     """Two values as they are written at the ends of a colour bar."""
     first, _, last = ticks(Scale(low + 0.0, high + 0.0))  # a negative zero becomes a plain one
     return first[1], last[1]
@@ -215,7 +200,7 @@ SMALLEST, LARGEST, WIDEST = 112, 320, 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Features(Styled[FeatureMaps, FeatureLook]):
+class Features(StyledBatch[FeatureMaps, FeatureLook]):
     """The feature maps of a layer for a batch of pictures; a sequence of :class:`FeatureMaps`.
 
     They are drawn as ``style`` (``"maps"``, ``"overlay"`` or ``"masked"``), ``quantile`` and the other fields of
@@ -228,6 +213,8 @@ class Features(Styled[FeatureMaps, FeatureLook]):
         checks: What the user should know about the result as a whole.
         provenance: How it was made.
     """
+
+    _INTO_AXES = "maps"
 
     parts: tuple[FeatureMaps, ...]
     checks: tuple[str, ...] = ()
@@ -248,10 +235,6 @@ class Features(Styled[FeatureMaps, FeatureLook]):
         """The layer."""
         return self.parts[0].layer
 
-    def plot(self, **look: Any) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid(**look).plot()
-
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "values": self.values,
@@ -260,21 +243,18 @@ class Features(Styled[FeatureMaps, FeatureLook]):
             "boxes": np.array([one[0].geometry.box for one in self.parts], dtype=np.float64),
         }
 
-    def _look(self, fields: Mapping[str, Any]) -> FeatureLook:
+    def _read_look(self, fields: Mapping[str, Any]) -> FeatureLook:
         return feature_look(fields)
 
-    def _write(self, where: Path, look: FeatureLook, scale: Scale | None) -> Path:
-        if saved := self._saved_as_arrays(where):
-            return saved
-        grid = self._drawn(look, scale)
-        return grid.save(where, cell=max(SMALLEST, min(LARGEST, WIDEST // grid.sheet.shape[1])))
+    def _usual_cell(self, grid: Grid) -> int | None:
+        return max(SMALLEST, min(LARGEST, WIDEST // grid.sheet.shape[1]))
 
-    def _drawn(self, look: FeatureLook, scale: Scale | None) -> Grid:
+    def _draw(self, look: FeatureLook, scale: Scale | None) -> Grid:
         first = self.parts[0]
         rows = tuple(row for one in self.parts for row in one.rows(look, scale))
         bar = ((legend(scale),),) if scale is not None and look.style != "masked" else ()
         shown = f"{len(first)} of {first.total} units, {' x '.join(map(str, first[0].values.shape))} places"
-        title = " · ".join(part for part in (self.provenance.method, first[0].model, first.layer, shown) if part)
+        title = self._title(first[0].model, first.layer, shown)
         sheet = Sheet((*rows, *bar), title=title, notes=(*self._notes(look), *self.checks))
         return Grid(sheet, self.provenance.drawn(**look.describe()))
 
@@ -298,4 +278,4 @@ class Features(Styled[FeatureMaps, FeatureLook]):
         if not look.look.shared:
             return None
         signed = not all(map_.rectified for one in self.parts for map_ in one)
-        return scale_of(self.values, normalise=look.look.normalise or NORMALISED, signed=signed, cmap=look.look.cmap)
+        return look.look.scale_of(self.values, signed=signed, usual=NORMALISED)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,15 @@ from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance
-from cnnviz.results.attribution import Attribution, Attributions, flattened
-from cnnviz.results.grid import Grid
-from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
+from cnnviz.results.attribution import Attributions
+from cnnviz.results.heatmap import Explanation, Heatmap, Heatmaps, Look
+from cnnviz.results.result import Grid, Result
 
-__all__ = ["Film", "FilmRoll", "Shown", "ensure_film"]
+__all__ = ["Film", "FilmRoll", "ensure_film"]
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class Film(Result):
     """Maps of a clip's frames, written as an animation.
 
     Attributes:
@@ -44,6 +44,8 @@ class Film:
         checks: What the user should know.
         provenance: How it was made.
     """
+
+    _ARRAY = "scores"
 
     path: Path
     target: Target
@@ -73,7 +75,6 @@ class Film:
         }
 
 
-Shown: TypeAlias = Heatmap | Attribution
 PAPER: Final = 255
 
 
@@ -95,9 +96,9 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self.look = look
         self.scores: list[float] = []
         self.probabilities: list[float | None] = []
-        with _kept():
+        with _temporary_file_errors():
             self._file = TemporaryFile()  # noqa: SIM115 - closed on leaving the context
-        self._first: Shown | None = None
+        self._first: Explanation | None = None
         self._scale: Scale | None = None
         self._checks: tuple[str, ...] = ()
 
@@ -117,10 +118,10 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         return self._scale
 
     @property
-    def first(self) -> Heatmap:
+    def first(self) -> Explanation:
         """What is known of the first map, besides its values."""
         assert self._first is not None
-        return self._first.flat if isinstance(self._first, Attribution) else self._first
+        return self._first
 
     def gather(self, result: Heatmaps | Attributions) -> None:
         """Take the maps of the next frames.
@@ -131,13 +132,12 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._checks = tuple(dict.fromkeys((*self._checks, *result.checks)))
         for one in result:
             self._first = one if self._first is None else self._first
-            self._scale = _wider(self._scale, one.scale(self.look))
-            flat = one.flat if isinstance(one, Attribution) else one
-            self.scores.append(flat.score)
-            self.probabilities.append(flat.probability)
-            self._keep(one.values)
+            self._scale = _widen(self._scale, one.scale(self.look))
+            self.scores.append(one.score)
+            self.probabilities.append(one.probability)
+            self._store(one.values)
 
-    def maps(self, pictures: Iterable[Picture]) -> Iterator[Shown]:
+    def maps(self, pictures: Iterable[Picture]) -> Iterator[Explanation]:
         """The gathered maps again, each on its picture.
 
         Args:
@@ -146,9 +146,9 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._file.seek(0)
         for number, picture in zip(range(len(self.scores)), pictures, strict=False):
             values = np.load(self._file, allow_pickle=False)
-            yield self._again(number, picture, values)
+            yield self._restore(number, picture, values)
 
-    def draw(self, shown: Shown) -> NDArray[np.uint8]:
+    def draw(self, shown: Explanation) -> NDArray[np.uint8]:
         """One map as a frame."""
         first, *others = shown.cells(self.look, self._scale)
         if not others:
@@ -181,7 +181,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             for number, shown in enumerate(self.maps(pictures())):
                 drawn = self.draw(shown)
                 size = size or (drawn.shape[0], drawn.shape[1])
-                writer.add(_fitted(drawn, size), seconds=times[number])
+                writer.add(_fit_frame(drawn, size), seconds=times[number])
 
     def film(self, path: Path, fps: float, checks: tuple[str, ...], record: Provenance) -> Film:
         """What is known of all maps besides their values.
@@ -205,27 +205,26 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             record,
         )
 
-    def _keep(self, values: NDArray[np.float32]) -> None:
+    def _store(self, values: NDArray[np.float32]) -> None:
         held = io.BytesIO()  # numpy itself takes no notice when a disk has room for only a part of what it writes
         np.save(held, values, allow_pickle=False)
-        with _kept():
+        with _temporary_file_errors():
             self._file.write(held.getbuffer())
             self._file.flush()
 
-    def _again(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Shown:
-        own = replace(
+    def _restore(self, number: int, picture: Picture, values: NDArray[np.float32]) -> Explanation:
+        shown = replace(
             self.first,
-            values=flattened(values, self._first.channels) if isinstance(self._first, Attribution) else values,
+            values=values,
             picture=replace(picture, geometry=self.first.geometry),
             score=self.scores[number],
             probability=self.probabilities[number],
-            spread=None,
         )
-        return Attribution(values, self._first.channels, own) if isinstance(self._first, Attribution) else own
+        return replace(shown, spread=None) if isinstance(shown, Heatmap) else shown
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
+def _temporary_file_errors() -> Iterator[None]:
     """Inside, what the temporary file cannot take is a sentence."""
     try:
         yield
@@ -251,7 +250,7 @@ def ensure_film(path: Path, clip: Path) -> None:
         raise OutputError(f"'{path}' is the clip itself, and would be replaced; choose another name.")
 
 
-def _wider(one: Scale | None, other: Scale) -> Scale:
+def _widen(one: Scale | None, other: Scale) -> Scale:
     """A scale that holds two; one of a map without anything to see says nothing about it."""
     if one is None or (one.blank and not other.blank):
         return other
@@ -260,7 +259,7 @@ def _wider(one: Scale | None, other: Scale) -> Scale:
     return replace(one, low=min(one.low, other.low), high=max(one.high, other.high), clipped=0.0)
 
 
-def _fitted(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """A frame cut, or filled up with white, where its words take other room than those of the first."""
     if frame.shape[:2] == size:
         return frame

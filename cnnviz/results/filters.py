@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Filters", "Scaling"]
 
@@ -33,8 +28,11 @@ LEGENDS: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Filters(Drawn):
+class Filters(DrawnResult):
     """The kernels of one layer.
+
+    Saved as ``.npz`` they are ``values``, ``drawn``, ``inputs``, ``norms``, ``dead``, ``duplicates`` (unit, earlier
+    unit) with their ``cosines``, ``colours`` and ``shares`` where there are any, and ``provenance`` (JSON text).
 
     Attributes:
         values: ``(U, C, kh, kw)`` float32: of every unit, its kernels on the ``C`` input channels that it reads.
@@ -74,9 +72,6 @@ class Filters(Drawn):
     def __len__(self) -> int:
         return len(self.values)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
     @property
     def in_rows(self) -> bool:
         """Whether each unit has a row, with a picture for each of its strongest input channels."""
@@ -98,43 +93,20 @@ class Filters(Drawn):
         """The drawn units: one picture a unit, or a row a unit with its strongest input channels."""
         own = self.scaling == "own"
         scales = [self.scale(number if own else None) for number in range(len(self.drawn))]
-        drawn = self._rows(scales) if self.in_rows else self._blocks(scales)
+        drawn = self._draw_rows(scales) if self.in_rows else self._draw_units(scales)
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         height, width = self.values.shape[2:]
-        parts = (self.provenance.method, self.model, self.layer, f"{len(self)} units, {height} x {width}")
         kind = "colour" if self.coloured else "map"
         notes = (LEGENDS["compressed" if self.colours is not None else kind], *self.checks)
         sheet = Sheet(
             rows,
-            (*map(self._words, self.drawn), *(() if own else ("",))) if self.in_rows else (),
+            (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
-            " · ".join(part for part in parts if part),
+            self._title(self.model, self.layer, f"{len(self)} units, {height} x {width}"),
             notes,
         )
         return Grid(sheet, self.provenance)
-
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
-        """Write the kernels: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as raw values.
-
-        An ``.npz`` holds ``values``, ``drawn``, ``inputs``, ``norms``, ``dead``, ``duplicates`` (unit, earlier unit)
-        with their ``cosines``, ``colours`` where there are any, and ``provenance`` (JSON text).
-
-        Args:
-            path: Where to; an existing file is replaced.
-            cell: Longer side of a kernel in pixels; what suits their number if neither is given.
-            width: Instead of that, width on paper in inches.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        sized: dict[str, Any] = {"cell": cell or self._side()} if width is None else {"width": width}
-        return self._saved_as_arrays(where) or self.grid().save(where, **sized)
-
-    def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax, width=width)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -159,12 +131,12 @@ class Filters(Drawn):
         arrays |= {"cosines": np.array([cosine for _, cosine in self.duplicates.values()], dtype=np.float32)}
         return arrays if self.colours is None else {**arrays, "colours": self.colours, "shares": self.shares}
 
-    def _blocks(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
-        across = self._across()
-        cells = [self._block(number, scale) for number, scale in enumerate(scales)]
+    def _draw_units(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+        across = self._count_across()
+        cells = [self._draw_unit(number, scale) for number, scale in enumerate(scales)]
         return [tuple(cells[start : start + across]) for start in range(0, len(cells), across)]
 
-    def _block(self, number: int, scale: Scale) -> Cell:
+    def _draw_unit(self, number: int, scale: Scale) -> Cell:
         unit = self.drawn[number]
         if self.colours is not None:
             pixels = paint(self.colours[number], scale)
@@ -172,23 +144,23 @@ class Filters(Drawn):
             pixels = paint(self.values[unit], scale)
         else:
             pixels = colourise(self.values[unit, 0], scale)
-        words = [self._words(unit)]
+        words = [self._name_unit(unit)]
         words += [f"{self.shares[number]:.0%}"] if self.colours is not None else []
-        words += [_ends(scale)] if self.scaling == "own" else []
+        words += [_format_scale(scale)] if self.scaling == "own" else []
         return Cell(pixels, "\n".join(words))
 
-    def _rows(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
+    def _draw_rows(self, scales: list[Scale]) -> list[tuple[Cell, ...]]:
         same = bool((self.inputs == self.inputs[0]).all())
         rows = []
         for unit, channels, scale in zip(self.drawn, self.inputs, scales, strict=True):
             kernels = self.values[unit][channels % self.values.shape[1]]
             words = ["" if same else f"input {channel}" for channel in channels]
-            words[0] = "\n".join(filter(None, (words[0], _ends(scale) if self.scaling == "own" else "")))
+            words[0] = "\n".join(filter(None, (words[0], _format_scale(scale) if self.scaling == "own" else "")))
             cells = zip(kernels, words, strict=True)
             rows.append(tuple(Cell(colourise(kernel, scale), caption) for kernel, caption in cells))
         return rows
 
-    def _words(self, unit: int) -> str:
+    def _name_unit(self, unit: int) -> str:
         """A unit's number, and whether it is dead or like an earlier one."""
         said = [f"unit {unit}" if self.in_rows else str(unit)]
         said += ["dead"] if unit in self.dead else []
@@ -197,16 +169,16 @@ class Filters(Drawn):
             said.append(f"\N{ALMOST EQUAL TO} {'' if cosine > 0 else chr(0x2212)}{other}")
         return " ".join(said)
 
-    def _across(self) -> int:
+    def _count_across(self) -> int:
         if self.in_rows:
             return int(self.inputs.shape[1])
         return well_across(len(self.drawn))
 
-    def _side(self) -> int:
-        return max(SMALLEST, min(LARGEST, WIDEST // self._across()))
+    def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
+        return max(SMALLEST, min(LARGEST, WIDEST // self._count_across()))
 
 
-def _ends(scale: Scale) -> str:
+def _format_scale(scale: Scale) -> str:
     if scale.blank:
         return "all zero"
     return f"{chr(0xB1) if scale.signed else 'to '}{scale.high:.2g}"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
@@ -21,10 +18,9 @@ from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Styled, rows_of
+from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
-__all__ = ["USUAL", "Align", "Heatmap", "Look", "Style", "look_of", "Heatmaps"]
+__all__ = ["EVENLY", "Align", "Explanation", "Explanations", "Heatmap", "Heatmaps", "Look", "Style", "look_of"]
 
 Align: TypeAlias = Literal["field", "pixel"]
 Style: TypeAlias = Literal["panel", "overlay", "map"]
@@ -65,27 +61,48 @@ class Look:
             raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
-        scale_of(np.zeros(1), normalise=self.normalise or USUAL, cmap=self.cmap)
+        self.scale_of(np.zeros(1))
+
+    def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
+        """The scale that this look has for some values.
+
+        Args:
+            values: Any shape.
+            signed: Whether values below zero mean the opposite of values above it.
+            usual: The normalisation where the look names none.
+        """
+        return scale_of(values, normalise=self.normalise or usual, signed=signed, cmap=self.cmap)
+
+
+def look_of(fields: Mapping[str, Any]) -> Look:
+    """A look from its fields by name.
+
+    Raises:
+        ParameterError: If there is no such field.
+    """
+    try:
+        return Look(**fields)
+    except TypeError:
+        known = ", ".join(Look.__dataclass_fields__)
+        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None
 
 
 @dataclass(frozen=True, eq=False)
-class Heatmap:
-    """One map of one picture.
+class Explanation(Part):
+    """What explains one target on one picture.
 
     Attributes:
-        values: ``(h, w)`` float32, raw and signed, at the method's own resolution.
+        values: float32, raw and signed.
         target: What is explained.
         score: The target's score on the unchanged picture.
         probability: Softmax probability of the target's class; None where the target is not one class.
         picture: The picture, with the geometry of the network's input.
         layer: The layer that was looked at, or None.
-        rectified: Whether the method's definition keeps positive values only (applied before upsampling).
+        rectified: Whether only positive values are shown: the method's definition keeps no others (applied before
+            upsampling), or channels are shown by their magnitude.
         model: The network's name.
         checks: What the user should know about this result.
         provenance: How it was made.
-        spread: ``(h, w)`` float32: the values' standard deviation over baselines, or their standard error; or None.
-        error_bar: Bound that at least 90 % of a method's estimated values are within, at 95 % confidence; or None.
-        field: What the values' places see of the network's input, which says where on it they lie; None for evenly.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -98,9 +115,6 @@ class Heatmap:
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
-    spread: NDArray[np.float32] | None = field(default=None, repr=False)
-    error_bar: float | None = None
-    field: Field | None = field(default=None, repr=False)
 
     @property
     def geometry(self) -> Geometry:
@@ -108,9 +122,100 @@ class Heatmap:
         return self.picture.geometry or Geometry.whole(*self.picture.size)
 
     @property
+    @abstractmethod
+    def blank(self) -> bool:
+        """Whether there is nothing to see."""
+
+    @abstractmethod
+    def blank_note(self) -> str:
+        """The sentence for nothing to see."""
+
+    @abstractmethod
+    def scale(self, look: Look = Look()) -> Scale:
+        """What the colours mean, on a scale of its own."""
+
+    @abstractmethod
+    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
+        """The pictures in the asked style: one, or photograph and explanation."""
+
+    def caption(self) -> str:
+        """Target with probability or score, and a word where there is nothing to see."""
+        note = f"\n{self.blank_note()}" if self.blank else ""
+        if isinstance(self.target, NoTarget):
+            return f"whatever the class{note}"
+        value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
+        return f"{self.target}, {value}{note}"
+
+
+E = TypeVar("E", bound=Explanation)
+
+
+class Explanations(StyledBatch[E, Look]):
+    """Explanations of a batch of pictures, drawn as the fields of :class:`Look` say."""
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """``(N, ...)`` float32, raw and signed: of each picture its explanation's values."""
+        return np.stack([one.values for one in self])
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is explained, for each picture."""
+        return tuple(one.target for one in self)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``(N,)``: the targets' scores on the unchanged pictures."""
+        return np.array([one.score for one in self], dtype=np.float32)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "values": self.values,
+            "targets": np.array([str(target) for target in self.targets]),
+            "scores": self.scores,
+            "images": np.array([one.picture.name for one in self]),
+            "boxes": np.array([one.geometry.box for one in self], dtype=np.float64),
+        }
+
+    def _read_look(self, fields: Mapping[str, Any]) -> Look:
+        return look_of(fields)
+
+    def _draw(self, look: Look, scale: Scale | None) -> Grid:
+        cells = [one.cells(look, scale) for one in self]
+        rows = rows_of([one.picture for one in self], cells, photographed=look.style == "panel")
+        provenance = self.provenance.drawn(**asdict(look))
+        if look.style != "panel":
+            return Grid(Sheet(rows), provenance)
+        title = self._title(self[0].model, self._layer_words())
+        return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._notes(look))), provenance)
+
+    def _layer_words(self) -> str | None:
+        """The layer, where the title says it."""
+        return None
+
+    def _notes(self, look: Look) -> tuple[str, ...]:  # noqa: ARG002 - kinds that have notes look at it
+        """What there is to say about how it is drawn."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap(Explanation):
+    """One map of one picture; its values are ``(h, w)`` float32, raw and signed, at the method's own resolution.
+
+    Attributes:
+        spread: ``(h, w)`` float32: the values' standard deviation over baselines, or their standard error; or None.
+        error_bar: Bound that at least 90 % of a method's estimated values are within, at 95 % confidence; or None.
+        field: What the values' places see of the network's input, which says where on it they lie; None for evenly.
+    """
+
+    spread: NDArray[np.float32] | None = field(default=None, repr=False)
+    error_bar: float | None = None
+    field: Field | None = field(default=None, repr=False)
+
+    @property
     def blank(self) -> bool:
         """Whether there is nothing to see: no positive value of a rectified map, or only zeros."""
-        shown = self._shown()
+        shown = self._rectified_values()
         return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > 0))
 
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
@@ -122,7 +227,7 @@ class Heatmap:
                 ``torch.nn.functional.interpolate(mode="bilinear")`` and other tools do; also done where the units have
                 no places of their own.
         """
-        return upsample(self._shown(), self.geometry.crop[2:], self.field if align == "field" else None)
+        return upsample(self._rectified_values(), self.geometry.crop[2:], self.field if align == "field" else None)
 
     def on_original(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the original picture's pixels, ``(H, W)`` float32.
@@ -151,12 +256,11 @@ class Heatmap:
 
     def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        shown = self.upsampled(look.align)
-        return scale_of(shown, normalise=look.normalise or USUAL, signed=not self.rectified, cmap=look.cmap)
+        return look.scale_of(self.upsampled(look.align), signed=not self.rectified)
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
-        return self._over(self.upsampled(look.align), scale or self.scale(look), look)
+        return self._draw_over(self.upsampled(look.align), scale or self.scale(look), look)
 
     def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
@@ -168,13 +272,6 @@ class Heatmap:
             return (Cell(drawn),)
         shown = Cell(self.picture.pixels, self.picture.name), Cell(drawn, self.caption(), scale)
         return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
-
-    def caption(self) -> str:
-        """Target with probability or score, and a word where there is nothing to see."""
-        if isinstance(self.target, NoTarget):
-            return "whatever the class" + (f"\n{self.blank_note()}" if self.blank else "")
-        value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
-        return f"{self.target}, {value}" + (f"\n{self.blank_note()}" if self.blank else "")
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -197,63 +294,28 @@ class Heatmap:
         evidence = "no positive evidence" if self.rectified else "no evidence"
         return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
 
-    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
-        """Write the map: .png, .jpg, .webp, .svg, .pdf as a picture, .npz as raw values.
-
-        Args:
-            path: Where to; an existing file is replaced.
-            **look: Fields of :class:`Look`, such as ``style="overlay"`` or ``cmap="viridis"``.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        return self._alone().save(path, **look)
-
-    def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
-        """A matplotlib figure; with ``ax`` the overlay alone is drawn into it."""
-        return self._alone().plot(ax, **look)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
-    def _repr_png_(self) -> bytes:
-        return self._alone()._repr_png_()
-
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
         wide = upsample(spread, self.geometry.crop[2:], self.field if look.align == "field" else None)
         scale = scale_of(wide, signed=False)
-        return Cell(self._over(wide, scale, look), "spread", scale)
+        return Cell(self._draw_over(wide, scale, look), "spread", scale)
 
-    def _over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
+    def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
         return overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen)
 
-    def _shown(self) -> NDArray[np.float32]:
+    def _rectified_values(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values
 
-    def _alone(self) -> Heatmaps:
+    def _as_batch(self) -> Heatmaps:
         return Heatmaps((self,), self.checks, self.provenance)
-
-
-def look_of(fields: Mapping[str, Any]) -> Look:
-    """A look from its fields by name.
-
-    Raises:
-        ParameterError: If there is no such field.
-    """
-    try:
-        return Look(**fields)
-    except TypeError:
-        known = ", ".join(Look.__dataclass_fields__)
-        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None
 
 
 EVENLY = "the values are spread evenly over the input (align 'pixel'), not drawn where their units look"
 
 
 @dataclass(frozen=True, eq=False)
-class Heatmaps(Styled[Heatmap, Look]):
+class Heatmaps(Explanations[Heatmap]):
     """Maps of a batch of pictures; a sequence of :class:`Heatmap`, drawn as the fields of :class:`Look` say.
 
     Saved as ``.npz`` they are ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right,
@@ -268,25 +330,11 @@ class Heatmaps(Styled[Heatmap, Look]):
     """
 
     _PARTS = "maps"
+    _INTO_AXES = "overlay"
 
     maps: tuple[Heatmap, ...]
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """``(N, h, w)`` float32, raw and signed, at the method's own resolution."""
-        return np.stack([one.values for one in self.maps])
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """What is explained, for each picture."""
-        return tuple(one.target for one in self.maps)
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """``(N,)``: the targets' scores on the unchanged pictures."""
-        return np.array([one.score for one in self.maps], dtype=np.float32)
 
     @property
     def layer(self) -> str | None:
@@ -301,20 +349,8 @@ class Heatmaps(Styled[Heatmap, Look]):
         """One map on its original picture's pixels, ``(H, W)`` float32; see :meth:`Heatmap.on_original`."""
         return self.maps[index].on_original(align)
 
-    def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
-        """A matplotlib figure; with ``ax`` the overlay of a single map is drawn into it."""
-        return self.grid(**(look if ax is None else {"style": "overlay", **look})).plot(ax)
-
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "values": self.values,
-            "targets": np.array([str(target) for target in self.targets]),
-            "scores": self.scores,
-            "images": np.array([one.picture.name for one in self.maps]),
-            "boxes": np.array([one.geometry.box for one in self.maps], dtype=np.float64),
-            **self._certainty(),
-            **self._centres(),
-        }
+        return {**super()._arrays(), **self._certainty(), **self._centres()}
 
     def _centres(self) -> dict[str, NDArray[Any]]:
         seen = self.maps[0].field
@@ -328,26 +364,14 @@ class Heatmaps(Styled[Heatmap, Look]):
         found: dict[str, NDArray[Any]] = {"spreads": np.stack(spreads)} if len(spreads) == len(self) else {}
         return found | ({"error_bars": np.array(bars)} if len(bars) == len(self) else {})
 
-    def _look(self, fields: Mapping[str, Any]) -> Look:
-        return look_of(fields)
+    def _layer_words(self) -> str | None:
+        return self.layer
 
-    def _drawn(self, look: Look, scale: Scale | None) -> Grid:
-        cells = [one.cells(look, scale) for one in self.maps]
-        rows = rows_of([one.picture for one in self.maps], cells, photographed=look.style == "panel")
-        provenance = self.provenance.drawn(**asdict(look))
-        if look.style != "panel":
-            return Grid(Sheet(rows), provenance)
-        first = self.maps[0]
-        title = " · ".join(part for part in (self.provenance.method, first.model, first.layer) if part)
-        return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._drawn_evenly(look))), provenance)
-
-    def _drawn_evenly(self, look: Look) -> tuple[str, ...]:
+    def _notes(self, look: Look) -> tuple[str, ...]:
         seen = self.maps[0].field
         return (EVENLY,) if look.align == "pixel" and seen is not None and seen.placed else ()
 
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:
             return None
-        signed = not self.maps[0].rectified
-        shown = self.upsampled(look.align)
-        return scale_of(shown, normalise=look.normalise or USUAL, signed=signed, cmap=look.cmap)
+        return look.scale_of(self.upsampled(look.align), signed=not self.maps[0].rectified)

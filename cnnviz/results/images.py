@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
+from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Batch
+from cnnviz.results.result import Grid, Part, ResultBatch
 
 __all__ = [
     "Images",
@@ -55,11 +53,12 @@ def quality_lines(quality: Mapping[str, Any], *, photographic: bool = True) -> t
     Returns:
         At most two lines.
     """
-    said = [_judged(quality), "" if _judged(quality) and photographic else _held_out(quality)]
-    return tuple(filter(None, [*said, _natural(quality) if photographic else ""]))
+    judgement = _describe_judgement(quality)
+    held_out = "" if judgement and photographic else _describe_held_out(quality)
+    return tuple(filter(None, (judgement, held_out, _describe_statistics(quality) if photographic else "")))
 
 
-def _judged(quality: Mapping[str, Any]) -> str:
+def _describe_judgement(quality: Mapping[str, Any]) -> str:
     if quality.get("judge_rank") is None:
         return ""
     if quality["judge_rank"] == 1:
@@ -72,21 +71,21 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _held_out(quality: Mapping[str, Any]) -> str:
+def _describe_held_out(quality: Mapping[str, Any]) -> str:
     if quality.get("held_out_mean") is None:
         return ""
     mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
     return f"{mean:.3g} \N{PLUS-MINUS SIGN} {deviation:.2g} when moved or cropped"
 
 
-def _natural(quality: Mapping[str, Any]) -> str:
-    said = [_fineness(quality["slope"])] if quality.get("slope") is not None else []
+def _describe_statistics(quality: Mapping[str, Any]) -> str:
+    said = [_describe_fineness(quality["slope"])] if quality.get("slope") is not None else []
     if quality.get("saturated_share", 0.0) > NATURAL_SATURATION:
         said.append(f"{quality['saturated_share']:.0%} saturated")
     return ", ".join(said)
 
 
-def _fineness(slope: float) -> str:
+def _describe_fineness(slope: float) -> str:
     mean, deviation = NATURAL_SLOPE
     if slope > mean + FAR * deviation:
         return "noisier than photographs"
@@ -96,7 +95,6 @@ def _fineness(slope: float) -> str:
 Snapshot = tuple[int, NDArray[np.uint8]]
 """A step, counted from 0 for the start, and the picture ``(H, W, 3)`` after it."""
 
-COLOURS = (1, 3)
 PHOTOGRAPHIC = 3
 
 
@@ -111,13 +109,13 @@ def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
         ``(H, W, 3)`` RGB.
     """
     shown = np.asarray(values, dtype=np.float64)
-    shown = shown if len(shown) in COLOURS else shown.mean(axis=0, keepdims=True)
+    shown = shown if len(shown) in COLOUR_CHANNELS else shown.mean(axis=0, keepdims=True)
     levels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(levels, (3, *levels.shape[1:])).transpose(1, 2, 0))
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class Image(Part):
     """One synthesised picture.
 
     Attributes:
@@ -131,6 +129,8 @@ class Image:
         checks: What the user should know about this picture.
         provenance: How it was made.
     """
+
+    _ARRAY = "pixels"
 
     pixels: NDArray[np.float32] = field(repr=False)
     target: Target
@@ -149,12 +149,12 @@ class Image:
 
     def cell(self) -> Cell:
         """The picture with its target and score, and below them, small, what is known of its quality."""
-        return Cell(self.drawn, self.caption(), note="\n".join(self._said()))
+        return Cell(self.drawn, self.caption(), note="\n".join(self._quality_lines()))
 
     def caption(self) -> str:
         """Target and score, and what is drawn where the channels are no colours."""
         words = f"{self.target}, score {self.score:.4g}"
-        return words if len(self.pixels) in COLOURS else f"{words}\nmean of {len(self.pixels)} channels"
+        return words if len(self.pixels) in COLOUR_CHANNELS else f"{words}\nmean of {len(self.pixels)} channels"
 
     def frame(self, step: int) -> Cell:
         """The last snapshot that is not later than a step, captioned; the first where all are later."""
@@ -174,24 +174,10 @@ class Image:
             "checks": list(self.checks),
         }
 
-    def save(self, path: str | os.PathLike[str], **how: Any) -> Path:
-        """Write the picture alone, as :meth:`Images.save` does."""
-        return self._alone().save(path, **how)
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure; with ``ax`` the picture is drawn into it."""
-        return self._alone().plot(ax)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.pixels, dtype=dtype, copy=copy)
-
-    def _repr_png_(self) -> bytes:
-        return self._alone()._repr_png_()
-
-    def _said(self) -> tuple[str, ...]:
+    def _quality_lines(self) -> tuple[str, ...]:
         return quality_lines(self.quality, photographic=len(self.pixels) == PHOTOGRAPHIC)
 
-    def _alone(self) -> Images:
+    def _as_batch(self) -> Images:
         return Images((self,), self.checks, self.provenance)
 
 
@@ -233,7 +219,7 @@ ALWAYS_ANIMATED: Final = (".gif", ".mp4")
 
 
 @dataclass(frozen=True, eq=False)
-class Images(Batch[Image]):
+class Images(ResultBatch[Image]):
     """Synthesised pictures of one size; a sequence of :class:`Image`.
 
     Attributes:
@@ -241,6 +227,8 @@ class Images(Batch[Image]):
         checks: What the user should know about the result as a whole.
         provenance: How it was made.
     """
+
+    _ARRAY = "pixels"
 
     parts: tuple[Image, ...]
     checks: tuple[str, ...] = ()
@@ -279,10 +267,9 @@ class Images(Batch[Image]):
     def grid(self) -> Grid:
         """The pictures side by side, each with its target, score and quality."""
         cells = [one.cell() for one in self.parts]
-        title = " · ".join(part for part in (self.provenance.method, self.model) if part)
-        return Grid(Sheet(in_rows(cells), title=title, notes=self.checks), self.provenance)
+        return Grid(Sheet(in_rows(cells), title=self._title(self.model), notes=self.checks), self.provenance)
 
-    def save(self, path: str | os.PathLike[str], *, animate: bool | None = None, fps: float = 6.0) -> Path:
+    def save(self, path: str | os.PathLike[str], *, animate: bool | None = None, fps: float = 6.0, **size: Any) -> Path:
         """Write the pictures: .png, .jpg, .webp, .svg, .pdf side by side, .npz as raw values, .gif, .mp4 animated.
 
         An ``.npz`` holds ``pixels``, ``targets``, ``scores``, ``history`` (the scores after every step, NaN after a
@@ -293,6 +280,7 @@ class Images(Batch[Image]):
             animate: Whether to show how the pictures came about, which needs their snapshots; None for .gif and .mp4
                 only, so that a .webp is animated when this is asked for.
             fps: Snapshots a second of an animation.
+            **size: ``cell`` or ``width``, of pictures side by side.
 
         Raises:
             OutputError: If the suffix is unknown, the file cannot be written, or there are no snapshots to animate.
@@ -301,7 +289,7 @@ class Images(Batch[Image]):
         suffix = where.suffix.lower()
         if suffix in ALWAYS_ANIMATED if animate is None else animate:
             return write_animation(self.parts, where, self.provenance, fps=fps)
-        return self._saved_as_arrays(where) or self.grid().save(where)
+        return super().save(where, **size)
 
     def save_each(
         self, paths: Iterable[str | os.PathLike[str]], *, animate: bool | None = None, fps: float = 6.0
@@ -319,21 +307,11 @@ class Images(Batch[Image]):
         """
         return tuple(one.save(path, animate=animate, fps=fps) for one, path in zip(self.parts, paths, strict=True))
 
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure; with ``ax`` a single picture is drawn into it."""
-        return self.grid().plot(ax)
-
-    def describe(self) -> dict[str, Any]:
-        """What there is to say without pictures, as plain values."""
-        return {"images": [one.describe() for one in self.parts], "checks": list(self.checks)}
-
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method, settings and quality in its provenance, and in that of every picture."""
         made = super().stamped(method, settings)
-        return replace(made, provenance=measured(made.provenance, made.parts))
-
-    def _recorded(self, one: Image, record: Provenance) -> Image:
-        return replace(one, provenance=measured(record, (one,)))
+        parts = tuple(replace(one, provenance=measured(one.provenance, (one,))) for one in made)
+        return replace(made, parts=parts, provenance=measured(made.provenance, parts))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         steps = max(len(one.history) for one in self.parts)

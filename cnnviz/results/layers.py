@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
-from cnnviz.drawing.files import ARRAY_SUFFIXES, ensure_writable, write_arrays
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
 from cnnviz.results.heatmap import Heatmap
+from cnnviz.results.result import DRAWN_SUFFIXES, DrawnResult, Grid, Parts
 
 __all__ = ["EffectiveField", "LayerRanking", "RankedLayer"]
 
@@ -49,37 +43,35 @@ class RankedLayer:
 
 
 @dataclass(frozen=True)
-class LayerRanking(Sequence[RankedLayer]):
+class LayerRanking(Parts[RankedLayer], DrawnResult):
     """Candidate layers, the one with the most evidence first.
 
     Attributes:
         layers: The candidates.
         share: Share of the picture that is shown or hidden.
         provenance: How it was made.
+        checks: What the user should know.
     """
+
+    _PARTS = "layers"
+    _ARRAY = "evidence"
+    _SUFFIXES = DRAWN_SUFFIXES
 
     layers: tuple[RankedLayer, ...]
     share: float
     provenance: Provenance
+    checks: tuple[str, ...] = ()
 
-    @overload
-    def __getitem__(self, index: int) -> RankedLayer: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[RankedLayer, ...]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        return self.layers[index]
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[RankedLayer]:
-        return iter(self.layers)
+    @property
+    def evidence(self) -> NDArray[np.float64]:
+        """``(L,)``: every candidate's evidence."""
+        return np.array([one.evidence for one in self])
 
     def grid(self) -> Grid:
         """A strip: the photograph, then each candidate's map with its evidence."""
         first = self.layers[0].heatmap
         cells = [Cell(first.picture.pixels, first.caption().partition("\n")[0])]
-        cells += [Cell(one.heatmap.overlay(), _caption(one), one.heatmap.scale()) for one in self.layers]
+        cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (
             f"kept: what is left of the target when only the map's highest {self.share:.0%} of the picture is shown; "
@@ -87,28 +79,13 @@ class LayerRanking(Sequence[RankedLayer]):
         )
         return Grid(Sheet((tuple(cells),), (), headings, first.model, (note,)), self.provenance)
 
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
-        """Write the strip as .png, .jpg, .webp, .svg or .pdf.
-
-        Args:
-            path: Where to; an existing file is replaced.
-            cell: Longer side of a cell in pixels.
-            width: Width in inches; left out, 7 for a figure.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        return self.grid().save(path, cell=cell, width=width)
-
-    def plot(self, ax: Axes | None = None, *, width: float = 7.0) -> Figure:
-        """A matplotlib figure of the strip."""
-        return self.grid().plot(ax, width=width)
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def describe(self) -> dict[str, Any]:
+        """What there is to say without a picture, as plain values."""
+        layers = [{"layer": one.name, "kept": one.kept, "lost": one.lost, "evidence": one.evidence} for one in self]
+        return {"layers": layers, "share": self.share, "checks": list(self.checks)}
 
 
-def _caption(one: RankedLayer) -> str:
+def _describe_evidence(one: RankedLayer) -> str:
     height, width = one.heatmap.values.shape
     return f"{height}x{width}\nkept {one.kept:.0%}, lost {one.lost:.0%}"
 
@@ -117,7 +94,7 @@ LEAST = 1 - 0.9545
 
 
 @dataclass(frozen=True, eq=False)
-class EffectiveField:
+class EffectiveField(DrawnResult):
     """How much each pixel moves the unit in the middle of a layer.
 
     Attributes:
@@ -191,29 +168,8 @@ class EffectiveField:
             "checks": list(self.checks),
         }
 
-    def save(self, path: str | os.PathLike[str], *, width: float | None = None) -> Path:
-        """Write it: .png, .jpg, .webp, .svg, .pdf as a picture, .npz as raw ``values``.
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"values": self.values}
 
-        Args:
-            path: Where to; an existing file is replaced.
-            width: Width in inches; left out, 7 for a figure.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        if where.suffix.lower() not in ARRAY_SUFFIXES:
-            return self.grid().save(where, width=width)
-        ensure_writable(where, force=True)
-        write_arrays(where, {"values": self.values}, self.provenance.to_json())
-        return where
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure of it."""
-        return self.grid().plot(ax)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.values, dtype=dtype, copy=copy)
-
-    def _repr_png_(self) -> bytes:
-        return self.grid()._repr_png_()
+    def _record_of_arrays(self) -> Provenance:
+        return self.provenance

@@ -168,7 +168,7 @@ class PatchIndex:
 
     @classmethod
     def _of(cls, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> PatchIndex:
-        layers = [_layer(number, told, arrays) for number, told in enumerate(record["layers"])]
+        layers = [_read_layer(number, told, arrays) for number, told in enumerate(record["layers"])]
         return cls(
             layers=MappingProxyType({layer.name: layer for layer in layers}),
             keys=MappingProxyType({int(number): key for number, key in record["keys"].items()}),
@@ -206,7 +206,7 @@ class PatchIndex:
         }
 
 
-def _layer(number: int, told: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LayerIndex:
+def _read_layer(number: int, told: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LayerIndex:
     sampled = {name: arrays.get(f"{number}.samples.{name}") for name in SAMPLED}
     held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
     return LayerIndex(

@@ -3,56 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cnnviz.drawing.colour import colourise, paint, scale_of
-from cnnviz.drawing.raster import resized
+from cnnviz.drawing.colour import colourise, paint_alone, scale_of
+from cnnviz.drawing.raster import resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid, SizedGrid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
-__all__ = ["Patches", "Strip", "View", "drawn", "number", "TILE", "ClassMatrix"]
+__all__ = ["Patches", "Strip", "View", "draw_strip", "format_number", "TILE", "ClassMatrix"]
 
-COLOURS = (1, 3)
 SEAM = 2
 PALER = 0.62
 OUTLINE = (255, 214, 0)
-SHARPEST = 99.5
 PLAIN = 1e-3, 1e6
 
 
-def drawn(strip: Strip, row: int) -> tuple[Cell | None, ...]:
+def draw_strip(strip: Strip, row: int) -> tuple[Cell | None, ...]:
     """One unit's patches with their values; None where there is none."""
     return tuple(
-        _cell(strip, row, rank) if strip.images[row, rank] >= 0 else None for rank in range(strip.images.shape[1])
+        _draw_patch(strip, row, rank) if strip.images[row, rank] >= 0 else None for rank in range(strip.images.shape[1])
     )
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three digits, without an exponent where that is short, with a true minus sign."""
     short = f"{float(f'{value:.3g}'):,.15g}" if PLAIN[0] <= abs(value) < PLAIN[1] else f"{value:.3g}"
     return short.replace("-", "\N{MINUS SIGN}")
 
 
-def _cell(strip: Strip, row: int, rank: int) -> Cell:
+def _draw_patch(strip: Strip, row: int, rank: int) -> Cell:
     patch = strip.pixels[row, rank]
     if strip.marks is not None:
-        patch = _marked(patch, strip.marks[row, rank])
+        patch = _draw_mark(patch, strip.marks[row, rank])
     if strip.projections is not None:
-        patch = _beside(patch, _painted(strip.projections[row, rank]))
-    return Cell(patch, number(float(strip.values[row, rank])))
+        patch = _put_beside(patch, paint_alone(strip.projections[row, rank]))
+    return Cell(patch, format_number(float(strip.values[row, rank])))
 
 
-def _marked(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _draw_mark(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """An image, paler outside the mark, with a line around it; where nothing is marked, the image as it is."""
     if not mark.any() or mark.all():
         return pixels
@@ -64,17 +59,11 @@ def _marked(pixels: NDArray[np.uint8], mark: NDArray[np.bool_]) -> NDArray[np.ui
     return np.asarray(cv2.drawContours(np.ascontiguousarray(shown), contours, -1, OUTLINE, width), np.uint8)
 
 
-def _painted(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A projection ``(C, h, w)`` in colours on a scale of its own; of other numbers of channels their sum, as grey."""
-    shown = values if len(values) in COLOURS else values.sum(axis=0, keepdims=True)
-    return paint(shown, scale_of(shown, signed=True, normalise="percentile", percentile=SHARPEST))
-
-
-def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _put_beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two pictures of one size, the smaller enlarged, with a seam between."""
     size = max(left.shape[0], right.shape[0]), max(left.shape[1], right.shape[1])
     seam = np.full((size[0], SEAM, 3), 255, dtype=np.uint8)
-    return np.concatenate([resized(left, size), seam, resized(right, size)], axis=1)
+    return np.concatenate([resize(left, size), seam, resize(right, size)], axis=1)
 
 
 TILE = 28, 64
@@ -136,12 +125,12 @@ class ClassMatrix:
         Raises:
             ParameterError: If no unit is selective for any class.
         """
-        shown = self._classes_shown()
-        pairs = [(unit, -1) for unit in units] if units is not None else self._pairs(shown, most)
+        shown = self._choose_classes()
+        pairs = [(unit, -1) for unit in units] if units is not None else self._choose_units(shown, most)
         if not pairs:
             raise ParameterError("No unit responds to one class more than to the others.")
-        rows = tuple(tuple(self._tile(unit, index) for index in shown) for unit, _ in pairs)
-        headings = tuple(self._heading(unit, index) for unit, index in pairs)
+        rows = tuple(tuple(self._draw_tile(unit, index) for index in shown) for unit, _ in pairs)
+        headings = tuple(self._name_row(unit, index) for unit, index in pairs)
         names = tuple(self.classes[index] for index in shown)
         notes = (
             "Each row on a scale of its own, from 0 (white) to the unit's largest class mean; under a tile the mean.",
@@ -170,7 +159,7 @@ class ClassMatrix:
             for index, name in enumerate(self.classes)
         ]
 
-    def _classes_shown(self) -> list[int]:
+    def _choose_classes(self) -> list[int]:
         """Classes in order; of too many those for which a unit is most selective."""
         seen = [index for index in range(len(self.classes)) if self.images[index]]
         if len(seen) <= MOST_CLASSES:
@@ -178,19 +167,19 @@ class ClassMatrix:
         best = self.selectivity()[:, seen].max(axis=0)
         return sorted(seen[place] for place in np.argsort(-best, kind="stable")[:MOST_CLASSES])
 
-    def _pairs(self, shown: Sequence[int], most: int) -> list[tuple[int, int]]:
+    def _choose_units(self, shown: Sequence[int], most: int) -> list[tuple[int, int]]:
         return [(unit, index) for index in shown for unit in self.most_selective(index, most)]
 
-    def _heading(self, unit: int, index: int) -> str:
+    def _name_row(self, unit: int, index: int) -> str:
         if index < 0:
             return f"unit {unit}"
         return f"{self.classes[index]}: unit {unit} ({self.selectivity()[unit, index]:.2f})"
 
-    def _tile(self, unit: int, index: int) -> Cell:
+    def _draw_tile(self, unit: int, index: int) -> Cell:
         row = self.means[unit]
         scale = scale_of(row, cmap=CMAP)
         tile = colourise(np.full(TILE, row[index]), scale)
-        return Cell(tile, number(float(row[index])))
+        return Cell(tile, format_number(float(row[index])))
 
 
 View = Literal["field", "image"]
@@ -249,7 +238,7 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches(Drawn):
+class Patches(DrawnResult):
     """Units of one layer, each with the patches of a data set that excite it most, the strongest first.
 
     Attributes:
@@ -271,6 +260,8 @@ class Patches(Drawn):
         provenance: How it was made.
     """
 
+    _ARRAY = "top.pixels"
+
     layer: str
     units: tuple[int, ...]
     top: Strip
@@ -291,23 +282,20 @@ class Patches(Drawn):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.top.pixels, dtype=dtype, copy=True if copy is None else copy)
-
     def grid(self) -> Grid:
         """A row a unit: its strongest patches with their values; below, if they were asked for, the random ones."""
         rows: list[tuple[Cell | None, ...]] = []
         headings: list[str] = []
         for row in range(len(self)):
-            rows.append(drawn(self.top, row))
-            headings.append(self._heading(row))
+            rows.append(draw_strip(self.top, row))
+            headings.append(self._name_row(row))
             if self.samples is not None:
-                rows.append(drawn(self.samples, row))
+                rows.append(draw_strip(self.samples, row))
                 headings.append("at random, from the highest tenth to the lowest")
-        title = " · ".join(part for part in (self.provenance.method, self.model, self.layer, self.data) if part)
-        notes = (f"{CUT if self.view == 'field' else MARKED}; below it the value of {self.ranked}", *self._said())
+        title = self._title(self.model, self.layer, self.data)
+        notes = (f"{CUT if self.view == 'field' else MARKED}; below it the value of {self.ranked}", *self._notes())
         sheet = Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes)
-        return SizedGrid(sheet, self.provenance, SIDE if self.top.projections is None else 2 * SIDE)
+        return Grid(sheet, self.provenance, SIDE if self.top.projections is None else 2 * SIDE)
 
     def classes(self, view: Literal["classes", "units"] = "classes", *, most: int = 3) -> Grid:
         """How much every class excites single units.
@@ -324,11 +312,7 @@ class Patches(Drawn):
             raise UsageError(f"The data set '{self.data}' has no classes, so there is no matrix of units and classes.")
         units = self.units if view == "units" else None
         title = " · ".join(part for part in (self.model, self.layer, self.data, "mean value by class") if part)
-        return SizedGrid(self.matrix.sheet(units, most=most, title=title), self.provenance, TILE[1])
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax)
+        return Grid(self.matrix.sheet(units, most=most, title=title), self.provenance, TILE[1])
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -336,7 +320,7 @@ class Patches(Drawn):
             "layer": self.layer,
             "ranked": self.ranked,
             "view": self.view,
-            "units": [self._described(row) for row in range(len(self))],
+            "units": [self._describe_unit(row) for row in range(len(self))],
             "classes": None if self.matrix is None else self.matrix.describe(),
             "checks": list(self.checks),
         }
@@ -344,12 +328,12 @@ class Patches(Drawn):
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method and settings in its provenance, but for those that change nothing in it."""
         told = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
-        return replace(self, provenance=self.provenance.stamped(method, told))
+        return self._replace(provenance=self.provenance.stamped(method, told))
 
     def _record_of_arrays(self) -> Provenance:
         return self.provenance
 
-    def _heading(self, row: int) -> str:
+    def _name_row(self, row: int) -> str:
         unit = f"unit {self.units[row]}"
         if self.dead[row]:
             return f"{unit}\ndead: it tells no image from another"
@@ -358,7 +342,7 @@ class Patches(Drawn):
         likes = self.matrix.preference(self.units[row]) if self.matrix else ""
         return "\n".join(filter(None, (unit, likes, tied or often)))
 
-    def _said(self) -> tuple[str, ...]:
+    def _notes(self) -> tuple[str, ...]:
         projected = ("beside each patch that activation projected back (deconvnet), each on a scale of its own",)
         classes = (
             ("the class under a unit is the one it is most selective for; 1 would be for it alone",)
@@ -367,7 +351,7 @@ class Patches(Drawn):
         )
         return (*(() if self.top.projections is None else projected), *classes, *self.checks)
 
-    def _described(self, row: int) -> dict[str, Any]:
+    def _describe_unit(self, row: int) -> dict[str, Any]:
         facts = {name: getattr(self, name)[row].item() for name in ("counts", "active", "means", "ties", "dead")}
         said = {"unit": self.units[row], **facts, "patches": self.top.describe(row)}
         return said if self.samples is None else {**said, "samples": self.samples.describe(row)}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self, overload
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget
 from cnnviz.provenance import Provenance
+from cnnviz.results.result import Parts, Result
 
 __all__ = ["Prediction", "Predictions"]
 
@@ -30,9 +30,18 @@ class Prediction:
     logit: float
     probability: float
 
+    def describe(self) -> dict[str, Any]:
+        """What there is to say, as plain values."""
+        return {
+            "index": self.target.index,
+            "label": self.target.label,
+            "logit": self.logit,
+            "probability": self.probability,
+        }
+
 
 @dataclass(frozen=True, eq=False)
-class Predictions(Sequence[tuple[Prediction, ...]]):
+class Predictions(Parts[tuple[Prediction, ...]], Result):
     """The first classes of every picture, the most probable first.
 
     Attributes:
@@ -43,31 +52,19 @@ class Predictions(Sequence[tuple[Prediction, ...]]):
         provenance: How it was made.
     """
 
+    _PARTS = "best"
+    _ARRAY = "logits"
+
     best: tuple[tuple[Prediction, ...], ...]
     logits: NDArray[np.float32] = field(repr=False)
     pictures: tuple[Picture, ...] = field(repr=False)
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[Prediction, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[tuple[Prediction, ...]]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        return self.best[index]
-
-    def __len__(self) -> int:
-        return len(self.best)
-
-    def __iter__(self) -> Iterator[tuple[Prediction, ...]]:
-        return iter(self.best)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.logits, dtype=dtype, copy=copy)
-
-    def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
-        """The same with method and settings in its provenance."""
-        return replace(self, provenance=self.provenance.stamped(method, settings))
+    def describe(self) -> dict[str, Any]:
+        """What there is to say, as plain values."""
+        best = [[one.describe() for one in first] for first in self]
+        return {"predictions": best, "checks": list(self.checks)}
 
     def __str__(self) -> str:
         lines = []

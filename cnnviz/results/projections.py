@@ -7,28 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Unit
-from cnnviz.drawing.colour import NO_VALUE, paint, scale_of
+from cnnviz.drawing.colour import NO_VALUE, paint_alone
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
-from cnnviz.results.result import Drawn
+from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Projections"]
 
 BLOCKS_ACROSS: Final = 3
 SEAM: Final = 2
 SMALLEST_MOSAIC: Final = 240
-COLOURS: Final = (1, 3)
 
 
 @dataclass(frozen=True, eq=False)
-class Projections(Drawn):
+class Projections(DrawnResult):
     """Units of one layer, each with the pictures that excite it most, the strongest first.
 
     Attributes:
@@ -60,24 +56,18 @@ class Projections(Drawn):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.values, dtype=dtype)
-
     def grid(self) -> Grid:
         """A block a unit: its patches, and beside them what of each the unit responds to."""
-        blocks = [self._block(number) for number in range(len(self))]
+        blocks = [self._draw_unit(number) for number in range(len(self))]
         across = min(BLOCKS_ACROSS, len(blocks))
         rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
-        title = " · ".join(part for part in (self.provenance.method, self.model, self.units[0].layer) if part)
         note = (
             "Left: the part of the picture that the unit sees where it responds most, the strongest first. Right: that "
             "activation projected back, each on a scale of its own; grey is zero."
         )
-        return Grid(Sheet(rows, title=title, notes=(note, *self.checks)), self.provenance)
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """A matplotlib figure of the grid."""
-        return self.grid().plot(ax)
+        return Grid(
+            Sheet(rows, title=self._title(self.model, self.units[0].layer), notes=(note, *self.checks)), self.provenance
+        )
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -103,17 +93,18 @@ class Projections(Drawn):
         arrays["images"] = np.array([picture.name for picture in self.pictures])
         return arrays
 
-    def _block(self, number: int) -> tuple[Cell, ...]:
+    def _draw_unit(self, number: int) -> tuple[Cell, ...]:
         patches, drawn = [], []
         for row, box, values in zip(self.rows[number], self.boxes[number], self.values[number], strict=True):
             cut = np.s_[box[0] : box[2], box[1] : box[3]]
-            patches.append(self._squared(self.seen[row][cut], box))
-            drawn.append(self._squared(_painted(values[(slice(None), *cut)]), box))
+            patches.append(self._pad_patch(self.seen[row][cut], box))
+            drawn.append(self._pad_patch(paint_alone(values[(slice(None), *cut)]), box))
         strongest = float(self.activations[number].max())
         caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
-        return Cell(_mosaic(patches), caption), Cell(_mosaic(drawn), "" if strongest > 0 else "never active here")
+        silent = "" if strongest > 0 else "never active here"
+        return Cell(_draw_mosaic(patches), caption), Cell(_draw_mosaic(drawn), silent)
 
-    def _squared(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _pad_patch(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A patch as large as the largest; where the picture's border cut it off, the rest is grey."""
         sizes = self.boxes[..., 2:] - self.boxes[..., :2]
         height, width = (int(side) for side in sizes.reshape(-1, 2).max(axis=0))
@@ -124,13 +115,7 @@ class Projections(Drawn):
         return canvas
 
 
-def _painted(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A projection ``(C, h, w)`` in colours on a scale of its own; of more channels their sum, as grey."""
-    shown = values if len(values) in COLOURS else values.sum(axis=0, keepdims=True)
-    return paint(shown, scale_of(shown, signed=True, normalise="percentile", percentile=99.5))
-
-
-def _mosaic(patches: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _draw_mosaic(patches: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Patches of one size in a square, row by row, as large as is easily seen."""
     side = math.ceil(math.sqrt(len(patches)))
     height, width = patches[0].shape[:2]

@@ -29,7 +29,7 @@ from cnnviz.drawing.blocks import (
 from cnnviz.drawing.colour import scale_of
 from cnnviz.drawing.files import read_note, write_page
 from cnnviz.drawing.html import data_uri, render
-from cnnviz.drawing.notes import embedded, from_page
+from cnnviz.drawing.notes import embed_note, from_page
 from cnnviz.errors import OutputError, ParameterError
 from tests.support.pages import Outline
 
@@ -98,9 +98,9 @@ def test_its_note_comes_back(full, tmp_path):
 def test_any_json_text_comes_back(tmp_path, note):
     held = json.dumps(note, ensure_ascii=False)
     path = tmp_path / "a.html"
-    path.write_text(f'<script type="application/json" id="cnnviz-provenance">{embedded(held)}</script>')
+    path.write_text(f'<script type="application/json" id="cnnviz-provenance">{embed_note(held)}</script>')
     assert from_page(path) == held
-    assert json.loads(embedded(held)) == note
+    assert json.loads(embed_note(held)) == note
 
 
 def test_a_page_of_others_has_no_note(tmp_path):
@@ -116,8 +116,8 @@ def test_pictures_are_as_large_as_they_are_shown():
 
 
 def test_exact_pictures_keep_every_pixel():
-    found = opened(data_uri(PIXELS, longest=8, exact=True))
-    assert np.array_equal(np.asarray(found), PIXELS)
+    find_note = opened(data_uri(PIXELS, longest=8, exact=True))
+    assert np.array_equal(np.asarray(find_note), PIXELS)
 
 
 def opened(uri: str) -> Image.Image:

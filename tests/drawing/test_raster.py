@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnviz.drawing.colour import Scale, colour_bar, scale_of
-from cnnviz.drawing.layout import Style, lay_out, sheet_width
 from cnnviz.drawing.raster import montage
-from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.sheet import Cell, Sheet, Style, lay_out, sheet_width
 from cnnviz.drawing.text import text_width, wrap
 from cnnviz.errors import ParameterError
 

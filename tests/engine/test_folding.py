@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 from cnnviz import Model
 from cnnviz.engine.batch_norms import folded_copy, observe_pairs
 from cnnviz.errors import ModelError
-from cnnviz.models.inference_copy import faster_copy
+from cnnviz.models.inference_copy import inference_copy
 from tests.support.asking import state_of
 from tests.support.networks import Small, model_of, settled_norm
 from tests.support.torchvision_nets import noise, torchvision_net
@@ -130,7 +130,7 @@ def test_a_network_that_writes_into_its_input_leaves_the_example():
     net = One(between=lambda conv, norm, x: norm(conv(x.sub_(1)))).eval()
     example = noise(1, 16)
     kept = example.clone()
-    found = faster_copy(model_of(net, input_size=16), example)
+    found = inference_copy(model_of(net, input_size=16), example)
     assert found.checks == ()
     assert torch.equal(example, kept)
 
@@ -195,7 +195,7 @@ REFUSED = {
 @pytest.mark.parametrize(("net", "said"), REFUSED.values(), ids=REFUSED)
 def test_a_model_says_where_a_faster_copy_cannot_be_had(net, said):
     model = model_of(net, input_size=16)
-    found = faster_copy(model, noise(1, 16))
+    found = inference_copy(model, noise(1, 16))
     if said is not None:
         assert found.model is model
         assert said in found.checks[0]
@@ -209,12 +209,12 @@ def test_a_faster_model_is_another_one_with_the_same_answers():
     net = torchvision_net("resnet18")
     model = Model(net, input_size=64, name="resnet18")
     image = noise(1, 64)
-    found = faster_copy(model, image)
+    found = inference_copy(model, image)
     assert found.checks == ()
     assert found.model.module is not net
     assert (found.model.name, found.model.preprocess) == (model.name, model.preprocess)
     with torch.no_grad():
-        half = faster_copy(model, image, halved=True)
+        half = inference_copy(model, image, halved=True)
         expected = net(image)
         lost = (half.model.forward(image.bfloat16()).float() - expected).abs().max() / expected.abs().max()
     assert torch.equal(found.logits, expected)
@@ -224,4 +224,4 @@ def test_a_faster_model_is_another_one_with_the_same_answers():
 
 def test_a_network_that_fails_on_the_example_says_so():
     with pytest.raises(ModelError, match="fails on an input of shape"):
-        faster_copy(model_of(One(), channels=4), torch.zeros(1, 4, 16, 16))
+        inference_copy(model_of(One(), channels=4), torch.zeros(1, 4, 16, 16))

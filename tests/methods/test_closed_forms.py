@@ -9,7 +9,7 @@ import torch
 from cnnviz import Model
 from cnnviz.catalogue import load
 from cnnviz.methods.cams.gradcam import weigh_by_normalised_activation, weigh_by_share
-from cnnviz.methods.cams.gradcam_variants import _noisy, weigh_by_averaged_share
+from cnnviz.methods.cams.gradcam_variants import _add_noise, weigh_by_averaged_share
 from tests.support.networks import OneConvolution
 from tests.support.one_convolution import Written
 
@@ -118,7 +118,7 @@ def test_other_seeds_are_other_noise(net, images):
     drawn = []
     for seed in (0, 1):
         generator = torch.Generator().manual_seed(seed)
-        drawn += [_noisy(images, 0.1, generator)[0] for _ in range(4)]
+        drawn += [_add_noise(images, 0.1, generator)[0] for _ in range(4)]
     assert len({each.numpy().tobytes() for each in drawn}) == 8
 
 
@@ -144,6 +144,6 @@ def test_smooth_gradcam_plusplus_adds_a_share_of_each_pictures_range(images):
     """The same draw for every picture, times the noise, times the picture's own largest less its smallest value."""
     scaled = torch.stack([images[0], 10 * images[0] + 5])
     drawn = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(7)).double()
-    added = _noisy(scaled, 0.2, torch.Generator().manual_seed(7)) - scaled
+    added = _add_noise(scaled, 0.2, torch.Generator().manual_seed(7)) - scaled
     ranges = torch.stack([each.max() - each.min() for each in scaled])
     torch.testing.assert_close(added, 0.2 * ranges[:, None, None, None] * drawn)

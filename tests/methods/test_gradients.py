@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import cnnviz
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError
-from cnnviz.methods.gradients.plain import Moments
+from cnnviz.methods.gradients.input_gradients import Moments
 from tests.support.networks import Small, Twice, model_of
 
 EVERYWHERE = {

@@ -9,7 +9,8 @@ from torch import nn
 
 import cnnviz
 from cnnviz.core.field import Field, Span
-from cnnviz.methods.cams.grids import field_of, on_finest, said_of, unmirrored
+from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
+from cnnviz.methods.cams.layer_maps import field_of, note_unplaced
 from tests.support.networks import Twice, model_of, vit
 
 
@@ -40,7 +41,7 @@ def test_a_coarser_layers_map_is_taken_where_the_finer_units_look(strided):
     names = ("fine", "coarse")
     fields = [field_of(strided, name, (64, 64)) for name in names]
     assert [field.stride for field in fields] == [(8, 8), (16, 16)]
-    (fine, moved), field = on_finest([plane(each) for each in fields], fields)
+    (fine, moved), field = resample_to_finest([plane(each) for each in fields], fields)
     assert field is fields[0]
     assert torch.allclose(fine, plane(field).float())
     inside = fine[:, :7, :7]
@@ -55,19 +56,19 @@ def test_beyond_a_coarser_layers_units_their_outer_values_are_held():
     fine = Span(size=8, stride=8.0, offset=0.0, seen=((0, 8),) * 8)
     coarse = Span(size=16, stride=16.0, offset=24.0, seen=((16, 32), (32, 48)))
     fields = [Field("spatial", (64, 64), "", span, span) for span in (fine, coarse)]
-    (_, moved), _ = on_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])], fields)
+    (_, moved), _ = resample_to_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])], fields)
     assert torch.equal(moved, torch.tensor([1.0, 1, 1, 1, 2, 3, 3, 3]).expand(1, 8, 8))
-    (_, turned), _ = on_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 1.0], [3.0, 3.0]]])], fields)
+    (_, turned), _ = resample_to_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 1.0], [3.0, 3.0]]])], fields)
     assert torch.equal(turned, moved.mT)
 
 
 def test_a_mirrored_map_comes_back_to_where_its_units_look(strided):
     field = field_of(strided, "coarse", (64, 64))
     mirrored = torch.tensor(63 - field.columns.middles()).expand(1, 4, 4)
-    back, known = unmirrored(mirrored, field)
+    back, known = mirror_back(mirrored, field)
     assert known.tolist() == [False, True, True, True]
     assert np.allclose(back[0, 0, known], field.columns.middles()[1:])
-    plain, everywhere = unmirrored(mirrored, None)
+    plain, everywhere = mirror_back(mirrored, None)
     assert torch.equal(plain, mirrored.flip(-1))
     assert everywhere.all()
 
@@ -78,7 +79,7 @@ def test_flip_averages_what_looks_at_the_same_place(strided):
         cnnviz.gradcam(strided, each, 1, layer="coarse", relu=False, flip=flip).values
         for each, flip in ((inputs, False), (inputs.flip(-1), False), (inputs, True))
     )
-    back, known = unmirrored(torch.from_numpy(other), field_of(strided, "coarse", (64, 64)))
+    back, known = mirror_back(torch.from_numpy(other), field_of(strided, "coarse", (64, 64)))
     wanted = np.where(known.numpy(), (one + back.numpy()) / 2, one)
     np.testing.assert_allclose(both, wanted, rtol=1e-5, atol=1e-7)
 
@@ -97,7 +98,7 @@ def test_units_without_places_are_said():
     assert found[0].field.kind == "whole"
     said = f"the units of {layer} see the whole image (attention): its map is spread evenly over the input"
     assert said in found.checks
-    assert said_of("conv", None) == ()
+    assert note_unplaced("conv", None) == ()
     assert (found.upsampled() == found.upsampled("pixel")).all()
 
 

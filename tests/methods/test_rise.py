@@ -9,7 +9,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.errors import ParameterError
-from cnnviz.methods.occlusion.rise import RandomMasks, WeighedMean
+from cnnviz.methods.occlusion.random_masks import RandomMasks, WeighedMean
 from tests.support.networks import Small, model_of
 
 

@@ -162,21 +162,21 @@ class Library:
 
 def test_timm_networks_without_trained_weights():
     with pytest.raises(WeightsError, match="timm has no trained weights for 'net'; take weights of your own"):
-        from_timm._trained(Library(has_weights=False), "net")
+        from_timm._create_trained(Library(has_weights=False), "net")
 
 
 def test_timm_networks_whose_weights_can_be_fetched(monkeypatch):
     library = Library(has_weights=True)
-    monkeypatch.setattr(from_timm, "_cached", lambda config: None)
+    monkeypatch.setattr(from_timm, "_cached_weights", lambda config: None)
     monkeypatch.setattr(from_timm, "is_reachable", lambda address: True)
-    from_timm._trained(library, "net")
-    from_timm._trained(library, "hf-hub:somebody/net")
+    from_timm._create_trained(library, "net")
+    from_timm._create_trained(library, "hf-hub:somebody/net")
     assert library.asked == [{"pretrained": True}, {"pretrained": True}]
     monkeypatch.setattr(from_timm, "is_reachable", lambda address: False)
     with pytest.raises(WeightsError, match="'hf-hub:somebody/net' is not a file here"):
-        from_timm._trained(library, "hf-hub:somebody/net")
+        from_timm._create_trained(library, "hf-hub:somebody/net")
 
 
 def test_timm_networks_that_cannot_be_built():
     with pytest.raises(ModelError, match=r"timm cannot build 'broken' \(.*no such block.*\)\."):
-        from_timm._create(Library(has_weights=True), "broken")
+        from_timm._create_network(Library(has_weights=True), "broken")

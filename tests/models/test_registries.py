@@ -99,7 +99,7 @@ def test_a_source_that_is_written_otherwise_is_not_read(tmp_path, addition):
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_a_library_that_is_written_otherwise_is_asked_itself(tmp_path, monkeypatch, library):
     pytest.importorskip(library)
-    monkeypatch.setattr(registries, "_folder", lambda name: tmp_path)
+    monkeypatch.setattr(registries, "_models_folder", lambda name: tmp_path)
     monkeypatch.delitem(sys.modules, library if library == "timm" else "torchvision.models")
     expected = registries.read_torchvision(MODELS) if library == "torchvision" else None
     read = getattr(registries, f"{library}_registry")()
@@ -116,7 +116,7 @@ def test_torch_s_cache_is_found_without_torch(monkeypatch, settings):
         patch.setattr(torch.hub, "_hub_dir", None)
         expected = torch.hub.get_dir()
         patch.delitem(sys.modules, "torch")
-        assert downloads._torch_hub() == Path(expected)
+        assert downloads._torch_hub_folder() == Path(expected)
 
 
 def test_listing_the_networks_loads_no_library():

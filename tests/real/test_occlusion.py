@@ -11,7 +11,7 @@ import torch
 import cnnviz
 from cnnviz.engine.windows.window import Windows
 from cnnviz.methods.occlusion.estimate import error_bar, sample
-from cnnviz.models.inference_copy import faster_copy
+from cnnviz.models.inference_copy import inference_copy
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -43,7 +43,7 @@ def exact(real):
 def drops_of(model, photo):
     inputs, _ = model.preprocess(cnnviz.read_picture(photo))
     windows = Windows.over((224, 224), 32, 8)
-    quick = faster_copy(model, inputs[None]).model
+    quick = inference_copy(model, inputs[None]).model
     logits = []
     with torch.inference_mode():
         top = int(quick.module(inputs[None]).argmax())

@@ -12,7 +12,6 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.colour import NO_VALUE
 from cnnviz.errors import ParameterError
 from cnnviz.results.attribution import Attribution, Attributions, flattened
-from cnnviz.results.heatmap import Heatmap
 
 
 def picture(name: str = "cat.png") -> Picture:
@@ -23,9 +22,8 @@ def picture(name: str = "cat.png") -> Picture:
 
 def of(values, channels="absolute", name="cat.png") -> Attribution:
     values = np.asarray(values, dtype=np.float32)
-    flat = flattened(values, channels)
-    heatmap = Heatmap(flat, ClassTarget(1, "cat"), 2.0, 0.5, picture(name), None, channels != "signed", "net")
-    return Attribution(values, channels, heatmap)
+    about = (ClassTarget(1, "cat"), 2.0, 0.5, picture(name), None, channels != "signed", "net")
+    return Attribution(values, *about, channels=channels)
 
 
 def noise(seed: int = 0, channels: int = 3) -> np.ndarray:

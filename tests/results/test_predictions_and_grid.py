@@ -11,7 +11,7 @@ from cnnviz import predict
 from cnnviz.drawing.files import read_note
 from cnnviz.errors import OutputError, ParameterError, UsageError
 from cnnviz.provenance import Provenance
-from cnnviz.results.grid import Grid
+from cnnviz.results.result import Grid
 
 
 def test_predictions_are_a_sequence(small, inputs):

@@ -8,7 +8,7 @@ from torch import nn
 
 import cnnviz
 from cnnviz.drawing.blocks import Gallery, Group, Words
-from cnnviz.reporting.elements import kernels, sheet_blocks
+from cnnviz.reporting.elements import kernel_gallery, sheet_blocks
 from tests.support.networks import model_of
 
 
@@ -21,7 +21,7 @@ def test_kernels_that_need_a_row_a_unit_are_a_gallery_a_unit():
     net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     found = cnnviz.filters(model_of(net), layer="2")
     assert found.in_rows
-    blocks = kernels(found)
+    blocks = kernel_gallery(found)
     drawn = [cell for row in found.grid().sheet.rows for cell in row if cell is not None]
     plates = [plate for block in blocks for plate in _plates(block)]
     assert [plate.pixels.tobytes() for plate in plates] == [cell.pixels.tobytes() for cell in drawn]

@@ -39,7 +39,7 @@ class FileDataset(Dataset):
         spelt = sorted((file.encode("utf-8", "backslashreplace"), file) for file in files)
         self.name, self.notes = name, tuple(notes)
         self.keys = Keys(file for _, file in spelt)
-        self._root = root.absolute()
+        self._common_root = root.absolute()
         self._odd = {number: file for number, (key, file) in enumerate(spelt) if file != key.decode()}
         self.classes, self._labels = classes_of([files[file] for _, file in spelt], integers=integers)
 
@@ -59,7 +59,7 @@ class FileDataset(Dataset):
             with self._path(index).open("rb") as file:
                 return decode_picture(file, key)
         except (OSError, ValueError) as error:
-            raise PictureError(f"{quoted(key)} cannot be opened: {_why(error)}.") from error
+            raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
 
     def mark(self, index: int) -> str:
         """The file's size in bytes."""
@@ -69,7 +69,7 @@ class FileDataset(Dataset):
             return "missing"
 
     def _path(self, index: int) -> Path:
-        return self._root / self._odd.get(index, self.keys[index])
+        return self._common_root / self._odd.get(index, self.keys[index])
 
 
 def classes_of(names: Sequence[str | None], *, integers: bool) -> tuple[tuple[str, ...] | None, NDArray[np.int32]]:
@@ -106,7 +106,7 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     Raises:
         PictureError: If it holds no picture, or a folder in it may not be read.
     """
-    files = list(_walk(folder, "", ()))
+    files = list(_walk_files(folder, "", ()))
     if not files:
         tars = any(entry.suffix == ".tar" for entry in folder.iterdir())
         hint = " (for the tars in it, name them: 'name-{000..009}.tar')" if tars else ""
@@ -129,13 +129,13 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     return FileDataset(name, folder, heads if classes else dict.fromkeys(files), notes, integers=False)
 
 
-def _walk(folder: Path, before: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _walk_files(folder: Path, before: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
     """Paths of picture files relative to the first folder; a link to a folder that holds it is not followed."""
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise PictureError(f"The folder {quoted(str(folder))} cannot be read: {_why(error)}.") from error
+        raise PictureError(f"The folder {quoted(str(folder))} cannot be read: {_reason_of(error)}.") from error
     here = status.st_dev, status.st_ino
     if here in above:
         return
@@ -143,7 +143,7 @@ def _walk(folder: Path, before: str, above: tuple[tuple[int, int], ...]) -> Iter
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{before}{entry.name}/", (*above, here))
+            yield from _walk_files(Path(entry.path), f"{before}{entry.name}/", (*above, here))
         elif entry.name.lower().endswith(SUFFIXES):
             yield before + entry.name
 
@@ -161,14 +161,14 @@ def open_list(path: Path) -> FileDataset:
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise PictureError(f"The list {quoted(str(path))} cannot be read: {_why(error)}.") from error
+        raise PictureError(f"The list {quoted(str(path))} cannot be read: {_reason_of(error)}.") from error
     shown = quoted(path.name)
     files: dict[str, str | None] = {}
     repeated = 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, label = _entry(line)
+        name, label = _parse_line(line)
         file = os.path.normpath(path.parent.absolute() / name)
         repeated += file in files
         if files.setdefault(file, label) != label:
@@ -176,12 +176,12 @@ def open_list(path: Path) -> FileDataset:
     if not files:
         raise PictureError(f"The list {shown} names no picture; expected a path a line.")
     notes = [f"lines of {shown} that repeat an earlier one: {repeated}"] if repeated else []
-    root = _root(list(files), path.parent.absolute())
+    root = _common_root(list(files), path.parent.absolute())
     relative = {Path(file).relative_to(root).as_posix(): label for file, label in files.items()}
     return FileDataset(path.name, root, relative, notes, integers=True)
 
 
-def _entry(line: str) -> tuple[str, str | None]:
+def _parse_line(line: str) -> tuple[str, str | None]:
     """Path and class of a line."""
     name, tab, label = line.strip().partition("\t")
     if tab:
@@ -190,12 +190,12 @@ def _entry(line: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (name, None)
 
 
-def _root(files: Sequence[str], folder: Path) -> Path:
+def _common_root(files: Sequence[str], folder: Path) -> Path:
     """The list's folder if all files lie in it, or the deepest one that holds them all."""
     if all(Path(file).is_relative_to(folder) for file in files):
         return folder
     return Path(os.path.commonpath([str(Path(file).parent) for file in files]))
 
 
-def _why(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".").lower()

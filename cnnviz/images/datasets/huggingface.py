@@ -41,11 +41,11 @@ class HuggingFaceDataset(Dataset):
 
     def __init__(self, table: Any, name: str = "dataset") -> None:
         self.name = name
-        self._column = _picture_column(table)
-        self._table = _undecoded(table, self._column)
+        self._column = _find_picture_column(table)
+        self._table = _keep_encoded(table, self._column)
         width = len(str(max(len(table) - 1, 0)))
         self.keys = Keys(f"{row:0{width}}" for row in range(len(table)))
-        self.classes, self._labels = _classes(table)
+        self.classes, self._labels = _read_classes(table)
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -58,7 +58,7 @@ class HuggingFaceDataset(Dataset):
         Raises:
             PictureError: If it is missing or damaged; the message names the row.
         """
-        name, held = f"row {range(len(self))[index]}", self._held(index)
+        name, held = f"row {range(len(self))[index]}", self._read_cell(index)
         if isinstance(held, bytes):
             return decode_picture(io.BufferedReader(io.BytesIO(held)), name)
         return as_picture(held, name)
@@ -67,7 +67,7 @@ class HuggingFaceDataset(Dataset):
         """A hash of the number of rows and of the pictures of 16 rows spread over them; to look at all takes long."""
         return self._mark
 
-    def _held(self, index: int) -> Any:
+    def _read_cell(self, index: int) -> Any:
         """A row's picture as the library has it: its bytes, its path, or decoded."""
         row = f"row {range(len(self))[index]}"
         try:
@@ -85,7 +85,7 @@ class HuggingFaceDataset(Dataset):
         digest = hashlib.sha256(str(len(self)).encode())
         for row in np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)):
             try:
-                held = self._held(int(row))
+                held = self._read_cell(int(row))
                 digest.update(held if isinstance(held, bytes) else self.item(int(row)).digest.encode())
             except PictureError as error:
                 digest.update(str(error).encode())
@@ -114,7 +114,7 @@ def open_hugging_face(text: str) -> HuggingFaceDataset:
     return HuggingFaceDataset(table, f"hf:{name}:{split or 'train'}")
 
 
-def _picture_column(table: Any) -> str:
+def _find_picture_column(table: Any) -> str:
     columns = dict(table.features or {})
     typed = [name for name, kind in columns.items() if type(kind).__name__ == "Image"]
     named = [name for name in PICTURE_COLUMNS if name in table.column_names]
@@ -123,7 +123,7 @@ def _picture_column(table: Any) -> str:
     return str((typed or named)[0])
 
 
-def _undecoded(table: Any, column: str) -> Any:
+def _keep_encoded(table: Any, column: str) -> Any:
     """The same rows, their pictures as bytes where the library can give them so."""
     kind: Any = dict(table.features or {}).get(column)
     if type(kind).__name__ != "Image" or not hasattr(table, "cast_column"):
@@ -131,7 +131,7 @@ def _undecoded(table: Any, column: str) -> Any:
     return table.cast_column(column, type(kind)(decode=False))
 
 
-def _classes(table: Any) -> tuple[tuple[str, ...] | None, NDArray[np.int32]]:
+def _read_classes(table: Any) -> tuple[tuple[str, ...] | None, NDArray[np.int32]]:
     columns = dict(table.features or {})
     typed = [name for name, kind in columns.items() if type(kind).__name__ == "ClassLabel"]
     named = [name for name in LABEL_COLUMNS if name in table.column_names]

@@ -17,10 +17,10 @@ from cnnviz.images.reading import as_picture, read_picture
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GivenDataset", "open_given"]
+__all__ = ["MemoryDataset", "open_memory"]
 
 
-class GivenDataset(Dataset):
+class MemoryDataset(Dataset):
     """Pictures and network inputs by their number in a sequence; files are read when they are asked for.
 
     Args:
@@ -32,7 +32,7 @@ class GivenDataset(Dataset):
     def __init__(self, items: Sequence[Path | Picture | torch.Tensor]) -> None:
         width = len(str(len(items) - 1))
         self._items = tuple(items)
-        self.keys = Keys(f"{index:0{width}} {_name(item)}".rstrip() for index, item in enumerate(items))
+        self.keys = Keys(f"{index:0{width}} {_item_name(item)}".rstrip() for index, item in enumerate(items))
 
     def item(self, index: int) -> Picture | torch.Tensor:
         """What was given, as a picture or a float tensor ``(C, H, W)``.
@@ -59,7 +59,7 @@ class GivenDataset(Dataset):
         return hashlib.sha256(f"{item.dtype}{tuple(item.shape)}".encode() + values.tobytes()).hexdigest()
 
 
-def open_given(source: Any) -> GivenDataset:
+def open_memory(source: Any) -> MemoryDataset:
     """A data set of what methods accept as images.
 
     Raises:
@@ -67,7 +67,7 @@ def open_given(source: Any) -> GivenDataset:
         UsageError: If there is nothing in it, or something that is no image.
     """
     if not isinstance(source, Sequence):
-        return GivenDataset(gather(source))
+        return MemoryDataset(gather(source))
     items: list[Path | Picture | torch.Tensor] = []
     for number, item in enumerate(source, 1):
         if isinstance(item, (str, os.PathLike)):
@@ -77,10 +77,10 @@ def open_given(source: Any) -> GivenDataset:
             items += [as_picture(each, f"image {number}") if isinstance(each, Picture) else each for each in found]
     if not items:
         raise UsageError("There are no images: an empty sequence was given.")
-    return GivenDataset(items)
+    return MemoryDataset(items)
 
 
-def _name(item: Path | Picture | torch.Tensor) -> str:
+def _item_name(item: Path | Picture | torch.Tensor) -> str:
     if isinstance(item, Picture):
         return item.name if item.name != "image" else ""
     return item.name if isinstance(item, Path) else ""

@@ -11,7 +11,7 @@ from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.folders import open_list, open_tree
 from cnnviz.images.datasets.huggingface import HuggingFaceDataset, is_hugging_face, open_hugging_face
-from cnnviz.images.datasets.memory import open_given
+from cnnviz.images.datasets.memory import open_memory
 from cnnviz.images.datasets.shapes import open_shapes
 from cnnviz.images.datasets.tars import RANGE, open_tars
 from cnnviz.images.reading import SUFFIXES, quoted
@@ -56,15 +56,15 @@ def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
     if isinstance(source, Dataset):
         return source
     if path is not None:
-        return _named(os.fsdecode(source), path)
+        return _open_named(os.fsdecode(source), path)
     if is_hugging_face(source):
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
-    return open_given(source)
+    return open_memory(source)
 
 
-def _named(text: str, path: Path) -> Dataset:
+def _open_named(text: str, path: Path) -> Dataset:
     """What a text that names no folder stands for."""
     kind, mark, rest = text.partition(":")
     if mark and kind in ("shapes", "hf") and not path.exists():
@@ -76,7 +76,7 @@ def _named(text: str, path: Path) -> Dataset:
     if path.suffix.lower() in LISTS:
         return open_list(path)
     if path.suffix.lower() in SUFFIXES or path.is_file():
-        return open_given([path])
+        return open_memory([path])
     raise PictureError(f"There is no folder or file {quoted(text)}; a data set is {EXPECTED}.")
 
 

@@ -12,13 +12,13 @@ from cnnviz.errors import UsageError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene, scene_target
 
-__all__ = ["DrawnScenes", "open_shapes"]
+__all__ = ["ShapesDataset", "open_shapes"]
 
 MOST = 10**8
 DIGITS = len(str(MOST - 1))
 
 
-class DrawnScenes(Dataset):
+class ShapesDataset(Dataset):
     """The first scenes of a seed; picture ``i`` is ``draw_scene(i, seed=seed)``.
 
     Args:
@@ -52,7 +52,7 @@ class DrawnScenes(Dataset):
         return f"scene of seed {self._seed}"
 
 
-def open_shapes(text: str) -> DrawnScenes:
+def open_shapes(text: str) -> ShapesDataset:
     """``"5000"`` or, with a seed, ``"5000:7"``.
 
     Raises:
@@ -61,4 +61,4 @@ def open_shapes(text: str) -> DrawnScenes:
     count, _, seed = text.partition(":")
     if not (count.isdecimal() and 0 < int(count) < MOST and (seed or "0").isdecimal()):
         raise UsageError(f"'shapes:{text}' is no data set; expected shapes:COUNT or shapes:COUNT:SEED, as shapes:5000.")
-    return DrawnScenes(int(count), int(seed or 0))
+    return ShapesDataset(int(count), int(seed or 0))

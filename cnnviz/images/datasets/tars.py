@@ -29,7 +29,7 @@ LARGEST_LABEL = 1 << 20
 
 
 @dataclass
-class _Sample:
+class _TarSample:
     """What belongs together in a tar: the picture's member and the class beside it."""
 
     name: str
@@ -39,7 +39,7 @@ class _Sample:
 
 
 @dataclass
-class _Found:
+class _TarIndex:
     """The samples of all tars, in parallel lists."""
 
     keys: list[str] = field(default_factory=list)
@@ -62,9 +62,9 @@ class TarDataset(Dataset):
         self._tars = tuple(tar.absolute() for tar in tars)
         common = Path(os.path.commonpath([tar.parent for tar in self._tars]))
         names = [tar.relative_to(common).as_posix() for tar in self._tars]
-        found = _Found()
+        found = _TarIndex()
         for number, tar in enumerate(self._tars):
-            _scan(tar, number, names[number], found)
+            _scan_tar(tar, number, names[number], found)
         if not found.keys:
             raise PictureError(
                 f"{quoted(names[0])}{' and the other tars' if len(names) > 1 else ''} hold no picture; "
@@ -94,7 +94,7 @@ class TarDataset(Dataset):
         key = self.keys[index]
         tar, start, size = (int(number) for number in self._places[index])
         try:
-            data = _read(self._tars[tar], start, size)
+            data = _read_member(self._tars[tar], start, size)
         except OSError as error:
             raise PictureError(f"The tar of {quoted(key)} cannot be read: {error.strerror}.") from error
         if len(data) < size:
@@ -132,18 +132,18 @@ def open_tars(pattern: str | Sequence[str]) -> TarDataset:
     return TarDataset(tars)
 
 
-def _read(tar: Path, start: int, size: int) -> bytes:
+def _read_member(tar: Path, start: int, size: int) -> bytes:
     with tar.open("rb") as file:
         file.seek(start)
         return file.read(size)
 
 
-def _scan(tar: Path, number: int, name: str, found: _Found) -> None:
+def _scan_tar(tar: Path, number: int, name: str, found: _TarIndex) -> None:
     """Add the samples of one tar."""
     shown, left = quoted(str(tar.name)), 0
     try:
         with tarfile.open(tar, "r:") as archive:
-            for sample in _samples(archive, shown):
+            for sample in _iterate_samples(archive, shown):
                 if sample.place is None:
                     left += 1
                     continue
@@ -162,9 +162,9 @@ def _scan(tar: Path, number: int, name: str, found: _Found) -> None:
         found.notes.append(f"samples of {shown} without a picture were left out: {left}")
 
 
-def _samples(archive: tarfile.TarFile, shown: str) -> Iterator[_Sample]:
+def _iterate_samples(archive: tarfile.TarFile, shown: str) -> Iterator[_TarSample]:
     """The samples of a tar; neighbouring members with the same name up to the first dot are one."""
-    sample: _Sample | None = None
+    sample: _TarSample | None = None
     while (member := archive.next()) is not None:
         archive.members = []  # type: ignore[attr-defined]  # or each header would stay in memory
         folder, _, base = member.name.removeprefix("./").rpartition("/")
@@ -177,13 +177,13 @@ def _samples(archive: tarfile.TarFile, shown: str) -> Iterator[_Sample]:
         if sample is None or sample.name != name:
             if sample:
                 yield sample
-            sample = _Sample(name)
-        _add(sample, archive, member, ending.lower())
+            sample = _TarSample(name)
+        _add_member(sample, archive, member, ending.lower())
     if sample:
         yield sample
 
 
-def _add(sample: _Sample, archive: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> None:
+def _add_member(sample: _TarSample, archive: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> None:
     """Take from a member what a sample needs: the first picture with the shortest ending, and the class."""
     if f".{ending}".endswith(SUFFIXES):
         if sample.place is None or ending.count(".") < sample.picture.rpartition("/")[2].count(".") - 1:
@@ -191,11 +191,11 @@ def _add(sample: _Sample, archive: tarfile.TarFile, member: tarfile.TarInfo, end
     elif ending in ("cls", "json") and member.size <= LARGEST_LABEL:
         held = archive.extractfile(member)
         text = held.read().decode("utf-8", "replace") if held else ""
-        label = text.strip() if ending == "cls" else _class_in(text)
+        label = text.strip() if ending == "cls" else _parse_class(text)
         sample.label = label or sample.label
 
 
-def _class_in(text: str) -> str | None:
+def _parse_class(text: str) -> str | None:
     """The class that a sample's JSON names, if it names one."""
     try:
         held = json.loads(text)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge, Gt
 
-from cnnviz.core.target import TargetLike
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ascent.objective import Precision
-from cnnviz.methods.ascent.quality import judge_images
-from cnnviz.methods.ascent.recipes import Parameterisation, RecipeName, Transformations
-from cnnviz.methods.ascent.request import choose_canvas, choose_recipe, parse_targets, read_start
-from cnnviz.methods.ascent.session import AscentSettings, Session
-from cnnviz.models.load import load_model
-from cnnviz.models.model import Model
-from cnnviz.results.images import Images
+from cnnviz.methods.ascent.recipes import AscentPrecision, Parameterisation, RecipeName, Transformations
+
+if TYPE_CHECKING:
+    from cnnviz.core.target import TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.images import Images
 
 __all__ = ["maximize"]
 
@@ -40,7 +36,7 @@ def maximize(
     seed: Annotated[int, Ge(0)] = 0,
     frames: Annotated[int, Ge(0)] = 0,
     patience: Annotated[int, Ge(0)] = 0,
-    precision: Precision = "full",
+    precision: AscentPrecision = "full",
     compiled: bool = False,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Images:
@@ -108,6 +104,13 @@ def maximize(
         Feature Visualization, Distill 2017; Fel et al., Unlocking Feature Visualization for Deeper Networks with
         MAgnitude Constrained Optimization, NeurIPS 2023.
     """
+    import torch
+
+    from cnnviz.methods.ascent.quality import judge_images
+    from cnnviz.methods.ascent.request import choose_canvas, choose_recipe, parse_targets, read_start
+    from cnnviz.methods.ascent.session import AscentSettings, Session
+    from cnnviz.models.load import load_model
+
     second = load_model(judge) if isinstance(judge, str) else judge
     targets = parse_targets(model, target, started=start is not None)
     given = {"parameterisation": parameterisation, "transformations": transformations}

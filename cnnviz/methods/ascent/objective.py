@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores import score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
-from cnnviz.models.inference_copy import faster_copy
+from cnnviz.methods.ascent.recipes import AscentPrecision
+from cnnviz.models.inference_copy import inference_copy
 from cnnviz.models.model import Model
 
-__all__ = ["Objective", "Precision", "layer_of", "waking_rectifiers"]
+__all__ = ["Objective", "layer_of", "waking_rectifiers"]
 
 
 @contextmanager
@@ -70,8 +71,6 @@ class _WakingRectifier(torch.autograd.Function):
         return torch.where(dead.view(-1, *[1] * (gradient.dim() - 1)), waking, passed), None
 
 
-Precision: TypeAlias = Literal["full", "bfloat16"]
-
 SAME = 1e-3
 TINY = 1e-30
 
@@ -99,7 +98,7 @@ class Objective:
     """
 
     def __init__(
-        self, model: Model, example: Tensor, targets: Sequence[Target], *, precision: Precision, compiled: bool
+        self, model: Model, example: Tensor, targets: Sequence[Target], *, precision: AscentPrecision, compiled: bool
     ) -> None:
         self.model, self.precision = model, precision
         self.layers: dict[str, Layer] = {
@@ -200,7 +199,7 @@ class Objective:
     def _make_fast_copy(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
         if self.model.fixed_batch is not None:
             return self.model, ()
-        found = faster_copy(self.model, example)
+        found = inference_copy(self.model, example)
         return found.model, found.checks
 
     def _copies_by_layer(self, example: Tensor) -> dict[str, Model]:

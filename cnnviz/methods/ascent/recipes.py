@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = [
     "RECIPES",
+    "AscentPrecision",
     "Parameterisation",
     "SMALL",
     "Recipe",
@@ -84,6 +85,9 @@ def draw_views(
     Returns:
         ``(G * count, C, height, width)``, a picture's samples next to each other.
     """
+    import torch
+    from torch.nn import functional
+
     drawn = [_sample_views(transform, generator, count, pictures.shape[-2:], size) for generator in generators]
     finer = max(
         1, math.ceil(max(pictures.shape[-2] / size[0], pictures.shape[-1] / size[1]) * transform.far / MINIFIED)
@@ -107,6 +111,8 @@ def _sample_views(
     transform: ViewTransform, generator: torch.Generator, count: int, canvas: Sequence[int], size: tuple[int, int]
 ) -> Tensor:
     """Affine maps ``(count, 2, 3)`` from a sample's coordinates to the canvas's, both from -1 to 1."""
+    import torch
+
     even = torch.rand(count, 4, generator=generator, device=generator.device)
     centre = 2 * transform.spread * torch.randn(count, 2, generator=generator, device=generator.device)
     fitting = min(canvas[0] / size[0], canvas[1] / size[1])
@@ -124,6 +130,7 @@ def _sample_views(
 RecipeName: TypeAlias = Literal["auto", "crops", "whole", "natural", "lucid", "dream", "simonyan", "yosinski"]
 Parameterisation: TypeAlias = Literal["fourier", "phase", "pyramid", "pixels"]
 Transformations: TypeAlias = Literal["crops", "affine", "jitter", "none"]
+AscentPrecision: TypeAlias = Literal["full", "bfloat16"]
 
 
 @dataclass(frozen=True)

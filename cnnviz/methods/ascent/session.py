@@ -14,10 +14,10 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ascent.objective import Objective, Precision, layer_of
+from cnnviz.methods.ascent.objective import Objective, layer_of
 from cnnviz.methods.ascent.optimise import ImageRequest, OptimisedImage, Optimiser, generator_of
 from cnnviz.methods.ascent.parameterisation import Fourier, ParameterisedImages, Phase, Pixels, Pyramid
-from cnnviz.methods.ascent.recipes import VIEW_TRANSFORMS, Recipe
+from cnnviz.methods.ascent.recipes import VIEW_TRANSFORMS, AscentPrecision, Recipe
 from cnnviz.methods.ascent.request import is_at_a_place, list_requests, resize
 from cnnviz.methods.ascent.spectrum import assumed_statistics, measure_statistics
 from cnnviz.models.model import Model
@@ -50,7 +50,7 @@ class AscentSettings:
     seed: int = 0
     frames: int = 0
     patience: int = 0
-    precision: Precision = "full"
+    precision: AscentPrecision = "full"
     compiled: bool = False
     at_once: int | None = None
 

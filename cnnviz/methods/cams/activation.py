@@ -1,28 +1,82 @@
-"""CAM: class activation mapping proper."""
+"""Maps of activations alone: CAM, by the classifier's own weights, and Eigen-CAM, by principal components."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.layer import Arrangement
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.fields.trace import FieldTrace
-from cnnviz.engine.heads import find_class_maps
-from cnnviz.engine.scores import score, settle
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
-from cnnviz.methods.cams.layer_maps import Fuse, Shared, activation_maps
-from cnnviz.methods.cams.principal import principal_map
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.settings import Fuse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["cam", "eigencam"]
+
+
+@method
+def cam(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """Where the classifier's own weights see the class (CAM).
+
+    For a network that averages maps ``A`` over all places and classifies with weights ``W``, or averages one map per
+    class::
+
+        map_c = sum over k of W_ck * A_k        (or the class's own map)
+
+    so that the map's mean, plus the bias, is the logit. The head is found by the numbers of the forward itself,
+    whatever its modules are called. The map is signed, as in the paper.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: A class or a difference of classes; None is each image's top class.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the resolution of what is averaged, in units of the logit.
+
+    Raises:
+        ExplanationError: If the network has no such head, or the target is not made of classes.
+        UnknownNameError: If there is no such label.
+
+    Reference:
+        Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
+    """
+    import torch
+
+    from cnnviz.core.layer import Arrangement
+    from cnnviz.engine.fields.trace import FieldTrace
+    from cnnviz.engine.heads import find_class_maps
+    from cnnviz.engine.scores import score, settle
+    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+
+    batch = prepare(model, images, target)
+
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        with FieldTrace(inputs) as fields:
+            found = find_class_maps(model.forward, inputs)
+        logits = found.logits[: len(targets)]
+        settled = tuple(settle(targets, logits, model.labels))
+        values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
+        _, channels, height, width = found.activation.shape
+        field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
+        return Answer((), (values,), logits.detach(), score(settled, logits).detach(), settled, field=field)
+
+    chunks = ask(model, batch, answer, batch_size=batch_size)
+    return assemble(model, batch, chunks, rectified=False)
 
 
 @method
@@ -64,59 +118,14 @@ def eigencam(
     Reference:
         Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020.
     """
-    shared = Shared(layer, fuse, relu, flip=flip, batch_size=batch_size)
-    return activation_maps(model, images, principal, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, activation_maps
+
+    settings = CamSettings(layer, fuse, relu, flip=flip, batch_size=batch_size)
+    return activation_maps(model, images, principal, settings)
 
 
 def principal(activations: Tensor) -> Tensor:
     """First principal component of activations ``(N, C, h, w)``, positive where they are strong, ``(N, h, w)``."""
+    from cnnviz.methods.cams.principal import principal_map
+
     return principal_map(activations, like=activations.abs().sum(dim=1))
-
-
-@method
-def cam(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike = None,
-    *,
-    batch_size: Annotated[int, Ge(1)] = 32,
-) -> Heatmaps:
-    """Where the classifier's own weights see the class (CAM).
-
-    For a network that averages maps ``A`` over all places and classifies with weights ``W``, or averages one map per
-    class::
-
-        map_c = sum over k of W_ck * A_k        (or the class's own map)
-
-    so that the map's mean, plus the bias, is the logit. The head is found by the numbers of the forward itself,
-    whatever its modules are called. The map is signed, as in the paper.
-
-    Args:
-        model: The network.
-        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        target: A class or a difference of classes; None is each image's top class.
-        batch_size: Most images at once; halved when memory runs out.
-
-    Returns:
-        Maps ``(N, h, w)`` at the resolution of what is averaged, in units of the logit.
-
-    Raises:
-        ExplanationError: If the network has no such head, or the target is not made of classes.
-        UnknownNameError: If there is no such label.
-
-    Reference:
-        Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
-    """
-    batch = prepare(model, images, target)
-
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        with FieldTrace(inputs) as fields:
-            found = find_class_maps(model.forward, inputs)
-        logits = found.logits[: len(targets)]
-        settled = tuple(settle(targets, logits, model.labels))
-        values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
-        _, channels, height, width = found.activation.shape
-        field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
-        return Answer(values, score(settled, logits), probabilities(logits, settled), settled, None, field=field)
-
-    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=False)

@@ -1,4 +1,4 @@
-"""Maps from changing a layer's activation and watching the score: Ablation-CAM, Recipro-CAM."""
+"""A layer with other maps in the place of its own, and maps of what that does to the score."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
@@ -18,16 +19,17 @@ from cnnviz.engine.replay import Replay, replay
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.cams.layer_maps import LayerAnswer, Shared, layer_maps
+from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
-from cnnviz.methods.occlusion.scorer import ScoreKind
+from cnnviz.methods.settings import ScoreKind
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
-__all__ = ["Layer", "perturbation_maps"]
+__all__ = ["ChangedLayer", "keep_one_place", "perturbation_maps", "weigh_by_drop"]
 
 
-class Layer:
+class ChangedLayer:
     """A layer of one image, ready to be asked what the target's score would be with other maps there.
 
     Attributes:
@@ -89,24 +91,24 @@ class Layer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
-            answers = _in_kind(logits, kind) if isinstance(self.target, ClassTarget) else logits
+            answers = _read_as(logits, kind) if isinstance(self.target, ClassTarget) else logits
             return score(targets, answers, None)[:count]
         with capture(module, [], watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
 
 
-def _in_kind(logits: Tensor, kind: ScoreKind) -> Tensor:
+def _read_as(logits: Tensor, kind: ScoreKind) -> Tensor:
     """Logits ``(N, K)``, the classes' probabilities, or their logarithms in float64."""
     if kind == "log-probability":
         return class_probabilities(logits.double()).clamp_min(torch.finfo(torch.float64).tiny).log()
     return class_probabilities(logits) if kind == "probability" else logits
 
 
-Explain: TypeAlias = Callable[[Layer], Tensor]
+ExplainLayer: TypeAlias = Callable[[ChangedLayer], Tensor]
 
 
 def perturbation_maps(
-    model: Model, images: ImagesLike, target: TargetLike, explain: Explain, shared: Shared
+    model: Model, images: ImagesLike, target: TargetLike, explain: ExplainLayer, settings: CamSettings
 ) -> Heatmaps:
     """Maps that ``explain`` makes by changing a layer's maps, one image after another.
 
@@ -115,37 +117,77 @@ def perturbation_maps(
         images: Any accepted form of images.
         target: Any accepted form of target.
         explain: From a layer of one image to its signed map ``(h, w)``.
-        shared: The settings that all class activation maps share; its batch size is that of the changes.
+        settings: The settings that all class activation maps share; its batch size is that of the changes.
     """
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
         copies = model.fixed_batch or 1
         rows = [
-            _explained(model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, shared=shared)
+            _explain_image(
+                model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, settings=settings
+            )
             for row, target in enumerate(targets)
         ]
         layers = [found for found, _ in rows]
-        return LayerAnswer(
-            names=tuple(known),
-            maps=tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
-            logits=torch.cat([each[0].logits for each in layers]),
-            scores=torch.stack([each[0].score for each in layers]),
-            targets=tuple(each[0].target for each in layers),
-            checks=tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+        return Answer(
+            tuple(known),
+            tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
+            torch.cat([each[0].logits for each in layers]),
+            torch.stack([each[0].score for each in layers]),
+            tuple(each[0].target for each in layers),
+            tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
         )
 
-    return layer_maps(model, images, target, ask, shared, singly=True)
+    return layer_maps(model, images, target, answer, settings, singly=True)
 
 
-def _explained(
-    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: Explain, *, shared: Shared
-) -> tuple[list[Layer], list[Tensor]]:
+def _explain_image(
+    model: Model, one: Tensor, target: Target, names: Sequence[str], explain: ExplainLayer, *, settings: CamSettings
+) -> tuple[list[ChangedLayer], list[Tensor]]:
     layers, maps = [], []
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
             (settled,) = settle([target], found.logits, model.labels)
-            layer = Layer(model, found, name, settled, found.fixed or shared.batch_size)
-            maps.append(shared.sign * explain(layer))
+            layer = ChangedLayer(model, found, name, settled, found.fixed or settings.batch_size)
+            maps.append(settings.sign * explain(layer))
             layers.append(layer)
     return layers, maps
+
+
+def weigh_by_drop(layer: ChangedLayer) -> Tensor:
+    """Maps of one image summed with each channel's relative drop of the score as its weight, ``(h, w)``."""
+    maps = layer.maps
+    channels = maps.shape[1]
+    linear = layer.linear_weights()
+    if linear is not None:
+        shown = maps[0].to(linear.dtype)
+        return torch.einsum("c,chw->hw", linear * shown.mean(dim=(1, 2)) / _magnitude(layer.score), shown)
+
+    def without(some: slice) -> Tensor:
+        each = torch.arange(some.start, some.stop, device=maps.device)
+        ablated = maps.repeat(len(each), 1, 1, 1)
+        ablated[each - some.start, each] = 0
+        return ablated
+
+    scores = layer.scores(channels, without)
+    return torch.einsum("c,chw->hw", (layer.score - scores) / _magnitude(layer.score), maps[0])
+
+
+def _magnitude(score: Tensor) -> Tensor:
+    return score.abs().clamp_min(torch.finfo(score.dtype).tiny)
+
+
+def keep_one_place(layer: ChangedLayer, *, blur: bool, probability: bool) -> Tensor:
+    """The score of one image with only the neighbourhood of each place of the layer kept, ``(h, w)``."""
+    maps = layer.maps
+    height, width = maps.shape[2:]
+    corners = torch.tensor([1.0, 2.0, 1.0], dtype=maps.dtype, device=maps.device)
+    kernel = torch.outer(corners, corners) / 16
+
+    def at(some: slice) -> Tensor:
+        places = torch.arange(some.start, some.stop, device=maps.device)
+        masks = functional.one_hot(places, height * width).to(maps.dtype).reshape(-1, 1, height, width)
+        return maps * (functional.conv2d(masks, kernel[None, None], padding=1) if blur else masks)
+
+    return layer.scores(height * width, at, kind="probability" if probability else "logit").reshape(height, width)

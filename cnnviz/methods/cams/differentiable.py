@@ -87,10 +87,10 @@ def differentiable_maps(
     if not torch.is_grad_enabled():
         raise UsageError("Gradients are off here (no_grad or inference_mode); differentiable maps need them.")
     module, labels = (model.module, model.labels) if isinstance(model, Model) else (model, None)
-    with _watched(module, layer) as held:
+    with _watch_layer(module, layer) as held:
         logits = select_logits(module(inputs), model.output if isinstance(model, Model) else None, count=len(inputs))
-    activation = _spatial(held, layer)
-    settled = settle(_targets(target, len(inputs), labels), logits, labels)
+    activation = _check_spatial(held, layer)
+    settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels)
     scores = score(settled, logits)
     (gradient,) = torch.autograd.grad(scores.sum(), activation, create_graph=True, allow_unused=True)
     if gradient is None:
@@ -99,7 +99,7 @@ def differentiable_maps(
 
 
 @contextmanager
-def _watched(module: nn.Module, layer: str) -> Iterator[list[Any]]:
+def _watch_layer(module: nn.Module, layer: str) -> Iterator[list[Any]]:
     """Inside, the layer's output is kept, and the layers after it work on a copy that they may overwrite."""
     known = dict(module.named_modules())
     if not layer or layer not in known:
@@ -120,7 +120,7 @@ def _watched(module: nn.Module, layer: str) -> Iterator[list[Any]]:
         handle.remove()
 
 
-def _spatial(held: list[Any], layer: str) -> Tensor:
+def _check_spatial(held: list[Any], layer: str) -> Tensor:
     if not held:
         raise ExplanationError(f"Layer '{layer}' does not run in this network's forward.")
     output = held[0]
@@ -130,7 +130,7 @@ def _spatial(held: list[Any], layer: str) -> Tensor:
     return output
 
 
-def _targets(target: Any, count: int, labels: Any) -> list[Target]:
+def _parse_image_targets(target: Any, count: int, labels: Any) -> list[Target]:
     several = isinstance(target, (list, tuple)) or getattr(target, "ndim", 0) == 1
     likes = list(target) if several else [target] * count
     if len(likes) != count:

@@ -1,25 +1,22 @@
-"""FullGrad."""
+"""FullGrad: what the input and the biases of all layers add to the score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
-from torch.nn import functional
 
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.biases import FullGradients, full_gradients
-from cnnviz.engine.capture import capture
-from cnnviz.engine.scores import score, settle, watched_layers
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.engine.biases import FullGradients
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["fullgrad"]
 
@@ -57,48 +54,57 @@ def fullgrad(
     Reference:
         Srinivas and Fleuret, Full-Gradient Representation for Neural Network Visualization, NeurIPS 2019.
     """
+    from cnnviz.engine.biases import full_gradients
+    from cnnviz.engine.capture import capture
+    from cnnviz.engine.scores import score, settle, watched_layers
+    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+
     batch = prepare(model, images, target)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         count = len(targets)
         settled: list[Target] = []
 
-        def scored(logits: Tensor) -> Tensor:
+        def score_logits(logits: Tensor) -> Tensor:
             settled[:] = settle(targets, logits[:count], model.labels)
             return score(settled, logits[:count], caught)
 
         with capture(model.module, [], watched_layers(targets)) as caught:
-            found = full_gradients(model.module, model.forward, inputs, scored)
-        return Answer(
-            _added(found)[:count],
-            found.scores,
-            probabilities(found.logits[:count], settled),
-            tuple(settled),
-            None,
-            _completeness(found, count),
-        )
+            found = full_gradients(model.module, model.forward, inputs, score_logits)
+        values, checks = _add_terms(found)[:count], _note_completeness(found, count)
+        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks)
 
-    return ask_in_chunks(model, batch, ask, batch_size=batch_size, rectified=True)
+    chunks = ask(model, batch, answer, batch_size=batch_size)
+    return assemble(model, batch, chunks, rectified=True)
 
 
-def _added(found: FullGradients) -> Tensor:
+def _add_terms(found: FullGradients) -> Tensor:
+    """The terms of the input and of the biases that have places, at the input's size, ``(N, H, W)``."""
+    from torch.nn import functional
+
+    from cnnviz.engine.arrangement import to_maps
+
     size = found.inputs.shape[-2:]
-    total = _stretched(found.inputs)
+    total = _stretch_and_add(found.inputs)
     for bias, arrangement in found.biases:
         if arrangement is not None and arrangement.spatial:
-            wide = functional.interpolate(_stretched(to_maps(bias, arrangement))[:, None], size=size, mode="bilinear")
-            total = total + wide[:, 0]
+            maps = _stretch_and_add(to_maps(bias, arrangement))
+            total = total + functional.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
     return total
 
 
-def _stretched(maps: Tensor) -> Tensor:
+def _stretch_and_add(maps: Tensor) -> Tensor:
     """Absolute values ``(N, C, h, w)`` stretched to [0, 1] for each image, added over channels, ``(N, h, w)``."""
+    import torch
+
     values = maps.abs().float()
     low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
     return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
 
 
-def _completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+    import torch
+
     scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
     error = float((found.missing()[:count].abs() / scores).max())
     verdict = "" if error < 0.05 else "; the network is not piecewise linear, or has biases that are not seen"

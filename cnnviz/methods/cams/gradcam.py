@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.target import TargetLike
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.cams.layer_maps import Fuse, Shared, gradient_maps
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.settings import Fuse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["gradcam", "gradcam_plusplus", "xgradcam", "hirescam", "layercam"]
 
@@ -65,8 +67,10 @@ def gradcam(
     Reference:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_mean_gradient, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
+
+    settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_mean_gradient, settings)
 
 
 def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -122,12 +126,16 @@ def gradcam_plusplus(
         Chattopadhay et al., Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks,
         WACV 2018.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_share, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
+
+    settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_share, settings)
 
 
 def weigh_by_share(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of Grad-CAM++, ``(N, h, w)``."""
+    import torch
+
     shares = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
     shares = torch.where(shares.abs() > SMALLEST, shares, torch.full_like(shares, SMALLEST))
     alphas = torch.where(gradients != 0, 1 / shares, torch.zeros_like(shares))
@@ -180,12 +188,16 @@ def xgradcam(
     Reference:
         Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, BMVC 2020.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_normalised_activation, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
+
+    settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_normalised_activation, settings)
 
 
 def weigh_by_normalised_activation(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of XGrad-CAM, ``(N, h, w)``."""
+    import torch
+
     total = activations.sum(dim=(2, 3), keepdim=True)
     least = (SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
     total = torch.where(total.abs() > least, total, torch.where(total < 0, -least, least))
@@ -238,8 +250,10 @@ def hirescam(
         Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks,
         arXiv 2011.08891, 2020.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, multiply, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
+
+    settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, multiply, settings)
 
 
 def multiply(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -291,8 +305,10 @@ def layercam(
     Reference:
         Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
     """
-    shared = Shared(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_positive_gradient, shared)
+    from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
+
+    settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
+    return gradient_maps(model, images, target, weigh_by_positive_gradient, settings)
 
 
 def weigh_by_positive_gradient(activations: Tensor, gradients: Tensor) -> Tensor:

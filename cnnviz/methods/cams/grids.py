@@ -1,4 +1,4 @@
-"""Where a layer's maps lie on the input, and maps of several layers, or of a mirrored picture, on one grid."""
+"""Maps of several layers, or of a mirrored picture, on one grid: each value where its unit looks."""
 
 from __future__ import annotations
 
@@ -11,51 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnviz.core.field import Field
-from cnnviz.core.layer import split_call
-from cnnviz.errors import UsageError
-from cnnviz.models.model import Model
 
-__all__ = ["field_of", "field_of_places", "on_finest", "said_of", "unmirrored"]
+__all__ = ["mirror_back", "resample_to_finest"]
 
 
-def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
-    """What a layer's units see of inputs of a height and width; None if its output is not made from them.
-
-    Args:
-        model: The network.
-        name: The layer's name, or one call of it, such as ``"relu#2"``.
-        size: Height and width of the input.
-    """
-    plain, call = split_call(name)
-    layer = model.layers_on((int(size[0]), int(size[1])))[plain]
-    return layer.field if call is None or not layer.fields else layer.fields[call - 1]
-
-
-def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
-    """The same of a layer that a map was made of.
-
-    Raises:
-        UsageError: If its output, though it looks like a map of one image, is made once for all of them.
-    """
-    found = field_of(model, name, size)
-    layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
-    if found is None and layer.arrangement is None:
-        raise UsageError(
-            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
-            "or leave it to be chosen."
-        )
-    return found
-
-
-def said_of(name: str, field: Field | None) -> tuple[str, ...]:
-    """A sentence on a layer whose units have no places on the input."""
-    if field is None or field.placed:
-        return ()
-    sees = "see the whole image" if field.kind == "whole" else "see nobody knows how much of the image"
-    return (f"the units of {name} {sees} ({field.because}): its map is spread evenly over the input",)
-
-
-def on_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -> tuple[list[Tensor], Field | None]:
+def resample_to_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -> tuple[list[Tensor], Field | None]:
     """Maps of several layers on the grid of the finest, each value taken where its unit looks.
 
     Args:
@@ -73,12 +33,12 @@ def on_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -> tuple[l
         return [one[:, 0] for one in even], None
     goal = known[finest]
     placed = [
-        one.float() if own is goal else _moved(one.float(), own, goal) for one, own in zip(maps, known, strict=True)
+        one.float() if own is goal else _resample(one.float(), own, goal) for one, own in zip(maps, known, strict=True)
     ]
     return placed, goal
 
 
-def unmirrored(maps: Tensor, field: Field | None) -> tuple[Tensor, Tensor]:
+def mirror_back(maps: Tensor, field: Field | None) -> tuple[Tensor, Tensor]:
     """Maps of mirrored pictures mirrored back, each value where its unit looks.
 
     Args:
@@ -93,21 +53,21 @@ def unmirrored(maps: Tensor, field: Field | None) -> tuple[Tensor, Tensor]:
     width = field.input[1]
     columns = field.columns.units_at(width - 1 - field.columns.middles(), width)
     known = torch.from_numpy(~np.isnan(columns)).to(maps.device)
-    return _sampled(maps, np.nan_to_num(columns), -1), known
+    return _interpolate(maps, np.nan_to_num(columns), -1), known
 
 
-def _moved(maps: Tensor, own: Field, goal: Field) -> Tensor:
+def _resample(maps: Tensor, own: Field, goal: Field) -> Tensor:
     for dim, (source, target, length) in enumerate(
         zip((own.rows, own.columns), (goal.rows, goal.columns), own.input, strict=True)
     ):
         if source is not None and target is not None:
             units = source.units_at(target.middles(), length)
             held = np.where(target.middles() < source.offset, 0, len(source) - 1)
-            maps = _sampled(maps, np.where(np.isnan(units), held, units), dim - 2)
+            maps = _interpolate(maps, np.where(np.isnan(units), held, units), dim - 2)
     return maps
 
 
-def _sampled(maps: Tensor, places: NDArray[np.float64], dim: int) -> Tensor:
+def _interpolate(maps: Tensor, places: NDArray[np.float64], dim: int) -> Tensor:
     """Values between the places along a dimension, by how near they are."""
     first = np.floor(places).astype(np.int64)
     second = np.minimum(first + 1, maps.shape[dim] - 1)

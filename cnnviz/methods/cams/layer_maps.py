@@ -1,45 +1,43 @@
-"""What all class activation maps share: layers and how they are fused, sign, mirrored pictures, honesty."""
+"""Maps of layers: which layers, how they are fused, mirrored pictures, and what is said about them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cnnviz.core.field import Field
-from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.layer import AUTOMATIC, split_call
 from cnnviz.core.target import NoTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, ask_in_chunks, prepare, probabilities
-from cnnviz.methods.cams.grids import field_of_places, on_finest, said_of, unmirrored
+from cnnviz.methods.ask import Answer, ask, assemble, prepare
+from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
+from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = [
-    "Fuse",
-    "LayerAnswer",
-    "Shared",
+    "CamSettings",
     "layer_maps",
     "Combine",
-    "answered",
     "gradient_maps",
     "Summarise",
     "activation_maps",
     "activations_of",
+    "field_of",
+    "note_unplaced",
 ]
-
-Fuse: TypeAlias = Literal["mean", "max", "product"]
 
 
 @dataclass(frozen=True)
-class Shared:
+class CamSettings:
     """The settings that all class activation maps share.
 
     Attributes:
@@ -72,32 +70,18 @@ class Shared:
         return -1 if self.counterfactual else 1
 
 
-@dataclass(frozen=True)
-class LayerAnswer:
-    """Maps of some layers for the first images of a chunk.
-
-    Attributes:
-        names: The layers.
-        maps: Signed maps ``(n, h, w)`` of each layer.
-        logits: ``(n, K)``.
-        scores: ``(n,)``.
-        targets: The settled targets.
-        checks: What the user should know.
-    """
-
-    names: tuple[str, ...]
-    maps: tuple[Tensor, ...]
-    logits: Tensor
-    scores: Tensor
-    targets: tuple[Target, ...]
-    checks: tuple[str, ...] = ()
-
-
-Ask: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], LayerAnswer]
+AnswerLayers: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], Answer]
+"""From inputs, targets and names of layers to an answer with the maps of each."""
 
 
 def layer_maps(
-    model: Model, images: ImagesLike, target: TargetLike, ask: Ask, shared: Shared, *, singly: bool = False
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike,
+    answer: AnswerLayers,
+    settings: CamSettings,
+    *,
+    singly: bool = False,
 ) -> Heatmaps:
     """Ask for maps of layers chunk by chunk, fuse them, and average the mirrored picture's in.
 
@@ -105,8 +89,8 @@ def layer_maps(
         model: The network.
         images: Any accepted form of images.
         target: Any accepted form of target.
-        ask: From inputs, targets and names of layers to their maps.
-        shared: The settings that all class activation maps share.
+        answer: From inputs, targets and names of layers to their maps.
+        settings: The settings that all class activation maps share.
         singly: Ask about one image at a time; the batch size is then that of the changes made to each.
 
     Raises:
@@ -114,63 +98,93 @@ def layer_maps(
         UsageError: If a layer has no spatial extent.
     """
     batch = prepare(model, images, target)
-    names = shared.names
+    names = settings.names
     for name in names:
         if name != AUTOMATIC:
             model.check_layer(name)
 
-    units = names == [AUTOMATIC] and bool(watched_layers(batch.targets))
+    automatic = names == [AUTOMATIC]
+    units = automatic and bool(watched_layers(batch.targets))
     before_units: list[str] = []
 
-    def ask_chunk(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer_fused(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         if units and not before_units:
             before_units.append(automatic_layer(model, inputs, batch.targets))
-        answer = ask(inputs, targets, before_units or names)
-        fields = [field_of_places(model, name, inputs.shape[-2:]) for name in answer.names]
-        values, field = _fused(answer.maps, fields, shared)
-        if shared.flip:
-            mirrored = ask(inputs.flip(-1), [_mirrored(target) for target in answer.targets], answer.names)
-            values = _averaged(values, _fused(mirrored.maps, fields, shared)[0], field)
-        layer = ", ".join(answer.names)
-        spread = [check for name, one in zip(answer.names, fields, strict=True) for check in said_of(name, one)]
-        chosen = [f"layer {layer}, chosen as the last whose places reach the target"] if names == [AUTOMATIC] else []
-        return Answer(
-            values,
-            answer.scores,
-            probabilities(answer.logits, answer.targets),
-            answer.targets,
-            layer,
-            (*chosen, *answer.checks, *spread),
-            field,
+        found = answer(inputs, targets, before_units or names)
+        fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
+        values, field = _fuse(found.values, fields, settings)
+        if settings.flip:
+            mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
+            values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
+        spread = [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
+        chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
+        return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
+
+    chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
+    return assemble(model, batch, chunks, rectified=settings.relu)
+
+
+def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
+    """What a layer's units see of inputs of a height and width; None if its output is not made from them.
+
+    Args:
+        model: The network.
+        name: The layer's name, or one call of it, such as ``"relu#2"``.
+        size: Height and width of the input.
+    """
+    plain, call = split_call(name)
+    layer = model.layers_on((int(size[0]), int(size[1])))[plain]
+    return layer.field if call is None or not layer.fields else layer.fields[call - 1]
+
+
+def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
+    """The same of a layer that a map was made of.
+
+    Raises:
+        UsageError: If its output, though it looks like a map of one image, is made once for all of them.
+    """
+    found = field_of(model, name, size)
+    layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
+    if found is None and layer.arrangement is None:
+        raise UsageError(
+            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
+            "or leave it to be chosen."
         )
+    return found
 
-    return ask_in_chunks(model, batch, ask_chunk, batch_size=1 if singly else shared.batch_size, rectified=shared.relu)
+
+def note_unplaced(name: str, field: Field | None) -> tuple[str, ...]:
+    """A sentence on a layer whose units have no places on the input."""
+    if field is None or field.placed:
+        return ()
+    sees = "see the whole image" if field.kind == "whole" else "see nobody knows how much of the image"
+    return (f"the units of {name} {sees} ({field.because}): its map is spread evenly over the input",)
 
 
-def _mirrored(target: Target) -> Target:
+def _mirror(target: Target) -> Target:
     """The target on a mirrored picture: the columns of units are counted from the other side."""
     return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
 
 
-def _averaged(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
+def _average(values: Tensor, mirrored: Tensor, field: Field | None) -> Tensor:
     """The mean of a map and the mirrored picture's, mirrored back; columns that no unit of that sees are kept."""
-    back, known = unmirrored(mirrored, field)
+    back, known = mirror_back(mirrored, field)
     return torch.where(known, (values + back) / 2, values)
 
 
-def _fused(maps: Sequence[Tensor], fields: Sequence[Field | None], shared: Shared) -> tuple[Tensor, Field | None]:
+def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamSettings) -> tuple[Tensor, Field | None]:
     """One map as it is; several each divided by its largest value, on the finest grid among them, fused."""
     if len(maps) == 1:
         return maps[0], fields[0]
-    shown = [each.clamp_min(0) if shared.relu else each for each in maps]
-    fine, field = on_finest(shown, fields)
+    shown = [each.clamp_min(0) if settings.relu else each for each in maps]
+    fine, field = resample_to_finest(shown, fields)
     most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
     stack = torch.stack(
         [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
     )
-    if shared.fuse == "mean":
+    if settings.fuse == "mean":
         return stack.mean(dim=0), field
-    if shared.fuse == "product":
+    if settings.fuse == "product":
         return stack.clamp_min(0).prod(dim=0), field
     return stack.gather(0, stack.abs().argmax(dim=0, keepdim=True))[0], field
 
@@ -182,7 +196,13 @@ EVEN = 1e-4
 
 
 def gradient_maps(
-    model: Model, images: ImagesLike, target: TargetLike, combine: Combine, shared: Shared, *, compare: bool = True
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike,
+    combine: Combine,
+    settings: CamSettings,
+    *,
+    compare: bool = True,
 ) -> Heatmaps:
     """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
 
@@ -194,31 +214,26 @@ def gradient_maps(
         images: Any accepted form of images.
         target: Any accepted form of target.
         combine: From activations and gradients, both ``(n, C, h, w)``, to maps ``(n, h, w)``.
-        shared: The settings that all class activation maps share.
+        settings: The settings that all class activation maps share.
         compare: Whether ``combine`` gives a map that a class can be told by.
     """
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = probe(model, names, inputs, targets, rival=compare and list(names) == [AUTOMATIC])
         maps = [
-            combine(activation, shared.sign * gradient)
+            combine(activation, settings.sign * gradient)
             for activation, gradient in zip(found.activations, found.gradients, strict=True)
         ]
-        checks = list(_coincidence(found))
+        checks = list(_note_coincidence(found))
         if found.rivals:
-            rival = combine(found.activations[0], shared.sign * found.rival_gradients[0])
-            checks += _undecided(found, maps[0], rival)
-        return answered(replace(found, checks=(*found.checks, *checks)), maps)
+            rival = combine(found.activations[0], settings.sign * found.rival_gradients[0])
+            checks += _note_same_maps(found, maps[0], rival)
+        return found.answer.with_values(*maps, checks=checks)
 
-    return layer_maps(model, images, target, ask, shared)
-
-
-def answered(found: Probe, maps: Sequence[Tensor]) -> LayerAnswer:
-    """A probe's maps as an answer."""
-    return LayerAnswer(found.names, tuple(maps), found.logits, found.scores, found.targets, found.checks)
+    return layer_maps(model, images, target, answer, settings)
 
 
-def _coincidence(found: Probe) -> tuple[str, ...]:
+def _note_coincidence(found: Probe) -> tuple[str, ...]:
     """Where the gradient is the same at every place, several methods are one."""
     low, high = found.gradients[0].flatten(2).aminmax(dim=2)
     spread, most = (high - low).amax(), torch.maximum(high, -low).amax()
@@ -230,17 +245,17 @@ def _coincidence(found: Probe) -> tuple[str, ...]:
     )
 
 
-def _undecided(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str, ...]:
+def _note_same_maps(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str, ...]:
     """A word about the images whose best other class has the same map."""
-    alike = (_correlation(maps, rival_maps) > SAME).tolist()
+    alike = (_correlate(maps, rival_maps) > SAME).tolist()
     return tuple(
         f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class"
-        for target, rival, same in zip(found.targets, found.rivals, alike, strict=True)
+        for target, rival, same in zip(found.answer.targets, found.rivals, alike, strict=True)
         if same
     )
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def _correlate(one: Tensor, other: Tensor) -> Tensor:
     """Pearson correlation of each pair of maps ``(n, h, w)``; 0 where one is constant."""
     a, b = (maps.flatten(1).double() for maps in (one, other))
     a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
@@ -251,26 +266,26 @@ def _correlation(one: Tensor, other: Tensor) -> Tensor:
 Summarise: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, shared: Shared) -> Heatmaps:
+def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, settings: CamSettings) -> Heatmaps:
     """Maps that ``summarise`` makes of a layer's activations.
 
     Args:
         model: The network.
         images: Any accepted form of images.
         summarise: From activations ``(n, C, h, w)`` to maps ``(n, h, w)``.
-        shared: The settings that all class activation maps share.
+        settings: The settings that all class activation maps share.
     """
 
-    def ask(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> LayerAnswer:
+    def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
-        maps = tuple(summarise(each) for each in found.maps)
         scores = torch.full_like(found.scores, torch.nan)
-        return replace(found, maps=maps, scores=scores, targets=(NoTarget(),) * len(targets))
+        maps = tuple(summarise(each) for each in found.values)
+        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets))
 
-    return layer_maps(model, images, None, ask, shared)
+    return layer_maps(model, images, None, answer, settings)
 
 
-def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[Target]) -> LayerAnswer:
+def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[Target]) -> Answer:
     """Activations ``(n, C, h, w)`` of layers in the place of maps, from one forward without gradients.
 
     Args:
@@ -286,4 +301,4 @@ def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: 
         settled = tuple(settle(targets, logits, model.labels))
         scores = score(settled, logits, caught).detach()
     maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)
-    return LayerAnswer(tuple(known), maps, logits, scores, settled)
+    return Answer(tuple(known), maps, logits, scores, settled)

@@ -28,15 +28,15 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     largest = torch.maximum(-low, high)
     scaled = (flat / largest.where(largest > 0, torch.ones_like(largest))).double()
     scaled[~largest.isfinite().flatten()] = 0
-    along, proven = _iterated(scaled, (low >= 0)[:, 0, 0])
+    along, proven = _iterate_power(scaled, (low >= 0)[:, 0, 0])
     if not bool(proven.all()):
-        along[~proven] = _decomposed(scaled[~proven].transpose(1, 2))
+        along[~proven] = _decompose_gram(scaled[~proven].transpose(1, 2))
     found = (along * largest).reshape(len(maps), *maps.shape[2:])
     agreement = (found * like).sum(dim=(1, 2), keepdim=True)
     return torch.where(agreement < 0, -found, found).to(maps.dtype)
 
 
-def _iterated(channels: Tensor, rectified: Tensor) -> tuple[Tensor, Tensor]:
+def _iterate_power(channels: Tensor, rectified: Tensor) -> tuple[Tensor, Tensor]:
     """First singular vectors ``(N, P, 1)`` times their value, and for which samples ``(N,)`` they are proven to be it.
 
     An eigenvector of the Gram matrix is the largest's if its eigenvalue is more than half of the trace, or if it is
@@ -62,7 +62,7 @@ def _iterated(channels: Tensor, rectified: Tensor) -> tuple[Tensor, Tensor]:
     return vector * value.clamp_min(0).sqrt(), (apart[:, 0, 0] < CONVERGED) & (dominant | positive)
 
 
-def _decomposed(matrix: Tensor) -> Tensor:
+def _decompose_gram(matrix: Tensor) -> Tensor:
     """First singular vectors ``(N, P, 1)`` times their value, by the smaller Gram matrix's eigenvectors."""
     if matrix.shape[2] <= matrix.shape[1]:
         right: Tensor = torch.linalg.eigh(matrix.transpose(1, 2) @ matrix).eigenvectors

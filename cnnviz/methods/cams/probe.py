@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,6 +16,7 @@ from cnnviz.engine.capture import Capture, capture
 from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import ExplanationError
+from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Probe", "automatic_layer", "probe"]
@@ -27,28 +29,20 @@ class Probe:
     """What one forward and one backward gave, for the first images of a chunk.
 
     Attributes:
-        names: The layers.
+        answer: The layers, logits, scores and settled targets, with no values yet.
         activations: Maps ``(n, C, h, w)`` of each layer.
         gradients: The target's gradients there, in the same shape.
         curvatures: Hessian of the score times the activation, in the same shape; empty unless asked for.
         rivals: Each image's first class besides its target; empty unless asked for and there is one.
         rival_gradients: The rivals' gradients at each layer.
-        logits: ``(n, K)``.
-        scores: ``(n,)``.
-        targets: The settled targets.
-        checks: What the user should know.
     """
 
-    names: tuple[str, ...]
+    answer: Answer
     activations: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
-    curvatures: tuple[Tensor, ...]
-    rivals: tuple[Target, ...]
-    rival_gradients: tuple[Tensor, ...]
-    logits: Tensor
-    scores: Tensor
-    targets: tuple[Target, ...]
-    checks: tuple[str, ...]
+    curvatures: tuple[Tensor, ...] = ()
+    rivals: tuple[Target, ...] = ()
+    rival_gradients: tuple[Tensor, ...] = ()
 
 
 def probe(
@@ -80,17 +74,17 @@ def probe(
     shape = tuple(inputs.shape[1:])
     if automatic and not watch and shape in model.automatic_layers:
         names = [model.automatic_layers[shape]]
-    question = _Question(model, inputs, targets, rescore, curved, rival)
-    found, unreached = question.ask(names)
+    once = partial(_probe_once, model, inputs, targets, rescore=rescore, curved=curved, rival=rival)
+    found, unreached = once(names)
     if unreached and not automatic:
         raise ExplanationError(
             f"Only tokens without a place reach the target from layer '{unreached[0]}'; leave the layer to be chosen."
         )
     if unreached:
-        reached = _step_back(model, unreached[0], inputs, targets)
-        found, _ = question.ask([reached])
+        reached = _find_earlier_layer(model, unreached[0], inputs, targets)
+        found, _ = once([reached])
     if automatic and not watch:
-        model.automatic_layers[shape] = found.names[0]
+        model.remember_automatic_layer(shape, found.answer.layers[0])
     return found
 
 
@@ -112,56 +106,46 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
         found = str(caught.automatic)
         if reaches_places(gradients.get(found), caught.arrangements[found]):
             return found
-        return _step_back(model, found, some, some_targets)
+        return _find_earlier_layer(model, found, some, some_targets)
     if shape in model.automatic_layers:
         return model.automatic_layers[shape]
-    return probe(model, [AUTOMATIC], some, targets[: len(some)]).names[0]
+    return probe(model, [AUTOMATIC], some, targets[: len(some)]).answer.layers[0]
 
 
-@dataclass(frozen=True)
-class _Question:
-    model: Model
-    inputs: Tensor
-    targets: Sequence[Target]
-    rescore: Rescore | None
-    curved: bool
-    rival: bool
+def _probe_once(
+    model: Model,
+    inputs: Tensor,
+    targets: Sequence[Target],
+    names: Sequence[str],
+    *,
+    rescore: Rescore | None,
+    curved: bool,
+    rival: bool,
+) -> tuple[Probe, list[str]]:
+    """The probe of one forward, and those layers whose places do not reach the target."""
+    count = len(targets)
+    exact = sdpa_kernel(SDPBackend.MATH) if curved else nullcontext()
+    with capture(model.module, names, watched_layers(targets)) as caught, exact:
+        logits = model.forward(inputs)[:count]
+        settled = settle(targets, logits, model.labels)
+        scores = score(settled, logits, caught)
+        explained = scores if rescore is None else rescore(scores, logits, settled)
+        rivals = _find_rivals(settled, logits, model.labels) if rival else []
+        unused = caught.automatic is not None
+        gradients = caught.gradients(explained, unused=unused, connected=curved, again=bool(rivals))
+        curvatures = caught.curvatures(gradients) if curved else {}
+        others = caught.gradients(score(rivals, logits, caught), unused=unused) if rivals else {}
+    known = tuple(caught.activations)
 
-    def ask(self, names: Sequence[str]) -> tuple[Probe, list[str]]:
-        """The probe, and those layers whose places do not reach the target."""
-        count = len(self.targets)
-        exact = sdpa_kernel(SDPBackend.MATH) if self.curved else nullcontext()
-        with capture(self.model.module, names, watched_layers(self.targets)) as caught, exact:
-            logits = self.model.forward(self.inputs)[:count]
-            settled = settle(self.targets, logits, self.model.labels)
-            scores = score(settled, logits, caught)
-            explained = scores if self.rescore is None else self.rescore(scores, logits, settled)
-            rivals = _rivals(settled, logits, self.model.labels) if self.rival else []
-            unused = caught.automatic is not None
-            gradients = caught.gradients(explained, unused=unused, connected=self.curved, again=bool(rivals))
-            curvatures = caught.curvatures(gradients) if self.curved else {}
-            others = caught.gradients(score(rivals, logits, caught), unused=unused) if rivals else {}
-        known = tuple(caught.activations)
+    def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return tuple(caught.maps(name, held[name])[:count] for name in known if name in held)
 
-        def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-            return tuple(caught.maps(name, held[name])[:count] for name in known if name in held)
-
-        found = Probe(
-            names=known,
-            activations=maps(caught.activations),
-            gradients=maps(gradients),
-            curvatures=maps(curvatures),
-            rivals=tuple(rivals),
-            rival_gradients=maps(others),
-            logits=logits.detach(),
-            scores=scores.detach(),
-            targets=tuple(settled),
-            checks=_repeated(caught),
-        )
-        return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
+    answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), _note_repeated_layers(caught))
+    found = Probe(answer, maps(caught.activations), maps(gradients), maps(curvatures), tuple(rivals), maps(others))
+    return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
 
 
-def _repeated(caught: Capture) -> tuple[str, ...]:
+def _note_repeated_layers(caught: Capture) -> tuple[str, ...]:
     return tuple(
         f"layer {name} runs {caught.calls[name]} times in a forward; its last run is shown"
         for name in caught.activations
@@ -169,7 +153,7 @@ def _repeated(caught: Capture) -> tuple[str, ...]:
     )
 
 
-def _rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
+def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
     """For class targets the first class besides each; nothing where a target is no class or there is no other."""
     if logits.shape[1] < 2 or not all(isinstance(target, ClassTarget) for target in targets):
         return []
@@ -181,7 +165,7 @@ def _rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | N
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]
 
 
-def _step_back(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
+def _find_earlier_layer(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
     one = inputs if model.fixed_batch else inputs[:1]
     kept = targets[: len(one)]
 

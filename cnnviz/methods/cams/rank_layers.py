@@ -38,7 +38,7 @@ def choose_layer(model: Model) -> str:
     """
     check_network(model)
     height, width = model.preprocess.input_size
-    noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seeded())
+    noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seed_noise())
     with undisturbed(model.module):
         return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise))
 
@@ -72,8 +72,8 @@ def rank_layers(
         raise UsageError(f"Layers are ranked on one image; got {len(batch.pictures)}.")
     inputs = model.to_device(batch.inputs)
     with undisturbed(model.module), torch.no_grad():
-        settled = settle(batch.targets, model.forward(_filled(model, inputs))[:1], model.labels)
-        names = _candidates(model, inputs, settled)
+        settled = settle(batch.targets, model.forward(_fill_batch(model, inputs))[:1], model.labels)
+        names = _find_candidates(model, inputs, settled)
     goal = {"target": settled[0]} if "target" in chosen.needs else {}
     ranked = []
     for name in names:
@@ -82,7 +82,7 @@ def rank_layers(
         except ExplanationError:
             continue
         assert isinstance(found, Heatmaps)
-        ranked.append(_ranked(model, inputs, found[0], settled, share=share))
+        ranked.append(_rank_layer(model, inputs, found[0], settled, share=share))
     if not ranked:
         raise ExplanationError("No layer with places reaches the target.")
     asked = {"method": method, "share": share, **({} if target is None else {"target": plain(target)})}
@@ -90,11 +90,11 @@ def rank_layers(
     return LayerRanking(tuple(sorted(ranked, key=lambda one: -one.evidence)), share, provenance)
 
 
-def _candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) -> list[str]:
+def _find_candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) -> list[str]:
     """The last layer of each grid size, up to the last whose places reach the targets; in the order of the network."""
-    layers = observe_layers(model.module, _filled(model, inputs))
+    layers = observe_layers(model.module, _fill_batch(model, inputs))
     try:
-        last_order = layers[automatic_layer(model, _filled(model, inputs), targets)].order
+        last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets)].order
     except ExplanationError:  # a map without gradients may still be drawn anywhere
         last_order = max(layer.order for layer in layers.values())
     last: dict[tuple[int, int], Layer] = {}
@@ -104,26 +104,28 @@ def _candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) -> list
     return [layer.name for layer in sorted(last.values(), key=lambda layer: layer.order)]
 
 
-def _ranked(model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float) -> RankedLayer:
+def _rank_layer(
+    model: Model, inputs: Tensor, heatmap: Heatmap, targets: Sequence[Target], *, share: float
+) -> RankedLayer:
     shown = torch.from_numpy(heatmap.upsampled()).to(inputs.device)
     highest = shown >= shown.flatten().nanquantile(1 - share)
     mask = highest.to(inputs.dtype)[None, None]
-    clean, kept, hidden = (_score(model, each, targets) for each in (inputs, inputs * mask, inputs * (1 - mask)))
+    clean, kept, hidden = (_score_image(model, each, targets) for each in (inputs, inputs * mask, inputs * (1 - mask)))
     size = max(abs(clean), TINY)
     return RankedLayer(heatmap.layer or "", heatmap, kept / size, (clean - hidden) / size)
 
 
-def _score(model: Model, inputs: Tensor, targets: Sequence[Target]) -> float:
+def _score_image(model: Model, inputs: Tensor, targets: Sequence[Target]) -> float:
     """The target's probability, or the score of a target that is no class."""
     with undisturbed(model.module), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(_filled(model, inputs))[:1].float()
+        logits = model.forward(_fill_batch(model, inputs))[:1].float()
         shares = logits.softmax(dim=1) if isinstance(targets[0], ClassTarget) else logits
         return float(score(targets, shares, caught)[0])
 
 
-def _filled(model: Model, inputs: Tensor) -> Tensor:
+def _fill_batch(model: Model, inputs: Tensor) -> Tensor:
     return inputs.expand(model.fixed_batch or 1, -1, -1, -1)
 
 
-def _seeded() -> torch.Generator:
+def _seed_noise() -> torch.Generator:
     return torch.Generator().manual_seed(0)

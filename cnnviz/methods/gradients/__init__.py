@@ -1,1 +1,10 @@
-"""Attributions from gradients at the input."""
+"""Attributions to pixels, from gradients at the input.
+
+plain: saliency and SmoothGrad.
+integrated: integrated gradients.
+guided: guided backpropagation, Guided Grad-CAM and the deconvnet.
+captum: algorithms of the captum library.
+input_gradients: the gradient at the input, plain or by a rule, and over noisy copies.
+path_integral: the integral of the gradient from a baseline to the input.
+captum_caller: captum on a private copy of the network.
+"""

@@ -1,258 +1,27 @@
-"""Attributions of the captum library, through one adapter."""
+"""Attributions of the captum library."""
 
 from __future__ import annotations
 
-import copy
-import importlib
-import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-import numpy as np
-import torch
 from annotated_types import Ge
-from torch import Tensor, nn
 
-from cnnviz.core.target import Target, TargetLike, Unit
-from cnnviz.engine.scores import score
-from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.gradients.input_gradients import settled_scores
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
-from cnnviz.models.model import Model
-from cnnviz.results.attribution import Attributions, Channels
+from cnnviz.methods.settings import Channels
 
-__all__ = ["captum", "Algorithm", "Caller", "private_copy", "untangled"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.models.model import Model
+    from cnnviz.results.attribution import Attributions
 
-def private_copy(model: Model) -> Model:
-    """A copy in evaluation mode, of at least float32, whose weights need no gradients.
-
-    Raises:
-        ExplanationError: If the network cannot be copied.
-    """
-    try:
-        module = copy.deepcopy(model.module)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error):
-        raise ExplanationError("captum needs a copy of the network, and this one cannot be copied.") from None
-    clone = copy.copy(model)
-    clone.module = module if model.dtype == torch.float64 else module.float()
-    for part in module.modules():
-        part.training = False
-    module.requires_grad_(requires_grad=False)
-    return clone
-
-
-def untangled(model: Model, example: Tensor) -> Model:
-    """The copy, changed so that each of its activation functions runs once and on what is made from the picture.
-
-    captum's DeepLift keeps what it needs of an activation on its module, so that a module which a network calls several
-    times (the ReLU of a residual block) needs one for every call. And it takes every activation to be of pictures and
-    baselines, which a table of positions that goes through layers of its own is not. The answers stay the same.
-
-    Args:
-        model: A private copy; its module is changed.
-        example: One input ``(1, C, H, W)``.
-    """
-    calls, constant = _observed(model, example)
-    wrappers: dict[nn.Module, nn.Module] = {}
-    for part in constant:
-        wrappers[part] = _Hidden(part)
-    for part, count in calls.items():
-        if count > 1 and part not in constant:
-            wrappers[part] = _InTurn(part, count)
-    for parent in list(model.module.modules()):
-        for name, part in parent.named_children():
-            if part in wrappers:
-                parent._modules[name] = wrappers[part]
-    return model
-
-
-class _InTurn(nn.Module):
-    """A module that one forward calls so often, as one module for each call."""
-
-    def __init__(self, part: nn.Module, count: int) -> None:
-        super().__init__()
-        self.turns = nn.ModuleList(copy.deepcopy(part) for _ in range(count))
-        self._now = 0
-
-    def forward(self, *given: Any) -> Any:
-        part = self.turns[self._now]
-        self._now = (self._now + 1) % len(self.turns)
-        return part(*given)
-
-
-class _Hidden(nn.Module):
-    """A module that a search through the network does not find."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self._part = [part]
-
-    def forward(self, *given: Any) -> Any:
-        return self._part[0](*given)
-
-
-def _observed(model: Model, example: Tensor) -> tuple[Counter[nn.Module], set[nn.Module]]:
-    """How often each part without weights and parts of its own runs, and those that never get anything of the input."""
-    calls: Counter[nn.Module] = Counter()
-    related: set[nn.Module] = set()
-
-    def observe(part: nn.Module, given: tuple[Any, ...]) -> None:
-        calls[part] += 1
-        if any(isinstance(each, Tensor) and each.requires_grad for each in given):
-            related.add(part)
-
-    with ExitStack() as hooks, torch.enable_grad():
-        for part in model.module.modules():
-            if not any(True for _ in part.children()) and not any(True for _ in part.parameters()):
-                hooks.callback(part.register_forward_pre_hook(observe).remove)
-        model.forward(example.detach().clone().requires_grad_())
-    return calls, set(calls) - related
-
+__all__ = ["captum"]
 
 Algorithm: TypeAlias = Literal["DeepLift", "GradientShap", "KernelShap", "Lime", "FeatureAblation"]
-
-BY_CELLS, LEARNING, COMPLETE = ("KernelShap", "Lime", "FeatureAblation"), ("KernelShap", "Lime"), 0.05
-SHARE_BLURRED = 0.3
-
-
-class Caller:
-    """One algorithm of captum with its settings.
-
-    Raises:
-        MissingExtraError: If a library is not installed.
-        ExplanationError: If the network takes one batch size only.
-    """
-
-    def __init__(
-        self, model: Model, algorithm: Algorithm, baseline: str, *, samples: int, cells: int, seed: int, at_once: int
-    ) -> None:
-        self._library = _installed(algorithm)
-        self._baselines = parse_baselines(baseline)
-        if model.fixed_batch is not None:
-            raise ExplanationError(f"captum needs other batch sizes than the {model.fixed_batch} this network takes.")
-        self._model, self._algorithm, self._seed = model, algorithm, seed
-        self._samples, self._cells, self._at_once = samples, cells, at_once
-        self._private: Model | None = None
-
-    def attribute(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, tuple[str, ...]]:
-        """Attributions of inputs ``(N, C, H, W)`` one by one, and how complete they are."""
-        if self._private is None:
-            self._private = private_copy(self._model)
-            if self._algorithm == "DeepLift":
-                untangled(self._private, inputs[:1].to(self._private.dtype))
-        images = inputs.to(self._private.dtype)
-        found = [
-            self._one(_Scored(self._private, target), image, target)
-            for image, target in zip(images, targets, strict=True)
-        ]
-        checks = tuple(dict.fromkeys(check for _, checks in found for check in checks))
-        return torch.stack([values for values, _ in found]), checks
-
-    def _one(self, scored: _Scored, image: Tensor, target: Target) -> tuple[Tensor, tuple[str, ...]]:
-        if isinstance(target, Unit):
-            raise ExplanationError("captum's algorithms explain classes and functions of the logits here, not units.")
-        total, errors = torch.zeros_like(image), []
-        for name in self._baselines:
-            side = round(SHARE_BLURRED * min(image.shape[-2:]))
-            everything = torch.ones(1, 1, *image.shape[-2:], device=image.device)
-            empty = fill_with(name, self._model, image, side=side, seed=self._seed)(everything)
-            with _own_random_numbers(self._seed):
-                values = self._called(scored, image[None], empty)[0].detach()
-            total += values / len(self._baselines)
-            errors.append(_missing(scored, image[None], empty, values))
-        return total, () if self._algorithm in BY_CELLS else (_verdict(max(errors)),)
-
-    def _called(self, scored: _Scored, image: Tensor, empty: Tensor) -> Tensor:
-        settings: dict[str, Any] = {"baselines": empty}
-        if self._algorithm in BY_CELLS:
-            settings |= {"feature_mask": _cells(image, self._cells), "perturbations_per_eval": self._at_once}
-        if self._algorithm in LEARNING:
-            settings["n_samples"] = self._samples
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                algorithm = getattr(self._library, self._algorithm)(scored)
-                if self._algorithm == "GradientShap":
-                    return self._in_groups(algorithm, image, settings)
-                found: Tensor = algorithm.attribute(image, **settings)
-                return found
-        except (CnnvizError, torch.OutOfMemoryError):
-            raise
-        except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise ExplanationError(f"captum's {self._algorithm} fails on this network: {reason}") from error
-
-    def _in_groups(self, algorithm: Any, image: Tensor, settings: dict[str, Any]) -> Tensor:
-        """The mean over all samples, so many at a time; captum itself would make all of them at once."""
-        total = torch.zeros_like(image)
-        for start in range(0, self._samples, self._at_once):
-            count = min(self._at_once, self._samples - start)
-            total += algorithm.attribute(image, n_samples=count, **settings).detach() * (count / self._samples)
-        return total
-
-
-class _Scored(nn.Module):
-    """The target's score ``(N,)`` as a network's only output."""
-
-    def __init__(self, model: Model, target: Target) -> None:
-        super().__init__()
-        self.network = model.module
-        self._ask, self._target = model.forward, target
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return score([self._target] * len(inputs), self._ask(inputs))
-
-
-def _installed(algorithm: str) -> Any:
-    try:
-        if algorithm in LEARNING:
-            importlib.import_module("sklearn.linear_model")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module("captum.attr")
-    except ImportError:
-        raise MissingExtraError(f"captum:{algorithm}", "captum") from None
-
-
-def _cells(image: Tensor, count: int) -> Tensor:
-    """Numbers of square cells ``(1, C, H, W)``, the same in every channel."""
-    height, width = image.shape[-2:]
-    down, across = min(count, height), min(count, width)
-    rows = torch.arange(height, device=image.device) * down // height
-    columns = torch.arange(width, device=image.device) * across // width
-    return (rows[:, None] * across + columns).expand_as(image)
-
-
-def _missing(scored: _Scored, image: Tensor, empty: Tensor, values: Tensor) -> float:
-    """By what share of the score's change from the baseline the attributions do not add up to it."""
-    with torch.no_grad():
-        change = float(scored(image).double() - scored(empty).double())
-    lost = abs(float(values.double().sum()) - change)
-    return lost / max(abs(change), torch.finfo(torch.float32).tiny) if lost else 0.0
-
-
-def _verdict(error: float) -> str:
-    said = f"completeness error {error:.2g} of the score's change"
-    return said if error <= COMPLETE else f"{said}: more than rounding or sampling should leave; judge it with care"
-
-
-@contextmanager
-def _own_random_numbers(seed: int) -> Iterator[None]:
-    """Random numbers of torch and NumPy, which captum draws from, seeded inside and put back after."""
-    before = np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
 
 
 @method
@@ -300,11 +69,15 @@ def captum(
         Kokhlikyan et al., Captum: A Unified and Generic Model Interpretability Library for PyTorch, arXiv 2009.07896,
         2020.
     """
+    from cnnviz.methods.ask import attribute
+    from cnnviz.methods.gradients.captum_caller import Caller
+    from cnnviz.methods.gradients.input_gradients import settled_scores
+
     caller = Caller(model, algorithm, baseline, samples=samples, cells=cells, seed=seed, at_once=batch_size)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         clean = settled_scores(model, inputs, targets)
         values, checks = caller.attribute(inputs[: len(targets)], clean.targets)
-        return clean.answer(values, checks=checks)
+        return clean.with_values(values, checks=checks)
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, seed=seed)

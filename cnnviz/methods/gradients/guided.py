@@ -1,28 +1,27 @@
-"""Guided backpropagation."""
+"""Guided backpropagation, with Grad-CAM (Guided Grad-CAM), and the deconvnet: gradients by a rule."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
-from torch.nn import functional
 
-from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.rules import Rule
 from cnnviz.errors import UsageError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.cams.probe import automatic_layer, probe
-from cnnviz.methods.gradients.input_gradients import input_gradients
-from cnnviz.methods.units.projections import project_units
-from cnnviz.models.model import Model
-from cnnviz.results.attribution import Attributions, Channels
-from cnnviz.results.projections import Projections
+from cnnviz.methods.settings import Channels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.engine.rules import Rule
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.models.model import Model
+    from cnnviz.results.attribution import Attributions
+    from cnnviz.results.projections import Projections
 
 __all__ = ["guided_backprop", "guided_gradcam", "deconvnet", "CAVEAT", "ruled_gradients"]
 
@@ -32,24 +31,43 @@ CAVEAT = (
 )
 
 
-def ruled_gradients(
-    model: Model, images: ImagesLike, target: TargetLike, rule: Rule, *, channels: Channels, batch_size: int
+@method
+def guided_backprop(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    channels: Channels = "colour",
+    batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """Gradients down to the input by a rule.
+    """What in the pixels excited the units that excite the target, in fine detail (guided backpropagation).
+
+    The gradient, but at every activation function ``f`` at ``x`` only positive evidence for active units goes on down::
+
+        R_below = max(f'(x), 0) * max(R_above, 0)          (for ReLU and its kin f' is 1 where x > 0)
+
+    The rule is put on activation functions as they are called and not on modules, so it holds for any network; what it
+    touched is counted in the checks, and a forward that it changes, or in which it finds nothing, is refused. Gates
+    (the output of a sigmoid or softmax that is multiplied with something else) count as constants.
 
     Args:
         model: The network.
-        images: Any accepted form of images.
-        target: Any accepted form of target.
-        rule: How gradients pass activation functions.
-        channels: How the channels are drawn.
-        batch_size: Most images at once.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution.
+
+    Raises:
+        UnknownNameError: If there is no such label.
+        ExplanationError: If the network calls no activation function, or the target does not depend on the picture.
+
+    Reference:
+        Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR Workshops 2015.
     """
-
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        return input_gradients(model, inputs, targets, rule).answer()
-
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, caveat=CAVEAT)
+    return ruled_gradients(model, images, target, "guided", channels=channels, batch_size=batch_size)
 
 
 @method
@@ -87,19 +105,28 @@ def guided_gradcam(
     Reference:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
+    import torch
+    from torch.nn import functional
+
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.methods.ask import attribute
+    from cnnviz.methods.cams.probe import automatic_layer, probe
+    from cnnviz.methods.gradients.input_gradients import input_gradients
+
     if layer is not None and layer != AUTOMATIC:
         model.check_layer(layer)
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         guided = input_gradients(model, inputs, targets, "guided")
         name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets)
         found = probe(model, [str(name)], inputs, guided.targets)
         weights = found.gradients[0].mean(dim=(2, 3))
         small = torch.einsum("nk,nkhw->nhw", weights, found.activations[0]).clamp_min(0)
         large = functional.interpolate(small[:, None], size=inputs.shape[-2:], mode="bilinear", align_corners=False)
-        return guided.answer(guided.values * large, layer=str(name), checks=found.checks)
+        weighed = guided.with_values(guided.values[0] * large, checks=found.answer.checks)
+        return replace(weighed, layers=(str(name),))
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, caveat=CAVEAT)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, caveat=CAVEAT)
 
 
 @method
@@ -156,46 +183,31 @@ def deconvnet(
     if layer is not None:
         if target is not None:
             raise UsageError("A layer's units are shown without a target; leave out the target, or the layer.")
+        from cnnviz.methods.units.projections import project_units
+
         return project_units(model, images, layer, units, batch_size=batch_size)
     if units is not None:
         raise UsageError(f"Units {units} of which layer? Name it with layer.")
     return ruled_gradients(model, images, target, "deconvnet", channels=channels, batch_size=batch_size)
 
 
-@method
-def guided_backprop(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike = None,
-    *,
-    channels: Channels = "colour",
-    batch_size: Annotated[int, Ge(1)] = 32,
+def ruled_gradients(
+    model: Model, images: ImagesLike, target: TargetLike, rule: Rule, *, channels: Channels, batch_size: int
 ) -> Attributions:
-    """What in the pixels excited the units that excite the target, in fine detail (guided backpropagation).
-
-    The gradient, but at every activation function ``f`` at ``x`` only positive evidence for active units goes on down::
-
-        R_below = max(f'(x), 0) * max(R_above, 0)          (for ReLU and its kin f' is 1 where x > 0)
-
-    The rule is put on activation functions as they are called and not on modules, so it holds for any network; what it
-    touched is counted in the checks, and a forward that it changes, or in which it finds nothing, is refused. Gates
-    (the output of a sigmoid or softmax that is multiplied with something else) count as constants.
+    """Gradients down to the input by a rule.
 
     Args:
         model: The network.
-        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        target: What is explained; None is each image's top class.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
-
-    Returns:
-        Attributions ``(N, C, H, W)`` at the input's resolution.
-
-    Raises:
-        UnknownNameError: If there is no such label.
-        ExplanationError: If the network calls no activation function, or the target does not depend on the picture.
-
-    Reference:
-        Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR Workshops 2015.
+        images: Any accepted form of images.
+        target: Any accepted form of target.
+        rule: How gradients pass activation functions.
+        channels: How the channels are drawn.
+        batch_size: Most images at once.
     """
-    return ruled_gradients(model, images, target, "guided", channels=channels, batch_size=batch_size)
+    from cnnviz.methods.ask import attribute
+    from cnnviz.methods.gradients.input_gradients import input_gradients
+
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        return input_gradients(model, inputs, targets, rule)
+
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, caveat=CAVEAT)

@@ -1,10 +1,9 @@
-"""The gradient of a score with respect to the network's input, plain or by a rule."""
+"""The gradient of a score with respect to the network's input, plain or by a rule; and over noisy copies of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,43 +13,18 @@ from cnnviz.engine.capture import capture, differentiate
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.ask import Answer, probabilities
+from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
-__all__ = ["Gradients", "input_gradients", "settled_scores"]
+__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores", "widen"]
 
 ONE_ACTIVATION = (
     "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
 )
 
 
-@dataclass(frozen=True)
-class Gradients:
-    """What one forward and one backward gave, for the first images of a chunk.
-
-    Attributes:
-        values: Gradients ``(n, C, H, W)``, at least float32.
-        logits: ``(n, K)``.
-        scores: ``(n,)``.
-        targets: The settled targets.
-        checks: What the user should know.
-    """
-
-    values: Tensor
-    logits: Tensor
-    scores: Tensor
-    targets: tuple[Target, ...]
-    checks: tuple[str, ...] = ()
-
-    def answer(self, values: Tensor | None = None, *, layer: str | None = None, checks: Sequence[str] = ()) -> Answer:
-        """The gradients, or values ``(n, C, H, W)`` made of them, as the answer of a chunk."""
-        shares = probabilities(self.logits, self.targets)
-        said = (*self.checks, *checks)
-        return Answer(self.values if values is None else values, self.scores, shares, self.targets, layer, said)
-
-
-def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule: Rule | None = None) -> Gradients:
-    """Run forward and backward down to the input.
+def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule: Rule | None = None) -> Answer:
+    """Gradients ``(n, C, H, W)`` at the input, at least float32, by one forward and one backward.
 
     Under a rule the forward is compared with the plain one, and must be the same bit for bit. The deconvnet rule starts
     at a unit as its paper does: at one activation, by that activation itself.
@@ -74,45 +48,46 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
         if rule == "deconvnet":
             settled = at_peaks(settled, caught)
         scores = score(settled, logits[:count], caught)
-        checks = () if coverage is None else (str(coverage), *_compared(model, inputs, logits, coverage.rule))
+        checks = () if coverage is None else (str(coverage), *_compare_forwards(model, inputs, logits, coverage.rule))
     if not scores.requires_grad:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
     seeds = torch.ones_like(scores)
     if rule == "deconvnet" and watched_layers(targets):
-        seeds = _activations(settled, scores)
+        seeds = _seed_with_activations(settled, scores)
         checks = (*checks, ONE_ACTIVATION)
     (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
-    return Gradients(_precise(gradient)[:count], logits[:count].detach(), scores.detach(), tuple(settled), checks)
+    values = widen(gradient)[:count]
+    return Answer((), (values,), logits[:count].detach(), scores.detach(), tuple(settled), checks)
 
 
-def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> Gradients:
-    """The forward alone: targets settled and scored, with no gradients."""
+def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    """The forward alone: targets settled and scored, with no values."""
     count = len(targets)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.forward(inputs)[:count]
         settled = settle(targets, logits, model.labels)
-        return Gradients(inputs.new_zeros(0), logits, score(settled, logits, caught), tuple(settled))
+        return Answer((), (), logits, score(settled, logits, caught), tuple(settled))
 
 
-def _activations(targets: Sequence[Target], scores: Tensor) -> Tensor:
+def _seed_with_activations(targets: Sequence[Target], scores: Tensor) -> Tensor:
     """What a deconvnet starts with: a unit's activation, which the rule rectifies; one for other targets."""
     units = torch.tensor([isinstance(target, Unit) for target in targets], device=scores.device)
     return torch.where(units, scores.detach().clamp_min(0), 1)
 
 
-def _compared(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple[str, ...]:
+def _compare_forwards(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple[str, ...]:
     """Whether the forward under a rule is the plain forward; and what the rule cannot see in this network."""
     hidden = unseen_parts(model.module)
     checks = (f"compiled or scripted, so not seen by the rule: {', '.join(hidden)}",) if hidden else ()
     with torch.no_grad():
         plain = model.forward(inputs)
-    if not _same(plain, logits):
-        plain = _plain(model, inputs)
-    if _same(plain, logits):
+    if not _equal_bits(plain, logits):
+        plain = _forward_with_graph(model, inputs)
+    if _equal_bits(plain, logits):
         return ("the forward under the rule is the plain forward, bit for bit", *checks)
-    if not _same(plain, _plain(model, inputs)):
+    if not _equal_bits(plain, _forward_with_graph(model, inputs)):
         return ("this network answers differently each time, so the rule's forward could not be checked", *checks)
     lost = float((plain - logits).detach().abs().max())
     raise ExplanationError(
@@ -121,14 +96,60 @@ def _compared(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple
     )
 
 
-def _plain(model: Model, inputs: Tensor) -> Tensor:
+def _forward_with_graph(model: Model, inputs: Tensor) -> Tensor:
     """The logits of a forward that keeps a graph, as the one under the rule does: torch may choose other kernels."""
     return model.forward(inputs.detach().clone().requires_grad_()).detach()
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _equal_bits(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def _precise(tensor: Tensor) -> Tensor:
+def widen(tensor: Tensor) -> Tensor:
+    """At least float32."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+class NoisyCopies:
+    """Noisy copies of inputs ``(N, C, H, W)``: the same noise for every input, scaled to the input's range.
+
+    Each copy has a seed of its own, so that which of them are made together changes nothing.
+    """
+
+    def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
+        self._inputs = widen(inputs)
+        self._dtype = inputs.dtype
+        ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
+        self._deviations = noise * ranges
+        self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+    def of(self, some: slice) -> Tensor:
+        """Copies ``(k * N, C, H, W)``, all inputs of the first copy first."""
+        copies = [self._inputs + self._deviations * self._draw_noise(seed) for seed in self._seeds[some]]
+        return torch.cat(copies).to(self._dtype)
+
+    def _draw_noise(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self._inputs.shape[1:], generator=generator).to(self._inputs)
+
+
+class Moments:
+    """Mean and variance of tensors like ``example``, met one after another, by Welford's recurrence."""
+
+    def __init__(self, example: Tensor) -> None:
+        dtype = example.dtype if example.dtype == torch.float64 else torch.float32
+        self.mean = torch.zeros_like(example, dtype=dtype)
+        self._squares = torch.zeros_like(self.mean)
+        self._count = 0
+
+    def add(self, one: Tensor) -> None:
+        """Take in one more."""
+        self._count += 1
+        before = one - self.mean
+        self.mean += before / self._count
+        self._squares += before * (one - self.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance over all that was met (not of a larger population); never negative."""
+        return self._squares / max(self._count, 1)

@@ -1,26 +1,74 @@
-"""Saliency: the plain gradient."""
+"""Saliency, the plain gradient, and its mean over noisy copies of the picture, SmoothGrad."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.target import Target, TargetLike
-from cnnviz.engine.batching import in_slices
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Answer, attribute
-from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
-from cnnviz.models.model import Model
-from cnnviz.results.attribution import Attributions, Channels
+from cnnviz.methods.settings import Channels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.models.model import Model
+    from cnnviz.results.attribution import Attributions
 
 __all__ = ["saliency", "smoothgrad"]
 
 Statistic: TypeAlias = Literal["mean", "squared", "variance"]
+
+
+@method
+def saliency(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    times_input: bool = False,
+    channels: Channels = "absolute",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Attributions:
+    """Which pixels the target's score is most sensitive to: its gradient (saliency).
+
+    With the score ``y`` (a logit, before any softmax) and the network's input ``x``::
+
+        values = dy / dx,   or x * dy / dx
+
+    One forward and one backward. The values keep their sign; the paper draws the largest magnitude among the channels.
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        times_input: Multiply by the input as the network gets it, normalised.
+        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
+        batch_size: Most images at once; halved when memory runs out.
+
+    Returns:
+        Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score per unit of input.
+
+    Raises:
+        UnknownNameError: If there is no such label.
+        ExplanationError: If the target does not depend on the picture.
+
+    Reference:
+        Simonyan et al., Deep Inside Convolutional Networks: Visualising Image Classification Models and
+        Saliency Maps, ICLR Workshops 2014.
+    """
+    from cnnviz.methods.ask import attribute
+    from cnnviz.methods.gradients.input_gradients import input_gradients
+
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+        found = input_gradients(model, inputs, targets)
+        return found.with_values(found.values[0] * inputs[: len(targets)]) if times_input else found
+
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size)
 
 
 @method
@@ -68,109 +116,24 @@ def smoothgrad(
         al., A Benchmark for Interpretability Methods in Deep Neural Networks, NeurIPS 2019; VarGrad Adebayo et al.,
         Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, ICLR Workshops 2018.
     """
+    import torch
 
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
+    from cnnviz.engine.batching import in_slices
+    from cnnviz.methods.ask import attribute
+    from cnnviz.methods.gradients.input_gradients import Moments, NoisyCopies, input_gradients, settled_scores
+
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         clean = settled_scores(model, inputs, targets)
-        copies, moments = _Copies(inputs, noise, seed, samples), Moments(inputs[: len(targets)])
+        copies, moments = NoisyCopies(inputs, noise, seed, samples), Moments(inputs[: len(targets)])
 
         def gradients(some: slice) -> None:
             rows = list(clean.targets) * (some.stop - some.start)
-            found = input_gradients(model, copies.of(some), rows).values
+            (found,) = input_gradients(model, copies.of(some), rows).values
             for one in torch.split(found, len(targets)):
                 moments.add(one**2 if statistic == "squared" else one)
 
         at_once = 1 if model.fixed_batch else max(1, batch_size // len(inputs))
         checks = in_slices(samples, gradients, size=at_once).checks
-        return clean.answer(moments.variance if statistic == "variance" else moments.mean, checks=checks)
+        return clean.with_values(moments.variance if statistic == "variance" else moments.mean, checks=checks)
 
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size, seed=seed)
-
-
-class _Copies:
-    """Noisy copies of inputs ``(N, C, H, W)``: the same noise for every input, scaled to the input's range.
-
-    Each copy has a seed of its own, so that which of them are made together changes nothing.
-    """
-
-    def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
-        self._inputs = inputs.float() if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
-        self._dtype = inputs.dtype
-        ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
-        self._deviations = noise * ranges
-        self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
-
-    def of(self, some: slice) -> Tensor:
-        """Copies ``(k * N, C, H, W)``, all inputs of the first copy first."""
-        copies = [self._inputs + self._deviations * self._drawn(seed) for seed in self._seeds[some]]
-        return torch.cat(copies).to(self._dtype)
-
-    def _drawn(self, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self._inputs.shape[1:], generator=generator).to(self._inputs)
-
-
-class Moments:
-    """Mean and variance of tensors like ``example``, met one after another, by Welford's recurrence."""
-
-    def __init__(self, example: Tensor) -> None:
-        dtype = example.dtype if example.dtype == torch.float64 else torch.float32
-        self.mean = torch.zeros_like(example, dtype=dtype)
-        self._squares = torch.zeros_like(self.mean)
-        self._count = 0
-
-    def add(self, one: Tensor) -> None:
-        """Take in one more."""
-        self._count += 1
-        before = one - self.mean
-        self.mean += before / self._count
-        self._squares += before * (one - self.mean)
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance over all that was met (not of a larger population); never negative."""
-        return self._squares / max(self._count, 1)
-
-
-@method
-def saliency(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike = None,
-    *,
-    times_input: bool = False,
-    channels: Channels = "absolute",
-    batch_size: Annotated[int, Ge(1)] = 32,
-) -> Attributions:
-    """Which pixels the target's score is most sensitive to: its gradient (saliency).
-
-    With the score ``y`` (a logit, before any softmax) and the network's input ``x``::
-
-        values = dy / dx,   or x * dy / dx
-
-    One forward and one backward. The values keep their sign; the paper draws the largest magnitude among the channels.
-
-    Args:
-        model: The network.
-        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        target: What is explained; None is each image's top class.
-        times_input: Multiply by the input as the network gets it, normalised.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
-
-    Returns:
-        Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score per unit of input.
-
-    Raises:
-        UnknownNameError: If there is no such label.
-        ExplanationError: If the target does not depend on the picture.
-
-    Reference:
-        Simonyan et al., Deep Inside Convolutional Networks: Visualising Image Classification Models and
-        Saliency Maps, ICLR Workshops 2014.
-    """
-
-    def ask(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        found = input_gradients(model, inputs, targets)
-        return found.answer(found.values * inputs[: len(targets)] if times_input else None)
-
-    return attribute(model, images, target, ask, channels=channels, batch_size=batch_size)
+    return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, seed=seed)

@@ -64,18 +64,18 @@ class _Painter:
     seed: int
 
     def mean(self) -> Fill:
-        return self._always(torch.zeros_like(self.image))
+        return self._fill_always(torch.zeros_like(self.image))
 
     def black(self) -> Fill:
-        return self._always(self._normalised(torch.zeros(self.image.shape)))
+        return self._fill_always(self._normalise(torch.zeros(self.image.shape)))
 
     def noise(self) -> Fill:
         drawn = np.random.default_rng(self.seed).random(self.image.shape, dtype=np.float32)
-        return self._always(self._normalised(torch.from_numpy(drawn)))
+        return self._fill_always(self._normalise(torch.from_numpy(drawn)))
 
     def blur(self) -> Fill:
         blurred = [cv2.GaussianBlur(each, (0, 0), self.side / 3) for each in self.image.float().cpu().numpy()]
-        return self._always(torch.from_numpy(np.stack(blurred)))
+        return self._fill_always(torch.from_numpy(np.stack(blurred)))
 
     def inpaint(self) -> Fill:
         mean, std = self._statistics()
@@ -83,7 +83,7 @@ class _Painter:
 
         def fill(masks: Tensor) -> Tensor:
             hidden = (masks[:, 0] > 0).to("cpu", torch.uint8).numpy()
-            filled = torch.from_numpy(np.stack([_inpainted(pixels, each) for each in hidden]))
+            filled = torch.from_numpy(np.stack([_inpaint(pixels, each) for each in hidden]))
             return ((filled / WHITE - mean) / std).to(self.image)
 
         return fill
@@ -92,11 +92,11 @@ class _Painter:
         mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.preprocess.mean, self.preprocess.std))
         return mean, std
 
-    def _normalised(self, values: Tensor) -> Tensor:
+    def _normalise(self, values: Tensor) -> Tensor:
         mean, std = self._statistics()
         return (values - mean) / std
 
-    def _always(self, values: Tensor) -> Fill:
+    def _fill_always(self, values: Tensor) -> Fill:
         held = values.to(self.image)[None]
         return lambda _masks: held
 
@@ -110,7 +110,7 @@ BASELINES: Mapping[str, Callable[[_Painter], Fill]] = {
 }
 
 
-def _inpainted(pixels: NDArray[np.float32], hidden: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _inpaint(pixels: NDArray[np.float32], hidden: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Planes ``(C, H, W)`` with what is hidden continued from around it; only its surroundings are looked at.
 
     Values are those of pixels, 0 to 255, because Telea's method depends on their scale.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError
 from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
-from cnnviz.methods.occlusion.windows import Hiding
+from cnnviz.methods.occlusion.windows import HiddenWindows
 
 __all__ = ["Plan", "Values"]
 
@@ -66,47 +66,47 @@ class Plan:
             return
         if self.budget is not None and self.seconds is not None:
             raise ParameterError("budget and seconds exclude each other; give one.")
-        if self.budget is not None and self._affordable(self.budget) < min(FEWEST, len(self.windows)):
+        if self.budget is not None and self._count_affordable(self.budget) < min(FEWEST, len(self.windows)):
             least = 1 + self.baselines * (1 + min(FEWEST, len(self.windows)))
             raise ParameterError(f"budget must be at least {least} forwards here, for an error bar; got {self.budget}.")
-        if min(self.windows.shape) < LINES and self._affordable(self.budget or 0) < len(self.windows):
+        if min(self.windows.shape) < LINES and self._count_affordable(self.budget or 0) < len(self.windows):
             rows, columns = self.windows.shape
             raise ParameterError(f"stride must give at least 3x3 windows for an estimate; it gives {rows}x{columns}.")
 
-    def follow(self, hiding: Hiding) -> Values:
+    def follow(self, hidden: HiddenWindows) -> Values:
         """Evaluate the windows of one picture that the plan allows, and estimate the others."""
         total = len(self.windows)
         count, checks = total, tuple[str, ...]()
         if self.budget is not None:
-            count = min(self._affordable(self.budget), total)
+            count = min(self._count_affordable(self.budget), total)
         elif self.seconds is not None:
-            count, checks = self._in_time(hiding, self.seconds)
-        hiding.planned = count
+            count, checks = self._count_in_time(hidden, self.seconds)
+        hidden.planned = count
         if count == total:
-            return Values(hiding.drops(np.arange(total)), checks=checks)
-        return self._estimated(hiding, count, checks)
+            return Values(hidden.drops(np.arange(total)), checks=checks)
+        return self._estimate(hidden, count, checks)
 
-    def _estimated(self, hiding: Hiding, count: int, checks: tuple[str, ...]) -> Values:
+    def _estimate(self, hidden: HiddenWindows, count: int, checks: tuple[str, ...]) -> Values:
         shape: tuple[int, ...] = ()
 
-        def ask(numbers: NDArray[np.int64]) -> Floats:
+        def evaluate(numbers: NDArray[np.int64]) -> Floats:
             nonlocal shape
-            drops = hiding.drops(numbers)
+            drops = hidden.drops(numbers)
             shape = drops.shape[:2]
             return drops.reshape(-1, len(numbers))
 
-        found = sample(ask, self.windows.shape, count, self.seed)
+        found = sample(evaluate, self.windows.shape, count, self.seed)
         misses = found.misses.reshape(*shape, -1).mean(axis=0)
         bars = tuple(error_bar(each, found.unevaluated) for each in misses)
         return Values(found.values.reshape(*shape, -1), found.unevaluated, bars, checks)
 
-    def _affordable(self, forwards: int) -> int:
+    def _count_affordable(self, forwards: int) -> int:
         return (forwards - 1 - self.baselines) // self.baselines
 
-    def _in_time(self, hiding: Hiding, seconds: float) -> tuple[int, tuple[str, ...]]:
+    def _count_in_time(self, hidden: HiddenWindows, seconds: float) -> tuple[int, tuple[str, ...]]:
         """How many windows fit into the time, by how long some of them take."""
         start, some = time.monotonic(), min(SMALL, len(self.windows))
-        hiding.drops(np.arange(some))
+        hidden.drops(np.arange(some))
         taken = time.monotonic() - start
         count = int((seconds - taken) / (taken / some))
         fewest = min(FEWEST, len(self.windows))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PROBES", "Sampled", "error_bar", "sample", "thin_plate"]
+__all__ = ["PROBES", "WindowEstimate", "error_bar", "sample", "thin_plate"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -32,14 +32,16 @@ def thin_plate(places: Floats, values: Floats, at: Floats) -> Floats:
     count = len(places)
     plane = np.column_stack([np.ones(count), places])
     system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _bending(places, places)
+    system[:count, :count] = _bending_energy(places, places)
     system[:count, count:], system[count:, :count] = plane, plane.T
     solved = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
-    surface: Floats = _bending(at, places) @ solved[:count] + np.column_stack([np.ones(len(at)), at]) @ solved[count:]
+    surface: Floats = (
+        _bending_energy(at, places) @ solved[:count] + np.column_stack([np.ones(len(at)), at]) @ solved[count:]
+    )
     return surface
 
 
-def _bending(one: Floats, other: Floats) -> Floats:
+def _bending_energy(one: Floats, other: Floats) -> Floats:
     """``r^2 log r`` of all distances."""
     squared = ((one[:, None] - other[None]) ** 2).sum(axis=2)
     bent: Floats = squared * np.log(np.where(squared > 0, squared, 1)) / 2
@@ -47,7 +49,7 @@ def _bending(one: Floats, other: Floats) -> Floats:
 
 
 Numbers: TypeAlias = NDArray[np.int64]
-Ask: TypeAlias = Callable[[Numbers], Floats]
+Evaluate: TypeAlias = Callable[[Numbers], Floats]
 """From numbers of windows ``(n,)`` to values ``(Q, n)`` of so many quantities."""
 
 PROBES = 30
@@ -56,7 +58,7 @@ SHARE, CONFIDENCE = 0.9, 0.95
 
 
 @dataclass(frozen=True)
-class Sampled:
+class WindowEstimate:
     """Values at every window, most of them estimated.
 
     Attributes:
@@ -70,7 +72,7 @@ class Sampled:
     unevaluated: int
 
 
-def sample(ask: Ask, shape: tuple[int, int], count: int, seed: int) -> Sampled:
+def sample(evaluate: Evaluate, shape: tuple[int, int], count: int, seed: int) -> WindowEstimate:
     """Estimate a value at every window of a grid from ``count`` of them.
 
     Two fifths are spread evenly; the rest, but for the probe, go in rounds to where the estimate changes and nothing
@@ -79,26 +81,26 @@ def sample(ask: Ask, shape: tuple[int, int], count: int, seed: int) -> Sampled:
     what is returned.
 
     Args:
-        ask: Evaluates windows.
+        evaluate: Evaluates windows.
         shape: Rows and columns of windows.
         count: How many may be evaluated, more than the probe's 30 and 9.
         seed: Of the probe.
     """
-    total, chosen = shape[0] * shape[1], _even(shape, round(EVEN * (count - PROBES)))
-    values = ask(chosen)
+    total, chosen = shape[0] * shape[1], _spread_evenly(shape, round(EVEN * (count - PROBES)))
+    values = evaluate(chosen)
     wanted = count - PROBES
     for last in range(ROUNDS):
         some = round((wanted - len(chosen)) / (ROUNDS - last))
-        more = _where_it_changes(chosen, values, shape, some)
+        more = _choose_by_change(chosen, values, shape, some)
         if len(more):
-            chosen, values = np.concatenate([chosen, more]), np.concatenate([values, ask(more)], axis=1)
-    estimate = _filled(chosen, values, shape)
+            chosen, values = np.concatenate([chosen, more]), np.concatenate([values, evaluate(more)], axis=1)
+    estimate = _fill_gaps(chosen, values, shape)
     rest = np.setdiff1d(np.arange(total), chosen)
     probe = np.sort(np.random.default_rng(seed).choice(rest, PROBES, replace=False))
-    found = ask(probe)
+    found = evaluate(probe)
     misses = estimate[:, probe] - found
     estimate[:, probe] = found
-    return Sampled(estimate, misses, len(rest))
+    return WindowEstimate(estimate, misses, len(rest))
 
 
 def error_bar(misses: Floats, unevaluated: int) -> float:
@@ -124,7 +126,7 @@ def error_bar(misses: Floats, unevaluated: int) -> float:
     return float(ordered[probes - 1 - allowed])
 
 
-def _even(shape: tuple[int, int], count: int) -> Numbers:
+def _spread_evenly(shape: tuple[int, int], count: int) -> Numbers:
     """About so many windows, in rows and columns that are evenly spread from edge to edge."""
     rows, columns = shape
     down = min(max(round(math.sqrt(count * rows / columns)), 2), rows)
@@ -135,10 +137,10 @@ def _even(shape: tuple[int, int], count: int) -> Numbers:
     return numbers
 
 
-def _where_it_changes(chosen: Numbers, values: Floats, shape: tuple[int, int], count: int) -> Numbers:
+def _choose_by_change(chosen: Numbers, values: Floats, shape: tuple[int, int], count: int) -> Numbers:
     """So many more windows, one by one the largest of squared distance to the chosen ones times change."""
-    change = _change(_filled(chosen, values, shape), shape)
-    places = _places(shape)
+    change = _measure_change(_fill_gaps(chosen, values, shape), shape)
+    places = _list_places(shape)
     distance = np.min([((places - places[number]) ** 2).sum(axis=1) for number in chosen], axis=0)
     found = []
     for _ in range(count):
@@ -148,17 +150,17 @@ def _where_it_changes(chosen: Numbers, values: Floats, shape: tuple[int, int], c
     return np.array(found, dtype=np.int64)
 
 
-def _change(estimate: Floats, shape: tuple[int, int]) -> Floats:
+def _measure_change(estimate: Floats, shape: tuple[int, int]) -> Floats:
     """How steep the estimates ``(Q, R * S)`` are around each window, from 0.5 where they are flat to 1.5."""
     total = np.zeros(shape)
     for each in estimate.reshape(-1, *shape):
         down, across = np.gradient(each)
-        steep = _softened(np.hypot(down, across))
+        steep = _soften(np.hypot(down, across))
         total += steep / steep.max() if steep.max() > 0 else steep
     return (total / len(estimate) + FLAT).ravel()
 
 
-def _softened(values: Floats) -> Floats:
+def _soften(values: Floats) -> Floats:
     """The mean of every value and its eight neighbours."""
     wide = np.pad(values, 1, mode="edge")
     rows, columns = values.shape
@@ -167,12 +169,12 @@ def _softened(values: Floats) -> Floats:
     return mean
 
 
-def _filled(chosen: Numbers, values: Floats, shape: tuple[int, int]) -> Floats:
-    places = _places(shape)
+def _fill_gaps(chosen: Numbers, values: Floats, shape: tuple[int, int]) -> Floats:
+    places = _list_places(shape)
     estimate = thin_plate(places[chosen], values.T, places).T
     estimate[:, chosen] = values
     return estimate
 
 
-def _places(shape: tuple[int, int]) -> Floats:
+def _list_places(shape: tuple[int, int]) -> Floats:
     return np.indices(shape).reshape(2, -1).T.astype(np.float64)

@@ -1,98 +1,29 @@
-"""Occlusion."""
+"""Occlusion of windows of the picture, and of places of a layer (feature occlusion)."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
 
-from cnnviz.core.target import TargetLike
-from cnnviz.engine.windows.window import Windows
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import prepare
-from cnnviz.methods.cams.changed_layer import Layer, perturbation_maps
-from cnnviz.methods.cams.layer_maps import Fuse, Shared
-from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
-from cnnviz.methods.occlusion.budget import Plan, Values
-from cnnviz.methods.occlusion.estimate import PROBES
-from cnnviz.methods.occlusion.scorer import Explained, Precision, Question, ScoreKind, scored_maps
-from cnnviz.methods.occlusion.windows import Hiding, Regions
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.settings import Fuse, Precision, ScoreKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.target import TargetLike
+    from cnnviz.engine.windows.window import Windows
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.methods.cams.changed_layer import ChangedLayer
+    from cnnviz.methods.occlusion.budget import Values
+    from cnnviz.methods.occlusion.scorer import Question
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
 __all__ = ["occlusion", "feature_occlusion"]
-
-
-@method
-def feature_occlusion(
-    model: Model,
-    images: ImagesLike,
-    target: TargetLike = None,
-    *,
-    layer: str | None = None,
-    fuse: Fuse = "mean",
-    window: Annotated[int, Ge(1)] = 1,
-    stride: Annotated[int, Ge(1)] = 1,
-    baseline: Literal["mean", "zero"] = "mean",
-    score: ScoreKind = "probability",
-    batch_size: Annotated[int, Ge(1)] = 32,
-) -> Heatmaps:
-    """How much hiding each part of a layer's activation lowers the target's score (feature occlusion).
-
-    As occlusion, but a window hides places of the layer, in all its channels, and only what comes after the layer runs
-    again; places of a deep layer know what lies around them, so this is another quantity than hiding pixels::
-
-        map = mean over the windows that cover a place of  s(A) - s(A with the window hidden)
-
-    Args:
-        model: The network.
-        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        window: Side of the window in places of the layer.
-        stride: Places from one window to the next.
-        baseline: What hides a place: each channel's mean over all places, or zero.
-        score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
-        batch_size: Most changed activations at once; halved when memory runs out.
-
-    Returns:
-        Maps ``(N, h, w)`` at the layer's resolution, signed, in units of the score.
-
-    Raises:
-        UnknownNameError: If there is no such layer or label.
-        UsageError: If the layer has no spatial extent.
-        ExplanationError: If the target does not depend on the layer.
-        ParameterError: If the window is larger than the layer, or the stride than the window.
-
-    Reference:
-        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, at the input.
-    """
-
-    def explain(asked: Layer) -> Tensor:
-        return hide_places(asked, window, stride, zero=baseline == "zero", kind=score)
-
-    return perturbation_maps(model, images, target, explain, Shared(layer, fuse, relu=False, batch_size=batch_size))
-
-
-def hide_places(layer: Layer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
-    """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
-    maps = layer.maps
-    windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
-    fill = torch.zeros_like(maps[:, :, :1, :1]) if zero else maps.mean(dim=(2, 3), keepdim=True)
-
-    def hidden(some: slice) -> Tensor:
-        """The unchanged maps first, then each window's."""
-        numbers = torch.arange(some.start, some.stop, device=maps.device) - 1
-        return torch.where(windows.masks(numbers) > 0, fill, maps)
-
-    scores = layer.scores(len(windows) + 1, hidden, kind=kind).double().cpu()
-    return windows.average(scores[0] - scores[1:]).to(maps)
-
 
 SHARE, STEPS = 7, 4
 
@@ -150,6 +81,13 @@ def occlusion(
     Reference:
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
     """
+    from cnnviz.engine.windows.window import Windows
+    from cnnviz.methods.ask import prepare
+    from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+    from cnnviz.methods.occlusion.budget import Plan
+    from cnnviz.methods.occlusion.scorer import scored_maps
+    from cnnviz.methods.occlusion.windows import HiddenWindows, Regions
+
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
     side = window or max(1, round(min(height, width) / SHARE))
@@ -158,24 +96,104 @@ def occlusion(
     plan = Plan(windows, len(names), budget, seconds, seed)
     regions = Regions(model, windows)
 
-    def explain(asked: Question) -> list[Explained]:
+    def explain(asked: Question) -> list[Answer]:
         fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
-        hiding = Hiding(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
-        values = plan.follow(hiding)
-        return [_explained(asked, values, windows, at) for at in range(len(asked.clean.targets))]
+        hidden = HiddenWindows(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
+        values = plan.follow(hidden)
+        return [_answer_target(asked, values, windows, at) for at in range(len(asked.clean.targets))]
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=regions.see)
 
 
-def _explained(asked: Question, values: Values, windows: Windows, at: int) -> Explained:
+def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -> Answer:
     """The map of one of the targets."""
+    import torch
+
+    from cnnviz.methods.occlusion.estimate import PROBES
+
     maps = windows.average(torch.from_numpy(values.drops[:, at]))
     spread = maps.std(dim=0) if len(maps) > 1 else None
     if not values.bars:
-        return Explained(maps.mean(dim=0), spread, None, values.checks)
-    said = (
+        return asked.answer(at, maps.mean(dim=0), spread=spread, checks=values.checks)
+    judged = (
         f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
         f"{values.estimated} estimated; judged by {PROBES} of these, at least 90 % of them are within "
         f"{values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
     )
-    return Explained(maps.mean(dim=0), spread, values.bars[at], (*values.checks, said))
+    checks = (*values.checks, judged)
+    return asked.answer(at, maps.mean(dim=0), spread=spread, error_bar=values.bars[at], checks=checks)
+
+
+@method
+def feature_occlusion(
+    model: Model,
+    images: ImagesLike,
+    target: TargetLike = None,
+    *,
+    layer: str | None = None,
+    fuse: Fuse = "mean",
+    window: Annotated[int, Ge(1)] = 1,
+    stride: Annotated[int, Ge(1)] = 1,
+    baseline: Literal["mean", "zero"] = "mean",
+    score: ScoreKind = "probability",
+    batch_size: Annotated[int, Ge(1)] = 32,
+) -> Heatmaps:
+    """How much hiding each part of a layer's activation lowers the target's score (feature occlusion).
+
+    As occlusion, but a window hides places of the layer, in all its channels, and only what comes after the layer runs
+    again; places of a deep layer know what lies around them, so this is another quantity than hiding pixels::
+
+        map = mean over the windows that cover a place of  s(A) - s(A with the window hidden)
+
+    Args:
+        model: The network.
+        images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
+        target: What is explained; None is each image's top class.
+        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
+        fuse: How the maps of several layers become one, each divided by its largest value first.
+        window: Side of the window in places of the layer.
+        stride: Places from one window to the next.
+        baseline: What hides a place: each channel's mean over all places, or zero.
+        score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
+        batch_size: Most changed activations at once; halved when memory runs out.
+
+    Returns:
+        Maps ``(N, h, w)`` at the layer's resolution, signed, in units of the score.
+
+    Raises:
+        UnknownNameError: If there is no such layer or label.
+        UsageError: If the layer has no spatial extent.
+        ExplanationError: If the target does not depend on the layer.
+        ParameterError: If the window is larger than the layer, or the stride than the window.
+
+    Reference:
+        Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2, at the input.
+    """
+    from cnnviz.methods.cams.changed_layer import perturbation_maps
+    from cnnviz.methods.cams.layer_maps import CamSettings
+
+    def explain(asked: ChangedLayer) -> Tensor:
+        return hide_places(asked, window, stride, zero=baseline == "zero", kind=score)
+
+    return perturbation_maps(
+        model, images, target, explain, CamSettings(layer, fuse, relu=False, batch_size=batch_size)
+    )
+
+
+def hide_places(layer: ChangedLayer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
+    """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
+    import torch
+
+    from cnnviz.engine.windows.window import Windows
+
+    maps = layer.maps
+    windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
+    fill = torch.zeros_like(maps[:, :, :1, :1]) if zero else maps.mean(dim=(2, 3), keepdim=True)
+
+    def hidden(some: slice) -> Tensor:
+        """The unchanged maps first, then each window's."""
+        numbers = torch.arange(some.start, some.stop, device=maps.device) - 1
+        return torch.where(windows.masks(numbers) > 0, fill, maps)
+
+    scores = layer.scores(len(windows) + 1, hidden, kind=kind).double().cpu()
+    return windows.average(scores[0] - scores[1:]).to(maps)

@@ -1,109 +1,27 @@
-"""RISE."""
+"""RISE: the mean score of what random masks leave visible."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
 from annotated_types import Ge, Gt, Lt
-from torch import Tensor
-from torch.nn import functional
 
-from cnnviz.core.target import TargetLike
-from cnnviz.engine.batching import in_slices
-from cnnviz.errors import ParameterError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import prepare
-from cnnviz.methods.occlusion.baselines import Fill, fill_with
-from cnnviz.methods.occlusion.scorer import Explained, Precision, Question, ScoreKind, scored_maps
-from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmaps
+from cnnviz.methods.settings import Precision, ScoreKind
 
-__all__ = ["rise", "RandomMasks", "WeighedMean"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from cnnviz.core.target import TargetLike
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import Answer
+    from cnnviz.methods.occlusion.baselines import Fill
+    from cnnviz.methods.occlusion.random_masks import RandomMasks, WeighedMean
+    from cnnviz.methods.occlusion.scorer import Question
+    from cnnviz.models.model import Model
+    from cnnviz.results.heatmap import Heatmaps
 
-@dataclass(frozen=True)
-class RandomMasks:
-    """Coarse grids of visible and hidden cells, enlarged bilinearly and shifted by up to a cell.
-
-    Attributes:
-        size: Height and width in pixels.
-        cells: Cells along each side.
-        visible: Chance that a cell is visible.
-        seed: Of all masks; the k-th mask depends on it and k alone.
-
-    Raises:
-        ParameterError: If there are more cells than pixels along a side.
-    """
-
-    size: tuple[int, int]
-    cells: int
-    visible: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.cells > min(self.size):
-            raise ParameterError(f"cells must be at most {min(self.size)}, the input's shorter side; got {self.cells}.")
-
-    def masks(self, some: slice) -> Tensor:
-        """Those masks, ``(n, 1, H, W)`` float32 from 0 (hidden) to 1 (visible)."""
-        each = self.cells**2 + 2
-        stream = np.random.PCG64(self.seed).advance(some.start * each)
-        drawn = np.random.Generator(stream).random((some.stop - some.start, each))
-        grids = torch.from_numpy(drawn[:, 2:] < self.visible).float().view(-1, 1, self.cells, self.cells)
-        height, width = (-(-side // self.cells) for side in self.size)
-        wide = functional.interpolate(
-            grids, size=((self.cells + 1) * height, (self.cells + 1) * width), mode="bilinear", align_corners=False
-        )
-        shifts = (drawn[:, :2] * (height, width)).astype(int)
-        return torch.stack(
-            [
-                one[:, top : top + self.size[0], left : left + self.size[1]]
-                for one, (top, left) in zip(wide, shifts, strict=True)
-            ]
-        )
-
-
-class WeighedMean:
-    """At every place the mean of scores weighed by masks, added up mask by mask, with its standard error.
-
-    Args:
-        clean: ``(T,)``: the scores of the unchanged picture, near which sums are kept exact.
-        size: Height and width of the masks.
-    """
-
-    def __init__(self, clean: Tensor, size: tuple[int, ...]) -> None:
-        self._clean, self._size, self._count = clean, size, 0
-        self._scores = torch.zeros(2, len(clean), dtype=torch.float64)
-        self._weights = torch.zeros(2, *size, dtype=torch.float64)
-        self._products = torch.zeros(4, len(clean), *size, dtype=torch.float64)
-
-    def add(self, scores: Tensor, masks: Tensor) -> None:
-        """Scores ``(n, T)`` of masks ``(n, H, W)``."""
-        above, weights = scores - self._clean, masks.flatten(1).double()
-        self._count += len(scores)
-        self._scores += torch.stack([above.sum(dim=0), (above**2).sum(dim=0)])
-        self._weights += torch.stack([weights.sum(dim=0), (weights**2).sum(dim=0)]).view_as(self._weights)
-        sums = [above.T @ weights, (above**2).T @ weights, above.T @ weights**2, (above**2).T @ weights**2]
-        self._products += torch.stack(sums).view_as(self._products)
-
-    def above_all(self) -> tuple[Tensor, Tensor]:
-        """Weighed means less the mean of all scores, and their standard errors, both ``(T, H, W)``.
-
-        Each mask adds ``M (f - S) / sum of M - (f - mean) / N`` to the difference's error, to first order.
-        """
-        tiny = torch.finfo(torch.float64).tiny
-        weight, squared = self._weights[0].clamp_min(tiny), self._weights[1]
-        mf, mff, mmf, mmff = self._products
-        mean = (self._scores[0] / self._count)[:, None, None]
-        here = mf / weight
-        own = (mmff - 2 * here * mmf + here**2 * squared) / weight**2
-        both = (mff - (here + mean) * mf + here * mean * self._weights[0]) / (weight * self._count)
-        every = self._scores[1][:, None, None] / self._count**2 - mean**2 / self._count
-        return here - mean, (own - 2 * both + every).clamp_min(0).sqrt()
+__all__ = ["rise"]
 
 
 @method
@@ -155,19 +73,27 @@ def rise(
     Reference:
         Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018.
     """
+    from cnnviz.methods.ask import prepare
+    from cnnviz.methods.occlusion.baselines import fill_with
+    from cnnviz.methods.occlusion.random_masks import RandomMasks
+    from cnnviz.methods.occlusion.scorer import scored_maps
+
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]
     drawn = RandomMasks((height, width), cells, visible, seed)
 
-    def explain(asked: Question) -> list[Explained]:
+    def explain(asked: Question) -> list[Answer]:
         fill = fill_with(baseline, model, asked.image, side=height // cells, seed=seed)
-        return _explained(asked, _through_masks(asked, drawn, fill, masks), masks)
+        return _answer_targets(asked, _score_masks(asked, drawn, fill, masks), masks)
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
 
 
-def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) -> WeighedMean:
+def _score_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) -> WeighedMean:
     """The mean score of what shows each place, added up mask by mask."""
+    from cnnviz.engine.batching import in_slices
+    from cnnviz.methods.occlusion.random_masks import WeighedMean
+
     image, targets = asked.image, asked.clean.targets
     mean = WeighedMean(asked.clean.scores, image.shape[-2:])
 
@@ -185,16 +111,16 @@ def _through_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) 
     return mean
 
 
-def _explained(asked: Question, mean: WeighedMean, count: int) -> list[Explained]:
+def _answer_targets(asked: Question, mean: WeighedMean, count: int) -> list[Answer]:
     """Each target's map with its standard error."""
     values, errors = mean.above_all()
     return [
-        Explained(one, error, None, (_said(asked, at, float(error.max()), count),))
+        asked.answer(at, one, spread=error, checks=(_state_error(asked, at, float(error.max()), count),))
         for at, (one, error) in enumerate(zip(values, errors, strict=True))
     ]
 
 
-def _said(asked: Question, at: int, error: float, count: int) -> str:
+def _state_error(asked: Question, at: int, error: float, count: int) -> str:
     return (
         f"{asked.picture.name}: after {count} masks the standard error for '{asked.clean.targets[at]}' is "
         f"at most {error:.2g}"

@@ -5,43 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Difference, Target
-from cnnviz.engine.batching import in_slices, usual_size
+from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import Answer, Batch, heatmaps, probabilities
-from cnnviz.models.inference_copy import Ask, Faster, faster_copy
+from cnnviz.methods.ask import Answer, InputBatch, assemble
+from cnnviz.methods.settings import Precision, ScoreKind
+from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model
-from cnnviz.results.heatmap import Heatmap, Heatmaps
+from cnnviz.results.heatmap import Heatmaps
 
-__all__ = ["Clean", "Precision", "ScoreKind", "Scorer", "scores_of", "Explained", "Question", "scored_maps"]
-
-ScoreKind: TypeAlias = Literal["probability", "logit", "log-probability"]
-Precision: TypeAlias = Literal["full", "tf32", "bfloat16"]
+__all__ = ["Scorer", "scores_of", "Question", "scored_maps"]
 
 TINY = 1e-30
-
-
-@dataclass(frozen=True)
-class Clean:
-    """What the unchanged picture gave.
-
-    Attributes:
-        targets: The settled targets.
-        scores: ``(T,)`` float64.
-        probabilities: Of each target's class, or None.
-    """
-
-    targets: tuple[Target, ...]
-    scores: Tensor
-    probabilities: tuple[float | None, ...]
 
 
 class Scorer:
@@ -77,21 +60,24 @@ class Scorer:
     ) -> None:
         self.model, self.kind, self.precision = model, kind, precision
         self.size = model.fixed_batch or batch_size or usual_size(model.device)
-        found = self._copied(example, targets, ask)
+        found = self._make_copy(example, targets, ask)
         self.quick, self.checks = found.model, found.checks
         self._known = example[0], found.logits
 
-    def clean(self, image: Tensor, targets: Sequence[Target]) -> Clean:
-        """The network itself asked about the unchanged picture ``(C, H, W)``; the targets settled by its answer."""
+    def clean(self, image: Tensor, targets: Sequence[Target]) -> Answer:
+        """The network itself asked about the unchanged picture ``(C, H, W)``, with its targets; it has no values yet.
+
+        Its targets are settled by the picture's logits, its scores ``(T,)`` float64.
+        """
         example, logits = self._known
         caught = None
         if logits is None or not torch.equal(image, example):
-            with torch.no_grad(), _tf32(allowed=False):
+            with torch.no_grad(), _allow_tf32(allowed=False):
                 logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
         every = logits[:1].expand(len(targets), -1)
         settled = tuple(settle(targets, every, self.model.labels))
         scores = scores_of(settled, logits, self.kind, caught)[0]
-        return Clean(settled, scores, probabilities(every, settled))
+        return Answer((), (), every, scores, settled)
 
     def scores(
         self,
@@ -112,8 +98,8 @@ class Scorer:
 
         def ask(some: slice) -> Tensor:
             inputs = self.quick.to_device(change(some))
-            with self.asking():
-                logits, caught = (answer(inputs, some), None) if answer else self._answer(inputs, targets)
+            with self.forward_modes():
+                logits, caught = (answer(inputs, some), None) if answer else self._forward_filled(inputs, targets)
                 return scores_of(targets, logits, self.kind, caught)[: len(inputs)].cpu()
 
         asked = in_slices(count, ask, size=self.size)
@@ -128,12 +114,12 @@ class Scorer:
         return self.quick is not self.model
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def forward_modes(self) -> Iterator[None]:
         """The modes in which changed pictures are asked about."""
-        with torch.inference_mode(self.private), torch.no_grad(), _tf32(allowed=self.precision == "tf32"):
+        with torch.inference_mode(self.private), torch.no_grad(), _allow_tf32(allowed=self.precision == "tf32"):
             yield
 
-    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
+    def _forward_filled(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
         missing = (self.model.fixed_batch or 0) - len(inputs)
         if missing > 0:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
@@ -141,14 +127,14 @@ class Scorer:
             inputs = inputs.to(memory_format=torch.channels_last)
         return _forward(self.quick, inputs, targets)
 
-    def _copied(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> Faster:
+    def _make_copy(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> InferenceCopy:
         if watched_layers(targets) or self.model.fixed_batch is not None:
             plain = f"{self.precision} was not used: units and networks of one batch size need the network itself"
-            return Faster(self.model, (plain,) if self.precision == "bfloat16" else ())
+            return InferenceCopy(self.model, (plain,) if self.precision == "bfloat16" else ())
         halved, rounded = self.precision == "bfloat16", self.precision == "tf32"
-        with _tf32(allowed=False):
-            found = faster_copy(self.model, example, halved=halved, ask=None if rounded else ask)
-        return replace(found, checks=found.checks + _tf32_loss(found.model, example)) if rounded else found
+        with _allow_tf32(allowed=False):
+            found = inference_copy(self.model, example, halved=halved, ask=None if rounded else ask)
+        return replace(found, checks=found.checks + _measure_tf32_loss(found.model, example)) if rounded else found
 
 
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
@@ -174,7 +160,7 @@ def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught
 
 
 @contextmanager
-def _tf32(*, allowed: bool) -> Iterator[None]:
+def _allow_tf32(*, allowed: bool) -> Iterator[None]:
     """Inside, CUDA's float32 convolutions and products are TF32 or are not; PyTorch itself allows it for the first."""
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
@@ -185,31 +171,14 @@ def _tf32(*, allowed: bool) -> Iterator[None]:
         convolutions.allow_tf32, products.allow_tf32 = before
 
 
-def _tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
+def _measure_tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
     if model.device.type != "cuda":
         return ("tf32 was not used: only CUDA devices have it",)
-    with torch.no_grad(), _tf32(allowed=False):
+    with torch.no_grad(), _allow_tf32(allowed=False):
         exact = model.forward(example)
-    with torch.no_grad(), _tf32(allowed=True):
+    with torch.no_grad(), _allow_tf32(allowed=True):
         lost = float((model.forward(example) - exact).abs().max() / exact.abs().max().clamp_min(TINY))
     return (f"tf32: logits differ by up to {lost:.1%} of the largest",)
-
-
-@dataclass(frozen=True)
-class Explained:
-    """One target's map of one picture.
-
-    Attributes:
-        values: ``(H, W)``, signed.
-        spread: ``(H, W)``, or None.
-        error_bar: Of estimated values, or None.
-        checks: What the user should know.
-    """
-
-    values: Tensor
-    spread: Tensor | None = None
-    error_bar: float | None = None
-    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,18 +194,48 @@ class Question:
 
     scorer: Scorer
     image: Tensor
-    clean: Clean
+    clean: Answer
     picture: Picture
 
+    def answer(
+        self,
+        target: int,
+        values: Tensor,
+        *,
+        spread: Tensor | None = None,
+        error_bar: float | None = None,
+        checks: Sequence[str] = (),
+    ) -> Answer:
+        """The answer for one of the targets.
 
-Explain: TypeAlias = Callable[[Question], Sequence[Explained]]
-"""From a question to a map for each of its targets."""
+        Args:
+            target: Which of them.
+            values: Its map ``(H, W)``, signed.
+            spread: Of the values, ``(H, W)``, or None.
+            error_bar: Of estimated values, or None.
+            checks: What the user should know.
+        """
+        one = slice(target, target + 1)
+        return Answer(
+            (),
+            (values[None],),
+            self.clean.logits[one],
+            self.clean.scores[one],
+            self.clean.targets[one],
+            tuple(checks),
+            spread=None if spread is None else spread[None],
+            error_bars=() if error_bar is None else (error_bar,),
+        )
+
+
+ExplainPicture: TypeAlias = Callable[[Question], Sequence[Answer]]
+"""From a question to an answer, with a map, for each of its targets."""
 
 
 def scored_maps(
     model: Model,
-    batch: Batch,
-    explain: Explain,
+    batch: InputBatch,
+    explain: ExplainPicture,
     *,
     kind: ScoreKind,
     precision: Precision,
@@ -248,48 +247,31 @@ def scored_maps(
     Args:
         model: The network.
         batch: Inputs, pictures and targets.
-        explain: From a question to a map for each of its targets.
+        explain: From a question to an answer, with a map, for each of its targets.
         kind: What the score of a class is.
         precision: What the changed pictures' forwards compute in.
         batch_size: Most changed pictures at once; None is what suits the device.
         ask: How a private copy is first asked about the first picture; left out, as a model is.
     """
-    groups = _same_pictures(batch.inputs)
-    found: dict[int, tuple[Answer, Explained]] = {}
+    groups = _group_same_pictures(batch.inputs)
+    answers: dict[int, Answer] = {}
     with undisturbed(model.module):
         example = model.to_device(batch.inputs[:1])
         scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size, ask=ask)
 
-        def explained(some: slice) -> None:
+        def explain_group(some: slice) -> None:
             rows = groups[some.start]
             image = model.to_device(batch.inputs[rows[0]])
             clean = scorer.clean(image, [batch.targets[row] for row in rows])
-            maps = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
-            found.update({row: (_answer(clean, at, maps[at]), maps[at]) for at, row in enumerate(rows)})
+            found = explain(Question(scorer, image, clean, batch.pictures[rows[0]]))
+            answers.update(zip(rows, found, strict=True))
 
-        in_slices(len(groups), explained, size=1)
-    answers, maps = zip(*(found[row] for row in range(len(found))), strict=True)
-    whole = heatmaps(model, batch, answers, chunk=scorer.size, checks=scorer.checks, rectified=False)
-    return replace(whole, maps=tuple(map(_with_certainty, whole.maps, maps)))
-
-
-def _answer(clean: Clean, at: int, one: Explained) -> Answer:
-    return Answer(
-        one.values[None],
-        clean.scores[at, None],
-        clean.probabilities[at : at + 1],
-        clean.targets[at : at + 1],
-        None,
-        one.checks,
-    )
+        in_slices(len(groups), explain_group, size=1)
+    chunks = Chunks([answers[row] for row in range(len(answers))], scorer.size, scorer.checks)
+    return assemble(model, batch, chunks, rectified=False)
 
 
-def _with_certainty(heatmap: Heatmap, one: Explained) -> Heatmap:
-    spread = None if one.spread is None else one.spread.float().cpu().numpy()
-    return replace(heatmap, spread=spread, error_bar=one.error_bar)
-
-
-def _same_pictures(inputs: Tensor) -> list[list[int]]:
+def _group_same_pictures(inputs: Tensor) -> list[list[int]]:
     """Rows of inputs ``(N, C, H, W)``, those that are equal together."""
     groups: list[list[int]] = []
     for row, one in enumerate(inputs):

@@ -1,4 +1,4 @@
-"""Hiding windows of one picture, and how much lower that makes the targets' scores."""
+"""Windows of one picture hidden, and how much lower that makes the targets' scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cnnviz.methods.occlusion.baselines import Fill
 from cnnviz.methods.occlusion.scorer import Scorer
 from cnnviz.models.model import Model
 
-__all__ = ["Hiding", "Regions"]
+__all__ = ["HiddenWindows", "Regions"]
 
 FEWEST, WORTH = 12, 0.9
 """Fewest windows for which a route is looked for; largest share of a forward's work for which it is taken."""
@@ -82,7 +82,7 @@ class Regions:
             numbers: Their windows' numbers.
         """
         quick = scorer.quick
-        with scorer.asking():
+        with scorer.forward_modes():
             image, changed = quick.to_device(image[None]), quick.to_device(changed)
             if self._seen is None or not torch.equal(self._seen, image):
                 self.see(quick, image)
@@ -114,7 +114,7 @@ UNCHANGED = -1
 INEXACT = "what a window changes could not be computed alone: the whole network ran for each"
 
 
-class Hiding:
+class HiddenWindows:
     """Windows of one picture, ready to be hidden.
 
     Args:
@@ -143,7 +143,7 @@ class Hiding:
         self._scorer, self._image, self._targets, self._windows, self._fills = scorer, image, targets, windows, fills
         self._clean: Tensor | None = None
         self._sharp = windows.sharp
-        self._regions = regions if regions and regions.worth(scorer) and self._exact(regions) else None
+        self._regions = regions if regions and regions.worth(scorer) and self._check_exact(regions) else None
 
     def drops(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much lower the scores are with each window hidden, ``(B, T, n)`` for B fills and T targets.
@@ -155,7 +155,8 @@ class Hiding:
             chosen = torch.cat([torch.tensor([UNCHANGED]), chosen])
         part = slice(self._done, self._done + len(numbers))
         with part_of_progress(part, max(self.planned, part.stop)):
-            found = in_slices(len(self._fills), lambda some: self._scores(chosen, self._fills[some.start]), size=1)
+            fills = self._fills
+            found = in_slices(len(fills), lambda some: self._score_windows(chosen, fills[some.start]), size=1)
         self._done = part.stop
         scores = torch.stack(found.results)
         if self._clean is None:
@@ -163,11 +164,11 @@ class Hiding:
         drops: NDArray[np.float64] = (self._clean[:, None] - scores).movedim(1, 2).numpy()
         return drops
 
-    def _scores(self, numbers: Tensor, fill: Fill) -> Tensor:
+    def _score_windows(self, numbers: Tensor, fill: Fill) -> Tensor:
         regions = self._regions
 
         def hidden(some: slice) -> Tensor:
-            return self._hidden(numbers[some], fill)
+            return self._hide(numbers[some], fill)
 
         def answer(changed: Tensor, some: slice) -> Tensor:
             assert regions is not None
@@ -175,7 +176,7 @@ class Hiding:
 
         return self._scorer.scores(len(numbers), hidden, self._targets, answer if regions else None)
 
-    def _hidden(self, numbers: Tensor, fill: Fill) -> Tensor:
+    def _hide(self, numbers: Tensor, fill: Fill) -> Tensor:
         """The picture with each window hidden, ``(n, C, H, W)``."""
         masks = self._windows.masks(numbers.to(self._image.device))
         seen = fill(masks)
@@ -183,11 +184,11 @@ class Hiding:
             return torch.where(masks > 0, seen, self._image)
         return self._image + masks.to(self._image.dtype) * (seen - self._image)
 
-    def _exact(self, regions: Regions) -> bool:
+    def _check_exact(self, regions: Regions) -> bool:
         """Whether windows asked about alone, one amid the picture and one in its corner, give the copy's answers."""
         rows, columns = self._windows.shape
         some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])
-        exact = regions.exact(self._scorer, self._image, self._hidden(some, self._fills[0]), some)
+        exact = regions.exact(self._scorer, self._image, self._hide(some, self._fills[0]), some)
         if not exact:
             self._scorer.checks += (INEXACT,)
         return exact

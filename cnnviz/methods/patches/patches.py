@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from annotated_types import Ge, Interval
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.images.datasets.open import open_dataset
 from cnnviz.method import check_network, method
-from cnnviz.methods.patches.show import show_patches
-from cnnviz.methods.scan.scan import scan
 from cnnviz.methods.scan.scope import JobShare, ScanRequest
-from cnnviz.models.model import Model
-from cnnviz.results.patch_index import PatchIndex
-from cnnviz.results.patches import Patches
-
-__all__ = ["patches", "scan_patches"]
 
 if TYPE_CHECKING:
+    import os
+
     from cnnviz.images.datasets.dataset import Dataset
     from cnnviz.images.reading import ImagesLike
+    from cnnviz.models.model import Model
+    from cnnviz.results.patch_index import PatchIndex
+    from cnnviz.results.patches import Patches
 
     DataLike: TypeAlias = Dataset | ImagesLike
-else:
-    DataLike: TypeAlias = Any
+
+__all__ = ["patches", "scan_patches"]
 
 
 @method
@@ -93,6 +89,10 @@ def patches(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4 (the top nine
         activations of a feature map over the validation set).
     """
+    from cnnviz.images.datasets.open import open_dataset
+    from cnnviz.methods.patches.show import show_patches
+    from cnnviz.methods.scan.scan import scan
+
     opened = open_dataset(data)
     request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers)
     found, names = scan(model, opened, None if index is None else Path(index), request)
@@ -143,6 +143,9 @@ def scan_patches(
     Raises:
         CnnvizError: As ``patches`` does.
     """
+    from cnnviz.images.datasets.open import open_dataset
+    from cnnviz.methods.scan.scan import scan
+
     check_network(model)
     share = None if shard is None else JobShare.parse(shard)
     request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)

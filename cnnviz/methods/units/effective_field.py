@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from annotated_types import Ge
-from torch import Tensor
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement, Layer
-from cnnviz.engine.arrangement import to_maps, with_places
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.capture import differentiate
-from cnnviz.engine.partial import run_to
-from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.core.layer import AUTOMATIC
 from cnnviz.errors import ExplanationError, ParameterError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import check_network
-from cnnviz.methods.ask import Batch, prepare, provenance_of
-from cnnviz.methods.cams.grids import field_of
-from cnnviz.models.model import Model
-from cnnviz.results.layers import EffectiveField
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.core.layer import Arrangement, Layer
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
+    from cnnviz.models.model import Model
+    from cnnviz.results.layers import EffectiveField
 
 __all__ = ["effective_field"]
 
@@ -66,6 +63,10 @@ def effective_field(
     Reference:
         Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
     """
+    from cnnviz.methods.ask import prepare, provenance_of
+    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.results.layers import EffectiveField
+
     check_network(model)
     if count < 1:
         raise ParameterError(f"count is at least 1, not {count}.")
@@ -93,19 +94,33 @@ def effective_field(
 
 
 def _arrange(layer: Layer, name: str) -> Arrangement:
+    import torch
+
+    from cnnviz.engine.arrangement import with_places
+
     return with_places(name, layer.arrangement, torch.empty(1, *(layer.shape or ())))
 
 
 def _draw_noise(model: Model, count: int, seed: int) -> Tensor:
     """Standard normal inputs ``(count, C, H, W)``."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, model.preprocess.channels, *model.preprocess.input_size, generator=generator)
 
 
 def _mean_magnitudes(
-    model: Model, batch: Batch, layer: Layer, name: str, *, place: tuple[int, int], size: int
+    model: Model, batch: InputBatch, layer: Layer, name: str, *, place: tuple[int, int], size: int
 ) -> tuple[Tensor, int, tuple[str, ...]]:
     """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
+    import torch
+
+    from cnnviz.engine.arrangement import to_maps
+    from cnnviz.engine.batching import in_chunks
+    from cnnviz.engine.capture import differentiate
+    from cnnviz.engine.partial import run_to
+    from cnnviz.engine.undisturbed import undisturbed
+
     arrangement = _arrange(layer, name)
 
     def magnitudes(inputs: Tensor, count: int, signs: Tensor) -> Tensor:
@@ -138,8 +153,12 @@ def _mean_magnitudes(
 
 
 def _alternating_signs(count: int) -> Tensor:
+    import torch
+
     return 1 - 2 * (torch.arange(count) % 2).float()
 
 
 def _rounding_error(model: Model) -> float:
+    import torch
+
     return float(torch.finfo(model.dtype).eps)

@@ -5,30 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-import torch
 from annotated_types import Ge, Interval
-from numpy.typing import NDArray
-from torch import Tensor
 
-from cnnviz.core.field import Field
-from cnnviz.core.layer import AUTOMATIC, Layer
-from cnnviz.core.target import Unit
-from cnnviz.engine.arrangement import to_maps, with_places
-from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.partial import run_to
-from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.core.layer import AUTOMATIC
 from cnnviz.errors import ParameterError
-from cnnviz.images.reading import ImagesLike
 from cnnviz.method import method
-from cnnviz.methods.ask import Batch, prepare, provenance_of, unsound
-from cnnviz.methods.cams.grids import field_of, said_of
-from cnnviz.methods.cams.rank_layers import choose_layer
-from cnnviz.models.model import Model
-from cnnviz.results.features import FeatureMaps, Features
-from cnnviz.results.heatmap import Heatmap
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cnnviz.core.field import Field
+    from cnnviz.core.layer import Layer
+    from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
+    from cnnviz.models.model import Model
+    from cnnviz.results.features import Features
 
 __all__ = ["features", "parse_units"]
 
@@ -107,6 +102,15 @@ def features(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; Yosinski et al.,
         Understanding Neural Networks Through Deep Visualization, ICML Workshops 2015.
     """
+    import torch
+
+    from cnnviz.engine.batching import in_chunks
+    from cnnviz.engine.undisturbed import undisturbed
+    from cnnviz.methods.ask import prepare, provenance_of, unsound
+    from cnnviz.methods.cams.layer_maps import field_of, note_unplaced
+    from cnnviz.methods.cams.rank_layers import choose_layer
+    from cnnviz.results.features import Features
+
     automatic = layer is None or layer == AUTOMATIC
     if layer is not None and not automatic:
         model.check_layer(layer)
@@ -127,8 +131,8 @@ def features(
         )
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
-    checks += unsound([float(one.maps.sum(dtype=np.float64)) for one in shown], batch)
-    checks += [*_describe_choice(shown[0], units, by), *said_of(name, field), *batch.checks, *chunks.checks]
+    checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
+    checks += [*_describe_choice(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _assemble_features(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
@@ -145,6 +149,9 @@ class _ShownUnits(NamedTuple):
 def _show_units(
     model: Model, name: str, layer: Layer, inputs: Tensor, *, count: int, choice: tuple[str | None, Strength, int]
 ) -> list[_ShownUnits]:
+    from cnnviz.engine.arrangement import to_maps, with_places
+    from cnnviz.engine.partial import run_to
+
     output = run_to(model.module, model.forward, inputs, name, layer.calls)
     maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
     answers = []
@@ -178,9 +185,13 @@ def _describe_choice(shown: _ShownUnits, units: str | None, by: Strength) -> lis
 
 
 def _assemble_features(
-    batch: Batch, shown: Sequence[_ShownUnits], whole: Features, model: str, field: Field | None
+    batch: InputBatch, shown: Sequence[_ShownUnits], whole: Features, model: str, field: Field | None
 ) -> Features:
     """The whole result, with every picture's maps filled in."""
+    from cnnviz.core.target import Unit
+    from cnnviz.results.features import FeatureMaps
+    from cnnviz.results.heatmap import Heatmap
+
     layer = whole.provenance.layer or ""
     parts = []
     for row, (picture, one) in enumerate(zip(batch.pictures, shown, strict=True)):

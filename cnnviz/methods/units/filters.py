@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
-import numpy as np
-import torch
 from annotated_types import Interval
-from numpy.typing import NDArray
 
 from cnnviz.core.layer import split_call
-from cnnviz.engine.kernels import Kernels, observe_kernels
 from cnnviz.errors import UsageError
 from cnnviz.method import method
 from cnnviz.methods.units.features import parse_units
-from cnnviz.methods.units.kernels import KernelOrder, compress_kernels, find_dead, find_duplicates, norms, sort_units
-from cnnviz.models.model import Model
-from cnnviz.provenance import Provenance
-from cnnviz.results.filters import Filters, Scaling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from cnnviz.engine.kernels import Kernels
+    from cnnviz.models.model import Model
+    from cnnviz.provenance import Provenance
+    from cnnviz.results.filters import Filters
 
 __all__ = ["filters", "choose_kernels"]
 
@@ -76,6 +78,7 @@ def _nearest_drawable(layer: str, drawable: list[str], model: Model) -> str:
     return f"The nearest that can be drawn is '{nearest}'."
 
 
+KernelOrder: TypeAlias = Literal["index", "norm", "hue"]
 Compress: TypeAlias = Literal["no", "layer", "unit"]
 
 MOST: Final = 256
@@ -90,7 +93,7 @@ def filters(
     layer: str | None = None,
     units: str | None = None,
     sort: KernelOrder = "index",
-    scale: Scaling = "shared",
+    scale: Literal["shared", "own"] = "shared",
     channels: Annotated[int, Interval(ge=1, le=64)] = 12,
     compress: Compress = "no",
     fold: bool = False,
@@ -128,6 +131,17 @@ def filters(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014; compressed, Voss et al.,
         Visualizing Weights, Distill 2021.
     """
+    from cnnviz.engine.kernels import observe_kernels
+    from cnnviz.methods.units.kernels import (
+        compress_kernels,
+        find_dead,
+        find_duplicates,
+        norms,
+        sort_units,
+        strongest_inputs,
+    )
+    from cnnviz.results.filters import Filters
+
     found, said = choose_kernels(observe_kernels(model.module, _example_input(model)), model, layer)
     values, folding = _fold_batch_norm(found, fold=fold)
     coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
@@ -150,13 +164,13 @@ def filters(
         values=values,
         layer=found.name,
         drawn=tuple(drawn),
-        inputs=_strongest_inputs(values, drawn, found.groups, channels),
+        inputs=strongest_inputs(values, drawn, found.groups, channels),
         groups=found.groups,
         coloured=coloured,
         scaling=scale,
         colours=shown,
         shares=shares,
-        norms=lengths.astype(np.float32),
+        norms=lengths.astype("float32"),
         dead=dead,
         duplicates=doubles,
         model=model.name,
@@ -166,11 +180,17 @@ def filters(
 
 
 def _example_input(model: Model) -> torch.Tensor:
+    import torch
+
     size = (model.fixed_batch or 1, model.preprocess.channels, *model.preprocess.input_size)
     return model.to_device(torch.randn(size, generator=torch.Generator().manual_seed(0)))
 
 
 def _provenance(model: Model, layer: str) -> Provenance:
+    import torch
+
+    from cnnviz.provenance import Provenance
+
     return Provenance(
         model=model.describe(),
         layer=layer,
@@ -192,16 +212,6 @@ def _fold_batch_norm(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32]
         return values.float().numpy(), [f"{found.name} runs {found.calls} times in a forward: nothing was folded"]
     folded = values * found.gains[:, None, None, None]
     return folded.float().numpy(), ["the batch norm that follows is folded in: weight * gamma / sqrt(variance + eps)"]
-
-
-def _strongest_inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: int) -> NDArray[np.int64]:
-    """The strongest input channels of each drawn unit ``(D, m)``, counted in the layer's whole input."""
-    each, count = len(values) // groups, values.shape[1]
-    starts = np.array(drawn)[:, None] // each * count
-    if count <= most:
-        return np.asarray(starts + np.arange(count), dtype=np.int64)
-    strengths = np.linalg.norm(values[drawn].astype(np.float64), axis=(2, 3))
-    return np.asarray(starts + np.argsort(-strengths, axis=1, kind="stable")[:, :most], dtype=np.int64)
 
 
 def _describe_drawn(drawn: list[int], listed: list[int], sort: KernelOrder) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,10 @@ from torch import Tensor
 from cnnviz.errors import UsageError
 from cnnviz.methods.concepts import factorize
 
-__all__ = ["KernelOrder", "find_dead", "find_duplicates", "sort_units", "norms", "compress_kernels"]
+if TYPE_CHECKING:
+    from cnnviz.methods.units.filters import KernelOrder
+
+__all__ = ["find_dead", "find_duplicates", "sort_units", "norms", "compress_kernels", "strongest_inputs"]
 
 PLANES: Final = 3
 NAMES: Final = ("red", "green", "blue")
@@ -89,8 +92,6 @@ def _name_colours(vectors: Tensor) -> list[str]:
     return said
 
 
-KernelOrder: TypeAlias = Literal["index", "norm", "hue"]
-
 DEAD: Final = 1e-3
 ALIKE: Final = 0.95
 GREYISH: Final = 0.2
@@ -158,6 +159,16 @@ def sort_units(units: list[int], values: NDArray[np.float32], sort: KernelOrder)
     grey = sorted((unit for unit in units if colourful[unit] < GREYISH), key=lambda unit: (-lengths[unit], unit))
     coloured = sorted((unit for unit in units if colourful[unit] >= GREYISH), key=lambda unit: (hues[unit], unit))
     return grey + coloured
+
+
+def strongest_inputs(values: NDArray[np.float32], drawn: list[int], groups: int, most: int) -> NDArray[np.int64]:
+    """The strongest input channels of each drawn unit ``(D, m)``, counted in the layer's whole input."""
+    each, count = len(values) // groups, values.shape[1]
+    starts = np.array(drawn)[:, None] // each * count
+    if count <= most:
+        return np.asarray(starts + np.arange(count), dtype=np.int64)
+    strengths = np.linalg.norm(values[drawn].astype(np.float64), axis=(2, 3))
+    return np.asarray(starts + np.argsort(-strengths, axis=1, kind="stable")[:, :most], dtype=np.int64)
 
 
 def _measure_hues(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

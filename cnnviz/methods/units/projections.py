@@ -21,8 +21,8 @@ from cnnviz.engine.rules import Coverage, ruled
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Batch, prepare, provenance_of
-from cnnviz.methods.cams.grids import field_of
+from cnnviz.methods.ask import InputBatch, prepare, provenance_of
+from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.methods.units.features import parse_units
 from cnnviz.models.model import Model
 from cnnviz.results.projections import Projections
@@ -97,7 +97,7 @@ def project_places(
         ExplanationError: If the layer has no units, or the rule changes what the network computes.
     """
     with undisturbed(model.module):
-        projector = _LayerProjector(model, Batch(inputs, (), (), ()), layer, usual_size(model.device))
+        projector = _LayerProjector(model, InputBatch(inputs, (), (), ()), layer, usual_size(model.device))
         flat = torch.from_numpy(np.ravel_multi_index((places[:, 0], places[:, 1]), projector.grid))
         projected = projector.project([unit], torch.arange(len(inputs))[None], flat[None])
     return projected.values[0].numpy(), projected.checks
@@ -125,7 +125,7 @@ class _BackProjections:
 class _LayerProjector:
     """Runs a network as far as one layer, and projects its units' activations back to the input."""
 
-    def __init__(self, model: Model, batch: Batch, name: str, size: int) -> None:
+    def __init__(self, model: Model, batch: InputBatch, name: str, size: int) -> None:
         self._model, self._batch, self._size = model, batch, size
         layer = model.layers_on(self._size_of_inputs).resolve(name)
         self.name = layer.name if name == AUTOMATIC else name

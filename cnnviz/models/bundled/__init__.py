@@ -1,6 +1,8 @@
 """The bundled networks: three small trained classifiers that come with the package, so that nothing must be downloaded.
 
 Importing this module imports no torch; `build` does.
+
+- ``networks``: their architectures.
 """
 
 from __future__ import annotations

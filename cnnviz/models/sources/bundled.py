@@ -9,7 +9,7 @@ from cnnviz.models.bundled import BUNDLED, build, weights_path
 from cnnviz.models.formats import wants_random
 
 if TYPE_CHECKING:
-    from cnnviz.models.origin import Opened
+    from cnnviz.models.origin import OpenedNetwork
 
 __all__ = ["bundled_names", "bundled_present", "open_bundled"]
 
@@ -24,7 +24,7 @@ def bundled_present(name: str) -> bool:
     return weights_path(name).is_file()
 
 
-def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
     """Open a network that comes with cnnviz.
 
     Args:
@@ -34,7 +34,7 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
     Raises:
         WeightsError: If the weights cannot be read or do not fit.
     """
-    from cnnviz.models.origin import RANDOM, Opened
+    from cnnviz.models.origin import RANDOM, OpenedNetwork
     from cnnviz.models.preprocess import Preprocess
     from cnnviz.models.state_dict import build_for
     from cnnviz.models.weights import read_checkpoint
@@ -54,7 +54,7 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
         std=entry.std,
         channels=len(entry.mean),
     )
-    return Opened(
+    return OpenedNetwork(
         module=module,
         name=name,
         origin={"source": "bundled", "weights": file},

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from cnnviz.errors import ModelError
-from cnnviz.models.origin import Opened, one_line, quiet
+from cnnviz.models.origin import OpenedNetwork, one_line, quiet
 
 __all__ = ["open_exported"]
 
@@ -22,7 +22,7 @@ TRAINING: Final = {"aten::dropout": 2, "aten::batch_norm": 5}
 
 
 @dataclass(frozen=True)
-class _Axis:
+class _InputAxis:
     """One axis of the exported input: its size in the example, and whether it may have others, and be 1."""
 
     example: int
@@ -30,7 +30,7 @@ class _Axis:
     from_one: bool = False
 
 
-def open_exported(file: Path, device: torch.device) -> Opened:
+def open_exported(file: Path, device: torch.device) -> OpenedNetwork:
     """Open an exported network; its layers keep the names they had.
 
     The file may run code while it is opened, as PyTorch's format allows it to: open only files you trust.
@@ -42,19 +42,19 @@ def open_exported(file: Path, device: torch.device) -> Opened:
     Raises:
         ModelError: If it cannot be read, or takes anything but one batch of pictures.
     """
-    program = _loaded(file)
-    batch, channels, height, width = _axes(program, file.name)
+    program = _load_program(file)
+    batch, channels, height, width = _input_axes(program, file.name)
     try:
         with quiet(*LOGGERS):
             module = torch.export.unflatten(move_to_device_pass(program, device))
     except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(f"'{file.name}' cannot be turned into layers ({one_line(error)}).") from None
     size = height.example, width.example
-    return Opened(
+    return OpenedNetwork(
         module=module,
         name=file.stem,
         origin={"source": "torch.export", "file": file.name},
-        notes=_notes(program),
+        notes=_note_training(program),
         fixed_batch=None if batch.from_one else batch.example,
         fixed_size=None if height.free and width.free else size,
         input_size=size,
@@ -62,7 +62,7 @@ def open_exported(file: Path, device: torch.device) -> Opened:
     )
 
 
-def _loaded(file: Path) -> ExportedProgram:
+def _load_program(file: Path) -> ExportedProgram:
     try:
         with quiet(*LOGGERS):
             return torch.export.load(file)
@@ -74,7 +74,7 @@ def _loaded(file: Path) -> ExportedProgram:
     )
 
 
-def _axes(program: ExportedProgram, name: str) -> tuple[_Axis, _Axis, _Axis, _Axis]:
+def _input_axes(program: ExportedProgram, name: str) -> tuple[_InputAxis, _InputAxis, _InputAxis, _InputAxis]:
     inputs = [node.meta.get("val") for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     if len(inputs) != 1:
         raise ModelError(f"'{name}' takes {len(inputs)} inputs; expected one, a batch of pictures (N, C, H, W).")
@@ -82,20 +82,22 @@ def _axes(program: ExportedProgram, name: str) -> tuple[_Axis, _Axis, _Axis, _Ax
     if len(shape) != IMAGE_DIMS:
         raise ModelError(f"'{name}' takes an input of {len(shape)} dimensions; expected pictures (N, C, H, W).")
     seen = program.example_inputs[0][0].shape if program.example_inputs and program.example_inputs[0] else shape
-    batch, channels, height, width = (_axis(program, size, example) for size, example in zip(shape, seen, strict=True))
+    batch, channels, height, width = (
+        _input_axis(program, size, example) for size, example in zip(shape, seen, strict=True)
+    )
     return batch, channels, height, width
 
 
-def _axis(program: ExportedProgram, size: Any, example: Any) -> _Axis:
+def _input_axis(program: ExportedProgram, size: Any, example: Any) -> _InputAxis:
     if isinstance(size, int):
-        return _Axis(size)
+        return _InputAxis(size)
     hint = example if isinstance(example, int) else size.node.hint
     allowed = program.range_constraints.get(size.node.expr)
     free = allowed is not None and not allowed.upper.is_Integer
-    return _Axis(int(hint), free, from_one=free and bool(allowed.lower <= 1))
+    return _InputAxis(int(hint), free, from_one=free and bool(allowed.lower <= 1))
 
 
-def _notes(program: ExportedProgram) -> tuple[str, ...]:
+def _note_training(program: ExportedProgram) -> tuple[str, ...]:
     for node in program.graph.nodes:
         operation = getattr(node.target, "_schema", None)
         place = TRAINING.get(operation.name) if operation is not None else None

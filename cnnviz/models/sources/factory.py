@@ -20,14 +20,14 @@ from torch import nn
 from cnnviz.errors import CnnvizError, ModelError, UnknownNameError, UsageError
 from cnnviz.models.formats import existing_file, wants_random
 from cnnviz.models.model import Model
-from cnnviz.models.origin import Opened, one_line
+from cnnviz.models.origin import OpenedNetwork, one_line
 from cnnviz.models.state_dict import load_into
 from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["open_factory", "refuse_bare_file"]
 
 
-def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
     """Run a function or class of the user's and take the network that it returns.
 
     The current folder and, for a file, its own folder can be imported from while that code runs.
@@ -44,16 +44,16 @@ def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> O
     if not source or not name:
         raise UsageError(f"'{where}' names no factory; expected PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION.")
     file = existing_file(source, "Python file", ModelError) if source.lower().endswith(".py") else None
-    with _importable(file):
-        module = _module(source, file)
-        made = _made(_found(module, name, source), name)
-    opened = _opened(made, where if file is None else f"{file.name}:{name}")
+    with _import_paths(file):
+        module = _import_module(source, file)
+        made = _call_factory(_find_factory(module, name, source), name)
+    opened = _describe_network(made, where if file is None else f"{file.name}:{name}")
     if weights is None or wants_random(weights):
         return opened
     checkpoint = read_checkpoint(weights)
     notes = load_into(opened.module, checkpoint, opened.name)
     origin = {**opened.origin, "weights": checkpoint.name}
-    return Opened(**{**vars(opened), "notes": (*opened.notes, *notes), "origin": origin})
+    return OpenedNetwork(**{**vars(opened), "notes": (*opened.notes, *notes), "origin": origin})
 
 
 def refuse_bare_file(path: Path) -> UsageError:
@@ -70,7 +70,7 @@ def refuse_bare_file(path: Path) -> UsageError:
 
 
 @contextmanager
-def _importable(file: Path | None) -> Iterator[None]:
+def _import_paths(file: Path | None) -> Iterator[None]:
     before = list(sys.path)
     sys.path[:0] = [str(Path.cwd())] if file is None else [str(file.resolve().parent), str(Path.cwd())]
     importlib.invalidate_caches()
@@ -80,10 +80,10 @@ def _importable(file: Path | None) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _module(source: str, file: Path | None) -> ModuleType:
+def _import_module(source: str, file: Path | None) -> ModuleType:
     if file is not None:
-        return _module_of(file)
-    with _told(source):
+        return _import_file(file)
+    with _report_failure(source):
         try:
             return importlib.import_module(source)
         except ModuleNotFoundError as error:
@@ -92,19 +92,19 @@ def _module(source: str, file: Path | None) -> ModuleType:
     raise ModelError(f"There is no module '{source}' in the current folder or among the installed packages.")
 
 
-def _module_of(file: Path) -> ModuleType:
+def _import_file(file: Path) -> ModuleType:
     name = f"cnnviz_factory_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ModelError(f"'{file.name}' cannot be imported as Python code.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with _told(file.name):
+    with _report_failure(file.name):
         spec.loader.exec_module(module)
     return module
 
 
-def _found(module: ModuleType, name: str, source: str) -> Any:
+def _find_factory(module: ModuleType, name: str, source: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -114,17 +114,17 @@ def _found(module: ModuleType, name: str, source: str) -> Any:
     return found
 
 
-def _made(found: Any, name: str) -> Any:
+def _call_factory(found: Any, name: str) -> Any:
     if isinstance(found, (nn.Module, Model)) or not callable(found):
         return found
-    needed = _needed(found)
+    needed = _required_parameters(found)
     if needed:
         raise ModelError(f"'{name}' needs arguments ({', '.join(needed)}); expected a function that takes none.")
-    with _told(name):
+    with _report_failure(name):
         return found()
 
 
-def _needed(found: Any) -> list[str]:
+def _required_parameters(found: Any) -> list[str]:
     try:
         parameters = inspect.signature(found).parameters.values()
     except (TypeError, ValueError):
@@ -134,17 +134,17 @@ def _needed(found: Any) -> list[str]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _report_failure(what: str) -> Iterator[None]:
     """Tell in one sentence where the user's code failed."""
     try:
         yield
     except CnnvizError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"'{what}' failed{_place(error)} with {one_line(error)}.") from error
+        raise ModelError(f"'{what}' failed{_failure_place(error)} with {one_line(error)}.") from error
 
 
-def _place(error: BaseException) -> str:
+def _failure_place(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f" at {Path(error.filename or '?').name}:{error.lineno}"
     machinery = {__file__, inspect.__file__}
@@ -157,10 +157,10 @@ def _place(error: BaseException) -> str:
     return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
-def _opened(made: Any, where: str) -> Opened:
+def _describe_network(made: Any, where: str) -> OpenedNetwork:
     origin = {"source": "factory", "factory": where}
     if isinstance(made, Model):
-        return Opened(
+        return OpenedNetwork(
             module=made.module,
             name=made.name,
             origin=origin,
@@ -172,4 +172,4 @@ def _opened(made: Any, where: str) -> Opened:
         )
     if not isinstance(made, nn.Module):
         raise ModelError(f"'{where}' gives {type(made).__name__}; expected a torch.nn.Module or a cnnviz.Model.")
-    return Opened(module=made, name=where.rsplit(":", 1)[-1], origin=origin)
+    return OpenedNetwork(module=made, name=where.rsplit(":", 1)[-1], origin=origin)

@@ -59,7 +59,7 @@ def torchvision_registry() -> dict[str, tuple[str, ...]]:
     """The addresses of the trained weights of each of torchvision's classification networks, by its name."""
     if "torchvision.models" not in sys.modules:
         try:
-            return read_torchvision(_folder("torchvision"))
+            return read_torchvision(_models_folder("torchvision"))
         except (OSError, ValueError, LookupError):
             pass
     from torchvision import models
@@ -79,7 +79,7 @@ def read_torchvision(folder: Path) -> dict[str, tuple[str, ...]]:
         text = file.read_text(encoding="utf-8")
         builders = _TORCHVISION.findall(text)
         urls = {name: tuple(_URL.findall(body)) for name, body in _ENUMS.findall(text)}
-        _expect(len(builders) == _count(text, "@register_model", "# "), file)
+        _expect(len(builders) == _count_word(text, "@register_model", "# "), file)
         _expect(sum(map(len, urls.values())) == text.count(" Weights("), file)
         for name, enum in builders:
             _expect(name not in found, file)
@@ -92,7 +92,7 @@ def timm_registry() -> dict[str, TimmWeights]:
     """Where the trained weights of timm's networks are, by the name with its tag, in timm's order."""
     if "timm" not in sys.modules:
         try:
-            return read_timm(_folder("timm"))
+            return read_timm(_models_folder("timm"))
         except Exception:  # noqa: BLE001  another version's text may do anything
             pass
     import timm
@@ -113,7 +113,7 @@ def read_timm(folder: Path) -> dict[str, TimmWeights]:
     found: dict[str, TimmWeights] = {}
     for file, text in texts.items():
         names = set(_TIMM.findall(text))
-        _expect(len(names) == _count(text, "@register_model", "# ") and not names & networks, file)
+        _expect(len(names) == _count_word(text, "@register_model", "# ") and not names & networks, file)
         networks |= names
         found |= _timm_weights(text, names, file)
     _expect(bool(found), folder)
@@ -125,7 +125,7 @@ def read_timm(folder: Path) -> dict[str, TimmWeights]:
 def _timm_weights(text: str, names: set[str], file: Path) -> dict[str, TimmWeights]:
     """The trained weights that one of timm's files configures for the networks that it registers."""
     found: dict[str, TimmWeights] = {}
-    for key, config in _timm_configs(text, file).items():
+    for key, config in _evaluate_configs(text, file).items():
         network, _, tag = key.partition(".")
         name = f"{network}.{tag.strip('*')}".rstrip(".")
         repository, url = config.get("hf_hub_id"), config.get("url")
@@ -136,21 +136,23 @@ def _timm_weights(text: str, names: set[str], file: Path) -> dict[str, TimmWeigh
     return found
 
 
-def _timm_configs(text: str, file: Path) -> dict[str, dict[str, Any]]:
+def _evaluate_configs(text: str, file: Path) -> dict[str, dict[str, Any]]:
     """The table of configurations in one of timm's files: the statements that make it are evaluated, nothing else."""
     first, last = text.find("\ndefault_cfgs"), text.rfind("\ndefault_cfgs")
-    statements = text[first:last] + _statement(text, last) if first > 0 else ""
-    _expect(_count(text, "default_cfgs", "generate_") == _count(statements, "default_cfgs", "generate_"), file)
+    statements = text[first:last] + _cut_statement(text, last) if first > 0 else ""
+    _expect(
+        _count_word(text, "default_cfgs", "generate_") == _count_word(statements, "default_cfgs", "generate_"), file
+    )
     if not statements:
         return {}
-    names = _Names(text)
+    names = _ModuleNames(text)
     names.evaluate(statements)
     table: dict[str, dict[str, Any]] = names["default_cfgs"]
     _expect(all(isinstance(key, str) and isinstance(config, dict) for key, config in table.items()), file)
     return table
 
 
-class _Names(dict[str, Any]):
+class _ModuleNames(dict[str, Any]):
     """The global names of a Python file, each evaluated from its text when it is first looked up.
 
     What is imported from elsewhere than the standard library (such as the mean of ImageNet) is None.
@@ -173,15 +175,15 @@ class _Names(dict[str, Any]):
         for start in (f"\n{name} = ", f"\n{name}: ", f"\ndef {name}("):
             place = self._text.find(start)
             if place >= 0:
-                self.evaluate(_statement(self._text, place))
+                self.evaluate(_cut_statement(self._text, place))
         return self[name]
 
 
-def _count(text: str, word: str, but_after: str) -> int:
+def _count_word(text: str, word: str, but_after: str) -> int:
     return text.count(word) - text.count(but_after + word)
 
 
-def _statement(text: str, start: int) -> str:
+def _cut_statement(text: str, start: int) -> str:
     """The statement that begins on the line after a place in a file."""
     following = _NEXT.search(text, start + 1)
     return text[start : following.start() if following else len(text)] + "\n"
@@ -189,14 +191,14 @@ def _statement(text: str, start: int) -> str:
 
 def _deprecated_names(text: str) -> list[str]:
     place = text.find("\nregister_model_deprecations(")
-    return _KEY.findall(_statement(text, place)) if place >= 0 else []
+    return _KEY.findall(_cut_statement(text, place)) if place >= 0 else []
 
 
 def _natural_order(name: str) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
 
 
-def _folder(library: str) -> Path:
+def _models_folder(library: str) -> Path:
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
         raise LookupError(library)

@@ -13,7 +13,7 @@ from torchvision.models import get_model_weights
 from cnnviz.errors import MissingExtraError, ModelError, UnknownNameError, WeightsError
 from cnnviz.models.downloads import is_reachable
 from cnnviz.models.formats import wants_random
-from cnnviz.models.origin import RANDOM, Opened, one_line, quiet
+from cnnviz.models.origin import RANDOM, OpenedNetwork, one_line, quiet
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.sources.registries import HUB_FILES, PREFIX, TimmWeights, has_timm
 from cnnviz.models.state_dict import build_for
@@ -27,7 +27,7 @@ FAILURES: Final = (RuntimeError, OSError, ValueError, KeyError, TypeError, Asser
 WEIGHT_BYTES, MEGABYTE = 4, 1e6
 
 
-def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
     """Open a network of timm.
 
     Args:
@@ -39,25 +39,27 @@ def open_timm(name: str, weights: str | os.PathLike[str] | None = None) -> Opene
         UnknownNameError: If timm has no network of that name.
         WeightsError: If the weights are neither cached nor reachable, or do not fit.
     """
-    library = _library()
+    library = _import_timm()
     name = name.removeprefix(PREFIX)
     _check_name(library, name)
     if wants_random(weights):
-        return _opened(library, _create(library, name), name, "random", notes=(RANDOM,))
+        return _describe_network(library, _create_network(library, name), name, "random", notes=(RANDOM,))
     if weights is None:
-        return _opened(library, _trained(library, name), name, "timm")
+        return _describe_network(library, _create_trained(library, name), name, "timm")
     checkpoint = read_checkpoint(weights)
     classes = library.get_pretrained_cfg(name).num_classes if not name.startswith(ELSEWHERE) else None
 
     def build(count: int | None) -> nn.Module:
-        return _create(library, name, **({} if count is None else {"num_classes": count}))
+        return _create_network(library, name, **({} if count is None else {"num_classes": count}))
 
     fitted = build_for(checkpoint, build, name, classes)
-    opened = _opened(library, fitted.module, name, checkpoint.name, classes=fitted.classes, notes=fitted.notes)
+    opened = _describe_network(
+        library, fitted.module, name, checkpoint.name, classes=fitted.classes, notes=fitted.notes
+    )
     return replace(opened, assumed=f"preprocessing was not given: that of timm's {name} assumed")
 
 
-def _library() -> Any:
+def _import_timm() -> Any:
     if not has_timm():
         raise MissingExtraError("A network of timm", "timm")
     import timm
@@ -77,7 +79,7 @@ def _check_name(library: Any, name: str) -> None:
         raise UnknownNameError("timm network", name, tags, f"'{plain}' has {len(tags)} sets of weights.")
 
 
-def _create(library: Any, name: str, **settings: Any) -> nn.Module:
+def _create_network(library: Any, name: str, **settings: Any) -> nn.Module:
     try:
         with quiet(*LOGGERS):
             module: nn.Module = library.create_model(name, **{"pretrained": False, **settings})
@@ -86,35 +88,35 @@ def _create(library: Any, name: str, **settings: Any) -> nn.Module:
     return module
 
 
-def _trained(library: Any, name: str) -> nn.Module:
+def _create_trained(library: Any, name: str) -> nn.Module:
     if name.startswith(ELSEWHERE):
-        if not name.startswith("local-dir:") and not is_reachable(_hub()):
-            raise WeightsError(f"'{name}' is not a file here, and {_hub()} cannot be reached.")
-        return _create(library, name, pretrained=True)
+        if not name.startswith("local-dir:") and not is_reachable(_hub_address()):
+            raise WeightsError(f"'{name}' is not a file here, and {_hub_address()} cannot be reached.")
+        return _create_network(library, name, pretrained=True)
     config = library.get_pretrained_cfg(name)
     if not config.has_weights:
         raise WeightsError(f"timm has no trained weights for '{name}'; take weights of your own, or --weights none.")
-    file = _cached(config)
+    file = _cached_weights(config)
     if file:
-        return _create(library, name, pretrained=True, pretrained_cfg_overlay={"file": str(file)})
-    address = _hub() if config.hf_hub_id else config.url
+        return _create_network(library, name, pretrained=True, pretrained_cfg_overlay={"file": str(file)})
+    address = _hub_address() if config.hf_hub_id else config.url
     if not is_reachable(address):
-        raise WeightsError(_unreachable(library, name, config, address))
-    return _create(library, name, pretrained=True)
+        raise WeightsError(_explain_unreachable(library, name, config, address))
+    return _create_network(library, name, pretrained=True)
 
 
-def _cached(config: Any) -> Path | None:
+def _cached_weights(config: Any) -> Path | None:
     return TimmWeights(config.hf_hub_id, config.hf_hub_filename, config.url).cached()
 
 
-def _hub() -> str:
+def _hub_address() -> str:
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
 
 
-def _unreachable(library: Any, name: str, config: Any, address: str) -> str:
-    parameters = sum(weight.numel() for weight in _create(library, name).parameters())
+def _explain_unreachable(library: Any, name: str, config: Any, address: str) -> str:
+    parameters = sum(weight.numel() for weight in _create_network(library, name).parameters())
     size = f"about {parameters * WEIGHT_BYTES / MEGABYTE:.0f} MB"
     file = config.hf_hub_filename or HUB_FILES[0]
     what = f"{file} of {config.hf_hub_id}" if config.hf_hub_id else Path(config.url).name
@@ -124,7 +126,7 @@ def _unreachable(library: Any, name: str, config: Any, address: str) -> str:
     )
 
 
-def _opened(
+def _describe_network(
     library: Any,
     module: nn.Module,
     name: str,
@@ -132,22 +134,22 @@ def _opened(
     *,
     classes: int | None = None,
     notes: tuple[str, ...] = (),
-) -> Opened:
+) -> OpenedNetwork:
     config: dict[str, Any] = getattr(module, "pretrained_cfg", None) or {}
     classes = classes or getattr(module, "num_classes", None) or None
     tag = config.get("tag")
-    return Opened(
+    return OpenedNetwork(
         module=module,
         name=name.rsplit("/", 1)[-1],
         origin={"source": "timm", "weights": tag or weights if weights == "timm" else weights},
         preprocess=Preprocess.from_timm(library.data.resolve_model_data_config(module)),
-        labels=_labels(library, config, classes),
+        labels=_label_names(library, config, classes),
         classes=classes,
         notes=notes,
     )
 
 
-def _labels(library: Any, config: dict[str, Any], classes: int | None) -> list[str] | None:
+def _label_names(library: Any, config: dict[str, Any], classes: int | None) -> list[str] | None:
     """The names that the weights bring along; torchvision's for ImageNet's 1000 classes, so that a target is one."""
     own = config.get("label_names")
     if own and len(own) == classes:

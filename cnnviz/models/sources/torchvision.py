@@ -13,7 +13,7 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights
 from cnnviz.errors import UnknownNameError, WeightsError
 from cnnviz.models.downloads import cached_file, download
 from cnnviz.models.formats import looks_like_file, wants_random
-from cnnviz.models.origin import RANDOM, Opened
+from cnnviz.models.origin import RANDOM, OpenedNetwork
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import Checkpoint, read_checkpoint
@@ -26,7 +26,7 @@ INCEPTIONS: Final = ("googlenet", "inception_v3")
 AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.")
 
 
-def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> Opened:
+def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
     """Open a classification network of torchvision.
 
     Args:
@@ -39,28 +39,28 @@ def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -
     """
     entries = get_model_weights(name)
     if wants_random(weights):
-        module = _build(name, entries.DEFAULT, None)
-        return _opened(module, name, entries.DEFAULT, "random", notes=(RANDOM,))
+        module = _build_network(name, entries.DEFAULT, None)
+        return _describe_network(module, name, entries.DEFAULT, "random", notes=(RANDOM,))
     if weights is None:
-        entry, notes = _default(name, entries)
-        return _trained(name, entry, notes)
-    known = _entry(entries, os.fspath(weights))
+        entry, notes = _choose_default(name, entries)
+        return _open_trained(name, entry, notes)
+    known = _find_entry(entries, os.fspath(weights))
     if known is not None:
-        return _trained(name, known, ())
+        return _open_trained(name, known, ())
     if not looks_like_file(os.fspath(weights)):
         raise UnknownNameError(
             "weights entry", os.fspath(weights), entries.__members__,
             f"{name} has {', '.join(entry.name for entry in entries)}; a file and 'none' are taken too.",
         )  # fmt: skip
-    return _from_file(name, entries, weights)
+    return _open_with_file(name, entries, weights)
 
 
-def _entry(entries: type[WeightsEnum], text: str) -> WeightsEnum | None:
+def _find_entry(entries: type[WeightsEnum], text: str) -> WeightsEnum | None:
     plain = text.removeprefix(f"{entries.__name__}.").upper()
     return entries.__members__.get(plain)
 
 
-def _default(name: str, entries: type[WeightsEnum]) -> tuple[WeightsEnum, tuple[str, ...]]:
+def _choose_default(name: str, entries: type[WeightsEnum]) -> tuple[WeightsEnum, tuple[str, ...]]:
     """The default weights, or others that are cached where the default can be had nowhere."""
     default = entries.DEFAULT
     if cached_file(default.url):
@@ -75,17 +75,17 @@ def _default(name: str, entries: type[WeightsEnum]) -> tuple[WeightsEnum, tuple[
     return default, ()
 
 
-def _trained(name: str, entry: WeightsEnum, notes: tuple[str, ...]) -> Opened:
+def _open_trained(name: str, entry: WeightsEnum, notes: tuple[str, ...]) -> OpenedNetwork:
     file = cached_file(entry.url) or download(entry.url, name, entry.meta.get("_file_size"))
     try:
-        checkpoint = _read(name, file)
+        checkpoint = _read_weights(name, file)
     except WeightsError as error:
         raise WeightsError(f"{error} It is in {file.parent}; delete it to have it fetched again.") from None
-    fitted = build_for(checkpoint, lambda _: _build(name, entry, None), name, None)
-    return _opened(fitted.module, name, entry, entry.name, notes=notes)
+    fitted = build_for(checkpoint, lambda _: _build_network(name, entry, None), name, None)
+    return _describe_network(fitted.module, name, entry, entry.name, notes=notes)
 
 
-def _read(name: str, weights: str | os.PathLike[str]) -> Checkpoint:
+def _read_weights(name: str, weights: str | os.PathLike[str]) -> Checkpoint:
     checkpoint = read_checkpoint(weights)
     if name not in INCEPTIONS:
         return checkpoint
@@ -93,19 +93,21 @@ def _read(name: str, weights: str | os.PathLike[str]) -> Checkpoint:
     return replace(checkpoint, state=state)
 
 
-def _from_file(name: str, entries: type[WeightsEnum], weights: str | os.PathLike[str]) -> Opened:
+def _open_with_file(name: str, entries: type[WeightsEnum], weights: str | os.PathLike[str]) -> OpenedNetwork:
     """A network with weights of the user's; torchvision's own files are known by their names."""
     file = Path(weights)
     own = next((entry for entry in entries if Path(entry.url).name == file.name), None)
     entry = own or entries.DEFAULT
-    checkpoint = _read(name, weights)
+    checkpoint = _read_weights(name, weights)
     classes = len(entry.meta["categories"])
-    fitted = build_for(checkpoint, lambda count: _build(name, entry, count), name, classes)
+    fitted = build_for(checkpoint, lambda count: _build_network(name, entry, count), name, classes)
     assumed = "" if own else f"preprocessing was not given: that of torchvision's {entry} assumed"
-    return _opened(fitted.module, name, entry, file.name, classes=fitted.classes, notes=fitted.notes, assumed=assumed)
+    return _describe_network(
+        fitted.module, name, entry, file.name, classes=fitted.classes, notes=fitted.notes, assumed=assumed
+    )
 
 
-def _build(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
+def _build_network(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
     """The network with its initial weights, in the form that these trained weights have."""
     settings: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if name.startswith("vit_"):
@@ -116,7 +118,7 @@ def _build(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
     return module
 
 
-def _opened(
+def _describe_network(
     module: nn.Module,
     name: str,
     entry: WeightsEnum,
@@ -125,10 +127,10 @@ def _opened(
     classes: int | None = None,
     notes: tuple[str, ...] = (),
     assumed: str = "",
-) -> Opened:
+) -> OpenedNetwork:
     categories = entry.meta["categories"]
     classes = classes or len(categories)
-    return Opened(
+    return OpenedNetwork(
         module=module,
         name=name,
         origin={"source": "torchvision", "weights": weights},
