@@ -94,7 +94,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
         self.suggestions = nearest(name, choices)
-        offer = f" Did you mean {_spoken(self.suggestions)}?" if self.suggestions else ""
+        offer = f" Did you mean {_join_names(self.suggestions)}?" if self.suggestions else ""
         super().__init__(f"There is no {kind} '{name}'.{offer}{' ' + hint if hint else ''}")
 
 
@@ -125,6 +125,6 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     return list(dict.fromkeys(close + within))[:most]
 
 
-def _spoken(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     quoted = [f"'{name}'" for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
