@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dff"]
 
 TINY, NOTABLE = 1e-12, 0.01
+NOTHING = "the maps are zero everywhere: the layer has no positive activation on these pictures"
 
 
 @method
@@ -87,7 +88,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*batch.checks, *chosen, *notes, *replayed),
+        checks=(*([NOTHING] if not bool(maps.any()) else []), *batch.checks, *chosen, *notes, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 
