@@ -230,7 +230,7 @@ CAMS = (
     ),
     Mutation(
         "Capture: layers after the watched one write into its activation", "cnnviz/engine/capture.py",
-        "        return leaf.clone()\n", "        return leaf.view_as(leaf)\n",
+        "onwards = leaf.clone()", "onwards = leaf.view_as(leaf)",
         ("tests/engine/test_capture.py::test_one_layer",), "an in-place ReLU after the layer is shown for the layer",
     ),
 )  # fmt: skip

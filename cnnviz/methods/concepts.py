@@ -66,7 +66,7 @@ def dff(
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.engine.undisturbed import undisturbed
     from cnnviz.methods.ask import prepare, provenance_of
-    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.methods.cams.layer_maps import field_of, note_call
     from cnnviz.results.concepts import Concepts
 
     if layer is not None and "," in layer:
@@ -80,6 +80,8 @@ def dff(
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
     chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
+    called = note_call(model, found, batch.inputs.shape[-2:])
+    nothing = [] if maps.any() else [NOTHING]
     return Concepts(
         values=maps.float().numpy(),
         vectors=vectors.float().numpy(),
@@ -88,7 +90,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*([NOTHING] if not bool(maps.any()) else []), *batch.checks, *chosen, *notes, *replayed),
+        checks=(*nothing, *batch.checks, *chosen, *called, *notes, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 

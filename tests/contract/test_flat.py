@@ -57,7 +57,7 @@ def says_nothing(found):
     if isinstance(found, cnnviz.Images):
         return all(np.ptp(one.history) == 0 for one in found)
     if isinstance(found, cnnviz.Patches):
-        return not found.top.values.any()
+        return not np.nan_to_num(found.top.values).any()
     values = np.asarray(found)
     blank = isinstance(found, (Heatmaps, Attributions)) and all(one.blank for one in found)
     return blank or not values.any() or (isinstance(found, Heatmaps) and np.ptp(values) == 0)
