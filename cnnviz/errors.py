@@ -88,10 +88,13 @@ class UnknownNameError(UsageError):
         name: The name that was given.
         choices: The names there are.
         hint: A closing sentence, such as where to find the whole list.
+        most: How many of the choices to offer as they stand, the best first; None offers the nearest of them.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
-        self.suggestions = nearest(name, choices)
+    def __init__(
+        self, kind: str, name: str, choices: Iterable[str], hint: str = "", *, most: int | None = None
+    ) -> None:
+        self.suggestions = nearest(name, choices) if most is None else list(dict.fromkeys(choices))[:most]
         offer = f" Did you mean {_spoken(self.suggestions)}?" if self.suggestions else ""
         super().__init__(f"There is no {kind} '{name}'.{offer}{' ' + hint if hint else ''}")
 

@@ -246,7 +246,7 @@ class _DrivingUnitFinder:
         model = self._model
         one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
         fixed = bool(model.fixed_batch)
-        with torch.no_grad(), replay(model.module, model.forward, one, self._name, fixed=fixed) as found:
+        with torch.no_grad(), replay(model.module, model.answering([target]), one, self._name, fixed=fixed) as found:
             layer = ChangedLayer(model, found, self._name, target, found.fixed or len(units))
 
             def without(some: slice) -> Tensor:

@@ -95,7 +95,7 @@ class Explanation(Part):
         values: float32, raw and signed.
         target: What is explained.
         score: The target's score on the unchanged picture.
-        probability: Softmax probability of the target's class; None where the target is not one class.
+        probability: Of the target's class, as the network's head gives it; None where the target is not one class.
         picture: The picture, with the geometry of the network's input.
         layer: The layer that was looked at, or None.
         rectified: Whether only positive values are shown: the method's definition keeps no others (applied before
@@ -103,6 +103,7 @@ class Explanation(Part):
         model: The network's name.
         checks: What the user should know about this result.
         provenance: How it was made.
+        unit: Of the score, where the network gives values (empty for none); None where it gives classes.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -115,6 +116,7 @@ class Explanation(Part):
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    unit: str | None = field(default=None, kw_only=True)
 
     @property
     def geometry(self) -> Geometry:
@@ -143,6 +145,8 @@ class Explanation(Part):
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
             return f"whatever the class{note}"
+        if self.unit is not None and isinstance(self.target, ClassTarget):
+            return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}{note}"
 
@@ -280,6 +284,7 @@ class Heatmap(Explanation):
             "index": self.target.index if isinstance(self.target, ClassTarget) else None,
             "score": self.score,
             "probability": self.probability,
+            **({} if self.unit is None else {"unit": self.unit}),
             "layer": self.layer,
             "peak": None if self.blank else list(self.peak()),
             "blank": self.blank,

@@ -43,7 +43,7 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
     with capture(model.module, [], watched_layers(targets)) as caught, torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
         with nullcontext() if rule is None else ruled(rule) as coverage:
-            logits = model.forward(leaf)
+            logits = model.answer(leaf, targets)
         settled = settle(targets, logits[:count], model.labels)
         if rule == "deconvnet":
             settled = at_peaks(settled, caught)
@@ -66,7 +66,7 @@ def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> A
     """The forward alone: targets settled and scored, with no values."""
     count = len(targets)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(inputs)[:count]
+        logits = model.answer(inputs, targets)[:count]
         settled = settle(targets, logits, model.labels)
         return Answer((), (), logits, score(settled, logits, caught), tuple(settled))
 
