@@ -12,13 +12,13 @@ from PIL import ExifTags, Image, ImageCms
 from cnnviz.core.picture import ValueRange, scale_values
 from cnnviz.errors import PictureError
 
-__all__ = ["Colour", "Pixels", "pixels_of_array", "pixels_of_image"]
+__all__ = ["Colour", "ConvertedPixels", "pixels_of_array", "pixels_of_image"]
 
 Colour = tuple[int, int, int]
 """Red, green and blue, each 0 to 255."""
 
 
-class Pixels(NamedTuple):
+class ConvertedPixels(NamedTuple):
     """What was made of a picture.
 
     Attributes:
@@ -51,7 +51,9 @@ _UPRIGHT = {
 }
 
 
-def pixels_of_image(image: Image.Image, name: str, background: Colour, value_range: ValueRange | None = None) -> Pixels:
+def pixels_of_image(
+    image: Image.Image, name: str, background: Colour, value_range: ValueRange | None = None
+) -> ConvertedPixels:
     """Convert a Pillow image of any mode.
 
     Args:
@@ -81,12 +83,12 @@ def pixels_of_image(image: Image.Image, name: str, background: Colour, value_ran
     elif colours.mode == "CMYK":
         notes.append("CMYK without a colour profile converted to RGB")
     pixels = _draw_over(np.array(colours.convert("RGB")), alpha, background, notes)
-    return Pixels(pixels, exact, known, tuple(notes))
+    return ConvertedPixels(pixels, exact, known, tuple(notes))
 
 
 def pixels_of_array(
     array: NDArray[Any], name: str, background: Colour, value_range: ValueRange | None = None
-) -> Pixels:
+) -> ConvertedPixels:
     """Convert an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; the fourth channel is alpha.
 
     Args:
@@ -114,7 +116,7 @@ def pixels_of_array(
     opaque = bool(np.all(opacity == _OPAQUE))
     pixels = np.ascontiguousarray(np.broadcast_to(levels, (*planes.shape[:2], 3)))
     kept = exact.reshape(*exact.shape[: 2 if exact.shape[2] == 1 else 3]) if exact is not None and opaque else None
-    return Pixels(_draw_over(pixels, opacity, background, notes), kept, known, tuple(notes))
+    return ConvertedPixels(_draw_over(pixels, opacity, background, notes), kept, known, tuple(notes))
 
 
 def _check_values(array: NDArray[Any], name: str) -> None:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnviz.core.picture import Picture, ValueRange, check_range
 from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
-from cnnviz.images.pixels import Colour, Pixels, pixels_of_array, pixels_of_image
+from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
 
 if TYPE_CHECKING:
     import torch
@@ -175,7 +175,7 @@ def as_picture(
     raise UsageError(f"{name} is of type {type(image).__name__}; expected a path, a PIL image, an array or a Picture.")
 
 
-def _make_picture(made: Pixels, name: str, notes: Sequence[str] = ()) -> Picture:
+def _make_picture(made: ConvertedPixels, name: str, notes: Sequence[str] = ()) -> Picture:
     return Picture(made.levels, name, notes=(*notes, *made.notes), exact=made.exact, value_range=made.value_range)
 
 

@@ -29,7 +29,7 @@ from cnnviz.engine.logits import (
 from cnnviz.engine.scores import wants_logits
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
-from cnnviz.errors import ExplanationError, ModelError, ParameterError, UnknownNameError
+from cnnviz.errors import ExplanationError, ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
 from cnnviz.models.preprocess import Preprocess
 
@@ -94,6 +94,7 @@ class Model(Network):
 
     Attributes:
         asked_head: What the numbers of its output mean, as given; None where that is recognised.
+        memory_format: How its inputs lie in memory, where it is a copy made for speed.
         readable: Whether logits were found in what the network last returned.
 
     Args:
@@ -148,6 +149,7 @@ class Model(Network):
         self.asked_head = parse_head(head)
         self._head: Head | None = None
         self.readable = True
+        self.memory_format = torch.contiguous_format
         self.fixed_batch = fixed_batch
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
@@ -279,6 +281,21 @@ class Model(Network):
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers, without running the network."""
         return tuple(name for name, _ in self.module.named_modules() if name)
+
+    def spell_layer(self, layer: Any) -> Any:
+        """The name of a module of this network; anything else as it is.
+
+        Raises:
+            UsageError: If the module is no part of this network.
+        """
+        if not isinstance(layer, nn.Module):
+            return layer
+        found = next((name for name, part in self.module.named_modules() if part is layer and name), None)
+        if found is None:
+            raise UsageError(
+                f"The layer, a {type(layer).__name__}, is no part of '{self.name}'; give one, or its name."
+            )
+        return found
 
     def check_layer(self, name: str) -> None:
         """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, NoTarget, Target
-from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
+from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, ParameterError
@@ -36,7 +36,7 @@ class Look:
         normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1); None is the
             usual: the maximum for heat maps, the percentile for attributions to pixels.
         shared: Whether all maps of a result have one scale.
-        cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
+        cmap: A matplotlib colour map or its name; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
         alpha: Opacity of the strongest colour over the photograph, 0 to 1.
         align: Where a layer's values lie: ``"field"`` at the centre of what each unit sees, ``"pixel"`` evenly over the
             network's input, as other tools draw them. A map whose units have no places, and one of pixels, is the same
@@ -50,7 +50,7 @@ class Look:
     style: Style = "panel"
     normalise: Normalisation | None = None
     shared: bool = False
-    cmap: str | None = None
+    cmap: ColourMap | None = None
     alpha: float = 0.7
     align: Align = "field"
 
@@ -61,6 +61,7 @@ class Look:
             raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
+        object.__setattr__(self, "cmap", cmap_name(self.cmap))
         self.scale_of(np.zeros(1))
 
     def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:

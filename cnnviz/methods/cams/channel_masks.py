@@ -82,7 +82,7 @@ def _score_pictures(model: Model, pictures: Tensor, target: Target, *, probabili
     if model.fixed_batch and count < model.fixed_batch:
         pictures = torch.cat([pictures, pictures[-1:].expand(model.fixed_batch - count, -1, -1, -1)])
     targets = [target] * len(pictures)
-    pictures = model.to_device(pictures).to(memory_format=torch.channels_last)
+    pictures = model.to_device(pictures).to(memory_format=model.memory_format)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.answer(pictures, targets)
         precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

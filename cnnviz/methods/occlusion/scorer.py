@@ -125,7 +125,7 @@ class Scorer:
         if missing > 0:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
         if self.private:
-            inputs = inputs.to(memory_format=torch.channels_last)
+            inputs = inputs.to(memory_format=self.quick.memory_format)
         return _forward(self.quick, inputs, targets)
 
     def _make_copy(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> InferenceCopy:
