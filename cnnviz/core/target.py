@@ -81,7 +81,7 @@ class ClassSum(Target):
     def __str__(self) -> str:
         named = " + ".join(map(str, self.classes[:NAMED_CLASSES]))
         more = len(self.classes) - NAMED_CLASSES
-        return f"{self.pattern} ({named}{f' and {more} more' if more > 0 else ''})"
+        return f"{self.pattern} ({named}{f' + {more} more' if more > 0 else ''})"
 
     def explain(self) -> str:
         """What is explained, all classes named."""

@@ -153,7 +153,7 @@ def _to_levels(
 
     Where no range is given it is the format's, or that of the bits that whole numbers use; never that of the values.
     """
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if value_range and values.dtype.kind == "f" and not np.isfinite(values).all():
         raise PictureError(f"{name} holds values {_range_text(values)}; expected finite ones.")
     known = value_range or _usual_range(values, name, notes)
     levels, exact, clipped = scale_values(values, known)
@@ -246,6 +246,6 @@ def _is_within(values: NDArray[Any], top: float) -> bool:
 
 
 def _range_text(values: NDArray[Any]) -> str:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if value_range and values.dtype.kind == "f" and not np.isfinite(values).all():
         return "with NaN or infinite values"
     return f"from {values.min():.6g} to {values.max():.6g}"

@@ -87,7 +87,7 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
 def _make_clone(model: Model, pairs: Sequence[Pair], memory_format: torch.memory_format) -> Model:
     clone = copy.copy(model)
     clone.memory_format = memory_format
-    clone.module = folded_copy(model.module, pairs).to(memory_format=memory_format)  # type: ignore[call-overload]
+    clone.module = folded_copy(model.module, pairs).to(memory_format=memory_format)
     return clone
 
 

@@ -118,7 +118,8 @@ def test_16_bit_is_scaled_and_not_clipped(tmp_path, ending):
     np.testing.assert_array_equal(levels, np.rint(ramp.ravel() / 257))
     assert (np.diff(levels) >= 0).all()
     assert len(np.unique(levels)) == 256
-    assert picture.notes == ("16-bit reduced to 8-bit",)
+    np.testing.assert_allclose(picture.exact.ravel(), ramp.ravel() / 65535, rtol=1e-6)
+    assert picture.notes == ("more than 8 bits: drawn with 8, given to the network whole",)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
@@ -143,7 +144,7 @@ def test_32_bit_outside_16_bit_is_refused():
 def test_float_tiff(tmp_path):
     unit = read_picture(saved(tmp_path / "unit.tif", np.array([[0, 0.2, 1]], np.float32)))
     assert unit.pixels[0, :, 1].tolist() == [0, 51, 255]
-    assert unit.notes == ("float values from 0 to 1 scaled to 8-bit",)
+    assert unit.notes == ("float values from 0 to 1",)
     byte = read_picture(saved(tmp_path / "byte.tif", np.array([[0, 51.2, 255]], np.float32)))
     assert byte.pixels[0, :, 1].tolist() == [0, 51, 255]
     assert byte.notes == ("float values taken as 0 to 255",)

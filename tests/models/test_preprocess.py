@@ -153,10 +153,19 @@ def test_to_pixels_undoes_the_normalisation(channels):
 
 
 def test_to_pixels_clips_and_survives_what_is_not_finite():
-    values = torch.tensor([-9.0, 9.0, torch.nan, torch.inf]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
-    assert PLAIN.to_pixels(values)[0, 0, :, 0].tolist() == [0, 255, 0, 255]
-    five = values[:, :1].expand(1, 5, 1, 4)
-    assert PLAIN.to_pixels(five)[0, 0, :, 0].tolist() == [0, 0, 0, 255]
+    values = torch.tensor([-9.0, 9.0, torch.nan, torch.inf, 1.0, 0.0]).view(1, 1, 1, 6).expand(1, 3, 1, 6)
+    assert PLAIN.to_pixels(values)[0, 0, :, 0].tolist() == [0, 255, 0, 255, 255, 0]
+    five = values[:, :1].expand(1, 5, 1, 6)
+    assert PLAIN.to_pixels(five)[0, 0, :, 0].tolist() == [0, 0, 0, 255, 0, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_to_pixels_of_decibels_is_grey_and_not_black(channels):
+    values = torch.linspace(-80, 0, 5).view(1, 1, 1, 5).expand(1, channels, 1, 5)
+    plain = Preprocess((1, 5), mean=(0.0,), std=(1.0,), channels=channels)
+    assert plain.to_pixels(values)[0, 0, :, 0].tolist() == [0, 64, 128, 191, 255]
+    picture = torch.cat([values, torch.full_like(values, 0.2)])
+    assert plain.to_pixels(picture)[1, 0, :, 0].tolist() == [51] * 5  # each sample for itself
 
 
 def test_to_pixels_of_other_channels_is_each_samples_stretched_mean():
