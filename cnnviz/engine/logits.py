@@ -20,7 +20,7 @@ __all__ = ["TWO", "EndWatch", "OutputSelector", "flatten_answer", "recognise_hea
 
 OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 
-ENDS: dict[str, End] = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid"}
+ENDS: dict[str, End] = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid", "special_expit": "sigmoid"}
 ROUNDING, COARSE_ROUNDING = 1e-4, 1e-2
 """How far the sum of probabilities may be from 1, in float32 and wider, and in half precision."""
 CLASSES_DIM, USUAL_NAMES = 2, ("logits", "out", "output", "outputs", "pred", "predictions")

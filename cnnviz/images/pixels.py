@@ -246,6 +246,6 @@ def _is_within(values: NDArray[Any], top: float) -> bool:
 
 
 def _range_text(values: NDArray[Any]) -> str:
-    if value_range and values.dtype.kind == "f" and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         return "with NaN or infinite values"
     return f"from {values.min():.6g} to {values.max():.6g}"

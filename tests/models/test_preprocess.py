@@ -11,8 +11,9 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import LUMA, Picture
 from cnnviz.errors import ModelError, ParameterError, PictureError
+from cnnviz.images.reading import as_picture
 from cnnviz.models.preprocess import Preprocess
 
 SIZES = [(1, 1), (64, 64), (65, 97), (97, 65), (31, 200), (200, 31), (20, 21), (48, 150), (255, 256), (333, 500)]
@@ -213,3 +214,30 @@ def test_one_mean_stands_for_all_channels():
     three = Preprocess((16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
     assert torch.equal(one(picture)[0], three(picture)[0])
     np.testing.assert_array_equal(one.to_pixels(one(picture)[0][None])[0], picture.pixels)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (8, 8)), (3, (8, 8)), (3, (8, 8, 3)), (1, (8, 8, 3))])
+def test_the_network_is_given_the_values_own_depth(channels, shape):
+    deep = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
+    deep.flat[0] = 4095
+    plain = Preprocess((8, 8), None, (0.25,), (0.5,), channels=channels)
+    values, shown = plain(as_picture(deep))
+    planes = np.moveaxis(np.atleast_3d(deep), 2, 0) / 4095
+    if channels == 1 and len(planes) == 3:
+        planes = np.tensordot(LUMA, planes, 1)[None]
+    np.testing.assert_allclose(values, np.broadcast_to((planes - 0.25) / 0.5, (channels, 8, 8)), atol=1e-5)
+    assert shown.pixels.dtype == np.uint8
+    small = Preprocess((4, 4), 4, (0.0,), (1.0,), channels=channels)
+    eight = small(as_picture(np.rint(deep / 4095 * 255).astype(np.uint8)))[0]
+    np.testing.assert_allclose(small(as_picture(deep))[0], eight, atol=1.6 / 255)
+
+
+def test_a_range_of_the_network_is_its_pictures():
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+    ranged = Preprocess((8, 8), None, (0.0,), (1.0,), channels=1, value_range=(0, 8190))
+    for given in (as_picture(deep), as_picture(deep, value_range=(0, 8190)), as_picture(deep, value_range=(0, 65535))):
+        values, shown = ranged(given)
+        np.testing.assert_allclose(values[0], deep / 8190, atol=1e-6)
+        np.testing.assert_array_equal(shown.pixels[:, :, 0], np.rint(deep * (255 / 8190)))
+    assert ranged.describe()["value_range"] == [0, 8190]
+    assert "value_range" not in Preprocess((8, 8)).describe()
