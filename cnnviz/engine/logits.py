@@ -184,7 +184,9 @@ def _call_selector(selector: Callable[[Any], Tensor], output: Any) -> Any:
         return selector(output)
     except Exception as error:
         name = getattr(selector, "__name__", type(selector).__name__)
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        own = [frame for frame in frames if "site-packages" not in frame.filename]
+        place = (own or frames)[-1]
         reason = " ".join(str(error).split())[:200]
         raise ExplanationError(
             f"The function '{name}' that takes the logits from the network's output, {_sketch_output(output)}, fails "

@@ -244,7 +244,7 @@ def test_whole_numbers_fill_the_bits_they_use(bits, top):
     for given in (values, Image.fromarray(values)):
         picture = as_picture(given, "deep")
         np.testing.assert_allclose(picture.exact.ravel(), values[0] / (2**bits - 1), rtol=1e-6)
-        np.testing.assert_array_equal(picture.pixels[0, :, 1], np.rint(values[0] * 255 / (2**bits - 1)))
+        np.testing.assert_array_equal(picture.pixels[0, :, 1], np.rint(values[0].astype(float) * 255 / (2**bits - 1)))
         said = f"16-bit values up to {top} read as {bits}-bit, 0 to {2**bits - 1}; --range says otherwise"
         assert (said in picture.notes) == (bits < 16)
 

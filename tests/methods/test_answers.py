@@ -11,7 +11,7 @@ from torch.nn import functional
 import cnnviz
 from cnnviz.core.head import Head, parse_head
 from cnnviz.core.target import ClassTarget
-from cnnviz.errors import ExplanationError, ParameterError
+from cnnviz.errors import ExplanationError, ParameterError, UsageError
 
 
 def grey(net, size=4, **more):
@@ -305,7 +305,7 @@ def test_a_network_that_views_gets_a_copy_too():
     hidden[:, :, :4, :4] = 0
     drop = net(x[:1]).softmax(1)[0, 1] - net(hidden).softmax(1)[0, 1]
     black = cnnviz.occlusion(model, x[:1], 1, window=4, stride=4, baseline="black")
-    assert black.values[0, 0, 0] == pytest.approx(float(drop), abs=1e-5)
+    assert black.values[0, 0, 0] == pytest.approx(drop.item(), abs=1e-5)
 
 
 def test_layers_are_given_as_modules_and_lists():
@@ -329,7 +329,7 @@ def test_layers_are_given_as_modules_and_lists():
         assert found.provenance.settings["layer"] == "1,3"
     units = cnnviz.features(model, x, layer=net[1], units=[0, 2])
     np.testing.assert_array_equal(units.values, cnnviz.features(model, x, layer="1", units="0,2").values)
-    with pytest.raises(cnnviz.UsageError, match="The layer, a ReLU, is no part of 'Sequential'"):
+    with pytest.raises(UsageError, match="The layer, a ReLU, is no part of 'Sequential'"):
         cnnviz.gradcam(model, x, 1, layer=nn.ReLU())
     with pytest.raises(ParameterError, match="units must be a text"):
         cnnviz.features(model, x, layer="1", units=3)

@@ -238,6 +238,6 @@ def test_a_range_of_the_network_is_its_pictures():
     for given in (as_picture(deep), as_picture(deep, value_range=(0, 8190)), as_picture(deep, value_range=(0, 65535))):
         values, shown = ranged(given)
         np.testing.assert_allclose(values[0], deep / 8190, atol=1e-6)
-        np.testing.assert_array_equal(shown.pixels[:, :, 0], np.rint(deep * (255 / 8190)))
+        np.testing.assert_allclose(shown.pixels[:, :, 0], deep * (255 / 8190), atol=0.501)
     assert ranged.describe()["value_range"] == [0, 8190]
     assert "value_range" not in Preprocess((8, 8)).describe()
