@@ -150,15 +150,25 @@ def two_sided(logits: Tensor, whole: int = 0) -> Tensor:
 
 
 def flatten_answer(output: Any, count: int) -> Tensor:
-    """All numbers ``(count, M)`` in a network's output, whatever it is; of no tensor with an entry for each image none.
+    """All numbers ``(count, M)`` in a network's output, whatever it is; zeros where none belong to single images.
 
     Args:
-        output: What the network returned.
+        output: What the network returned: tensors with an entry for each image, or a list of an answer for each.
         count: How many images it was given.
     """
-    tensors = [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
-    parts = [each.reshape(count, -1) for each in tensors if each.dim() and len(each) == count]
-    return torch.cat(parts, dim=1) if parts else torch.zeros(count, 0)
+    parts = [each.reshape(count, -1) for each in _float_tensors(output) if each.dim() and len(each) == count]
+    if not parts and isinstance(output, Sequence) and len(output) == count:
+        answers = [
+            torch.cat([torch.zeros(1), *(each.detach().cpu().flatten() for each in _float_tensors(one))])
+            for one in output
+        ]
+        parts = [torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)]
+    found = torch.cat(parts, dim=1) if parts else torch.zeros(count, 0)
+    return found if found.numel() else torch.zeros(count, 1)
+
+
+def _float_tensors(output: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
 ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."

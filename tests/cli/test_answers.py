@@ -77,11 +77,11 @@ def test_logits_by_a_function_and_a_head_are_recorded_and_found_again(folder):
     )
     (best,) = cnnviz.predict(model, "x.png")
     logits = model.forward(model.preprocess(cnnviz.read_picture("x.png"))[0][None])[0]
-    assert best[0].probability == pytest.approx(float(logits.sigmoid().max()), abs=1e-6)
+    assert best[0].probability == pytest.approx(logits.sigmoid().max().item(), abs=1e-6)
     failed = command("gradcam", *NET[2:], "--model", "other.py:dense", "--logits", "other.py:failing", "x.png")
     assert failed.returncode == 1
     assert "'failing'" in failed.stderr
-    assert "other.py:20 with KeyError" in failed.stderr
+    assert "other.py:21 with KeyError" in failed.stderr
 
 
 def test_a_record_with_a_part_of_a_label_is_made_again(folder):
