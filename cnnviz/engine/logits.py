@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -14,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.head import End, Head
 from cnnviz.engine.activations import plain_name
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
 __all__ = ["TWO", "EndWatch", "OutputSelector", "flatten_answer", "recognise_head", "select_logits", "two_sided"]
 
@@ -176,7 +174,14 @@ ADVICE = "say which part is the logits with Model(..., output=key) or --logits K
 
 def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
     if callable(selector):
-        return _call_selector(selector, output)
+        try:
+            return selector(output)
+        except (CnnvizError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ExplanationError(
+                f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
+            ) from error
     key: Any = int(selector) if isinstance(selector, str) and selector.isdigit() else selector
     try:
         if isinstance(key, str) and not isinstance(output, Mapping):
@@ -186,22 +191,6 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
         raise ExplanationError(
             f"The network's output, {_sketch_output(output)}, has no part {selector!r}; {ADVICE}"
         ) from None
-
-
-def _call_selector(selector: Callable[[Any], Tensor], output: Any) -> Any:
-    """What the user's function takes from an output; where it fails, that is told as its failure."""
-    try:
-        return selector(output)
-    except Exception as error:
-        name = getattr(selector, "__name__", type(selector).__name__)
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        own = [frame for frame in frames if "site-packages" not in frame.filename]
-        place = (own or frames)[-1]
-        reason = " ".join(str(error).split())[:200]
-        raise ExplanationError(
-            f"The function '{name}' that takes the logits from the network's output, {_sketch_output(output)}, fails "
-            f"at {Path(place.filename).name}:{place.lineno} with {type(error).__name__}: {reason}."
-        ) from error
 
 
 def _find_usual_part(output: Any) -> Any:

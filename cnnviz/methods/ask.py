@@ -33,6 +33,11 @@ __all__ = ["Answer", "InputBatch", "ask", "assemble", "attribute", "prepare", "p
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
 
+UNSTEADY = (
+    "the network answers differently when it is asked about a picture again, with another beside it: it is random, or "
+    "looks at the whole batch"
+)
+
 Reply = TypeVar("Reply")
 
 
@@ -132,7 +137,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    return InputBatch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
+    return InputBatch(batch, shown, targets, (*dict.fromkeys(notes), *model.steadiness.checks), frozenset(tensors))
 
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
@@ -221,7 +226,13 @@ def ask(
 
 @overload
 def assemble(
-    model: Model, batch: InputBatch, chunks: Chunks[Answer], *, rectified: bool, channels: None = None
+    model: Model,
+    batch: InputBatch,
+    chunks: Chunks[Answer],
+    *,
+    rectified: bool,
+    channels: None = None,
+    steady: bool = False,
 ) -> Heatmaps: ...
 @overload
 def assemble(
@@ -233,6 +244,7 @@ def assemble(
     channels: Channels,
     seed: int | None = None,
     caveat: str = "",
+    steady: bool = False,
 ) -> Attributions: ...
 def assemble(
     model: Model,
@@ -243,6 +255,7 @@ def assemble(
     channels: Channels | None = None,
     seed: int | None = None,
     caveat: str = "",
+    steady: bool = False,
 ) -> Heatmaps | Attributions:
     """The answers of all chunks as one result.
 
@@ -254,12 +267,15 @@ def assemble(
         channels: How the channels of pixels are drawn; None for heat maps.
         seed: Of whatever was drawn at random.
         caveat: What the result does not show.
+        steady: Whether it is known that the network answers alike whenever it is asked, whatever beside.
     """
     answers = chunks.results
     values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [target for answer in answers for target in answer.targets]
     warnings = unsound(_number_images(scores, targets, values), batch)
+    if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1])):
+        warnings += (UNSTEADY,)
     if channels is None:
         warnings += _warn_of_even_maps(values, batch)
     own = [check for answer in answers for check in answer.checks]

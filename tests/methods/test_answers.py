@@ -256,7 +256,10 @@ def test_a_function_for_the_logits_that_fails_is_told_as_that():
         return output["nothing"]
 
     model = cnnviz.Model(Dense(PACKS[0]).eval(), mean=[0.5], std=[0.5], input_size=16, output=wrong)
-    with pytest.raises(ExplanationError, match=r"'wrong' .* \(1, 2, 16, 16\), fails at test_answers.py:\d+ with"):
+    with pytest.raises(
+        ExplanationError,
+        match=r"reads the logits failed on a tensor \(1, 2, 16, 16\): .* in line \d+ of test_answers.py",
+    ):
         cnnviz.predict(model, torch.rand(1, 3, 16, 16))
 
 

@@ -283,7 +283,7 @@ def scored_maps(
 
         in_slices(len(groups), explain_group, size=1)
     chunks = Chunks([answers[row] for row in range(len(answers))], scorer.size, scorer.checks)
-    return assemble(model, batch, chunks, rectified=False)
+    return assemble(model, batch, chunks, rectified=False, steady=scorer.private)
 
 
 def _group_same_pictures(inputs: Tensor) -> list[list[int]]:
