@@ -186,7 +186,7 @@ class Objective:
         if self.compiled is not None and layer is None and not waking:
             quick = self.compiled
         if quick is not self.model:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.contiguous(memory_format=quick.memory_format)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self._run_to_layer(quick, inputs, layer)
         return _score_output(output, targets, self.layers)
@@ -218,7 +218,8 @@ class Objective:
         """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""
         clone = copy.copy(self.model)
         clone.module = copy.deepcopy(self.model.module).requires_grad_(requires_grad=False)
-        clone.module.to(memory_format=torch.channels_last)
+        clone.memory_format = self.quick.memory_format if self.quick is not self.model else torch.channels_last
+        clone.module.to(memory_format=clone.memory_format)
         return clone
 
     def _compile(self, example: Tensor) -> None:
