@@ -84,7 +84,8 @@ def last_reached(
             if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
                 return name
     raise ExplanationError(
-        f"No layer's places reach the target: it does not depend on layer '{found}' nor any before; name a layer."
+        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, or "
+        "the network runs what comes after them without gradients; ablationcam and occlusion need none."
     )
 
 
@@ -185,8 +186,10 @@ class _Observer:
             shape = tuple(tensor.shape[1:]) if tensor is not None else None
             self.calls[name] += 1
             arrangement = self.arranger.observe(part, output, self.batch)
-            self.finished[name] = sum(self.calls.values()), shape, arrangement
-            self.seen.setdefault(name, []).append(self.fields.of(tensor, arrangement))
+            fields = self.seen.setdefault(name, [])
+            fields.append(self.fields.of(tensor, arrangement))
+            if fields[-1] is not None or not any(fields):
+                self.finished[name] = sum(self.calls.values()), shape, arrangement
 
         return observe
 

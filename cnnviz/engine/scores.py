@@ -11,7 +11,7 @@ from torch import Tensor
 from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
-from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = ["at_peaks", "class_probabilities", "score", "settle", "watched_layers"]
 
@@ -56,7 +56,7 @@ def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = 
         captured: The capture that watches the layers of unit targets.
 
     Raises:
-        TargetError: If a unit's channel or place is out of range, or a function returns another shape.
+        TargetError: If a unit's channel or place is out of range, or a function fails or returns another shape.
         ExplanationError: If a unit's layer was not watched, or has no channels.
     """
     groups: dict[Target, list[int]] = {}
@@ -143,7 +143,12 @@ def _nearest_classes(target: Finer, index: int, logits: Tensor) -> Tensor:
 
 
 def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
-    values = target.function(logits)
+    try:
+        values = target.function(logits)
+    except (CnnvizError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise TargetError(f"The target function '{target}' failed: {describe_failure(error)}.") from error
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise TargetError(

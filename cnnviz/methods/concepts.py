@@ -65,7 +65,7 @@ def dff(
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.engine.undisturbed import undisturbed
     from cnnviz.methods.ask import prepare, provenance_of
-    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.methods.cams.layer_maps import field_of, note_call
     from cnnviz.results.concepts import Concepts
 
     if layer is not None and "," in layer:
@@ -87,7 +87,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*batch.checks, *chosen, *notes, *replayed),
+        checks=(*batch.checks, *chosen, *note_call(model, found, batch.inputs.shape[-2:]), *notes, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 

@@ -13,7 +13,6 @@ from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
-from cnnviz.engine.capture import capture
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
@@ -39,14 +38,14 @@ class ChangedLayer:
         target: The settled target.
     """
 
-    def __init__(self, model: Model, found: Replay, name: str, target: Target, size: int) -> None:
+    def __init__(self, found: Replay, name: str, target: Target, size: int) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)
         if isinstance(target, Unit) and not found.decides(target.layer):
             raise ExplanationError(
                 f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
                 "it; choose another layer."
             )
-        self._model, self._found, self._arrangement, self._size = model, found, arrangement, size
+        self._found, self._arrangement, self._size = found, arrangement, size
         self._checks = found.checks
         self.target = target
         self.logits = found.logits
@@ -86,14 +85,14 @@ class ChangedLayer:
         count = len(maps)
         if self._found.fixed and count < self._found.fixed:
             maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
-        targets, module = [self.target] * len(maps), self._model.module
+        targets = [self.target] * len(maps)
         activations = from_maps(maps, self._arrangement, self._found.activation)
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
             answers = _read_as(logits, kind) if isinstance(self.target, ClassTarget) else logits
             return score(targets, answers, None)[:count]
-        with capture(module, [], watch) as caught:
+        with self._found.watching(watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
 
 
@@ -149,7 +148,7 @@ def _explain_image(
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
             (settled,) = settle([target], found.logits, model.labels)
-            layer = ChangedLayer(model, found, name, settled, found.fixed or settings.batch_size)
+            layer = ChangedLayer(found, name, settled, found.fixed or settings.batch_size)
             maps.append(settings.sign * explain(layer))
             layers.append(layer)
     return layers, maps

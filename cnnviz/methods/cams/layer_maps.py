@@ -32,6 +32,7 @@ __all__ = [
     "activation_maps",
     "activations_of",
     "field_of",
+    "note_call",
     "note_unplaced",
 ]
 
@@ -116,7 +117,8 @@ def layer_maps(
         if settings.flip:
             mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
-        spread = [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
+        spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
+        spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
         chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
         return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
 
@@ -137,6 +139,11 @@ def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
     return layer.field if call is None or not layer.fields else layer.fields[call - 1]
 
 
+def note_call(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:
+    """A sentence on which call is shown of a layer that runs several times."""
+    return model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]].describe_call(name)
+
+
 def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
     """The same of a layer that a map was made of.
 
@@ -145,10 +152,9 @@ def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | Non
     """
     found = field_of(model, name, size)
     layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
-    if found is None and layer.arrangement is None:
+    if found is None and (layer.arrangement is None or any(layer.fields)):
         raise UsageError(
-            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
-            "or leave it to be chosen."
+            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer."
         )
     return found
 

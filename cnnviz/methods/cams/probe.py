@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import ExplanationError
@@ -109,7 +109,13 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
         return _find_earlier_layer(model, found, some, some_targets)
     if shape in model.automatic_layers:
         return model.automatic_layers[shape]
-    return probe(model, [AUTOMATIC], some, targets[: len(some)]).answer.layers[0]
+    try:
+        return probe(model, [AUTOMATIC], some, targets[: len(some)]).answer.layers[0]
+    except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
+        layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+        if not any(layer.spatial for layer in layers.values()):
+            raise
+        return layers.last_spatial().name
 
 
 def _probe_once(
@@ -140,17 +146,9 @@ def _probe_once(
     def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return tuple(caught.maps(name, held[name])[:count] for name in known if name in held)
 
-    answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), _note_repeated_layers(caught))
+    answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), caught.checks)
     found = Probe(answer, maps(caught.activations), maps(gradients), maps(curvatures), tuple(rivals), maps(others))
     return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
-
-
-def _note_repeated_layers(caught: Capture) -> tuple[str, ...]:
-    return tuple(
-        f"layer {name} runs {caught.calls[name]} times in a forward; its last run is shown"
-        for name in caught.activations
-        if caught.calls.get(name, 1) > 1
-    )
 
 
 def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -159,7 +157,7 @@ def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str
         return []
     best = logits.detach().topk(2, dim=1).indices.tolist()
     indices = [
-        b if target == ClassTarget(a, labels[a] if labels else None) else a
+        b if isinstance(target, ClassTarget) and target.index == a else a
         for target, (a, b) in zip(targets, best, strict=True)
     ]
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]

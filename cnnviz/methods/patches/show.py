@@ -203,9 +203,9 @@ def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *
 
 
 def _layer_field(model: Model, name: str) -> Field | None:
-    """What the layer's units see; it is known of a layer's last call alone."""
+    """What the layer's units see; it is known of the call that a layer's name means."""
     layer = model.layers.resolve(name)
-    return layer.field if split_call(name)[1] in (None, layer.calls) else None
+    return layer.field if split_call(name)[1] in (None, layer.call) else None
 
 
 def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> PatchGeometry:
