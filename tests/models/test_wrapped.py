@@ -11,10 +11,11 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cnnviz import gradcam, occlusion, saliency
+from cnnviz import gradcam, guided_backprop, occlusion, saliency
 from cnnviz.errors import CnnvizError, ModelError
 from tests.support.networks import Small, model_of
-from tests.support.public_networks import memory, package, quiet
+from tests.support.public_networks import NETWORKS, built, gradcam_by_autograd, memory, package, quiet
+from tests.support.public_networks import model_of as model_of_public
 
 
 def asked(net, inputs, layer=None):
@@ -23,6 +24,7 @@ def asked(net, inputs, layer=None):
     found = [
         gradcam(model, inputs, 1, layer=layer).values,
         saliency(model, inputs, 1).values,
+        guided_backprop(model, inputs, 1).values,
         occlusion(model, inputs[:1], 1, window=16, stride=16).values,
     ]
     assert memory(net) == before
@@ -44,6 +46,7 @@ def compiled_in_place(net):
 
 def a_part_compiled(net):
     net.conv2 = torch.compile(net.conv2, backend="eager")
+    net.relu2 = torch.compile(net.relu2, backend="eager")
     return net
 
 
@@ -168,3 +171,17 @@ def test_adapters_of_a_convolution_are_explained_as_the_merged_weights(inputs):
     found = asked(net, inputs)
     assert alike(found, asked(merged, inputs))
     assert not alike(found, asked(plain, inputs))
+
+
+def test_adapters_of_a_transformer_are_explained_at_the_same_layer(inputs):
+    peft, public = package("peft"), NETWORKS["transformers ViT"]
+    net = built(public)
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    with quiet():
+        adapted = peft.get_peft_model(net, settings).eval()
+    before = memory(adapted)
+    found = gradcam(model_of_public(adapted, public), inputs, 1)
+    assert memory(adapted) == before
+    assert found.layer == f"base_model.model.{public.layers[0]}"
+    right = gradcam_by_autograd(adapted, public, found.layer, inputs, 1).numpy()
+    assert np.abs(found.values - right).max() <= 1e-6 * np.abs(right).max() > 0

@@ -132,7 +132,13 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
-    checks += [*_describe_choice(shown[0], units, by), *note_call(model, name, size), *note_unplaced(name, field), *batch.checks, *chunks.checks]
+    checks += [
+        *_describe_choice(shown[0], units, by),
+        *note_call(model, name, size),
+        *note_unplaced(name, field),
+        *batch.checks,
+        *chunks.checks,
+    ]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _assemble_features(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
