@@ -59,8 +59,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
     replaces are put back, and so is what it keeps in attributes (a cache that only ``train`` would empty, a grid of
-    anchors). Parts that ``torch.compile`` made run as they were written. Inference mode is left (its tensors take no gradient) and attention's fused fast path,
-    which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
+    anchors). Parts that ``torch.compile`` made run as they were written. Inference mode is left (its tensors take no
+    gradient) and attention's fused fast path, which skips the hooks of the layers inside it, is off. Threads that ask
+    the same network wait for each other.
     """
     with _lock_of(module), _SLOW_PATH, _uncompiled(module):
         yield from _restore_afterwards(module)

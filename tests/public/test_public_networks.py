@@ -71,14 +71,14 @@ def test_the_network_is_as_it_was_and_learns_as_it_would_have(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public)
     twin, quarter = copy.deepcopy(net), public.side // 2
-    for mode, questions in (
+    for mode, some in (
         (True, [(gradcam, {}), (guided_backprop, {})]),
         (False, [(reciprocam, {}), (occlusion, {"window": quarter, "stride": quarter})]),
     ):
         net.train(mode)
         twin.train(mode)
         before, model = memory(net), model_of(net, public)
-        for method, settings in questions:
+        for method, settings in some:
             with suppress(CnnvizError):
                 method(model, inputs[:1], TARGET, **settings)
             assert memory(net) == before

@@ -31,7 +31,7 @@ class Public(NamedTuple):
         prefix: Tokens before the first place.
         last: Whether channels are the last axis of maps.
         output: What reads the class scores from what the network returns; without it they are found.
-        refused: Words of the sentence that a question about classes gets without ``output``; empty where none is needed.
+        refused: Words of the sentence that a question gets without ``output``; empty where none is needed.
         named: Whether the layer has to be named, as where a detector has one for each size of things.
         classes: How many classes it has.
     """
@@ -227,8 +227,7 @@ def boxed(returned: tuple[Tensor, Any]) -> Tensor:
 
 def painted(returned: Any) -> Tensor:
     """Class scores of a segmentation: for each class the mean over all pixels."""
-    scores = returned["out"] if "out" in returned else returned.logits
-    return scores.mean((2, 3))
+    return (returned.logits if hasattr(returned, "logits") else returned["out"]).mean((2, 3))
 
 
 _SWIN = {"image_size": 64, "embed_dim": 12, "depths": [1, 1, 1], "num_heads": [1, 2, 2], "window_size": 4}
