@@ -107,7 +107,7 @@ class ParameterError(UsageError):
 
 
 def describe_failure(error: Exception) -> str:
-    """An exception of somebody's own function in words: what it is, and where: the last line that is not a library's."""
+    """An exception of somebody's own function in words: what it is, and the last line that is not a library's."""
     reason = " ".join(str(error).split())[:300]
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
     lines = [(Path(frame.f_code.co_filename), frame.f_lineno) for frame in frames]

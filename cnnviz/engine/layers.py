@@ -84,8 +84,8 @@ def last_reached(
             if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
                 return name
     raise ExplanationError(
-        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, or "
-        "the network runs what comes after them without gradients; ablationcam and occlusion need none."
+        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, "
+        "or the network runs what comes after them without gradients; ablationcam and occlusion need none."
     )
 
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["undisturbed", "fixed_threads", "reproducible"]
 
@@ -177,8 +178,9 @@ def _only_counts(now: Any, before: Any) -> bool:
 
 
 def _tensors_in(held: Any) -> list[Tensor]:
-    values = held.values() if isinstance(held, dict) else held
-    return [value for value in values if isinstance(value, Tensor)]
+    """The tensors in a container, and in dicts, lists and tuples inside it."""
+    leaves = tree_leaves(list(held) if isinstance(held, (set, deque)) else held) if held else []
+    return [each for each in leaves if isinstance(each, Tensor)]
 
 
 class _Buffers:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dff"]
 
 TINY, NOTABLE = 1e-12, 0.01
+NOTHING = "the maps are zero everywhere: the layer has no positive activation on these pictures"
 
 
 @method
@@ -79,6 +80,8 @@ def dff(
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
     chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
+    called = note_call(model, found, batch.inputs.shape[-2:])
+    nothing = [] if maps.any() else [NOTHING]
     return Concepts(
         values=maps.float().numpy(),
         vectors=vectors.float().numpy(),
@@ -87,7 +90,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*batch.checks, *chosen, *note_call(model, found, batch.inputs.shape[-2:]), *notes, *replayed),
+        checks=(*nothing, *batch.checks, *chosen, *called, *notes, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 

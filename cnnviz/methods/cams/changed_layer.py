@@ -15,10 +15,10 @@ from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.settings import ScoreKind
@@ -36,7 +36,12 @@ class ChangedLayer:
         score: The target's score on the unchanged image.
         logits: ``(1, K)``.
         target: The settled target.
+        rounding: Up to which magnitude the map that is made of it may be rounding.
+        flat: What it means if it is, or is zero.
     """
+
+    rounding = 0.0
+    flat = "nothing that was changed in the layer changes the target's score"
 
     def __init__(self, found: Replay, name: str, target: Target, size: int) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)
@@ -68,6 +73,13 @@ class ChangedLayer:
         asked = in_slices(count, lambda some: self._ask(change(some), kind), size=self._size)
         self._checks += asked.checks
         return torch.cat(asked.results)
+
+    def expect_differences(self, kind: ScoreKind = "logit", weight: float = 1.0) -> None:
+        """The map is of differences of scores, times a weight: it may be as large as their rounding."""
+        known, types = ([self.target], self.logits[:1], self.score[None]), (self.maps.dtype, self.maps.dtype)
+        self.rounding = weight * roundings(*known, kind, types)[0]
+        if kind != "logit" and isinstance(self.target, ClassTarget):
+            self.flat = f"{ChangedLayer.flat}; {ASK_THE_LOGIT}"
 
     def linear_weights(self) -> Tensor | None:
         """Weights ``(C,)`` with which the score is a weighted sum of the maps' means, if it is; None otherwise."""
@@ -136,6 +148,8 @@ def perturbation_maps(
             torch.stack([each[0].score for each in layers]),
             tuple(each[0].target for each in layers),
             tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+            roundings=tuple(each[0].rounding for each in layers) if len(known) == 1 else (),
+            flat=layers[0][0].flat,
         )
 
     return layer_maps(model, images, target, answer, settings, singly=True)
@@ -170,6 +184,7 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
         return ablated
 
     scores = layer.scores(channels, without)
+    layer.expect_differences(weight=float(maps.abs().sum(dim=1).max() / _magnitude(layer.score)))
     return torch.einsum("c,chw->hw", (layer.score - scores) / _magnitude(layer.score), maps[0])
 
 

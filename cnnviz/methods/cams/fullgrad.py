@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fullgrad"]
 
+CONSTANT = "no term of the score differs from place to place"
 OTHERS = "the rest is of kinds that are not told apart, such as attention in one function or compiled parts"
 
 
@@ -81,7 +82,7 @@ def fullgrad(
         with capture(model.module, [], watched_layers(targets)) as caught:
             found = full_gradients(model.module, model.forward, inputs, score_logits)
         values, checks = _add_terms(found)[:count], _note_completeness(found, count)
-        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks)
+        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks, flat=CONSTANT)
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
     return assemble(model, batch, chunks, rectified=True)
@@ -108,7 +109,9 @@ def _stretch_and_add(maps: Tensor) -> Tensor:
 
     values = maps.abs().float()
     low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
-    return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
+    range_ = high - low
+    told = range_ > torch.finfo(values.dtype).eps * high
+    return torch.where(told, (values - low) / range_, torch.zeros_like(values)).sum(dim=1)
 
 
 def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:

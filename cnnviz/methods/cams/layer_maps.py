@@ -71,6 +71,9 @@ class CamSettings:
         return -1 if self.counterfactual else 1
 
 
+CANCELLED = "the layer's activations or the score's gradients there are zero, or cancel"
+SILENT = "the layer's activations are zero, or the same at every place"
+
 AnswerLayers: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], Answer]
 """From inputs, targets and names of layers to an answer with the maps of each."""
 
@@ -120,7 +123,9 @@ def layer_maps(
         spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
         spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
         chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
-        return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
+        checks, one = (*chosen, *found.checks, *spread), len(found.layers) == 1
+        roundings, flat = found.roundings if one else (), found.flat or CANCELLED
+        return replace(found, values=(values,), checks=checks, field=field, roundings=roundings, flat=flat)
 
     chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
     return assemble(model, batch, chunks, rectified=settings.relu)
@@ -286,7 +291,7 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, sett
         found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
         scores = torch.full_like(found.scores, torch.nan)
         maps = tuple(summarise(each) for each in found.values)
-        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets))
+        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets), flat=SILENT)
 
     return layer_maps(model, images, None, answer, settings)
 

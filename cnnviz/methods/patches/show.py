@@ -92,6 +92,7 @@ def _paste(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int
 SELECTIVE = "selective"
 USUAL = 16
 TOLERANCE = 1e-4
+DEAD = "the units shown are dead: they tell no image from another, and which images stand here means nothing"
 
 
 def show_patches(
@@ -148,7 +149,7 @@ def show_patches(
         matrix=matrix,
         model=model.name,
         data=data.name,
-        checks=(*cut.checks, *_describe_failures(index), *data.notes),
+        checks=(*cut.checks, *([DEAD] if found.dead[chosen].all() else []), *_describe_failures(index), *data.notes),
         provenance=_provenance(model, data, layer, index.manifest),
     )
 

@@ -131,6 +131,8 @@ def features(
         )
     shown = [each for some in chunks.results for each in some]
     checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
+    blank = [picture.name for picture, one in zip(batch.pictures, shown, strict=True) if not one.maps.any()]
+    checks += [f"zero everywhere: no unit that is shown responds to {', '.join(blank)}"] if blank else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
     checks += [
         *_describe_choice(shown[0], units, by),
