@@ -72,7 +72,7 @@ def ruled(rule: Rule, *, needed: bool = True) -> Iterator[Coverage]:
     Hardswish, Mish, Softplus, PReLU, threshold, ``clamp`` at zero and ``maximum`` with zero are seen, as modules and
     functions, in place and reused, and in exported graphs. The output of a sigmoid, hard sigmoid or softmax is
     constant for the gradient where it is multiplied with something else; ``x * sigmoid(x)`` is SiLU and gets the rule.
-    Not seen are ``x[x < 0] = 0``, ``x * (x > 0)``, ``torch.where``, and code that is compiled or scripted.
+    Not seen are ``x[x < 0] = 0``, ``x * (x > 0)``, ``torch.where``, and code that is scripted.
 
     The backward is run outside.
 
@@ -94,12 +94,8 @@ def ruled(rule: Rule, *, needed: bool = True) -> Iterator[Coverage]:
 
 
 def unseen_parts(module: nn.Module) -> list[str]:
-    """Names of parts whose insides no rule can see, because they are compiled or scripted."""
-    return [
-        name
-        for name, part in module.named_modules()
-        if name and (isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod"))
-    ]
+    """Names of parts whose insides no rule can see, because they are scripted."""
+    return [name for name, part in module.named_modules() if name and isinstance(part, torch.jit.ScriptModule)]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,17 +59,26 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, everything as before outside, also after an exception.
 
     Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
-    replaces are put back, and so are tensors that it keeps in plain attributes, alone or in lists and dicts.
-    Inference mode is left (its tensors take no gradient) and attention's fused fast path, which skips the hooks of the
-    layers inside it, is off. Threads that ask the same network wait for each other.
+    replaces are put back, and so is what it keeps in attributes (a cache that only ``train`` would empty, a grid of
+    anchors). Parts that ``torch.compile`` made run as they were written. Inference mode is left (its tensors take no
+    gradient) and attention's fused fast path, which skips the hooks of the layers inside it, is off. Threads that ask
+    the same network wait for each other.
     """
-    with _lock_of(module), _SLOW_PATH:
+    with _lock_of(module), _SLOW_PATH, _uncompiled(module):
         yield from _restore_afterwards(module)
+
+
+def _uncompiled(module: nn.Module) -> AbstractContextManager[object]:
+    """What ``torch.compile`` made of a network or of its parts runs as it was written, where hooks are called."""
+    if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
 
 
 def _restore_afterwards(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    buffers, kept = _Buffers(module), _Kept(module)
+    attributes = _Attributes(module)
+    buffers = _Buffers(module, attributes.tensors())
     with torch.inference_mode(mode=False):
         try:
             for part, training in modes:
@@ -79,8 +89,8 @@ def _restore_afterwards(module: nn.Module) -> Iterator[None]:
             for part, training in modes:
                 if part.training is not training:
                     part.training = training
+            attributes.restore()
             buffers.restore()
-            kept.restore()
 
 
 class _AttentionSlowPath:
@@ -113,89 +123,79 @@ def _lock_of(module: nn.Module) -> threading.RLock:
         return _LOCKS.setdefault(module, threading.RLock())
 
 
-class _Kept:
-    """What a network's parts keep in plain attributes: put back where tensors came, went or were written to.
+_OWN = frozenset(vars(nn.Module()))
+"""Attributes that every module has: its weights, buffers, parts, hooks and mode."""
 
-    A forward in evaluation mode may fill caches that ``train`` would empty; what is no tensor and holds none is the
-    network's own business.
+
+class _Attributes:
+    """What a network's parts keep in attributes of their own, the tensors in lists and dicts among them, and hooks.
+
+    A part that only counts (numbers that became other numbers) counts on. Hooks that the network puts on its own parts
+    in its first forward go with the mark that says so, or the next forward would put them on twice or miss them.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._held = [(part, {name: part.__dict__[name] for name in _plain_names(part)}) for part in module.modules()]
-        values = [value for _, held in self._held for value in held.values()]
-        self._inside = [(value, _copy_shallow(value)) for value in values if isinstance(value, (dict, list))]
-        tensors = {id(each): each for value in values for each in _tensors_in(value)}
-        self._values = [
-            (each, each._version, each.detach().clone())
-            for each in tensors.values()
-            if not each.is_meta and not each.is_inference()
-        ]
+        parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
+        self._held = [(part, type(part), vars(part).copy()) for part in parts]
+        self._hooks = [(hooks, set(hooks)) for part in parts for hooks in _hooks_of(part)]
+        own = [value for _, _, held in self._held for key, value in held.items() if key not in _OWN]
+        self._loose = [value for value in own if isinstance(value, Tensor)]
+        self._containers = [(value, value.copy()) for value in own if isinstance(value, (dict, list, set, deque))]
 
-    @torch.no_grad()
+    def tensors(self) -> list[Tensor]:
+        """The tensors that are attributes, or stand in a list or dict that is one."""
+        return [*self._loose, *(tensor for _, before in self._containers for tensor in _tensors_in(before))]
+
     def restore(self) -> None:
-        """Put back what changed."""
-        for part, before in self._held:
-            for name in {*before, *_plain_names(part)}:
-                now, then = part.__dict__.get(name), before.get(name)
-                if now is not then and (_tensors_in(now) or _tensors_in(then)):
-                    _put_back(part, name, before)
-        for held, then in self._inside:
-            if not _same_entries(held, then) and (_tensors_in(held) or _tensors_in(then)):
-                held.clear()
-                held.update(then) if isinstance(held, dict) else held.extend(then)
-        for tensor, version, value in self._values:
-            if tensor._version != version and not torch.equal(tensor, value):
-                tensor.data.copy_(value)
+        """Put back what was replaced and take away what was added; a part that became of another class stays so."""
+        for part, kind, held in self._held:
+            now = vars(part)
+            if type(part) is kind and not all(map(_only_counts, *_changes(now, held))):
+                for key in now.keys() - held.keys():
+                    del now[key]
+                now.update({key: value for key, value in held.items() if key not in _OWN})
+        for hooks, known in self._hooks:
+            for added in hooks.keys() - known:
+                del hooks[added]
+        for container, before in self._containers:
+            if _tensors_in(container) or _tensors_in(before):
+                container.clear()
+                (container.update if isinstance(container, (dict, set)) else container.extend)(before)
 
 
-_OF_TORCH = frozenset(nn.Module().__dict__)
+def _hooks_of(part: nn.Module) -> list[dict[int, Any]]:
+    return [part._forward_hooks, part._forward_pre_hooks] if "_forward_hooks" in vars(part) else []
 
 
-def _plain_names(part: nn.Module) -> list[str]:
-    """Attributes of a module that are neither torch's own nor numbers, words and modules."""
-    return [
-        name
-        for name, value in part.__dict__.items()
-        if name not in _OF_TORCH and not isinstance(value, (str, int, float, nn.Module))
-    ]
+def _changes(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Values that are others than before, and what they were; those of a module's own keeping aside."""
+    keys = [key for key in {**before, **now} if now.get(key) is not before.get(key) and key not in _OWN]
+    return [now.get(key) for key in keys], [before.get(key) for key in keys]
 
 
-def _put_back(part: nn.Module, name: str, before: Mapping[str, Any]) -> None:
-    if name in before:
-        part.__dict__[name] = before[name]
-    else:
-        del part.__dict__[name]
-
-
-def _copy_shallow(held: Any) -> Any:
-    return dict(held) if isinstance(held, dict) else list(held)
-
-
-def _same_entries(held: Any, then: Any) -> bool:
-    """Whether a dict or list holds the very objects that it did."""
-    if len(held) != len(then):
-        return False
-    if isinstance(held, dict):
-        return all(key in held and held[key] is value for key, value in then.items())
-    return all(one is other for one, other in zip(held, then, strict=True))
+def _only_counts(now: Any, before: Any) -> bool:
+    return type(now) is type(before) and isinstance(now, (int, float)) and not isinstance(now, bool)
 
 
 def _tensors_in(held: Any) -> list[Tensor]:
-    """The tensors that an attribute is, or holds in dicts, lists and tuples."""
-    if isinstance(held, Tensor):
-        return [held]
-    if isinstance(held, (dict, list, tuple)) and held:
-        return [each for each in tree_leaves(held) if isinstance(each, Tensor)]
-    return []
+    """The tensors in a container, and in dicts, lists and tuples inside it."""
+    leaves = tree_leaves(list(held) if isinstance(held, (set, deque)) else held) if held else []
+    return [each for each in leaves if isinstance(each, Tensor)]
 
 
 class _Buffers:
-    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once."""
+    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once.
 
-    def __init__(self, module: nn.Module) -> None:
+    Args:
+        module: The network.
+        others: Tensors whose values are kept too.
+    """
+
+    def __init__(self, module: nn.Module, others: Sequence[Tensor]) -> None:
         self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
         groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
-        for _, _, tensor in self._held:
+        plain = [tensor for tensor in others if tensor.layout is torch.strided and not tensor.is_inference()]
+        for tensor in [*(each for _, _, each in self._held), *plain]:
             if tensor is not None and not tensor.is_meta:
                 groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
         self._groups = [list(each.values()) for each in groups.values()]

@@ -86,7 +86,7 @@ def _compare_forwards(
 ) -> tuple[str, ...]:
     """Whether the forward under a rule is the plain forward; and what the rule cannot see in this network."""
     hidden = unseen_parts(model.module)
-    checks = (f"compiled or scripted, so not seen by the rule: {', '.join(hidden)}",) if hidden else ()
+    checks = (f"scripted, so not seen by the rule: {', '.join(hidden)}",) if hidden else ()
     with torch.no_grad():
         plain = model.answer(inputs, targets)
     if not _equal_bits(plain, logits):
