@@ -13,7 +13,7 @@ from torch import Tensor
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
-from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.capture import Capture, capture, widen_half
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import Answer, InputBatch, assemble
@@ -145,7 +145,7 @@ def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[T
 
 def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught: Capture | None = None) -> Tensor:
     """Every target's score ``(N, T)`` of logits ``(N, K)``; of classes and their differences in the kind asked for."""
-    precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    precise = widen_half(logits)
     wide = logits.double()
     if kind != "logit":
         wide = class_probabilities(wide)
