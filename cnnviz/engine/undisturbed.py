@@ -71,7 +71,8 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 def _uncompiled(module: nn.Module) -> AbstractContextManager[object]:
     """What ``torch.compile`` made of a network or of its parts runs as it was written, where hooks are called."""
     if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()):
-        return torch.compiler.set_stance("force_eager")
+        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return eager
     return nullcontext()
 
 

@@ -16,7 +16,7 @@ from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.target import Direction, Target, Unit, WholeLayer
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture
+from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores import score, settle
 from cnnviz.engine.undisturbed import undisturbed
@@ -242,7 +242,7 @@ def _score_output(output: Tensor, targets: Sequence[Target], layers: dict[str, L
     """Scores ``(n,)`` of the first of a batch, in at least float32."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         raise ExplanationError("The target's layer returns no floating numbers, so it has no gradient.")
-    wide = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    wide = widen_half(output)
     wide = wide[: len(targets)]
     layer = layer_of(targets[0])
     if layer is None:

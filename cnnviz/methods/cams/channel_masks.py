@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import in_slices
-from cnnviz.engine.capture import capture
+from cnnviz.engine.capture import capture, widen_half
 from cnnviz.engine.scores import class_probabilities, score, watched_layers
 from cnnviz.methods.ask import Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
@@ -94,5 +94,5 @@ def _score_pictures(model: Model, pictures: Tensor, target: Target, *, probabili
     pictures = model.to_device(pictures).to(memory_format=model.memory_format)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.answer(pictures, targets)
-        precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        precise = widen_half(logits)
         return score(targets, class_probabilities(precise, model.head) if probability else precise, caught)[:count]

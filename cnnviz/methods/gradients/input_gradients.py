@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.target import Target, Unit
-from cnnviz.engine.capture import capture, differentiate
+from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
-__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores", "widen"]
+__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
 
 ONE_ACTIVATION = (
     "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
@@ -62,7 +62,7 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
     (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
-    values = widen(gradient)[:count]
+    values = widen_half(gradient)[:count]
     return Answer((), (values,), logits[:count].detach(), scores.detach(), tuple(settled), checks)
 
 
@@ -111,11 +111,6 @@ def _equal_bits(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def widen(tensor: Tensor) -> Tensor:
-    """At least float32."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
 class NoisyCopies:
     """Noisy copies of inputs ``(N, C, H, W)``: the same noise for every input, scaled to the input's range.
 
@@ -123,7 +118,7 @@ class NoisyCopies:
     """
 
     def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
-        self._inputs = widen(inputs)
+        self._inputs = widen_half(inputs)
         self._dtype = inputs.dtype
         ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
         self._deviations = noise * ranges

@@ -14,7 +14,7 @@ from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassSum, ClassTarget, Difference, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
-from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.capture import Capture, capture, widen_half
 from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
@@ -163,7 +163,7 @@ def scores_of(
         head: What the logits mean.
         caught: The capture that watches the layers of unit targets.
     """
-    precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    precise = widen_half(logits)
     shares = logits.double() if kind == "logit" else class_probabilities(logits.double(), head)
     logs = _logarithm(shares) if kind == "log-probability" and head.probable else shares
 
