@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 from cnnviz.errors import ParameterError, nearest
@@ -33,17 +34,17 @@ class Head:
     notes: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def exclusive(self) -> bool:
         """Whether exactly one of the classes is right, so that probabilities of several add up."""
         return self.kind in ("softmax", "binary")
 
-    @property
+    @cached_property
     def probable(self) -> bool:
         """Whether a class has a probability."""
         return self.kind != "value"
 
-    @property
+    @cached_property
     def multilabel(self) -> bool:
         """Whether the classes are labels of which several can be right."""
         return self.kind == "sigmoid"

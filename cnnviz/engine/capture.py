@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
-from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed, reached_from, tensors_of
+from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.errors import ExplanationError
 
@@ -277,7 +278,7 @@ class _Catcher:
         if descent is None:
             return False
         self.places.seen.detached = descent.detached
-        self.places.seen.untraced = bool(tensors_of(output)) and not descent.made(output)
+        self.places.seen.untraced = bool(_tensors_of(output)) and not descent.made(output)
         if self.places.seen.untraced:
             self.places.seen.outputs.clear()
         return self.places.seen.untraced
@@ -291,12 +292,12 @@ class _Catcher:
         seen, cuts = self.places.seen, self.places.seen.cuts
         if not self.caught.activations or (self.asked in cuts and not self.trying):
             return False
-        found = [*tensors_of(output), *self.caught.watched.values()]
+        found = [*_tensors_of(output), *self.caught.watched.values()]
         leaves = list(self.caught.activations.values())
         before = cuts.setdefault(self.asked, "kept")
-        if before == "kept" and left_off and not all(any(reached_from([each], leaves)) for each in found):
+        if before == "kept" and left_off and not all(any(_reached_from([each], leaves)) for each in found):
             cuts[self.asked] = "blocks"
-        elif before != "all" and seen.detached and not any(reached_from(found, leaves)):
+        elif before != "all" and seen.detached and not any(_reached_from(found, leaves)):
             cuts[self.asked] = "all"
         if self.caught.automatic is not None and (cuts[self.asked] != "kept" or self.turned_on < 2):
             cuts[frozenset([self.caught.automatic])] = cuts[self.asked]
@@ -404,3 +405,24 @@ class _Catcher:
         if self.passed is not None:
             self.passed.begun = True
         return leaf, onwards
+
+
+def _tensors_of(output: Any) -> list[Tensor]:
+    """The floating tensors in whatever a network returns."""
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
+
+
+def _reached_from(tensors: Iterable[Tensor], leaves: Iterable[Tensor]) -> list[bool]:
+    """For each leaf (or inner tensor of the graph) whether one of the tensors is made from it."""
+    stack: list[Any] = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen: set[Any] = set(stack)
+    variables = {id(tensor) for tensor in tensors}
+    while stack:
+        node = stack.pop()
+        if (variable := getattr(node, "variable", None)) is not None:
+            variables.add(id(variable))
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)
+    return [id(leaf) in variables if leaf.grad_fn is None else leaf.grad_fn in seen for leaf in leaves]
