@@ -60,7 +60,7 @@ def full_gradients(
     Raises:
         ExplanationError: If the network's backward fails, or a layer runs on another number of images.
     """
-    arranger = Arranger()
+    arranger = Arranger(module, inputs.shape[2:])
     held: list[tuple[Biased, Tensor, Arrangement | None]] = []
 
     def observe(part: nn.Module, _inputs: Any, output: Any) -> Any:

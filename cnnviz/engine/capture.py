@@ -9,9 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.engine.functions import follow_functions
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate", "widen_half"]
@@ -71,6 +74,7 @@ class Capture:
         watched_arrangements: The same of the watched layers.
         calls: How often each captured layer was called.
         automatic: The layer that ``"last-spatial"`` came to, if it was asked for.
+        passed: The leaves that it moved on from, as long as something made from them past the next one is alive.
     """
 
     activations: dict[str, Tensor] = field(default_factory=dict)
@@ -79,11 +83,13 @@ class Capture:
     watched_arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     automatic: str | None = None
+    passed: dict[str, TensorWeakRef] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Drop what was caught, before another forward."""
         for held in (self.activations, self.arrangements, self.watched, self.watched_arrangements, self.calls):
             held.clear()
+        self.passed.clear()
 
     def gradients(
         self, scores: Tensor, *, unused: bool = False, connected: bool = False, again: bool = False
@@ -114,6 +120,14 @@ class Capture:
         if missing := [name for name in names if name not in gradients and not unused]:
             raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
         return gradients
+
+    def beside(self, scores: Tensor) -> tuple[str, ...]:
+        """Layers before the automatic one that the scores depend on past it, the last first; the graph is kept."""
+        leaves = {name: leaf for name, held in reversed(self.passed.items()) if (leaf := held()) is not None}
+        if not leaves or not scores.requires_grad:
+            return ()
+        found = differentiate(scores, list(leaves.values()), torch.ones_like(scores), again=True)
+        return tuple(name for name, one in zip(leaves, found, strict=True) if one is not None and bool(one.any()))
 
     def curvatures(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The scores' Hessian at each activation times that activation, from connected gradients."""
@@ -167,7 +181,7 @@ def capture(
 class _Catcher:
     def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str], until: Sequence[str]) -> None:
         self.caught = Capture()
-        self.root, self.parts = module, dict(module.named_modules())
+        self.root, self.parts = module, hookable_parts(module)
         self.automatic = self.sliding = list(layers) == [AUTOMATIC]
         self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
         self.watch = {name: split_call(name) for name in watch}
@@ -176,6 +190,10 @@ class _Catcher:
         self.outer, self.inner = ExitStack(), ExitStack()
 
     def __enter__(self) -> Capture:
+        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
+        named = [*self.wanted, *self.watch, *self.until]
+        hook = self._hook_function if self.automatic else None
+        self.parts |= self.outer.enter_context(follow_functions(self.root, named, hook))
         self.outer.enter_context(self.inner)
         self.outer.callback(self.root.register_forward_pre_hook(self._start_forward).remove)
         self.outer.callback(self.root.register_forward_hook(self._finish_forward).remove)
@@ -191,11 +209,14 @@ class _Catcher:
         self.places = ArrangementMemory(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
         everywhere = self.automatic or (self.named and self.places.learning)
         self.inner.close()
-        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
         for name in self.hooked if self.automatic else self.hooked & self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._graph_hook(name), prepend=True).remove)
         for name in self.parts.keys() - {""} if everywhere else self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._catching_hook(name)).remove)
+
+    def _hook_function(self, name: str, layer: nn.Module) -> None:
+        self.parts[name] = layer
+        self.inner.callback(layer.register_forward_hook(self._catching_hook(name)).remove)
 
     def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
         self.sliding = False
@@ -265,6 +286,10 @@ class _Catcher:
             arrangement = self.places.of(name, now, part, output)
             current = tensor
             if self.sliding and arrangement is not None and arrangement.spatial and tensor.is_floating_point():
+                if self.caught.automatic in self.caught.activations:
+                    self.caught.passed[self.caught.automatic] = TensorWeakRef(
+                        self.caught.activations[self.caught.automatic]
+                    )
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name
@@ -283,7 +308,10 @@ class _Catcher:
         if not tensor.is_floating_point():
             raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
         torch.set_grad_enabled(True)
-        leaf = tensor if tensor.requires_grad and not tensor.is_leaf else tensor.detach().requires_grad_()
+        if not tensor.requires_grad or tensor.is_leaf:
+            leaf = tensor.detach().requires_grad_()
+        else:  # a copy: the tensor itself may have another way to the target than from this layer on
+            leaf = tensor if split_call(key)[0] in self.hooked else tensor.clone()
         self.caught.activations[key] = leaf
         self.caught.arrangements[key] = arrangement
         return leaf.clone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,9 @@ from torch.utils._pytree import tree_map
 
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.arrangement import Arranger, first_tensor, replaced_tensor
+from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.heads import NOT_FINITE
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import CnnvizError, ExplanationError
 
 __all__ = ["Replay", "is_close", "replay"]
@@ -48,7 +50,13 @@ def replay(
         ExplanationError: If the layer is not run or gives no tensor, the logits are not finite, or the whole network
             does not give the recorded ones either.
     """
-    recorder = _CallRecorder(module, layer, len(inputs))
+    with follow_functions(module, [layer]) as functions:
+        yield from _replay(_CallRecorder(module, layer, inputs.shape, functions), forward, inputs, fixed=fixed)
+
+
+def _replay(
+    recorder: _CallRecorder, forward: Callable[[Tensor], Tensor], inputs: Tensor, *, fixed: bool
+) -> Iterator[Replay]:
     with torch.no_grad(), recorder.recording():
         start = inputs._version
         logits = forward(inputs)
@@ -63,7 +71,7 @@ def replay(
             found.fall_back(patches)
             if not found.faithful():
                 raise ExplanationError(
-                    f"The network answers otherwise when layer '{layer}' gives again what it gave, so nothing can be "
+                    f"The network answers otherwise when layer '{recorder.layer}' gives again what it gave, so nothing can be "
                     "put in its place (its answers are random, or pictures are treated one by one); use a gradient "
                     "method such as gradcam."
                 )
@@ -90,15 +98,17 @@ class _RecordedCall:
 class _CallRecorder:
     """Hooks that keep the outputs of finished calls whose callers are still running when the layer ends."""
 
-    def __init__(self, module: nn.Module, layer: str, batch: int) -> None:
+    def __init__(self, module: nn.Module, layer: str, shape: Sequence[int], functions: Mapping[str, nn.Module]) -> None:
         self.module = module
-        self.layer, self.batch = layer, batch
+        self.layer, self.batch = layer, shape[0]
         self.plain, self.number = split_call(layer)
-        self.parts = dict(module.named_modules())
-        self.callers = {name for name, part in self.parts.items() if self.parts[self.plain] in set(part.modules())}
+        self.parts = {**hookable_parts(module), **functions}
+        inside = self.parts.get(self.plain)
+        anywhere = self.plain in functions  # whichever module calls it
+        self.callers = {name for name, part in self.parts.items() if anywhere or inside in set(part.modules())}
         self.stack: list[_RecordedCall] = []
         self.counts: dict[str, int] = {}
-        self.arranger = Arranger()
+        self.arranger = Arranger(module, shape[2:])
         self.arrangement: Arrangement | None = None
         self.target: _RecordedCall | None = None
         self.before: list[_RecordedCall] = []

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnviz.core.layer import Layers, split_call
+from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
@@ -22,6 +22,7 @@ from cnnviz.models.preprocess import Preprocess
 __all__ = ["Model", "Fingerprint"]
 
 GLANCES = 16
+QUESTIONS = 256
 
 
 class Fingerprint:
@@ -122,7 +123,7 @@ class Model(Network):
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
         self.preprocess = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
-        self.automatic_layers: dict[tuple[int, ...], str] = {}
+        self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
@@ -194,9 +195,11 @@ class Model(Network):
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))
 
-    def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
-        """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
-        self.automatic_layers[shape] = name
+    def remember_automatic_layer(self, key: tuple[object, ...], layer: AutomaticLayer) -> None:
+        """Take a layer, found for one kind of question, as the one that is meant if none is named."""
+        if len(self.automatic_layers) >= QUESTIONS:
+            self.automatic_layers.clear()
+        self.automatic_layers[key] = layer
 
     def logits(self, answer: Any, count: int) -> Tensor:
         """The logits ``(count, K)`` in what the network returned.
@@ -212,14 +215,13 @@ class Model(Network):
         return tuple(name for name, _ in self.module.named_modules() if name)
 
     def check_layer(self, name: str) -> None:
-        """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).
+        """Refuse a name that no layer has; ``"relu#2"``, a layer's second call, and ``"conv2+relu"`` are names.
 
         Raises:
             UnknownNameError: If there is no such layer; the message offers the nearest names.
         """
-        plain, _ = split_call(name)
-        if plain not in self.layer_names:
-            raise UnknownNameError("layer", plain, self.layer_names, "'cnnviz layers' lists them all.")
+        if not is_layer_name(name, self.layer_names):
+            raise UnknownNameError("layer", split_call(name)[0], self.layer_names, "'cnnviz layers' lists them all.")
 
     def to_device(self, inputs: Tensor) -> Tensor:
         """Network inputs ``(N, C, H, W)`` on the network's device, in its floating type."""

@@ -121,7 +121,8 @@ def perturbation_maps(
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+        chosen = automatic_layer(model, inputs, targets) if list(names) == [AUTOMATIC] else None
+        known = [chosen.name] if chosen else list(names)
         copies = model.fixed_batch or 1
         rows = [
             _explain_image(
@@ -136,7 +137,10 @@ def perturbation_maps(
             torch.cat([each[0].logits for each in layers]),
             torch.stack([each[0].score for each in layers]),
             tuple(each[0].target for each in layers),
-            tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+            (
+                *(chosen.describe() if chosen else ()),
+                *dict.fromkeys(check for each in layers for layer in each for check in layer.checks),
+            ),
         )
 
     return layer_maps(model, images, target, answer, settings, singly=True)

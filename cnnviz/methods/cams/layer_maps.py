@@ -105,20 +105,25 @@ def layer_maps(
 
     automatic = names == [AUTOMATIC]
     units = automatic and bool(watched_layers(batch.targets))
-    before_units: list[str] = []
+    chosen: list[str] = []
+    said: list[str] = []
 
     def answer_fused(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        if units and not before_units:
-            before_units.append(automatic_layer(model, inputs, batch.targets))
-        found = answer(inputs, targets, before_units or names)
+        if units and not chosen:
+            before_units = automatic_layer(model, inputs, batch.targets)
+            chosen.append(before_units.name)
+            said.extend(before_units.describe())
+        found = answer(inputs, targets, chosen if units else names)
+        if automatic and chosen and chosen != list(found.layers):
+            found = answer(inputs, targets, chosen)
+        chosen[:] = found.layers
         fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
         values, field = _fuse(found.values, fields, settings)
         if settings.flip:
             mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
         spread = [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
-        chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
-        return replace(found, values=(values,), checks=(*chosen, *found.checks, *spread), field=field)
+        return replace(found, values=(values,), checks=(*said, *found.checks, *spread), field=field)
 
     chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
     return assemble(model, batch, chunks, rectified=settings.relu)
@@ -295,10 +300,11 @@ def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: 
         targets: Targets, settled or not.
     """
     count = len(targets)
-    known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+    chosen = automatic_layer(model, inputs, targets) if list(names) == [AUTOMATIC] else None
+    known = [chosen.name] if chosen else list(names)
     with capture(model.module, known, watched_layers(targets)) as caught:
         logits = model.forward(inputs)[:count].detach()
         settled = tuple(settle(targets, logits, model.labels))
         scores = score(settled, logits, caught).detach()
     maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)
-    return Answer(tuple(known), maps, logits, scores, settled)
+    return Answer(tuple(known), maps, logits, scores, settled, chosen.describe() if chosen else ())
