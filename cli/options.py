@@ -69,7 +69,7 @@ def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         return None
     sides = value.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width, in pixels).")
+        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width).")
     return int(sides[0]), int(sides[-1])
 
 
@@ -110,6 +110,10 @@ NETWORK = (
     Option(
         "--logits", callback=read_key, metavar="KEY", section="Network",
         help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key or a number.",
+    ),
+    Option(
+        "--grid", callback=read_size, metavar="HxW", section="Network",
+        help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
     ),
     Option(
         "--device", default="auto", metavar="NAME", section="Network",

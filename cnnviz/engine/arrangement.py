@@ -18,6 +18,7 @@ __all__ = [
     "first_tensor",
     "from_maps",
     "replaced_tensor",
+    "said_grid",
     "say_grid",
     "to_maps",
     "with_places",
@@ -31,6 +32,11 @@ TO_FIRST: tuple[int, ...] = (0, 3, 1, 2)
 
 
 _SAID: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+
+
+def said_grid(module: nn.Module) -> tuple[int, int] | None:
+    """The grid that was said of a network."""
+    return _SAID.get(module)
 
 
 def say_grid(module: nn.Module, grid: tuple[int, int] | None) -> None:
@@ -58,7 +64,7 @@ class Arranger:
 
     def __init__(self, module: nn.Module | None = None, size: Sequence[int] = ()) -> None:
         self._orders: dict[tuple[int, ...], Arrangement] = {}
-        self._grids: dict[tuple[int, int], None] = {}
+        self._grids: dict[tuple[int, int], bool] = {}
         self._sequences: set[int] = set()
         self._lengths: set[int] = set()
         self._channels_first: set[tuple[int, ...]] = set()
@@ -75,7 +81,7 @@ class Arranger:
         found = self._maps_arrangement(module, shape) if maps else self._tokens_arrangement(module, shape)
         if found is not None and maps and found.spatial:
             self._grids.pop(found.grid, None)
-            self._grids[found.grid] = None
+            self._grids[found.grid] = False
         if found is not None:
             self._orders[shape] = found
         return found
@@ -109,15 +115,15 @@ class Arranger:
         grid, inferred = found
         self._sequences.add(count)
         if inferred:
-            self._grids[grid] = None
+            self._grids[grid] = True
         return Arrangement("NTC", grid, channels, count - grid[0] * grid[1], inferred)
 
     def _find_grid(self, count: int) -> tuple[tuple[int, int], bool] | None:
         """The grid that so many tokens lie on, and whether the network has made no maps of it."""
-        said = [] if self._said is None else [self._said]
-        for grid in (*said, *reversed(self._grids)):
+        said = {} if self._said is None else {self._said: False}
+        for grid, inferred in (*said.items(), *reversed(self._grids.items())):
             if 0 <= count - grid[0] * grid[1] <= MOST_PREFIXES:
-                return grid, False
+                return grid, inferred
         merged = (each for grid in reversed(self._grids) for each in _halved(grid))
         patched = () if self._grids else _patch_grids(self._size)
         fitting = [grid for grid in (*merged, *patched) if 0 <= count - grid[0] * grid[1] <= FEW_PREFIXES]

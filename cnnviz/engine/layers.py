@@ -15,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers, split_call, split_function
-from cnnviz.engine.arrangement import Arranger, first_tensor
+from cnnviz.engine.arrangement import Arranger, first_tensor, said_grid, say_grid
 from cnnviz.engine.fields.trace import FieldTrace
 from cnnviz.engine.functions import FunctionLayer, follow_functions
 from cnnviz.engine.undisturbed import hookable_parts, undisturbed
@@ -158,7 +158,9 @@ def blank_copy(module: nn.Module) -> nn.Module:
         blank[id(weight)] = nn.Parameter(weight.detach().to("meta"), requires_grad=False)
     for buffer in module.buffers():
         blank[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(module, blank)
+    copied = copy.deepcopy(module, blank)
+    say_grid(copied, said_grid(module))
+    return copied
 
 
 def _observe_module(module: nn.Module, example: Tensor) -> _Observer:

@@ -63,6 +63,7 @@ def load_model(
     std: Sequence[float] | None = None,
     input_size: int | tuple[int, int] | None = None,
     output: OutputSelector = None,
+    grid: tuple[int, int] | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Model:
@@ -78,6 +79,7 @@ def load_model(
         std: Standard deviation it divided by, likewise.
         input_size: Side, or height and width, of the input in pixels, likewise.
         output: Which part of the network's output is the logits: a key, an index, an attribute or a callable.
+        grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
 
@@ -107,9 +109,17 @@ def load_model(
             opened.module.eval().to(place)
         except (RuntimeError, TypeError) as error:
             raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
-    ready = _make_model(opened, given, asked, output)
+    ready = _make_model(opened, given, asked, output, grid)
     ready.opening = describe_opening(
-        name, weights=weights, labels=labels, mean=mean, std=std, input_size=input_size, output=output, seed=seed
+        name,
+        weights=weights,
+        labels=labels,
+        mean=mean,
+        std=std,
+        input_size=input_size,
+        output=output,
+        grid=grid,
+        seed=seed,
     )
     return ready
 
@@ -203,7 +213,11 @@ def _check_options(opened: OpenedNetwork, labels: tuple[str, ...] | None, input_
 
 
 def _make_model(
-    opened: OpenedNetwork, labels: tuple[str, ...] | None, asked: _AskedPreprocess, output: OutputSelector
+    opened: OpenedNetwork,
+    labels: tuple[str, ...] | None,
+    asked: _AskedPreprocess,
+    output: OutputSelector,
+    grid: tuple[int, int] | None,
 ) -> Model:
     ready = Model(
         opened.module,
@@ -214,6 +228,7 @@ def _make_model(
         preprocess=None if opened.preprocess is None else asked.over(opened.preprocess),
         labels=labels if labels is not None else opened.labels,
         output=output if output is not None else opened.output,
+        grid=grid,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call
+from cnnviz.engine.arrangement import say_grid
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
@@ -23,6 +24,7 @@ __all__ = ["Model", "Fingerprint"]
 
 GLANCES = 16
 QUESTIONS = 256
+SIDES = 2
 
 
 class Fingerprint:
@@ -90,6 +92,8 @@ class Model(Network):
         output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
+        grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
+            as many tokens, after up to eight that belong to no place, is read row by row.
         fixed_batch: The only batch size that the network takes, for one exported so; batches are padded to it.
         origin: Where the network came from, for provenance: plain values, no absolute path.
 
@@ -111,6 +115,7 @@ class Model(Network):
         output: OutputSelector = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
+        grid: tuple[int, int] | None = None,
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
@@ -119,6 +124,8 @@ class Model(Network):
         self.labels = _label_names(labels)
         self.output = output
         self.fixed_batch = fixed_batch
+        self.grid = _check_grid(grid)
+        say_grid(self.module, self.grid)
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
@@ -177,11 +184,12 @@ class Model(Network):
 
         Raises:
             ModelError: If the network fails on inputs of that size.
+            ParameterError: If no layer has as many tokens as the grid that was given.
         """
         known = id(self.module), *size
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
-            self._observed[known] = observe_layers(self.module, self.to_device(example))
+            self._observed[known] = _with_grid(observe_layers(self.module, self.to_device(example)), self.grid)
         return self._observed[known]
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
@@ -269,6 +277,25 @@ def _plain_module(module: nn.Module) -> nn.Module:
         with torch.inference_mode(mode=False):
             return copy.deepcopy(module)
     return module
+
+
+def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
+    given: Any = grid
+    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
+    return None if grid is None else (int(sides[0]), int(sides[1]))
+
+
+def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
+    """The layers, if the grid that was given is that of one of them."""
+    if grid is None or any(layer.arrangement is not None and layer.arrangement.grid == grid for layer in layers.values()):
+        return layers
+    counts = sorted({layer.shape[0] for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES})
+    there = ", ".join(map(str, counts)) or "none"
+    raise ParameterError(
+        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {there}."
+    )
 
 
 def _guess_channels(module: nn.Module) -> int:

@@ -31,6 +31,7 @@ def describe_opening(
     std: Sequence[float] | None,
     input_size: int | tuple[int, int] | None,
     output: OutputSelector,
+    grid: tuple[int, int] | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -44,6 +45,7 @@ def describe_opening(
         "std": _plain_list(std),
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
         "output": {"function": _function_name(output)} if callable(output) else output,
+        "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
     }
     return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}

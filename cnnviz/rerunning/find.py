@@ -263,6 +263,7 @@ def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, 
         std=opening.get("std"),
         input_size=(size[0], size[1]) if isinstance(size, list) else size,
         output=opening.get("output"),
+        grid=tuple(opening["grid"]) if "grid" in opening else None,
         device=_choose_device(device),
         seed=opening.get("seed", 0),
     )

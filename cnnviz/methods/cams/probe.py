@@ -87,12 +87,20 @@ def probe(
     return found
 
 
-def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> AutomaticLayer:
+def automatic_layer(
+    model: Model, inputs: Tensor, targets: Sequence[Target], *, every: bool = False
+) -> AutomaticLayer:
     """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
 
     The model remembers it, unless there are units.
+
+    Args:
+        model: The network, undisturbed.
+        inputs: ``(N, C, H, W)``.
+        targets: Of the first of them.
+        every: Find it on every input.
     """
-    some = inputs if model.fixed_batch else inputs[:1]
+    some = inputs if model.fixed_batch or every else inputs[:1]
     some_targets = targets[: len(some)]
     watch = watched_layers(targets)
     if not watch:
