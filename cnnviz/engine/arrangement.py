@@ -131,7 +131,7 @@ class Arranger:
 
 
 def _halved(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """A grid of which two by two places became one: once, also with a place left over; more often where that is even."""
+    """A grid of which two by two places became one: once, with or without a place left over; again where it is even."""
     rows, columns = grid
     if min(rows, columns) > 2:
         yield (rows + 1) // 2, (columns + 1) // 2

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.arrangement import Arranger
 from cnnviz.engine.capture import differentiate
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 
 __all__ = ["FullGradients", "full_gradients"]
@@ -78,13 +79,18 @@ def full_gradients(
         return output.clone()
 
     with torch.enable_grad(), ExitStack() as hooks:
-        for part in module.modules():
+        for part in hookable_parts(module).values():
             if part is not module:
                 hooks.callback(part.register_forward_hook(observe, prepend=True).remove)
         leaf = inputs.detach().clone().requires_grad_()
         logits = forward(leaf)
         scores = score(logits)
     outputs = [output for _, output, _ in held]
+    if not scores.requires_grad or not all(output.requires_grad for output in outputs):
+        raise ExplanationError(
+            "Parts of this network run without gradients (no_grad, checkpointing or quantised layers), so what its "
+            "biases contribute cannot be known; use occlusion."
+        )
     ones = torch.ones_like(scores)
     leaves = [leaf, *outputs]
     found = differentiate(scores, leaves, ones)

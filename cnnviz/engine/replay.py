@@ -71,9 +71,9 @@ def _replay(
             found.fall_back(patches)
             if not found.faithful():
                 raise ExplanationError(
-                    f"The network answers otherwise when layer '{recorder.layer}' gives again what it gave, so nothing can be "
-                    "put in its place (its answers are random, or pictures are treated one by one); use a gradient "
-                    "method such as gradcam."
+                    f"The network answers otherwise when layer '{recorder.layer}' gives again what it gave, so nothing "
+                    "can be put in its place (its answers are random, or pictures are treated one by one); use a "
+                    "gradient method such as gradcam."
                 )
         yield found
 

@@ -6,17 +6,19 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
-from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call
+from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.engine.arrangement import say_grid
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
-from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
 from cnnviz.models.preprocess import Preprocess
 
@@ -24,6 +26,7 @@ __all__ = ["Model", "Fingerprint"]
 
 GLANCES = 16
 QUESTIONS = 256
+PLANE = 4
 SIDES = 2
 
 
@@ -227,9 +230,13 @@ class Model(Network):
 
         Raises:
             UnknownNameError: If there is no such layer; the message offers the nearest names.
+            UsageError: If TorchScript has compiled it.
         """
         if not is_layer_name(name, self.layer_names):
             raise UnknownNameError("layer", split_call(name)[0], self.layer_names, "'cnnviz layers' lists them all.")
+        plain = split_function(name)[0]
+        if plain not in hookable_parts(self.module):
+            raise UsageError(f"Layer '{plain}' is compiled by TorchScript, so nothing in it can be seen; name another.")
 
     def to_device(self, inputs: Tensor) -> Tensor:
         """Network inputs ``(N, C, H, W)`` on the network's device, in its floating type."""
@@ -273,6 +280,12 @@ def _plain_module(module: nn.Module) -> nn.Module:
         raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
     if not isinstance(module, nn.Module):
         raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
+    unmade = [name for name, weight in module.named_parameters() if isinstance(weight, UninitializedParameter)]
+    if unmade:
+        raise ModelError(
+            f"This network has lazy layers whose weights are not made yet, such as '{unmade[0]}'; run it once on an "
+            "input and load its trained weights first."
+        )
     if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
         with torch.inference_mode(mode=False):
             return copy.deepcopy(module)
@@ -289,20 +302,25 @@ def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
     """The layers, if the grid that was given is that of one of them."""
-    if grid is None or any(layer.arrangement is not None and layer.arrangement.grid == grid for layer in layers.values()):
+    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
+    if grid is None or grid in there:
         return layers
-    counts = sorted({layer.shape[0] for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES})
-    there = ", ".join(map(str, counts)) or "none"
+    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
+    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
     raise ParameterError(
-        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {there}."
+        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
     )
 
 
 def _guess_channels(module: nn.Module) -> int:
     for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and part.in_channels:
-            return int(part.in_channels)
-    weights = (weight for weight in module.parameters() if weight.dim() == 4)
+        quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
+        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
+            return int(cast("Any", part).in_channels)
+        scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
+        if kernels := [weight for weight in scripted if weight.dim() == PLANE]:
+            return int(kernels[0].shape[1])
+    weights = (weight for weight in module.parameters() if weight.dim() == PLANE)
     return next((int(weight.shape[1]) for weight in weights), 3)
 
 

@@ -13,7 +13,7 @@ from cnnviz.errors import CnnvizError
 from tests.support.networks import model_of
 
 RECTIFY = {
-    "relu": lambda x: functional.relu(x),
+    "relu": functional.relu,
     "inplace": lambda x: functional.relu(x, inplace=True),
     "method": lambda x: x.relu_(),
     "statement": lambda x: (x.relu_(), x)[1],  # the result is thrown away, the tensor goes on
@@ -65,8 +65,8 @@ def test_the_automatic_layer_is_what_the_network_uses_next(spelling):
         assert (want.layer, found.layer) == ("relu_b", NAMES[spelling])
         assert np.array_equal(found.values, want.values)
         owner, function = NAMES[spelling].split("+")
-        words = f"layer {owner} after its {function} ('{owner}+{function}'), chosen as the last whose places reach the target"
-        assert found.checks[0] == words
+        said = f"layer {owner} after its {function} ('{owner}+{function}'), chosen as the last whose places reach"
+        assert found.checks[0] == f"{said} the target"
 
 
 def test_a_layer_that_is_named_stays_what_it_was():

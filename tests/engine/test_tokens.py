@@ -49,7 +49,13 @@ def test_grids_of_merged_tokens(grid, count, found, prefix):
 
 @pytest.mark.parametrize(
     ("size", "count", "found"),
-    [((224, 224), 196, (14, 14)), ((224, 224), 197, (14, 14)), ((32, 64), 32, (4, 8)), ((224, 224), 100, None), ((), 64, None)],
+    [
+        ((224, 224), 196, (14, 14)),
+        ((224, 224), 197, (14, 14)),
+        ((32, 64), 32, (4, 8)),
+        ((224, 224), 100, None),
+        ((), 64, None),
+    ],
 )
 def test_grids_of_patches_of_the_input(size, count, found):
     arrangement = seen(count, size=size)
@@ -77,11 +83,11 @@ def test_channels_before_places_are_no_tokens():
 class Merge(nn.Module):
     """Tokens of patches, merged two by two with reshape."""
 
-    def __init__(self, *, rows=4, columns=4, channels=8, token=False):
+    def __init__(self, *, rows, columns):
         super().__init__()
         torch.manual_seed(0)
-        self.grid, self.token = (rows, columns), token
-        self.patch, self.norm0, self.merge = nn.Conv2d(3, channels, 4, 4), nn.LayerNorm(channels), nn.Linear(4 * channels, 16)
+        self.grid = (rows, columns)
+        self.patch, self.norm0, self.merge = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(32, 16)
         self.norm, self.fc = nn.LayerNorm(16), nn.Linear(16, 5)
 
     def tokens(self, x):
@@ -102,7 +108,7 @@ def test_merged_tokens_are_a_map(rows, columns):
     want = (net.tokens(x) * net.fc.weight[1] / (rows * columns)).sum(2).reshape(2, rows, columns)
     assert found.layer == "norm"
     np.testing.assert_allclose(found.values, want.detach().numpy(), atol=1e-6)
-    said = f"the {rows * columns} tokens of norm are read as {rows} rows of {columns}, which follows from their number only"
+    said = f"the {rows * columns} tokens of norm are read as {rows} rows of {columns}, which follows from their number"
     assert any(check.startswith(said) for check in found.checks)
 
 

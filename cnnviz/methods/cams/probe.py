@@ -87,9 +87,7 @@ def probe(
     return found
 
 
-def automatic_layer(
-    model: Model, inputs: Tensor, targets: Sequence[Target], *, every: bool = False
-) -> AutomaticLayer:
+def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, every: bool = False) -> AutomaticLayer:
     """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
 
     The model remembers it, unless there are units.
@@ -215,8 +213,8 @@ def _choose_reached(
     if reach.places(first.name):
         return first
     raise ExplanationError(
-        "No layer's places reach the target: its gradient is zero at all of them. Gradients of the input, as saliency, "
-        "or occlusion need no layer."
+        "No layer's places reach the target: its gradient is zero at all of them, or what comes after them has none "
+        "(quantised or compiled parts). Occlusion and RISE need no gradient."
     )
 
 
