@@ -18,7 +18,9 @@ Every message says what was wrong, what was expected and, where there is one, th
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "CnnvizError",
@@ -92,7 +94,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
         self.suggestions = nearest(name, choices)
-        offer = f" Did you mean {_spoken(self.suggestions)}?" if self.suggestions else ""
+        offer = f" Did you mean {_join_names(self.suggestions)}?" if self.suggestions else ""
         super().__init__(f"There is no {kind} '{name}'.{offer}{' ' + hint if hint else ''}")
 
 
@@ -104,6 +106,16 @@ class ParameterError(UsageError):
     """A setting outside its bounds."""
 
 
+def describe_failure(error: Exception) -> str:
+    """An exception of somebody's own function in words: what it is, and the last line that is not a library's."""
+    reason = " ".join(str(error).split())[:300]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+    lines = [(Path(frame.f_code.co_filename), frame.f_lineno) for frame in frames]
+    own = [place for place in lines if not {"site-packages", "dist-packages"} & set(place[0].parts)] or lines
+    where = f", in line {own[-1][1]} of {own[-1][0].name}" if own else ""
+    return f"{type(error).__name__}{': ' if reason else ''}{reason}{where}"
+
+
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     """The choices closest to a mistyped name, best first; those that contain it count as close."""
     names = list(dict.fromkeys(choices))
@@ -113,6 +125,6 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     return list(dict.fromkeys(close + within))[:most]
 
 
-def _spoken(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     quoted = [f"'{name}'" for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -124,14 +124,19 @@ CAMS = (
         CLOSED, "negative contributions count as none",
     ),
     Mutation(
-        "FullGrad: a batch norm's running mean added", "cnnviz/engine/biases.py",
-        "return -part.running_mean * scale", "return part.running_mean * scale",
+        "FullGrad: a batch norm's scale counted as a bias", "cnnviz/engine/biases.py",
+        "nothing = subject.new_zeros(", "nothing = subject.new_ones(",
         ("tests/engine/test_biases.py",), "the terms do not add up to the score",
     ),
     Mutation(
-        "FullGrad: a batch norm's eps forgotten", "cnnviz/engine/biases.py",
-        "(part.running_var + part.eps).rsqrt()", "part.running_var.rsqrt()",
-        ("tests/engine/test_biases.py",), "the terms nearly add up to the score",
+        "FullGrad: the slope of what is not linear added", "cnnviz/engine/biases.py",
+        "return lambda known: known - linear", "return lambda known: known + linear",
+        ("tests/methods/test_fullgrad.py",), "saturated units count twice",
+    ),
+    Mutation(
+        "FullGrad: products count as if they were linear", "cnnviz/engine/biases.py",
+        "return lambda value: (1 - degree) * value", "return lambda value: 0 * value",
+        ("tests/methods/test_fullgrad.py",), "gates leave something missing",
     ),
     Mutation(
         "Finer-CAM: the others' logits added", "cnnviz/engine/scores.py",
@@ -225,7 +230,7 @@ CAMS = (
     ),
     Mutation(
         "Capture: layers after the watched one write into its activation", "cnnviz/engine/capture.py",
-        "        return leaf.clone()\n", "        return leaf.view_as(leaf)\n",
+        "onwards = leaf.clone()", "onwards = leaf.view_as(leaf)",
         ("tests/engine/test_capture.py::test_one_layer",), "an in-place ReLU after the layer is shown for the layer",
     ),
 )  # fmt: skip

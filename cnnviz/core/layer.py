@@ -61,7 +61,7 @@ class Layer:
         calls: How often one forward calls it.
         parameters: Number of weights in it, with all that it contains.
         arrangement: Where the output keeps channels and places; None if it has none.
-        order: When it finished (its last call), counted through the forward; -1 if it was not run.
+        order: When it finished (the call that its name means), counted through the forward; -1 if it was not run.
         fields: What its units see of the input, at every call; None where its output is not made from it.
     """
 
@@ -85,9 +85,24 @@ class Layer:
         return self.arrangement is not None and self.arrangement.spatial
 
     @property
+    def call(self) -> int:
+        """The call that its name alone means: the last whose output is made from the input, or else the last."""
+        return max((call for call, field in enumerate(self.fields, 1) if field is not None), default=self.calls)
+
+    @property
     def field(self) -> Field | None:
-        """What its units see of the input, at its last call; None if its output is not made from it."""
-        return self.fields[-1] if self.fields else None
+        """What its units see of the input, at the call that its name means; None if that is not made from it."""
+        return self.fields[self.call - 1] if self.fields else None
+
+    def describe_call(self, name: str) -> tuple[str, ...]:
+        """A sentence on which call is shown of a layer that runs several times, by the name that was asked for."""
+        if self.calls < 2 or split_call(name)[1] is not None:
+            return ()
+        if self.call == self.calls:
+            shown = f"its last run is shown, ask for {name}#1 for another"
+        else:
+            shown = f"its last run from the picture, {name}#{self.call}, is shown"
+        return (f"layer {name} runs {self.calls} times in a forward; {shown}",)
 
 
 @dataclass(frozen=True)
@@ -97,10 +112,12 @@ class AutomaticLayer:
     Attributes:
         name: Its name.
         beside: Earlier layers that reach the target past it, the last first.
+        reached: Whether a gradient reaches it.
     """
 
     name: str
     beside: tuple[str, ...] = ()
+    reached: bool = True
 
     def describe(self, target: str = "the target") -> tuple[str, ...]:
         """What to say of it.
@@ -110,6 +127,8 @@ class AutomaticLayer:
         """
         owner, function = split_function(self.name)
         spoken = f"{owner} after its {function} ('{self.name}')" if function else self.name
+        if not self.reached:
+            return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
         chosen = f"layer {spoken}, chosen as the last whose places reach {target}"
         if not self.beside:
             return (chosen,)
@@ -156,6 +175,7 @@ class Layers(Mapping[str, Layer]):
     def last_spatial(self) -> Layer:
         """The layer that finished last among those whose output has more than one place."""
         spatial = [layer for layer in self._layers.values() if layer.spatial]
+        spatial = [layer for layer in spatial if layer.field is not None] or spatial
         if not spatial:
             raise UsageError("No layer of this network has a spatial output.")
         return max(spatial, key=lambda layer: layer.order)

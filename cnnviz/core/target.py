@@ -33,9 +33,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
-    """What is explained; ``str(target)`` is how captions and provenance name it."""
+    """What is explained; ``str(target)`` is how captions and provenance name it.
+
+    Targets that are equal are asked as one, so this class compares nothing: a kind of target says itself what makes
+    two of it equal, and is otherwise equal to itself only.
+    """
 
 
 @dataclass(frozen=True)

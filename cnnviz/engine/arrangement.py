@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.layer import Arrangement
+from cnnviz.engine.calls.cuts import Cuts
+from cnnviz.engine.calls.descent import Descent
 from cnnviz.errors import UsageError
 
 __all__ = [
@@ -212,10 +215,26 @@ def with_places(name: str, arrangement: Arrangement | None, activation: Tensor) 
 
 
 Shape: TypeAlias = tuple[int, ...]
-Seen: TypeAlias = dict[tuple[str, int], tuple[Shape, Arrangement | None]]
 
 MOST_KEPT = 8
-_KEPT: WeakKeyDictionary[nn.Module, dict[object, Seen]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[nn.Module, dict[object, ForwardSeen]] = WeakKeyDictionary()
+
+
+@dataclass
+class ForwardSeen:
+    """What a forward on inputs of one shape has shown.
+
+    Attributes:
+        outputs: By layer and call its output's shape, its arrangement and whether it is made from the input.
+        cuts: By the names of captured layers, which of the network's cuts have to be passed over for their gradients.
+        detached: Whether the network detached something that is made from the input.
+        untraced: Whether nothing could be learned about what is made from the input.
+    """
+
+    outputs: dict[str, dict[int, tuple[Shape, Arrangement | None, bool]]] = field(default_factory=dict)
+    cuts: dict[frozenset[str], Cuts] = field(default_factory=dict)
+    detached: bool = False
+    untraced: bool = False
 
 
 class ArrangementMemory:
@@ -233,6 +252,8 @@ class ArrangementMemory:
     Attributes:
         learning: Whether this forward has to be told of every layer.
         stale: Whether a layer's output has another shape than it had, so that nothing that is remembered holds.
+        seen: What the forward has shown.
+        descent: Knows what is made from the input, while learning.
     """
 
     def __init__(self, module: nn.Module, parts: Mapping[str, nn.Module], shape: Shape, *, anew: bool = False) -> None:
@@ -240,24 +261,37 @@ class ArrangementMemory:
         self._key = shape, _SAID.get(module), tuple((name, type(part)) for name, part in parts.items())
         self._batch = shape[0]
         self._arranger = Arranger(module, shape[2:])
-        self._seen: Seen = {} if anew else self._kept.get(self._key, {})
-        self.learning, self.stale = not self._seen, False
+        known = self._kept.get(self._key) or ForwardSeen()
+        self.seen = ForwardSeen(cuts=known.cuts, untraced=known.untraced) if anew else known
+        self.learning, self.stale = not self.seen.outputs, False
+        self.descent: Descent | None = None
 
     def of(self, name: str, call: int, part: nn.Module, output: Any) -> Arrangement | None:
         """The arrangement of a layer's output, or None if it has none."""
         tensor = first_tensor(output)
         shape = tuple(tensor.shape) if tensor is not None else ()
         if self.learning:
-            self._seen[name, call] = shape, self._arranger.observe(part, output, self._batch)
-        before, arrangement = self._seen.get((name, call), ((), None))
+            made = self.descent is None or self.seen.untraced or self.descent.made(tensor)
+            found = self._arranger.observe(part, output, self._batch)
+            self.seen.outputs.setdefault(name, {})[call] = shape, found, made
+        before, arrangement, _ = self.seen.outputs.get(name, {}).get(call, ((), None, True))
         self.stale |= before != shape
         return arrangement
 
+    def made(self, name: str, call: int) -> bool:
+        """Whether a call's output is made from the input."""
+        return self.seen.outputs.get(name, {}).get(call, ((), None, False))[2]
+
+    def meant(self, name: str) -> int:
+        """The call that a layer's name alone means, of those seen so far: the last made from the input, or the last."""
+        calls = self.seen.outputs.get(name, {})
+        return max([call for call, (_, _, made) in calls.items() if made] or calls, default=0)
+
     def keep(self) -> None:
         """Remember what a forward has shown of all layers."""
-        if self._seen:
+        if self.seen.outputs or self.seen.untraced:
             self._kept.pop(self._key, None)
-            self._kept[self._key] = self._seen
+            self._kept[self._key] = self.seen
         while len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch.utils.weak import TensorWeakRef
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed, fresh_leaf, reached_from, tensors_of
+from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
@@ -74,6 +76,7 @@ class Capture:
         watched_arrangements: The same of the watched layers.
         calls: How often each captured layer was called.
         automatic: The layer that ``"last-spatial"`` came to, if it was asked for.
+        checks: What had to be decided.
         passed: The leaves that it moved on from, as long as something made from them past the next one is alive.
     """
 
@@ -83,6 +86,7 @@ class Capture:
     watched_arrangements: dict[str, Arrangement | None] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     automatic: str | None = None
+    checks: tuple[str, ...] = ()
     passed: dict[str, TensorWeakRef] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -154,31 +158,58 @@ class Capture:
 
 @contextmanager
 def capture(
-    module: nn.Module, layers: Sequence[str], watch: Sequence[str] = (), until: Sequence[str] | None = None
+    module: nn.Module,
+    layers: Sequence[str],
+    watch: Sequence[str] = (),
+    until: Sequence[str] | None = None,
+    *,
+    replayed: Replayed | None = None,
 ) -> Iterator[Capture]:
     """Catch layers' activations during the one forward that is run inside, ready for ``gradients``.
 
     The network runs without a graph up to the first of the layers; its hook turns gradients on and hands a copy of a
     detached leaf onwards, so that the backward costs only what lies above, frozen weights do not matter and in-place
     operations after the layer change the copy, not what was caught. What hooks of others keep of an output, and the
-    network uses later, is part of the graph too. Of several calls of one layer the last is caught, or the k-th of
-    ``"name#k"``.
+    network uses later, is part of the graph too. Of several calls of one layer the last that is made from the input is
+    caught, or the k-th of ``"name#k"``.
+
+    Where a network cuts gradients inside its forward, so that a layer reaches nothing that it should, the forward runs
+    once more with the cuts passed over, and ``checks`` says where that changes what is explained; later forwards on
+    inputs of that shape pass them over at once.
 
     Args:
         module: The network, within ``undisturbed``.
         layers: Names of layers; or only ``"last-spatial"``: the leaf then moves on from each spatial output to the
-            next one, as long as none of ``until`` begins, and the last is what remains.
+            next one that is made from the input, as long as none of ``until`` begins, and the last is what remains.
         watch: Layers whose outputs a target needs.
         until: Layers at whose beginning the leaf comes to rest; those of ``watch`` if left out.
+        replayed: What a replayed forward does not run; no layers are caught there, only watched.
 
     Raises:
         ExplanationError: From the forward, if one of the layers was not run or has no tensor output.
     """
-    with torch.no_grad(), _Catcher(module, layers, watch, watch if until is None else until) as caught:
+    catcher = _Catcher(module, layers, watch, watch if until is None else until)
+    catcher.replayed = replayed
+    with torch.no_grad(), catcher as caught:
         yield caught
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """What a replayed forward does not run, and what is known of it from the forward that was recorded.
+
+    Attributes:
+        memory: The arrangements and calls of the recorded forward.
+        skipped: How many calls of each layer are not made, all before those that are.
+    """
+
+    memory: ArrangementMemory
+    skipped: Mapping[str, int]
+
+
 class _Catcher:
+    replayed: Replayed | None = None
+
     def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str], until: Sequence[str]) -> None:
         self.caught = Capture()
         self.root, self.parts = module, hookable_parts(module)
@@ -188,12 +219,16 @@ class _Catcher:
         self.until = {split_call(name)[0] for name in until}
         self.named = {plain for plain, _ in [*self.wanted.values(), *self.watch.values()]}
         self.outer, self.inner = ExitStack(), ExitStack()
+        self.passed: CutsPassed | None = None
+        self.first: Tensor | None = None
+        self.trying = False
 
     def __enter__(self) -> Capture:
         self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
         named = [*self.wanted, *self.watch, *self.until]
         hook = self._hook_function if self.automatic else None
         self.parts |= self.outer.enter_context(follow_functions(self.root, named, hook))
+        self.known = dict(self.parts)
         self.outer.enter_context(self.inner)
         self.outer.callback(self.root.register_forward_pre_hook(self._start_forward).remove)
         self.outer.callback(self.root.register_forward_hook(self._finish_forward).remove)
@@ -206,13 +241,34 @@ class _Catcher:
 
     def _start_forward(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.version = inputs[0]._version
-        self.places = ArrangementMemory(self.root, self.parts, tuple(inputs[0].shape), anew=self.automatic)
-        everywhere = self.automatic or (self.named and self.places.learning)
         self.inner.close()
+        self.sliding, self.passed = self.automatic, None
+        self._remember(inputs[0])
+        self.first = inputs[0].detach().clone() if self.places.learning else None
+        everywhere = self.automatic or (self.named and self.places.learning)
         for name in self.hooked if self.automatic else self.hooked & self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._graph_hook(name), prepend=True).remove)
         for name in self.parts.keys() - {""} if everywhere else self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._catching_hook(name)).remove)
+        cuts = self.places.seen.cuts.get(self.asked, "kept")
+        if cuts != "kept":
+            torch.set_grad_enabled(True)
+            self.passed = self.inner.enter_context(CutsPassed(detached=cuts == "all"))
+            self.caught.checks = (CUT_AWAY,) if cuts == "all" else ()
+        if everywhere and self.places.learning and not self.places.seen.untraced:
+            self.places.descent = self.inner.enter_context(Descent(inputs[0]))
+
+    def _remember(self, inputs: Tensor) -> None:
+        if self.replayed is not None:
+            self.places = self.replayed.memory
+            self.caught.calls.update(self.replayed.skipped)
+            return
+        self.places = ArrangementMemory(self.root, self.known, tuple(inputs.shape), anew=self.automatic)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The layers that are caught; the automatic one by its own name."""
+        return frozenset([AUTOMATIC] if self.automatic else self.wanted)
 
     def _hook_function(self, name: str, layer: nn.Module) -> None:
         self.parts[name] = layer
@@ -221,26 +277,65 @@ class _Catcher:
     def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
         self.sliding = False
 
-    def _finish_forward(self, part: nn.Module, inputs: tuple[Any, ...], _output: Any) -> Any:
-        if self.places.stale:
+    def _finish_forward(self, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        left_off = not torch.is_grad_enabled()
+        if self.places.stale and self.replayed is None:
+            self.places.forget()
             return self._run_again(part, inputs)
-        self.places.keep()
+        if self._lost_trace(output) or self._lost_gradients(output, left_off=left_off):
+            self.places.keep()
+            return self._run_again(part, inputs)
+        if self.replayed is None:
+            self.places.keep()
         self._refuse_missing()
         if self.caught.activations:
             torch.set_grad_enabled(True)  # again, where the network's forward as a whole turns gradients off
         return None
 
+    def _lost_trace(self, output: Any) -> bool:
+        """Whether nothing that the network returns seems to be made from its input, so that nobody knows what is."""
+        descent, self.places.descent = self.places.descent, None
+        if descent is None:
+            return False
+        self.places.seen.detached = descent.detached
+        self.places.seen.untraced = bool(tensors_of(output)) and not descent.made(output)
+        if self.places.seen.untraced:
+            self.places.seen.outputs.clear()
+        return self.places.seen.untraced
+
+    def _lost_gradients(self, output: Any, *, left_off: bool) -> bool:
+        """Whether the network cuts off what was caught, and going on after the layers despite that may help.
+
+        Blocks without gradients that a layer lies in leave gradients off at the end. Both are found out once.
+        """
+        seen, cuts = self.places.seen, self.places.seen.cuts
+        if not self.caught.activations or (self.asked in cuts and not self.trying):
+            return False
+        found = [*tensors_of(output), *self.caught.watched.values()]
+        leaves = list(self.caught.activations.values())
+        before = cuts.setdefault(self.asked, "kept")
+        if before == "kept" and left_off and not all(any(reached_from([each], leaves)) for each in found):
+            cuts[self.asked] = "blocks"
+        elif before != "all" and seen.detached and not any(reached_from(found, leaves)):
+            cuts[self.asked] = "all"
+        if self.caught.automatic is not None and cuts[self.asked] != "kept":
+            cuts[frozenset([self.caught.automatic])] = cuts[self.asked]
+        self.trying = cuts[self.asked] != before
+        return self.trying
+
     def _run_again(self, part: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        """Run a network anew whose layers' shapes are not what they were for inputs of this shape."""
-        self.places.forget()
-        if inputs[0]._version != self.version:
-            raise ExplanationError(
-                "The network changes its input in place, and its layers have other shapes than in an earlier forward "
-                "of this size; ask again."
-            )
+        """Run a network anew, as what this forward has shown asks for."""
+        again, first = inputs[0], self.first
+        if again._version != self.version:
+            if first is None:
+                raise ExplanationError(
+                    "The network changes its input in place, and its layers have other shapes than in an earlier "
+                    "forward of this size; ask again."
+                )
+            again = first
         self.caught.forget()
         torch.set_grad_enabled(False)
-        return part(*inputs)
+        return part(again, *inputs[1:])
 
     def _refuse_missing(self) -> None:
         for name in [*self.wanted, *self.watch]:
@@ -265,12 +360,10 @@ class _Catcher:
             if tensor is None or not tensor.is_floating_point():
                 return None
             arrangement = self.places.of(name, now, part, output) if self.sliding else None
-            slides = arrangement is not None and arrangement.spatial
+            slides = arrangement is not None and arrangement.spatial and self.places.made(name, now)
             if not slides and not calls & {None, now}:
                 return None
-            torch.set_grad_enabled(True)
-            leaf = tensor if tensor.requires_grad and not slides else tensor.detach().requires_grad_()
-            return replaced_tensor(output, leaf.clone())
+            return replaced_tensor(output, self._begin_graph(tensor, anew=slides)[1])
 
         return open_graph
 
@@ -284,19 +377,16 @@ class _Catcher:
             if tensor is None:
                 return None
             arrangement = self.places.of(name, now, part, output)
-            current = tensor
-            if self.sliding and arrangement is not None and arrangement.spatial and tensor.is_floating_point():
-                if self.caught.automatic in self.caught.activations:
-                    self.caught.passed[self.caught.automatic] = TensorWeakRef(
-                        self.caught.activations[self.caught.automatic]
-                    )
+            current, calls = tensor, {now, None} if self.places.meant(name) in (0, now) else {now}
+            if self._slides_to(name, now, tensor, arrangement):
+                self.caught.passed |= {each: TensorWeakRef(leaf) for each, leaf in self.caught.activations.items()}
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name
-                current = self._cut_graph(name, current if name in self.hooked else current.detach(), arrangement)
-            for key in (key for key, call in caught_as.items() if call in (None, now)):
+                current = self._cut_graph(name, current, arrangement, anew=name not in self.hooked)
+            for key in (key for key, call in caught_as.items() if call in calls):
                 current = self._cut_graph(key, current, arrangement)
-            for key in (key for key, call in watched_as.items() if call in (None, now)):
+            for key in (key for key, call in watched_as.items() if call in calls):
                 self.caught.watched[key] = current
                 self.caught.watched_arrangements[key] = arrangement
                 current = current.clone()
@@ -304,14 +394,33 @@ class _Catcher:
 
         return catch
 
-    def _cut_graph(self, key: str, tensor: Tensor, arrangement: Arrangement | None) -> Tensor:
+    def _slides_to(self, name: str, call: int, tensor: Tensor, arrangement: Arrangement | None) -> bool:
+        """Whether the automatic layer moves on to this output."""
+        if not self.sliding or arrangement is None or not arrangement.spatial:
+            return False
+        return tensor.is_floating_point() and self.places.made(name, call)
+
+    def _cut_graph(self, key: str, tensor: Tensor, arrangement: Arrangement | None, *, anew: bool = False) -> Tensor:
         if not tensor.is_floating_point():
             raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
-        torch.set_grad_enabled(True)
-        if not tensor.requires_grad or tensor.is_leaf:
-            leaf = tensor.detach().requires_grad_()
-        else:  # a copy: the tensor itself may have another way to the target than from this layer on
-            leaf = tensor if split_call(key)[0] in self.hooked else tensor.clone()
-        self.caught.activations[key] = leaf
+        if tensor.requires_grad and not tensor.is_leaf and not anew and split_call(key)[0] not in self.hooked:
+            tensor = tensor.clone()  # the tensor itself may have another way to the target than from this layer on
+        self.caught.activations[key], onwards = self._begin_graph(tensor, anew=anew)
         self.caught.arrangements[key] = arrangement
-        return leaf.clone()
+        return onwards
+
+    def _begin_graph(self, tensor: Tensor, *, anew: bool) -> tuple[Tensor, Tensor]:
+        """A tensor as what was caught of a layer, in the graph that it belongs to or one of its own, and a copy of it.
+
+        Gradients are on from here.
+        """
+        torch.set_grad_enabled(True)
+        with ExitStack() as quiet:
+            for mode in (self.passed, self.places.descent):
+                quiet.enter_context(mode.paused() if mode is not None else nullcontext())
+            leaf = tensor if tensor.requires_grad and not tensor.is_leaf and not anew else fresh_leaf(tensor)
+            with torch.inference_mode(mode=False):
+                onwards = leaf.clone()
+        if self.passed is not None:
+            self.passed.begun = True
+        return leaf, onwards

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import torch
@@ -200,7 +201,7 @@ class _Observer:
         self.arranger = Arranger(module, example.shape[2:])
         self.calls: Counter[str] = Counter()
         self.events: list[str] = []
-        self.finished: dict[str, tuple[tuple[int, ...] | None, Arrangement | None]] = {}
+        self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
         self.seen: dict[str, list[Field | None]] = {}
         self.functions: dict[str, FunctionLayer] = {}
         self.returned: Counter[str] = Counter()
@@ -213,8 +214,10 @@ class _Observer:
             self.calls[name] += 1
             arrangement = self.arranger.observe(part, output, self.batch)
             self.events.append(name)
-            self.finished[name] = shape, arrangement
-            self.seen.setdefault(name, []).append(self.fields.of(tensor, arrangement))
+            fields = self.seen.setdefault(name, [])
+            fields.append(self.fields.of(tensor, arrangement))
+            if fields[-1] is not None or not any(fields):
+                self.finished[name] = len(self.events), shape, arrangement
             if tensor is not None and tensor in self._results:
                 self.returned[self._results.pop(tensor)] += 1
 
@@ -235,8 +238,8 @@ class _Observer:
         A function whose result a module returns as its own is that module.
         """
         own = {name for name in self.functions if self.calls[name] > self.returned[name]}
-        counted = [name for name in self.events if name in own or name not in self.functions]
-        orders = {name: order for order, name in enumerate(counted, start=1)}
+        counted = [name in own or name not in self.functions for name in self.events]
+        orders = [0, *accumulate(counted)]
         for name, part in module.named_modules():
             if name:
                 yield self._layer(name, part, orders)
@@ -244,8 +247,9 @@ class _Observer:
                 if split_function(function)[0] == name:
                     yield self._layer(function, self.functions[function], orders)
 
-    def _layer(self, name: str, part: nn.Module, orders: Mapping[str, int]) -> Layer:
-        order, (shape, arrangement) = orders.get(name, -1), self.finished.get(name, (None, None))
+    def _layer(self, name: str, part: nn.Module, orders: Sequence[int]) -> Layer:
+        event, shape, arrangement = self.finished.get(name, (None, None, None))
+        order = -1 if event is None else orders[event]
         weights = sum(weight.numel() for weight in part.parameters() if not _is_uninitialised(weight))
         fields = tuple(self.seen.get(name, ()))
         kind = f"{split_function(name)[1]}()" if isinstance(part, FunctionLayer) else _kind_of(part)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
 __all__ = ["OutputSelector", "select_logits"]
 
@@ -54,7 +55,14 @@ ADVICE = "say which part is the logits with Model(..., output=key) or --logits K
 
 def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
     if callable(selector):
-        return selector(output)
+        try:
+            return selector(output)
+        except (CnnvizError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ExplanationError(
+                f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
+            ) from error
     key: Any = int(selector) if isinstance(selector, str) and selector.isdigit() else selector
     try:
         if isinstance(key, str) and not isinstance(output, Mapping):

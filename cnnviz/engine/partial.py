@@ -20,15 +20,15 @@ class Reached(BaseException):
     """A forward has come as far as it should; not an Exception, so that no network catches it."""
 
 
-def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, layer: str, calls: int) -> Tensor:
+def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, layer: str, call: int) -> Tensor:
     """A layer's output, with nothing run after it; connected to the inputs where gradients are on.
 
     Args:
         module: The network, within ``undisturbed``.
         forward: From inputs to logits, running the module.
         inputs: ``(N, C, H, W)``.
-        layer: The layer's name; of several calls the last is meant, or the k-th of ``"name#k"``.
-        calls: How often a forward calls the layer.
+        layer: The layer's name, or the k-th call of it, ``"name#k"``.
+        call: Which call the name alone means.
 
     Raises:
         ExplanationError: If the layer is not run, or gives no tensor.
@@ -36,7 +36,7 @@ def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, 
     plain, number = split_call(layer)
     with follow_functions(module, [layer]) as functions:
         part = functions[plain] if plain in functions else module.get_submodule(plain)
-        with _stop_at_call(part, number or calls) as reached:
+        with _stop_at_call(part, number or call) as reached:
             forward(inputs)
     tensor = first_tensor(reached[0]) if reached else None
     if tensor is None:

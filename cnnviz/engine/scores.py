@@ -11,9 +11,9 @@ from torch import Tensor
 from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
-from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
-__all__ = ["at_peaks", "class_probabilities", "score", "settle", "watched_layers"]
+__all__ = ["at_peaks", "class_probabilities", "roundings", "score", "settle", "watched_layers"]
 
 
 def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -56,7 +56,7 @@ def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = 
         captured: The capture that watches the layers of unit targets.
 
     Raises:
-        TargetError: If a unit's channel or place is out of range, or a function returns another shape.
+        TargetError: If a unit's channel or place is out of range, or a function fails or returns another shape.
         ExplanationError: If a unit's layer was not watched, or has no channels.
     """
     groups: dict[Target, list[int]] = {}
@@ -92,6 +92,39 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
 def class_probabilities(logits: Tensor) -> Tensor:
     """Softmax of logits ``(N, K)``; the sigmoid of a single logit."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+def roundings(
+    targets: Sequence[Target], logits: Tensor, scores: Tensor, kind: str, types: tuple[torch.dtype, torch.dtype]
+) -> list[float]:
+    """How far apart two scores may be by rounding alone, for each target.
+
+    A logit is known to one unit in the last place of the largest, and what is read from it to what follows from that:
+    a probability ``p`` to ``p (1 - p)`` times it, its logarithm to ``1 - p`` times it; besides, each to its own last
+    place.
+
+    Args:
+        targets: Settled targets.
+        logits: ``(n, K)``.
+        scores: ``(n,)``, of targets that are made of no class.
+        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``; of classes and their differences alone.
+        types: What the network computed in, and what scores were read in.
+    """
+    computed, read = types
+    found = []
+    shares = class_probabilities(logits.detach().double())
+    for row, target in enumerate(targets):
+        step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
+        chosen = shares[row, _class_indices(target)]
+        if not len(chosen):
+            found.append(2 * torch.finfo(computed).eps * abs(float(scores[row])))
+        elif kind == "logit" or not isinstance(target, (ClassTarget, Difference)):
+            found.append(2 * step)
+        else:
+            probable = kind == "probability"
+            slope, own = (chosen, chosen) if probable else (1, chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log())
+            found.append(2 * float((slope * (1 - chosen)).sum() * step + own.abs().sum() * torch.finfo(read).eps))
+    return found
 
 
 def watched_layers(targets: Sequence[Target]) -> list[str]:
@@ -143,7 +176,12 @@ def _nearest_classes(target: Finer, index: int, logits: Tensor) -> Tensor:
 
 
 def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
-    values = target.function(logits)
+    try:
+        values = target.function(logits)
+    except (CnnvizError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise TargetError(f"The target function '{target}' failed: {describe_failure(error)}.") from error
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise TargetError(

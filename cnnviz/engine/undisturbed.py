@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["undisturbed", "fixed_threads", "hookable_parts", "reproducible"]
 
@@ -62,8 +63,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, everything as before outside, also after an exception.
 
     Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
-    replaces are put back. Inference mode is left (its tensors take no gradient) and attention's fused fast path,
-    which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
+    replaces are put back, and so are tensors that it keeps in plain attributes, alone or in lists and dicts.
+    Inference mode is left (its tensors take no gradient) and attention's fused fast path, which skips the hooks of the
+    layers inside it, is off. Threads that ask the same network wait for each other.
     """
     with _lock_of(module), _SLOW_PATH:
         yield from _restore_afterwards(module)
@@ -71,7 +73,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 def _restore_afterwards(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    buffers = _Buffers(module)
+    buffers, kept = _Buffers(module), _Kept(module)
     with torch.inference_mode(mode=False):
         try:
             for part, training in modes:
@@ -83,6 +85,7 @@ def _restore_afterwards(module: nn.Module) -> Iterator[None]:
                 if part.training is not training:
                     part.training = training
             buffers.restore()
+            kept.restore()
 
 
 class _AttentionSlowPath:
@@ -113,6 +116,82 @@ _ALL_LOCKS = threading.Lock()
 def _lock_of(module: nn.Module) -> threading.RLock:
     with _ALL_LOCKS:
         return _LOCKS.setdefault(module, threading.RLock())
+
+
+class _Kept:
+    """What a network's parts keep in plain attributes: put back where tensors came, went or were written to.
+
+    A forward in evaluation mode may fill caches that ``train`` would empty; what is no tensor and holds none is the
+    network's own business.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._held = [(part, {name: part.__dict__[name] for name in _plain_names(part)}) for part in module.modules()]
+        values = [value for _, held in self._held for value in held.values()]
+        self._inside = [(value, _copy_shallow(value)) for value in values if isinstance(value, (dict, list))]
+        tensors = {id(each): each for value in values for each in _tensors_in(value)}
+        self._values = [
+            (each, each._version, each.detach().clone())
+            for each in tensors.values()
+            if not each.is_meta and not each.is_inference()
+        ]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put back what changed."""
+        for part, before in self._held:
+            for name in {*before, *_plain_names(part)}:
+                now, then = part.__dict__.get(name), before.get(name)
+                if now is not then and (_tensors_in(now) or _tensors_in(then)):
+                    _put_back(part, name, before)
+        for held, then in self._inside:
+            if not _same_entries(held, then) and (_tensors_in(held) or _tensors_in(then)):
+                held.clear()
+                held.update(then) if isinstance(held, dict) else held.extend(then)
+        for tensor, version, value in self._values:
+            if tensor._version != version and not torch.equal(tensor, value):
+                tensor.data.copy_(value)
+
+
+_OF_TORCH = frozenset(nn.Module().__dict__)
+
+
+def _plain_names(part: nn.Module) -> list[str]:
+    """Attributes of a module that are neither torch's own nor numbers, words and modules."""
+    return [
+        name
+        for name, value in part.__dict__.items()
+        if name not in _OF_TORCH and not isinstance(value, (str, int, float, nn.Module))
+    ]
+
+
+def _put_back(part: nn.Module, name: str, before: Mapping[str, Any]) -> None:
+    if name in before:
+        part.__dict__[name] = before[name]
+    else:
+        del part.__dict__[name]
+
+
+def _copy_shallow(held: Any) -> Any:
+    return dict(held) if isinstance(held, dict) else list(held)
+
+
+def _same_entries(held: Any, then: Any) -> bool:
+    """Whether a dict or list holds the very objects that it did."""
+    if len(held) != len(then):
+        return False
+    if isinstance(held, dict):
+        return all(key in held and held[key] is value for key, value in then.items())
+    return all(one is other for one, other in zip(held, then, strict=True))
+
+
+def _tensors_in(held: Any) -> list[Tensor]:
+    """The tensors that an attribute is, or holds in dicts, lists and tuples."""
+    if isinstance(held, Tensor):
+        return [held]
+    if isinstance(held, (dict, list, tuple)) and held:
+        return [each for each in tree_leaves(held) if isinstance(each, Tensor)]
+    return []
 
 
 class _Buffers:

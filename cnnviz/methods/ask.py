@@ -27,10 +27,28 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, Attributions
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
-__all__ = ["Answer", "InputBatch", "ask", "assemble", "attribute", "prepare", "provenance_of", "unsound"]
+__all__ = [
+    "ASK_THE_LOGIT",
+    "Answer",
+    "InputBatch",
+    "ask",
+    "assemble",
+    "attribute",
+    "prepare",
+    "provenance_of",
+    "unsound",
+]
+
+ASK_THE_LOGIT = "a probability near 1 or 0 hardly changes, the logit may: score='logit' (--score logit)"
+NO_GRADIENT = "the target's score does not change with these pixels: nothing comes through to them"
 
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
+
+UNSTEADY = (
+    "the network answers differently when it is asked about a picture again, with another beside it: it is random, or "
+    "looks at the whole batch"
+)
 
 Reply = TypeVar("Reply")
 
@@ -50,6 +68,9 @@ class Answer:
         field: What the values' places see of the input; None where they are pixels, or nothing is known.
         spread: The standard deviation or error of the values, in their shape; None where there is none.
         error_bars: For each image the error bar of its estimated values; none where none is estimated.
+        roundings: For each image up to which magnitude its values may be rounding; none where values are differences of
+            nothing that was rounded.
+        flat: What it means if an image's values are zero or rounding.
     """
 
     layers: tuple[str, ...]
@@ -61,6 +82,8 @@ class Answer:
     field: Field | None = None
     spread: Tensor | None = None
     error_bars: tuple[float, ...] = ()
+    roundings: tuple[float, ...] = ()
+    flat: str = ""
 
     @property
     def layer(self) -> str | None:
@@ -122,7 +145,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    return InputBatch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
+    return InputBatch(batch, shown, targets, (*dict.fromkeys(notes), *model.steadiness.checks), frozenset(tensors))
 
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
@@ -211,7 +234,13 @@ def ask(
 
 @overload
 def assemble(
-    model: Model, batch: InputBatch, chunks: Chunks[Answer], *, rectified: bool, channels: None = None
+    model: Model,
+    batch: InputBatch,
+    chunks: Chunks[Answer],
+    *,
+    rectified: bool,
+    channels: None = None,
+    steady: bool = False,
 ) -> Heatmaps: ...
 @overload
 def assemble(
@@ -223,6 +252,7 @@ def assemble(
     channels: Channels,
     seed: int | None = None,
     caveat: str = "",
+    steady: bool = False,
 ) -> Attributions: ...
 def assemble(
     model: Model,
@@ -233,6 +263,7 @@ def assemble(
     channels: Channels | None = None,
     seed: int | None = None,
     caveat: str = "",
+    steady: bool = False,
 ) -> Heatmaps | Attributions:
     """The answers of all chunks as one result.
 
@@ -244,12 +275,19 @@ def assemble(
         channels: How the channels of pixels are drawn; None for heat maps.
         seed: Of whatever was drawn at random.
         caveat: What the result does not show.
+        steady: Whether it is known that the network answers alike whenever it is asked, whatever beside.
     """
     answers = chunks.results
     values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [target for answer in answers for target in answer.targets]
     warnings = unsound(_number_images(scores, targets, values), batch)
+    if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1])):
+        warnings += (UNSTEADY,)
+    roundings = [each for answer in answers for each in answer.roundings or [0.0] * len(answer.targets)]
+    warnings += _warn_of_flat_maps(values, batch, roundings, answers[0].flat)
+    if rectified and channels is None:
+        warnings += _warn_of_nothing_positive(values, batch, roundings)
     if channels is None:
         warnings += _warn_of_even_maps(values, batch)
     own = [check for answer in answers for check in answer.checks]
@@ -269,8 +307,8 @@ def assemble(
     if channels is not None:
         return Attributions(tuple(Attribution(*one, channels=channels) for one in each), checks, provenance)
     maps = tuple(
-        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar)
-        for one, spread, error_bar in zip(each, spreads, error_bars, strict=True)
+        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding)
+        for one, spread, error_bar, rounding in zip(each, spreads, error_bars, roundings, strict=True)
     )
     return Heatmaps(maps, checks, provenance)
 
@@ -301,6 +339,7 @@ def attribute(
     batch = prepare(model, images, target)
     chunks = ask(model, batch, answer, batch_size=batch_size)
     rectified = channels != "signed"
+    chunks = replace(chunks, results=[replace(each, flat=each.flat or NO_GRADIENT) for each in chunks.results])
     return assemble(model, batch, chunks, rectified=rectified, channels=channels, seed=seed, caveat=caveat)
 
 
@@ -312,29 +351,62 @@ def _number_images(scores: Sequence[float], targets: Sequence[Target], values: N
     ]
 
 
+def _name_some(batch: InputBatch, chosen: Sequence[bool] | NDArray[np.bool_]) -> str:
+    """The first of some pictures, and how many more there are; empty for none."""
+    names = [picture.name for picture, one in zip(batch.pictures, chosen, strict=True) if one]
+    return (names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")) if names else ""
+
+
+def _warn_of_flat_maps(
+    values: NDArray[np.float32], batch: InputBatch, roundings: Sequence[float], meaning: str
+) -> tuple[str, ...]:
+    """A warning that names the pictures whose map is zero, or no larger than the rounding of what it is made of."""
+    most = np.abs(values.reshape(len(values), -1)).max(axis=1)
+    zero = most == 0
+    rounded = (most > 0) & (most <= np.array(roundings))
+    because = f": {meaning}" if meaning else ""
+    said = [f"the map of {named} is zero everywhere{because}" for named in [_name_some(batch, zero)] if named]
+    said += [
+        f"the map of {named} is flat: its values, up to {most[rounded].max():.2g}, are rounding{because}"
+        for named in [_name_some(batch, rounded)]
+        if named
+    ]
+    return tuple(said)
+
+
+def _warn_of_nothing_positive(
+    values: NDArray[np.float32], batch: InputBatch, roundings: Sequence[float]
+) -> tuple[str, ...]:
+    """A warning that names the pictures whose map, though not flat, has nothing that a rectified one shows."""
+    flat = values.reshape(len(values), -1)
+    floor = np.array(roundings)
+    named = _name_some(batch, (np.abs(flat).max(axis=1) > floor) & (flat.max(axis=1) <= floor))
+    return (f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept",) * bool(
+        named
+    )
+
+
 def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:
     """A warning that names the pictures whose map, though not zero, tells no place from another."""
     flat = values.reshape(len(values), -1)
     most = np.abs(flat).max(axis=1)
     with np.errstate(invalid="ignore"):
         same = (most > 0) & (np.ptp(flat, axis=1) <= EVEN * most)
-    names = [picture.name for picture, one in zip(batch.pictures, same, strict=True) if one]
-    if not names or flat.shape[1] == 1:
+    named = _name_some(batch, same)
+    if not named or flat.shape[1] == 1:
         return ()
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return (
-        f"the map of {names[0]}{more} has the same value everywhere and tells no place from another; where it is of "
+        f"the map of {named} has the same value everywhere and tells no place from another; where it is of "
         "probabilities, these are full, and logits may differ",
     )
 
 
 def unsound(scores: Sequence[float], batch: InputBatch) -> tuple[str, ...]:
     """A warning that names the pictures whose score is no finite number."""
-    names = [picture.name for picture, score in zip(batch.pictures, scores, strict=True) if not math.isfinite(score)]
-    if not names:
+    named = _name_some(batch, [not math.isfinite(score) for score in scores])
+    if not named:
         return ()
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return (f"the network's answer to {names[0]}{more} is not finite: its weights or its input hold NaN or infinity",)
+    return (f"the network's answer to {named} is not finite: its weights or its input hold NaN or infinity",)
 
 
 def _unstack(spread: Tensor | None, count: int) -> list[NDArray[np.float32] | None]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dff"]
 
 TINY, NOTABLE = 1e-12, 0.01
+NOTHING = "the maps are zero everywhere: the layer has no positive activation on these pictures"
 
 
 @method
@@ -65,7 +66,7 @@ def dff(
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.engine.undisturbed import undisturbed
     from cnnviz.methods.ask import prepare, provenance_of
-    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.methods.cams.layer_maps import field_of, note_call
     from cnnviz.results.concepts import Concepts
 
     if layer is not None and "," in layer:
@@ -78,6 +79,8 @@ def dff(
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
+    called = note_call(model, found, batch.inputs.shape[-2:])
+    nothing = [] if maps.any() else [NOTHING]
     return Concepts(
         values=maps.float().numpy(),
         vectors=vectors.float().numpy(),
@@ -86,7 +89,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*batch.checks, *notes, *replayed),
+        checks=(*nothing, *batch.checks, *notes, *called, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 

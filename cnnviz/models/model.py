@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.engine.arrangement import say_grid
+from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import OutputSelector, select_logits
 from cnnviz.engine.undisturbed import hookable_parts
@@ -126,9 +127,11 @@ class Model(Network):
         self.name = name or type(self.module).__name__
         self.labels = _label_names(labels)
         self.output = output
-        self.fixed_batch = fixed_batch
         self.grid = _check_grid(grid)
         say_grid(self.module, self.grid)
+        self._fixed_batch = fixed_batch
+        self._steadiness: Steadiness | None = None
+        self._answered_again: bool | None = None
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
@@ -194,6 +197,30 @@ class Model(Network):
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
             self._observed[known] = _with_grid(observe_layers(self.module, self.to_device(example)), self.grid)
         return self._observed[known]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the network is asked with: that which it takes, or 1 where the batch matters."""
+        if self._fixed_batch is not None:
+            return self._fixed_batch
+        return 1 if self.steadiness.batch and self.steadiness.alone else None
+
+    @property
+    def steadiness(self) -> Steadiness:
+        """Whether the network is a function of its picture: found out once, by a forward without values if possible."""
+        if self._steadiness is None:
+            example = torch.zeros(self._fixed_batch or 2, self.preprocess.channels, *self.preprocess.input_size)
+            self._steadiness = observe_steadiness(self.module, self.to_device(example))
+        return self._steadiness
+
+    def answers_again(self, one: Tensor, logits: Tensor) -> bool:
+        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
+        if self._answered_again is None:
+            known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
+            self._answered_again = bool(known) or answers_again(
+                self.module, self.forward, self.to_device(one), logits.detach()
+            )
+        return self._answered_again
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""

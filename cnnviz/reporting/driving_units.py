@@ -247,7 +247,7 @@ class _DrivingUnitFinder:
         one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
         fixed = bool(model.fixed_batch)
         with torch.no_grad(), replay(model.module, model.forward, one, self._name, fixed=fixed) as found:
-            layer = ChangedLayer(model, found, self._name, target, found.fixed or len(units))
+            layer = ChangedLayer(found, self._name, target, found.fixed or len(units))
 
             def without(some: slice) -> Tensor:
                 each = torch.tensor(units[some], device=layer.maps.device)

@@ -206,17 +206,20 @@ class Heatmap(Explanation):
         spread: ``(h, w)`` float32: the values' standard deviation over baselines, or their standard error; or None.
         error_bar: Bound that at least 90 % of a method's estimated values are within, at 95 % confidence; or None.
         field: What the values' places see of the network's input, which says where on it they lie; None for evenly.
+        rounding: Up to this magnitude a value may be nothing but the rounding of the scores it was computed from; a map
+            without a larger one is flat, and drawn as one of zeros.
     """
 
     spread: NDArray[np.float32] | None = field(default=None, repr=False)
     error_bar: float | None = None
     field: Field | None = field(default=None, repr=False)
+    rounding: float = 0.0
 
     @property
     def blank(self) -> bool:
-        """Whether there is nothing to see: no positive value of a rectified map, or only zeros."""
+        """Whether there is nothing to see: no positive value of a rectified map, or only zeros and rounding."""
         shown = self._rectified_values()
-        return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > 0))
+        return not bool(np.any(np.abs(shown[np.isfinite(shown)]) > self.rounding))
 
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear.
@@ -256,17 +259,17 @@ class Heatmap(Explanation):
 
     def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        return look.scale_of(self.upsampled(look.align), signed=not self.rectified)
+        return look.scale_of(self._drawn_values(look), signed=not self.rectified)
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
-        return self._draw_over(self.upsampled(look.align), scale or self.scale(look), look)
+        return self._draw_over(self._drawn_values(look), scale or self.scale(look), look)
 
     def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
         if look.style == "map":
-            return (Cell(colourise(self.upsampled(look.align), scale)),)
+            return (Cell(colourise(self._drawn_values(look), scale)),)
         drawn = self.overlay(look, scale)
         if look.style == "overlay":
             return (Cell(drawn),)
@@ -303,6 +306,11 @@ class Heatmap(Explanation):
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
         return overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen)
+
+    def _drawn_values(self, look: Look) -> NDArray[np.float32]:
+        """The map on the network's input grid as it is drawn: a flat one is zero wherever it has a value."""
+        wide = self.upsampled(look.align)
+        return wide * np.float32(0) if self.blank and self.rounding else wide
 
     def _rectified_values(self) -> NDArray[np.float32]:
         return np.maximum(self.values, 0) if self.rectified else self.values
@@ -374,4 +382,5 @@ class Heatmaps(Explanations[Heatmap]):
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:
             return None
-        return look.scale_of(self.upsampled(look.align), signed=not self.maps[0].rectified)
+        shown = np.stack([one._drawn_values(look) for one in self.maps])
+        return look.scale_of(shown, signed=not self.maps[0].rectified)

@@ -134,6 +134,70 @@ def test_kinds_and_what_made_them(name, layer, kind, because):
         assert field.box(0, 0, 224, 100) == (0, 0, 224, 100)
 
 
+def on_canvas(x, top=0, left=0, size=24, step=1):
+    """Written into a larger canvas, as detectors put pictures of several sizes into one batch."""
+    canvas = x.new_zeros(len(x), x.shape[1], size, size)
+    canvas[:, :, top : top + step * x.shape[2] : step, left : left + step * x.shape[3] : step].copy_(x)
+    return canvas
+
+
+def one_by_one(x, size=(20, 24)):
+    """Torchvision's detectors: every picture of a list into its place in a batch."""
+    canvas = x[0].new_full((len(x), x.shape[1], *size), 0.0)
+    for number in range(len(canvas)):
+        canvas[number, :, : x.shape[2], : x.shape[3]].copy_(x[number])
+    return canvas
+
+
+def into_a_part(x):
+    out = torch.zeros_like(x)
+    out[:, :, ::2] = x[:, :, ::2]
+    return out
+
+
+def turned_part(x):
+    canvas = x.new_zeros(len(x), x.shape[1], 20, 20)
+    canvas.transpose(2, 3)[:, :, 2:18, :16].copy_(x.transpose(2, 3))
+    return canvas
+
+
+def letterboxed(x):
+    wide = functional.interpolate(x, size=(9, 18), mode="bilinear")
+    return functional.pad(wide, (1, 2, 5, 4), value=0.5)
+
+
+def framed(x):
+    """Its own middle written over: what lies around it stays."""
+    out = x.clone()
+    out[:, :, 3:-3, :] = functional.avg_pool2d(x, (5, 1), 1, (2, 0))[:, :, 3:-3, :]
+    return out
+
+
+def by_views(x):
+    """The view is taken before anything of the image is in the canvas, and read afterwards."""
+    canvas = x.new_zeros(len(x), x.shape[1], 20, 24)
+    view = canvas[:, :, 2:, 1:]
+    canvas[:, :, 1:17, 3:19] = x
+    return view * 2
+
+
+def beside_zeros(x):
+    zeros = x.new_zeros(len(x), x.shape[1], 3, x.shape[3])
+    return torch.cat([zeros, x, zeros, zeros], dim=2)
+
+
+def apart(x):
+    between = x.new_zeros(len(x), x.shape[1], x.shape[2], 2)
+    return torch.cat([x[..., :9], between, x[..., 9:]], dim=3)
+
+
+def functional_canvas(x):
+    """The same without writing, as exported graphs have it."""
+    canvas = x.new_zeros(len(x), x.shape[1], 20, 24)
+    part = torch.slice_scatter(canvas[:, :, 2:18], x, 3, 4, 20)
+    return torch.slice_scatter(canvas, part, 2, 2, 18)
+
+
 class Odd(nn.Module):
     """One operation between two convolutions."""
 
@@ -193,6 +257,23 @@ OPERATIONS = {
     "chunks of channels": lambda x: x.chunk(2, dim=1)[0] * x.chunk(2, dim=1)[1],
     "stacked": lambda x: torch.stack([x, x.roll(1, dims=1)]).amax(0),
     "written": Written(),
+    "canvas": on_canvas,
+    "canvas, in its middle": lambda x: on_canvas(x, 3, 5),
+    "canvas, every other place": lambda x: on_canvas(x, 1, 0, 32, 2),
+    "canvas in place of zeros": lambda x: torch.zeros_like(x).__setitem__(..., x) or x + 0,
+    "picture by picture": one_by_one,
+    "picture by picture, all of one size": lambda x: one_by_one(x, x.shape[2:]),
+    "letterbox": letterboxed,
+    "written over its middle": framed,
+    "a view of a canvas": by_views,
+    "every other row written": into_a_part,
+    "zeros above and below": beside_zeros,
+    "zeros between": apart,
+    "turned, into a turned part": turned_part,
+    "scattered slices": functional_canvas,
+    "a scattered channel": lambda x: torch.select_scatter(x, x[:, 0].roll(1, 0), 1, 2),
+    "stacked last and added": lambda x: torch.stack([x, functional.avg_pool2d(x, 3, 1, 1)], dim=-1).sum(-1),
+    "circular": lambda x: functional.pad(x, (2, 1, 0, 3), mode="circular"),
     "in place": lambda x: x.clone().add_(functional.avg_pool2d(x, 5, 1, 2)),
     "no gradient": lambda x: x + torch.zeros_like(x.flip(2)),
 }  # fmt: skip
@@ -209,10 +290,12 @@ def initialised(net, size):
     return net
 
 
-def into_a_part(x):
-    out = torch.zeros_like(x)
-    out[:, :, ::2] = x[:, :, ::2]
-    return out
+def mosaic(x):
+    """Two corners of a canvas: places down and across no longer say what a unit sees."""
+    canvas = x.new_zeros(len(x), x.shape[1], 32, 32)
+    canvas[:, :, :16, :16] = x
+    canvas[:, :, 16:, 16:] = x.flip(2)
+    return canvas
 
 
 UNKNOWN = {
@@ -223,8 +306,7 @@ UNKNOWN = {
         "grid_sampler_2d",
     ),
     "every other row written": (lambda x: torch.zeros_like(x)[:, :, ::2].copy_(x[:, :, ::2]) + 0, ""),
-    "into a part": (into_a_part, "copy into a part"),
-    "circular": (lambda x: functional.pad(x, (2, 2, 2, 2), mode="circular"), "copy into a part"),
+    "a mosaic": (mosaic, "copy into a part"),
     "chosen by the image": (lambda x: x[:, :, x[0, 0, :, 0].argsort()], "places chosen by the image"),
     "blocks": (lambda x: x.view(1, 4, 4, 4, 16).mul(2).view(x.shape), "its layout"),
 }

@@ -128,7 +128,7 @@ def test_quantised_layers_below_do_not_matter(given):
 
 def test_quantised_layers_above_have_no_gradient(given):
     model = model_of(quantised("head"))
-    with pytest.raises(ExplanationError, match=r"quantised or compiled parts.* Occlusion and RISE"):
+    with pytest.raises(ExplanationError, match="quantised or compiled parts"):
         cnnviz.gradcam(model, given, 1)
     assert np.ptp(cnnviz.occlusion(model, given, 1).values) > 0
 
@@ -154,5 +154,5 @@ def test_reentrant_checkpointing(given):
     np.testing.assert_allclose(found.values, want, atol=1e-6)
     with pytest.raises(ExplanationError, match="checkpoint"):
         cnnviz.saliency(model_of(net), given, 1)
-    with pytest.raises(ExplanationError, match="checkpointing"):
+    with pytest.raises(ExplanationError, match="checkpoint"):
         cnnviz.fullgrad(model_of(net), given, 1)

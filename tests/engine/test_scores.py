@@ -89,7 +89,7 @@ def test_a_function_that_has_no_hash(small, inputs):
 
 
 def test_a_function_that_cuts_the_gradient_is_explained(small, inputs):
-    with pytest.raises(ExplanationError, match="No layer's places reach the target"):
+    with pytest.raises(ExplanationError, match="No gradient of the target reaches"):
         gradcam(small, inputs, lambda logits: logits[:, 0].detach())
 
 

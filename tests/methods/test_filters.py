@@ -120,6 +120,21 @@ def test_depthwise_and_grouped_convolutions_name_the_channels_they_read():
     assert captions == [f"input {channel}" for channel in (0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5)]
 
 
+@pytest.mark.parametrize("fold", [False, True])
+def test_what_is_dead_is_told_from_norms_with_the_batch_norm(fold):
+    """Unit 1 is made small, unit 2 is small and made large again, unit 3 is at .012 of the median without either."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)).eval()
+    net[0].weight.data = torch.ones(8, 3, 3, 3) * torch.tensor([1, 1, 1e-3, 0.012, 1, 1.5, 1, 1]).view(-1, 1, 1, 1)
+    net[0].weight.data += 0.01 * net[0].weight.data * noise(8, 3, 3, 3)
+    net[1].weight.data[1], net[1].weight.data[2] = 1e-4, -1e3
+    found = cnnviz.filters(model_of(net, labels=None), fold=fold)
+    assert found.dead == (1, 3)
+    assert any(
+        "below a fiftieth of the median, the batch norm that follows counted in): 1, 3" in check
+        for check in found.checks
+    )
+
+
 def test_dead_and_duplicate_filters_are_marked_and_listed():
     weights = noise(6, 3, 3, 3)
     weights[2], weights[4], weights[5] = 0, 2 * weights[0], -weights[1]
@@ -130,7 +145,7 @@ def test_dead_and_duplicate_filters_are_marked_and_listed():
     assert [round(cosine, 6) for _, cosine in found.duplicates.values()] == [1, -1]
     captions = [cell.caption for row in found.grid().sheet.rows[:-1] for cell in row if cell]
     assert captions == ["0", "1", "2 dead", "3 dead", "4 ≈ 0", f"5 ≈ {MINUS}1"]
-    assert "dead (norm below a thousandth of the median): 2, 3" in found.checks
+    assert "dead (norm below a fiftieth of the median): 2, 3" in found.checks
     assert f"duplicates (cosine beyond ±0.95): 4 ≈ 0, 5 ≈ {MINUS}1" in found.checks
     assert found.describe()["duplicates"][0] == {"unit": 4, "like": 0, "cosine": pytest.approx(1)}
 

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from cnnviz import Model, fullgrad
+from cnnviz.engine.biases import full_gradients
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
 from tests.support.networks import Small, Tabled, Twice, model_of, settled_norm
 from tests.support.torchvision_nets import noise, torchvision_net
@@ -44,7 +46,7 @@ class Piecewise(nn.Module):
 def test_a_piecewise_linear_network_adds_up(build):
     found = fullgrad(model_of(build().double(), labels=None), noise(3, 32, torch.float64))
     assert error_of(found) < 1e-6
-    assert "not piecewise linear" not in " ".join(found.checks)
+    assert "the rest is" not in " ".join(found.checks)
 
 
 class Mirrored(Small):
@@ -63,33 +65,121 @@ def test_what_is_made_once_for_all_images_is_left_out():
     assert np.asarray(fullgrad(model_of(Tabled()), noise(3, 32))).shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])
-def test_torchvisions_piecewise_linear_networks_add_up(name):
-    """ReLU6 is constant above 6, where it adds what no bias accounts for; below it is a ReLU."""
+@pytest.mark.parametrize(
+    "name", ["resnet18", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf"]
+)
+def test_torchvisions_networks_add_up(name):
+    """ReLU6, Hardswish, SiLU and the gates of squeeze-and-excitation included."""
     net = torchvision_net(name, dtype=torch.float64)
-    relu6 = {part: part.max_val for part in net.modules() if isinstance(part, nn.ReLU6)}
-    for part in relu6:
-        part.max_val = 1e9
-    assert error_of(fullgrad(Model(net, input_size=64), noise(2, 64, torch.float64), 3)) < 1e-6
+    assert error_of(fullgrad(Model(net, input_size=64), noise(2, 64, torch.float64), 3)) < 1e-9
 
 
-@pytest.mark.parametrize("activation", [nn.GELU(), nn.SiLU(), nn.Sigmoid()])
-def test_a_network_that_is_not_piecewise_linear_does_not_and_this_is_said(activation):
-    found = fullgrad(model_of(Piecewise(activation).double(), labels=None), noise(2, 32, torch.float64), 1)
+CURVED = {
+    "ReLU6": nn.ReLU6(),
+    "ReLU6 in place": nn.ReLU6(inplace=True),
+    "Hardswish": nn.Hardswish(),
+    "SiLU in place": nn.SiLU(inplace=True),
+    "GELU": nn.GELU(),
+    "Mish": nn.Mish(),
+    "ELU": nn.ELU(),
+    "Softplus": nn.Softplus(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": torch.Tensor.tanh_,
+    "clamp": lambda x: x.clamp(-0.1, 0.2),
+    "clamp by name": lambda x: torch.clamp(input=x, max=0.1),
+    "a square": lambda x: x**2,
+    "a gate of its own": lambda x: x * torch.sigmoid(x),
+    "a gate in place": lambda x: (x * 1).mul_(x.sigmoid()),
+    "a gate of all places": lambda x: x * x.mean(dim=-1, keepdim=True),
+    "a quotient": lambda x: x / x.exp().mean(dim=1, keepdim=True),
+    "an inverse": lambda x: 1 / (2 + x.tanh()),
+    "another inverse": lambda x: (2 - x.tanh()).reciprocal(),
+    "a norm of groups": lambda x: functional.group_norm(x, 2),
+    "a norm of channels": lambda x: functional.layer_norm(x, x.shape[1:]),
+    "a softmax": lambda x: x.softmax(dim=1),
+    "a constant": lambda x: 3 - (x + 2),
+    "places with places": lambda x: x @ x.mT if x.dim() == 4 else x,
+    "a product with a weight": lambda x: x * nn.Parameter(torch.tensor(2.0)),
+    "overwritten": lambda x: functional.silu(x).add_(x).mul_(2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CURVED)
+def test_what_is_not_linear_has_a_bias_of_its_own(name):
+    model = model_of(Piecewise(CURVED[name]).double(), labels=None)
+    model.module.conv1.weight.data.mul_(20)
+    found = fullgrad(model, noise(2, 32, torch.float64), 1)
+    assert error_of(found) < 1e-9
+    assert "the rest is" not in " ".join(found.checks)
+
+
+def test_a_saturated_unit_adds_six():
+    """One pixel of 8, three of 1: of the sum of 9 the first gives 6 as a bias, the others 3 as input times gradient."""
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    net[0].weight.data.fill_(1)
+    picture = torch.tensor([[[[8.0, 1.0], [1.0, 1.0]]]]).double()
+    model = model_of(net, mean=(0.0,), std=(1.0,), input_size=2, channels=1, labels=None)
+    with undisturbed(net):
+        found = full_gradients(net, net, picture, lambda logits: logits[:, 0])
+    ((term, arrangement),) = found.biases
+    assert torch.equal(4 * term, torch.tensor([[[[6.0, 0.0], [0.0, 0.0]]]]).double())
+    assert torch.equal(4 * found.inputs, torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]]).double())
+    assert arrangement.grid == (2, 2)
+    assert fullgrad(model, picture).values.tolist() == [[[1.0, 1.0], [1.0, 1.0]]]
+
+
+class Attending(Small):
+    """Between two layers every place asks all others, in one function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.down(self.relu1(self.norm1(self.conv1(x))))
+        tokens = x.flatten(2).transpose(1, 2)
+        x = x + self.attention(tokens, tokens, tokens)[0].transpose(1, 2).view_as(x)
+        return self.fc(self.relu2(self.conv2(x)).mean(dim=(2, 3)))
+
+
+def test_terms_of_other_kinds_are_missed_and_this_is_said():
+    net = Attending().double()
+    net.attention.in_proj_bias.data.normal_()
+    found = fullgrad(model_of(net), noise(2, 32, torch.float64), 1)
     assert error_of(found) > 0.05
-    assert any(
-        "the network is not piecewise linear, or has biases that are not seen" in check for check in found.checks
-    )
+    assert any("attention in one function" in check for check in found.checks)
 
 
-def test_a_bias_that_no_layer_holds_is_missed_and_this_is_said():
+def test_a_layers_values_lie_in_the_middle_of_their_share_of_the_input():
+    """Where its units look, as VGG's do; corner to corner it would be at (5, 10)."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    found = fullgrad(model_of(net, input_size=16), torch.zeros(1, 3, 16, 16), "0:2@1,2").values[0]
+    assert model_of(net, input_size=16).layers["0"].field.centre(1, 2) == (5.5, 9.5)
+    for axis, centre in ((1, 5.5), (0, 9.5)):
+        line = found.sum(axis=axis)
+        assert line @ np.arange(16) / line.sum() == pytest.approx(centre, abs=1e-5)
+
+
+def test_a_bias_that_no_layer_holds_counts_too():
     class Shifted(Small):
         def forward(self, x):
             return super().forward(x) + 3
 
-    found = fullgrad(model_of(Shifted().double()), noise(2, 32, torch.float64), 1)
-    assert error_of(found) > 0.05
-    assert any("biases that are not seen" in check for check in found.checks)
+    assert error_of(fullgrad(model_of(Shifted().double()), noise(2, 32, torch.float64), 1)) < 1e-9
+
+
+class Activated(nn.BatchNorm2d):
+    """A batch norm whose module ends in an activation, as those of timm do: its bias is added before that."""
+
+    def forward(self, x):
+        return functional.silu(super().forward(x))
+
+
+def test_a_bias_counts_where_it_is_added_whatever_its_module_does_next():
+    net = Small()
+    net.norm1 = Activated(8)
+    net.norm1.load_state_dict(settled_norm(8).state_dict())
+    assert error_of(fullgrad(model_of(net.double()), noise(2, 32, torch.float64), 1)) < 1e-9
 
 
 def stretched(values):

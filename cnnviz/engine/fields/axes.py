@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.field import Span
 from cnnviz.engine.fields.reads import Ints, Reads
@@ -65,6 +66,29 @@ class AxisCoverage:
             np.maximum(self.high, other.high),
             self.step,
             self.aligned and other.aligned and same,
+        )
+
+    def overlaid(self, other: AxisCoverage, written: NDArray[np.bool_]) -> AxisCoverage:
+        """What places see where another map's were written among them: nothing was lost where these saw anything."""
+        empty = self.first > self.last
+        both, new = written & ~empty, written & empty
+
+        def ends(here: Ints, there: Ints, pick: Callable[[Ints, Ints], Ints]) -> Ints:
+            return np.where(new, there, np.where(both, pick(here, there), here))
+
+        return AxisCoverage(
+            ends(self.first, other.first, np.minimum),
+            ends(self.last, other.last, np.maximum),
+            ends(self.low, other.low, np.minimum),
+            ends(self.high, other.high, np.maximum),
+            self.step,
+            self.aligned and other.aligned,
+        )
+
+    def equals(self, other: AxisCoverage) -> bool:
+        """Whether every place sees the same."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("first", "last", "low", "high")
         )
 
     def repeated(self, count: int) -> AxisCoverage:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from cnnviz.core.field import Kind
 from cnnviz.engine.fields.axes import AxisCoverage
 from cnnviz.engine.fields.reads import Reads
@@ -222,20 +224,41 @@ def concatenate(branches: Sequence[tuple[Shape, Footprint | None]], dim: int, sh
             footprint.arranged(_replace_dim(footprint.dims, dim, plain_dim(shape[dim]))) for _, footprint in tracked
         ]
         return _merge_footprints(wide, "cat")
-    if len(labels) == 1 and len(tracked) == len(branches):
-        return _concatenate_places([footprint for _, footprint in tracked], dim, next(iter(labels)))
+    if len(labels) == 1 and all(footprint.placed for _, footprint in tracked):
+        parts = [footprint if footprint is not None else own[dim] for own, footprint in branches]
+        return _concatenate_places(parts, dim, next(iter(labels)))
     jumbled = _replace_dim(tracked[0][1].dims, dim, (Atom(TOKENS, shape[dim]),))
     return Footprint("unknown", "places and other tokens in a row", jumbled)
 
 
-def _concatenate_places(branches: Sequence[Footprint], dim: int, label: str) -> Footprint:
-    """Maps put beside each other."""
-    if any(not one.placed or one.dim_of(label) != dim for one in branches):
-        return branches[0].lost("cat")
-    axis = AxisCoverage.concatenated([one.axes[label] for one in branches])
-    dims = _replace_dim(branches[0].dims, dim, (Atom(label, len(axis)),))
-    even = [replace(one, dims=dims, axes={**one.axes, label: axis}) for one in branches]
+def _concatenate_places(parts: Sequence[Footprint | int], dim: int, label: str) -> Footprint:
+    """Maps put beside each other, and between them so many places as are not made from the image."""
+    maps = [one for one in parts if isinstance(one, Footprint)]
+    if any(one.dim_of(label) != dim for one in maps):
+        return maps[0].lost("cat")
+    axis = AxisCoverage.concatenated([one.axes[label] for one in maps])
+    if len(maps) < len(parts):
+        axis = axis.through(
+            _read_between(
+                [one if isinstance(one, int) else len(one.axes[label]) for one in parts],
+                [isinstance(one, int) for one in parts],
+            )
+        )
+    dims = _replace_dim(maps[0].dims, dim, (Atom(label, len(axis)),))
+    even = [replace(one, dims=dims, axes={**one.axes, label: axis}) for one in maps]
     return replace(_merge_footprints(even, "cat"), dims=dims)
+
+
+def _read_between(lengths: Sequence[int], empty: Sequence[bool]) -> Reads:
+    """Maps with places between them that read nothing; before the first and after the last they go on as padding."""
+    first, last = list(empty).index(False), len(empty) - list(empty)[::-1].index(False)
+    places, used, at = [], [], -sum(lengths[:first])
+    for number, (length, nothing) in enumerate(zip(lengths, empty, strict=True)):
+        between = nothing and first < number < last
+        places.append(np.full(length, at) if between else np.arange(at, at + length))
+        used.append(np.full(length, not between))
+        at += 0 if between else length
+    return Reads(np.concatenate(places)[:, None], np.concatenate(used)[:, None], 1.0)
 
 
 def _replace_dim(dims: Sequence[Dim], at: int, new: Dim) -> tuple[Dim, ...]:

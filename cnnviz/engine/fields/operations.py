@@ -24,6 +24,7 @@ from cnnviz.engine.fields.footprint import (
     join_branches,
     plain_dim,
 )
+from cnnviz.engine.fields.parts import Part, Range, write_part
 from cnnviz.engine.fields.reads import READ_RULES, Reads, read_indices, read_slice
 
 __all__ = ["UNRELATED", "footprint_rule"]
@@ -43,6 +44,21 @@ def _slice(call: Call) -> Footprint:
     length = call.given["self"].shape[call.dim()]
     start = max(start + length, 0) if start < 0 else min(start, length)
     return _resample_dim(call, call.source, call.dim(), read_slice(start, step, call.shape[call.dim()]))
+
+
+def _scatter(call: Call) -> Footprint:
+    """A slice, or one place along a dimension, written over in a copy of the whole, as graphs without writing do."""
+    source, given, shape = call.of("src"), call.given, call.shape
+    if source is None:
+        return call.source
+    at, single = int(given["dim"]) % len(shape), "index" in given
+    ranges = [Range(0, 1, size, dim - (single and dim > at)) for dim, size in enumerate(shape)]
+    if single:
+        ranges[at] = Range(int(given["index"]) % shape[at], 1, 1, None)
+    else:
+        start, count = int(given.get("start") or 0), int(given["src"].shape[at])
+        ranges[at] = Range(max(start + shape[at], 0) if start < 0 else start, given.get("step") or 1, count, at)
+    return write_part(Part(shape, tuple(ranges)), source, call.of("self"), call.name)
 
 
 def _halve_channels(call: Call) -> Footprint:
@@ -123,6 +139,7 @@ def _roll(call: Call) -> Footprint:
 PLACES: dict[str, FootprintRule] = _rules_by_name(
     [
         (_slice, "slice"),
+        (_scatter, "slice_scatter select_scatter"),
         (_split, "split split_with_sizes chunk tensor_split"),
         (_unbind, "unbind select"),
         (_index, "index index_select"),
@@ -250,6 +267,7 @@ def _repeat(call: Call) -> Footprint:
 def _concatenate(call: Call) -> Footprint:
     dim = call.dim() if call.source.dims else 0
     if call.name == "stack":
+        dim = int(call.given["dim"]) % (len(call.source.dims) + 1)
         shapes = [(*shape[:dim], 1, *shape[dim:]) for shape, _ in call.tracked]
         dims = [(*one.dims[:dim], plain_dim(1), *one.dims[dim:]) if one.dims else () for _, one in call.tracked]
         branches = [one.arranged(wider) for (_, one), wider in zip(call.tracked, dims, strict=True)]

@@ -14,8 +14,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.fields.call import LAYOUT, Call, tensors_in
-from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint, join_branches, plain_dim
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint
 from cnnviz.engine.fields.operations import UNRELATED, footprint_rule
+from cnnviz.engine.fields.parts import part_of, read_part, write_part
 
 __all__ = ["FieldTrace"]
 
@@ -63,12 +64,20 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **kwargs)
         names, defaults = _arguments_of(func)
         given = defaults | dict(zip(names, args, strict=False)) | kwargs
-        known = {id(each): self._known[each] for each in tensors_in(given.values()) if each in self._known}
+        known = {id(each): found for each in tensors_in(given.values()) if (found := self._footprint_of(each))}
         outputs = tuple(tensors_in([output]))
         if known and outputs:
             name = func._schema.name.partition("::")[2].rstrip("_")
             self._record_outputs(func, Call(name, given, outputs, known))
         return output
+
+    def _footprint_of(self, tensor: Tensor) -> Footprint | None:
+        """A tensor's footprint; a view that was made before the image was written into its base sees a part of it."""
+        found, base = self._known.get(tensor), tensor._base
+        if found is not None or base is None or base not in self._known:
+            return found
+        part = part_of(tensor, base)
+        return (part and read_part(self._known[base], part)) or self._known[base].lost("a view of what was written")
 
     def _record_outputs(self, func: Any, call: Call) -> None:
         for tensor, footprint in zip(call.outputs, _output_footprints(func, call), strict=False):
@@ -80,28 +89,17 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if written and footprint is not before and tensor._base is not None:
                 self._update_base(tensor, tensor._base, footprint, call.name)
 
-    def _update_base(self, view: Tensor, base: Tensor, footprint: Footprint, name: str) -> None:
+    def _update_base(self, tensor: Tensor, base: Tensor, footprint: Footprint, name: str) -> None:
         """A part of a tensor was written: the tensor sees what it saw and what the part sees now."""
-        shape, why = tuple(base.shape), f"{name} into a part"
+        why, part = f"{name} into a part", part_of(tensor, base)
         before = self._known.get(base)
-        wide = footprint.lost(why)
-        if footprint.dims and _same_places(view, base, footprint):
-            wide = footprint.arranged(
-                dim if footprint.labels([at]) else plain_dim(shape[at]) for at, dim in enumerate(footprint.dims)
-            )
-        self._known[base] = join_branches([(shape, one) for one in (before, wide) if one is not None], shape, name)
+        self._known[base] = (
+            (before or footprint).lost(why) if part is None else write_part(part, footprint, before, name)
+        )
         storage = base.untyped_storage()._cdata
         for other in list(self._known):
-            if other is not view and other is not base and other.untyped_storage()._cdata == storage:
+            if other is not tensor and other is not base and other.untyped_storage()._cdata == storage:
                 self._known[other] = self._known[other].lost(why)
-
-
-def _same_places(view: Tensor, base: Tensor, footprint: Footprint) -> bool:
-    """Whether a part of a tensor has all the tensor's places."""
-    dims = [at for at in range(view.dim()) if footprint.labels([at])]
-    return view.dim() == base.dim() and all(
-        view.shape[at] == base.shape[at] and view.stride(at) == base.stride(at) for at in dims
-    )
 
 
 @cache

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
 from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
+from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.layers import run
 from cnnviz.engine.undisturbed import hookable_parts
@@ -55,20 +56,23 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
     Args:
         module: The network, undisturbed.
         example: Network input on its device.
-        names: Layers; of several calls of one the last is meant, or the k-th of ``"name#k"``.
+        names: Layers; of several calls of one the last that is made from the input is meant, or the k-th of
+            ``"name#k"``.
 
     Raises:
         ExplanationError: If a layer is not run, or its output has no units.
     """
-    arranger, calls = Arranger(module, example.shape[2:]), Counter[str]()
+    arranger, calls, meant = Arranger(module, example.shape[2:]), Counter[str](), dict[str, int]()
     seen: dict[tuple[str, int], RecordedLayer | str] = {}
-    finding = FindSaturation()
+    finding, descent = FindSaturation(), Descent(example)
 
     def hook(name: str) -> Callable[..., None]:
         def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
             calls[name] += 1
             arrangement = arranger.observe(part, output, len(example))
             seen[name, calls[name]] = _describe_output(name, calls[name], output, arrangement, finding)
+            if name not in meant or descent.made(output):
+                meant[name] = calls[name]
 
         return observe
 
@@ -78,8 +82,9 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
         for name, part in (hookable_parts(module) | functions).items():
             if name:
                 stack.callback(part.register_forward_hook(hook(name)).remove)
+        stack.enter_context(descent)
         run(module, example)
-    return [_find_layer(name, calls, seen) for name in names]
+    return [_find_layer(name, meant, seen) for name in names]
 
 
 def _describe_output(
@@ -96,9 +101,9 @@ def _describe_output(
     return RecordedLayer(name, call, units, grid, arrangement, finding.of(tensor))
 
 
-def _find_layer(name: str, calls: Counter[str], seen: dict[tuple[str, int], RecordedLayer | str]) -> RecordedLayer:
+def _find_layer(name: str, meant: dict[str, int], seen: dict[tuple[str, int], RecordedLayer | str]) -> RecordedLayer:
     plain, call = split_call(name)
-    found = seen.get((plain, call or calls[plain]), "it is not run in a forward")
+    found = seen.get((plain, call or meant.get(plain, 0)), "it is not run in a forward")
     if isinstance(found, str):
         raise ExplanationError(f"Layer '{name}' has no units to look at: {found}; 'cnnviz layers' shows which have.")
     return RecordedLayer(name, found.call, found.units, found.grid, found.arrangement, found.saturation)

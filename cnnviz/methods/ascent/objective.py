@@ -194,7 +194,7 @@ class Objective:
     def _run_to_layer(self, model: Model, inputs: Tensor, layer: str | None) -> Tensor:
         if layer is None:
             return model.forward(inputs)
-        return run_to(model.module, model.forward, inputs, layer, self.layers[layer].calls)
+        return run_to(model.module, model.forward, inputs, layer, self.layers[layer].call)
 
     def _make_fast_copy(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
         if self.model.fixed_batch is not None:

@@ -182,12 +182,12 @@ class Session:
                 self.model.name,
                 np.array(each.history, dtype=np.float32),
                 tuple((step, as_pixels(pixels)) for step, pixels in each.snapshots),
-                checks=(*checks, *filter(None, [each.ended])),
+                checks=(*checks, *_describe_end(each)),
                 provenance=provenance.only(row),
             )
             for row, (each, score) in enumerate(zip(made, scores, strict=True))
         )
-        ended = [f"{each.request.target}: {each.ended}" for each in made if each.ended]
+        ended = [f"{each.request.target}: {said}" for each in made for said in _describe_end(each)]
         return Images(parts, (*checks, *ended), provenance)
 
     def _provenance(self, requests: Sequence[ImageRequest]) -> Provenance:
@@ -210,6 +210,14 @@ class Session:
             chunk=self.settings.recipe.crops,
             seed=self.settings.seed,
         )
+
+
+def _describe_end(made: OptimisedImage) -> list[str]:
+    """How the way to a picture ended, and whether it led anywhere."""
+    history = np.array(made.history, dtype=np.float32)
+    still = history.size > 1 and np.ptp(history) <= 2 * np.finfo(np.float32).eps * np.abs(history).max()
+    flat = "its score is flat: no step changed it by more than rounding, so the picture shows nothing of the target"
+    return [*filter(None, [made.ended]), *([flat] if still else [])]
 
 
 def _snapshot_steps(steps: int, frames: int) -> frozenset[int]:

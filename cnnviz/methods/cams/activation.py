@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["cam", "eigencam"]
 
 
+NOTHING = "the maps before the mean, or the class's weights on them, are zero"
+
+
 @method
 def cam(
     model: Model,
@@ -73,7 +76,8 @@ def cam(
         values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
         _, channels, height, width = found.activation.shape
         field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
-        return Answer((), (values,), logits.detach(), score(settled, logits).detach(), settled, field=field)
+        scores = score(settled, logits).detach()
+        return Answer((), (values,), logits.detach(), scores, settled, field=field, flat=NOTHING)
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
     return assemble(model, batch, chunks, rectified=False)

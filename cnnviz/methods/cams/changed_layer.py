@@ -13,13 +13,12 @@ from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
-from cnnviz.engine.capture import capture
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.settings import ScoreKind
@@ -37,16 +36,21 @@ class ChangedLayer:
         score: The target's score on the unchanged image.
         logits: ``(1, K)``.
         target: The settled target.
+        rounding: Up to which magnitude the map that is made of it may be rounding.
+        flat: What it means if it is, or is zero.
     """
 
-    def __init__(self, model: Model, found: Replay, name: str, target: Target, size: int) -> None:
+    rounding = 0.0
+    flat = "nothing that was changed in the layer changes the target's score"
+
+    def __init__(self, found: Replay, name: str, target: Target, size: int) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)
         if isinstance(target, Unit) and not found.decides(target.layer):
             raise ExplanationError(
                 f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
                 "it; choose another layer."
             )
-        self._model, self._found, self._arrangement, self._size = model, found, arrangement, size
+        self._found, self._arrangement, self._size = found, arrangement, size
         self._checks = found.checks
         self.target = target
         self.logits = found.logits
@@ -70,6 +74,13 @@ class ChangedLayer:
         self._checks += asked.checks
         return torch.cat(asked.results)
 
+    def expect_differences(self, kind: ScoreKind = "logit", weight: float = 1.0) -> None:
+        """The map is of differences of scores, times a weight: it may be as large as their rounding."""
+        known, types = ([self.target], self.logits[:1], self.score[None]), (self.maps.dtype, self.maps.dtype)
+        self.rounding = weight * roundings(*known, kind, types)[0]
+        if kind != "logit" and isinstance(self.target, ClassTarget):
+            self.flat = f"{ChangedLayer.flat}; {ASK_THE_LOGIT}"
+
     def linear_weights(self) -> Tensor | None:
         """Weights ``(C,)`` with which the score is a weighted sum of the maps' means, if it is; None otherwise."""
         if self._found.fixed:
@@ -86,14 +97,14 @@ class ChangedLayer:
         count = len(maps)
         if self._found.fixed and count < self._found.fixed:
             maps = torch.cat([maps, maps[-1:].expand(self._found.fixed - count, *maps.shape[1:])])
-        targets, module = [self.target] * len(maps), self._model.module
+        targets = [self.target] * len(maps)
         activations = from_maps(maps, self._arrangement, self._found.activation)
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
             answers = _read_as(logits, kind) if isinstance(self.target, ClassTarget) else logits
             return score(targets, answers, None)[:count]
-        with capture(module, [], watch) as caught:
+        with self._found.watching(watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
 
 
@@ -141,6 +152,8 @@ def perturbation_maps(
                 *(chosen.describe() if chosen else ()),
                 *dict.fromkeys(check for each in layers for layer in each for check in layer.checks),
             ),
+            roundings=tuple(each[0].rounding for each in layers) if len(known) == 1 else (),
+            flat=layers[0][0].flat,
         )
 
     return layer_maps(model, images, target, answer, settings, singly=True)
@@ -153,7 +166,7 @@ def _explain_image(
     for name in names:
         with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
             (settled,) = settle([target], found.logits, model.labels)
-            layer = ChangedLayer(model, found, name, settled, found.fixed or settings.batch_size)
+            layer = ChangedLayer(found, name, settled, found.fixed or settings.batch_size)
             maps.append(settings.sign * explain(layer))
             layers.append(layer)
     return layers, maps
@@ -175,6 +188,7 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
         return ablated
 
     scores = layer.scores(channels, without)
+    layer.expect_differences(weight=float(maps.abs().sum(dim=1).max() / _magnitude(layer.score)))
     return torch.einsum("c,chw->hw", (layer.score - scores) / _magnitude(layer.score), maps[0])
 
 

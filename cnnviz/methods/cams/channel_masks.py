@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from cnnviz.models.model import Model
 
 __all__ = ["ChannelMasks"]
 
+ALIKE = "the target's score is the same up to rounding behind every channel's mask: all channels count alike"
+NO_MASKS = "no channel of the layer differs from place to place, so that there is no mask"
+
 
 class ChannelMasks:
     """Asks with masked pictures, on a faster private copy of the network where one can be made."""
@@ -26,9 +30,11 @@ class ChannelMasks:
     def __init__(self, model: Model, weights: str, precision: str, settings: CamSettings) -> None:
         self.model, self.weights, self.precision, self.settings = model, weights, precision, settings
         self.helper: InferenceCopy | None = None
+        self._alike = False
 
     def __call__(self, inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         """Maps of layers, their channels weighed one image after another."""
+        self._alike = False
         found = activations_of(self.model, names, inputs, targets)
         quick = self._faster_model(inputs, found.targets)
         maps = [
@@ -40,7 +46,8 @@ class ChannelMasks:
             )
             for each in found.values
         ]
-        return found.with_values(*maps, checks=quick.checks)
+        checks = (*quick.checks, *([ALIKE] * self._alike))
+        return replace(found.with_values(*maps, checks=checks), flat=NO_MASKS)
 
     def _faster_model(self, inputs: Tensor, targets: Sequence[Target]) -> InferenceCopy:
         if watched_layers(targets) or self.model.fixed_batch is not None:
@@ -64,6 +71,8 @@ class ChannelMasks:
 
         size = model.fixed_batch or self.settings.batch_size
         scores = torch.cat(in_slices(len(kept), masked, size=size).results).to(maps.dtype)
+        least = 2 * torch.finfo(model.dtype).eps * scores.abs().max()
+        self._alike |= len(kept) > 1 and bool(scores.max() - scores.min() <= least)
         if self.settings.counterfactual:
             scores = 1 - scores if probability else -scores
         weighed = scores.softmax(dim=0) if self.weights == "softmax" else scores

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fullgrad"]
 
+CONSTANT = "no term of the score differs from place to place"
+OTHERS = "the rest is of kinds that are not told apart, such as attention in one function or compiled parts"
+
 
 @method
 def fullgrad(
@@ -31,13 +34,20 @@ def fullgrad(
 ) -> Heatmaps:
     """Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).
 
-    A network of linear layers and ReLUs has ``y = x * dy/dx + sum over layers of b * dy/db``. Each term's absolute
-    values, stretched to [0, 1] for each image, are enlarged to the input's size and added over channels and layers::
+    A network's score is ``y = x * dy/dx + sum over layers of b * dy/db``. What is not linear has a bias of its own at
+    every place, ``f(x) - f'(x) x``: none for a ReLU, 6 where a ReLU6 is saturated, and minus the product for a gate
+    times a map. Each term's absolute values, stretched to [0, 1] for each image, are enlarged to the input's size and
+    added over channels and layers::
 
         map = sum over c of psi(|x dy/dx|)_c + sum over layers and c of psi(|b dy/db|)_c
 
     Whether the terms do add up to the score is checked at every use: the completeness error is in the checks, and is
-    large for networks that are not piecewise linear. Layers without places (linear ones) count there only.
+    large where there are terms of other kinds (attention in one function, compiled parts). Layers without places count
+    there only.
+
+    Every layer's values are spread evenly inside the map, whatever ``align`` says of others: a value lies in the middle
+    of its share of the input, which is where VGG's units look. The authors' code stretches corner to corner instead,
+    which puts a layer's outer units up to half a stride too far out, each layer's by another amount.
 
     Args:
         model: The network.
@@ -72,7 +82,7 @@ def fullgrad(
         with capture(model.module, [], watched_layers(targets)) as caught:
             found = full_gradients(model.module, model.forward, inputs, score_logits)
         values, checks = _add_terms(found)[:count], _note_completeness(found, count)
-        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks)
+        return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks, flat=CONSTANT)
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
     return assemble(model, batch, chunks, rectified=True)
@@ -89,7 +99,7 @@ def _add_terms(found: FullGradients) -> Tensor:
     for bias, arrangement in found.biases:
         if arrangement is not None and arrangement.spatial:
             maps = _stretch_and_add(to_maps(bias, arrangement))
-            total = total + functional.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
+            total = total + functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     return total
 
 
@@ -99,7 +109,9 @@ def _stretch_and_add(maps: Tensor) -> Tensor:
 
     values = maps.abs().float()
     low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
-    return ((values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)).sum(dim=1)
+    range_ = high - low
+    told = range_ > torch.finfo(values.dtype).eps * high
+    return torch.where(told, (values - low) / range_, torch.zeros_like(values)).sum(dim=1)
 
 
 def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
@@ -107,5 +119,5 @@ def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
 
     scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
     error = float((found.missing()[:count].abs() / scores).max())
-    verdict = "" if error < 0.05 else "; the network is not piecewise linear, or has biases that are not seen"
+    verdict = "" if error < 0.05 else f"; {OTHERS}"
     return (f"completeness: the terms add up to the score but for {error:.2g} of it{verdict}",)

@@ -32,6 +32,7 @@ __all__ = [
     "activation_maps",
     "activations_of",
     "field_of",
+    "note_call",
     "note_unplaced",
 ]
 
@@ -71,6 +72,9 @@ class CamSettings:
         """-1 for a counterfactual, otherwise 1."""
         return -1 if self.counterfactual else 1
 
+
+CANCELLED = "the layer's activations or the score's gradients there are zero, or cancel"
+SILENT = "the layer's activations are zero, or the same at every place"
 
 AnswerLayers: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], Answer]
 """From inputs, targets and names of layers to an answer with the maps of each."""
@@ -125,9 +129,12 @@ def layer_maps(
         if settings.flip:
             mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
-        spread = [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
+        spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
+        spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
         spread += [check for name in found.layers for check in note_inferred(model, name, inputs.shape[-2:])]
-        return replace(found, values=(values,), checks=(*said, *found.checks, *spread), field=field)
+        checks, one = (*said, *found.checks, *spread), len(found.layers) == 1
+        roundings, flat = found.roundings if one else (), found.flat or CANCELLED
+        return replace(found, values=(values,), checks=checks, field=field, roundings=roundings, flat=flat)
 
     chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
     return assemble(model, batch, chunks, rectified=settings.relu)
@@ -159,6 +166,11 @@ def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
     return layer.field if call is None or not layer.fields else layer.fields[call - 1]
 
 
+def note_call(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:
+    """A sentence on which call is shown of a layer that runs several times."""
+    return model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]].describe_call(name)
+
+
 def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
     """The same of a layer that a map was made of.
 
@@ -167,10 +179,9 @@ def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | Non
     """
     found = field_of(model, name, size)
     layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
-    if found is None and layer.arrangement is None:
+    if found is None and (layer.arrangement is None or any(layer.fields)):
         raise UsageError(
-            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer, "
-            "or leave it to be chosen."
+            f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer."
         )
     return found
 
@@ -325,7 +336,7 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, sett
         found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
         scores = torch.full_like(found.scores, torch.nan)
         maps = tuple(summarise(each) for each in found.values)
-        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets))
+        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets), flat=SILENT)
 
     return layer_maps(model, images, None, answer, settings)
 

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, split_call
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products
 from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places, rows_reached
 from cnnviz.engine.scores import score, settle, watched_layers
@@ -104,7 +104,13 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
     if not watch:
         key = _question_key(some, some_targets)
         if key not in model.automatic_layers:
-            probe(model, [AUTOMATIC], some, some_targets)
+            try:
+                probe(model, [AUTOMATIC], some, some_targets)
+            except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
+                layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+                if not any(layer.spatial for layer in layers.values()):
+                    raise
+                return AutomaticLayer(layers.last_spatial().name, reached=False)
         return model.automatic_layers.get(key) or model.automatic_layers[_size_key(some)]
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     until = [entrance(layers, name) for name in watch]
@@ -213,8 +219,9 @@ def _choose_reached(
     if reach.places(first.name):
         return first
     raise ExplanationError(
-        "No layer's places reach the target: its gradient is zero at all of them, or what comes after them has none "
-        "(quantised or compiled parts). Occlusion and RISE need no gradient."
+        f"No gradient of the target reaches a layer with places, '{first.name}' or any before: it does not depend on "
+        "them, or the network runs what comes after them without gradients (quantised or compiled parts, say); "
+        "ablationcam and occlusion need none."
     )
 
 
@@ -267,17 +274,9 @@ def _probe_once(
     def maps(held: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         return tuple(caught.maps(name, held[name])[:count] for name in known if name in held)
 
-    answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), _note_repeated_layers(caught))
+    answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), caught.checks)
     found = Probe(answer, maps(caught.activations), maps(gradients), maps(curvatures), tuple(rivals), maps(others))
     return found, _Reach(gradients, dict(caught.arrangements), beside)
-
-
-def _note_repeated_layers(caught: Capture) -> tuple[str, ...]:
-    return tuple(
-        f"layer {name} runs {caught.calls[name]} times in a forward; its last run is shown"
-        for name in caught.activations
-        if caught.calls.get(name, 1) > 1
-    )
 
 
 def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -286,7 +285,7 @@ def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str
         return []
     best = logits.detach().topk(2, dim=1).indices.tolist()
     indices = [
-        b if target == ClassTarget(a, labels[a] if labels else None) else a
+        b if isinstance(target, ClassTarget) and target.index == a else a
         for target, (a, b) in zip(targets, best, strict=True)
     ]
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]

@@ -195,5 +195,6 @@ def hide_places(layer: ChangedLayer, window: int, stride: int, *, zero: bool, ki
         numbers = torch.arange(some.start, some.stop, device=maps.device) - 1
         return torch.where(windows.masks(numbers) > 0, fill, maps)
 
+    layer.expect_differences(kind)
     scores = layer.scores(len(windows) + 1, hidden, kind=kind).double().cpu()
     return windows.average(scores[0] - scores[1:]).to(maps)

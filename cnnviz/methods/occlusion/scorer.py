@@ -14,9 +14,9 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import Answer, InputBatch, assemble
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model
@@ -108,6 +108,13 @@ class Scorer:
             self.checks += asked.checks
         return torch.cat(asked.results)
 
+    def roundings(self, clean: Answer, some: slice) -> tuple[float, ...]:
+        """How far apart two scores of some targets of a picture may be by rounding alone."""
+        rough = self.precision == "tf32" and self.model.device.type == "cuda"
+        computed = torch.float16 if rough else self.quick.dtype  # TF32 has float16's digits
+        known = clean.targets[some], clean.logits[some], clean.scores[some]
+        return tuple(roundings(*known, self.kind, (computed, torch.float64)))
+
     @property
     def private(self) -> bool:
         """Whether a private copy answers."""
@@ -181,6 +188,12 @@ def _measure_tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
     return (f"tf32: logits differ by up to {lost:.1%} of the largest",)
 
 
+def flat_meaning(kind: ScoreKind) -> str:
+    """What it means that hiding something changes no score."""
+    nothing = "nothing that was hidden changes the target's score"
+    return nothing if kind == "logit" else f"{nothing}; {ASK_THE_LOGIT}"
+
+
 @dataclass(frozen=True)
 class Question:
     """One picture with all its targets.
@@ -225,6 +238,8 @@ class Question:
             tuple(checks),
             spread=None if spread is None else spread[None],
             error_bars=() if error_bar is None else (error_bar,),
+            roundings=self.scorer.roundings(self.clean, one),
+            flat=flat_meaning(self.scorer.kind),
         )
 
 
@@ -268,7 +283,7 @@ def scored_maps(
 
         in_slices(len(groups), explain_group, size=1)
     chunks = Chunks([answers[row] for row in range(len(answers))], scorer.size, scorer.checks)
-    return assemble(model, batch, chunks, rectified=False)
+    return assemble(model, batch, chunks, rectified=False, steady=scorer.private)
 
 
 def _group_same_pictures(inputs: Tensor) -> list[list[int]]:

@@ -107,7 +107,7 @@ class Rereader:
 
     def _maps(self, batch: Tensor, units: Sequence[int]) -> NDArray[np.float32]:
         layer = self._model.layers.resolve(self._layer)
-        output = run_to(self._model.module, self._model.forward, batch, self._layer, layer.calls)
+        output = run_to(self._model.module, self._model.forward, batch, self._layer, layer.call)
         laid = output[:, :, None, None] if layer.arrangement is None else to_maps(output, layer.arrangement)
         return np.asarray(laid[:, list(units)].float().cpu().numpy())
 

@@ -92,6 +92,7 @@ def _paste(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int
 SELECTIVE = "selective"
 USUAL = 16
 TOLERANCE = 1e-4
+DEAD = "the units shown are dead: they tell no image from another, and which images stand here means nothing"
 
 
 def show_patches(
@@ -148,7 +149,7 @@ def show_patches(
         matrix=matrix,
         model=model.name,
         data=data.name,
-        checks=(*cut.checks, *_describe_failures(index), *data.notes),
+        checks=(*cut.checks, *([DEAD] if found.dead[chosen].all() else []), *_describe_failures(index), *data.notes),
         provenance=_provenance(model, data, layer, index.manifest),
     )
 
@@ -203,9 +204,9 @@ def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *
 
 
 def _layer_field(model: Model, name: str) -> Field | None:
-    """What the layer's units see; it is known of a layer's last call alone."""
+    """What the layer's units see; it is known of the call that a layer's name means."""
     layer = model.layers.resolve(name)
-    return layer.field if split_call(name)[1] in (None, layer.calls) else None
+    return layer.field if split_call(name)[1] in (None, layer.call) else None
 
 
 def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> PatchGeometry:

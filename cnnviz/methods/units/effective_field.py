@@ -64,7 +64,7 @@ def effective_field(
         Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
     """
     from cnnviz.methods.ask import prepare, provenance_of
-    from cnnviz.methods.cams.layer_maps import field_of
+    from cnnviz.methods.cams.layer_maps import field_of, note_call
     from cnnviz.results.layers import EffectiveField
 
     check_network(model)
@@ -86,7 +86,7 @@ def effective_field(
         place=place,
         field=field_of(model, name, (height, width)),
         inputs=len(batch.inputs),
-        checks=(*batch.checks, *few, *said),
+        checks=(*batch.checks, *note_call(model, name, (height, width)), *few, *said),
         provenance=provenance_of(model, batch, layer=name, chunk=chunk, seed=seed if images is None else None).stamped(
             "effective_field", {"layer": layer, "count": count, "batch_size": batch_size, "seed": seed}
         ),
@@ -126,7 +126,7 @@ def _mean_magnitudes(
     def magnitudes(inputs: Tensor, count: int, signs: Tensor) -> Tensor:
         leaf = inputs.detach().clone().requires_grad_()
         with torch.enable_grad():
-            maps = to_maps(run_to(model.module, model.forward, leaf, name, layer.calls), arrangement)
+            maps = to_maps(run_to(model.module, model.forward, leaf, name, layer.call), arrangement)
             if not maps.requires_grad:
                 raise ExplanationError(f"Layer '{name}' has no gradient at the input.")
             value = (maps[:count, :, place[0], place[1]] * signs.to(maps)).sum()

@@ -107,7 +107,7 @@ def features(
     from cnnviz.engine.batching import in_chunks
     from cnnviz.engine.undisturbed import undisturbed
     from cnnviz.methods.ask import prepare, provenance_of, unsound
-    from cnnviz.methods.cams.layer_maps import field_of, note_unplaced
+    from cnnviz.methods.cams.layer_maps import field_of, note_call, note_unplaced
     from cnnviz.methods.cams.rank_layers import choose_layer
     from cnnviz.results.features import Features
 
@@ -131,8 +131,16 @@ def features(
         )
     shown = [each for some in chunks.results for each in some]
     checks = list(AutomaticLayer(name).describe("the top class")) if automatic else []
+    blank = [picture.name for picture, one in zip(batch.pictures, shown, strict=True) if not one.maps.any()]
+    checks += [f"zero everywhere: no unit that is shown responds to {', '.join(blank)}"] if blank else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
-    checks += [*_describe_choice(shown[0], units, by), *note_unplaced(name, field), *batch.checks, *chunks.checks]
+    checks += [
+        *_describe_choice(shown[0], units, by),
+        *note_call(model, name, size),
+        *note_unplaced(name, field),
+        *batch.checks,
+        *chunks.checks,
+    ]
     provenance = provenance_of(model, batch, layer=name, chunk=chunks.size)
     return _assemble_features(batch, shown, Features((), tuple(dict.fromkeys(checks)), provenance), model.name, field)
 
@@ -152,7 +160,7 @@ def _show_units(
     from cnnviz.engine.arrangement import to_maps, with_places
     from cnnviz.engine.partial import run_to
 
-    output = run_to(model.module, model.forward, inputs, name, layer.calls)
+    output = run_to(model.module, model.forward, inputs, name, layer.call)
     maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
     answers = []
     for one in maps:

@@ -146,7 +146,8 @@ def filters(
     values, folding = _fold_batch_norm(found, fold=fold)
     coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
     lengths = norms(values)
-    dead = find_dead(lengths)
+    gains = found.gains if found.gains is not None and found.calls == 1 else None
+    dead = find_dead(lengths if gains is None or fold else lengths * gains.abs().double().numpy())
     doubles = find_duplicates(values, found.groups, dead)
     single = coloured or values.shape[1] == 1 or compress != "no"
     listed = parse_units(units, found.name, len(values), most=MOST) if units else list(range(len(values)))
@@ -156,7 +157,7 @@ def filters(
         *said,
         *folding,
         *_describe_drawn(drawn, listed, sort),
-        *_describe_marked(dead, doubles),
+        *_describe_marked(dead, doubles, normed=gains is not None),
         *about,
         *_describe_inputs(model, found),
     ]
@@ -220,8 +221,11 @@ def _describe_drawn(drawn: list[int], listed: list[int], sort: KernelOrder) -> l
     return [f"the first {len(drawn)} of {len(listed)} units by {sort} are drawn; most and units choose others"]
 
 
-def _describe_marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]]) -> list[str]:
-    said = f"dead (norm below a thousandth of the median): {', '.join(map(str, dead))}" if dead else "no dead filters"
+def _describe_marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]], *, normed: bool) -> list[str]:
+    also = ", the batch norm that follows counted in" if normed else ""
+    said = (
+        f"dead (norm below a fiftieth of the median{also}): {', '.join(map(str, dead))}" if dead else "no dead filters"
+    )
     pairs = [
         f"{unit} \N{ALMOST EQUAL TO} {'' if cos > 0 else chr(0x2212)}{other}" for unit, (other, cos) in doubles.items()
     ]

@@ -92,7 +92,7 @@ def _name_colours(vectors: Tensor) -> list[str]:
     return said
 
 
-DEAD: Final = 1e-3
+DEAD: Final = 0.02
 ALIKE: Final = 0.95
 GREYISH: Final = 0.2
 COLOURS: Final = 3
@@ -104,7 +104,12 @@ def norms(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def find_dead(lengths: NDArray[np.float64]) -> tuple[int, ...]:
-    """Units whose norm is below a thousandth of the median one, or zero."""
+    """Units whose norm is below a fiftieth of the median one, or zero.
+
+    Args:
+        lengths: ``(U,)``: the norms, with what a batch norm that follows multiplies them with: a small kernel that is
+            made large again is not dead, and one of usual size that is made small is.
+    """
     least = DEAD * float(np.median(lengths))
     return tuple(int(unit) for unit in np.flatnonzero((lengths < least) | (lengths == 0)))
 

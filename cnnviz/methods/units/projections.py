@@ -131,7 +131,7 @@ class _LayerProjector:
         self.name = layer.name if name == AUTOMATIC else name
         if layer.shape is None or (layer.arrangement is None and len(layer.shape) != 1):
             raise ExplanationError(f"Layer '{name}' has no units: its output is {layer.shape or 'no tensor'}.")
-        self._calls, self._arrangement = layer.calls, layer.arrangement
+        self._call, self._arrangement = layer.call, layer.arrangement
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -202,7 +202,7 @@ class _LayerProjector:
         return int(height), int(width)
 
     def _run(self, inputs: Tensor) -> Tensor:
-        return run_to(self._model.module, self._model.forward, inputs, self.name, self._calls)
+        return run_to(self._model.module, self._model.forward, inputs, self.name, self._call)
 
     def _lay_out(self, output: Tensor) -> Tensor:
         return _lay_out(output, self._arrangement)

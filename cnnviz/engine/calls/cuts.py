@@ -1,0 +1,92 @@
+"""Where a network cuts gradients inside its own forward, and going on after a layer all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+__all__ = ["CUT_AWAY", "Cuts", "CutsPassed", "fresh_leaf", "reached_from", "tensors_of"]
+
+Cuts: TypeAlias = Literal["kept", "blocks", "all"]
+"""Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
+
+CUT_AWAY = "the network detaches what it makes of this layer, so that no gradient passes; it was let through"
+
+_DETACHING = {Tensor.detach, torch.detach, Tensor.data.__get__}  # type: ignore[attr-defined]
+
+
+class CutsPassed(TorchFunctionMode):
+    """A mode in which gradients begin at a layer, though the network runs it in a block without gradients.
+
+    To the network gradients seem to be on all the time, so that what it restores after a block is that; until
+    ``begun`` no operation makes a graph. A block without gradients that it enters after the layer is its own wish.
+
+    Args:
+        detached: Also hand on what the network detaches.
+        begun: Whether gradients begin at once.
+    """
+
+    def __init__(self, *, detached: bool, begun: bool = False) -> None:
+        super().__init__()
+        self.begun, self._detached, self._paused = begun, detached, False
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, operations are as ever."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._paused or func is torch._C._set_grad_enabled:
+            return func(*args, **kwargs)
+        if not self.begun:
+            with torch.no_grad():
+                return func(*args, **kwargs)
+        if self._detached and func in _DETACHING and args[0].requires_grad:
+            return args[0].view_as(args[0])
+        if not torch.is_inference_mode_enabled():
+            return func(*_without_inference(args), **_without_inference(kwargs))
+        with torch.inference_mode(mode=False):
+            return func(*_without_inference(args), **_without_inference(kwargs))
+
+
+def _without_inference(held: Any) -> Any:
+    """The same arguments, tensors made in inference mode copied: those take no part in gradients."""
+    return tree_map(lambda each: each.clone() if isinstance(each, Tensor) and each.is_inference() else each, held)
+
+
+def fresh_leaf(tensor: Tensor) -> Tensor:
+    """A tensor's values as the start of a graph, wherever the tensor was made."""
+    with torch.inference_mode(mode=False):
+        return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """The floating tensors in whatever a network returns."""
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
+
+
+def reached_from(tensors: Iterable[Tensor], leaves: Iterable[Tensor]) -> list[bool]:
+    """For each leaf (or inner tensor of the graph) whether one of the tensors is made from it."""
+    stack: list[Any] = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen: set[Any] = set(stack)
+    variables = {id(tensor) for tensor in tensors}
+    while stack:
+        node = stack.pop()
+        if (variable := getattr(node, "variable", None)) is not None:
+            variables.add(id(variable))
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)
+    return [id(leaf) in variables if leaf.grad_fn is None else leaf.grad_fn in seen for leaf in leaves]
