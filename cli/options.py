@@ -77,7 +77,7 @@ def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         return None
     sides = value.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width, in pixels).")
+        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width).")
     return int(sides[0]), int(sides[-1])
 
 
@@ -129,6 +129,10 @@ NETWORK = (
         "--head", metavar="KIND", section="Network",
         help="What those numbers mean: softmax (classes that exclude each other), sigmoid (independent labels), binary "
         "(one logit, two labels), probabilities, value or value:UNIT (a regression); left out, it is recognised.",
+    ),
+    Option(
+        "--grid", callback=read_size, metavar="HxW", section="Network",
+        help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
     ),
     Option(
         "--device", default="auto", metavar="NAME", section="Network",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cnnviz.core.layer import split_call
+from cnnviz.core.layer import is_layer_name
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _find_matching(text: str, labels: Sequence[str]) -> Target | None:
 def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
     names = list(layers)
     layer = match["layer"]
-    if layer.partition("#")[0] not in names:
+    if not is_layer_name(layer, names):
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
     place = (int(match["row"]), int(match["column"])) if match["row"] else None
     return Unit(layer, int(match["channel"]), place)
@@ -404,7 +404,7 @@ def parse_aim(like: Any, labels: Sequence[str] | None = None, layers: Iterable[s
 
 def _check_layer(layer: str, layers: Iterable[str]) -> str:
     names = list(layers)
-    if split_call(layer)[0] not in names:
+    if not is_layer_name(layer, names):
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
     return layer
 

@@ -292,8 +292,7 @@ def assemble(
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [target for answer in answers for target in answer.targets]
     warnings = unsound(_number_images(scores, targets, values), batch)
-    unread = not answers[0].logits.numel()
-    if not (steady or unread or model.answers_again(batch.inputs[:1], answers[0].logits[:1])):
+    if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1], answers[0].targets[:1])):
         warnings += (UNSTEADY,)
     roundings = [each for answer in answers for each in answer.roundings or [0.0] * len(answer.targets)]
     warnings += _warn_of_flat_maps(values, batch, roundings, answers[0].flat)

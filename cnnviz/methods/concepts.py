@@ -79,7 +79,6 @@ def dff(
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
-    chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
     called = note_call(model, found, batch.inputs.shape[-2:])
     nothing = [] if maps.any() else [NOTHING]
     return Concepts(
@@ -90,7 +89,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*nothing, *batch.checks, *chosen, *called, *notes, *replayed),
+        checks=(*nothing, *batch.checks, *notes, *called, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 
@@ -107,18 +106,18 @@ def _gather_activations(
     from cnnviz.methods.cams.layer_maps import activations_of
     from cnnviz.methods.cams.probe import automatic_layer
 
-    def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor]:
-        known = automatic_layer(model, inputs, targets) if layer == AUTOMATIC else layer
-        found = activations_of(model, [known], inputs, [NoTarget()] * len(targets))
-        return found.layers[0], found.values[0].cpu()
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor, tuple[str, ...]]:
+        chosen = automatic_layer(model, inputs, targets) if layer == AUTOMATIC else None
+        found = activations_of(model, [chosen.name if chosen else layer], inputs, [NoTarget()] * len(targets))
+        return found.layers[0], found.values[0].cpu(), (*(chosen.describe() if chosen else ()), *found.checks)
 
     chunks = ask(model, batch, answer, batch_size=size)
-    activations = torch.cat([maps for _, maps in chunks.results])
+    activations = torch.cat([maps for _, maps, _ in chunks.results])
     if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
         raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
     lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
     said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
-    return chunks.results[0][0], activations, chunks.size, (*chunks.checks, *said)
+    return chunks.results[0][0], activations, chunks.size, (*chunks.results[0][2], *chunks.checks, *said)
 
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:

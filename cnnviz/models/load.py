@@ -66,6 +66,7 @@ def load_model(
     value_range: tuple[float, float] | None = None,
     output: OutputSelector = None,
     head: HeadLike = None,
+    grid: tuple[int, int] | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Model:
@@ -86,6 +87,7 @@ def load_model(
             ``"FILE.py:FUNCTION"``.
         head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
             ``"value:UNIT"``, as :class:`cnnviz.Model` explains; left out, it is recognised.
+        grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
 
@@ -120,7 +122,7 @@ def load_model(
         except (RuntimeError, TypeError) as error:
             raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
         chosen = load_function(output) if isinstance(output, str) and names_code(output) else output
-    ready = _make_model(opened, given, asked, chosen, head)
+    ready = _make_model(opened, given, asked, output=chosen, head=head, grid=grid)
     ready.opening = describe_opening(
         name,
         weights=weights,
@@ -131,6 +133,7 @@ def load_model(
         output=output,
         head=head,
         value_range=value_range,
+        grid=grid,
         seed=seed,
     )
     return ready
@@ -229,8 +232,10 @@ def _make_model(
     opened: OpenedNetwork,
     labels: tuple[str, ...] | None,
     asked: _AskedPreprocess,
+    *,
     output: OutputSelector,
     head: HeadLike,
+    grid: tuple[int, int] | None,
 ) -> Model:
     ready = Model(
         opened.module,
@@ -243,6 +248,7 @@ def _make_model(
         value_range=asked.value_range,
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
+        grid=grid,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.head import Head, HeadLike, parse_head
-from cnnviz.core.layer import Layers, split_call
+from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.core.target import Target
+from cnnviz.engine.arrangement import say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import (
@@ -28,7 +30,7 @@ from cnnviz.engine.logits import (
     two_sided,
 )
 from cnnviz.engine.scores import wants_logits
-from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
@@ -39,6 +41,9 @@ __all__ = ["Model", "Fingerprint"]
 GLANCES = 16
 SOURCES = ("bundled", "torchvision", "timm")
 """Whose labels are those of classes that exclude each other."""
+QUESTIONS = 256
+PLANE = 4
+SIDES = 2
 
 
 class Fingerprint:
@@ -117,6 +122,8 @@ class Model(Network):
             network's end, the number of outputs and their values.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
+        grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
+            as many tokens, after up to eight that belong to no place, is read row by row.
         fixed_batch: The only batch size that the network takes, for one exported so; batches are padded to it.
         origin: Where the network came from, for provenance: plain values, no absolute path.
 
@@ -140,6 +147,7 @@ class Model(Network):
         head: HeadLike = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
+        grid: tuple[int, int] | None = None,
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
@@ -151,6 +159,8 @@ class Model(Network):
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
+        self.grid = _check_grid(grid)
+        say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
         self._answered_again: bool | None = None
@@ -159,7 +169,7 @@ class Model(Network):
         self.notes: tuple[str, ...] = ()
         known = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
         self.preprocess = known if value_range is None else replace(known, value_range=value_range)
-        self.automatic_layers: dict[tuple[int, ...], str] = {}
+        self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
@@ -213,11 +223,12 @@ class Model(Network):
 
         Raises:
             ModelError: If the network fails on inputs of that size.
+            ParameterError: If no layer has as many tokens as the grid that was given.
         """
         known = id(self.module), *size
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
-            self._observed[known] = observe_layers(self.module, self.to_device(example))
+            self._observed[known] = _with_grid(observe_layers(self.module, self.to_device(example)), self.grid)
         return self._observed[known]
 
     @property
@@ -235,12 +246,12 @@ class Model(Network):
             self._steadiness = observe_steadiness(self.module, self.to_device(example))
         return self._steadiness
 
-    def answers_again(self, one: Tensor, logits: Tensor) -> bool:
+    def answers_again(self, one: Tensor, logits: Tensor, targets: Sequence[Target]) -> bool:
         """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
         if self._answered_again is None:
             known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
             self._answered_again = bool(known) or answers_again(
-                self.module, self.forward, self.to_device(one), logits.detach()
+                self.module, self.answering(targets), self.to_device(one), logits.detach()
             )
         return self._answered_again
 
@@ -262,9 +273,11 @@ class Model(Network):
         """What the numbers of the output mean: as given, or recognised in the network's first answer."""
         return self._head or self.asked_head or Head()
 
-    def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
-        """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
-        self.automatic_layers[shape] = name
+    def remember_automatic_layer(self, key: tuple[object, ...], layer: AutomaticLayer) -> None:
+        """Take a layer, found for one kind of question, as the one that is meant if none is named."""
+        if len(self.automatic_layers) >= QUESTIONS:
+            self.automatic_layers.clear()
+        self.automatic_layers[key] = layer
 
     def logits(self, answer: Any, count: int) -> Tensor:
         """The logits ``(count, K)`` in what the network returned; of one logit for two classes both.
@@ -325,14 +338,17 @@ class Model(Network):
         return found
 
     def check_layer(self, name: str) -> None:
-        """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).
+        """Refuse a name that no layer has; ``"relu#2"``, a layer's second call, and ``"conv2+relu"`` are names.
 
         Raises:
             UnknownNameError: If there is no such layer; the message offers the nearest names.
+            UsageError: If TorchScript has compiled it.
         """
-        plain, _ = split_call(name)
-        if plain not in self.layer_names:
-            raise UnknownNameError("layer", plain, self.layer_names, "'cnnviz layers' lists them all.")
+        if not is_layer_name(name, self.layer_names):
+            raise UnknownNameError("layer", split_call(name)[0], self.layer_names, "'cnnviz layers' lists them all.")
+        plain = split_function(name)[0]
+        if plain not in hookable_parts(self.module):
+            raise UsageError(f"Layer '{plain}' is compiled by TorchScript, so nothing in it can be seen; name another.")
 
     def to_device(self, inputs: Tensor) -> Tensor:
         """Network inputs ``(N, C, H, W)`` on the network's device, in its floating type."""
@@ -414,17 +430,47 @@ def _plain_module(module: nn.Module) -> nn.Module:
         raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
     if not isinstance(module, nn.Module):
         raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
+    unmade = [name for name, weight in module.named_parameters() if isinstance(weight, UninitializedParameter)]
+    if unmade:
+        raise ModelError(
+            f"This network has lazy layers whose weights are not made yet, such as '{unmade[0]}'; run it once on an "
+            "input and load its trained weights first."
+        )
     if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
         with torch.inference_mode(mode=False):
             return copy.deepcopy(module)
     return module
 
 
+def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
+    given: Any = grid
+    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
+    return None if grid is None else (int(sides[0]), int(sides[1]))
+
+
+def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
+    """The layers, if the grid that was given is that of one of them."""
+    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
+    if grid is None or grid in there:
+        return layers
+    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
+    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
+    raise ParameterError(
+        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
+    )
+
+
 def _guess_channels(module: nn.Module) -> int:
     for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and part.in_channels:
-            return int(part.in_channels)
-    weights = (weight for weight in module.parameters() if weight.dim() == 4)
+        quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
+        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
+            return int(cast("Any", part).in_channels)
+        scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
+        if kernels := [weight for weight in scripted if weight.dim() == PLANE]:
+            return int(kernels[0].shape[1])
+    weights = (weight for weight in module.parameters() if weight.dim() == PLANE)
     return next((int(weight.shape[1]) for weight in weights), 3)
 
 

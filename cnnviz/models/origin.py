@@ -34,6 +34,7 @@ def describe_opening(
     output: OutputSelector,
     head: HeadLike,
     value_range: Sequence[float] | None,
+    grid: tuple[int, int] | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -49,6 +50,7 @@ def describe_opening(
         "output": _describe_selector(output),
         "head": None if head is None else str(head),
         "value_range": _plain_list(value_range),
+        "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
     }
     return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}

@@ -277,6 +277,7 @@ def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, 
         value_range=as_pair(opening.get("value_range")),
         output=_find_code(output, "logits' file", "--images", folders),
         head=opening.get("head"),
+        grid=(grid[0], grid[1]) if (grid := opening.get("grid")) else None,
         device=_choose_device(device),
         seed=opening.get("seed", 0),
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
 from cnnviz.engine.partial import Reached
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.engine.windows.route import Ints, Route, Segment
 
 __all__ = ["Regional", "extents", "Sections"]
@@ -75,7 +76,7 @@ class Sections:
         """Logits ``(1, K)`` of inputs ``(1, C, H, W)``; sections are of these from now on."""
         seen = _RecordedForward()
         with ExitStack() as hooks:
-            for name, part in self._module.named_modules():
+            for name, part in hookable_parts(self._module).items():
                 if name:
                     hooks.callback(part.register_forward_pre_hook(seen.enter(name)).remove)
                     hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._bottlenecks)).remove)

@@ -134,7 +134,8 @@ def perturbation_maps(
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+        chosen = automatic_layer(model, inputs, targets) if list(names) == [AUTOMATIC] else None
+        known = [chosen.name] if chosen else list(names)
         copies = model.fixed_batch or 1
         rows = [
             _explain_image(
@@ -149,7 +150,10 @@ def perturbation_maps(
             torch.cat([each[0].logits for each in layers]),
             torch.stack([each[0].score for each in layers]),
             tuple(each[0].target for each in layers),
-            tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+            (
+                *(chosen.describe() if chosen else ()),
+                *dict.fromkeys(check for each in layers for layer in each for check in layer.checks),
+            ),
             roundings=tuple(each[0].rounding for each in layers) if len(known) == 1 else (),
             flat=layers[0][0].flat,
         )

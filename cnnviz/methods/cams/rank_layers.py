@@ -40,7 +40,7 @@ def choose_layer(model: Model) -> str:
     height, width = model.preprocess.input_size
     noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seed_noise())
     with undisturbed(model.module):
-        return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise))
+        return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise)).name
 
 
 def rank_layers(
@@ -94,7 +94,7 @@ def _find_candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) ->
     """The last layer of each grid size, up to the last whose places reach the targets; in the order of the network."""
     layers = observe_layers(model.module, _fill_batch(model, inputs))
     try:
-        last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets)].order
+        last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets).name].order
     except ExplanationError:  # a map without gradients may still be drawn anywhere
         last_order = max(layer.order for layer in layers.values())
     last: dict[tuple[int, int], Layer] = {}

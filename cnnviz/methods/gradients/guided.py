@@ -118,7 +118,7 @@ def guided_gradcam(
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         guided = input_gradients(model, inputs, targets, "guided")
-        name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets)
+        name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets).name
         found = probe(model, [str(name)], inputs, guided.targets)
         weights = found.gradients[0].mean(dim=(2, 3))
         small = torch.einsum("nk,nkhw->nhw", weights, found.activations[0]).clamp_min(0)

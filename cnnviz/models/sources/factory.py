@@ -109,6 +109,8 @@ def _import_module(source: str, file: Path | None) -> ModuleType:
 
 
 def _import_file(file: Path) -> ModuleType:
+    if levels := _relative_levels(file):
+        return _import_from_package(file, levels)
     name = f"cnnviz_factory_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -118,6 +120,35 @@ def _import_file(file: Path) -> ModuleType:
     with _report_failure(file.name):
         spec.loader.exec_module(module)
     return module
+
+
+def _relative_levels(file: Path) -> int:
+    """How many folders up a file's relative imports reach; 0 if it has none."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return 0  # importing it says why
+    return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
+
+
+def _import_from_package(file: Path, levels: int) -> ModuleType:
+    """Import a file as a module of the package that its folders are, as its relative imports ask."""
+    top, parts = file.resolve().parent, [file.stem]
+    while levels > 0 or (top / "__init__.py").is_file():
+        parts.insert(0, top.name)
+        top, levels = top.parent, levels - 1
+    name = ".".join(parts)
+    if not all(part.isidentifier() for part in parts):
+        raise ModelError(f"'{file.name}' imports from its own package, whose folders are no package: '{name}'.")
+    loaded = sys.modules.get(parts[0])
+    if loaded is not None and str(top / parts[0]) not in map(str, getattr(loaded, "__path__", ())):
+        raise ModelError(
+            f"'{file.name}' imports from its own package '{parts[0]}', but another module of that name is loaded; "
+            "rename the folder."
+        )
+    sys.path.insert(0, str(top))
+    with _report_failure(file.name):
+        return importlib.import_module(name)
 
 
 def _find_factory(module: ModuleType, name: str, source: str) -> Any:
