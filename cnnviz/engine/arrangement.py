@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.calls.cuts import Cuts
@@ -170,6 +171,11 @@ def first_tensor(output: Any) -> Tensor | None:
     if isinstance(output, (tuple, list)) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """The floating tensors in whatever a network returns."""
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
 def replaced_tensor(output: Any, tensor: Tensor) -> Any:

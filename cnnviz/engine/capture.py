@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import TensorWeakRef
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
-from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
+from cnnviz.core.layer import AUTOMATIC, FUNCTION, Arrangement, split_call
+from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, tensors_of, to_maps, with_places
 from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.functions import follow_functions
@@ -229,7 +228,8 @@ class _Catcher:
         self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
         named = [*self.wanted, *self.watch, *self.until]
         hook = self._hook_function if self.automatic else None
-        self.parts |= self.outer.enter_context(follow_functions(self.root, named, hook))
+        if hook or any(FUNCTION in name for name in named):
+            self.parts |= self.outer.enter_context(follow_functions(self.root, named, hook))
         self.known = dict(self.parts)
         self.outer.enter_context(self.inner)
         self.outer.callback(self.root.register_forward_pre_hook(self._start_forward).remove)
@@ -300,7 +300,7 @@ class _Catcher:
         if descent is None:
             return False
         self.places.seen.detached = descent.detached
-        self.places.seen.untraced = bool(_tensors_of(output)) and not descent.made(output)
+        self.places.seen.untraced = bool(tensors_of(output)) and not descent.made(output)
         if self.places.seen.untraced:
             self.places.seen.outputs.clear()
         return self.places.seen.untraced
@@ -314,7 +314,7 @@ class _Catcher:
         seen, cuts = self.places.seen, self.places.seen.cuts
         if not self.caught.activations or (self.asked in cuts and not self.trying):
             return False
-        found = [*_tensors_of(output), *self.caught.watched.values()]
+        found = [*tensors_of(output), *self.caught.watched.values()]
         leaves = list(self.caught.activations.values())
         before = cuts.setdefault(self.asked, "kept")
         if before == "kept" and left_off and not all(any(_reached_from([each], leaves)) for each in found):
@@ -430,11 +430,6 @@ class _Catcher:
         if self.passed is not None:
             self.passed.begun = True
         return leaf, onwards
-
-
-def _tensors_of(output: Any) -> list[Tensor]:
-    """The floating tensors in whatever a network returns."""
-    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
 def _reached_from(tensors: Iterable[Tensor], leaves: Iterable[Tensor]) -> list[bool]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
@@ -32,8 +30,10 @@ from cnnviz.engine.logits import (
 from cnnviz.engine.scores import wants_logits
 from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
-from cnnviz.errors import ExplanationError, ModelError, ParameterError, UnknownNameError, UsageError
+from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
+from cnnviz.models.labels import name_classes
+from cnnviz.models.origin import guess_channels, plain_module
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
@@ -42,7 +42,6 @@ GLANCES = 16
 SOURCES = ("bundled", "torchvision", "timm")
 """Whose labels are those of classes that exclude each other."""
 QUESTIONS = 256
-PLANE = 4
 SIDES = 2
 
 
@@ -151,9 +150,9 @@ class Model(Network):
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module = _plain_module(module)
+        self.module = plain_module(module)
         self.name = name or type(self.module).__name__
-        self.labels = _label_names(labels)
+        self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
         self._head: Head | None = None
@@ -182,7 +181,7 @@ class Model(Network):
         resize: int | tuple[int, int] | None,
         channels: int | None,
     ) -> Preprocess:
-        channels = channels or _guess_channels(self.module)
+        channels = channels or guess_channels(self.module)
         given: Any = 224 if input_size is None else input_size
         size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
         guesses = ["input size 224"] if input_size is None else []
@@ -419,29 +418,6 @@ class Model(Network):
         yield from self.module.buffers()
 
 
-def _plain_module(module: nn.Module) -> nn.Module:
-    module = getattr(module, "_orig_mod", module)
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError(
-            "A TorchScript network cannot be hooked; open its Python class with a state dict, "
-            "or export it anew with torch.export.save to a .pt2 file."
-        )
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
-    unmade = [name for name, weight in module.named_parameters() if isinstance(weight, UninitializedParameter)]
-    if unmade:
-        raise ModelError(
-            f"This network has lazy layers whose weights are not made yet, such as '{unmade[0]}'; run it once on an "
-            "input and load its trained weights first."
-        )
-    if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
-        with torch.inference_mode(mode=False):
-            return copy.deepcopy(module)
-    return module
-
-
 def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
     given: Any = grid
     sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
@@ -460,29 +436,3 @@ def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
     raise ParameterError(
         f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
     )
-
-
-def _guess_channels(module: nn.Module) -> int:
-    for part in module.modules():
-        quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
-        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
-            return int(cast("Any", part).in_channels)
-        scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
-        if kernels := [weight for weight in scripted if weight.dim() == PLANE]:
-            return int(kernels[0].shape[1])
-    weights = (weight for weight in module.parameters() if weight.dim() == PLANE)
-    return next((int(weight.shape[1]) for weight in weights), 3)
-
-
-def _label_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str):
-        raise ParameterError(f"labels are the names of all classes; got the text '{labels}'.")
-    if not isinstance(labels, Mapping):
-        return tuple(str(label) for label in labels)
-    indices = range(len(labels))
-    by_index = {int(index): str(label) for index, label in labels.items()}
-    if set(by_index) != set(indices):
-        raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
-    return tuple(by_index[index] for index in indices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -9,12 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.head import HeadLike
 from cnnviz.engine.logits import OutputSelector
+from cnnviz.errors import ModelError
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
 
@@ -113,6 +117,8 @@ def _function_name(function: Any) -> str:
 
 RANDOM: Final = "the weights are random"
 
+KERNEL_DIMS: Final = 4
+
 
 @dataclass(frozen=True)
 class OpenedNetwork:
@@ -171,3 +177,44 @@ def one_line(error: BaseException, most: int = 200) -> str:
     kind = type(error).__name__
     text = f"{kind}: {said}" if said else kind
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def plain_module(module: nn.Module) -> nn.Module:
+    """A network without the wrapper of ``torch.compile``; weights made in inference mode are copied.
+
+    Raises:
+        ModelError: If it cannot be hooked, is a wrapper over several devices, or has weights that are not made yet.
+    """
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "A TorchScript network cannot be hooked; open its Python class with a state dict, "
+            "or export it anew with torch.export.save to a .pt2 file."
+        )
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
+    unmade = [name for name, weight in module.named_parameters() if isinstance(weight, UninitializedParameter)]
+    if unmade:
+        raise ModelError(
+            f"This network has lazy layers whose weights are not made yet, such as '{unmade[0]}'; run it once on an "
+            "input and load its trained weights first."
+        )
+    if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
+        with torch.inference_mode(mode=False):
+            return copy.deepcopy(module)
+    return module
+
+
+def guess_channels(module: nn.Module) -> int:
+    """Input channels, as the first convolution or the first weight with four dimensions has them; 3 without either."""
+    for part in module.modules():
+        quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
+        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
+            return int(cast("Any", part).in_channels)
+        scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
+        if kernels := [weight for weight in scripted if weight.dim() == KERNEL_DIMS]:
+            return int(kernels[0].shape[1])
+    weights = (weight for weight in module.parameters() if weight.dim() == KERNEL_DIMS)
+    return next((int(weight.shape[1]) for weight in weights), 3)
