@@ -214,8 +214,8 @@ CAMS = (
     ),
     Mutation(
         "Differences: both scores added", "cnnviz/engine/scores.py",
-        "logits[rows, target.first.index] - logits[rows, target.second.index]",
-        "logits[rows, target.first.index] + logits[rows, target.second.index]",
+        "logits[:, target.first.index] - logits[:, target.second.index]",
+        "logits[:, target.first.index] + logits[:, target.second.index]",
         ("tests/engine/test_scores.py",), "'cat - dog' explains both",
     ),
     Mutation(

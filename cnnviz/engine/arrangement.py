@@ -210,7 +210,7 @@ class ArrangementMemory:
 
     def keep(self) -> None:
         """Remember what a forward has shown of all layers."""
-        if self.seen.outputs:
+        if self.seen.outputs or self.seen.untraced:
             self._kept.pop(self._key, None)
             self._kept[self._key] = self.seen
         while len(self._kept) > MOST_KEPT:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
-from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed, fresh_leaf, reached_from, tensors_of
+from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed, reached_from, tensors_of
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.errors import ExplanationError
 
@@ -208,6 +208,7 @@ class _Catcher:
         self.passed: CutsPassed | None = None
         self.first: Tensor | None = None
         self.trying = False
+        self.turned_on = 0
 
     def __enter__(self) -> Capture:
         self.outer.enter_context(self.inner)
@@ -223,7 +224,7 @@ class _Catcher:
     def _start_forward(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.version = inputs[0]._version
         self.inner.close()
-        self.sliding, self.passed = self.automatic, None
+        self.sliding, self.passed, self.turned_on = self.automatic, None, 0
         self._remember(inputs[0])
         self.first = inputs[0].detach().clone() if self.places.learning else None
         everywhere = self.automatic or (self.named and self.places.learning)
@@ -284,7 +285,8 @@ class _Catcher:
     def _lost_gradients(self, output: Any, *, left_off: bool) -> bool:
         """Whether the network cuts off what was caught, and going on after the layers despite that may help.
 
-        Blocks without gradients that a layer lies in leave gradients off at the end. Both are found out once.
+        Blocks without gradients that a layer lies in leave gradients off at the end. Both are found out once; for the
+        automatic layer under its own name too, unless other layers than it had turned gradients on before a block.
         """
         seen, cuts = self.places.seen, self.places.seen.cuts
         if not self.caught.activations or (self.asked in cuts and not self.trying):
@@ -296,7 +298,7 @@ class _Catcher:
             cuts[self.asked] = "blocks"
         elif before != "all" and seen.detached and not any(reached_from(found, leaves)):
             cuts[self.asked] = "all"
-        if self.caught.automatic is not None and cuts[self.asked] != "kept":
+        if self.caught.automatic is not None and (cuts[self.asked] != "kept" or self.turned_on < 2):
             cuts[frozenset([self.caught.automatic])] = cuts[self.asked]
         self.trying = cuts[self.asked] != before
         return self.trying
@@ -389,13 +391,16 @@ class _Catcher:
 
         Gradients are on from here.
         """
+        self.turned_on += not torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         with ExitStack() as quiet:
             for mode in (self.passed, self.places.descent):
                 quiet.enter_context(mode.paused() if mode is not None else nullcontext())
-            leaf = tensor if tensor.requires_grad and not tensor.is_leaf and not anew else fresh_leaf(tensor)
-            with torch.inference_mode(mode=False):
-                onwards = leaf.clone()
+            quiet.enter_context(torch.inference_mode(mode=False))
+            leaf = tensor
+            if anew or tensor.is_leaf or not tensor.requires_grad:
+                leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
+            onwards = leaf.clone()
         if self.passed is not None:
             self.passed.begun = True
         return leaf, onwards

@@ -84,8 +84,8 @@ def last_reached(
             if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
                 return name
     raise ExplanationError(
-        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, or "
-        "the network runs what comes after them without gradients; ablationcam and occlusion need none."
+        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, "
+        "or the network runs what comes after them without gradients; ablationcam and occlusion need none."
     )
 
 
@@ -162,6 +162,14 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if f'Module [{type(module).__name__}] is missing the required "forward"' in reason:
+            inside = ", ".join(
+                f".{name}" for name, part in module.named_children() if any(True for _ in part.parameters())
+            )
+            raise ModelError(
+                f"{type(module).__name__} has no forward of its own; pass the network inside it"
+                + (f" ({inside})." if inside else ".")
+            ) from error
         raise ModelError(f"The network fails on an input of shape {tuple(inputs.shape)}: {reason}") from error
 
 

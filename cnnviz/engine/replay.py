@@ -186,10 +186,8 @@ class _CallRecorder:
         call = self.stack.pop()
         call.children = []
         tensor = first_tensor(output)
-        if not self.stack or tensor is None:
-            arrangement = None
-        else:
-            arrangement = self.memory.of(call.name, call.number, part, output)
+        inside = self.stack and tensor is not None
+        arrangement = self.memory.of(call.name, call.number, part, output) if inside else None
         number = self.number or self.memory.meant(self.plain)
         is_target = call.name == self.plain and call.number == number and tensor is not None
         if not self.stack or not (is_target or self.stack[-1].name in self.callers):

@@ -43,12 +43,14 @@ class Coverage:
         activations: Calls of each activation function that got the rule.
         gates: How many products had a gate in them, which was held constant.
         unruled: Calls of nonlinear functions that keep their own derivative.
+        pools: Calls of max pooling.
     """
 
     rule: Rule
     activations: Counter[str] = field(default_factory=Counter)
     gates: int = 0
     unruled: Counter[str] = field(default_factory=Counter)
+    pools: int = 0
 
     def __str__(self) -> str:
         said = [f"{self.rule} rule applied to {_list_calls(self.activations) or 'no activation function'}"]
@@ -70,7 +72,7 @@ def ruled(rule: Rule, *, needed: bool = True) -> Iterator[Coverage]:
     Hardswish, Mish, Softplus, PReLU, threshold, ``clamp`` at zero and ``maximum`` with zero are seen, as modules and
     functions, in place and reused, and in exported graphs. The output of a sigmoid, hard sigmoid or softmax is
     constant for the gradient where it is multiplied with something else; ``x * sigmoid(x)`` is SiLU and gets the rule.
-    Not seen are ``x[x < 0] = 0``, ``x * (x > 0)``, ``torch.where``, and code that is compiled or scripted.
+    Not seen are ``x[x < 0] = 0``, ``x * (x > 0)``, ``torch.where``, and code that is scripted.
 
     The backward is run outside.
 
@@ -92,12 +94,8 @@ def ruled(rule: Rule, *, needed: bool = True) -> Iterator[Coverage]:
 
 
 def unseen_parts(module: nn.Module) -> list[str]:
-    """Names of parts whose insides no rule can see, because they are compiled or scripted."""
-    return [
-        name
-        for name, part in module.named_modules()
-        if name and (isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod"))
-    ]
+    """Names of parts whose insides no rule can see, because they are scripted."""
+    return [name for name, part in module.named_modules() if name and isinstance(part, torch.jit.ScriptModule)]
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,7 @@ class _RuleMode(TorchFunctionMode):
         name = plain_name(func)
         if not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        self.coverage.pools += "max_pool" in name
         activation = activation_of(name, func, args, kwargs)
         if activation is None and name in PRODUCTS:
             activation, args = self._rule_product(func, args, kwargs)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["undisturbed", "fixed_threads", "reproducible"]
 
@@ -57,16 +59,27 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, everything as before outside, also after an exception.
 
     Training flags are set as plain attributes, so no overridden ``train`` runs. Buffers that a forward writes to or
-    replaces are put back. Inference mode is left (its tensors take no gradient) and attention's fused fast path,
-    which skips the hooks of the layers inside it, is off. Threads that ask the same network wait for each other.
+    replaces are put back, and so is what it keeps in attributes (a cache that only ``train`` would empty, a grid of
+    anchors). Parts that ``torch.compile`` made run as they were written. Inference mode is left (its tensors take no
+    gradient) and attention's fused fast path, which skips the hooks of the layers inside it, is off. Threads that ask
+    the same network wait for each other.
     """
-    with _lock_of(module), _SLOW_PATH:
+    with _lock_of(module), _SLOW_PATH, _uncompiled(module):
         yield from _restore_afterwards(module)
+
+
+def _uncompiled(module: nn.Module) -> AbstractContextManager[object]:
+    """What ``torch.compile`` made of a network or of its parts runs as it was written, where hooks are called."""
+    if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()):
+        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return eager
+    return nullcontext()
 
 
 def _restore_afterwards(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    buffers = _Buffers(module)
+    attributes = _Attributes(module)
+    buffers = _Buffers(module, attributes.tensors())
     with torch.inference_mode(mode=False):
         try:
             for part, training in modes:
@@ -77,6 +90,7 @@ def _restore_afterwards(module: nn.Module) -> Iterator[None]:
             for part, training in modes:
                 if part.training is not training:
                     part.training = training
+            attributes.restore()
             buffers.restore()
 
 
@@ -110,13 +124,79 @@ def _lock_of(module: nn.Module) -> threading.RLock:
         return _LOCKS.setdefault(module, threading.RLock())
 
 
-class _Buffers:
-    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once."""
+_OWN = frozenset(vars(nn.Module()))
+"""Attributes that every module has: its weights, buffers, parts, hooks and mode."""
+
+
+class _Attributes:
+    """What a network's parts keep in attributes of their own, the tensors in lists and dicts among them, and hooks.
+
+    A part that only counts (numbers that became other numbers) counts on. Hooks that the network puts on its own parts
+    in its first forward go with the mark that says so, or the next forward would put them on twice or miss them.
+    """
 
     def __init__(self, module: nn.Module) -> None:
+        parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
+        self._held = [(part, type(part), vars(part).copy()) for part in parts]
+        self._hooks = [(hooks, set(hooks)) for part in parts for hooks in _hooks_of(part)]
+        own = [value for _, _, held in self._held for key, value in held.items() if key not in _OWN]
+        self._loose = [value for value in own if isinstance(value, Tensor)]
+        self._containers = [(value, value.copy()) for value in own if isinstance(value, (dict, list, set, deque))]
+
+    def tensors(self) -> list[Tensor]:
+        """The tensors that are attributes, or stand in a list or dict that is one."""
+        return [*self._loose, *(tensor for _, before in self._containers for tensor in _tensors_in(before))]
+
+    def restore(self) -> None:
+        """Put back what was replaced and take away what was added; a part that became of another class stays so."""
+        for part, kind, held in self._held:
+            now = vars(part)
+            if type(part) is kind and not all(map(_only_counts, *_changes(now, held))):
+                for key in now.keys() - held.keys():
+                    del now[key]
+                now.update({key: value for key, value in held.items() if key not in _OWN})
+        for hooks, known in self._hooks:
+            for added in hooks.keys() - known:
+                del hooks[added]
+        for container, before in self._containers:
+            if _tensors_in(container) or _tensors_in(before):
+                container.clear()
+                (container.update if isinstance(container, (dict, set)) else container.extend)(before)
+
+
+def _hooks_of(part: nn.Module) -> list[dict[int, Any]]:
+    return [part._forward_hooks, part._forward_pre_hooks] if "_forward_hooks" in vars(part) else []
+
+
+def _changes(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Values that are others than before, and what they were; those of a module's own keeping aside."""
+    keys = [key for key in {**before, **now} if now.get(key) is not before.get(key) and key not in _OWN]
+    return [now.get(key) for key in keys], [before.get(key) for key in keys]
+
+
+def _only_counts(now: Any, before: Any) -> bool:
+    return type(now) is type(before) and isinstance(now, (int, float)) and not isinstance(now, bool)
+
+
+def _tensors_in(held: Any) -> list[Tensor]:
+    """The tensors in a container, and in dicts, lists and tuples inside it."""
+    leaves = tree_leaves(list(held) if isinstance(held, (set, deque)) else held) if held else []
+    return [each for each in leaves if isinstance(each, Tensor)]
+
+
+class _Buffers:
+    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once.
+
+    Args:
+        module: The network.
+        others: Tensors whose values are kept too.
+    """
+
+    def __init__(self, module: nn.Module, others: Sequence[Tensor]) -> None:
         self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
         groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
-        for _, _, tensor in self._held:
+        plain = [tensor for tensor in others if tensor.layout is torch.strided and not tensor.is_inference()]
+        for tensor in [*(each for _, _, each in self._held), *plain]:
             if tensor is not None and not tensor.is_meta:
                 groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
         self._groups = [list(each.values()) for each in groups.values()]

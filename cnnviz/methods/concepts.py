@@ -101,11 +101,15 @@ def _gather_activations(
     """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
     import torch
 
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.core.target import NoTarget
     from cnnviz.methods.ask import ask, unsound
     from cnnviz.methods.cams.layer_maps import activations_of
+    from cnnviz.methods.cams.probe import automatic_layer
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor]:
-        found = activations_of(model, [layer], inputs, targets)
+        known = automatic_layer(model, inputs, targets) if layer == AUTOMATIC else layer
+        found = activations_of(model, [known], inputs, [NoTarget()] * len(targets))
         return found.layers[0], found.values[0].cpu()
 
     chunks = ask(model, batch, answer, batch_size=size)
@@ -148,6 +152,8 @@ def _name_concepts(
     from cnnviz.engine.replay import replay
     from cnnviz.engine.scores import class_probabilities
 
+    if not model.readable:
+        return (), ("the network gives no logits of classes, so its concepts have no names",)
     fixed = bool(model.fixed_batch)
     with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement
@@ -156,7 +162,7 @@ def _name_concepts(
         for vector in vectors.to(found.activation):
             maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
             logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
-    shares = class_probabilities(torch.cat(logits).double())
+    shares = class_probabilities(torch.cat(logits).double(), model.head)
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
         (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import Layers, split_call
+from cnnviz.core.target import Target
+from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
 from cnnviz.engine.layers import observe_layers, run
-from cnnviz.engine.logits import OutputSelector, select_logits
+from cnnviz.engine.logits import (
+    TWO,
+    EndWatch,
+    OutputSelector,
+    flatten_answer,
+    recognise_head,
+    select_logits,
+    two_sided,
+)
+from cnnviz.engine.scores import wants_logits
+from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
-from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.errors import ExplanationError, ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
 
 GLANCES = 16
+SOURCES = ("bundled", "torchvision", "timm")
+"""Whose labels are those of classes that exclude each other."""
 
 
 class Fingerprint:
@@ -76,6 +93,11 @@ class Model(Network):
     The module is never changed: not its mode, its flags, its gradients nor its hooks. It stays on the device it is on;
     every question runs it in evaluation mode and puts it back as it was.
 
+    Attributes:
+        asked_head: What the numbers of its output mean, as given; None where that is recognised.
+        memory_format: How its inputs lie in memory, where it is a copy made for speed.
+        readable: Whether logits were found in what the network last returned.
+
     Args:
         module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
             ``torch.compile`` are taken off; weights created in inference mode are copied privately.
@@ -86,7 +108,13 @@ class Model(Network):
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
+            type, or of the bits that 16-bit values use.
         output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
+        head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"``
+            (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
+            [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
+            network's end, the number of outputs and their values.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         fixed_batch: The only batch size that the network takes, for one exported so; batches are padded to it.
@@ -107,7 +135,9 @@ class Model(Network):
         resize: int | tuple[int, int] | None = None,
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
+        value_range: tuple[float, float] | None = None,
         output: OutputSelector = None,
+        head: HeadLike = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
         fixed_batch: int | None = None,
@@ -117,11 +147,18 @@ class Model(Network):
         self.name = name or type(self.module).__name__
         self.labels = _label_names(labels)
         self.output = output
-        self.fixed_batch = fixed_batch
+        self.asked_head = parse_head(head)
+        self._head: Head | None = None
+        self.readable = True
+        self.memory_format = torch.contiguous_format
+        self._fixed_batch = fixed_batch
+        self._steadiness: Steadiness | None = None
+        self._answered_again: bool | None = None
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
-        self.preprocess = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
+        known = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
+        self.preprocess = known if value_range is None else replace(known, value_range=value_range)
         self.automatic_layers: dict[tuple[int, ...], str] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
@@ -183,8 +220,34 @@ class Model(Network):
             self._observed[known] = observe_layers(self.module, self.to_device(example))
         return self._observed[known]
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the network is asked with: that which it takes, or 1 where the batch matters."""
+        if self._fixed_batch is not None:
+            return self._fixed_batch
+        return 1 if self.steadiness.batch and self.steadiness.alone else None
+
+    @property
+    def steadiness(self) -> Steadiness:
+        """Whether the network is a function of its picture: found out once, by a forward without values if possible."""
+        if self._steadiness is None:
+            example = torch.zeros(self._fixed_batch or 2, self.preprocess.channels, *self.preprocess.input_size)
+            self._steadiness = observe_steadiness(self.module, self.to_device(example))
+        return self._steadiness
+
+    def answers_again(self, one: Tensor, logits: Tensor) -> bool:
+        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
+        if self._answered_again is None:
+            known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
+            self._answered_again = bool(known) or answers_again(
+                self.module, self.forward, self.to_device(one), logits.detach()
+            )
+        return self._answered_again
+
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
+        if self.head.end:
+            return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
             example = self.to_device(torch.zeros(1, self.preprocess.channels, *size))
@@ -194,22 +257,72 @@ class Model(Network):
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))
 
+    @property
+    def head(self) -> Head:
+        """What the numbers of the output mean: as given, or recognised in the network's first answer."""
+        return self._head or self.asked_head or Head()
+
     def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
         """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
         self.automatic_layers[shape] = name
 
     def logits(self, answer: Any, count: int) -> Tensor:
-        """The logits ``(count, K)`` in what the network returned.
+        """The logits ``(count, K)`` in what the network returned; of one logit for two classes both.
 
         Raises:
             ModelError: If there are none.
         """
-        return select_logits(answer, self.output, count=count)
+        return self._both_sides(select_logits(answer, self.output, count=count))
+
+    def _both_sides(self, logits: Tensor) -> Tensor:
+        one_of_two = logits.shape[1] == 1 and len(self.labels or ()) == TWO
+        if self.head.kind == "binary" or (self.head.kind == "probabilities" and one_of_two):
+            return two_sided(logits, 0 if self.head.kind == "binary" else 1)
+        return logits
+
+    def read(self, ask: Callable[[], Any], count: int) -> Tensor:
+        """The logits ``(count, K)`` that the network is made to return, before a softmax or sigmoid at its end.
+
+        Args:
+            ask: Runs the network.
+            count: How many images it is given.
+
+        Raises:
+            ModelError: If there are none in what it returns.
+        """
+        watching = self._head is None or self._head.end
+        with EndWatch() if watching else nullcontext() as end:
+            found = select_logits(ask(), self.output, count=count)
+        if end is not None:
+            before, name = end.before(found)
+            self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)
+            found = before if self._head.end == name else found
+        return self._both_sides(found)
+
+    @property
+    def known_classes(self) -> bool:
+        """Whether its labels are those of its source, so that what its numbers mean is known."""
+        return self.labels is not None and self.origin.get("source") in SOURCES and "labels" not in self.opening
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers, without running the network."""
         return tuple(name for name, _ in self.module.named_modules() if name)
+
+    def spell_layer(self, layer: Any) -> Any:
+        """The name of a module of this network; anything else as it is.
+
+        Raises:
+            UsageError: If the module is no part of this network.
+        """
+        if not isinstance(layer, nn.Module):
+            return layer
+        found = next((name for name, part in self.module.named_modules() if part is layer and name), None)
+        if found is None:
+            raise UsageError(
+                f"The layer, a {type(layer).__name__}, is no part of '{self.name}'; give one, or its name."
+            )
+        return found
 
     def check_layer(self, name: str) -> None:
         """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).
@@ -231,7 +344,44 @@ class Model(Network):
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return self.logits(run(self.module, inputs), len(inputs))
+        with self._evaluating():
+            return self.read(lambda: run(self.module, inputs), len(inputs))
+
+    def answer(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Logits ``(N, K)``; where there are none and no target needs them, all numbers in the output, ``(N, M)``.
+
+        Args:
+            inputs: ``(N, C, H, W)``.
+            targets: What is explained.
+
+        Raises:
+            ModelError: If the network fails on this input, or no logits are found and a target needs them.
+        """
+        if wants_logits(targets):
+            return self.forward(inputs)
+        returned: list[Any] = []
+
+        def ask() -> Any:
+            returned.append(run(self.module, inputs))
+            return returned[0]
+
+        with self._evaluating():
+            try:
+                return self.read(ask, len(inputs))
+            except ExplanationError:
+                if not returned:
+                    raise
+                self.readable = False
+        return flatten_answer(returned[0], len(inputs)).to(inputs.device)
+
+    def answering(self, targets: Sequence[Target]) -> Callable[[Tensor], Tensor]:
+        """:meth:`answer` for these targets, as a function of the inputs."""
+        return lambda inputs: self.answer(inputs, targets)
+
+    def _evaluating(self) -> AbstractContextManager[None]:
+        """Evaluation mode, where any part of the network is in training mode."""
+        training = any(part.training for part in self.module.modules())
+        return undisturbed(self.module) if training else nullcontext()
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
@@ -243,6 +393,7 @@ class Model(Network):
             "name": self.name,
             **self.origin,
             **({"opening": self.opening} if self.opening else {}),
+            **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }

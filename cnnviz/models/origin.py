@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from torch import nn
 
+from cnnviz.core.head import HeadLike
 from cnnviz.engine.logits import OutputSelector
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening"]
+__all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening", "names_code"]
 
 BLOCK = 1 << 20
 
@@ -31,6 +32,8 @@ def describe_opening(
     std: Sequence[float] | None,
     input_size: int | tuple[int, int] | None,
     output: OutputSelector,
+    head: HeadLike,
+    value_range: Sequence[float] | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -43,7 +46,9 @@ def describe_opening(
         "mean": _plain_list(mean),
         "std": _plain_list(std),
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
-        "output": {"function": _function_name(output)} if callable(output) else output,
+        "output": _describe_selector(output),
+        "head": None if head is None else str(head),
+        "value_range": _plain_list(value_range),
         "seed": seed if wants_random(weights) else None,
     }
     return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}
@@ -59,10 +64,24 @@ def file_digest(file: Path) -> str:
 
 
 def _describe_network(model: str) -> Any:
-    source, mark, function = model.rpartition(":")
-    if mark and source.lower().endswith(".py"):
-        return {**_describe_file(Path(source)), "function": function}
-    return _name_or_file(model)
+    return _describe_code(model) or _name_or_file(model)
+
+
+def _describe_code(where: str) -> dict[str, str] | None:
+    """``FILE.py:FUNCTION`` by the file's name and hash; None for anything else."""
+    source, mark, function = where.rpartition(":")
+    return {**_describe_file(Path(source)), "function": function} if mark and names_code(where) else None
+
+
+def names_code(where: Any) -> bool:
+    """Whether it is ``FILE.py:FUNCTION``."""
+    return isinstance(where, str) and where.rpartition(":")[0].lower().endswith(".py")
+
+
+def _describe_selector(output: OutputSelector) -> Any:
+    if callable(output):
+        return {"function": _function_name(output)}
+    return (_describe_code(output) if isinstance(output, str) else None) or output
 
 
 def _name_or_file(given: str | os.PathLike[str] | None) -> Any:
@@ -107,6 +126,7 @@ class OpenedNetwork:
         notes: What the user should know about how it was opened.
         assumed: A note on preprocessing that was guessed; said unless mean and std are given.
         output: Which part of the network's output is the logits.
+        head: What those numbers mean.
         fixed_batch: The only batch size it takes.
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
@@ -122,6 +142,7 @@ class OpenedNetwork:
     notes: tuple[str, ...] = field(default=())
     assumed: str = ""
     output: OutputSelector = None
+    head: HeadLike = None
     fixed_batch: int | None = None
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -115,3 +117,81 @@ def test_fifty_questions_leave_nothing_behind(question, inputs):
             counted[call] = live, hooks_in(model.module)
     assert counted[50] == counted[5]
     assert counted[50][1] == 0
+
+
+class Caching(Small):
+    """Keeps what only ``train`` empties, notes the size it made a grid for, counts, and hooks a part of itself once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.biases, self.grids, self.shape, self.calls, self.hooked = {}, [], None, 0, False
+        self.shift, self.drift = nn.Parameter(torch.zeros(8)), torch.zeros(8)
+
+    def train(self, mode=True):
+        self.biases.clear()
+        return super().train(mode)
+
+    def forward(self, x):
+        if self.training:
+            self.biases.clear()
+        elif "cpu" not in self.biases:
+            self.biases["cpu"] = 1 * self.shift
+        if self.shape != x.shape:
+            self.shape, self.anchors = x.shape, torch.arange(8.0)
+            self.grids.append(self.anchors)
+        if not self.hooked:
+            self.hooked = True
+            self.relu1.register_forward_hook(lambda part, given, output: output + 1)
+        self.calls += 1
+        self.drift += 1
+        x = self.relu1(self.conv1(x)) + self.biases.get("cpu", self.shift)[:, None, None]
+        return self.fc(self.conv2(x * (1 + self.anchors[:, None, None])).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("question", [gradcam, predict])
+def test_what_a_forward_keeps_in_attributes_is_put_back(question, inputs):
+    net = Caching().train()
+    question(model_of(net), inputs)
+    assert (net.biases, net.grids, net.shape, net.hooked) == ({}, [], None, False)
+    assert not hasattr(net, "anchors")
+    assert not net.relu1._forward_hooks
+    assert not net.drift.any()
+    assert net.calls == 0
+    copy.deepcopy(net)
+
+
+def test_a_network_that_only_counts_counts_on(inputs):
+    class Counting(Small):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    net = Counting()
+    net.calls = 1
+    with undisturbed(net):
+        net(inputs)
+    assert net.calls == 2
+
+
+def test_a_cache_is_not_answered_from_after_a_training_step(inputs):
+    net, anew = Caching().train(), Caching().train()
+    gradcam(model_of(net), inputs)
+    with torch.no_grad():
+        net.shift.add_(torch.arange(8.0))
+    anew.load_state_dict(net.state_dict())
+    asked, right = (predict(model_of(each), inputs) for each in (net, anew))
+    assert np.array_equal(np.asarray(asked), np.asarray(right))
+
+
+def test_a_cache_that_was_full_stays_the_same_tensor(inputs):
+    net = Caching().eval()
+    with torch.no_grad():
+        net(inputs)
+    held, grid = net.biases["cpu"], net.anchors
+    gradcam(model_of(net), inputs[:, :, :24, :24])
+    assert net.biases["cpu"] is held
+    assert net.anchors is grid
+    assert net.shape == inputs.shape
+    assert len(net.relu1._forward_hooks) == 1

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["CUT_AWAY", "Cuts", "CutsPassed", "fresh_leaf", "reached_from", "tensors_of"]
+__all__ = ["CUT_AWAY", "Cuts", "CutsPassed", "reached_from", "tensors_of"]
 
 Cuts: TypeAlias = Literal["kept", "blocks", "all"]
 """Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
@@ -63,12 +63,6 @@ class CutsPassed(TorchFunctionMode):
 def _without_inference(held: Any) -> Any:
     """The same arguments, tensors made in inference mode copied: those take no part in gradients."""
     return tree_map(lambda each: each.clone() if isinstance(each, Tensor) and each.is_inference() else each, held)
-
-
-def fresh_leaf(tensor: Tensor) -> Tensor:
-    """A tensor's values as the start of a graph, wherever the tensor was made."""
-    with torch.inference_mode(mode=False):
-        return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -23,17 +23,18 @@ class Descent(TorchDispatchMode):  # type: ignore[no-untyped-call]
     No operation is changed, but that blocks in inference mode make ordinary tensors, which may meet gradients later.
 
     Args:
-        inputs: The tensor that the forward starts from.
+        inputs: The tensors that the forward starts from.
 
     Attributes:
         detached: Whether the network detached something that is made from the input.
     """
 
-    def __init__(self, inputs: Tensor) -> None:
+    def __init__(self, *inputs: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._made: dict[int, StorageWeakRef | Tensor] = {}
         self._paused = self.detached = False
-        self._mark(inputs)
+        for tensor in inputs:
+            self._mark(tensor)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -55,19 +56,22 @@ class Descent(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _mark(self, tensor: Tensor) -> None:
         place = _storage_of(tensor)
-        self._made[place] = StorageWeakRef(tensor.untyped_storage()) if place > 0 else tensor
+        weak: Any = StorageWeakRef
+        self._made[place] = weak(tensor.untyped_storage()) if place > 0 else tensor
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = self.made((args, kwargs))
         with torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else nullcontext():
             output = func(*args, **kwargs)
-        name = func._schema.name.partition("::")[2]
-        if made and name not in UNRELATED:
+        self.follow(func._schema.name.partition("::")[2], (args, kwargs), output)
+        return output
+
+    def follow(self, name: str, given: Any, output: Any, *, begins: bool = False) -> None:
+        """Mark what an operation returns, if one of its arguments is marked, or with it something begins."""
+        if begins or (name not in UNRELATED and self.made(given)):
             self.detached |= name == "detach" and not self._paused
             for tensor in _tensors_in(output):
                 self._mark(tensor)
-        return output
 
 
 def _tensors_in(held: Any) -> Iterator[Tensor]:

@@ -54,7 +54,8 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
     Args:
         module: The network, undisturbed.
         example: Network input on its device.
-        names: Layers; of several calls of one the last that is made from the input is meant, or the k-th of ``"name#k"``.
+        names: Layers; of several calls of one the last that is made from the input is meant, or the k-th of
+            ``"name#k"``.
 
     Raises:
         ExplanationError: If a layer is not run, or its output has no units.

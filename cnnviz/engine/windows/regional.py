@@ -154,10 +154,17 @@ class Regional:
         module: The network, in evaluation mode; its parts' ``forward`` are replaced for good.
         select: From what it returns, and how many pictures that is of, to the logits.
         route: From bottleneck to bottleneck, for the windows that will be asked for.
+        memory_format: How its activations lie in memory.
     """
 
-    def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], route: Route) -> None:
-        self._route = route
+    def __init__(
+        self,
+        module: nn.Module,
+        select: Callable[[Any, int], Tensor],
+        route: Route,
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
+        self._route, self._memory_format = route, memory_format
         self._sections = Sections(module, select, {segment.stop.name for segment in route.segments})
 
     def see(self, image: Tensor) -> Tensor:
@@ -210,7 +217,7 @@ class Regional:
         """For each picture a window ``(B, C, *size)`` of a map, the changed part put in where it belongs."""
         whole = self._sections.map(bottleneck)
         views = [whole[:, :, top : top + size[0], left : left + size[1]] for top, left in starts]
-        pasted = torch.cat(views).contiguous(memory_format=torch.channels_last)
+        pasted = torch.cat(views).contiguous(memory_format=self._memory_format)
         for copy, part, corner, start in zip(pasted, parts, corners, starts, strict=True):
             (to_top, of_top), (to_left, of_left) = map(_overlap_slices, corner, part.shape[1:], start, size)
             copy[:, to_top, to_left] = part[:, of_top, of_left]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from cnnviz.core.head import Head
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.ask import Answer
@@ -199,7 +200,8 @@ def shapleycam(
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
 
-    rescore = _score_residual if score == "residual" else None
+    def rescore(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+        return _score_residual(scores, logits, targets, model.head) if score == "residual" else scores
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = probe(model, names, inputs, targets, rescore=rescore, curved=True)
@@ -217,14 +219,17 @@ def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: T
     return (weights * activations).sum(dim=1)
 
 
-def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    """A class's logit plus the logarithm of its probability, ``(n,)``; other targets keep their scores."""
+def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target], head: Head) -> Tensor:
+    """A class's logit plus the logarithm of its probability, ``(n,)``; scores that are no logits stay."""
     import torch
     from torch.nn import functional
 
     from cnnviz.core.target import ClassTarget
 
-    shares = functional.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(dim=1)
+    if head.kind in ("value", "probabilities"):
+        return scores
+    independent = head.kind != "softmax" or logits.shape[1] == 1
+    shares = functional.logsigmoid(logits) if independent else logits.log_softmax(dim=1)
     rows = [
         score + shares[row, target.index] if isinstance(target, ClassTarget) else score
         for row, (score, target) in enumerate(zip(scores, targets, strict=True))

@@ -297,10 +297,11 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, sett
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
-        scores = torch.full_like(found.scores, torch.nan)
-        maps = tuple(summarise(each) for each in found.values)
-        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets), flat=SILENT)
+        nothing = (NoTarget(),) * len(targets)
+        automatic = list(names) == [AUTOMATIC]
+        known = [automatic_layer(model, inputs, (TopClass(),) * len(targets))] if automatic else names
+        found = activations_of(model, known, inputs, nothing)
+        return replace(found.with_values(*(summarise(each) for each in found.values)), flat=SILENT)
 
     return layer_maps(model, images, None, answer, settings)
 
@@ -317,7 +318,7 @@ def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: 
     count = len(targets)
     known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
     with capture(model.module, known, watched_layers(targets)) as caught:
-        logits = model.forward(inputs)[:count].detach()
+        logits = model.answer(inputs, targets)[:count].detach()
         settled = tuple(settle(targets, logits, model.labels))
         scores = score(settled, logits, caught).detach()
     maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)

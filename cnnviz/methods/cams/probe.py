@@ -100,7 +100,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> 
         layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
         until = [entrance(layers, name) for name in watch]
         with capture(model.module, [AUTOMATIC], watch, until) as caught:
-            logits = model.forward(some)[: len(some_targets)]
+            logits = model.answer(some, some_targets)[: len(some_targets)]
             scores = score(settle(some_targets, logits, model.labels), logits, caught)
             gradients = caught.gradients(scores, unused=True)
         found = str(caught.automatic)
@@ -132,7 +132,7 @@ def _probe_once(
     count = len(targets)
     exact = sdpa_kernel(SDPBackend.MATH) if curved else nullcontext()
     with capture(model.module, names, watched_layers(targets)) as caught, exact:
-        logits = model.forward(inputs)[:count]
+        logits = model.answer(inputs, targets)[:count]
         settled = settle(targets, logits, model.labels)
         scores = score(settled, logits, caught)
         explained = scores if rescore is None else rescore(scores, logits, settled)
@@ -169,7 +169,7 @@ def _find_earlier_layer(model: Model, unreached: str, inputs: Tensor, targets: S
 
     def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
         with capture(model.module, names, watched_layers(kept)) as held:
-            logits = model.forward(one)[: len(kept)]
+            logits = model.answer(one, kept)[: len(kept)]
             scores = score(settle(kept, logits, model.labels), logits, held)
             return held.gradients(scores, unused=True), held.arrangements
 

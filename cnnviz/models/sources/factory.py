@@ -9,11 +9,11 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -24,7 +24,7 @@ from cnnviz.models.origin import OpenedNetwork, one_line
 from cnnviz.models.state_dict import load_into
 from cnnviz.models.weights import read_checkpoint
 
-__all__ = ["open_factory", "refuse_bare_file"]
+__all__ = ["load_function", "open_factory", "refuse_bare_file"]
 
 
 def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
@@ -54,6 +54,22 @@ def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> O
     notes = load_into(opened.module, checkpoint, opened.name)
     origin = {**opened.origin, "weights": checkpoint.name}
     return OpenedNetwork(**{**vars(opened), "notes": (*opened.notes, *notes), "origin": origin})
+
+
+def load_function(where: str) -> Callable[[Any], Any]:
+    """The function of ``FILE.py:FUNCTION``, not called.
+
+    Raises:
+        ModelError: If the file is not there or fails, or this is no function.
+        UnknownNameError: If the file has nothing of that name.
+    """
+    source, _, name = where.rpartition(":")
+    file = existing_file(source, "Python file", ModelError)
+    with _import_paths(file):
+        found = _find_factory(_import_module(source, file), name, source)
+    if not callable(found):
+        raise ModelError(f"'{where}' is a {type(found).__name__}; expected a function from the output to the logits.")
+    return cast("Callable[[Any], Any]", found)
 
 
 def refuse_bare_file(path: Path) -> UsageError:
@@ -168,6 +184,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             labels=made.labels,
             notes=made.notes,
             output=made.output,
+            head=made.asked_head,
             fixed_batch=made.fixed_batch,
         )
     if not isinstance(made, nn.Module):
