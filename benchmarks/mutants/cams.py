@@ -60,8 +60,8 @@ CAMS = (
     ),
     Mutation(
         "XGrad-CAM: not divided by the channel's sum", f"{M}/cams/gradcam.py",
-        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
-        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True)",
+        "return (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
+        "return (gradients * activations).sum(dim=(2, 3), keepdim=True)",
         CLOSED, "strong channels count twice",
     ),
     Mutation(

@@ -80,6 +80,7 @@ def smooth_gradcam_plusplus(
     import torch
 
     from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
+    from cnnviz.methods.cams.poles import note_poles
     from cnnviz.methods.cams.probe import probe
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
@@ -89,7 +90,10 @@ def smooth_gradcam_plusplus(
         drawn = torch.Generator().manual_seed(seed)
         copies = (_add_noise(inputs, noise, drawn) for _ in range(samples))
         noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets).gradients for copy in copies]
-        return clean.answer.with_values(*_weigh_layers(clean.activations, noisy, settings.sign))
+        maps = _weigh_layers(clean.activations, noisy, settings.sign)
+        bounded = bound_averaged_shares(clean.activations[0], [each[0] for each in noisy], settings.sign)
+        checks = note_poles(maps[0].double(), clean.activations[0].double(), *bounded)
+        return clean.answer.with_values(*maps, checks=checks)
 
     return layer_maps(model, images, target, answer, settings)
 
@@ -104,6 +108,18 @@ def _weigh_layers(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor
 
 def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
     """Activations summed with the weights that averaged gradients, squares and cubes give, all ``(N, C, h, w)``."""
+    weights = _averaged_weights(activations, powers, sign)
+    return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+
+
+def bound_averaged_shares(activations: Tensor, noisy: Sequence[Tensor], sign: int) -> tuple[Tensor, Tensor]:
+    """The weights ``(N, C)``, and what they are at most if no denominator is below the mean square."""
+    powers = _average_powers(noisy)
+    bounds = (sign * powers[0].double()).clamp_min(0).sum(dim=(2, 3))
+    return _averaged_weights(activations, powers, sign)[:, :, 0, 0], bounds
+
+
+def _averaged_weights(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
     import torch
 
     first, second, third = (power.double() for power in powers)
@@ -112,8 +128,7 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
     least = SMALLEST * second
     shares = torch.where(shares.abs() > least, shares, least)
     alphas = torch.where(second > 0, second / shares, torch.zeros_like(shares))
-    weights = (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
-    return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+    return (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
 
 
 def _average_powers(gradients: Sequence[Tensor]) -> list[Tensor]:

@@ -18,6 +18,7 @@ from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import Answer, InputBatch, ask, assemble, prepare
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
+from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
@@ -26,6 +27,7 @@ from cnnviz.results.heatmap import Heatmaps
 __all__ = [
     "CamSettings",
     "layer_maps",
+    "Bounded",
     "Combine",
     "gradient_maps",
     "Summarise",
@@ -236,6 +238,8 @@ def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamS
 
 
 Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Bounded: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From activations and gradients to the channels' weights, and to what these are at most without a pole."""
 
 SAME = 0.999
 EVEN = 1e-4
@@ -249,6 +253,7 @@ def gradient_maps(
     settings: CamSettings,
     *,
     compare: bool = True,
+    bounded: Bounded | None = None,
 ) -> Heatmaps:
     """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
 
@@ -262,6 +267,7 @@ def gradient_maps(
         combine: From activations and gradients, both ``(n, C, h, w)``, to maps ``(n, h, w)``.
         settings: The settings that all class activation maps share.
         compare: Whether ``combine`` gives a map that a class can be told by.
+        bounded: Of a formula that divides, what tells its poles.
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
@@ -274,6 +280,9 @@ def gradient_maps(
         if found.rivals:
             rival = combine(found.activations[0], settings.sign * found.rival_gradients[0])
             checks += _note_same_maps(found, maps[0], rival)
+        if bounded is not None:
+            weights = bounded(found.activations[0], settings.sign * found.gradients[0])
+            checks += note_poles(maps[0], found.activations[0], *weights)
         return found.answer.with_values(*maps, checks=checks)
 
     return layer_maps(model, images, target, answer, settings)

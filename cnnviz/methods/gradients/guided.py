@@ -86,6 +86,8 @@ def guided_gradcam(
 
         values = guided backpropagation * enlarged relu(sum over k of alpha_k * A_k)
 
+    Grad-CAM's values are spread evenly over the input in that, as in the paper; ``align`` changes nothing here.
+
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
