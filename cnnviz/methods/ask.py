@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.head import Head
+from cnnviz.core.layer import split_call
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassSum, ClassTarget, NoTarget, Target, TargetLike, Unit, parse_target
 from cnnviz.engine.batching import Chunks, in_chunks
@@ -155,7 +156,15 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    return InputBatch(batch, shown, targets, (*dict.fromkeys(notes), *model.steadiness.checks), frozenset(tensors))
+    notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    return InputBatch(batch, shown, targets, tuple(dict.fromkeys(notes)), frozenset(tensors))
+
+
+def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
+    """Which call is explained of units whose layer runs several times."""
+    names = dict.fromkeys(target.layer for target in targets if isinstance(target, Unit))
+    layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
+    return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
 
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:

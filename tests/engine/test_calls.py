@@ -262,3 +262,8 @@ def test_every_method_says_which_call_it_shows(name, inputs):
     first = getattr(cnnviz, name)(model, inputs, layer="head#1", **keyed)
     assert first.values.shape[-2:] == (16, 16)
     assert not any("runs 3 times" in check for check in first.checks)
+
+
+def test_a_unit_of_a_layer_that_runs_several_times_is_said_to_be_of_its_last_run(inputs):
+    found = cnnviz.saliency(model_of(Levels().eval()), inputs, "head:2")
+    assert any("layer head runs 3 times in a forward; its last run is shown" in check for check in found.checks)

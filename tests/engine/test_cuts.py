@@ -122,3 +122,14 @@ def test_what_a_network_cuts_on_purpose_stays_cut(kind, inputs):
     found = cnnviz.gradcam(model_of(net, labels=None), inputs, 1, layer="body.3")
     torch.testing.assert_close(torch.from_numpy(found.values), right)
     assert not any("detaches" in check for check in found.checks)
+
+
+@pytest.mark.parametrize("how", [*BLOCKS, "detach"])
+@pytest.mark.parametrize("name", ["saliency", "integrated_gradients"])
+def test_gradients_of_the_input_pass_a_frozen_backbone(name, how, inputs):
+    net, plain = Frozen(how).eval(), Frozen("set_grad_enabled").eval()
+    plain.forward = lambda x: plain.fc(plain.body(x).mean((2, 3)))
+    found, right = (getattr(cnnviz, name)(model_of(each, labels=None), inputs, 1) for each in (net, plain))
+    torch.testing.assert_close(torch.from_numpy(found.values), torch.from_numpy(right.values))
+    assert abs(right.values).max() > 0
+    assert any("cuts gradients off inside its forward" in check for check in found.checks) == (name == "saliency")

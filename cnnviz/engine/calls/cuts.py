@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-__all__ = ["CUT_AWAY", "Cuts", "CutsPassed"]
+__all__ = ["CUT_AWAY", "CUT_OFF", "Cuts", "CutsPassed"]
 
 Cuts: TypeAlias = Literal["kept", "blocks", "all"]
 """Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
 
+CUT_OFF = "the network cuts gradients off inside its forward (no_grad, inference_mode or detach); they were let through"
 CUT_AWAY = "the network detaches what it makes of this layer, so that no gradient passes; it was let through"
 
 _DETACHING = {Tensor.detach, torch.detach, Tensor.data.__get__}  # type: ignore[attr-defined]
@@ -29,12 +30,13 @@ class CutsPassed(TorchFunctionMode):
 
     Args:
         detached: Also hand on what the network detaches.
-        begun: Whether gradients begin at once.
+        everything: Gradients begin at once, and pass whatever the network does.
     """
 
-    def __init__(self, *, detached: bool, begun: bool = False) -> None:
+    def __init__(self, *, detached: bool = False, everything: bool = False) -> None:
         super().__init__()
-        self.begun, self._detached, self._paused = begun, detached, False
+        self.begun, self._everything, self._paused = everything, everything, False
+        self._detached = detached or everything
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -54,9 +56,11 @@ class CutsPassed(TorchFunctionMode):
                 return func(*args, **kwargs)
         if self._detached and func in _DETACHING and args[0].requires_grad:
             return args[0].view_as(args[0])
-        if not torch.is_inference_mode_enabled():
-            return func(*_without_inference(args), **_without_inference(kwargs))
-        with torch.inference_mode(mode=False):
+        with ExitStack() as opened:
+            if torch.is_inference_mode_enabled():
+                opened.enter_context(torch.inference_mode(mode=False))
+            if self._everything:
+                opened.enter_context(torch.enable_grad())
             return func(*_without_inference(args), **_without_inference(kwargs))
 
 

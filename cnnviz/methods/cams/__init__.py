@@ -8,6 +8,7 @@ fullgrad: FullGrad, over the biases of all layers.
 layer_maps: what most of them share: layers and where they lie, how they are fused, mirrored pictures, checks.
 probe: activations and gradients of layers, by one forward and one backward.
 grids: maps of several layers, or of a mirrored picture, on one grid.
+poles: channels that make much of a map because a denominator is near zero.
 principal: the first principal component of maps.
 changed_layer: a layer with other maps in the place of its own.
 channel_masks: channels as masks on the picture.

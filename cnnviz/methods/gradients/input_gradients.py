@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.target import Target, Unit
+from cnnviz.engine.calls.cuts import CUT_OFF, CutsPassed
 from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
@@ -39,6 +40,18 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
         ExplanationError: If a target does not depend on the input, the rule touches nothing or changes the forward, or
             the backward fails.
     """
+    found = _ask_gradients(model, inputs, targets, rule)
+    if found is None:
+        with CutsPassed(everything=True):
+            found = _ask_gradients(model, inputs, targets, rule)
+        if found is None:
+            raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
+        found = found.with_values(*found.values, checks=(CUT_OFF,))
+    return found
+
+
+def _ask_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule: Rule | None) -> Answer | None:
+    """The same, or None where no gradient comes to the input."""
     count = len(targets)
     with capture(model.module, [], watched_layers(targets)) as caught, torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
@@ -54,14 +67,14 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
             else (str(coverage), *_compare_forwards(model, inputs, targets, logits, coverage.rule))
         )
     if not scores.requires_grad:
-        raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
+        return None
     seeds = torch.ones_like(scores)
     if rule == "deconvnet" and watched_layers(targets):
         seeds = _seed_with_activations(settled, scores)
         checks = (*checks, ONE_ACTIVATION)
     (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
-        raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
+        return None
     values = widen_half(gradient)[:count]
     return Answer((), (values,), logits[:count].detach(), scores.detach(), tuple(settled), checks)
 

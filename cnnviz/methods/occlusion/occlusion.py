@@ -118,8 +118,8 @@ def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -
         return asked.answer(at, maps.mean(dim=0), spread=spread, checks=values.checks)
     judged = (
         f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
-        f"{values.estimated} estimated; judged by {PROBES} drawn at random from these, at least 90 % of them are within "
-        f"{values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
+        f"{values.estimated} estimated; judged by {PROBES} drawn at random from these, at least 90 % of them are "
+        f"within {values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
     )
     checks = (*values.checks, judged)
     return asked.answer(at, maps.mean(dim=0), spread=spread, error_bar=values.bars[at], checks=checks)
