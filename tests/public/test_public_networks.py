@@ -21,7 +21,13 @@ from cnnviz import gradcam, guided_backprop, occlusion, reciprocam, saliency
 from cnnviz.errors import CnnvizError
 from tests.support.every_network import Case, judged, questions
 from tests.support.public_networks import (
-    NETWORKS, built, gradcam_by_autograd, memory, model_of, pictures, trained_a_step,
+    NETWORKS,
+    built,
+    gradcam_by_autograd,
+    memory,
+    model_of,
+    pictures,
+    trained_a_step,
 )  # fmt: skip
 
 REFUSED = [name for name, public in NETWORKS.items() if public.refused]
