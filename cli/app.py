@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,11 @@ class Application(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the program; also where its help or version cannot be written, that is a sentence."""
+        """Run the program; also where its help or version cannot be written, that is a sentence.
+
+        What a notebook's shell says about matplotlib's backend is not for this process, which needs none.
+        """
+        os.environ.pop("MPLBACKEND", None)
         try:
             return super().main(*args, **extra)
         except OSError as error:

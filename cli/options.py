@@ -63,13 +63,21 @@ def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
 
 
+def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """``"0,4095"`` as the values that stand for 0 and 1."""
+    found = read_list(context, parameter, value)
+    if found is not None and (len(found) != 2 or not found[0] < found[1]):
+        raise click.BadParameter(f"'{value}' is no range such as 0,4095: a lower and a higher number.")
+    return found
+
+
 def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """``"224"`` or ``"240x320"`` as height and width."""
     if value is None:
         return None
     sides = value.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width, in pixels).")
+        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width).")
     return int(sides[0]), int(sides[-1])
 
 
@@ -108,8 +116,23 @@ NETWORK = (
     Option("--std", callback=read_list, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
     Option("--input-size", callback=read_size, metavar="N|HxW", section="Network", help="Pixels of its input."),
     Option(
-        "--logits", callback=read_key, metavar="KEY", section="Network",
-        help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key or a number.",
+        "--range", "value_range", callback=read_range, metavar="LOW,HIGH", section="Network",
+        help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
+        "that 16-bit values use.",
+    ),
+    Option(
+        "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION", section="Network",
+        help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key, a number, or "
+        "a function from the output to (N, K).",
+    ),
+    Option(
+        "--head", metavar="KIND", section="Network",
+        help="What those numbers mean: softmax (classes that exclude each other), sigmoid (independent labels), binary "
+        "(one logit, two labels), probabilities, value or value:UNIT (a regression); left out, it is recognised.",
+    ),
+    Option(
+        "--grid", callback=read_size, metavar="HxW", section="Network",
+        help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
     ),
     Option(
         "--device", default="auto", metavar="NAME", section="Network",

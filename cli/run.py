@@ -41,7 +41,7 @@ Answer = TypeVar("Answer", bound=Checked)
 
 def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
     """The network that the shared options describe."""
-    names = ("weights", "labels", "mean", "std", "input_size", "device", "seed")
+    names = ("weights", "labels", "mean", "std", "input_size", "value_range", "head", "grid", "device", "seed")
     given = {name: values[name] for name in names}
     return cnnviz.load_model(values["model"], output=values["logits"], **given)
 
@@ -56,13 +56,15 @@ class PictureFiles:
 
     Args:
         images: Files and folders.
+        value_range: The values of pictures that stand for 0 and 1, where that was given.
 
     Attributes:
         files: All picture files, in order.
         failures: A sentence for everything that could not be used so far.
     """
 
-    def __init__(self, images: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[str], value_range: tuple[float, float] | None = None) -> None:
+        self._value_range = value_range
         self.files: list[Path] = []
         self.failures: list[str] = []
         for image in images:
@@ -81,7 +83,7 @@ class PictureFiles:
         batch: list[NumberedPicture] = []
         for number, file in enumerate(self.files):
             try:
-                picture = cnnviz.read_picture(file)
+                picture = cnnviz.read_picture(file, value_range=self._value_range)
                 model().preprocess.geometry(picture)
             except PictureError as error:
                 self.failures.append(str(error))

@@ -90,10 +90,13 @@ class UnknownNameError(UsageError):
         name: The name that was given.
         choices: The names there are.
         hint: A closing sentence, such as where to find the whole list.
+        most: How many of the choices to offer as they stand, the best first; None offers the nearest of them.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], hint: str = "") -> None:
-        self.suggestions = nearest(name, choices)
+    def __init__(
+        self, kind: str, name: str, choices: Iterable[str], hint: str = "", *, most: int | None = None
+    ) -> None:
+        self.suggestions = nearest(name, choices) if most is None else list(dict.fromkeys(choices))[:most]
         offer = f" Did you mean {_join_names(self.suggestions)}?" if self.suggestions else ""
         super().__init__(f"There is no {kind} '{name}'.{offer}{' ' + hint if hint else ''}")
 
@@ -110,6 +113,7 @@ def describe_failure(error: Exception) -> str:
     """An exception of somebody's own function in words: what it is, and the last line that is not a library's."""
     reason = " ".join(str(error).split())[:300]
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+    frames = [frame for frame in frames if frame.f_code.co_name != "__torch_function__"]
     lines = [(Path(frame.f_code.co_filename), frame.f_lineno) for frame in frames]
     own = [place for place in lines if not {"site-packages", "dist-packages"} & set(place[0].parts)] or lines
     where = f", in line {own[-1][1]} of {own[-1][0].name}" if own else ""

@@ -170,6 +170,10 @@ def _limits(metadata: list[Any]) -> dict[str, Any]:
 class Network:
     """What a method explains; ``cnnviz.Model`` is the one kind there is."""
 
+    def spell_layer(self, layer: Any) -> Any:
+        """The name of a part of the network; of a name itself."""
+        return layer
+
 
 class Stamped(Protocol):
     """A result that can be told which method made it, with which settings."""
@@ -253,7 +257,10 @@ class Method(Generic[P, R]):
         bound = self._bound(*args, **kwargs)
         if "model" in self.needs and self._called.parameters["model"].annotation == "Model":
             check_network(bound.arguments["model"])
-        settings = {name: one.check(bound.arguments[name]) for name, one in self.parameters.items()}
+        network = bound.arguments.get("model")
+        settings = {
+            name: one.check(_spell(name, bound.arguments[name], network)) for name, one in self.parameters.items()
+        }
         bound.arguments.update(settings)
         asked = {name: bound.arguments[name] for name in self.needs if name not in SHOWN}
         with asking(asked):
@@ -271,6 +278,18 @@ class Method(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<method {self.name}{self._called}>"
+
+
+def _spell(name: str, value: Any, network: Any) -> Any:
+    """A setting's value as text, where a list, or a part of the network, says the same."""
+    if name == "layer" and isinstance(network, Network):
+        several = value if isinstance(value, (list, tuple)) else [value]
+        spelt = [network.spell_layer(each) for each in several]
+        if spelt and all(isinstance(each, str) for each in spelt):
+            return ",".join(spelt)
+    if name == "units" and not isinstance(value, str) and hasattr(value, "__iter__"):
+        return ",".join(str(each) for each in value) or value
+    return value
 
 
 def check_network(given: object) -> None:

@@ -67,13 +67,14 @@ def example() -> Tensor:
 
 def no_operation() -> Claim:
     """Guided backpropagation through an activation that is no ``nn.ReLU`` module."""
-    net, inputs = Hidden(), example()
+    net, inputs = Hidden(), 3 * example()
     kernel, before, weights = net.written(inputs)
-    passed = ((before > 0) & (before < 6)) * np.maximum(weights, 0)[:, None, None]
+    passed = (before > 0) * np.maximum(weights, 0)[:, None, None]
     return Claim(
         "Guided backpropagation holds on activations that are no `nn.ReLU` module",
-        "a 1x1 convolution, `F.relu6`, sum, linear; guided backpropagation of one class to the pixels",
-        "the gradient passes where the ReLU6 is open and the gradient positive, written out in NumPy",
+        "a 1x1 convolution, `F.relu6` with units above 6, sum, linear; guided backpropagation of one class to the pixels",
+        "the gradient passes where the activation and the gradient are positive, at a saturated ReLU6 too (the rule asks "
+        "for the sign of what went forward, not for the slope there), written out in NumPy",
         np.einsum("kc,khw->chw", kernel, passed),
         _answers("GuidedBackprop", cnnviz.guided_backprop, net, inputs),
     )

@@ -60,8 +60,8 @@ CAMS = (
     ),
     Mutation(
         "XGrad-CAM: not divided by the channel's sum", f"{M}/cams/gradcam.py",
-        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
-        "weights = (gradients * activations).sum(dim=(2, 3), keepdim=True)",
+        "return (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
+        "return (gradients * activations).sum(dim=(2, 3), keepdim=True)",
         CLOSED, "strong channels count twice",
     ),
     Mutation(
@@ -214,8 +214,8 @@ CAMS = (
     ),
     Mutation(
         "Differences: both scores added", "cnnviz/engine/scores.py",
-        "logits[rows, target.first.index] - logits[rows, target.second.index]",
-        "logits[rows, target.first.index] + logits[rows, target.second.index]",
+        "logits[:, target.first.index] - logits[:, target.second.index]",
+        "logits[:, target.first.index] + logits[:, target.second.index]",
         ("tests/engine/test_scores.py",), "'cat - dog' explains both",
     ),
     Mutation(

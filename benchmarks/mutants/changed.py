@@ -106,7 +106,7 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: logit where the probability was asked for", f"{M}/occlusion/scorer.py",
-        "wide = class_probabilities(wide)", "wide = wide + 0",
+        "else class_probabilities(logits.double(), head)", "else logits.double()",
         OCCLUSION, "the map is in another unit than it says",
     ),
     Mutation(
@@ -207,8 +207,8 @@ CHANGED = (
     ),
     Mutation(
         "Probabilities: the softmax of a single logit", "cnnviz/engine/scores.py",
-        "return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)", "return logits.softmax(dim=1)",
-        ("tests/methods/test_scorecam.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
+        "return logits.sigmoid() if independent else logits.softmax(dim=1)", "return logits.softmax(dim=1)",
+        ("tests/methods/test_answers.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
     ),
     Mutation(
         "Budget: the unchanged pictures are not paid for", f"{M}/occlusion/budget.py",

@@ -265,7 +265,7 @@ PLACES = (
     ),
     Mutation(
         "Reading: 16 bits scaled by 65536", "cnnviz/images/pixels.py",
-        "(255 / top)", "(255 / (top + 1))",
+        "top = (1 << bits) - 1", "top = 1 << bits",
         ("tests/images/test_pixels.py",), "white is not quite white",
     ),
     Mutation(

@@ -29,7 +29,7 @@ def run_compare(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"])
+    pictures = PictureFiles(values["images"], values["value_range"])
     values["methods"], values["layers"] = (_split_names(values[name]) for name in ("methods", "layers"))
     values["settings"] = _read_settings(values)
     look = _read_look(values)

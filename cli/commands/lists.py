@@ -157,7 +157,7 @@ def run_layers(**values: Any) -> None:
 def rank(values: Mapping[str, Any]) -> None:
     """Draw the maps of candidate layers with the evidence for each, and print it."""
     planned = plan_output([values["rank"]], "layers", values["out"], force=values["force"], singly=False)
-    picture = cnnviz.read_picture(values["rank"])
+    picture = cnnviz.read_picture(values["rank"], value_range=values["value_range"])
     found = cnnviz.rank_layers(open_model(values), picture, values["target"])
     (file,) = planned.save(found)
     if values["as_json"]:

@@ -125,7 +125,7 @@ def run_method(name: str, **values: Any) -> None:
     if method.singly and is_filmed(values):
         film(method, values)
         return
-    pictures = PictureFiles(values["images"])
+    pictures = PictureFiles(values["images"], values["value_range"])
     singly = method.singly and not _is_browsing(values)
     planned = plan_output(
         pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly

@@ -23,7 +23,7 @@ def run_predict(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"])
+    pictures = PictureFiles(values["images"], values["value_range"])
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Predictions:
         return cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
@@ -44,7 +44,9 @@ def _format_entries(entries: list[dict[str, Any]]) -> str:
 
 
 def _format_class(one: dict[str, Any]) -> str:
-    return f"  {one['probability']:7.2%}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+    share = one["probability"]
+    answer = f"{one['logit']:.4g} {one['unit']}".rstrip() if share is None else f"{share:.2%}"
+    return f"  {answer:>7}  {one['index']:>5}  {one['label'] or ''}".rstrip()
 
 
 predict = SectionedCommand(

@@ -25,7 +25,7 @@ def run_report(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"])
+    pictures = PictureFiles(values["images"], values["value_range"])
     page = Path(values["out"])
     folder = None if values["figures"] is None else Path(values["figures"])
     cnnviz.ensure_writable(page, force=True, suffixes=PAGES)

@@ -35,7 +35,7 @@ def run_features(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"])
+    pictures = PictureFiles(values["images"], values["value_range"])
     planned = plan_output(pictures.files, "features", values["out"], force=values["force"])
     look = {str(option.name): values[str(option.name)] for option in DRAWING}
 

@@ -1,6 +1,7 @@
 """What all parts speak of: targets, layers, fields and pictures as plain values, loaded without torch and NumPy.
 
 - ``target``: what is explained, and how it is read from what a user writes.
+- ``head``: what the numbers of a network's output mean.
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.
 - ``field``: the receptive field of a layer's units.
 - ``picture``: a picture, and how a network's input was cut from it.

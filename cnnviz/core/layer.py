@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cnnviz.core.field import Field
 from cnnviz.errors import UnknownNameError, UsageError
 
-__all__ = ["AUTOMATIC", "Arrangement", "Layer", "Layers", "split_call"]
+__all__ = [
+    "AUTOMATIC",
+    "FUNCTION",
+    "Arrangement",
+    "AutomaticLayer",
+    "Layer",
+    "Layers",
+    "is_layer_name",
+    "split_call",
+    "split_function",
+]
 
 AUTOMATIC = "last-spatial"
+FUNCTION = "+"
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,14 @@ class Arrangement:
         grid: Rows and columns of places.
         channels: Number of channels.
         prefix: Tokens before the grid that belong to no place, such as a class token.
+        inferred: Whether the grid is not one of maps that the network made, but follows from the number of tokens.
     """
 
     order: Literal["NCHW", "NHWC", "NTC"]
     grid: tuple[int, int]
     channels: int
     prefix: int = 0
+    inferred: bool = field(default=False, compare=False)
 
     @property
     def spatial(self) -> bool:
@@ -41,8 +54,9 @@ class Layer:
     """One layer of a network.
 
     Attributes:
-        name: Its path in the network, such as ``"layer4.2.conv1"``.
-        kind: The class of the module, such as ``"Conv2d"``.
+        name: Its path in the network, such as ``"layer4.2.conv1"``; ``"conv2+relu"`` is the function ``relu`` that is
+            called on the output of ``conv2``.
+        kind: The class of the module, such as ``"Conv2d"``, or the function, such as ``"relu()"``.
         shape: Output shape without the batch; None if it was not run or returned no single tensor.
         calls: How often one forward calls it.
         parameters: Number of weights in it, with all that it contains.
@@ -59,6 +73,11 @@ class Layer:
     arrangement: Arrangement | None
     order: int
     fields: tuple[Field | None, ...] = ()
+
+    @property
+    def function(self) -> bool:
+        """Whether it is an activation function that is called on a module's output, and no module."""
+        return self.kind.endswith("()")
 
     @property
     def spatial(self) -> bool:
@@ -84,6 +103,37 @@ class Layer:
         else:
             shown = f"its last run from the picture, {name}#{self.call}, is shown"
         return (f"layer {name} runs {self.calls} times in a forward; {shown}",)
+
+
+@dataclass(frozen=True)
+class AutomaticLayer:
+    """The layer that is taken if none is named.
+
+    Attributes:
+        name: Its name.
+        beside: Earlier layers that reach the target past it, the last first.
+        reached: Whether a gradient reaches it.
+    """
+
+    name: str
+    beside: tuple[str, ...] = ()
+    reached: bool = True
+
+    def describe(self, target: str = "the target") -> tuple[str, ...]:
+        """What to say of it.
+
+        Args:
+            target: What its places reach, in words.
+        """
+        owner, function = split_function(self.name)
+        spoken = f"{owner} after its {function} ('{self.name}')" if function else self.name
+        if not self.reached:
+            return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
+        chosen = f"layer {spoken}, chosen as the last whose places reach {target}"
+        if not self.beside:
+            return (chosen,)
+        others = f"{self.beside[0]} and {len(self.beside) - 1} more" if self.beside[1:] else self.beside[0]
+        return chosen, f"{target} depends on {others} past layer {self.name} too, which this map does not show"
 
 
 class Layers(Mapping[str, Layer]):
@@ -135,3 +185,20 @@ def split_call(name: str) -> tuple[str, int | None]:
     """``"relu#2"`` as layer name and call, counted from 1; the call is None where none is named."""
     plain, mark, call = name.rpartition("#")
     return (plain, int(call)) if mark and call.isdecimal() else (name, None)
+
+
+def split_function(name: str) -> tuple[str, str]:
+    """``"conv2+relu"`` as the layer and the function that is called on its output; empty where none is named."""
+    owner, mark, function = split_call(name)[0].rpartition(FUNCTION)
+    return (owner, function) if mark and owner and function.isidentifier() else (split_call(name)[0], "")
+
+
+def is_layer_name(name: str, known: Iterable[str]) -> bool:
+    """Whether a name is that of a layer, of one call of it or of a function on its output.
+
+    Args:
+        name: Such as ``"conv2"``, ``"conv2#1"`` or ``"conv2+relu"``.
+        known: The names of the network's modules.
+    """
+    held = set(known)
+    return split_call(name)[0] in held or split_function(name)[0] in held

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cnnviz.core.layer import split_call
+from cnnviz.core.layer import is_layer_name
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "ClassSum",
     "ClassTarget",
     "CustomTarget",
     "Difference",
@@ -67,6 +68,28 @@ class ClassTarget(Target):
 
     def __str__(self) -> str:
         return self.label if self.label is not None else f"class {self.index}"
+
+
+@dataclass(frozen=True)
+class ClassSum(Target):
+    """The sum of the logits of several classes: those whose labels match a pattern such as ``"*cat"``.
+
+    Attributes:
+        pattern: As the user wrote it.
+        classes: The classes.
+    """
+
+    pattern: str
+    classes: tuple[ClassTarget, ...]
+
+    def __str__(self) -> str:
+        named = " + ".join(map(str, self.classes[:NAMED_CLASSES]))
+        more = len(self.classes) - NAMED_CLASSES
+        return f"{self.pattern} ({named}{f' + {more} more' if more > 0 else ''})"
+
+    def explain(self) -> str:
+        """What is explained, all classes named."""
+        return f"'{self.pattern}' is the sum of {len(self.classes)} logits: {', '.join(map(str, self.classes))}"
 
 
 @dataclass(frozen=True)
@@ -139,15 +162,18 @@ TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any
 UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
 INDEX = re.compile(r"-?\d+")
 VERSUS = re.compile(r" - | vs\.? ")
+NAMED_CLASSES, OFFERED = 3, 6
+"""Classes that a caption names of a sum, and labels that a message offers."""
 
 
 def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
     """A target from what a user writes.
 
     Args:
-        like: None or ``"top"`` (the top class), a class index, a label (the whole text first, an exact match before a
-            unique prefix), ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a unit
-            ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or a target.
+        like: None or ``"top"`` (the top class), a class index, a whole label (or one of its synonyms between commas),
+            ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
+            (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or a
+            target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -180,52 +206,54 @@ def _parse_index(like: Any) -> int:
 def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
     if text in ("", "top") and text not in labels:
         return TopClass()
-    found: Target | None = _find_label(text, labels, prefixes=False)
+    found: Target | None = _find_label(text, labels)
     if found is None and INDEX.fullmatch(text):
         found = _check_class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
         found = _parse_unit(unit, layers)
-    found = found or _find_contrast(text, labels, prefixes=False) or _find_label(text, labels, prefixes=True)
-    found = found or _find_contrast(text, labels, prefixes=True)
+    found = found or _find_contrast(text, labels) or _find_matching(text, labels)
     if found is None:
         raise _unknown_label(text, labels)
     return found
 
 
-def _find_contrast(text: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
-    refused: TargetError | None = None
+def _find_contrast(text: str, labels: Sequence[str]) -> Target | None:
+    refused: TargetError | UnknownNameError | None = None
     for mark in VERSUS.finditer(text):
         try:
-            found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels, prefixes=prefixes)
-        except TargetError as error:
+            found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels)
+        except (TargetError, UnknownNameError) as error:
             refused = refused or error
             continue
         if found is not None:
             return found
-    if refused is not None and prefixes:
+    if refused is not None:
         raise refused
     return None
 
 
-def _parse_contrast(first: str, second: str, labels: Sequence[str], *, prefixes: bool) -> Target | None:
+def _parse_contrast(first: str, second: str, labels: Sequence[str]) -> Target | None:
     if second == "similar" and "similar" not in labels:
         return _parse_finer(first, labels)
-    one, other = (_parse_side(side, labels, prefixes=prefixes) for side in (first, second))
-    return Difference(one, other) if one is not None and other is not None else None
+    one, other = (_parse_side(side, labels) for side in (first, second))
+    if one is None and other is None:
+        return None
+    if one is None or other is None:
+        raise _unknown_label(first if one is None else second, labels)
+    return Difference(one, other)
 
 
 def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
-    chosen = TopClass() if text == "top" and text not in labels else _parse_side(text, labels, prefixes=True)
+    chosen = TopClass() if text == "top" and text not in labels else _parse_side(text, labels)
     if chosen is None:
         raise _unknown_label(text, labels)
     return Finer(chosen)
 
 
-def _parse_side(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+def _parse_side(text: str, labels: Sequence[str]) -> ClassTarget | None:
     if text.isdecimal() and text not in labels:
         return _check_class(int(text), labels)
-    found = _find_label(text, labels, prefixes=False)
-    return _find_label(text, labels, prefixes=True) if found is None and prefixes else found
+    return _find_label(text, labels)
 
 
 def _check_class(index: int, labels: Sequence[str]) -> ClassTarget:
@@ -235,33 +263,72 @@ def _check_class(index: int, labels: Sequence[str]) -> ClassTarget:
     return ClassTarget(index, labels[index] if labels else None)
 
 
-def _find_label(text: str, labels: Sequence[str], *, prefixes: bool) -> ClassTarget | None:
+def _find_label(text: str, labels: Sequence[str]) -> ClassTarget | None:
+    """The class whose whole label this is, else the one of which it is a synonym between commas."""
     low = text.casefold()
-    if prefixes:
-        hits = [index for index, label in enumerate(labels) if label.casefold().startswith(low)] if low else []
-    else:
-        hits = [index for index, label in enumerate(labels) if label == text]
-        hits = hits or [index for index, label in enumerate(labels) if label.casefold() == low]
+    hits = [index for index, label in enumerate(labels) if label == text]
+    hits = hits or [index for index, label in enumerate(labels) if label.casefold() == low]
+    hits = hits or [index for index, label in enumerate(labels) if low in _split_synonyms(label)]
     if len(hits) > 1:
-        offers = ", ".join(f"{labels[index]} ({index})" for index in hits[:6]) + (", ..." if len(hits) > 6 else "")
-        raise TargetError(f"'{text}' names {len(hits)} classes: {offers}; give more of the label, or the index.")
+        offers = ", ".join(f"{labels[index]} ({index})" for index in hits[:OFFERED])
+        more = ", ..." if len(hits) > OFFERED else ""
+        raise TargetError(f"'{text}' names {len(hits)} classes: {offers}{more}; give the whole label, or the index.")
     return ClassTarget(hits[0], labels[hits[0]]) if hits else None
+
+
+def _split_synonyms(label: str) -> list[str]:
+    return [part.strip() for part in label.casefold().split(",")] if "," in label else []
+
+
+def _find_matching(text: str, labels: Sequence[str]) -> Target | None:
+    """The classes whose label, or a synonym of it, matches a pattern in which ``*`` stands for anything."""
+    if "*" not in text:
+        return None
+    pattern = re.compile(".*".join(re.escape(part) for part in text.casefold().split("*")))
+    spelt = [[label.casefold(), *_split_synonyms(label)] for label in labels]
+    hits = [index for index, names in enumerate(spelt) if any(map(pattern.fullmatch, names))]
+    if not hits and labels:
+        raise TargetError(f"No label matches '{text}'; a pattern stands alone, and * in it is for anything.")
+    classes = tuple(ClassTarget(index, labels[index]) for index in hits)
+    return ClassSum(text, classes) if len(classes) > 1 else next(iter(classes), None)
 
 
 def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
     names = list(layers)
     layer = match["layer"]
-    if layer.partition("#")[0] not in names:
+    if not is_layer_name(layer, names):
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
     place = (int(match["row"]), int(match["column"])) if match["row"] else None
     return Unit(layer, int(match["channel"]), place)
 
 
-def _unknown_label(text: str, labels: Sequence[str]) -> Exception:
+def _unknown_label(text: str, labels: Sequence[str]) -> TargetError | UnknownNameError:
     if not labels:
         return TargetError(f"This network has no labels, so '{text}' names no class; give an index, or labels.")
-    words = [label for label in labels if any(nearest(text, [word], 1) for word in label.split())]
-    return UnknownNameError("label", text, nearest(text, labels) or words)
+    offers = _labels_with(text, labels) or nearest(text, labels)
+    offers = offers or [label for label in labels if any(nearest(text, [word], 1) for word in label.split())]
+    hint = "A label is given whole"
+    if pattern := _offer_pattern(text, labels):
+        hint += f"; '{pattern}' is the sum of all that match"
+    return UnknownNameError("label", text, offers, f"{hint}.", most=OFFERED)
+
+
+def _labels_with(text: str, labels: Sequence[str]) -> list[str]:
+    """The labels in which a text stands as a word of its own, then those that hold it within a word."""
+    low = text.casefold()
+    word = re.compile(rf"(?<!\w){re.escape(low)}(?!\w)")
+    own = [label for label in labels if word.search(label.casefold())]
+    return [*own, *(label for label in labels if len(low) > 1 and low in label.casefold() and label not in own)]
+
+
+def _offer_pattern(text: str, labels: Sequence[str]) -> str | None:
+    """A pattern that the labels match which end, or begin, with a text; None if not at least two do."""
+    low = text.casefold()
+    ending = sum(label.casefold().endswith(f" {low}") for label in labels)
+    beginning = sum(label.casefold().startswith(low) for label in labels)
+    if ending > 1:
+        return f"* {text}"
+    return f"{text}*" if beginning > 1 else None
 
 
 EVERYTHING, VECTOR = ":*", ".npy"
@@ -337,7 +404,7 @@ def parse_aim(like: Any, labels: Sequence[str] | None = None, layers: Iterable[s
 
 def _check_layer(layer: str, layers: Iterable[str]) -> str:
     names = list(layers)
-    if split_call(layer)[0] not in names:
+    if not is_layer_name(layer, names):
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
     return layer
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
 __all__ = [
     "COLOUR_CHANNELS",
+    "ColourMap",
     "NO_VALUE",
     "Normalisation",
     "Scale",
     "colour_bar",
+    "cmap_name",
     "colourise",
     "fractions",
     "paint",
@@ -24,6 +30,9 @@ __all__ = [
     "scale_of",
     "ticks",
 ]
+
+ColourMap: TypeAlias = "str | Colormap"
+"""A matplotlib colour map or its name."""
 
 Normalisation = Literal["none", "max", "minmax", "percentile"]
 
@@ -65,7 +74,7 @@ def scale_of(
     *,
     normalise: Normalisation = "max",
     signed: bool = False,
-    cmap: str | None = None,
+    cmap: ColourMap | None = None,
     percentile: float = 99.0,
 ) -> Scale:
     """The scale that shows a map; several maps stacked in one array get one scale in common.
@@ -78,7 +87,7 @@ def scale_of(
             ``"percentile"`` from 0 to the given percentile, and ``"none"`` from 0 to 1; signed, these run from minus
             to plus the largest magnitude (the percentile of magnitudes, 1).
         signed: Whether values below zero mean the opposite of values above it.
-        cmap: A matplotlib colour map's name; ``inferno``, or ``RdBu_r`` when signed, unless given.
+        cmap: A matplotlib colour map or its name; ``inferno``, or ``RdBu_r`` when signed, unless given.
         percentile: Where ``"percentile"`` clips, above 0 and up to 100.
 
     Raises:
@@ -89,9 +98,7 @@ def scale_of(
         raise ParameterError(f"normalise is one of {', '.join(get_args(Normalisation))}, not '{normalise}'.")
     if not 0 < percentile <= 100:
         raise ParameterError(f"percentile lies above 0 and up to 100, not at {percentile}.")
-    name = cmap or ("RdBu_r" if signed else "inferno")
-    if cmap:
-        _table(cmap)  # refuses a name that matplotlib does not know
+    name = cmap_name(cmap) or ("RdBu_r" if signed else "inferno")
     known = np.asarray(values, dtype=np.float64)
     known = np.clip(known[np.isfinite(known)], -_MOST, _MOST)
     low, high = _signed_ends(known, normalise, percentile) if signed else _ends(known, normalise, percentile)
@@ -213,11 +220,46 @@ def _blank(known: NDArray[np.float64], normalise: Normalisation, *, signed: bool
     return constant or nothing_positive
 
 
-@cache
+def cmap_name(cmap: ColourMap | None) -> str | None:
+    """The name that a colour map goes by here: its own, marked by its colours where matplotlib has another of it.
+
+    Raises:
+        UnknownNameError: If a name is none of matplotlib's.
+        ParameterError: If it is neither a name nor a colour map.
+    """
+    if cmap is None or isinstance(cmap, str):
+        if cmap:
+            _table(cmap)
+        return cmap or None
+    from matplotlib import colormaps
+    from matplotlib.colors import Colormap
+
+    if not isinstance(cmap, Colormap):
+        raise ParameterError(f"cmap is a matplotlib colour map or its name, not {type(cmap).__name__}.")
+    table = _sample(cmap)
+    if cmap.name in colormaps and np.array_equal(_table(cmap.name), table):
+        return cmap.name
+    name = f"{cmap.name}-{hashlib.sha256(table.tobytes()).hexdigest()[:6]}"
+    _GIVEN[name] = table
+    return name
+
+
+_GIVEN: dict[str, NDArray[np.uint8]] = {}
+"""Colours of the colour maps that were given as objects, by the names they go by here."""
+
+
 def _table(name: str) -> NDArray[np.uint8]:
+    return _GIVEN[name] if name in _GIVEN else _known_table(name)
+
+
+@cache
+def _known_table(name: str) -> NDArray[np.uint8]:
     from matplotlib import colormaps
 
     if name not in colormaps:
         raise UnknownNameError("colour map", name, sorted(colormaps), "Any matplotlib colour map can be named.")
-    table = colormaps[name](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]
-    return np.ascontiguousarray(table, dtype=np.uint8)
+    return _sample(colormaps[name])
+
+
+def _sample(cmap: Colormap) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(cmap(np.linspace(0, 1, _LEVELS), bytes=True)[:, :3], dtype=np.uint8)

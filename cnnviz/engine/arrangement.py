@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.calls.cuts import Cuts
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.errors import UsageError
 
-__all__ = ["Arranger", "first_tensor", "from_maps", "replaced_tensor", "to_maps", "with_places", "ArrangementMemory"]
+__all__ = [
+    "ArrangementMemory",
+    "Arranger",
+    "first_tensor",
+    "from_maps",
+    "replaced_tensor",
+    "said_grid",
+    "say_grid",
+    "to_maps",
+    "with_places",
+]
 
 MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
+FEW_PREFIXES, LARGEST_PATCH = 2, 32
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
 TO_LAST: tuple[int, ...] = (0, 2, 3, 1)
 TO_FIRST: tuple[int, ...] = (0, 3, 1, 2)
+
+
+_SAID: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+
+
+def said_grid(module: nn.Module) -> tuple[int, int] | None:
+    """The grid that was said of a network."""
+    return _SAID.get(module)
+
+
+def say_grid(module: nn.Module, grid: tuple[int, int] | None) -> None:
+    """Remember on what grid a network's tokens lie, or that it is to be recognised."""
+    if grid is None:
+        _SAID.pop(module, None)
+    else:
+        _SAID[module] = grid
 
 
 class Arranger:
@@ -29,14 +57,23 @@ class Arranger:
     A convolution's output is channels first; a linear layer's or a layer norm's over the last axis is channels last;
     torchvision's ``Permute`` says what it does; anything else is like the layer that last gave an output of the same
     shape. A token sequence ``(N, T, C)`` is the last grid of maps seen that fits, read row by row, after up to eight
-    tokens that belong to no place; an attention's heads over such sequences, ``(N, heads, T, C)``, ``(N, heads, S, T)``
-    and ``(N, T, T, heads)``, are no maps.
+    tokens that belong to no place; or such a grid halved, as where tokens are merged two by two; or, where no grid has
+    been seen, the input cut into square patches. An attention's heads over such sequences, ``(N, heads, T, C)``,
+    ``(N, heads, S, T)`` and ``(N, T, T, heads)``, and weights between as many tokens are no maps.
+
+    Args:
+        module: The network; the grid that was said of it comes before all others.
+        size: Height and width of the input.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module | None = None, size: Sequence[int] = ()) -> None:
         self._orders: dict[tuple[int, ...], Arrangement] = {}
-        self._grids: dict[tuple[int, int], None] = {}
+        self._grids: dict[tuple[int, int], bool] = {}
         self._sequences: set[int] = set()
+        self._lengths: set[int] = set()
+        self._channels_first: set[tuple[int, ...]] = set()
+        self._size = tuple(size)
+        self._said = None if module is None else _SAID.get(module)
 
     def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
         """The arrangement of a layer's output, or None if it has none (a vector, no tensor, another batch size)."""
@@ -44,10 +81,11 @@ class Arranger:
         if tensor is None or tensor.dim() not in (MAPS, TOKENS) or tensor.shape[0] != batch:
             return None
         shape = tuple(tensor.shape[1:])
-        found = self._maps_arrangement(module, shape) if tensor.dim() == MAPS else self._tokens_arrangement(shape)
-        if found is not None and tensor.dim() == MAPS and found.spatial:
+        maps = tensor.dim() == MAPS
+        found = self._maps_arrangement(module, shape) if maps else self._tokens_arrangement(module, shape)
+        if found is not None and maps and found.spatial:
             self._grids.pop(found.grid, None)
-            self._grids[found.grid] = None
+            self._grids[found.grid] = False
         if found is not None:
             self._orders[shape] = found
         return found
@@ -59,18 +97,60 @@ class Arranger:
             return first
         if isinstance(module, nn.Linear):
             return None if {shape[0], shape[1]} <= self._sequences else last
+        if isinstance(module, nn.LayerNorm) and not _norms_last_axis(module, shape):
+            return first
         if isinstance(module, nn.LayerNorm):
-            return last if _norms_last_axis(module, shape) else first
+            heads = shape[1] in self._sequences and (shape[0], shape[1]) not in self._grids
+            return None if heads else last
         known = {TO_LAST: last, TO_FIRST: first}.get(_permute_order(module)) or self._orders.get(shape)
-        return known or (None if {shape[1], shape[2]} & self._sequences else first)
+        between = {shape[1], shape[2]} & self._sequences or {shape[1], shape[2]} <= self._lengths
+        return known or (None if between else first)
 
-    def _tokens_arrangement(self, shape: tuple[int, ...]) -> Arrangement | None:
-        for grid in reversed(self._grids):
-            prefix = shape[0] - grid[0] * grid[1]
-            if 0 <= prefix <= MOST_PREFIXES:
-                self._sequences.add(shape[0])
-                return Arrangement("NTC", grid, shape[1], prefix)
-        return None
+    def _tokens_arrangement(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
+        count, channels = shape
+        if isinstance(module, CHANNELS_FIRST):
+            self._channels_first.add(shape)
+        bare = not any(True for _ in module.parameters())
+        weights = count == channels and count in self._lengths and bare and shape not in self._orders
+        found = None if weights or shape in self._channels_first else self._find_grid(count)
+        self._lengths.add(count)
+        if found is None:
+            return None
+        grid, inferred = found
+        self._sequences.add(count)
+        if inferred:
+            self._grids[grid] = True
+        return Arrangement("NTC", grid, channels, count - grid[0] * grid[1], inferred)
+
+    def _find_grid(self, count: int) -> tuple[tuple[int, int], bool] | None:
+        """The grid that so many tokens lie on, and whether the network has made no maps of it."""
+        said = {} if self._said is None else {self._said: False}
+        for grid, inferred in (*said.items(), *reversed(self._grids.items())):
+            if 0 <= count - grid[0] * grid[1] <= MOST_PREFIXES:
+                return grid, inferred
+        merged = (each for grid in reversed(self._grids) for each in _halved(grid))
+        patched = () if self._grids else _patch_grids(self._size)
+        fitting = [grid for grid in (*merged, *patched) if 0 <= count - grid[0] * grid[1] <= FEW_PREFIXES]
+        return (min(fitting, key=lambda grid: count - grid[0] * grid[1]), True) if fitting else None
+
+
+def _halved(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """A grid of which two by two places became one: once, with or without a place left over; again where it is even."""
+    rows, columns = grid
+    if min(rows, columns) > 2:
+        yield (rows + 1) // 2, (columns + 1) // 2
+        yield rows // 2, columns // 2
+    while rows % 2 == 0 and columns % 2 == 0 and min(rows, columns) > 2:
+        rows, columns = rows // 2, columns // 2
+        yield rows, columns
+
+
+def _patch_grids(size: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """An input cut into square patches."""
+    if len(size) == 2:
+        for side in range(2, LARGEST_PATCH + 1):
+            if size[0] % side == 0 and size[1] % side == 0 and min(size) > side:
+                yield size[0] // side, size[1] // side
 
 
 def _norms_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
@@ -91,6 +171,11 @@ def first_tensor(output: Any) -> Tensor | None:
     if isinstance(output, (tuple, list)) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """The floating tensors in whatever a network returns."""
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
 def replaced_tensor(output: Any, tensor: Tensor) -> Any:
@@ -179,9 +264,9 @@ class ArrangementMemory:
 
     def __init__(self, module: nn.Module, parts: Mapping[str, nn.Module], shape: Shape, *, anew: bool = False) -> None:
         self._kept = _KEPT.setdefault(module, {})
-        self._key = shape, tuple((name, type(part)) for name, part in parts.items())
+        self._key = shape, _SAID.get(module), tuple((name, type(part)) for name, part in parts.items())
         self._batch = shape[0]
-        self._arranger = Arranger()
+        self._arranger = Arranger(module, shape[2:])
         known = self._kept.get(self._key) or ForwardSeen()
         self.seen = ForwardSeen(cuts=known.cuts, untraced=known.untraced) if anew else known
         self.learning, self.stale = not self.seen.outputs, False

@@ -21,6 +21,7 @@ from cnnviz.core.layer import Arrangement
 from cnnviz.engine.activations import plain_name, writes_in_place
 from cnnviz.engine.arrangement import Arranger
 from cnnviz.engine.capture import differentiate
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 
 __all__ = ["FullGradients", "full_gradients"]
@@ -71,7 +72,7 @@ def full_gradients(
     Raises:
         ExplanationError: If the network's backward fails, or a layer runs on another number of images.
     """
-    arranger = Arranger()
+    arranger = Arranger(module, inputs.shape[2:])
 
     def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
         arranger.observe(part, output, len(inputs))
@@ -83,7 +84,7 @@ def full_gradients(
             )
 
     with torch.enable_grad(), ExitStack() as hooks:
-        for part in module.modules():
+        for part in hookable_parts(module).values():
             if part is not module:
                 hooks.callback(part.register_forward_hook(observe, prepend=True).remove)
         leaf = inputs.detach().clone().requires_grad_()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement, split_call
-from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, to_maps, with_places
-from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed, fresh_leaf, reached_from, tensors_of
+from cnnviz.core.layer import AUTOMATIC, FUNCTION, Arrangement, split_call
+from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, tensors_of, to_maps, with_places
+from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed
 from cnnviz.engine.calls.descent import Descent
+from cnnviz.engine.functions import follow_functions
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate", "widen_half"]
@@ -74,6 +77,7 @@ class Capture:
         calls: How often each captured layer was called.
         automatic: The layer that ``"last-spatial"`` came to, if it was asked for.
         checks: What had to be decided.
+        passed: The leaves that it moved on from, as long as something made from them past the next one is alive.
     """
 
     activations: dict[str, Tensor] = field(default_factory=dict)
@@ -83,11 +87,13 @@ class Capture:
     calls: dict[str, int] = field(default_factory=dict)
     automatic: str | None = None
     checks: tuple[str, ...] = ()
+    passed: dict[str, TensorWeakRef] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Drop what was caught, before another forward."""
         for held in (self.activations, self.arrangements, self.watched, self.watched_arrangements, self.calls):
             held.clear()
+        self.passed.clear()
 
     def gradients(
         self, scores: Tensor, *, unused: bool = False, connected: bool = False, again: bool = False
@@ -118,6 +124,14 @@ class Capture:
         if missing := [name for name in names if name not in gradients and not unused]:
             raise ExplanationError(f"The target does not depend on layer '{missing[0]}'; choose another layer.")
         return gradients
+
+    def beside(self, scores: Tensor) -> tuple[str, ...]:
+        """Layers before the automatic one that the scores depend on past it, the last first; the graph is kept."""
+        leaves = {name: leaf for name, held in reversed(self.passed.items()) if (leaf := held()) is not None}
+        if not leaves or not scores.requires_grad:
+            return ()
+        found = differentiate(scores, list(leaves.values()), torch.ones_like(scores), again=True)
+        return tuple(name for name, one in zip(leaves, found, strict=True) if one is not None and bool(one.any()))
 
     def curvatures(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The scores' Hessian at each activation times that activation, from connected gradients."""
@@ -198,7 +212,7 @@ class _Catcher:
 
     def __init__(self, module: nn.Module, layers: Sequence[str], watch: Sequence[str], until: Sequence[str]) -> None:
         self.caught = Capture()
-        self.root, self.parts = module, dict(module.named_modules())
+        self.root, self.parts = module, hookable_parts(module)
         self.automatic = self.sliding = list(layers) == [AUTOMATIC]
         self.wanted = {} if self.automatic else {name: split_call(name) for name in layers}
         self.watch = {name: split_call(name) for name in watch}
@@ -208,8 +222,15 @@ class _Catcher:
         self.passed: CutsPassed | None = None
         self.first: Tensor | None = None
         self.trying = False
+        self.turned_on = 0
 
     def __enter__(self) -> Capture:
+        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
+        named = [*self.wanted, *self.watch, *self.until]
+        hook = self._hook_function if self.automatic else None
+        if hook or any(FUNCTION in name for name in named):
+            self.parts |= self.outer.enter_context(follow_functions(self.root, named, hook))
+        self.known = dict(self.parts)
         self.outer.enter_context(self.inner)
         self.outer.callback(self.root.register_forward_pre_hook(self._start_forward).remove)
         self.outer.callback(self.root.register_forward_hook(self._finish_forward).remove)
@@ -223,11 +244,10 @@ class _Catcher:
     def _start_forward(self, _part: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.version = inputs[0]._version
         self.inner.close()
-        self.sliding, self.passed = self.automatic, None
+        self.sliding, self.passed, self.turned_on = self.automatic, None, 0
         self._remember(inputs[0])
         self.first = inputs[0].detach().clone() if self.places.learning else None
         everywhere = self.automatic or (self.named and self.places.learning)
-        self.hooked = {name for name, part in self.parts.items() if name and part._forward_hooks}
         for name in self.hooked if self.automatic else self.hooked & self.named:
             self.inner.callback(self.parts[name].register_forward_hook(self._graph_hook(name), prepend=True).remove)
         for name in self.parts.keys() - {""} if everywhere else self.named:
@@ -245,12 +265,16 @@ class _Catcher:
             self.places = self.replayed.memory
             self.caught.calls.update(self.replayed.skipped)
             return
-        self.places = ArrangementMemory(self.root, self.parts, tuple(inputs.shape), anew=self.automatic)
+        self.places = ArrangementMemory(self.root, self.known, tuple(inputs.shape), anew=self.automatic)
 
     @property
     def asked(self) -> frozenset[str]:
         """The layers that are caught; the automatic one by its own name."""
         return frozenset([AUTOMATIC] if self.automatic else self.wanted)
+
+    def _hook_function(self, name: str, layer: nn.Module) -> None:
+        self.parts[name] = layer
+        self.inner.callback(layer.register_forward_hook(self._catching_hook(name)).remove)
 
     def _stop_sliding(self, _part: nn.Module, _inputs: Any) -> None:
         self.sliding = False
@@ -284,7 +308,8 @@ class _Catcher:
     def _lost_gradients(self, output: Any, *, left_off: bool) -> bool:
         """Whether the network cuts off what was caught, and going on after the layers despite that may help.
 
-        Blocks without gradients that a layer lies in leave gradients off at the end. Both are found out once.
+        Blocks without gradients that a layer lies in leave gradients off at the end. Both are found out once; for the
+        automatic layer under its own name too, unless other layers than it had turned gradients on before a block.
         """
         seen, cuts = self.places.seen, self.places.seen.cuts
         if not self.caught.activations or (self.asked in cuts and not self.trying):
@@ -292,11 +317,11 @@ class _Catcher:
         found = [*tensors_of(output), *self.caught.watched.values()]
         leaves = list(self.caught.activations.values())
         before = cuts.setdefault(self.asked, "kept")
-        if before == "kept" and left_off and not all(any(reached_from([each], leaves)) for each in found):
+        if before == "kept" and left_off and not all(any(_reached_from([each], leaves)) for each in found):
             cuts[self.asked] = "blocks"
-        elif before != "all" and seen.detached and not any(reached_from(found, leaves)):
+        elif before != "all" and seen.detached and not any(_reached_from(found, leaves)):
             cuts[self.asked] = "all"
-        if self.caught.automatic is not None and cuts[self.asked] != "kept":
+        if self.caught.automatic is not None and (cuts[self.asked] != "kept" or self.turned_on < 2):
             cuts[frozenset([self.caught.automatic])] = cuts[self.asked]
         self.trying = cuts[self.asked] != before
         return self.trying
@@ -357,6 +382,7 @@ class _Catcher:
             arrangement = self.places.of(name, now, part, output)
             current, calls = tensor, {now, None} if self.places.meant(name) in (0, now) else {now}
             if self._slides_to(name, now, tensor, arrangement):
+                self.caught.passed |= {each: TensorWeakRef(leaf) for each, leaf in self.caught.activations.items()}
                 self.caught.activations.clear()
                 self.caught.arrangements.clear()
                 self.caught.automatic = name
@@ -380,6 +406,8 @@ class _Catcher:
     def _cut_graph(self, key: str, tensor: Tensor, arrangement: Arrangement | None, *, anew: bool = False) -> Tensor:
         if not tensor.is_floating_point():
             raise ExplanationError(f"Layer '{key}' returns {tensor.dtype} values, which have no gradient.")
+        if tensor.requires_grad and not tensor.is_leaf and not anew and split_call(key)[0] not in self.hooked:
+            tensor = tensor.clone()  # the tensor itself may have another way to the target than from this layer on
         self.caught.activations[key], onwards = self._begin_graph(tensor, anew=anew)
         self.caught.arrangements[key] = arrangement
         return onwards
@@ -389,13 +417,32 @@ class _Catcher:
 
         Gradients are on from here.
         """
+        self.turned_on += not torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         with ExitStack() as quiet:
             for mode in (self.passed, self.places.descent):
                 quiet.enter_context(mode.paused() if mode is not None else nullcontext())
-            leaf = tensor if tensor.requires_grad and not tensor.is_leaf and not anew else fresh_leaf(tensor)
-            with torch.inference_mode(mode=False):
-                onwards = leaf.clone()
+            quiet.enter_context(torch.inference_mode(mode=False))
+            leaf = tensor
+            if anew or tensor.is_leaf or not tensor.requires_grad:
+                leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
+            onwards = leaf.clone()
         if self.passed is not None:
             self.passed.begun = True
         return leaf, onwards
+
+
+def _reached_from(tensors: Iterable[Tensor], leaves: Iterable[Tensor]) -> list[bool]:
+    """For each leaf (or inner tensor of the graph) whether one of the tensors is made from it."""
+    stack: list[Any] = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen: set[Any] = set(stack)
+    variables = {id(tensor) for tensor in tensors}
+    while stack:
+        node = stack.pop()
+        if (variable := getattr(node, "variable", None)) is not None:
+            variables.add(id(variable))
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)
+    return [id(leaf) in variables if leaf.grad_fn is None else leaf.grad_fn in seen for leaf in leaves]

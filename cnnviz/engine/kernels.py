@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
 
 from cnnviz.engine.layers import run
-from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 
 __all__ = ["Kernels", "observe_kernels"]
 
@@ -74,7 +74,7 @@ def observe_kernels(module: nn.Module, example: Tensor) -> dict[str, Kernels]:
     """
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         watch = _KernelMode(example)
-        for name, part in module.named_modules():
+        for name, part in hookable_parts(module).items():
             hooks.callback(part.register_forward_pre_hook(watch.entering(name)).remove)
             hooks.callback(part.register_forward_hook(watch.leave, prepend=True).remove)
         with watch:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from cnnviz.core.field import Field
-from cnnviz.core.layer import Arrangement, Layer, Layers, split_call
-from cnnviz.engine.arrangement import Arranger, first_tensor
+from cnnviz.core.layer import Arrangement, Layer, Layers, split_call, split_function
+from cnnviz.engine.arrangement import Arranger, first_tensor, said_grid, say_grid
 from cnnviz.engine.fields.trace import FieldTrace
-from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.errors import CnnvizError, ExplanationError, ModelError
+from cnnviz.engine.functions import FunctionLayer, follow_functions
+from cnnviz.engine.undisturbed import hookable_parts, undisturbed
+from cnnviz.errors import CnnvizError, ModelError
 
-__all__ = ["blank_copy", "observe_layers", "run", "touched", "entrance", "last_reached", "reaches_places"]
+__all__ = [
+    "blank_copy",
+    "entrance",
+    "last_reached",
+    "observe_layers",
+    "reaches_places",
+    "rows_reached",
+    "run",
+    "touched",
+]
 
 TOGETHER = 16
 
@@ -32,6 +44,14 @@ def reaches_places(gradient: Tensor | None, arrangement: Arrangement | None) -> 
         return True
     places, before = gradient[:, arrangement.prefix :], gradient[:, : arrangement.prefix]
     return bool(places.any()) or not bool(before.any())
+
+
+def rows_reached(gradient: Tensor | None, arrangement: Arrangement | None, count: int) -> list[bool]:
+    """For each of the first images, whether its target's gradient is not zero at every place."""
+    if gradient is None:
+        return [False] * count
+    places = gradient[:count] if arrangement is None else gradient[:count, arrangement.prefix :]
+    return [bool(one) for one in places.flatten(1).any(dim=1).tolist()]
 
 
 def entrance(layers: Layers, name: str) -> str:
@@ -58,35 +78,41 @@ def _is_projection(layer: Layer) -> bool:
     return layer.kind == "Linear" and layer.arrangement is not None and layer.arrangement.order == "NTC"
 
 
+Gradients: TypeAlias = Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]]
+"""From names of layers to the target's gradients there and the layers' arrangements, by one forward and backward."""
+
+
 def last_reached(
-    layers: Layers,
-    found: str,
-    gradients: Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]],
-) -> str:
-    """The last layer at or before ``found`` whose places receive a gradient; an attention's projections come last.
+    layers: Layers, gradients: Gradients, *, count: int = 1, before: str | None = None, last: Collection[str] = ()
+) -> tuple[str | None, int]:
+    """The last layer at whose places the gradient of every target is not zero; an attention's projections come last.
 
     Args:
         layers: The network's layers.
-        found: A layer whose places receive none.
         gradients: Gradients and arrangements of some layers, by one forward and backward.
+        count: How many targets there are.
+        before: Only layers that end before this one.
+        last: Other layers that are taken if there is nothing else.
 
-    Raises:
-        ExplanationError: If there is none.
+    Returns:
+        The layer, and how many targets it reaches: of those that reach the most the last. None if none does.
     """
-    limit = layers[found].order
+    limit = layers[before].order if before is not None else max((each.order for each in layers.values()), default=0) + 1
     earlier = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
-    names = [layer.name for layer in sorted(earlier, key=lambda layer: (_is_projection(layer), -layer.order))]
+    names = [
+        layer.name
+        for layer in sorted(earlier, key=lambda each: (each.name in last or _is_projection(each), -each.order))
+    ]
+    best: tuple[str | None, int] = None, 0
     for start in range(0, len(names), TOGETHER):
         group = names[start : start + TOGETHER]
         found_gradients, arrangements = gradients(group)
         for name in group:
-            gradient = found_gradients.get(name)
-            if gradient is not None and gradient.any() and reaches_places(gradient, arrangements[name]):
-                return name
-    raise ExplanationError(
-        f"No gradient of the target reaches a layer with places, '{found}' or any before: it does not depend on them, "
-        "or the network runs what comes after them without gradients; ablationcam and occlusion need none."
-    )
+            reached = sum(rows_reached(found_gradients.get(name), arrangements.get(name), count))
+            best = (name, reached) if reached > best[1] else best
+        if best[1] == count:
+            break
+    return best
 
 
 def observe_layers(module: nn.Module, example: Tensor) -> Layers:
@@ -105,7 +131,7 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
         ModelError: If the network fails on this input.
     """
     observer = _observe_blank_copy(module, example) or _observe_module(module, example)
-    return Layers(observer.layer(name, part) for name, part in module.named_modules() if name)
+    return Layers(observer.layers(module))
 
 
 def _observe_blank_copy(module: nn.Module, example: Tensor) -> _Observer | None:
@@ -133,16 +159,19 @@ def blank_copy(module: nn.Module) -> nn.Module:
         blank[id(weight)] = nn.Parameter(weight.detach().to("meta"), requires_grad=False)
     for buffer in module.buffers():
         blank[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(module, blank)
+    copied = copy.deepcopy(module, blank)
+    say_grid(copied, said_grid(module))
+    return copied
 
 
 def _observe_module(module: nn.Module, example: Tensor) -> _Observer:
-    observer = _Observer(example)
+    observer = _Observer(module, example)
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
-        for name, part in module.named_modules():
+        for name, part in hookable_parts(module).items():
             if name:
                 handle = part.register_forward_hook(observer.hook(name))
                 hooks.callback(handle.remove)
+        observer.functions = hooks.enter_context(follow_functions(module, (), observer.hook_function))
         with observer.fields:
             run(module, example)
     return observer
@@ -174,13 +203,17 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
 
 
 class _Observer:
-    def __init__(self, example: Tensor) -> None:
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
         self.batch = example.shape[0]
         self.fields = FieldTrace(example)
-        self.arranger = Arranger()
+        self.arranger = Arranger(module, example.shape[2:])
         self.calls: Counter[str] = Counter()
+        self.events: list[str] = []
         self.finished: dict[str, tuple[int, tuple[int, ...] | None, Arrangement | None]] = {}
         self.seen: dict[str, list[Field | None]] = {}
+        self.functions: dict[str, FunctionLayer] = {}
+        self.returned: Counter[str] = Counter()
+        self._results: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
 
     def hook(self, name: str) -> Any:
         def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
@@ -188,18 +221,47 @@ class _Observer:
             shape = tuple(tensor.shape[1:]) if tensor is not None else None
             self.calls[name] += 1
             arrangement = self.arranger.observe(part, output, self.batch)
+            self.events.append(name)
             fields = self.seen.setdefault(name, [])
             fields.append(self.fields.of(tensor, arrangement))
             if fields[-1] is not None or not any(fields):
-                self.finished[name] = sum(self.calls.values()), shape, arrangement
+                self.finished[name] = len(self.events), shape, arrangement
+            if tensor is not None and tensor in self._results:
+                self.returned[self._results.pop(tensor)] += 1
 
         return observe
 
-    def layer(self, name: str, part: nn.Module) -> Layer:
-        order, shape, arrangement = self.finished.get(name, (-1, None, None))
+    def hook_function(self, name: str, layer: FunctionLayer) -> None:
+        """Observe a function that is called on a layer's output, and what becomes of its result."""
+
+        def note(_part: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            self._results[inputs[0] if layer.inplace else output] = name
+
+        layer.register_forward_hook(self.hook(name))
+        layer.register_forward_hook(note)
+
+    def layers(self, module: nn.Module) -> Iterator[Layer]:
+        """The layers in the network's order, each followed by the functions on its output.
+
+        A function whose result a module returns as its own is that module.
+        """
+        own = {name for name in self.functions if self.calls[name] > self.returned[name]}
+        counted = [name in own or name not in self.functions for name in self.events]
+        orders = [0, *accumulate(counted)]
+        for name, part in module.named_modules():
+            if name:
+                yield self._layer(name, part, orders)
+            for function in sorted(own):
+                if split_function(function)[0] == name:
+                    yield self._layer(function, self.functions[function], orders)
+
+    def _layer(self, name: str, part: nn.Module, orders: Sequence[int]) -> Layer:
+        event, shape, arrangement = self.finished.get(name, (None, None, None))
+        order = -1 if event is None else orders[event]
         weights = sum(weight.numel() for weight in part.parameters() if not _is_uninitialised(weight))
         fields = tuple(self.seen.get(name, ()))
-        return Layer(name, _kind_of(part), shape, self.calls[name], weights, arrangement, order, fields)
+        kind = f"{split_function(name)[1]}()" if isinstance(part, FunctionLayer) else _kind_of(part)
+        return Layer(name, kind, shape, self.calls[name], weights, arrangement, order, fields)
 
 
 def _is_uninitialised(weight: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Finding the logits in whatever a network returns."""
+"""The logits in whatever a network returns, and the function at its end that they went through."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from cnnviz.core.head import End, Head
+from cnnviz.engine.activations import plain_name
 from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
-__all__ = ["OutputSelector", "select_logits"]
+__all__ = ["TWO", "EndWatch", "OutputSelector", "flatten_answer", "recognise_head", "select_logits", "two_sided"]
 
 OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 
+ENDS: dict[str, End] = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid", "special_expit": "sigmoid"}
+ROUNDING, COARSE_ROUNDING = 1e-4, 1e-2
+"""How far the sum of probabilities may be from 1, in float32 and wider, and in half precision."""
 CLASSES_DIM, USUAL_NAMES = 2, ("logits", "out", "output", "outputs", "pred", "predictions")
 
 
@@ -40,7 +47,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
     if found.dim() != CLASSES_DIM:
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K); "
-            "say how to read class scores from it with Model(..., output=function)."
+            "say how to read class scores from it with Model(..., output=function) or --logits FILE.py:FUNCTION."
         )
     if count is not None and len(found) != count:
         raise ExplanationError(
@@ -48,6 +55,118 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
             f"{tuple(found.shape)}; {ADVICE}"
         )
     return found
+
+
+class EndWatch(TorchFunctionMode):
+    """Inside, remembers the last softmax and the last sigmoid: what they were given are the logits before the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[End, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        end = ENDS.get(plain_name(func))
+        given = args[0] if args else (kwargs or {}).get("input")
+        if end and isinstance(output, Tensor) and isinstance(given, Tensor) and output is not given:
+            self._last[end] = given, output
+        return output
+
+    def before(self, found: Tensor) -> tuple[Tensor, End]:
+        """What was given to the function whose result, in whatever shape, this is; itself where there is none."""
+        for end, (given, output) in self._last.items():
+            same = output.data_ptr() == found.data_ptr() and output.numel() == found.numel()
+            if found is output or (same and output.is_contiguous() and found.is_contiguous()):
+                return given.reshape(found.shape), end
+        return found, ""
+
+
+def recognise_head(given: Head | None, end: End, logits: Tensor, labels: Sequence[str] | None) -> Head:
+    """What the numbers of an output mean: as the user says, or recognised by the network's end, its size and values.
+
+    Args:
+        given: What the user says, or None.
+        end: The function at the network's end, or ``""``.
+        logits: ``(N, K)``, before that function.
+        labels: Names of the classes, or None.
+    """
+    one, named = logits.shape[1] == 1, len(labels or ())
+    if given is not None and given.kind != "probabilities":
+        taken = end if given.kind == end or (given.kind == "binary" and end == "sigmoid") else ""
+        return Head(given.kind, given.unit, taken, _note_end(taken))
+    if end:
+        kind = "binary" if one and named == TWO else end
+        return Head(kind, "", end, _note_end(end))
+    if given is not None:
+        return Head("probabilities", notes=(UNDIFFERENTIATED,))
+    if one:
+        return _read_one_output(labels if named == TWO else None)
+    adding_up = f"the network's numbers add up to 1: {UNDIFFERENTIATED}"
+    return Head("probabilities", notes=(adding_up,)) if _add_up(logits) else Head(assumed=(EXCLUSIVE,))
+
+
+def _read_one_output(labels: Sequence[str] | None) -> Head:
+    if labels is None:
+        return Head("value", notes=(ONE_VALUE,))
+    return Head("binary", notes=(f"one output and two labels: read as the logit of '{labels[1]}'",))
+
+
+TWO = 2
+ONE_VALUE = "one output, read as a value; --head binary if it is the logit of one of two classes"
+EXCLUSIVE = "read as logits of classes that exclude each other (softmax); --head sigmoid for independent labels"
+UNDIFFERENTIATED = (
+    "read as probabilities, and explained as they are: a saturated one hardly changes; give the network without the "
+    "function at its end to explain logits"
+)
+
+
+def _note_end(end: End) -> tuple[str, ...]:
+    return (f"the network ends in a {end}: the logits before it are explained",) if end else ()
+
+
+def _add_up(logits: Tensor) -> bool:
+    """Whether they are probabilities by the look of them: none negative, and of each image 1 in sum."""
+    values = logits.detach()
+    coarse = values.dtype in (torch.float16, torch.bfloat16)
+    rounding = COARSE_ROUNDING if coarse else ROUNDING
+    return bool((values >= 0).all()) and bool(((values.double().sum(dim=1) - 1).abs() <= rounding).all())
+
+
+def two_sided(logits: Tensor, whole: int = 0) -> Tensor:
+    """The numbers ``(N, 2)`` of both classes from the one ``(N, 1)`` of the second.
+
+    Args:
+        logits: Of the second class.
+        whole: What the two add up to: 0 for logits, 1 for probabilities.
+
+    Raises:
+        ExplanationError: If there is more than one.
+    """
+    if logits.shape[1] != 1:
+        raise ExplanationError(f"A binary head is one logit for two classes; this network gives {logits.shape[1]}.")
+    return torch.cat([whole - logits, logits], dim=1)
+
+
+def flatten_answer(output: Any, count: int) -> Tensor:
+    """All numbers ``(count, M)`` in a network's output, whatever it is; zeros where none belong to single images.
+
+    Args:
+        output: What the network returned: tensors with an entry for each image, or a list of an answer for each.
+        count: How many images it was given.
+    """
+    parts = [each.reshape(count, -1) for each in _float_tensors(output) if each.dim() and len(each) == count]
+    if not parts and isinstance(output, Sequence) and len(output) == count:
+        answers = [
+            torch.cat([torch.zeros(1), *(each.detach().cpu().flatten() for each in _float_tensors(one))])
+            for one in output
+        ]
+        parts = [torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)]
+    found = torch.cat(parts, dim=1) if parts else torch.zeros(count, 0)
+    return found if found.numel() else torch.zeros(count, 1)
+
+
+def _float_tensors(output: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
 ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."
@@ -93,10 +212,27 @@ def _list_items(output: Any) -> list[Any]:
 
 
 def _sketch_output(output: Any) -> str:
+    """What an output is, with the shapes of the tensors in it."""
     if isinstance(output, Tensor):
         return f"a tensor {tuple(output.shape)}"
     if isinstance(output, Mapping):
-        return f"a dict with the keys {', '.join(map(repr, output))}"
-    if isinstance(output, Sequence):
-        return f"a {type(output).__name__} of {len(output)}"
+        return f"a dict with {_sketch_parts({repr(key): value for key, value in output.items()})}"
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return f"a {type(output).__name__} of {len(output)} ({_sketch_parts(dict(enumerate(output)))})"
     return f"a {type(output).__name__}"
+
+
+MOST_PARTS = 8
+
+
+def _sketch_parts(parts: Mapping[Any, Any]) -> str:
+    said = [f"{key}: {_sketch_part(part)}" for key, part in list(parts.items())[:MOST_PARTS]]
+    return ", ".join([*said, "..."] if len(parts) > MOST_PARTS else said)
+
+
+def _sketch_part(part: Any) -> str:
+    if isinstance(part, Tensor):
+        return str(tuple(part.shape))
+    if isinstance(part, (Mapping, list, tuple)):
+        return f"{type(part).__name__} of {len(part)}"
+    return type(part).__name__

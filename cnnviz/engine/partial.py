@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.layer import split_call
 from cnnviz.engine.arrangement import first_tensor
+from cnnviz.engine.functions import follow_functions
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Reached", "run_to"]
@@ -33,8 +34,10 @@ def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, 
         ExplanationError: If the layer is not run, or gives no tensor.
     """
     plain, number = split_call(layer)
-    with _stop_at_call(module.get_submodule(plain), number or call) as reached:
-        forward(inputs)
+    with follow_functions(module, [layer]) as functions:
+        part = functions[plain] if plain in functions else module.get_submodule(plain)
+        with _stop_at_call(part, number or call) as reached:
+            forward(inputs)
     tensor = first_tensor(reached[0]) if reached else None
     if tensor is None:
         raise ExplanationError(f"Layer '{layer}' gave no tensor in this forward; 'cnnviz layers' shows which do.")

@@ -17,7 +17,9 @@ from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.capture import Capture, Replayed, capture
+from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.heads import NOT_FINITE
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import CnnvizError, ExplanationError
 
 __all__ = ["Replay", "is_close", "replay"]
@@ -58,12 +60,12 @@ def replay(
         ExplanationError: If the layer is not run or gives no tensor, the logits are not finite, or the whole network
             does not give the recorded ones either; from an answer, if it never comes to the layer's call.
     """
-    recorder, logits, written = _record_forward(module, forward, inputs, layer)
-    if not bool(logits.isfinite().all()):
-        raise ExplanationError(NOT_FINITE)
-    found = Replay(forward, recorder, inputs, logits.detach(), written=written)
-    found.fixed = len(inputs) if fixed or len(inputs) > 1 else None
-    with ExitStack() as patches:
+    with follow_functions(module, [layer]) as functions, ExitStack() as patches:
+        recorder, logits, written = _record_forward(module, forward, inputs, layer, functions)
+        if not bool(logits.isfinite().all()):
+            raise ExplanationError(NOT_FINITE)
+        found = Replay(forward, recorder, inputs, logits.detach(), written=written)
+        found.fixed = len(inputs) if fixed or len(inputs) > 1 else None
         found.install(patches)
         if not found.faithful():
             patches.close()
@@ -78,11 +80,15 @@ def replay(
 
 
 def _record_forward(
-    module: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor, layer: str
+    module: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    layer: str,
+    functions: Mapping[str, nn.Module],
 ) -> tuple[_CallRecorder, Tensor, bool]:
     """One forward recorded, its logits, and whether it wrote into its inputs."""
     while True:
-        recorder, start = _CallRecorder(module, layer, inputs), inputs._version
+        recorder, start = _CallRecorder(module, layer, inputs, functions), inputs._version
         with torch.no_grad(), recorder.recording():
             logits = forward(inputs)
         written = inputs._version != start
@@ -125,11 +131,13 @@ class _RecordedCall:
 class _CallRecorder:
     """Hooks that keep the outputs of finished calls whose callers are still running when the layer ends."""
 
-    def __init__(self, module: nn.Module, layer: str, inputs: Tensor) -> None:
+    def __init__(self, module: nn.Module, layer: str, inputs: Tensor, functions: Mapping[str, nn.Module]) -> None:
         self.module, self.layer, self.inputs = module, layer, inputs
         self.plain, self.number = split_call(layer)
-        self.parts = dict(module.named_modules())
-        self.callers = {name for name, part in self.parts.items() if self.parts[self.plain] in set(part.modules())}
+        self.parts = {**hookable_parts(module), **functions}
+        inside = self.parts.get(self.plain)
+        anywhere = self.plain in functions  # whichever module calls it
+        self.callers = {name for name, part in self.parts.items() if anywhere or inside in set(part.modules())}
         self.stack: list[_RecordedCall] = []
         self.counts: Counter[str] = Counter()
         self.memory = ArrangementMemory(module, self.parts, tuple(inputs.shape))

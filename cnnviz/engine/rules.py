@@ -43,12 +43,14 @@ class Coverage:
         activations: Calls of each activation function that got the rule.
         gates: How many products had a gate in them, which was held constant.
         unruled: Calls of nonlinear functions that keep their own derivative.
+        pools: Calls of max pooling.
     """
 
     rule: Rule
     activations: Counter[str] = field(default_factory=Counter)
     gates: int = 0
     unruled: Counter[str] = field(default_factory=Counter)
+    pools: int = 0
 
     def __str__(self) -> str:
         said = [f"{self.rule} rule applied to {_list_calls(self.activations) or 'no activation function'}"]
@@ -116,6 +118,7 @@ class _RuleMode(TorchFunctionMode):
         name = plain_name(func)
         if not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        self.coverage.pools += "max_pool" in name
         activation = activation_of(name, func, args, kwargs)
         if activation is None and name in PRODUCTS:
             activation, args = self._rule_product(func, args, kwargs)

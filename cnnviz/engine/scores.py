@@ -8,12 +8,28 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, Target, TopClass, Unit
+from cnnviz.core.head import Head
+from cnnviz.core.target import (
+    ClassSum,
+    ClassTarget,
+    CustomTarget,
+    Difference,
+    Direction,
+    Finer,
+    NoTarget,
+    Target,
+    TopClass,
+    Unit,
+    WholeLayer,
+)
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
-__all__ = ["at_peaks", "class_probabilities", "roundings", "score", "settle", "watched_layers"]
+__all__ = ["at_peaks", "class_probabilities", "roundings", "score", "settle", "wants_logits", "watched_layers"]
+
+UNREAD = (Unit, NoTarget, WholeLayer, Direction)
+"""Targets that look at no logit."""
 
 
 def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -27,6 +43,8 @@ def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | No
     Raises:
         TargetError: If a class index is out of range, or the labels are not as many as the classes.
     """
+    if not wants_logits(targets):
+        return list(targets)
     classes = logits.shape[1]
     if labels is not None and len(labels) != classes:
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
@@ -89,13 +107,32 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
     return placed
 
 
-def class_probabilities(logits: Tensor) -> Tensor:
-    """Softmax of logits ``(N, K)``; the sigmoid of a single logit."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+def class_probabilities(logits: Tensor, head: Head) -> Tensor:
+    """The classes' probabilities ``(N, K)`` as a head reads them off its logits; of a head of values these.
+
+    Args:
+        logits: ``(N, K)``.
+        head: What they mean.
+    """
+    if not head.probable or head.kind == "probabilities":
+        return logits
+    independent = not head.exclusive or head.kind == "binary" or logits.shape[1] == 1
+    return logits.sigmoid() if independent else logits.softmax(dim=1)
+
+
+def wants_logits(targets: Sequence[Target]) -> bool:
+    """Whether any of the targets is about logits; units of a layer are not."""
+    return not all(isinstance(target, UNREAD) for target in targets)
 
 
 def roundings(
-    targets: Sequence[Target], logits: Tensor, scores: Tensor, kind: str, types: tuple[torch.dtype, torch.dtype]
+    targets: Sequence[Target],
+    logits: Tensor,
+    scores: Tensor,
+    kind: str,
+    types: tuple[torch.dtype, torch.dtype],
+    *,
+    head: Head,
 ) -> list[float]:
     """How far apart two scores may be by rounding alone, for each target.
 
@@ -109,16 +146,18 @@ def roundings(
         scores: ``(n,)``, of targets that are made of no class.
         kind: ``"logit"``, ``"probability"`` or ``"log-probability"``; of classes and their differences alone.
         types: What the network computed in, and what scores were read in.
+        head: What the logits mean.
     """
     computed, read = types
+    plain = kind == "logit" or not head.probable or head.kind == "probabilities"
     found = []
-    shares = class_probabilities(logits.detach().double())
+    shares = class_probabilities(logits.detach().double(), head)
     for row, target in enumerate(targets):
         step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
         chosen = shares[row, _class_indices(target)]
         if not len(chosen):
             found.append(2 * torch.finfo(computed).eps * abs(float(scores[row])))
-        elif kind == "logit" or not isinstance(target, (ClassTarget, Difference)):
+        elif plain or not isinstance(target, (ClassTarget, Difference)):
             found.append(2 * step)
         else:
             probable = kind == "probability"
@@ -140,15 +179,17 @@ def _class_indices(target: Target) -> list[int]:
             return [index, *(target.others or ())]
         case Difference():
             return [target.first.index, target.second.index]
+        case ClassSum():
+            return [each.index for each in target.classes]
     return []
 
 
 def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
     match target:
-        case ClassTarget():
-            return logits[rows, target.index]
-        case Difference():
-            return logits[rows, target.first.index] - logits[rows, target.second.index]
+        case ClassTarget() | ClassSum() | Difference():
+            return _score_classes(target, logits[rows])
+        case NoTarget():
+            return logits.new_full((len(rows),), torch.nan)
         case Finer(first=ClassTarget(index=index)):
             return _score_finer(target, index, logits[rows])
         case Unit():
@@ -156,6 +197,14 @@ def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Cap
         case CustomTarget():
             return _score_custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")
+
+
+def _score_classes(target: ClassTarget | ClassSum | Difference, logits: Tensor) -> Tensor:
+    if isinstance(target, Difference):
+        return logits[:, target.first.index] - logits[:, target.second.index]
+    if isinstance(target, ClassSum):
+        return logits[:, [each.index for each in target.classes]].sum(dim=1)
+    return logits[:, target.index]
 
 
 def _score_finer(target: Finer, index: int, logits: Tensor) -> Tensor:

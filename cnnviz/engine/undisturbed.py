@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["undisturbed", "fixed_threads", "reproducible"]
+__all__ = ["undisturbed", "fixed_threads", "hookable_parts", "reproducible"]
+
+
+def hookable_parts(module: nn.Module) -> dict[str, nn.Module]:
+    """A network's modules by name, without those that TorchScript has compiled: what runs in them calls no hook."""
+    return {name: part for name, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
 
 
 @contextmanager
@@ -71,7 +76,8 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 def _uncompiled(module: nn.Module) -> AbstractContextManager[object]:
     """What ``torch.compile`` made of a network or of its parts runs as it was written, where hooks are called."""
     if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()):
-        return torch.compiler.set_stance("force_eager")
+        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return eager
     return nullcontext()
 
 
@@ -193,6 +199,7 @@ class _Buffers:
 
     def __init__(self, module: nn.Module, others: Sequence[Tensor]) -> None:
         self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
+        self._replaceable = {id(part) for part in hookable_parts(module).values()}
         groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
         plain = [tensor for tensor in others if tensor.layout is torch.strided and not tensor.is_inference()]
         for tensor in [*(each for _, _, each in self._held), *plain]:
@@ -207,7 +214,7 @@ class _Buffers:
             if not torch.equal(_concatenate_flat(tensors), values):
                 _copy_back(tensors, values)
         for part, name, tensor in self._held:
-            if part._buffers.get(name) is not tensor:
+            if id(part) in self._replaceable and part._buffers.get(name) is not tensor:
                 part._buffers[name] = tensor
 
 

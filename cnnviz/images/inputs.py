@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from PIL import Image
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import Picture, ValueRange
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted
 
@@ -24,13 +24,14 @@ _ACCEPTED = "a path, a PIL image, an array, a Picture, a float tensor (N, C, H, 
 _BATCH_DIMS = 4
 
 
-def gather(images: ImagesLike) -> list[Picture | torch.Tensor]:
+def gather(images: ImagesLike, value_range: ValueRange | None = None) -> list[Picture | torch.Tensor]:
     """Make a list of single inputs of whatever a method was given.
 
     Args:
         images: A path, a PIL image, an array ``(H, W, 3)`` or a batch of them ``(N, H, W, 3)``, a Picture, a float
             tensor, or a list, tuple or other iterable of these. A float tensor is network input, preprocessed already:
             ``(N, C, H, W)`` is N inputs and ``(C, H, W)`` is one, with any number of channels.
+        value_range: The values of pictures that stand for 0 and 1; None for those of their kinds.
 
     Returns:
         For each input its Picture, or its tensor ``(C, H, W)`` as it was given: same type, device and graph. Pictures
@@ -41,11 +42,13 @@ def gather(images: ImagesLike) -> list[Picture | torch.Tensor]:
         UsageError: There is nothing in it, or something that is none of these.
     """
     if _is_single(images):
-        inputs = list(_split_inputs(images, "image"))
+        inputs = list(_split_inputs(images, "image", value_range))
     elif isinstance(images, Iterable) and not isinstance(images, (bytes, dict)):
         items = list(images)
         names = ["image"] if len(items) == 1 else [f"image {count}" for count in range(1, len(items) + 1)]
-        inputs = [each for item, name in zip(items, names, strict=True) for each in _split_inputs(item, name)]
+        inputs = [
+            each for item, name in zip(items, names, strict=True) for each in _split_inputs(item, name, value_range)
+        ]
     else:
         raise UsageError(f"The images are of type {type(images).__name__}; expected {_ACCEPTED}.")
     if not inputs:
@@ -94,25 +97,25 @@ def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _split_inputs(item: Any, name: str) -> Iterator[Picture | torch.Tensor]:
+def _split_inputs(item: Any, name: str, value_range: ValueRange | None) -> Iterator[Picture | torch.Tensor]:
     if _is_tensor(item):
         yield from _split_tensors(item, name)
     elif isinstance(item, np.ndarray) and item.ndim == _BATCH_DIMS:
-        yield from _split_pictures(item, name)
+        yield from _split_pictures(item, name, value_range)
     elif _is_single(item):
-        yield as_picture(item, name)
+        yield as_picture(item, name, value_range=value_range)
     else:
         raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED}.")
 
 
-def _split_pictures(batch: np.ndarray[Any, Any], name: str) -> Iterator[Picture]:
+def _split_pictures(batch: np.ndarray[Any, Any], name: str, value_range: ValueRange | None) -> Iterator[Picture]:
     if batch.shape[-1] not in (1, 3, 4):
         raise PictureError(
             f"{name} is an array of shape {batch.shape}; expected pictures (N, H, W, 3), or network input as a float "
             "tensor, which torch.from_numpy(array) gives."
         )
     for count, picture in enumerate(batch, 1):
-        yield as_picture(picture, f"{name} {count}" if len(batch) > 1 else name)
+        yield as_picture(picture, f"{name} {count}" if len(batch) > 1 else name, value_range=value_range)
 
 
 def _split_tensors(tensor: torch.Tensor, name: str) -> Iterator[torch.Tensor]:

@@ -1,21 +1,42 @@
-"""Whatever Pillow or NumPy holds, as upright 8-bit sRGB pixels, and what had to be decided on the way."""
+"""Whatever Pillow or NumPy holds, as upright sRGB pixels: 8 bits to draw, and the values' own depth where more."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
+from cnnviz.core.picture import ValueRange, scale_values
 from cnnviz.errors import PictureError
 
-__all__ = ["Colour", "pixels_of_array", "pixels_of_image"]
+__all__ = ["Colour", "ConvertedPixels", "pixels_of_array", "pixels_of_image"]
 
 Colour = tuple[int, int, int]
 """Red, green and blue, each 0 to 255."""
 
+
+class ConvertedPixels(NamedTuple):
+    """What was made of a picture.
+
+    Attributes:
+        levels: ``(H, W, 3)`` uint8, upright, sRGB.
+        exact: ``(H, W)`` or ``(H, W, 3)`` float32 in [0, 1], where 8 bits do not hold the values; else None.
+        value_range: The values that stand for 0 and 1.
+        notes: A note for each decision.
+    """
+
+    levels: NDArray[np.uint8]
+    exact: NDArray[np.float32] | None
+    value_range: ValueRange
+    notes: tuple[str, ...]
+
+
+EIGHT_BITS: ValueRange = (0.0, 255.0)
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that whole numbers come in."""
 _OPAQUE = 255
 _NO_ALPHA = np.zeros((0, 0, 0), np.uint8)
 _PROFILED_MODES = ("RGB", "L", "1", "CMYK")  # those that an embedded profile may describe
@@ -30,16 +51,16 @@ _UPRIGHT = {
 }
 
 
-def pixels_of_image(image: Image.Image, name: str, background: Colour) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def pixels_of_image(
+    image: Image.Image, name: str, background: Colour, value_range: ValueRange | None = None
+) -> ConvertedPixels:
     """Convert a Pillow image of any mode.
 
     Args:
         image: The image; it is loaded, but not changed.
         name: What a message calls it, quoted where it is a name.
         background: What transparent pixels are drawn over.
-
-    Returns:
-        Pixels ``(H, W, 3)`` uint8, upright, sRGB; and a note for each decision.
+        value_range: The values that stand for 0 and 1; None for those of the image's kind.
 
     Raises:
         PictureError: It has no pixels, or values or a colour mode with no stated meaning.
@@ -50,48 +71,69 @@ def pixels_of_image(image: Image.Image, name: str, background: Colour) -> tuple[
     image.load()
     profile = image.info.get("icc_profile")
     upright = _turn_upright(image, notes)
+    exact, known = None, EIGHT_BITS
     if image.mode[0] in "IF":
-        upright = Image.fromarray(_to_levels(np.array(upright), name, notes))
+        levels, exact, known = _to_levels(np.array(upright), name, notes, value_range)
+        upright = Image.fromarray(levels)
     colours, alpha = _split_alpha(upright, name)
     if profile:
+        before = colours
         colours = _to_srgb(colours, profile, notes)
+        exact = exact if colours is before else None
     elif colours.mode == "CMYK":
         notes.append("CMYK without a colour profile converted to RGB")
-    pixels = np.array(colours.convert("RGB"))
-    return _draw_over(pixels, alpha, background, notes), tuple(notes)
+    pixels = _draw_over(np.array(colours.convert("RGB")), alpha, background, notes)
+    return ConvertedPixels(pixels, exact, known, tuple(notes))
 
 
-def pixels_of_array(array: NDArray[Any], name: str, background: Colour) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def pixels_of_array(
+    array: NDArray[Any], name: str, background: Colour, value_range: ValueRange | None = None
+) -> ConvertedPixels:
     """Convert an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; the fourth channel is alpha.
 
     Args:
-        array: uint8; uint16 (0 to 65535); bool; or floating within [0, 1].
+        array: uint8; uint16 (0 to 65535); bool; or floating within [0, 1]; with a range any numbers.
         name: What a message calls it.
         background: What transparent pixels are drawn over.
-
-    Returns:
-        Pixels ``(H, W, 3)`` uint8, a copy; and a note for each decision.
+        value_range: The values that stand for 0 and 1; None for those of the array's type.
 
     Raises:
         PictureError: The shape, the type or the values are others.
     """
     _check_shape(array.shape, name)
+    if value_range is None:
+        _check_values(array, name)
+    notes: list[str] = []
+    planes = array.reshape(*array.shape[:2], -1)
+    colours, alpha = planes[:, :, :3], planes[:, :, 3:]
+    if value_range is None and array.dtype.itemsize == 1:
+        levels = colours.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
+        exact, known = None, EIGHT_BITS
+        opacity = alpha.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
+    else:
+        levels, exact, known = _to_levels(colours, name, notes, value_range)
+        opacity = scale_values(alpha, known)[0]
+    opaque = bool(np.all(opacity == _OPAQUE))
+    pixels = np.ascontiguousarray(np.broadcast_to(levels, (*planes.shape[:2], 3)))
+    kept = exact.reshape(*exact.shape[: 2 if exact.shape[2] == 1 else 3]) if exact is not None and opaque else None
+    return ConvertedPixels(_draw_over(pixels, opacity, background, notes), kept, known, tuple(notes))
+
+
+def _check_values(array: NDArray[Any], name: str) -> None:
+    """Refuse numbers of which nobody said what black and white are."""
     if array.dtype.kind == "f" and not _is_within(array, 1):
         raise PictureError(
-            f"{name} is a float array {_range_text(array)}; expected values from 0 to 1, or uint8 values from 0 to 255."
+            f"{name} is a float array {_range_text(array)}; expected values from 0 to 1, uint8 values from 0 to 255, "
+            f"or the values that stand for black and white ({RANGE_ADVICE})."
         )
     if array.dtype.kind not in "fb" and array.dtype.str[1:] not in ("u1", "u2"):
-        raise PictureError(f"{name} is an array of {array.dtype}; expected uint8, uint16, bool or float in [0, 1].")
-    notes: list[str] = []
-    if array.dtype.kind == "f":
-        levels = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    elif array.dtype.itemsize > 1:
-        levels = _to_levels(array, name, notes)
-    else:
-        levels = array.astype(np.uint8) * (255 if array.dtype.kind == "b" else 1)
-    planes = levels.reshape(*levels.shape[:2], -1)
-    pixels = np.ascontiguousarray(np.broadcast_to(planes[:, :, :3], (*planes.shape[:2], 3)))
-    return _draw_over(pixels, planes[:, :, 3:], background, notes), tuple(notes)
+        raise PictureError(
+            f"{name} is an array of {array.dtype}; expected uint8, uint16, bool or float in [0, 1], or the values that "
+            f"stand for black and white ({RANGE_ADVICE})."
+        )
+
+
+RANGE_ADVICE = "Model(..., value_range=(low, high)) or --range LOW,HIGH"
 
 
 def _turn_upright(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -104,18 +146,41 @@ def _turn_upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_levels(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[np.uint8]:
-    """16-bit, 32-bit or float values as 0 to 255; the range is the format's, never that of the values found."""
+def _to_levels(
+    values: NDArray[Any], name: str, notes: list[str], value_range: ValueRange | None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, ValueRange]:
+    """16-bit, 32-bit or float values as 0 to 255, at their own depth, and the values that stand for 0 and 1.
+
+    Where no range is given it is the format's, or that of the bits that whole numbers use; never that of the values.
+    """
+    if value_range and values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise PictureError(f"{name} holds values {_range_text(values)}; expected finite ones.")
+    known = value_range or _usual_range(values, name, notes)
+    levels, exact, clipped = scale_values(values, known)
+    notes += clipped
+    if exact is not None and value_range is None and values.dtype.kind != "f":
+        notes.append("more than 8 bits: drawn with 8, given to the network whole")
+    return levels, exact, known
+
+
+def _usual_range(values: NDArray[Any], name: str, notes: list[str]) -> ValueRange:
+    """The range of a picture's type, and of whole numbers that of the bits they use."""
     if values.dtype.kind == "f":
         top = 1 if _is_within(values, 1) else 255
-        notes.append("float values from 0 to 1 scaled to 8-bit" if top == 1 else "float values taken as 0 to 255")
+        notes.append("float values from 0 to 1" if top == 1 else "float values taken as 0 to 255")
     else:
-        top = 65535
-        notes.append("16-bit reduced to 8-bit")
+        most = int(values.max())
+        bits = next((bits for bits in DEPTHS if 0 < most < 1 << bits), DEPTHS[-1])
+        top = (1 << bits) - 1
+        if bits < DEPTHS[-1]:
+            notes.append(f"16-bit values up to {most} read as {bits}-bit, 0 to {top}; --range says otherwise")
     if not _is_within(values, top):
         expected = "0 to 1, or from 0 to 255" if values.dtype.kind == "f" else "0 to 65535"
-        raise PictureError(f"{name} holds values {_range_text(values)}; expected values from {expected}.")
-    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+        raise PictureError(
+            f"{name} holds values {_range_text(values)}; expected values from {expected}, or the values that stand for "
+            f"black and white ({RANGE_ADVICE})."
+        )
+    return 0.0, float(top)
 
 
 def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, NDArray[np.uint8]]:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import Picture, ValueRange, check_range
 from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
-from cnnviz.images.pixels import Colour, pixels_of_array, pixels_of_image
+from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
 
 if TYPE_CHECKING:
     import torch
@@ -68,16 +68,19 @@ _HEAD = 64
 _SIBLINGS_SEARCHED = 5000
 
 
-def read_picture(path: str | os.PathLike[str], *, background: Colour = WHITE) -> Picture:
+def read_picture(
+    path: str | os.PathLike[str], *, background: Colour = WHITE, value_range: ValueRange | None = None
+) -> Picture:
     """Read a picture file: JPEG, PNG, WebP, BMP, TIFF or GIF, known by its content and not by its name.
 
-    The EXIF orientation is applied, an embedded colour profile is converted to sRGB, 16-bit values are divided by 257,
-    transparent pixels are drawn over the background, and of several frames the first is taken. What had to be
-    decided is in the picture's notes.
+    The EXIF orientation is applied, an embedded colour profile is converted to sRGB, 16-bit values keep their depth (0
+    to what the bits they use can hold), transparent pixels are drawn over the background, and of several frames the
+    first is taken. What had to be decided is in the picture's notes.
 
     Args:
         path: The file.
         background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+        value_range: The values that stand for 0 and 1, such as ``(0, 4095)``; None for those of the file's kind.
 
     Returns:
         The picture, named after the file without its folder.
@@ -85,13 +88,14 @@ def read_picture(path: str | os.PathLike[str], *, background: Colour = WHITE) ->
     Raises:
         PictureError: The file is missing, a folder, empty, not readable, not a picture, damaged, or larger than
             MAX_PIXELS.
-        ParameterError: The background is not a colour.
+        ParameterError: The background is not a colour, or the range no lower and higher number.
     """
     _check_background(background)
+    check_range(value_range)
     given = os.fsdecode(path)
     shown = quoted(given)
     with _open_file(given, shown) as file:
-        return _decode(file, Path(given).name, shown, background)
+        return _decode(file, Path(given).name, shown, background, value_range)
 
 
 def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:
@@ -108,7 +112,9 @@ def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = W
     return _decode(file, name.rpartition("/")[2], quoted(name), background)
 
 
-def _decode(file: io.BufferedReader, name: str, shown: str, background: Colour) -> Picture:
+def _decode(
+    file: io.BufferedReader, name: str, shown: str, background: Colour, value_range: ValueRange | None = None
+) -> Picture:
     head = b""
     with warnings.catch_warnings(action="ignore"):
         try:
@@ -116,7 +122,7 @@ def _decode(file: io.BufferedReader, name: str, shown: str, background: Colour) 
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                return _convert_image(image, name, shown, background)
+                return _convert_image(image, name, shown, background, value_range)
         except PictureError:
             raise
         except UnidentifiedImageError as error:
@@ -129,15 +135,22 @@ def _decode(file: io.BufferedReader, name: str, shown: str, background: Colour) 
             ) from error
 
 
-def as_picture(image: ImageLike, name: str | None = None, *, background: Colour = WHITE) -> Picture:
+def as_picture(
+    image: ImageLike,
+    name: str | None = None,
+    *,
+    background: Colour = WHITE,
+    value_range: ValueRange | None = None,
+) -> Picture:
     """Make a Picture of whatever an analysis script holds.
 
     Args:
         image: A path, a Pillow image (of any mode; its EXIF orientation is applied), a Picture (returned as it is), or
             an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16, bool, or float in
-            [0, 1].
+            [0, 1]; with a range, of any numbers.
         name: What to call a picture that has no name of its own; ``"image"`` if it is not given.
         background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+        value_range: The values that stand for 0 and 1; None for those of its kind.
 
     Returns:
         The picture; its pixels are a copy.
@@ -152,20 +165,25 @@ def as_picture(image: ImageLike, name: str | None = None, *, background: Colour 
     if isinstance(image, Picture):
         return image
     if isinstance(image, (str, os.PathLike)):
-        return read_picture(image, background=background)
+        return read_picture(image, background=background, value_range=value_range)
+    check_range(value_range)
     if isinstance(image, np.ndarray):
-        pixels, notes = pixels_of_array(image, name, background)
-        return Picture(pixels, name, notes=notes)
+        return _make_picture(pixels_of_array(image, name, background, value_range), name)
     if isinstance(image, Image.Image):
-        return _picture_of_image(image, Path(os.fsdecode(getattr(image, "filename", "") or name)).name, background)
+        called = Path(os.fsdecode(getattr(image, "filename", "") or name)).name
+        return _picture_of_image(image, called, background, value_range)
     raise UsageError(f"{name} is of type {type(image).__name__}; expected a path, a PIL image, an array or a Picture.")
 
 
-def _picture_of_image(image: Image.Image, name: str, background: Colour) -> Picture:
+def _make_picture(made: ConvertedPixels, name: str, notes: Sequence[str] = ()) -> Picture:
+    return Picture(made.levels, name, notes=(*notes, *made.notes), exact=made.exact, value_range=made.value_range)
+
+
+def _picture_of_image(image: Image.Image, name: str, background: Colour, value_range: ValueRange | None) -> Picture:
     shown = quoted(name)
     with warnings.catch_warnings(action="ignore"):
         try:
-            return _convert_image(image, name, shown, background)
+            return _convert_image(image, name, shown, background, value_range)
         except PictureError:
             raise
         except Exception as error:  # a lazily opened file can be damaged or closed by now
@@ -174,15 +192,16 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour) -> Pict
             ) from error
 
 
-def _convert_image(image: Image.Image, name: str, shown: str, background: Colour) -> Picture:
+def _convert_image(
+    image: Image.Image, name: str, shown: str, background: Colour, value_range: ValueRange | None
+) -> Picture:
     if image.width * image.height > MAX_PIXELS:
         raise PictureError(_explain_too_large(shown))
     frames = int(getattr(image, "n_frames", 1))
     chosen = image.tell() if frames > 1 else 0
-    pixels, notes = pixels_of_image(image, shown, background)
-    if frames > 1:
-        notes = (f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames", *notes)
-    return Picture(pixels, name, notes=notes)
+    first = f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames"
+    made = pixels_of_image(image, shown, background, value_range)
+    return _make_picture(made, name, (first,) if frames > 1 else ()).in_range(value_range)
 
 
 def _open_file(given: str, shown: str) -> io.BufferedReader:

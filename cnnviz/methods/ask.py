@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.core.field import Field
+from cnnviz.core.head import Head
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import ClassTarget, NoTarget, Target, TargetLike, Unit, parse_target
+from cnnviz.core.target import ClassSum, ClassTarget, NoTarget, Target, TargetLike, Unit, parse_target
 from cnnviz.engine.batching import Chunks, in_chunks
-from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.scores import class_probabilities, wants_logits
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
@@ -90,17 +91,26 @@ class Answer:
         """The layers in one text."""
         return ", ".join(self.layers) if self.layers else None
 
-    def probabilities(self) -> list[float | None]:
-        """Each image's softmax probability of its target's class (of a single logit the sigmoid), or None."""
-        shares = class_probabilities(self.logits.detach().double())
-        return [
-            float(shares[row, target.index]) if isinstance(target, ClassTarget) else None
-            for row, target in enumerate(self.targets)
-        ]
+    def probabilities(self, head: Head) -> list[float | None]:
+        """Each image's probability of its target's class, or of one of its classes; None where it has none.
+
+        Args:
+            head: What the logits mean.
+        """
+        shares = class_probabilities(self.logits.detach().double(), head)
+        return [_read_share(shares[row], target, head) for row, target in enumerate(self.targets)]
 
     def with_values(self, *values: Tensor, checks: Sequence[str] = ()) -> Answer:
         """The same answer with values made of it, and what more there is to know."""
         return replace(self, values=values, checks=(*self.checks, *checks))
+
+
+def _read_share(shares: Tensor, target: Target, head: Head) -> float | None:
+    if isinstance(target, ClassTarget) and head.probable:
+        return float(shares[target.index])
+    if isinstance(target, ClassSum) and head.exclusive:
+        return float(shares[[each.index for each in target.classes]].sum())
+    return None
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     inputs: list[Tensor] = []
     pictures: dict[int, Picture] = {}
     notes: list[str] = []
-    for row, item in enumerate(gather(images)):
+    for row, item in enumerate(gather(images, model.preprocess.value_range)):
         if isinstance(item, Picture):
             values, pictures[row] = model.preprocess(item)
             notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
@@ -282,7 +292,7 @@ def assemble(
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [target for answer in answers for target in answer.targets]
     warnings = unsound(_number_images(scores, targets, values), batch)
-    if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1])):
+    if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1], answers[0].targets[:1])):
         warnings += (UNSTEADY,)
     roundings = [each for answer in answers for each in answer.roundings or [0.0] * len(answer.targets)]
     warnings += _warn_of_flat_maps(values, batch, roundings, answers[0].flat)
@@ -291,26 +301,33 @@ def assemble(
     if channels is None:
         warnings += _warn_of_even_maps(values, batch)
     own = [check for answer in answers for check in answer.checks]
-    checks = tuple(dict.fromkeys(filter(None, [*warnings, *batch.checks, *chunks.checks, *own, caveat])))
-    first = answers[0]
+    said = [*warnings, *batch.checks, *_explain_scores(model, targets), *chunks.checks, *own, caveat]
+    checks = tuple(dict.fromkeys(filter(None, said)))
+    first, unit = answers[0], None if model.head.probable else model.head.unit
     provenance = provenance_of(
         model, batch, targets=tuple(map(str, targets)), layer=first.layer, chunk=chunks.size, seed=seed
     )
-    probabilities = [each for answer in answers for each in answer.probabilities()]
+    probabilities = [each for answer in answers for each in answer.probabilities(model.head)]
     spreads = [each for answer in answers for each in _unstack(answer.spread, len(answer.targets))]
     error_bars = [each for answer in answers for each in answer.error_bars or [None] * len(answer.targets)]
-    said = first.layer, rectified, model.name, checks
+    shared = first.layer, rectified, model.name, checks
     each = [
-        (values[row], targets[row], scores[row], probabilities[row], picture, *said, provenance.only(row))
+        (values[row], targets[row], scores[row], probabilities[row], picture, *shared, provenance.only(row))
         for row, picture in enumerate(batch.pictures)
     ]
     if channels is not None:
-        return Attributions(tuple(Attribution(*one, channels=channels) for one in each), checks, provenance)
+        return Attributions(tuple(Attribution(*one, channels=channels, unit=unit) for one in each), checks, provenance)
     maps = tuple(
-        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding)
+        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding, unit=unit)
         for one, spread, error_bar, rounding in zip(each, spreads, error_bars, roundings, strict=True)
     )
     return Heatmaps(maps, checks, provenance)
+
+
+def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
+    """What the scores of the targets are, where that is not a class's logit or was recognised."""
+    sums = [target.explain() for target in targets if isinstance(target, ClassSum)]
+    return *sums, *(model.head.notes if wants_logits(targets) else ())
 
 
 def attribute(

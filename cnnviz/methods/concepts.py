@@ -79,7 +79,6 @@ def dff(
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
-    chosen = [f"layer {found}, chosen as the last whose places reach the target"] if layer in (None, AUTOMATIC) else []
     called = note_call(model, found, batch.inputs.shape[-2:])
     nothing = [] if maps.any() else [NOTHING]
     return Concepts(
@@ -90,7 +89,7 @@ def dff(
         layer=found,
         field=field_of(model, found, batch.inputs.shape[-2:]),
         model=model.name,
-        checks=(*nothing, *batch.checks, *chosen, *called, *notes, *replayed),
+        checks=(*nothing, *batch.checks, *notes, *called, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
     )
 
@@ -101,20 +100,24 @@ def _gather_activations(
     """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
     import torch
 
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.core.target import NoTarget
     from cnnviz.methods.ask import ask, unsound
     from cnnviz.methods.cams.layer_maps import activations_of
+    from cnnviz.methods.cams.probe import automatic_layer
 
-    def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor]:
-        found = activations_of(model, [layer], inputs, targets)
-        return found.layers[0], found.values[0].cpu()
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> tuple[str, Tensor, tuple[str, ...]]:
+        chosen = automatic_layer(model, inputs, targets) if layer == AUTOMATIC else None
+        found = activations_of(model, [chosen.name if chosen else layer], inputs, [NoTarget()] * len(targets))
+        return found.layers[0], found.values[0].cpu(), (*(chosen.describe() if chosen else ()), *found.checks)
 
     chunks = ask(model, batch, answer, batch_size=size)
-    activations = torch.cat([maps for _, maps in chunks.results])
+    activations = torch.cat([maps for _, maps, _ in chunks.results])
     if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
         raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
     lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
     said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
-    return chunks.results[0][0], activations, chunks.size, (*chunks.checks, *said)
+    return chunks.results[0][0], activations, chunks.size, (*chunks.results[0][2], *chunks.checks, *said)
 
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -148,6 +151,8 @@ def _name_concepts(
     from cnnviz.engine.replay import replay
     from cnnviz.engine.scores import class_probabilities
 
+    if not model.readable:
+        return (), ("the network gives no logits of classes, so its concepts have no names",)
     fixed = bool(model.fixed_batch)
     with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement
@@ -156,7 +161,7 @@ def _name_concepts(
         for vector in vectors.to(found.activation):
             maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
             logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
-    shares = class_probabilities(torch.cat(logits).double())
+    shares = class_probabilities(torch.cat(logits).double(), model.head)
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
         (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))

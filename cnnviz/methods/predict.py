@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-ROUNDING = 1e-2
-"""How far the sum of bfloat16 probabilities may be from 1."""
+EVEN_CHANCE = 0.5
+"""Above it a label of several that can be right is listed."""
 
 
 @method
@@ -36,7 +36,8 @@ def predict(
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        k: How many classes to keep.
+        k: How many classes to keep; of labels of which several can be right all above one half are kept (the first, if
+            none is), and of values all.
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
@@ -61,32 +62,34 @@ def predict(
     chunks = ask(model, batch, answer, batch_size=batch_size)
     logits = torch.cat(chunks.results)
     settle([TopClass()] * len(logits), logits, model.labels)
+    assumed = () if model.known_classes else model.head.assumed
     return Predictions(
-        tuple(_rank_classes(row, model.labels, k) for row in logits),
+        tuple(_rank_classes(row, model, k) for row in logits),
         logits.float().numpy(),
         batch.pictures,
-        (*unsound(logits.sum(dim=1).tolist(), batch), *_warn_of_probabilities(logits), *batch.checks, *chunks.checks),
+        (*unsound(logits.sum(dim=1).tolist(), batch), *batch.checks, *model.head.notes, *assumed, *chunks.checks),
         provenance_of(model, batch, chunk=chunks.size),
     )
 
 
-def _warn_of_probabilities(logits: Tensor) -> tuple[str, ...]:
-    """A warning where what the network gives are probabilities already."""
-    if logits.shape[1] < 2 or bool((logits < 0).any()) or bool(((logits.sum(dim=1) - 1).abs() > ROUNDING).any()):
-        return ()
-    return (
-        "the network's numbers are probabilities already (they add up to 1), and a softmax of them, as shown here, "
-        "means nothing; take its own softmax off, so that it gives logits",
-    )
-
-
-def _rank_classes(logits: Tensor, labels: tuple[str, ...] | None, k: int) -> tuple[Prediction, ...]:
+def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...]:
     from cnnviz.core.target import ClassTarget
+    from cnnviz.engine.scores import class_probabilities
     from cnnviz.results.predictions import Prediction
 
-    shares = logits.sigmoid() if len(logits) == 1 else logits.softmax(dim=0)
-    order = logits.sort(descending=True, stable=True).indices[:k].tolist()
+    head, labels = model.head, model.labels
+    shares = class_probabilities(logits[None], head)[0]
+    order = logits.sort(descending=True, stable=True).indices.tolist() if head.probable else range(len(logits))
+    if head.multilabel:
+        k = max(1, int((shares > EVEN_CHANCE).sum()))
+    elif not head.probable:
+        k = len(logits)
     return tuple(
-        Prediction(ClassTarget(index, labels[index] if labels else None), float(logits[index]), float(shares[index]))
-        for index in order
+        Prediction(
+            ClassTarget(index, labels[index] if labels else None),
+            float(logits[index]),
+            float(shares[index]) if head.probable else None,
+            None if head.probable else head.unit,
+        )
+        for index in order[:k]
     )

@@ -137,7 +137,7 @@ def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
     if _names_a_class(model, target):
         return target
     shares = [
-        class_probabilities(torch.from_numpy(predict(model, pictures, k=1).logits).double()).sum(dim=0)
+        class_probabilities(torch.from_numpy(predict(model, pictures, k=1).logits).double(), model.head).sum(dim=0)
         for pictures in passes.batches()
     ]
     best = int(torch.stack(shares).sum(dim=0).argmax())

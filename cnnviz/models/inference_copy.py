@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
-from cnnviz.engine.batch_norms import folded_copy, observe_pairs
+from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
 from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class InferenceCopy:
 
 
 def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask | None = None) -> InferenceCopy:
-    """A private copy for many forwards: batch norm folded, channels last.
+    """A private copy for many forwards: batch norm folded, channels last where it can be.
+
+    A network that views its activations needs them contiguous: then the copy's are.
 
     The network itself runs once, and the copy once in each of its types. A network that carries forward hooks is not
     copied: a copy's hooks may still write to what the original reads.
@@ -61,12 +63,15 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
     with observe_pairs(model.module) as pairs:
         logits = model.forward(example)
     ask = ask or type(model).forward
-    clone = copy.copy(model)
     with torch.no_grad():
-        try:
-            clone.module = folded_copy(model.module, pairs)
-            loss = _logit_loss(ask(clone, example), logits)
-        except (ModelError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, copy.Error):
+        for memory_format in (torch.channels_last, torch.contiguous_format):
+            try:
+                clone = _make_clone(model, pairs, memory_format)
+                loss = _logit_loss(ask(clone, example.contiguous(memory_format=memory_format)), logits)
+                break
+            except (ModelError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, copy.Error):
+                continue
+        else:
             return InferenceCopy(model, ("no faster copy of this network can be made; the network itself ran",), logits)
         if loss > FOLDED_LOSS:
             return InferenceCopy(
@@ -77,6 +82,13 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
         clone.module.to(torch.bfloat16)
         loss = _logit_loss(ask(clone, example.bfloat16()), logits)
     return InferenceCopy(clone, (f"bfloat16: logits differ by up to {loss:.1%} of the largest",), logits)
+
+
+def _make_clone(model: Model, pairs: Sequence[Pair], memory_format: torch.memory_format) -> Model:
+    clone = copy.copy(model)
+    clone.memory_format = memory_format
+    clone.module = folded_copy(model.module, pairs).to(memory_format=memory_format)
+    return clone
 
 
 def _logit_loss(found: Tensor, logits: Tensor) -> float:

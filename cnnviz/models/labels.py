@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnviz.errors import UsageError
+from cnnviz.errors import ParameterError, UsageError
 
 __all__ = ["read_labels"]
 
@@ -92,3 +92,22 @@ def _describe_form(content: Any) -> str:
     if isinstance(content, Mapping):
         return f"an object with the key '{next(iter(content))}'"
     return json.dumps(content)[:40]
+
+
+def name_classes(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
+    """Names of all classes in order, from a list or by index.
+
+    Raises:
+        ParameterError: If it is a text, or an index is missing.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, str):
+        raise ParameterError(f"labels are the names of all classes; got the text '{labels}'.")
+    if not isinstance(labels, Mapping):
+        return tuple(str(label) for label in labels)
+    indices = range(len(labels))
+    by_index = {int(index): str(label) for index, label in labels.items()}
+    if set(by_index) != set(indices):
+        raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
+    return tuple(by_index[index] for index in indices)

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import torch
 
+from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
 from cnnviz.models.names import model_names
-from cnnviz.models.origin import OpenedNetwork, describe_opening, one_line
+from cnnviz.models.origin import OpenedNetwork, describe_opening, names_code, one_line
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.weights import read_checkpoint
 
@@ -62,7 +63,10 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     input_size: int | tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
     output: OutputSelector = None,
+    head: HeadLike = None,
+    grid: tuple[int, int] | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Model:
@@ -77,7 +81,13 @@ def load_model(
         mean: Mean that training subtracted, per channel, on pixels in [0, 1], instead of what the source knows.
         std: Standard deviation it divided by, likewise.
         input_size: Side, or height and width, of the input in pixels, likewise.
-        output: Which part of the network's output is the logits: a key, an index, an attribute or a callable.
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
+            type, or of the bits that 16-bit values use.
+        output: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
+            ``"FILE.py:FUNCTION"``.
+        head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
+            ``"value:UNIT"``, as :class:`cnnviz.Model` explains; left out, it is recognised.
+        grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
 
@@ -92,12 +102,16 @@ def load_model(
         _parse_statistics("mean", mean),
         _parse_statistics("std", std),
         None if input_size is None else _parse_size(input_size),
+        value_range,
     )
+    head = parse_head(head)
     try:
         name = os.fspath(model)
     except TypeError:
         kind = type(model).__name__
         raise UsageError(f"load_model takes a name or a file, not {kind}; expected cnnviz.Model(module).") from None
+    from cnnviz.models.sources.factory import load_function
+
     place = resolve_device(device)
     given = None if labels is None else read_labels(labels)
     with torch.inference_mode(mode=False), torch.enable_grad(), _seed_randomness(seed):
@@ -107,9 +121,20 @@ def load_model(
             opened.module.eval().to(place)
         except (RuntimeError, TypeError) as error:
             raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
-    ready = _make_model(opened, given, asked, output)
+        chosen = load_function(output) if isinstance(output, str) and names_code(output) else output
+    ready = _make_model(opened, given, asked, output=chosen, head=head, grid=grid)
     ready.opening = describe_opening(
-        name, weights=weights, labels=labels, mean=mean, std=std, input_size=input_size, output=output, seed=seed
+        name,
+        weights=weights,
+        labels=labels,
+        mean=mean,
+        std=std,
+        input_size=input_size,
+        output=output,
+        head=head,
+        value_range=value_range,
+        grid=grid,
+        seed=seed,
     )
     return ready
 
@@ -120,6 +145,7 @@ class _AskedPreprocess(NamedTuple):
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     input_size: tuple[int, int] | None
+    value_range: tuple[float, float] | None
 
     def over(self, known: Preprocess) -> Preprocess:
         """The source's preprocessing with this instead; a new size keeps the share that the crop takes."""
@@ -203,7 +229,13 @@ def _check_options(opened: OpenedNetwork, labels: tuple[str, ...] | None, input_
 
 
 def _make_model(
-    opened: OpenedNetwork, labels: tuple[str, ...] | None, asked: _AskedPreprocess, output: OutputSelector
+    opened: OpenedNetwork,
+    labels: tuple[str, ...] | None,
+    asked: _AskedPreprocess,
+    *,
+    output: OutputSelector,
+    head: HeadLike,
+    grid: tuple[int, int] | None,
 ) -> Model:
     ready = Model(
         opened.module,
@@ -213,7 +245,10 @@ def _make_model(
         channels=opened.channels,
         preprocess=None if opened.preprocess is None else asked.over(opened.preprocess),
         labels=labels if labels is not None else opened.labels,
+        value_range=asked.value_range,
         output=output if output is not None else opened.output,
+        head=head if head is not None else opened.head,
+        grid=grid,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cnnviz.core.layer import Layers, split_call
+from cnnviz.core.head import Head, HeadLike, parse_head
+from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
+from cnnviz.core.target import Target
+from cnnviz.engine.arrangement import say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
 from cnnviz.engine.layers import observe_layers, run
-from cnnviz.engine.logits import OutputSelector, select_logits
+from cnnviz.engine.logits import (
+    TWO,
+    EndWatch,
+    OutputSelector,
+    flatten_answer,
+    recognise_head,
+    select_logits,
+    two_sided,
+)
+from cnnviz.engine.scores import wants_logits
+from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
-from cnnviz.errors import ModelError, ParameterError, UnknownNameError
+from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
+from cnnviz.models.labels import name_classes
+from cnnviz.models.origin import guess_channels, plain_module
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
 
 GLANCES = 16
+SOURCES = ("bundled", "torchvision", "timm")
+"""Whose labels are those of classes that exclude each other."""
+QUESTIONS = 256
+SIDES = 2
 
 
 class Fingerprint:
@@ -77,6 +97,11 @@ class Model(Network):
     The module is never changed: not its mode, its flags, its gradients nor its hooks. It stays on the device it is on;
     every question runs it in evaluation mode and puts it back as it was.
 
+    Attributes:
+        asked_head: What the numbers of its output mean, as given; None where that is recognised.
+        memory_format: How its inputs lie in memory, where it is a copy made for speed.
+        readable: Whether logits were found in what the network last returned.
+
     Args:
         module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
             ``torch.compile`` are taken off; weights created in inference mode are copied privately.
@@ -87,9 +112,17 @@ class Model(Network):
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
+            type, or of the bits that 16-bit values use.
         output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
+        head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"``
+            (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
+            [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
+            network's end, the number of outputs and their values.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
+        grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
+            as many tokens, after up to eight that belong to no place, is read row by row.
         fixed_batch: The only batch size that the network takes, for one exported so; batches are padded to it.
         origin: Where the network came from, for provenance: plain values, no absolute path.
 
@@ -108,24 +141,34 @@ class Model(Network):
         resize: int | tuple[int, int] | None = None,
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
+        value_range: tuple[float, float] | None = None,
         output: OutputSelector = None,
+        head: HeadLike = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
+        grid: tuple[int, int] | None = None,
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module = _plain_module(module)
+        self.module = plain_module(module)
         self.name = name or type(self.module).__name__
-        self.labels = _label_names(labels)
+        self.labels = name_classes(labels)
         self.output = output
+        self.asked_head = parse_head(head)
+        self._head: Head | None = None
+        self.readable = True
+        self.memory_format = torch.contiguous_format
+        self.grid = _check_grid(grid)
+        say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
         self._answered_again: bool | None = None
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
-        self.preprocess = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
-        self.automatic_layers: dict[tuple[int, ...], str] = {}
+        known = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
+        self.preprocess = known if value_range is None else replace(known, value_range=value_range)
+        self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
@@ -138,7 +181,7 @@ class Model(Network):
         resize: int | tuple[int, int] | None,
         channels: int | None,
     ) -> Preprocess:
-        channels = channels or _guess_channels(self.module)
+        channels = channels or guess_channels(self.module)
         given: Any = 224 if input_size is None else input_size
         size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
         guesses = ["input size 224"] if input_size is None else []
@@ -179,11 +222,12 @@ class Model(Network):
 
         Raises:
             ModelError: If the network fails on inputs of that size.
+            ParameterError: If no layer has as many tokens as the grid that was given.
         """
         known = id(self.module), *size
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
-            self._observed[known] = observe_layers(self.module, self.to_device(example))
+            self._observed[known] = _with_grid(observe_layers(self.module, self.to_device(example)), self.grid)
         return self._observed[known]
 
     @property
@@ -201,17 +245,19 @@ class Model(Network):
             self._steadiness = observe_steadiness(self.module, self.to_device(example))
         return self._steadiness
 
-    def answers_again(self, one: Tensor, logits: Tensor) -> bool:
+    def answers_again(self, one: Tensor, logits: Tensor, targets: Sequence[Target]) -> bool:
         """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
         if self._answered_again is None:
             known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
             self._answered_again = bool(known) or answers_again(
-                self.module, self.forward, self.to_device(one), logits.detach()
+                self.module, self.answering(targets), self.to_device(one), logits.detach()
             )
         return self._answered_again
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
+        if self.head.end:
+            return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
             example = self.to_device(torch.zeros(1, self.preprocess.channels, *size))
@@ -221,32 +267,87 @@ class Model(Network):
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))
 
-    def remember_automatic_layer(self, shape: tuple[int, ...], name: str) -> None:
-        """Take a layer, found on inputs ``(C, H, W)`` of that shape, as the one that is meant if none is named."""
-        self.automatic_layers[shape] = name
+    @property
+    def head(self) -> Head:
+        """What the numbers of the output mean: as given, or recognised in the network's first answer."""
+        return self._head or self.asked_head or Head()
+
+    def remember_automatic_layer(self, key: tuple[object, ...], layer: AutomaticLayer) -> None:
+        """Take a layer, found for one kind of question, as the one that is meant if none is named."""
+        if len(self.automatic_layers) >= QUESTIONS:
+            self.automatic_layers.clear()
+        self.automatic_layers[key] = layer
 
     def logits(self, answer: Any, count: int) -> Tensor:
-        """The logits ``(count, K)`` in what the network returned.
+        """The logits ``(count, K)`` in what the network returned; of one logit for two classes both.
 
         Raises:
             ModelError: If there are none.
         """
-        return select_logits(answer, self.output, count=count)
+        return self._both_sides(select_logits(answer, self.output, count=count))
+
+    def _both_sides(self, logits: Tensor) -> Tensor:
+        one_of_two = logits.shape[1] == 1 and len(self.labels or ()) == TWO
+        if self.head.kind == "binary" or (self.head.kind == "probabilities" and one_of_two):
+            return two_sided(logits, 0 if self.head.kind == "binary" else 1)
+        return logits
+
+    def read(self, ask: Callable[[], Any], count: int) -> Tensor:
+        """The logits ``(count, K)`` that the network is made to return, before a softmax or sigmoid at its end.
+
+        Args:
+            ask: Runs the network.
+            count: How many images it is given.
+
+        Raises:
+            ModelError: If there are none in what it returns.
+        """
+        watching = self._head is None or self._head.end
+        with EndWatch() if watching else nullcontext() as end:
+            found = select_logits(ask(), self.output, count=count)
+        if end is not None:
+            before, name = end.before(found)
+            self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)
+            found = before if self._head.end == name else found
+        return self._both_sides(found)
+
+    @property
+    def known_classes(self) -> bool:
+        """Whether its labels are those of its source, so that what its numbers mean is known."""
+        return self.labels is not None and self.origin.get("source") in SOURCES and "labels" not in self.opening
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers, without running the network."""
         return tuple(name for name, _ in self.module.named_modules() if name)
 
+    def spell_layer(self, layer: Any) -> Any:
+        """The name of a module of this network; anything else as it is.
+
+        Raises:
+            UsageError: If the module is no part of this network.
+        """
+        if not isinstance(layer, nn.Module):
+            return layer
+        found = next((name for name, part in self.module.named_modules() if part is layer and name), None)
+        if found is None:
+            raise UsageError(
+                f"The layer, a {type(layer).__name__}, is no part of '{self.name}'; give one, or its name."
+            )
+        return found
+
     def check_layer(self, name: str) -> None:
-        """Refuse a name that no layer has (``"relu#2"``, the second call of a layer, is one).
+        """Refuse a name that no layer has; ``"relu#2"``, a layer's second call, and ``"conv2+relu"`` are names.
 
         Raises:
             UnknownNameError: If there is no such layer; the message offers the nearest names.
+            UsageError: If TorchScript has compiled it.
         """
-        plain, _ = split_call(name)
-        if plain not in self.layer_names:
-            raise UnknownNameError("layer", plain, self.layer_names, "'cnnviz layers' lists them all.")
+        if not is_layer_name(name, self.layer_names):
+            raise UnknownNameError("layer", split_call(name)[0], self.layer_names, "'cnnviz layers' lists them all.")
+        plain = split_function(name)[0]
+        if plain not in hookable_parts(self.module):
+            raise UsageError(f"Layer '{plain}' is compiled by TorchScript, so nothing in it can be seen; name another.")
 
     def to_device(self, inputs: Tensor) -> Tensor:
         """Network inputs ``(N, C, H, W)`` on the network's device, in its floating type."""
@@ -258,7 +359,44 @@ class Model(Network):
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
-        return self.logits(run(self.module, inputs), len(inputs))
+        with self._evaluating():
+            return self.read(lambda: run(self.module, inputs), len(inputs))
+
+    def answer(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Logits ``(N, K)``; where there are none and no target needs them, all numbers in the output, ``(N, M)``.
+
+        Args:
+            inputs: ``(N, C, H, W)``.
+            targets: What is explained.
+
+        Raises:
+            ModelError: If the network fails on this input, or no logits are found and a target needs them.
+        """
+        if wants_logits(targets):
+            return self.forward(inputs)
+        returned: list[Any] = []
+
+        def ask() -> Any:
+            returned.append(run(self.module, inputs))
+            return returned[0]
+
+        with self._evaluating():
+            try:
+                return self.read(ask, len(inputs))
+            except ExplanationError:
+                if not returned:
+                    raise
+                self.readable = False
+        return flatten_answer(returned[0], len(inputs)).to(inputs.device)
+
+    def answering(self, targets: Sequence[Target]) -> Callable[[Tensor], Tensor]:
+        """:meth:`answer` for these targets, as a function of the inputs."""
+        return lambda inputs: self.answer(inputs, targets)
+
+    def _evaluating(self) -> AbstractContextManager[None]:
+        """Evaluation mode, where any part of the network is in training mode."""
+        training = any(part.training for part in self.module.modules())
+        return undisturbed(self.module) if training else nullcontext()
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
@@ -270,6 +408,7 @@ class Model(Network):
             "name": self.name,
             **self.origin,
             **({"opening": self.opening} if self.opening else {}),
+            **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }
@@ -279,40 +418,21 @@ class Model(Network):
         yield from self.module.buffers()
 
 
-def _plain_module(module: nn.Module) -> nn.Module:
-    module = getattr(module, "_orig_mod", module)
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError(
-            "A TorchScript network cannot be hooked; open its Python class with a state dict, "
-            "or export it anew with torch.export.save to a .pt2 file."
-        )
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
-    if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
-        with torch.inference_mode(mode=False):
-            return copy.deepcopy(module)
-    return module
+def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
+    given: Any = grid
+    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
+    return None if grid is None else (int(sides[0]), int(sides[1]))
 
 
-def _guess_channels(module: nn.Module) -> int:
-    for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and part.in_channels:
-            return int(part.in_channels)
-    weights = (weight for weight in module.parameters() if weight.dim() == 4)
-    return next((int(weight.shape[1]) for weight in weights), 3)
-
-
-def _label_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str):
-        raise ParameterError(f"labels are the names of all classes; got the text '{labels}'.")
-    if not isinstance(labels, Mapping):
-        return tuple(str(label) for label in labels)
-    indices = range(len(labels))
-    by_index = {int(index): str(label) for index, label in labels.items()}
-    if set(by_index) != set(indices):
-        raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
-    return tuple(by_index[index] for index in indices)
+def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
+    """The layers, if the grid that was given is that of one of them."""
+    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
+    if grid is None or grid in there:
+        return layers
+    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
+    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
+    raise ParameterError(
+        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -9,15 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
+from cnnviz.core.head import HeadLike
 from cnnviz.engine.logits import OutputSelector
+from cnnviz.errors import ModelError
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening"]
+__all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening", "names_code"]
 
 BLOCK = 1 << 20
 
@@ -31,6 +36,9 @@ def describe_opening(
     std: Sequence[float] | None,
     input_size: int | tuple[int, int] | None,
     output: OutputSelector,
+    head: HeadLike,
+    value_range: Sequence[float] | None,
+    grid: tuple[int, int] | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -43,7 +51,10 @@ def describe_opening(
         "mean": _plain_list(mean),
         "std": _plain_list(std),
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
-        "output": {"function": _function_name(output)} if callable(output) else output,
+        "output": _describe_selector(output),
+        "head": None if head is None else str(head),
+        "value_range": _plain_list(value_range),
+        "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
     }
     return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}
@@ -59,10 +70,24 @@ def file_digest(file: Path) -> str:
 
 
 def _describe_network(model: str) -> Any:
-    source, mark, function = model.rpartition(":")
-    if mark and source.lower().endswith(".py"):
-        return {**_describe_file(Path(source)), "function": function}
-    return _name_or_file(model)
+    return _describe_code(model) or _name_or_file(model)
+
+
+def _describe_code(where: str) -> dict[str, str] | None:
+    """``FILE.py:FUNCTION`` by the file's name and hash; None for anything else."""
+    source, mark, function = where.rpartition(":")
+    return {**_describe_file(Path(source)), "function": function} if mark and names_code(where) else None
+
+
+def names_code(where: Any) -> bool:
+    """Whether it is ``FILE.py:FUNCTION``."""
+    return isinstance(where, str) and where.rpartition(":")[0].lower().endswith(".py")
+
+
+def _describe_selector(output: OutputSelector) -> Any:
+    if callable(output):
+        return {"function": _function_name(output)}
+    return (_describe_code(output) if isinstance(output, str) else None) or output
 
 
 def _name_or_file(given: str | os.PathLike[str] | None) -> Any:
@@ -92,6 +117,8 @@ def _function_name(function: Any) -> str:
 
 RANDOM: Final = "the weights are random"
 
+KERNEL_DIMS: Final = 4
+
 
 @dataclass(frozen=True)
 class OpenedNetwork:
@@ -107,6 +134,7 @@ class OpenedNetwork:
         notes: What the user should know about how it was opened.
         assumed: A note on preprocessing that was guessed; said unless mean and std are given.
         output: Which part of the network's output is the logits.
+        head: What those numbers mean.
         fixed_batch: The only batch size it takes.
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
@@ -122,6 +150,7 @@ class OpenedNetwork:
     notes: tuple[str, ...] = field(default=())
     assumed: str = ""
     output: OutputSelector = None
+    head: HeadLike = None
     fixed_batch: int | None = None
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None
@@ -148,3 +177,44 @@ def one_line(error: BaseException, most: int = 200) -> str:
     kind = type(error).__name__
     text = f"{kind}: {said}" if said else kind
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def plain_module(module: nn.Module) -> nn.Module:
+    """A network without the wrapper of ``torch.compile``; weights made in inference mode are copied.
+
+    Raises:
+        ModelError: If it cannot be hooked, is a wrapper over several devices, or has weights that are not made yet.
+    """
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "A TorchScript network cannot be hooked; open its Python class with a state dict, "
+            "or export it anew with torch.export.save to a .pt2 file."
+        )
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ModelError(f"{type(module).__name__} splits batches over devices; pass its .module instead.")
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"A network must be a torch.nn.Module, not {type(module).__name__}.")
+    unmade = [name for name, weight in module.named_parameters() if isinstance(weight, UninitializedParameter)]
+    if unmade:
+        raise ModelError(
+            f"This network has lazy layers whose weights are not made yet, such as '{unmade[0]}'; run it once on an "
+            "input and load its trained weights first."
+        )
+    if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
+        with torch.inference_mode(mode=False):
+            return copy.deepcopy(module)
+    return module
+
+
+def guess_channels(module: nn.Module) -> int:
+    """Input channels, as the first convolution or the first weight with four dimensions has them; 3 without either."""
+    for part in module.modules():
+        quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
+        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
+            return int(cast("Any", part).in_channels)
+        scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
+        if kernels := [weight for weight in scripted if weight.dim() == KERNEL_DIMS]:
+            return int(kernels[0].shape[1])
+    weights = (weight for weight in module.parameters() if weight.dim() == KERNEL_DIMS)
+    return next((int(weight.shape[1]) for weight in weights), 3)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.errors import ModelError, ParameterError, PictureError
 
 __all__ = ["Preprocess"]
@@ -24,6 +24,9 @@ MAX_RESIZED = 1 << 28
 """Most pixels a picture may be resized to: a strip of 1 x 100 000 pixels would not fit into memory."""
 
 _TIMM_CROP_PCT = 0.875
+_COLOUR_DIMS = 3
+MARGIN, MOST = 0.05, 0.5
+"""An input is no picture if more than this share of it is farther outside [0, 1]."""
 _COLOURS = {1: "L", 3: "RGB"}
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -47,6 +50,7 @@ class Preprocess:
         std: Standard deviation of each channel, by which they are then divided; one value stands for all channels.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, all as Pillow does them.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma); pictures cannot feed any other number.
+        value_range: The values of pictures that stand for 0 and 1; None for those they were read with.
 
     Raises:
         ParameterError: A size is not positive, a length does not fit the channels, or a value is out of bounds.
@@ -58,6 +62,7 @@ class Preprocess:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     channels: int = 3
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.channels < 1:
@@ -71,6 +76,7 @@ class Preprocess:
             object.__setattr__(self, name, _check_channels(name, getattr(self, name), self.channels))
         if min(self.std) <= 0:
             raise ParameterError(f"std is {list(self.std)}; expected values above 0.")
+        check_range(self.value_range)
         if self.interpolation not in _FILTERS:
             raise ParameterError(f"interpolation is '{self.interpolation}'; expected one of {', '.join(_FILTERS)}.")
 
@@ -91,15 +97,30 @@ class Preprocess:
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
                 f"expected a float tensor (N, {self.channels}, {self.input_size[0]}, {self.input_size[1]})."
             )
-        geometry = self.geometry(picture)
-        image = Image.fromarray(picture.pixels).convert(_COLOURS[self.channels])
-        image = image.resize(geometry.resized[::-1], _FILTERS[self.interpolation])
-        top, left, height, width = geometry.crop
-        image = image.crop((left, top, left + width, top + height))
-        pixels = torch.from_numpy(np.array(image)).reshape(height, width, self.channels)
-        values = pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+        picture = replace(picture.in_range(self.value_range), geometry=self.geometry(picture))
+        values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
         mean, std = self._statistics_like(values)
-        return values.sub_(mean).div_(std), replace(picture, geometry=geometry)
+        return values.sub_(mean).div_(std), picture
+
+    def _cut_levels(self, picture: Picture) -> Tensor:
+        """The input ``(C, h, w)`` in [0, 1] from 8-bit pixels."""
+        image = Image.fromarray(picture.pixels).convert(_COLOURS[self.channels])
+        pixels = torch.from_numpy(np.array(self._cut(image, picture)))
+        return pixels.reshape(*self.input_size, self.channels).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+
+    def _cut_exact(self, exact: NDArray[np.float32], picture: Picture) -> Tensor:
+        """The input ``(C, h, w)`` in [0, 1] from values of more than 8 bits."""
+        planes = exact[:, :, None] if exact.ndim < _COLOUR_DIMS else exact
+        if self.channels == 1 and planes.shape[2] > 1:
+            planes = (planes @ np.array(LUMA, np.float32))[:, :, None]
+        cut = [np.asarray(self._cut(Image.fromarray(plane), picture)) for plane in np.moveaxis(planes, 2, 0).copy()]
+        return torch.from_numpy(np.stack(cut)).clamp(0, 1).repeat(self.channels // len(cut), 1, 1)
+
+    def _cut(self, image: Image.Image, picture: Picture) -> Image.Image:
+        geometry = picture.geometry or self.geometry(picture)
+        top, left, height, width = geometry.crop
+        resized = image.resize(geometry.resized[::-1], _FILTERS[self.interpolation])
+        return resized.crop((left, top, left + width, top + height))
 
     def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
         """Turn inputs back into pictures for display.
@@ -109,13 +130,17 @@ class Preprocess:
 
         Returns:
             ``(N, h, w, 3)`` uint8. Where ``C`` is this preprocessing's 1 or 3 channels, the normalisation is undone and
-            what lies outside [0, 1] is clipped. Any other input has no colours: the mean over its channels is shown
-            as grey, stretched from each sample's minimum (black) to its maximum (white); a constant one is black.
+            what lies outside [0, 1] is clipped. Any other input has no colours, and neither has a sample most of which
+            lies outside [0, 1] (a spectrogram in decibels, say): the mean over its channels is shown as grey,
+            stretched from each sample's minimum (black) to its maximum (white); a constant one is black.
         """
         values = inputs.detach().to("cpu", torch.float32).nan_to_num()
         if values.shape[1] == self.channels and self.channels in _COLOURS:
             mean, std = self._statistics_like(values)
+            grey = _stretch(values.double().mean(dim=1, keepdim=True)).to(values.dtype)
             values = values.mul_(std).add_(mean)
+            outside = ((values < -MARGIN) | (values > 1 + MARGIN)).float().mean(dim=(1, 2, 3), keepdim=True)
+            values = torch.where(outside > MOST, grey, values)
         else:
             values = _stretch(values.double().mean(dim=1, keepdim=True))
         levels = values.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
@@ -130,6 +155,7 @@ class Preprocess:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "channels": self.channels,
+            **({} if self.value_range is None else {"value_range": list(self.value_range)}),
         }
 
     @classmethod

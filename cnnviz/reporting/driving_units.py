@@ -246,8 +246,8 @@ class _DrivingUnitFinder:
         model = self._model
         one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
         fixed = bool(model.fixed_batch)
-        with torch.no_grad(), replay(model.module, model.forward, one, self._name, fixed=fixed) as found:
-            layer = ChangedLayer(found, self._name, target, found.fixed or len(units))
+        with torch.no_grad(), replay(model.module, model.answering([target]), one, self._name, fixed=fixed) as found:
+            layer = ChangedLayer(found, self._name, target, found.fixed or len(units), head=model.head)
 
             def without(some: slice) -> Tensor:
                 each = torch.tensor(units[some], device=layer.maps.device)

@@ -63,8 +63,12 @@ def photograph_plate(picture: Picture, title: str = "", caption: str = "") -> Pl
 def prediction_bars(picture: Picture, best: Sequence[Prediction], target: Target) -> Bars:
     """The first classes of a picture as bars beside it, the explained one marked."""
     index = target.index if isinstance(target, ClassTarget) else None
-    bars = tuple(Bar(str(one.target), one.probability, _format_share(one), one.target.index == index) for one in best)
-    return Bars(f"The {len(bars)} most probable classes", bars, photograph_plate(picture))
+    bars = tuple(
+        Bar(str(one.target), one.probability or 0.0, _format_share(one), one.target.index == index) for one in best
+    )
+    probable = all(one.probability is not None for one in best)
+    title = f"The {len(bars)} most probable classes" if probable else "The values that the network gives"
+    return Bars(title, bars, photograph_plate(picture))
 
 
 def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
@@ -118,6 +122,8 @@ def sheet_blocks(found: Grid, what: str) -> tuple[Block, ...]:
 
 
 def _format_share(one: Prediction) -> str:
+    if one.probability is None:
+        return one.answer
     return f"{one.probability:.1%}" if one.probability >= LEAST_SHARE else f"< {LEAST_SHARE:.1%}"
 
 

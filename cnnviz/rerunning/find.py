@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import Picture, ValueRange
 from cnnviz.errors import CnnvizError, ModelError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
@@ -22,6 +22,7 @@ from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 
 __all__ = [
+    "as_pair",
     "find_dataset",
     "find_file",
     "find_pictures",
@@ -91,6 +92,8 @@ def find_pictures(
     near: Sequence[Path],
     held: Iterable[Picture] = (),
     below: Sequence[Path] = (),
+    *,
+    value_range: ValueRange | None = None,
 ) -> list[Picture | None]:
     """Pictures with the pixels that a record names, under the names that it gives them.
 
@@ -100,13 +103,15 @@ def find_pictures(
         near: Folders of which only the files themselves are looked at, after the places.
         held: Pictures in memory, looked at first.
         below: Folders that are looked at last, likewise; up to a thousand of their pictures.
+        value_range: The values that stood for 0 and 1.
 
     Returns:
         For each wanted one its picture, or None where there is none.
     """
     missing = {each["sha256"] for each in wanted}
     found: dict[str, Picture] = {}
-    for picture in _candidates(list(dict.fromkeys(each["name"] for each in wanted)), places, near, held, below):
+    names = list(dict.fromkeys(each["name"] for each in wanted))
+    for picture in _candidates(names, places, near, held, below, value_range=value_range):
         if picture.digest in missing:
             found[picture.digest] = picture
             missing.remove(picture.digest)
@@ -174,17 +179,23 @@ def find_file(
 
 
 def _candidates(
-    names: Sequence[str], places: Sequence[Path], near: Sequence[Path], held: Iterable[Picture], below: Sequence[Path]
+    names: Sequence[str],
+    places: Sequence[Path],
+    near: Sequence[Path],
+    held: Iterable[Picture],
+    below: Sequence[Path],
+    *,
+    value_range: ValueRange | None,
 ) -> Iterator[Picture]:
     """Pictures in memory, then files: those with the right name first, each once."""
-    yield from held
+    yield from (picture.in_range(value_range) for picture in held)
     seen: set[Path] = set()
     for file in _candidate_files(names, places, near, below):
         if file in seen:
             continue
         seen.add(file)
         try:
-            yield as_picture(file)
+            yield as_picture(file, value_range=value_range)
         except CnnvizError:
             continue
 
@@ -246,9 +257,10 @@ def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, 
         raise UsageError(
             f"The network '{described.get('name', '')}' was in memory when this was made; rerun needs it as model."
         )
-    if isinstance(opening.get("output"), Mapping):
+    output = opening.get("output")
+    if isinstance(output, Mapping) and "file" not in output:
         raise UsageError(
-            f"The network's logits were chosen by the function '{opening['output']['function']}', which only the "
+            f"The network's logits were chosen by the function '{output['function']}', which only the "
             "script that has it can give; open the network there and give it as model."
         )
     name = _find_model(opening, substitutes, folders)
@@ -262,7 +274,10 @@ def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, 
         mean=opening.get("mean"),
         std=opening.get("std"),
         input_size=(size[0], size[1]) if isinstance(size, list) else size,
-        output=opening.get("output"),
+        value_range=as_pair(opening.get("value_range")),
+        output=_find_code(output, "logits' file", "--images", folders),
+        head=opening.get("head"),
+        grid=(grid[0], grid[1]) if (grid := opening.get("grid")) else None,
         device=_choose_device(device),
         seed=opening.get("seed", 0),
     )
@@ -274,8 +289,20 @@ def _find_model(opening: Mapping[str, Any], substitutes: Substitutes, folders: S
     named = opening["model"]
     if not isinstance(named, Mapping):
         return named
-    file = find_file(named, "network's file", "--model", folders)
+    return _find_code(named, "network's file", "--model", folders)
+
+
+def _find_code(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:
+    """A name as it is; a file by its content, with the function in it where there is one."""
+    if not isinstance(named, Mapping):
+        return named
+    file = find_file(named, what, option, folders)
     return f"{file}:{named['function']}" if "function" in named else str(file)
+
+
+def as_pair(values: Sequence[float] | None) -> ValueRange | None:
+    """A recorded range as a pair."""
+    return None if values is None else (values[0], values[1])
 
 
 def _find_path(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,6 +65,8 @@ def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
         CnnvizError: Whatever the method raises.
     """
     asked = {name: _restore_asked(value) for name, value in record.asked.items()}
+    if "target" in asked:
+        asked["target"] = _spell_out(asked["target"], record, model[0] if isinstance(model, list) else model)
     method = load(record.method) if record.method in CATALOGUE else getattr(cnnviz, record.method)
     if not isinstance(method, Method):
         return method(model, pictures, **asked)
@@ -125,6 +128,27 @@ def _restore_asked(value: Any) -> Any:
         raise UsageError(f"The record asks for a '{value.get('kind')}', which this version does not know.")
     tupled = {name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()}
     return kind(**tupled)
+
+
+def _spell_out(target: Any, record: Provenance, model: Any) -> Any:
+    """A target that this version does not take, as the record's answer spells it: older ones took parts of labels."""
+    if isinstance(target, list):
+        answers = dict(zip(record.rows or range(len(record.targets)), record.targets, strict=False))
+        return [
+            _spell_one(each, answers.get(row, next(iter(record.targets), "")), model) for row, each in enumerate(target)
+        ]
+    return _spell_one(target, next(iter(record.targets), ""), model)
+
+
+def _spell_one(target: Any, answered: str, model: Any) -> Any:
+    if not isinstance(target, str):
+        return target
+    try:
+        targets.parse_aim(target, model.labels, model.layer_names)
+    except UsageError:
+        with suppress(UsageError):
+            return targets.parse_aim(answered, model.labels, model.layer_names)
+    return target
 
 
 def _nested_records(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from cnnviz.rerunning.difference import LargestDifference, differences, largest_
 from cnnviz.rerunning.find import (
     SHORT,
     Substitutes,
+    as_pair,
     find_dataset,
     find_file,
     find_pictures,
@@ -162,7 +163,9 @@ def _find_batch(
 ) -> tuple[list[Picture], list[str]]:
     """The pictures of the whole call, and which of them another stands in for."""
     wanted = record.batch or record.images
-    found = find_pictures(wanted, places, near, held, folders_below(near))
+    networks = record.model.get("networks") or [record.model]
+    value_range = as_pair(networks[0].get("preprocess", {}).get("value_range"))
+    found = find_pictures(wanted, places, near, held, folders_below(near), value_range=value_range)
     needed = record.rows if record.batch else range(len(wanted))
     missing = [wanted[row] for row in needed if found[row] is None]
     if missing:

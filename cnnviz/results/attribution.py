@@ -57,6 +57,7 @@ class Attribution(Explanation):
             self.model,
             self.checks,
             self.provenance,
+            unit=self.unit,
         )
 
     @property

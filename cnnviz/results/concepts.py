@@ -19,6 +19,7 @@ from cnnviz.results.result import DrawnResult, Grid
 __all__ = ["Concepts"]
 
 STRENGTH = 0.8
+NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,8 @@ class Concepts(DrawnResult):
     Attributes:
         values: ``(N, k, h, w)`` float32, at least 0: how much of each concept is at each place.
         vectors: ``(k, C)`` float32: each concept as an activation of the layer.
-        classes: For each concept the class that the network gives it, with its probability.
+        classes: For each concept the class that the network gives it, with its probability; none where the network
+            gives no logits of classes.
         pictures: The pictures, with their geometry.
         layer: The layer.
         model: The network's name.
@@ -69,8 +71,9 @@ class Concepts(DrawnResult):
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
         rows = tuple(self._draw_row(row) for row in range(len(self)))
         names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
+        names = names or [f"{number + 1}" for number in range(len(self.vectors))]
         title = self._title(self.model, self.layer)
-        notes = ("Each concept's name is the class that the network gives an activation of that concept alone.",)
+        notes = (NAMED,) if self.classes else ()
         headings = ("photograph", "all concepts", *names)
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
 
@@ -89,7 +92,7 @@ class Concepts(DrawnResult):
         return picture.geometry or Geometry.whole(*picture.size)
 
     def _draw_row(self, row: int) -> tuple[Cell, ...]:
-        picture, colours = self.pictures[row], _choose_colours(len(self.classes))
+        picture, colours = self.pictures[row], _choose_colours(len(self.vectors))
         most = self.values.max(axis=(0, 2, 3))[:, None, None]
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2

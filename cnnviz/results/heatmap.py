@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, NoTarget, Target
-from cnnviz.drawing.colour import Normalisation, Scale, colourise, scale_of
+from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, ParameterError
@@ -36,7 +36,7 @@ class Look:
         normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1); None is the
             usual: the maximum for heat maps, the percentile for attributions to pixels.
         shared: Whether all maps of a result have one scale.
-        cmap: A matplotlib colour map; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
+        cmap: A matplotlib colour map or its name; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
         alpha: Opacity of the strongest colour over the photograph, 0 to 1.
         align: Where a layer's values lie: ``"field"`` at the centre of what each unit sees, ``"pixel"`` evenly over the
             network's input, as other tools draw them. A map whose units have no places, and one of pixels, is the same
@@ -50,7 +50,7 @@ class Look:
     style: Style = "panel"
     normalise: Normalisation | None = None
     shared: bool = False
-    cmap: str | None = None
+    cmap: ColourMap | None = None
     alpha: float = 0.7
     align: Align = "field"
 
@@ -61,6 +61,7 @@ class Look:
             raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
+        object.__setattr__(self, "cmap", cmap_name(self.cmap))
         self.scale_of(np.zeros(1))
 
     def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
@@ -95,7 +96,7 @@ class Explanation(Part):
         values: float32, raw and signed.
         target: What is explained.
         score: The target's score on the unchanged picture.
-        probability: Softmax probability of the target's class; None where the target is not one class.
+        probability: Of the target's class, as the network's head gives it; None where the target is not one class.
         picture: The picture, with the geometry of the network's input.
         layer: The layer that was looked at, or None.
         rectified: Whether only positive values are shown: the method's definition keeps no others (applied before
@@ -103,6 +104,7 @@ class Explanation(Part):
         model: The network's name.
         checks: What the user should know about this result.
         provenance: How it was made.
+        unit: Of the score, where the network gives values (empty for none); None where it gives classes.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -115,6 +117,7 @@ class Explanation(Part):
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    unit: str | None = field(default=None, kw_only=True)
 
     @property
     def geometry(self) -> Geometry:
@@ -143,6 +146,8 @@ class Explanation(Part):
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
             return f"whatever the class{note}"
+        if self.unit is not None and isinstance(self.target, ClassTarget):
+            return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}{note}"
 
@@ -283,6 +288,7 @@ class Heatmap(Explanation):
             "index": self.target.index if isinstance(self.target, ClassTarget) else None,
             "score": self.score,
             "probability": self.probability,
+            **({} if self.unit is None else {"unit": self.unit}),
             "layer": self.layer,
             "peak": None if self.blank else list(self.peak()),
             "blank": self.blank,

@@ -23,12 +23,21 @@ class Prediction:
     Attributes:
         target: The class, usable as a method's target.
         logit: Its logit.
-        probability: Its softmax probability, or sigmoid where there is a single logit.
+        probability: Its probability, as the network's head gives it; None where the network gives values.
+        unit: Of the value, which stands in the logit's place; None where the network gives classes.
     """
 
     target: ClassTarget
     logit: float
-    probability: float
+    probability: float | None
+    unit: str | None = None
+
+    @property
+    def answer(self) -> str:
+        """The probability or the value, in words."""
+        if self.probability is not None:
+            return f"{self.probability:.2%}"
+        return f"{self.logit:.4g} {self.unit or ''}".rstrip()
 
     def describe(self) -> dict[str, Any]:
         """What there is to say, as plain values."""
@@ -37,6 +46,7 @@ class Prediction:
             "label": self.target.label,
             "logit": self.logit,
             "probability": self.probability,
+            **({} if self.unit is None else {"unit": self.unit}),
         }
 
 
@@ -70,5 +80,5 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
         lines = []
         for picture, best in zip(self.pictures, self.best, strict=True):
             lines.append(picture.name)
-            lines += [f"  {one.probability:7.2%}  {one.target.index:>5}  {one.target}" for one in best]
+            lines += [f"  {one.answer:>7}  {one.target.index:>5}  {one.target}" for one in best]
         return "\n".join(lines)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit, parse_target
+from cnnviz.core.target import ClassSum, ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit, parse_target
 from cnnviz.errors import TargetError, UnknownNameError, UsageError
 
 ANIMALS = ("cat", "catfish", "dogfish", "Dog", "great white shark", "great grey owl", "crane", "Crane bird")
@@ -40,25 +40,66 @@ def test_an_index_in_every_form(like):
     [
         ("cat", 0),  # exact, although it begins "catfish" too
         ("CAT", 0),
-        ("catf", 1),
+        ("catfish", 1),
         ("dog", 3),  # exact but for its case, although it begins "dogfish" too
-        ("dogf", 2),
-        ("great w", 4),
+        ("DOGFISH", 2),
         ("Great White Shark", 4),
         (" great white shark ", 4),
         ("crane", 6),
-        ("crane b", 7),
+        ("crane bird", 7),
     ],
 )
-def test_labels_exact_before_a_unique_beginning(text, index):
+def test_a_label_is_a_whole_label(text, index):
     assert index_of(text) == index
 
 
-def test_an_ambiguous_beginning_lists_the_candidates():
-    with pytest.raises(TargetError, match=r"2 classes: great white shark \(4\), great grey owl \(5\)"):
+FURNITURE = ("chain", "barber chair", "cairn", "folding chair", "catamaran", "Egyptian cat", "dogsled", "wolf spider")
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("chair", ["barber chair", "folding chair"]),  # not chain, cairn
+        ("cat", ["Egyptian cat", "catamaran"]),  # the word before the part of one
+        ("dog", ["dogsled"]),
+        ("wolf", ["wolf spider"]),
+        ("egyptian ca", ["Egyptian cat"]),
+        ("chainn", ["chain", "cairn"]),  # nothing holds it: spelt alike
+    ],
+)
+def test_a_part_of_a_label_is_refused_with_those_that_hold_the_word(text, offered):
+    with pytest.raises(UnknownNameError, match=f"no label '{text}'") as caught:
+        parse_target(text, FURNITURE)
+    assert caught.value.suggestions == offered
+
+
+def test_the_pattern_for_several_labels_is_offered():
+    with pytest.raises(UnknownNameError, match=r"'\* chair' is the sum of all that match"):
+        parse_target("chair", FURNITURE)
+    with pytest.raises(UnknownNameError, match=r"'great\*' is the sum"):
         parse_target("great", ANIMALS)
-    with pytest.raises(TargetError, match=r"10 classes: a0 \(0\), .*a5 \(5\), \.\.\.;"):
-        parse_target("a", [f"a{number}" for number in range(10)])
+
+
+@pytest.mark.parametrize("text", ["tabby cat", "Tabby", "mouser", "tabby, tabby cat, mouser"])
+def test_a_synonym_between_commas_is_a_whole_label(text):
+    labels = ("cat", "tabby, tabby cat, mouser", "tiger cat")
+    assert parse_target(text, labels) == ClassTarget(1, labels[1])
+    with pytest.raises(TargetError, match=r"'crane' names 2 classes: bird, crane \(0\), machine, crane \(1\)"):
+        parse_target("crane", ("bird, crane", "machine, crane"))
+    assert index_of("crane", ("bird, crane", "crane")) == 1  # a label of its own before a synonym
+
+
+def test_a_pattern_is_the_sum_of_the_labels_that_match():
+    found = parse_target("*FISH", ANIMALS)
+    assert found == ClassSum("*FISH", (ClassTarget(1, "catfish"), ClassTarget(2, "dogfish")))
+    assert str(found) == "*FISH (catfish + dogfish)"
+    assert found.explain() == "'*FISH' is the sum of 2 logits: catfish, dogfish"
+    assert str(parse_target("*", ANIMALS)) == "* (cat + catfish + dogfish + 5 more)"
+    assert parse_target("cat*h", ANIMALS) == ClassTarget(1, "catfish")
+    assert [each.index for each in parse_target("mo*r", ("a, mouser", "b. moor", "moor")).classes] == [0, 2]
+    assert index_of("c*t", ("c*t", "cat", "cut")) == 0  # a label with a star is itself
+    with pytest.raises(TargetError, match=r"No label matches 'cat\* - dog'; a pattern stands alone"):
+        parse_target("cat* - dog", ANIMALS[:2])
 
 
 def test_equal_labels_are_told_apart_by_index_only():
@@ -88,10 +129,10 @@ def test_differences(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["dog vs similar", "Dog - similar", "3 vs similar", "dogf vs similar", "top vs similar"]
+    "text", ["dog vs similar", "Dog - similar", "3 vs similar", "dogfish vs similar", "top vs similar"]
 )
 def test_a_class_against_those_like_it(text):
-    first = {"dogf vs similar": ClassTarget(2, "dogfish"), "top vs similar": TopClass()}
+    first = {"dogfish vs similar": ClassTarget(2, "dogfish"), "top vs similar": TopClass()}
     assert parse_target(text, ANIMALS) == Finer(first.get(text, ClassTarget(3, "Dog")))
 
 
@@ -106,17 +147,22 @@ def test_similar_may_be_a_label():
 def test_labels_that_contain_a_dash():
     labels = ("red - green", "red", "green", "red - blue - dark", "blue - dark", "red - yellow", "yellow - pale")
     assert index_of("red - green", labels) == 0
-    assert index_of("red - blue", labels) == 3
+    assert index_of("red - blue - dark", labels) == 3
     assert str(parse_target("green - red", labels)) == "green - red"
     found = parse_target("red - green - blue - dark", labels)
     assert found == Difference(ClassTarget(0, "red - green"), ClassTarget(4, "blue - dark"))
 
 
+def test_the_side_that_is_no_label_is_named():
+    with pytest.raises(UnknownNameError, match=r"no label 'catfsh'.*'catfish'"):
+        parse_target("cat - catfsh", ANIMALS)
+
+
 def test_an_ambiguous_side_does_not_hide_a_division_that_fits():
-    labels = ("x - y", "x - z", "w")
+    labels = ("x - y", "x - z", "w", "v", "v")
     assert parse_target("x - y - w", labels) == Difference(ClassTarget(0, "x - y"), ClassTarget(2, "w"))
-    with pytest.raises(TargetError, match="'x' names 2 classes"):
-        parse_target("w - x", labels)
+    with pytest.raises(TargetError, match="'v' names 2 classes"):
+        parse_target("w - v", labels)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_what_is_made_once_for_all_images_has_no_places():
         layers = observe_layers(Tabled(), torch.randn(size, 3, 32, 32))
         assert layers["table"].shape == (4, 5, 5)
         assert layers["table"].arrangement is None
-        assert [name for name, layer in layers.items() if layer.spatial] == ["conv1", "conv2"]
+        assert [name for name, layer in layers.items() if layer.spatial] == ["conv1", "conv1+relu", "conv2"]
 
 
 def test_a_network_that_takes_one_image_at_a_time_is_observed_with_one():

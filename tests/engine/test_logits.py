@@ -53,7 +53,7 @@ def test_class_scores_at_one_place():
 @pytest.mark.parametrize(
     ("output", "selector", "said"),
     [
-        ({"a": LOGITS, "b": LOGITS}, None, r"a dict with the keys 'a', 'b'; say which part .*--logits KEY"),
+        ({"a": LOGITS, "b": LOGITS}, None, r"a dict with 'a': \(.*\), 'b': \(.*\); say which part .*--logits KEY"),
         ((LOGITS, LOGITS), None, "a tuple of 2"),
         ("text", None, "str"),
         (None, None, "NoneType"),

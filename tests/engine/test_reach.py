@@ -48,11 +48,12 @@ def test_the_last_reached_layer_is_looked_for_backwards():
             names, TOKENS
         )
 
-    assert last_reached(layers, "block39", gradients) == "block7"
+    assert last_reached(layers, gradients, before="block39") == ("block7", 1)
     assert asked[0] == "block38"
     assert "block39" not in asked
-    with pytest.raises(ExplanationError, match="name a layer"):
-        last_reached(layers, "block5", gradients)
+    assert last_reached(layers, gradients, before="block5") == (None, 0)
+    assert last_reached(layers, gradients, last=["block7"]) == ("block5", 1)
+    assert asked[-1] == "block7"
 
 
 def test_what_an_attention_makes_of_tokens_is_the_last_resort():
@@ -62,8 +63,21 @@ def test_what_an_attention_makes_of_tokens_is_the_last_resort():
     def reached_at(*names):
         return lambda asked: ({name: gradient(2) for name in asked if name in names}, dict.fromkeys(asked, TOKENS))
 
-    assert last_reached(layers, "Linear2", reached_at("LayerNorm0", "Linear1")) == "LayerNorm0"
-    assert last_reached(layers, "Linear2", reached_at("Linear1")) == "Linear1"
+    assert last_reached(layers, reached_at("LayerNorm0", "Linear1"), before="Linear2")[0] == "LayerNorm0"
+    assert last_reached(layers, reached_at("Linear1"), before="Linear2")[0] == "Linear1"
+
+
+def test_the_layer_that_reaches_the_most_targets_is_taken():
+    layers = Layers(Layer(f"block{each}", "Block", (5, 3), 1, 0, TOKENS, each) for each in range(3))
+    reached = {"block2": (1, 0), "block1": (2, 3), "block0": (4, 4)}
+
+    def gradients(names):
+        held = {name: torch.cat([gradient(token) for token in reached[name]]) for name in names}
+        return held, dict.fromkeys(names, TOKENS)
+
+    assert last_reached(layers, gradients, count=2) == ("block1", 2)
+    reached["block1"] = reached["block0"] = (0, 1)
+    assert last_reached(layers, gradients, count=2) == ("block2", 1)
 
 
 @pytest.mark.parametrize(

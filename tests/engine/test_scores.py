@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+import cnnviz
 from cnnviz import gradcam
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit
+from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Direction, Finer, NoTarget, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
+from cnnviz.methods.cams.probe import _find_rivals
 from tests.support.networks import LABELS, Encoded, Small, model_of
 
 LOGITS = torch.tensor([[1.0, 5.0, 2.0, 0.0, -1.0], [3.0, 0.0, 4.0, 9.0, 2.0]])
@@ -190,3 +192,57 @@ def test_one_automatic_layer_for_units_whatever_the_batch_size(inputs):
     again = gradcam(model_of(Small()), inputs, targets, batch_size=1)
     assert again.layer == "conv1"
     assert again.values.shape == together.values.shape
+
+
+GROUPED = ("gradcam", "xgradcam", "shapleycam", "saliency", "smoothgrad", "integrated_gradients", "guided_backprop")
+
+
+@pytest.mark.parametrize("name", [*GROUPED, "fullgrad", "occlusion", "ablationcam"])
+def test_a_function_for_each_picture(name, small, inputs):
+    functions = [lambda o: o[:, 3] - 2 * o[:, 1], lambda o: o[:, 0] * o[:, 2], lambda o: o[:, 1]]
+    together = getattr(cnnviz, name)(small, inputs, functions)
+    for row, function in enumerate(functions):
+        alone = getattr(cnnviz, name)(small, inputs[row : row + 1], function)
+        assert together[row].score == pytest.approx(alone[0].score, rel=1e-5)
+        most = abs(alone.values[0]).max()
+        assert most > 0
+        assert abs(together.values[row] - alone.values[0]).max() < 1e-4 * most
+    assert len({round(one.score, 6) for one in together}) == 3
+
+
+def test_a_function_for_each_picture_in_closed_form():
+    class Sums(torch.nn.Module):
+        def forward(self, x):
+            total = x.sum((1, 2, 3))
+            return torch.stack([total, 2 * total, 4 * total, 8 * total], 1)
+
+    model = cnnviz.Model(Sums(), mean=[0.0], std=[1.0], input_size=(1, 3), channels=1)
+    functions = [lambda o: o[:, 3], lambda o: o[:, 0], lambda o: o[:, 1]]
+    found = cnnviz.saliency(model, torch.arange(9.0).reshape(3, 1, 1, 3), functions)
+    assert found.values[:, 0, 0, 0].tolist() == [8.0, 1.0, 2.0]
+
+
+def test_which_targets_are_equal():
+    one, other = (lambda o: o[:, 0]), (lambda o: o[:, 1])
+    assert CustomTarget(one) != CustomTarget(other)
+    assert CustomTarget(one) != CustomTarget(one)
+    assert len({CustomTarget(one), CustomTarget(other)}) == 2
+    assert Unit("conv1", 1) == Unit("conv1", 1) != Unit("conv1", 1, (0, 0))
+    assert Direction("a", (1.0, 2.0)) != Direction("a", (2.0, 1.0))
+    assert Finer(TopClass(), 0.5) != Finer(TopClass(), 0.6)
+    assert TopClass() == TopClass() != NoTarget()
+
+
+@pytest.mark.parametrize("label", ["dog", None])
+def test_the_rival_of_a_class_is_another_whatever_it_is_called(label):
+    assert _find_rivals([ClassTarget(1, label)], LOGITS[:1], LABELS) == [ClassTarget(2, "bird")]
+
+
+@pytest.mark.parametrize("name", ["gradcam", "saliency", "occlusion"])
+def test_a_target_function_that_fails_is_told_with_its_line(name, small, inputs):
+    def broken(logits):
+        return logits[:, 0] / (1 // 0)
+
+    line = broken.__code__.co_firstlineno + 1
+    with pytest.raises(TargetError, match=rf"'broken' failed: ZeroDivisionError: .* in line {line} of test_scores\.py"):
+        getattr(cnnviz, name)(small, inputs, broken)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from cnnviz.errors import PictureError
+from cnnviz.errors import ParameterError, PictureError
 from cnnviz.images.reading import as_picture, read_picture
 
 RNG = np.random.default_rng(0)
@@ -118,7 +118,8 @@ def test_16_bit_is_scaled_and_not_clipped(tmp_path, ending):
     np.testing.assert_array_equal(levels, np.rint(ramp.ravel() / 257))
     assert (np.diff(levels) >= 0).all()
     assert len(np.unique(levels)) == 256
-    assert picture.notes == ("16-bit reduced to 8-bit",)
+    np.testing.assert_allclose(picture.exact.ravel(), ramp.ravel() / 65535, rtol=1e-6)
+    assert picture.notes == ("more than 8 bits: drawn with 8, given to the network whole",)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
@@ -143,7 +144,7 @@ def test_32_bit_outside_16_bit_is_refused():
 def test_float_tiff(tmp_path):
     unit = read_picture(saved(tmp_path / "unit.tif", np.array([[0, 0.2, 1]], np.float32)))
     assert unit.pixels[0, :, 1].tolist() == [0, 51, 255]
-    assert unit.notes == ("float values from 0 to 1 scaled to 8-bit",)
+    assert unit.notes == ("float values from 0 to 1",)
     byte = read_picture(saved(tmp_path / "byte.tif", np.array([[0, 51.2, 255]], np.float32)))
     assert byte.pixels[0, :, 1].tolist() == [0, 51, 255]
     assert byte.notes == ("float values taken as 0 to 255",)
@@ -235,3 +236,38 @@ def test_arrays(array, expected):
 )
 def test_arrays_that_are_no_pictures(array, mentions):
     sentence(as_picture, array, "frame 7", mentions=["frame 7", *mentions])
+
+
+@pytest.mark.parametrize(("bits", "top"), [(10, 900), (12, 4095), (14, 9000), (16, 40000)])
+def test_whole_numbers_fill_the_bits_they_use(bits, top):
+    values = np.arange(0, top + 1, dtype=np.uint16)[None]
+    for given in (values, Image.fromarray(values)):
+        picture = as_picture(given, "deep")
+        np.testing.assert_allclose(picture.exact.ravel(), values[0] / (2**bits - 1), rtol=1e-6)
+        np.testing.assert_array_equal(picture.pixels[0, :, 1], np.rint(values[0].astype(float) * 255 / (2**bits - 1)))
+        said = f"16-bit values up to {top} read as {bits}-bit, 0 to {2**bits - 1}; --range says otherwise"
+        assert (said in picture.notes) == (bits < 16)
+
+
+def test_a_range_says_what_black_and_white_are():
+    hounsfield = np.array([[-1000, -200, 0, 600, 3000]], np.int16)
+    picture = as_picture(hounsfield, "scan", value_range=(-200, 600))
+    assert picture.exact.tolist() == [[0.0, 0.0, 0.25, 1.0, 1.0]]
+    assert picture.pixels[0, :, 0].tolist() == [0, 0, 64, 255, 255]
+    assert picture.notes == ("40.0% of the values lie outside -200 to 600, and are clipped",)
+    sentence(as_picture, hounsfield, "scan", mentions=["int16", "value_range=(low, high)", "--range LOW,HIGH"])
+    narrow = as_picture(np.array([[[0, 50, 250]]], np.uint8), value_range=(0, 100))
+    assert narrow.pixels[0, 0].tolist() == [0, 128, 255]
+    assert as_picture(Image.fromarray(np.full((2, 2), 50, np.uint8)), value_range=(0, 100)).pixels.max() == 128
+    for wrong in ((5, 5), (1,), (0, np.inf)):
+        sentence(as_picture, hounsfield, value_range=wrong, mentions="(0, 4095)", kind=ParameterError)
+
+
+def test_floats_keep_their_depth_and_levels_their_bytes():
+    ramp = np.linspace(0, 1, 1000)[None]
+    np.testing.assert_array_equal(as_picture(ramp).exact, ramp.astype(np.float32))
+    levels = np.arange(256, dtype=np.uint8)[None]
+    for given in (levels, levels / 255, (levels / 255).astype(np.float32), levels.astype(np.uint16) * 257):
+        picture = as_picture(given)
+        assert picture.exact is None
+        np.testing.assert_array_equal(picture.pixels[0, :, 2], levels[0])

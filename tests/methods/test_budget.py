@@ -119,7 +119,7 @@ def test_the_bar_is_said_and_saved(small, inputs, tmp_path):
     assert len(found.checks) == 2
     for one, check in zip(found, found.checks, strict=True):
         assert f"within {one.error_bar:.3g} of the estimate for '{one.target}', at 95 % confidence" in check
-        assert "48 of 169 windows were evaluated and 121 estimated; judged by 30 of these, at least 90 %" in check
+        assert "48 of 169 windows were evaluated and 121 estimated; judged by 30 drawn at random from these, at least 90 %" in check
     with np.load(found.save(tmp_path / "map.npz")) as saved:
         assert saved["error_bars"].shape == (2,)
     again = cnnviz.occlusion(small, inputs[:2], [1, 2], window=8, stride=2, budget=80, seed=4)

@@ -48,7 +48,7 @@ def test_a_difference_of_classes_and_each_images_own(small, inputs):
 
 def test_a_single_logit(inputs):
     net = Small(classes=1)
-    found = cam(model_of(net, labels=None), inputs)
+    found = cam(model_of(net, labels=None, head="sigmoid"), inputs)
     np.testing.assert_allclose(found.values.mean(axis=(1, 2)) + net.fc.bias.item(), found.scores, rtol=1e-4, atol=1e-6)
     assert found[0].probability == pytest.approx(float(torch.tensor(found[0].score).sigmoid()), rel=1e-5)
 

@@ -112,7 +112,7 @@ def test_a_copy_without_in_place_operations(name, layer, built, photos, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("resnet18", "layer4"), ("densenet121", "features"), ("googlenet", "inception5b")]
+    ("name", "layer"), [("resnet18", "layer4"), ("densenet121", "features+relu"), ("googlenet", "inception5b")]
 )
 def test_the_automatic_layer(name, layer, built, photos):
     model = Model(built[name], input_size=64)

@@ -29,12 +29,16 @@ def test_logits_and_probabilities(small, inputs, logits):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_probabilities_in_the_place_of_logits_are_said(dtype, inputs):
+def test_probabilities_in_the_place_of_logits_are_undone_and_said(dtype, inputs):
     net = Small().to(dtype)
-    assert not predict(model_of(net), inputs).checks
+    plain = predict(model_of(net), inputs)
+    assert plain.checks == (
+        "read as logits of classes that exclude each other (softmax); --head sigmoid for independent labels",
+    )
     net.add_module("fc", torch.nn.Sequential(net.fc, torch.nn.Softmax(dim=1)))
-    (said,) = predict(model_of(net), inputs).checks
-    assert said.startswith("the network's numbers are probabilities already")
+    found = predict(model_of(net), inputs)
+    assert found.checks == ("the network ends in a softmax: the logits before it are explained",)
+    assert [one.probability for best in found for one in best] == [one.probability for best in plain for one in best]
 
 
 @pytest.mark.parametrize(("k", "kept"), [(1, 1), (3, 3), (99, 5)])
@@ -51,7 +55,7 @@ def test_equal_logits_keep_the_classes_order(inputs):
 
 def test_a_single_logit_is_a_sigmoid(inputs):
     net = Small(classes=1).eval()
-    (best,) = predict(model_of(net, labels=None), inputs)[0]
+    (best,) = predict(model_of(net, labels=None, head="sigmoid"), inputs)[0]
     assert best.probability == pytest.approx(net(inputs)[0].sigmoid().item(), rel=1e-5)
     assert str(best.target) == "class 0"
 

@@ -11,8 +11,9 @@ from torchvision import models
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import LUMA, Picture
 from cnnviz.errors import ModelError, ParameterError, PictureError
+from cnnviz.images.reading import as_picture
 from cnnviz.models.preprocess import Preprocess
 
 SIZES = [(1, 1), (64, 64), (65, 97), (97, 65), (31, 200), (200, 31), (20, 21), (48, 150), (255, 256), (333, 500)]
@@ -153,10 +154,19 @@ def test_to_pixels_undoes_the_normalisation(channels):
 
 
 def test_to_pixels_clips_and_survives_what_is_not_finite():
-    values = torch.tensor([-9.0, 9.0, torch.nan, torch.inf]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
-    assert PLAIN.to_pixels(values)[0, 0, :, 0].tolist() == [0, 255, 0, 255]
-    five = values[:, :1].expand(1, 5, 1, 4)
-    assert PLAIN.to_pixels(five)[0, 0, :, 0].tolist() == [0, 0, 0, 255]
+    values = torch.tensor([-9.0, 9.0, torch.nan, torch.inf, 1.0, 0.0]).view(1, 1, 1, 6).expand(1, 3, 1, 6)
+    assert PLAIN.to_pixels(values)[0, 0, :, 0].tolist() == [0, 255, 0, 255, 255, 0]
+    five = values[:, :1].expand(1, 5, 1, 6)
+    assert PLAIN.to_pixels(five)[0, 0, :, 0].tolist() == [0, 0, 0, 255, 0, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_to_pixels_of_decibels_is_grey_and_not_black(channels):
+    values = torch.linspace(-80, 0, 5).view(1, 1, 1, 5).expand(1, channels, 1, 5)
+    plain = Preprocess((1, 5), mean=(0.0,), std=(1.0,), channels=channels)
+    assert plain.to_pixels(values)[0, 0, :, 0].tolist() == [0, 64, 128, 191, 255]
+    picture = torch.cat([values, torch.full_like(values, 0.2)])
+    assert plain.to_pixels(picture)[1, 0, :, 0].tolist() == [51] * 5  # each sample for itself
 
 
 def test_to_pixels_of_other_channels_is_each_samples_stretched_mean():
@@ -204,3 +214,30 @@ def test_one_mean_stands_for_all_channels():
     three = Preprocess((16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
     assert torch.equal(one(picture)[0], three(picture)[0])
     np.testing.assert_array_equal(one.to_pixels(one(picture)[0][None])[0], picture.pixels)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (8, 8)), (3, (8, 8)), (3, (8, 8, 3)), (1, (8, 8, 3))])
+def test_the_network_is_given_the_values_own_depth(channels, shape):
+    deep = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
+    deep.flat[0] = 4095
+    plain = Preprocess((8, 8), None, (0.25,), (0.5,), channels=channels)
+    values, shown = plain(as_picture(deep))
+    planes = np.moveaxis(np.atleast_3d(deep), 2, 0) / 4095
+    if channels == 1 and len(planes) == 3:
+        planes = np.tensordot(LUMA, planes, 1)[None]
+    np.testing.assert_allclose(values, np.broadcast_to((planes - 0.25) / 0.5, (channels, 8, 8)), atol=1e-5)
+    assert shown.pixels.dtype == np.uint8
+    small = Preprocess((4, 4), 4, (0.0,), (1.0,), channels=channels)
+    eight = small(as_picture(np.rint(deep / 4095 * 255).astype(np.uint8)))[0]
+    np.testing.assert_allclose(small(as_picture(deep))[0], eight, atol=1.6 / 255)
+
+
+def test_a_range_of_the_network_is_its_pictures():
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+    ranged = Preprocess((8, 8), None, (0.0,), (1.0,), channels=1, value_range=(0, 8190))
+    for given in (as_picture(deep), as_picture(deep, value_range=(0, 8190)), as_picture(deep, value_range=(0, 65535))):
+        values, shown = ranged(given)
+        np.testing.assert_allclose(values[0], deep / 8190, atol=1e-6)
+        np.testing.assert_allclose(shown.pixels[:, :, 0], deep * (255 / 8190), atol=0.501)
+    assert ranged.describe()["value_range"] == [0, 8190]
+    assert "value_range" not in Preprocess((8, 8)).describe()

@@ -19,7 +19,7 @@ from tests.support.public_networks import model_of as model_of_public
 
 
 def asked(net, inputs, layer=None):
-    """Maps of a class: at a layer, of the input, and by hiding parts, where a faster copy may answer."""
+    """Maps of a class: at a layer, of the input, and by hiding parts, by a faster copy if there is one."""
     model, before = model_of(net), memory(net)
     found = [
         gradcam(model, inputs, 1, layer=layer).values,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
-__all__ = ["CUT_AWAY", "Cuts", "CutsPassed", "fresh_leaf", "reached_from", "tensors_of"]
+__all__ = ["CUT_AWAY", "Cuts", "CutsPassed"]
 
 Cuts: TypeAlias = Literal["kept", "blocks", "all"]
 """Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
@@ -63,30 +63,3 @@ class CutsPassed(TorchFunctionMode):
 def _without_inference(held: Any) -> Any:
     """The same arguments, tensors made in inference mode copied: those take no part in gradients."""
     return tree_map(lambda each: each.clone() if isinstance(each, Tensor) and each.is_inference() else each, held)
-
-
-def fresh_leaf(tensor: Tensor) -> Tensor:
-    """A tensor's values as the start of a graph, wherever the tensor was made."""
-    with torch.inference_mode(mode=False):
-        return (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
-
-
-def tensors_of(output: Any) -> list[Tensor]:
-    """The floating tensors in whatever a network returns."""
-    return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
-
-
-def reached_from(tensors: Iterable[Tensor], leaves: Iterable[Tensor]) -> list[bool]:
-    """For each leaf (or inner tensor of the graph) whether one of the tensors is made from it."""
-    stack: list[Any] = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
-    seen: set[Any] = set(stack)
-    variables = {id(tensor) for tensor in tensors}
-    while stack:
-        node = stack.pop()
-        if (variable := getattr(node, "variable", None)) is not None:
-            variables.add(id(variable))
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                stack.append(following)
-    return [id(leaf) in variables if leaf.grad_fn is None else leaf.grad_fn in seen for leaf in leaves]

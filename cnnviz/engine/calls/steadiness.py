@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,15 +35,15 @@ class Steadiness:
         random: Where it draws random numbers, and by what operation; empty if nowhere.
         batch: Where it takes statistics of the whole batch; empty if nowhere.
         alone: Whether it can be asked about one picture alone.
+        checks: What the user should know: a short sentence each.
     """
 
     random: str = ""
     batch: str = ""
     alone: bool = True
+    checks: tuple[str, ...] = field(init=False)
 
-    @property
-    def checks(self) -> tuple[str, ...]:
-        """What the user should know: a short sentence each."""
+    def __post_init__(self) -> None:
         said = []
         if self.random:
             said.append(f"the network answers differently each time: {self.random}, as dropout does that is always on")
@@ -51,7 +51,7 @@ class Steadiness:
             said.append(f"answers depend on the batch ({self.batch}): every picture was asked alone")
         if self.batch and not self.alone:
             said.append(f"answers depend on the other pictures of the batch ({self.batch})")
-        return tuple(said)
+        object.__setattr__(self, "checks", tuple(said))
 
 
 def observe_steadiness(module: nn.Module, example: Tensor) -> Steadiness:

@@ -24,7 +24,7 @@ from cnnviz.engine.fields.footprint import (
     join_branches,
     plain_dim,
 )
-from cnnviz.engine.fields.parts import Part, Range, write_part
+from cnnviz.engine.fields.parts import Range, TensorPart, write_part
 from cnnviz.engine.fields.reads import READ_RULES, Reads, read_indices, read_slice
 
 __all__ = ["UNRELATED", "footprint_rule"]
@@ -58,7 +58,7 @@ def _scatter(call: Call) -> Footprint:
     else:
         start, count = int(given.get("start") or 0), int(given["src"].shape[at])
         ranges[at] = Range(max(start + shape[at], 0) if start < 0 else start, given.get("step") or 1, count, at)
-    return write_part(Part(shape, tuple(ranges)), source, call.of("self"), call.name)
+    return write_part(TensorPart(shape, tuple(ranges)), source, call.of("self"), call.name)
 
 
 def _halve_channels(call: Call) -> Footprint:

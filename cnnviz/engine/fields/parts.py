@@ -12,7 +12,7 @@ from cnnviz.engine.fields.axes import AxisCoverage
 from cnnviz.engine.fields.footprint import Atom, Dim, Footprint, join_branches, plain_dim
 from cnnviz.engine.fields.reads import Reads, read_slice
 
-__all__ = ["Part", "Range", "part_of", "read_part", "write_part"]
+__all__ = ["TensorPart", "Range", "part_of", "read_part", "write_part"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorPart:
     """A rectangle of a tensor, perhaps with gaps, and perhaps turned.
 
     Attributes:
@@ -69,7 +69,7 @@ class Part:
         return next((at for at, one in enumerate(self.ranges) if one.dim == dim), None)
 
 
-def part_of(view: Tensor, base: Tensor) -> Part | None:
+def part_of(view: Tensor, base: Tensor) -> TensorPart | None:
     """Where a view lies in its base; None if it is no rectangle of it: dimensions merged, or overlapping."""
     strides, shape = base.stride(), tuple(base.shape)
     left = int(view.storage_offset()) - int(base.storage_offset())
@@ -87,7 +87,7 @@ def part_of(view: Tensor, base: Tensor) -> Part | None:
             return None
         ranges[along] = Range(starts[along], max(stride // strides[along], 1), size, dim)
     inside = all(one.start + (one.count - 1) * one.step < size for one, size in zip(ranges, shape, strict=True))
-    return Part(shape, tuple(ranges)) if inside else None
+    return TensorPart(shape, tuple(ranges)) if inside else None
 
 
 def _dimension_along(
@@ -101,7 +101,7 @@ def _dimension_along(
     return max(fitting, key=lambda at: strides[at], default=None)
 
 
-def read_part(whole: Footprint, part: Part) -> Footprint | None:
+def read_part(whole: Footprint, part: TensorPart) -> Footprint | None:
     """What the elements of a part see; None if that is not known."""
     if not whole.dims:
         return whole
@@ -124,7 +124,7 @@ def read_part(whole: Footprint, part: Part) -> Footprint | None:
     return replace(whole, dims=tuple(dims[dim] for dim in sorted(dims)), axes=axes)
 
 
-def write_part(part: Part, written: Footprint, before: Footprint | None, name: str) -> Footprint:
+def write_part(part: TensorPart, written: Footprint, before: Footprint | None, name: str) -> Footprint:
     """What a whole sees once a part of it was written.
 
     Places of which the part has none see what they saw before, or nothing but what padding would: their centres go on
@@ -160,12 +160,12 @@ def write_part(part: Part, written: Footprint, before: Footprint | None, name: s
     return _joined(replace(wide, axes=kept), replace(before, axes=kept), part, name)
 
 
-def _joined(wide: Footprint, before: Footprint | None, part: Part, name: str) -> Footprint:
+def _joined(wide: Footprint, before: Footprint | None, part: TensorPart, name: str) -> Footprint:
     branches = [(part.shape, one) for one in (before, wide) if one is not None]
     return join_branches(branches, part.shape, name)
 
 
-def _overlaid(part: Part, wide: Footprint, before: Footprint) -> Mapping[str, AxisCoverage] | None:
+def _overlaid(part: TensorPart, wide: Footprint, before: Footprint) -> Mapping[str, AxisCoverage] | None:
     """The axes of a whole whose part was written over what it saw before.
 
     A place along one axis counts for all along the other: None where the part has only some of these, so that the

@@ -16,7 +16,9 @@ from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
 from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
 from cnnviz.engine.calls.descent import Descent
+from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.layers import run
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 
 __all__ = ["RecordedLayer", "PeakRecorder", "observe_outputs"]
@@ -60,7 +62,7 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
     Raises:
         ExplanationError: If a layer is not run, or its output has no units.
     """
-    arranger, calls, meant = Arranger(), Counter[str](), dict[str, int]()
+    arranger, calls, meant = Arranger(module, example.shape[2:]), Counter[str](), dict[str, int]()
     seen: dict[tuple[str, int], RecordedLayer | str] = {}
     finding, descent = FindSaturation(), Descent(example)
 
@@ -75,10 +77,11 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
         return observe
 
     with torch.no_grad(), ExitStack() as stack:
-        for name, part in module.named_modules():
+        stack.enter_context(finding)
+        functions = stack.enter_context(follow_functions(module, names))
+        for name, part in (hookable_parts(module) | functions).items():
             if name:
                 stack.callback(part.register_forward_hook(hook(name)).remove)
-        stack.enter_context(finding)
         stack.enter_context(descent)
         run(module, example)
     return [_find_layer(name, meant, seen) for name in names]
@@ -130,8 +133,9 @@ class PeakRecorder:
     def __enter__(self) -> PeakRecorder:
         with ExitStack() as stack:
             late = {split_call(layer.name)[0] for layer in self._layers if not layer.saturation}
+            functions = stack.enter_context(follow_functions(self._module, late))
             for name in sorted(late):
-                part = self._module.get_submodule(name)
+                part = functions[name] if name in functions else self._module.get_submodule(name)
                 stack.callback(part.register_forward_hook(self._catching_hook(name)).remove)
             self._stack = stack.pop_all()
         return self

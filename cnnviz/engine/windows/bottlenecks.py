@@ -164,7 +164,7 @@ def _unit_grids(layer: Layer) -> tuple[UnitGrid, UnitGrid] | None:
     """Where a layer's units look, if its map can be computed in parts: a map of channels, by a local rule."""
     field = layer.field
     arrangement = layer.arrangement
-    if layer.calls != 1 or arrangement is None or arrangement.order != "NCHW" or layer.shape is None:
+    if layer.calls != 1 or arrangement is None or layer.function or arrangement.order != "NCHW" or layer.shape is None:
         return None
     if len(layer.shape) != 3 or not _is_local(field) or field is None or field.rows is None or field.columns is None:
         return None

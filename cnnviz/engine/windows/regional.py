@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
 from cnnviz.engine.partial import Reached
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.engine.windows.route import Ints, Route, Segment
 
 __all__ = ["Regional", "extents", "Sections"]
@@ -75,7 +76,7 @@ class Sections:
         """Logits ``(1, K)`` of inputs ``(1, C, H, W)``; sections are of these from now on."""
         seen = _RecordedForward()
         with ExitStack() as hooks:
-            for name, part in self._module.named_modules():
+            for name, part in hookable_parts(self._module).items():
                 if name:
                     hooks.callback(part.register_forward_pre_hook(seen.enter(name)).remove)
                     hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._bottlenecks)).remove)
@@ -154,10 +155,17 @@ class Regional:
         module: The network, in evaluation mode; its parts' ``forward`` are replaced for good.
         select: From what it returns, and how many pictures that is of, to the logits.
         route: From bottleneck to bottleneck, for the windows that will be asked for.
+        memory_format: How its activations lie in memory.
     """
 
-    def __init__(self, module: nn.Module, select: Callable[[Any, int], Tensor], route: Route) -> None:
-        self._route = route
+    def __init__(
+        self,
+        module: nn.Module,
+        select: Callable[[Any, int], Tensor],
+        route: Route,
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
+        self._route, self._memory_format = route, memory_format
         self._sections = Sections(module, select, {segment.stop.name for segment in route.segments})
 
     def see(self, image: Tensor) -> Tensor:
@@ -210,7 +218,7 @@ class Regional:
         """For each picture a window ``(B, C, *size)`` of a map, the changed part put in where it belongs."""
         whole = self._sections.map(bottleneck)
         views = [whole[:, :, top : top + size[0], left : left + size[1]] for top, left in starts]
-        pasted = torch.cat(views).contiguous(memory_format=torch.channels_last)
+        pasted = torch.cat(views).contiguous(memory_format=self._memory_format)
         for copy, part, corner, start in zip(pasted, parts, corners, starts, strict=True):
             (to_top, of_top), (to_left, of_left) = map(_overlap_slices, corner, part.shape[1:], start, size)
             copy[:, to_top, to_left] = part[:, of_top, of_left]

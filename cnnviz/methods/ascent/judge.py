@@ -52,7 +52,7 @@ class Opinion:
         first = int(logits.argmax())
         return {
             "judge": self.judge.name,
-            "judge_probability": float(class_probabilities(logits[None])[0, own]),
+            "judge_probability": float(class_probabilities(logits[None], self.judge.head)[0, own]),
             "judge_rank": int((logits > logits[own]).sum()) + 1,
             "judge_first": self.judge.labels[first] if self.judge.labels else f"class {first}",
         }

@@ -16,7 +16,7 @@ from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.target import Direction, Target, Unit, WholeLayer
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture
+from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores import score, settle
 from cnnviz.engine.undisturbed import undisturbed
@@ -186,7 +186,7 @@ class Objective:
         if self.compiled is not None and layer is None and not waking:
             quick = self.compiled
         if quick is not self.model:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.contiguous(memory_format=quick.memory_format)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self._run_to_layer(quick, inputs, layer)
         return _score_output(output, targets, self.layers)
@@ -218,7 +218,8 @@ class Objective:
         """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""
         clone = copy.copy(self.model)
         clone.module = copy.deepcopy(self.model.module).requires_grad_(requires_grad=False)
-        clone.module.to(memory_format=torch.channels_last)
+        clone.memory_format = self.quick.memory_format if self.quick is not self.model else torch.channels_last
+        clone.module.to(memory_format=clone.memory_format)
         return clone
 
     def _compile(self, example: Tensor) -> None:
@@ -241,7 +242,7 @@ def _score_output(output: Tensor, targets: Sequence[Target], layers: dict[str, L
     """Scores ``(n,)`` of the first of a batch, in at least float32."""
     if not isinstance(output, Tensor) or not output.is_floating_point():
         raise ExplanationError("The target's layer returns no floating numbers, so it has no gradient.")
-    wide = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    wide = widen_half(output)
     wide = wide[: len(targets)]
     layer = layer_of(targets[0])
     if layer is None:

@@ -237,11 +237,11 @@ def _measure_answers(
         held_out = _ask_in_chunks(model, _normalise_pixels(model, views(canvas)), ask)
         score = _ask_in_chunks(model, clean, ask)
         with watch_norms(model.module) as distance:
-            logits = _ask_in_chunks(model, clean, model.forward)
-    own = target.index if isinstance(target, ClassTarget) else None
+            logits = _ask_in_chunks(model, clean, model.answering([target]))
+    own = target.index if isinstance(target, ClassTarget) and model.head.probable else None
     return {
         "score": float(score[0]),
-        "probability": None if own is None else float(class_probabilities(logits)[0, own]),
+        "probability": None if own is None else float(class_probabilities(logits, model.head)[0, own]),
         "held_out_mean": float(held_out.mean()),
         "held_out_deviation": float(held_out.std()),
         "held_out_draws": len(held_out),
@@ -263,7 +263,7 @@ def _score_by_target(model: Model, targets: tuple[Target, ...]) -> ScoreFunction
         target = targets[row]
         watch = watched_layers([target])
         with capture(model.module, [], watch) if watch else nullcontext() as caught:
-            logits = model.forward(inputs)
+            logits = model.answer(inputs, [target])
         return score([target] * len(inputs), logits, caught)
 
     return ask

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
@@ -43,14 +45,14 @@ class ChangedLayer:
     rounding = 0.0
     flat = "nothing that was changed in the layer changes the target's score"
 
-    def __init__(self, found: Replay, name: str, target: Target, size: int) -> None:
+    def __init__(self, found: Replay, name: str, target: Target, size: int, *, head: Head) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)
         if isinstance(target, Unit) and not found.decides(target.layer):
             raise ExplanationError(
                 f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
                 "it; choose another layer."
             )
-        self._found, self._arrangement, self._size = found, arrangement, size
+        self._found, self._arrangement, self._size, self._head = found, arrangement, size, head
         self._checks = found.checks
         self.target = target
         self.logits = found.logits
@@ -77,7 +79,7 @@ class ChangedLayer:
     def expect_differences(self, kind: ScoreKind = "logit", weight: float = 1.0) -> None:
         """The map is of differences of scores, times a weight: it may be as large as their rounding."""
         known, types = ([self.target], self.logits[:1], self.score[None]), (self.maps.dtype, self.maps.dtype)
-        self.rounding = weight * roundings(*known, kind, types)[0]
+        self.rounding = weight * roundings(*known, kind, types, head=self._head)[0]
         if kind != "logit" and isinstance(self.target, ClassTarget):
             self.flat = f"{ChangedLayer.flat}; {ASK_THE_LOGIT}"
 
@@ -102,17 +104,17 @@ class ChangedLayer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
-            answers = _read_as(logits, kind) if isinstance(self.target, ClassTarget) else logits
+            answers = _read_as(logits, kind, self._head) if isinstance(self.target, ClassTarget) else logits
             return score(targets, answers, None)[:count]
         with self._found.watching(watch) as caught:
             return score(targets, self._found(activations), caught)[:count]
 
 
-def _read_as(logits: Tensor, kind: ScoreKind) -> Tensor:
-    """Logits ``(N, K)``, the classes' probabilities, or their logarithms in float64."""
-    if kind == "log-probability":
-        return class_probabilities(logits.double()).clamp_min(torch.finfo(torch.float64).tiny).log()
-    return class_probabilities(logits) if kind == "probability" else logits
+def _read_as(logits: Tensor, kind: ScoreKind, head: Head) -> Tensor:
+    """Logits ``(N, K)``, the classes' probabilities, or their logarithms in float64; of a head of values these."""
+    if kind == "log-probability" and head.probable:
+        return class_probabilities(logits.double(), head).clamp_min(torch.finfo(torch.float64).tiny).log()
+    return logits if kind == "logit" else class_probabilities(logits, head)
 
 
 ExplainLayer: TypeAlias = Callable[[ChangedLayer], Tensor]
@@ -132,7 +134,8 @@ def perturbation_maps(
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+        chosen = automatic_layer(model, inputs, targets) if list(names) == [AUTOMATIC] else None
+        known = [chosen.name] if chosen else list(names)
         copies = model.fixed_batch or 1
         rows = [
             _explain_image(
@@ -147,7 +150,10 @@ def perturbation_maps(
             torch.cat([each[0].logits for each in layers]),
             torch.stack([each[0].score for each in layers]),
             tuple(each[0].target for each in layers),
-            tuple(dict.fromkeys(check for each in layers for layer in each for check in layer.checks)),
+            (
+                *(chosen.describe() if chosen else ()),
+                *dict.fromkeys(check for each in layers for layer in each for check in layer.checks),
+            ),
             roundings=tuple(each[0].rounding for each in layers) if len(known) == 1 else (),
             flat=layers[0][0].flat,
         )
@@ -160,12 +166,16 @@ def _explain_image(
 ) -> tuple[list[ChangedLayer], list[Tensor]]:
     layers, maps = [], []
     for name in names:
-        with torch.no_grad(), replay(model.module, model.forward, one, name, fixed=bool(model.fixed_batch)) as found:
+        with torch.no_grad(), _replayed(model, one, name, target) as found:
             (settled,) = settle([target], found.logits, model.labels)
-            layer = ChangedLayer(found, name, settled, found.fixed or settings.batch_size)
+            layer = ChangedLayer(found, name, settled, found.fixed or settings.batch_size, head=model.head)
             maps.append(settings.sign * explain(layer))
             layers.append(layer)
     return layers, maps
+
+
+def _replayed(model: Model, one: Tensor, name: str, target: Target) -> AbstractContextManager[Replay]:
+    return replay(model.module, model.answering([target]), one, name, fixed=bool(model.fixed_batch))
 
 
 def weigh_by_drop(layer: ChangedLayer) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import in_slices
-from cnnviz.engine.capture import capture
+from cnnviz.engine.capture import capture, widen_half
 from cnnviz.engine.scores import class_probabilities, score, watched_layers
 from cnnviz.methods.ask import Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
@@ -63,7 +63,7 @@ class ChannelMasks:
         kept = maps[live]
         if not len(kept):
             return torch.zeros_like(maps[0])
-        probability = self.weights == "probability" and isinstance(target, ClassTarget)
+        probability = self.weights == "probability" and isinstance(target, ClassTarget) and model.head.probable
 
         def masked(some: slice) -> Tensor:
             masks = _stretch_to_masks(kept[some], image.shape[-2:])
@@ -91,8 +91,8 @@ def _score_pictures(model: Model, pictures: Tensor, target: Target, *, probabili
     if model.fixed_batch and count < model.fixed_batch:
         pictures = torch.cat([pictures, pictures[-1:].expand(model.fixed_batch - count, -1, -1, -1)])
     targets = [target] * len(pictures)
-    pictures = model.to_device(pictures).to(memory_format=torch.channels_last)
+    pictures = model.to_device(pictures).to(memory_format=model.memory_format)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(pictures)
-        precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-        return score(targets, class_probabilities(precise) if probability else precise, caught)[:count]
+        logits = model.answer(pictures, targets)
+        precise = widen_half(logits)
+        return score(targets, class_probabilities(precise, model.head) if probability else precise, caught)[:count]

@@ -88,7 +88,10 @@ def differentiable_maps(
         raise UsageError("Gradients are off here (no_grad or inference_mode); differentiable maps need them.")
     module, labels = (model.module, model.labels) if isinstance(model, Model) else (model, None)
     with _watch_layer(module, layer) as held:
-        logits = select_logits(module(inputs), model.output if isinstance(model, Model) else None, count=len(inputs))
+        if isinstance(model, Model):
+            logits = model.read(lambda: module(inputs), len(inputs))
+        else:
+            logits = select_logits(module(inputs), count=len(inputs))
     activation = _check_spatial(held, layer)
     settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels)
     scores = score(settled, logits)

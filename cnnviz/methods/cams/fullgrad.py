@@ -80,7 +80,7 @@ def fullgrad(
             return score(settled, logits[:count], caught)
 
         with capture(model.module, [], watched_layers(targets)) as caught:
-            found = full_gradients(model.module, model.forward, inputs, score_logits)
+            found = full_gradients(model.module, model.answering(targets), inputs, score_logits)
         values, checks = _add_terms(found)[:count], _note_completeness(found, count)
         return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks, flat=CONSTANT)
 

@@ -129,18 +129,26 @@ def gradcam_plusplus(
     from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_share, settings)
+    return gradient_maps(model, images, target, weigh_by_share, settings, bounded=bound_shares)
 
 
 def weigh_by_share(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of Grad-CAM++, ``(N, h, w)``."""
+    return (_share_weights(activations, gradients) * activations).sum(dim=1)
+
+
+def bound_shares(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of Grad-CAM++ ``(N, C)``, and what they are at most if no denominator is below 1."""
+    return _share_weights(activations, gradients)[:, :, 0, 0], gradients.clamp_min(0).sum(dim=(2, 3))
+
+
+def _share_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     import torch
 
     shares = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
     shares = torch.where(shares.abs() > SMALLEST, shares, torch.full_like(shares, SMALLEST))
     alphas = torch.where(gradients != 0, 1 / shares, torch.zeros_like(shares))
-    weights = (alphas * gradients.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
-    return (weights * activations).sum(dim=1)
+    return (alphas * gradients.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
 
 
 @method
@@ -191,18 +199,27 @@ def xgradcam(
     from cnnviz.methods.cams.layer_maps import CamSettings, gradient_maps
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
-    return gradient_maps(model, images, target, weigh_by_normalised_activation, settings)
+    combine, bounded = weigh_by_normalised_activation, bound_normalised_activation
+    return gradient_maps(model, images, target, combine, settings, bounded=bounded)
 
 
 def weigh_by_normalised_activation(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with the weights of XGrad-CAM, ``(N, h, w)``."""
+    return (_normalised_weights(activations, gradients) * activations).sum(dim=1)
+
+
+def bound_normalised_activation(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of XGrad-CAM ``(N, C)``, and what they are at most where activations have one sign: a mean."""
+    return _normalised_weights(activations, gradients)[:, :, 0, 0], gradients.abs().amax(dim=(2, 3))
+
+
+def _normalised_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     import torch
 
     total = activations.sum(dim=(2, 3), keepdim=True)
     least = (SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
     total = torch.where(total.abs() > least, total, torch.where(total < 0, -least, least))
-    weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / total
-    return (weights * activations).sum(dim=1)
+    return (gradients * activations).sum(dim=(2, 3), keepdim=True) / total
 
 
 @method

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from cnnviz.core.head import Head
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.ask import Answer
@@ -79,6 +80,7 @@ def smooth_gradcam_plusplus(
     import torch
 
     from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
+    from cnnviz.methods.cams.poles import note_poles
     from cnnviz.methods.cams.probe import probe
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
@@ -88,7 +90,10 @@ def smooth_gradcam_plusplus(
         drawn = torch.Generator().manual_seed(seed)
         copies = (_add_noise(inputs, noise, drawn) for _ in range(samples))
         noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets).gradients for copy in copies]
-        return clean.answer.with_values(*_weigh_layers(clean.activations, noisy, settings.sign))
+        maps = _weigh_layers(clean.activations, noisy, settings.sign)
+        bounded = bound_averaged_shares(clean.activations[0], [each[0] for each in noisy], settings.sign)
+        checks = note_poles(maps[0].double(), clean.activations[0].double(), *bounded)
+        return clean.answer.with_values(*maps, checks=checks)
 
     return layer_maps(model, images, target, answer, settings)
 
@@ -103,6 +108,18 @@ def _weigh_layers(activations: Sequence[Tensor], noisy: Sequence[Sequence[Tensor
 
 def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
     """Activations summed with the weights that averaged gradients, squares and cubes give, all ``(N, C, h, w)``."""
+    weights = _averaged_weights(activations, powers, sign)
+    return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+
+
+def bound_averaged_shares(activations: Tensor, noisy: Sequence[Tensor], sign: int) -> tuple[Tensor, Tensor]:
+    """The weights ``(N, C)``, and what they are at most if no denominator is below the mean square."""
+    powers = _average_powers(noisy)
+    bounds = (sign * powers[0].double()).clamp_min(0).sum(dim=(2, 3))
+    return _averaged_weights(activations, powers, sign)[:, :, 0, 0], bounds
+
+
+def _averaged_weights(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
     import torch
 
     first, second, third = (power.double() for power in powers)
@@ -111,8 +128,7 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
     least = SMALLEST * second
     shares = torch.where(shares.abs() > least, shares, least)
     alphas = torch.where(second > 0, second / shares, torch.zeros_like(shares))
-    weights = (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
-    return (weights * activations.double()).sum(dim=1).to(activations.dtype)
+    return (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
 
 
 def _average_powers(gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -184,7 +200,8 @@ def shapleycam(
 
     settings = CamSettings(layer, fuse, relu, counterfactual, flip, batch_size)
 
-    rescore = _score_residual if score == "residual" else None
+    def rescore(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
+        return _score_residual(scores, logits, targets, model.head) if score == "residual" else scores
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
         found = probe(model, names, inputs, targets, rescore=rescore, curved=True)
@@ -202,14 +219,17 @@ def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: T
     return (weights * activations).sum(dim=1)
 
 
-def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    """A class's logit plus the logarithm of its probability, ``(n,)``; other targets keep their scores."""
+def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target], head: Head) -> Tensor:
+    """A class's logit plus the logarithm of its probability, ``(n,)``; scores that are no logits stay."""
     import torch
     from torch.nn import functional
 
     from cnnviz.core.target import ClassTarget
 
-    shares = functional.logsigmoid(logits) if logits.shape[1] == 1 else logits.log_softmax(dim=1)
+    if head.kind in ("value", "probabilities"):
+        return scores
+    independent = head.kind != "softmax" or logits.shape[1] == 1
+    shares = functional.logsigmoid(logits) if independent else logits.log_softmax(dim=1)
     rows = [
         score + shares[row, target.index] if isinstance(target, ClassTarget) else score
         for row, (score, target) in enumerate(zip(scores, targets, strict=True))

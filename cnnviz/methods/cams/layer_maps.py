@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.field import Field
-from cnnviz.core.layer import AUTOMATIC, split_call
+from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
 from cnnviz.core.target import NoTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, ask, assemble, prepare
+from cnnviz.methods.ask import Answer, InputBatch, ask, assemble, prepare
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
+from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
@@ -26,6 +27,7 @@ from cnnviz.results.heatmap import Heatmaps
 __all__ = [
     "CamSettings",
     "layer_maps",
+    "Bounded",
     "Combine",
     "gradient_maps",
     "Summarise",
@@ -35,6 +37,8 @@ __all__ = [
     "note_call",
     "note_unplaced",
 ]
+
+COMMON = 8
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,19 @@ def layer_maps(
 
     automatic = names == [AUTOMATIC]
     units = automatic and bool(watched_layers(batch.targets))
-    before_units: list[str] = []
+    several = automatic and _in_several_chunks(model, batch, 1 if singly else settings.batch_size)
+    chosen: list[str] = []
+    said: list[str] = []
 
     def answer_fused(inputs: Tensor, targets: Sequence[Target]) -> Answer:
-        if units and not before_units:
-            before_units.append(automatic_layer(model, inputs, batch.targets))
-        found = answer(inputs, targets, before_units or names)
+        if (units or several) and not chosen:
+            common = _common_layer(model, batch) if several else automatic_layer(model, inputs, batch.targets)
+            chosen.append(common.name)
+            said.extend(common.describe())
+        found = answer(inputs, targets, chosen if said else names)
+        if automatic and chosen and chosen != list(found.layers):
+            found = answer(inputs, targets, chosen)
+        chosen[:] = found.layers
         fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
         values, field = _fuse(found.values, fields, settings)
         if settings.flip:
@@ -122,13 +133,26 @@ def layer_maps(
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
         spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
         spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
-        chosen = [f"layer {found.layer}, chosen as the last whose places reach the target"] if automatic else []
-        checks, one = (*chosen, *found.checks, *spread), len(found.layers) == 1
+        spread += [check for name in found.layers for check in note_inferred(model, name, inputs.shape[-2:])]
+        checks, one = (*said, *found.checks, *spread), len(found.layers) == 1
         roundings, flat = found.roundings if one else (), found.flat or CANCELLED
         return replace(found, values=(values,), checks=checks, field=field, roundings=roundings, flat=flat)
 
     chunks = ask(model, batch, answer_fused, batch_size=1 if singly else settings.batch_size)
     return assemble(model, batch, chunks, rectified=settings.relu)
+
+
+def _in_several_chunks(model: Model, batch: InputBatch, size: int) -> bool:
+    """Whether different targets are asked about at different times, which may each be reached from another layer."""
+    different = len(set(batch.targets)) > 1 and not watched_layers(batch.targets)
+    return different and not model.fixed_batch and len(batch.targets) > size
+
+
+def _common_layer(model: Model, batch: InputBatch) -> AutomaticLayer:
+    """The automatic layer of some of the images, each with another target."""
+    rows = list({target: row for row, target in enumerate(batch.targets)}.values())[:COMMON]
+    some = model.to_device(batch.inputs[rows])
+    return automatic_layer(model, some, [batch.targets[row] for row in rows], every=True)
 
 
 def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
@@ -172,6 +196,19 @@ def note_unplaced(name: str, field: Field | None) -> tuple[str, ...]:
     return (f"the units of {name} {sees} ({field.because}): its map is spread evenly over the input",)
 
 
+def note_inferred(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:
+    """A sentence on tokens whose grid is inferred from their number."""
+    layer = model.layers_on((int(size[0]), int(size[1]))).get(split_call(name)[0])
+    if layer is None or layer.arrangement is None or not layer.arrangement.inferred:
+        return ()
+    rows, columns = layer.arrangement.grid
+    count = layer.arrangement.prefix + rows * columns
+    return (
+        f"the {count} tokens of {name} are read as {rows} rows of {columns}, which follows from their number only; "
+        "Model(..., grid=(rows, columns)) or --grid says otherwise",
+    )
+
+
 def _mirror(target: Target) -> Target:
     """The target on a mirrored picture: the columns of units are counted from the other side."""
     return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
@@ -201,6 +238,8 @@ def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamS
 
 
 Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Bounded: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From activations and gradients to the channels' weights, and to what these are at most without a pole."""
 
 SAME = 0.999
 EVEN = 1e-4
@@ -214,6 +253,7 @@ def gradient_maps(
     settings: CamSettings,
     *,
     compare: bool = True,
+    bounded: Bounded | None = None,
 ) -> Heatmaps:
     """Maps that ``combine`` makes of a layer's activations and the target's gradients there.
 
@@ -227,21 +267,35 @@ def gradient_maps(
         combine: From activations and gradients, both ``(n, C, h, w)``, to maps ``(n, h, w)``.
         settings: The settings that all class activation maps share.
         compare: Whether ``combine`` gives a map that a class can be told by.
+        bounded: Of a formula that divides, what tells its poles.
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        found = probe(model, names, inputs, targets, rival=compare and list(names) == [AUTOMATIC])
+        found = probe(model, names, inputs, targets, rival=compare and settings.names == [AUTOMATIC])
         maps = [
             combine(activation, settings.sign * gradient)
             for activation, gradient in zip(found.activations, found.gradients, strict=True)
         ]
-        checks = list(_note_coincidence(found))
+        checks = [*_note_zero_gradients(found), *_note_coincidence(found)]
         if found.rivals:
             rival = combine(found.activations[0], settings.sign * found.rival_gradients[0])
             checks += _note_same_maps(found, maps[0], rival)
+        if bounded is not None:
+            weights = bounded(found.activations[0], settings.sign * found.gradients[0])
+            checks += note_poles(maps[0], found.activations[0], *weights)
         return found.answer.with_values(*maps, checks=checks)
 
     return layer_maps(model, images, target, answer, settings)
+
+
+def _note_zero_gradients(found: Probe) -> tuple[str, ...]:
+    """A word about targets that no value of a layer moves, whose maps are blank."""
+    return tuple(
+        f"the gradient of '{target}' is zero at all of layer {name}: nothing there moves it, and its map is blank"
+        for name, gradient in zip(found.answer.layers, found.gradients, strict=True)
+        for target, moved in zip(found.answer.targets, gradient.flatten(1).any(dim=1).tolist(), strict=True)
+        if not moved
+    )
 
 
 def _note_coincidence(found: Probe) -> tuple[str, ...]:
@@ -288,10 +342,12 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, sett
     """
 
     def answer(inputs: Tensor, targets: Sequence[Target], names: Sequence[str]) -> Answer:
-        found = activations_of(model, names, inputs, (TopClass(),) * len(targets))
-        scores = torch.full_like(found.scores, torch.nan)
-        maps = tuple(summarise(each) for each in found.values)
-        return replace(found, values=maps, scores=scores, targets=(NoTarget(),) * len(targets), flat=SILENT)
+        nothing = (NoTarget(),) * len(targets)
+        automatic = list(names) == [AUTOMATIC]
+        chosen = automatic_layer(model, inputs, (TopClass(),) * len(targets)) if automatic else None
+        found = activations_of(model, [chosen.name] if chosen else names, inputs, nothing)
+        checks = (*(chosen.describe() if chosen else ()), *found.checks)
+        return replace(found.with_values(*(summarise(each) for each in found.values)), flat=SILENT, checks=checks)
 
     return layer_maps(model, images, None, answer, settings)
 
@@ -306,10 +362,11 @@ def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: 
         targets: Targets, settled or not.
     """
     count = len(targets)
-    known = [automatic_layer(model, inputs, targets)] if list(names) == [AUTOMATIC] else list(names)
+    chosen = automatic_layer(model, inputs, targets) if list(names) == [AUTOMATIC] else None
+    known = [chosen.name] if chosen else list(names)
     with capture(model.module, known, watched_layers(targets)) as caught:
-        logits = model.forward(inputs)[:count].detach()
+        logits = model.answer(inputs, targets)[:count].detach()
         settled = tuple(settle(targets, logits, model.labels))
         scores = score(settled, logits, caught).detach()
     maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)
-    return Answer(tuple(known), maps, logits, scores, settled)
+    return Answer(tuple(known), maps, logits, scores, settled, chosen.describe() if chosen else ())

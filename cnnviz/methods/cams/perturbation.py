@@ -39,7 +39,8 @@ def scorecam(
     """Where the channels respond that, used as masks on the picture, keep the target's score (Score-CAM).
 
     With activations ``A`` of the layer, each channel's map is enlarged to the picture and stretched to [0, 1]; ``y_k``
-    is the target's score of the picture times that mask::
+    is the target's score of the picture times that mask (whose values are spread evenly over the picture, as in the
+    paper; ``align`` says only where the resulting map is drawn)::
 
         softmax (the paper):                  w_k = exp(y_k) / sum over j of exp(y_j)
         probability (its published code):     w_k = the class's softmax probability on the masked picture

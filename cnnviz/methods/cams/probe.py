@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, split_call
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.capture import capture
-from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places
+from cnnviz.engine.functions import follow_products
+from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places, rows_reached
 from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Probe", "automatic_layer", "probe"]
+
+ROWS = 4
 
 Rescore = Callable[[Tensor, Tensor, Sequence[Target]], Tensor]
 
@@ -69,53 +75,174 @@ def probe(
     Raises:
         ExplanationError: If a target does not depend on a layer, or only through tokens that have no place.
     """
-    automatic = list(names) == [AUTOMATIC]
-    watch = watched_layers(targets)
-    shape = tuple(inputs.shape[1:])
-    if automatic and not watch and shape in model.automatic_layers:
-        names = [model.automatic_layers[shape]]
     once = partial(_probe_once, model, inputs, targets, rescore=rescore, curved=curved, rival=rival)
-    found, unreached = once(names)
-    if unreached and not automatic:
+    if list(names) == [AUTOMATIC]:
+        return _probe_automatically(model, inputs, targets, once)
+    found, reach = once(names)
+    if unreached := [name for name in found.answer.layers if not reach.places(name)]:
         raise ExplanationError(
-            f"Only tokens without a place reach the target from layer '{unreached[0]}'; leave the layer to be chosen."
+            f"Only tokens without a place reach the target from layer '{unreached[0]}'; choose a layer before it, or "
+            "leave it to be chosen."
         )
-    if unreached:
-        reached = _find_earlier_layer(model, unreached[0], inputs, targets)
-        found, _ = once([reached])
-    if automatic and not watch:
-        model.remember_automatic_layer(shape, found.answer.layers[0])
     return found
 
 
-def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target]) -> str:
+def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, every: bool = False) -> AutomaticLayer:
     """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
 
     The model remembers it, unless there are units.
+
+    Args:
+        model: The network, undisturbed.
+        inputs: ``(N, C, H, W)``.
+        targets: Of the first of them.
+        every: Find it on every input.
     """
-    shape, watch = tuple(inputs.shape[1:]), watched_layers(targets)
-    some = inputs if model.fixed_batch else inputs[:1]
-    if watch:
-        some_targets = targets[: len(some)]
-        layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
-        until = [entrance(layers, name) for name in watch]
-        with capture(model.module, [AUTOMATIC], watch, until) as caught:
-            logits = model.forward(some)[: len(some_targets)]
-            scores = score(settle(some_targets, logits, model.labels), logits, caught)
-            gradients = caught.gradients(scores, unused=True)
-        found = str(caught.automatic)
-        if reaches_places(gradients.get(found), caught.arrangements[found]):
-            return found
-        return _find_earlier_layer(model, found, some, some_targets)
-    if shape in model.automatic_layers:
-        return model.automatic_layers[shape]
-    try:
-        return probe(model, [AUTOMATIC], some, targets[: len(some)]).answer.layers[0]
-    except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
-        layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
-        if not any(layer.spatial for layer in layers.values()):
-            raise
-        return layers.last_spatial().name
+    some = inputs if model.fixed_batch or every else inputs[:1]
+    some_targets = targets[: len(some)]
+    watch = watched_layers(targets)
+    if not watch:
+        key = _question_key(some, some_targets)
+        if key not in model.automatic_layers:
+            try:
+                probe(model, [AUTOMATIC], some, some_targets)
+            except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
+                layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+                if not any(layer.spatial for layer in layers.values()):
+                    raise
+                return AutomaticLayer(layers.last_spatial().name, reached=False)
+        return model.automatic_layers.get(key) or model.automatic_layers[_size_key(some)]
+    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    until = [entrance(layers, name) for name in watch]
+    with capture(model.module, [AUTOMATIC], watch, until) as caught:
+        logits = model.answer(some, some_targets)[: len(some_targets)]
+        scores = score(settle(some_targets, logits, model.labels), logits, caught)
+        beside = caught.beside(scores)
+        reach = _Reach(caught.gradients(scores, unused=True), caught.arrangements, beside)
+    first = AutomaticLayer(str(caught.automatic), beside)
+    return _choose_reached(model, first, reach, some, some_targets, before=first.name)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """The gradients that reached some layers, where those keep their places, and what reached the target past them."""
+
+    gradients: Mapping[str, Tensor]
+    arrangements: Mapping[str, Arrangement | None]
+    beside: tuple[str, ...] = ()
+
+    def places(self, name: str) -> bool:
+        """Whether a layer's places reach the targets, and not only the tokens before them."""
+        return reaches_places(self.gradients.get(name), self.arrangements[name])
+
+    def rows(self, name: str, count: int) -> list[bool]:
+        """Whose target's gradient is not zero at all places of a layer."""
+        return rows_reached(self.gradients.get(name), self.arrangements[name], count)
+
+
+Once: TypeAlias = Callable[[Sequence[str]], tuple[Probe, _Reach]]
+
+
+def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target], once: Once) -> Probe:
+    """The probe at the last layer whose places reach the targets, which the model remembers."""
+    question, size = _question_key(inputs, targets), _size_key(inputs)
+    known = model.automatic_layers.get(question) or model.automatic_layers.get(size)
+    if known is not None and not watched_layers(targets):
+        found, reach = once([known.name])
+        if all(reach.rows(known.name, len(targets))):
+            return _with_choice(found, known)
+    found, reach = once([AUTOMATIC])
+    first = AutomaticLayer(found.answer.layers[0], reach.beside)
+    chosen = _choose_reached(model, first, reach, inputs, targets)
+    if chosen != first:
+        found, _ = once([chosen.name])
+    if not watched_layers(targets):
+        last = chosen == first and all(reach.rows(first.name, len(targets)))
+        model.remember_automatic_layer(size if last else question, chosen)
+    return _with_choice(found, chosen)
+
+
+def _with_choice(found: Probe, chosen: AutomaticLayer) -> Probe:
+    return replace(found, answer=replace(found.answer, checks=(*chosen.describe(), *found.answer.checks)))
+
+
+def _size_key(inputs: Tensor) -> tuple[object, ...]:
+    """The size of the input, from which alone follows where a network's last layer with places is."""
+    return tuple(inputs.shape[1:])
+
+
+def _question_key(inputs: Tensor, targets: Sequence[Target]) -> tuple[object, ...]:
+    """The size of the input and what is asked about, from which follows what of a network with branches is reached."""
+    return (*_size_key(inputs), frozenset(targets))
+
+
+def _choose_reached(
+    model: Model,
+    first: AutomaticLayer,
+    reach: _Reach,
+    inputs: Tensor,
+    targets: Sequence[Target],
+    *,
+    before: str | None = None,
+) -> AutomaticLayer:
+    """The layer itself if its places reach every target; otherwise the last that reaches more of them.
+
+    Args:
+        model: The network, undisturbed.
+        first: The last layer with places.
+        reach: What reached it.
+        inputs: ``(N, C, H, W)``.
+        targets: Of the first of them.
+        before: Only layers that end before this one.
+
+    Raises:
+        ExplanationError: If there is none.
+    """
+    rows = reach.rows(first.name, len(targets))
+    attended = _attended_layers(model, inputs) if not all(rows) or _is_projected(model, first.name, reach) else set()
+    if all(rows) and first.name not in attended:
+        return first
+    asked = list(range(len(targets))) if model.fixed_batch else _telling_rows(rows)
+    some = inputs if model.fixed_batch else inputs[asked]
+    kept = [targets[row] for row in asked]
+
+    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
+        with capture(model.module, names, watched_layers(kept)) as held:
+            logits = model.answer(some, kept)[: len(kept)]
+            scores = score(settle(kept, logits, model.labels), logits, held)
+            return held.gradients(scores, unused=True), held.arrangements
+
+    layers = observe_layers(model.module, inputs if model.fixed_batch else inputs[:1])
+    name, count = last_reached(layers, gradients, count=len(kept), before=before, last=attended)
+    if name is not None and count > sum(rows[row] for row in asked if first.name not in attended):
+        return AutomaticLayer(name)
+    if reach.places(first.name):
+        return first
+    raise ExplanationError(
+        f"No gradient of the target reaches a layer with places, '{first.name}' or any before: it does not depend on "
+        "them, or the network runs what comes after them without gradients (quantised or compiled parts, say); "
+        "ablationcam and occlusion need none."
+    )
+
+
+def _telling_rows(rows: Sequence[bool]) -> list[int]:
+    """Some images that reached a layer and some that did not."""
+    of_each = ([row for row, reached in enumerate(rows) if reached is kind][:ROWS] for kind in (False, True))
+    return sorted(row for some in of_each for row in some)
+
+
+def _is_projected(model: Model, name: str, reach: _Reach) -> bool:
+    """Whether a layer may be the queries, keys or values of tokens."""
+    arrangement = reach.arrangements[name]
+    part = hookable_parts(model.module).get(split_call(name)[0])
+    return isinstance(part, nn.Linear) and arrangement is not None and arrangement.order == "NTC"
+
+
+def _attended_layers(model: Model, inputs: Tensor) -> set[str]:
+    """Linear layers whose outputs are the queries, keys or values of an attention."""
+    with torch.no_grad(), follow_products(model.module) as attended:
+        model.forward(inputs if model.fixed_batch else inputs[:1])
+    return attended
 
 
 def _probe_once(
@@ -127,17 +254,18 @@ def _probe_once(
     rescore: Rescore | None,
     curved: bool,
     rival: bool,
-) -> tuple[Probe, list[str]]:
-    """The probe of one forward, and those layers whose places do not reach the target."""
+) -> tuple[Probe, _Reach]:
+    """The probe of one forward, and which layers' places reached the targets."""
     count = len(targets)
     exact = sdpa_kernel(SDPBackend.MATH) if curved else nullcontext()
     with capture(model.module, names, watched_layers(targets)) as caught, exact:
-        logits = model.forward(inputs)[:count]
+        logits = model.answer(inputs, targets)[:count]
         settled = settle(targets, logits, model.labels)
         scores = score(settled, logits, caught)
         explained = scores if rescore is None else rescore(scores, logits, settled)
         rivals = _find_rivals(settled, logits, model.labels) if rival else []
         unused = caught.automatic is not None
+        beside = caught.beside(explained)
         gradients = caught.gradients(explained, unused=unused, connected=curved, again=bool(rivals))
         curvatures = caught.curvatures(gradients) if curved else {}
         others = caught.gradients(score(rivals, logits, caught), unused=unused) if rivals else {}
@@ -148,7 +276,7 @@ def _probe_once(
 
     answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), caught.checks)
     found = Probe(answer, maps(caught.activations), maps(gradients), maps(curvatures), tuple(rivals), maps(others))
-    return found, [name for name in known if not reaches_places(gradients.get(name), caught.arrangements[name])]
+    return found, _Reach(gradients, dict(caught.arrangements), beside)
 
 
 def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
@@ -161,16 +289,3 @@ def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str
         for target, (a, b) in zip(targets, best, strict=True)
     ]
     return [ClassTarget(index, labels[index] if labels else None) for index in indices]
-
-
-def _find_earlier_layer(model: Model, unreached: str, inputs: Tensor, targets: Sequence[Target]) -> str:
-    one = inputs if model.fixed_batch else inputs[:1]
-    kept = targets[: len(one)]
-
-    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
-        with capture(model.module, names, watched_layers(kept)) as held:
-            logits = model.forward(one)[: len(kept)]
-            scores = score(settle(kept, logits, model.labels), logits, held)
-            return held.gradients(scores, unused=True), held.arrangements
-
-    return last_reached(observe_layers(model.module, one), unreached, gradients)

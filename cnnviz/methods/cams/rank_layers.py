@@ -12,7 +12,7 @@ from cnnviz.core.layer import Layer
 from cnnviz.core.target import ClassTarget, Target, TargetLike, TopClass
 from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.inputs import gather
@@ -40,7 +40,7 @@ def choose_layer(model: Model) -> str:
     height, width = model.preprocess.input_size
     noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seed_noise())
     with undisturbed(model.module):
-        return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise))
+        return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise)).name
 
 
 def rank_layers(
@@ -72,7 +72,7 @@ def rank_layers(
         raise UsageError(f"Layers are ranked on one image; got {len(batch.pictures)}.")
     inputs = model.to_device(batch.inputs)
     with undisturbed(model.module), torch.no_grad():
-        settled = settle(batch.targets, model.forward(_fill_batch(model, inputs))[:1], model.labels)
+        settled = settle(batch.targets, model.answer(_fill_batch(model, inputs), batch.targets)[:1], model.labels)
         names = _find_candidates(model, inputs, settled)
     goal = {"target": settled[0]} if "target" in chosen.needs else {}
     ranked = []
@@ -94,7 +94,7 @@ def _find_candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) ->
     """The last layer of each grid size, up to the last whose places reach the targets; in the order of the network."""
     layers = observe_layers(model.module, _fill_batch(model, inputs))
     try:
-        last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets)].order
+        last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets).name].order
     except ExplanationError:  # a map without gradients may still be drawn anywhere
         last_order = max(layer.order for layer in layers.values())
     last: dict[tuple[int, int], Layer] = {}
@@ -118,8 +118,8 @@ def _rank_layer(
 def _score_image(model: Model, inputs: Tensor, targets: Sequence[Target]) -> float:
     """The target's probability, or the score of a target that is no class."""
     with undisturbed(model.module), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(_fill_batch(model, inputs))[:1].float()
-        shares = logits.softmax(dim=1) if isinstance(targets[0], ClassTarget) else logits
+        logits = model.answer(_fill_batch(model, inputs), targets)[:1].float()
+        shares = class_probabilities(logits, model.head) if isinstance(targets[0], ClassTarget) else logits
         return float(score(targets, shares, caught)[0])
 
 

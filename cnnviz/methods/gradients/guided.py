@@ -86,6 +86,8 @@ def guided_gradcam(
 
         values = guided backpropagation * enlarged relu(sum over k of alpha_k * A_k)
 
+    Grad-CAM's values are spread evenly over the input in that, as in the paper; ``align`` changes nothing here.
+
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
@@ -118,7 +120,7 @@ def guided_gradcam(
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:
         guided = input_gradients(model, inputs, targets, "guided")
-        name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets)
+        name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets).name
         found = probe(model, [str(name)], inputs, guided.targets)
         weights = found.gradients[0].mean(dim=(2, 3))
         small = torch.einsum("nk,nkhw->nhw", weights, found.activations[0]).clamp_min(0)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.target import Target, Unit
-from cnnviz.engine.capture import capture, differentiate
+from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
-__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores", "widen"]
+__all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
 
 ONE_ACTIVATION = (
     "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
@@ -43,12 +43,16 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
     with capture(model.module, [], watched_layers(targets)) as caught, torch.enable_grad():
         leaf = inputs.detach().clone().requires_grad_()
         with nullcontext() if rule is None else ruled(rule) as coverage:
-            logits = model.forward(leaf)
+            logits = model.answer(leaf, targets)
         settled = settle(targets, logits[:count], model.labels)
         if rule == "deconvnet":
             settled = at_peaks(settled, caught)
         scores = score(settled, logits[:count], caught)
-        checks = () if coverage is None else (str(coverage), *_compare_forwards(model, inputs, logits, coverage.rule))
+        checks = (
+            ()
+            if coverage is None
+            else (str(coverage), *_compare_forwards(model, inputs, targets, logits, coverage.rule))
+        )
     if not scores.requires_grad:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
     seeds = torch.ones_like(scores)
@@ -58,7 +62,7 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
     (gradient,) = differentiate(scores, [leaf], seeds)
     if gradient is None:
         raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
-    values = widen(gradient)[:count]
+    values = widen_half(gradient)[:count]
     return Answer((), (values,), logits[:count].detach(), scores.detach(), tuple(settled), checks)
 
 
@@ -66,7 +70,7 @@ def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> A
     """The forward alone: targets settled and scored, with no values."""
     count = len(targets)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
-        logits = model.forward(inputs)[:count]
+        logits = model.answer(inputs, targets)[:count]
         settled = settle(targets, logits, model.labels)
         return Answer((), (), logits, score(settled, logits, caught), tuple(settled))
 
@@ -77,17 +81,19 @@ def _seed_with_activations(targets: Sequence[Target], scores: Tensor) -> Tensor:
     return torch.where(units, scores.detach().clamp_min(0), 1)
 
 
-def _compare_forwards(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) -> tuple[str, ...]:
+def _compare_forwards(
+    model: Model, inputs: Tensor, targets: Sequence[Target], logits: Tensor, rule: Rule
+) -> tuple[str, ...]:
     """Whether the forward under a rule is the plain forward; and what the rule cannot see in this network."""
     hidden = unseen_parts(model.module)
     checks = (f"scripted, so not seen by the rule: {', '.join(hidden)}",) if hidden else ()
     with torch.no_grad():
-        plain = model.forward(inputs)
+        plain = model.answer(inputs, targets)
     if not _equal_bits(plain, logits):
-        plain = _forward_with_graph(model, inputs)
+        plain = _forward_with_graph(model, inputs, targets)
     if _equal_bits(plain, logits):
         return ("the forward under the rule is the plain forward, bit for bit", *checks)
-    if not _equal_bits(plain, _forward_with_graph(model, inputs)):
+    if not _equal_bits(plain, _forward_with_graph(model, inputs, targets)):
         return ("this network answers differently each time, so the rule's forward could not be checked", *checks)
     lost = float((plain - logits).detach().abs().max())
     raise ExplanationError(
@@ -96,18 +102,13 @@ def _compare_forwards(model: Model, inputs: Tensor, logits: Tensor, rule: Rule) 
     )
 
 
-def _forward_with_graph(model: Model, inputs: Tensor) -> Tensor:
+def _forward_with_graph(model: Model, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
     """The logits of a forward that keeps a graph, as the one under the rule does: torch may choose other kernels."""
-    return model.forward(inputs.detach().clone().requires_grad_()).detach()
+    return model.answer(inputs.detach().clone().requires_grad_(), targets).detach()
 
 
 def _equal_bits(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
-
-
-def widen(tensor: Tensor) -> Tensor:
-    """At least float32."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 class NoisyCopies:
@@ -117,7 +118,7 @@ class NoisyCopies:
     """
 
     def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
-        self._inputs = widen(inputs)
+        self._inputs = widen_half(inputs)
         self._dtype = inputs.dtype
         ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
         self._deviations = noise * ranges

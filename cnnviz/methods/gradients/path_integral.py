@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from cnnviz.engine.batching import in_slices
+from cnnviz.engine.capture import widen_half
 from cnnviz.methods.ask import Answer
-from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores, widen
+from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
 from cnnviz.methods.occlusion.baselines import fill_with
 from cnnviz.models.model import Model
 
@@ -80,7 +81,7 @@ class _Path:
 
     def integrate(self, rows: list[int], steps: int) -> tuple[Tensor, Tensor]:
         """Attributions ``(n, C, H, W)`` and completeness errors ``(n,)`` of some rows."""
-        places, weights = (widen(self._inputs[0]).new_tensor(each) for each in _gauss_legendre(steps))
+        places, weights = (widen_half(self._inputs[0]).new_tensor(each) for each in _gauss_legendre(steps))
         total: Tensor | float = 0.0
         for baseline in self._baselines:
             total = total + self._integrate_line(rows, baseline, places, weights) / len(self._baselines)
@@ -92,7 +93,7 @@ class _Path:
 
     def _integrate_line(self, rows: list[int], baseline: Tensor, places: Tensor, weights: Tensor) -> Tensor:
         padded = list(range(len(self._inputs))) if self._model.fixed_batch else rows
-        start, end = widen(baseline[padded]), widen(self._inputs[padded])
+        start, end = widen_half(baseline[padded]), widen_half(self._inputs[padded])
         targets = self._clean.targets if self._model.fixed_batch else [self._clean.targets[row] for row in rows]
         added = torch.zeros_like(end[: len(targets)])
 

@@ -65,7 +65,8 @@ def occlusion(
             noise, inpaint.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
         soft: Share of the window's side over which it fades out at its ends; 0 hides all of it.
-        budget: Most forwards a picture, one a window; windows that are not evaluated are estimated, with an error bar.
+        budget: Most forwards a picture, one a window; the others are estimated, with an error bar for the windows from
+            which 30 were drawn at random to judge it.
         seconds: About so long a picture, instead of a number of forwards.
         precision: Compute in TF32 (CUDA only) or bfloat16 instead; the loss is stated.
         seed: Of the noise, and of the windows that judge the estimate.
@@ -117,7 +118,7 @@ def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -
         return asked.answer(at, maps.mean(dim=0), spread=spread, checks=values.checks)
     judged = (
         f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
-        f"{values.estimated} estimated; judged by {PROBES} of these, at least 90 % of them are within "
+        f"{values.estimated} estimated; judged by {PROBES} drawn at random from these, at least 90 % of them are within "
         f"{values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
     )
     checks = (*values.checks, judged)

@@ -10,10 +10,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassTarget, Difference, Target
+from cnnviz.core.target import ClassSum, ClassTarget, Difference, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
-from cnnviz.engine.capture import Capture, capture
+from cnnviz.engine.capture import Capture, capture, widen_half
 from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
@@ -76,7 +77,7 @@ class Scorer:
                 logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
         every = logits[:1].expand(len(targets), -1)
         settled = tuple(settle(targets, every, self.model.labels))
-        scores = scores_of(settled, logits, self.kind, caught)[0]
+        scores = scores_of(settled, logits, self.kind, self.model.head, caught)[0]
         return Answer((), (), every, scores, settled)
 
     def scores(
@@ -100,7 +101,7 @@ class Scorer:
             inputs = self.quick.to_device(change(some))
             with self.forward_modes():
                 logits, caught = (answer(inputs, some), None) if answer else self._forward_filled(inputs, targets)
-                return scores_of(targets, logits, self.kind, caught)[: len(inputs)].cpu()
+                return scores_of(targets, logits, self.kind, self.model.head, caught)[: len(inputs)].cpu()
 
         asked = in_slices(count, ask, size=self.size)
         if asked.checks:
@@ -113,7 +114,7 @@ class Scorer:
         rough = self.precision == "tf32" and self.model.device.type == "cuda"
         computed = torch.float16 if rough else self.quick.dtype  # TF32 has float16's digits
         known = clean.targets[some], clean.logits[some], clean.scores[some]
-        return tuple(roundings(*known, self.kind, (computed, torch.float64)))
+        return tuple(roundings(*known, self.kind, (computed, torch.float64), head=self.model.head))
 
     @property
     def private(self) -> bool:
@@ -131,7 +132,7 @@ class Scorer:
         if missing > 0:
             inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
         if self.private:
-            inputs = inputs.to(memory_format=torch.channels_last)
+            inputs = inputs.to(memory_format=self.quick.memory_format)
         return _forward(self.quick, inputs, targets)
 
     def _make_copy(self, example: Tensor, targets: Sequence[Target], ask: Ask | None) -> InferenceCopy:
@@ -147,23 +148,37 @@ class Scorer:
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
     watch = watched_layers(targets)
     with capture(model.module, [], watch) if watch else nullcontext() as caught:
-        return model.forward(model.to_device(inputs)), caught
+        return model.answer(model.to_device(inputs), targets), caught
 
 
-def scores_of(targets: Sequence[Target], logits: Tensor, kind: ScoreKind, caught: Capture | None = None) -> Tensor:
-    """Every target's score ``(N, T)`` of logits ``(N, K)``; of classes and their differences in the kind asked for."""
-    precise = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    wide = logits.double()
-    if kind != "logit":
-        wide = class_probabilities(wide)
-    if kind == "log-probability":
-        wide = wide.clamp_min(torch.finfo(wide.dtype).tiny).log()
-    rows = range(len(logits))
-    columns = [
-        score([target for _ in rows], wide if isinstance(target, (ClassTarget, Difference)) else precise, caught)
-        for target in targets
-    ]
-    return torch.stack([column.double() for column in columns], dim=1)
+def scores_of(
+    targets: Sequence[Target], logits: Tensor, kind: ScoreKind, head: Head, caught: Capture | None = None
+) -> Tensor:
+    """Every target's score ``(N, T)`` of logits ``(N, K)``; of classes, differences and sums in the kind asked for.
+
+    Args:
+        targets: Settled targets.
+        logits: What the network answered.
+        kind: What the score of a class is; of a head of values it is the value.
+        head: What the logits mean.
+        caught: The capture that watches the layers of unit targets.
+    """
+    precise = widen_half(logits)
+    shares = logits.double() if kind == "logit" else class_probabilities(logits.double(), head)
+    logs = _logarithm(shares) if kind == "log-probability" and head.probable else shares
+
+    def column(target: Target) -> Tensor:
+        every = [target] * len(logits)
+        if isinstance(target, ClassSum):
+            found = score(every, shares, caught)
+            return found if logs is shares else _logarithm(found)
+        return score(every, logs if isinstance(target, (ClassTarget, Difference)) else precise, caught).double()
+
+    return torch.stack([column(target) for target in targets], dim=1)
+
+
+def _logarithm(shares: Tensor) -> Tensor:
+    return shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
 
 
 @contextmanager

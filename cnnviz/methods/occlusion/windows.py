@@ -56,7 +56,7 @@ class Regions:
         if self._route is None:
             return quick.forward(image)
         if self._regional is None:
-            self._regional = Regional(quick.module, quick.logits, self._route)
+            self._regional = Regional(quick.module, quick.logits, self._route, quick.memory_format)
         try:
             logits = self._regional.see(image)
         except torch.OutOfMemoryError:
@@ -94,7 +94,7 @@ class Regions:
                 raise
             except FAILURES:
                 return False
-            whole = quick.forward(changed.to(memory_format=torch.channels_last))
+            whole = quick.forward(changed.to(memory_format=quick.memory_format))
         return found.shape == whole.shape and is_close(found, whole)
 
     @cached_property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cnnviz.core.layer import AUTOMATIC, Layers, split_call
+from cnnviz.core.layer import AUTOMATIC, FUNCTION, Layers, split_call
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 
 __all__ = ["ScanRequest", "JobShare", "choose_layers"]
@@ -104,7 +104,8 @@ def _match_layers(part: str, layers: Layers) -> list[str]:
     if plain in layers:
         layers.resolve(part)
         return [part if call else plain]
-    of_units = [layer for layer in layers.values() if layer.arrangement or (layer.shape and len(layer.shape) == 1)]
+    known = [layer for layer in layers.values() if FUNCTION in part or not layer.function]
+    of_units = [layer for layer in known if layer.arrangement or (layer.shape and len(layer.shape) == 1)]
     if part == ALL:
         inner = {name.rpartition(".")[0] for name in layers}
         return [layer.name for layer in of_units if layer.name not in inner]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 
 from annotated_types import Ge, Interval
 
-from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.layer import AUTOMATIC, AutomaticLayer
 from cnnviz.errors import ParameterError
 from cnnviz.method import method
 
@@ -130,7 +130,7 @@ def features(
             fixed=model.fixed_batch,
         )
     shown = [each for some in chunks.results for each in some]
-    checks = [f"layer {name}, chosen as the last whose places reach the top class"] if automatic else []
+    checks = list(AutomaticLayer(name).describe("the top class")) if automatic else []
     blank = [picture.name for picture, one in zip(batch.pictures, shown, strict=True) if not one.maps.any()]
     checks += [f"zero everywhere: no unit that is shown responds to {', '.join(blank)}"] if blank else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)

@@ -31,7 +31,8 @@ __all__ = ["project_places", "project_units"]
 
 Result = TypeVar("Result")
 NINE = 9
-CAVEAT = "a projection shows which part of the picture drove the unit, by way of this picture's own max-pool switches"
+CAVEAT = "a projection shows which part of the picture drove the unit"
+SWITCHES = ", by way of this picture's own max-pool switches"
 
 
 def project_units(model: Model, images: ImagesLike, layer: str, units: str | None, *, batch_size: int) -> Projections:
@@ -73,7 +74,7 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
         seen=model.preprocess.to_pixels(batch.inputs),
         pictures=batch.pictures,
         model=model.name,
-        checks=tuple(dict.fromkeys([*batch.checks, *peaks.checks, *projected.checks, CAVEAT])),
+        checks=tuple(dict.fromkeys([*batch.checks, *peaks.checks, *projected.checks, projected.caveat])),
         provenance=provenance_of(model, batch, targets=targets, layer=layer, chunk=projected.chunk),
     )
 
@@ -115,11 +116,12 @@ class _LargestActivations:
 
 @dataclass(frozen=True)
 class _BackProjections:
-    """Projections ``(U, K, C, H, W)``."""
+    """Projections ``(U, K, C, H, W)``, and what they do not show."""
 
     values: Tensor
     chunk: int
     checks: tuple[str, ...]
+    caveat: str
 
 
 class _LayerProjector:
@@ -184,7 +186,8 @@ class _LayerProjector:
         values = torch.zeros(*rows.shape, *self._batch.inputs.shape[1:])
         for number, rank, one in (case for result in chunks.results for case in result):
             values[number, rank] = one
-        return _BackProjections(values, chunks.size, (*_describe_rule(coverage[0], self.name), *chunks.checks))
+        checks = (*_describe_rule(coverage[0], self.name), *chunks.checks)
+        return _BackProjections(values, chunks.size, checks, CAVEAT + (SWITCHES if coverage[0].pools else ""))
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""

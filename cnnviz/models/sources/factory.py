@@ -9,11 +9,11 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -24,7 +24,7 @@ from cnnviz.models.origin import OpenedNetwork, one_line
 from cnnviz.models.state_dict import load_into
 from cnnviz.models.weights import read_checkpoint
 
-__all__ = ["open_factory", "refuse_bare_file"]
+__all__ = ["load_function", "open_factory", "refuse_bare_file"]
 
 
 def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
@@ -54,6 +54,22 @@ def open_factory(where: str, weights: str | os.PathLike[str] | None = None) -> O
     notes = load_into(opened.module, checkpoint, opened.name)
     origin = {**opened.origin, "weights": checkpoint.name}
     return OpenedNetwork(**{**vars(opened), "notes": (*opened.notes, *notes), "origin": origin})
+
+
+def load_function(where: str) -> Callable[[Any], Any]:
+    """The function of ``FILE.py:FUNCTION``, not called.
+
+    Raises:
+        ModelError: If the file is not there or fails, or this is no function.
+        UnknownNameError: If the file has nothing of that name.
+    """
+    source, _, name = where.rpartition(":")
+    file = existing_file(source, "Python file", ModelError)
+    with _import_paths(file):
+        found = _find_factory(_import_module(source, file), name, source)
+    if not callable(found):
+        raise ModelError(f"'{where}' is a {type(found).__name__}; expected a function from the output to the logits.")
+    return cast("Callable[[Any], Any]", found)
 
 
 def refuse_bare_file(path: Path) -> UsageError:
@@ -93,6 +109,8 @@ def _import_module(source: str, file: Path | None) -> ModuleType:
 
 
 def _import_file(file: Path) -> ModuleType:
+    if levels := _relative_levels(file):
+        return _import_from_package(file, levels)
     name = f"cnnviz_factory_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -102,6 +120,35 @@ def _import_file(file: Path) -> ModuleType:
     with _report_failure(file.name):
         spec.loader.exec_module(module)
     return module
+
+
+def _relative_levels(file: Path) -> int:
+    """How many folders up a file's relative imports reach; 0 if it has none."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return 0  # importing it says why
+    return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
+
+
+def _import_from_package(file: Path, levels: int) -> ModuleType:
+    """Import a file as a module of the package that its folders are, as its relative imports ask."""
+    top, parts = file.resolve().parent, [file.stem]
+    while levels > 0 or (top / "__init__.py").is_file():
+        parts.insert(0, top.name)
+        top, levels = top.parent, levels - 1
+    name = ".".join(parts)
+    if not all(part.isidentifier() for part in parts):
+        raise ModelError(f"'{file.name}' imports from its own package, whose folders are no package: '{name}'.")
+    loaded = sys.modules.get(parts[0])
+    if loaded is not None and str(top / parts[0]) not in map(str, getattr(loaded, "__path__", ())):
+        raise ModelError(
+            f"'{file.name}' imports from its own package '{parts[0]}', but another module of that name is loaded; "
+            "rename the folder."
+        )
+    sys.path.insert(0, str(top))
+    with _report_failure(file.name):
+        return importlib.import_module(name)
 
 
 def _find_factory(module: ModuleType, name: str, source: str) -> Any:
@@ -168,6 +215,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             labels=made.labels,
             notes=made.notes,
             output=made.output,
+            head=made.asked_head,
             fixed_batch=made.fixed_batch,
         )
     if not isinstance(made, nn.Module):
