@@ -8,6 +8,7 @@ Running the user's network:
 - ``arrangement``: where an activation keeps its channels and places, and activations as maps.
 - ``functions``: activation functions that are called between modules, as layers of their own.
 - ``capture``: activations and gradients of layers, from one forward and backward.
+- ``calls``: what a forward's calls tell: what is made from the input, where gradients are cut, what is random.
 - ``partial``: a forward that ends at a layer.
 - ``replay``: what comes after a layer, run again with another activation there.
 - ``windows``: answers for a picture with one window changed.
