@@ -148,6 +148,38 @@ def test_code_that_cannot_be_imported(tmp_path, code, said):
         load_model(f"{tmp_path / 'bad.py'}:net", device="cpu")
 
 
+@pytest.mark.parametrize("package", [True, False])
+def test_a_file_may_import_from_its_own_package(tmp_path, package):
+    folder = tmp_path / f"my_package_{package}" / "nets"
+    folder.mkdir(parents=True)
+    for each in (folder.parent, folder) if package else ():
+        (each / "__init__.py").write_text("")
+    (folder.parent / "widths.py").write_text("WIDTH = 4\n")
+    (folder / "blocks.py").write_text("from torch import nn\ndef block(width): return nn.Conv2d(3, width, 3)\n")
+    code = "from .blocks import block\nfrom ..widths import WIDTH\ndef net(): return block(WIDTH)\n"
+    (folder / "made.py").write_text(code)
+    before = list(sys.path)
+    try:
+        assert load_model(f"{folder / 'made.py'}:net", device="cpu").module.out_channels == 4
+    finally:
+        for name in [name for name in sys.modules if name.startswith("my_package_")]:
+            del sys.modules[name]
+    assert sys.path == before
+
+
+def test_a_file_whose_folder_is_no_package(tmp_path):
+    folder = tmp_path / "my-nets"
+    folder.mkdir()
+    (folder / "made.py").write_text("from .blocks import block\n")
+    with pytest.raises(ModelError, match=r"'made.py' imports from its own package, whose folders are no package: 'my-"):
+        load_model(f"{folder / 'made.py'}:net", device="cpu")
+    taken = tmp_path / "torch"
+    taken.mkdir()
+    (taken / "made.py").write_text("from .blocks import block\n")
+    with pytest.raises(ModelError, match=r"'torch', but another module of that name is loaded; rename the folder"):
+        load_model(f"{taken / 'made.py'}:net", device="cpu")
+
+
 def test_absent_module_and_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=r"There is no module 'no_such.package' in the current folder"):
