@@ -111,7 +111,8 @@ class Arranger:
         if isinstance(module, CHANNELS_FIRST):
             self._channels_first.add(shape)
         bare = not any(True for _ in module.parameters())
-        weights = count == channels and count in self._lengths and bare and shape not in self._orders
+        single = channels == 1 and (count, channels) not in self._orders
+        weights = single or (count == channels and count in self._lengths and bare and shape not in self._orders)
         found = None if weights or shape in self._channels_first else self._find_grid(count)
         self._lengths.add(count)
         if found is None:

@@ -213,8 +213,8 @@ class _BiasRecorder(TorchFunctionMode):
 
 _ANY = nn.Identity()
 _KINDS: Mapping[str, nn.Module] = {
-    "linear": nn.Linear.__new__(nn.Linear),
-    **{name: nn.BatchNorm2d.__new__(nn.BatchNorm2d) for name in BATCH_NORMS | WEIGHTED - {"linear"}},
+    "linear": nn.Linear(1, 1, device="meta"),
+    **{name: nn.BatchNorm2d(1, device="meta") for name in BATCH_NORMS | WEIGHTED - {"linear"}},
 }
 """Modules as whose outputs those of functions are arranged."""
 

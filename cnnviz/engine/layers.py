@@ -98,7 +98,8 @@ def last_reached(
         The layer, and how many targets it reaches: of those that reach the most the last. None if none does.
     """
     limit = layers[before].order if before is not None else max((each.order for each in layers.values()), default=0) + 1
-    earlier = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
+    placed = [layer for layer in layers.values() if layer.spatial and layer.order < limit]
+    earlier = [layer for layer in placed if layer.kind != "Identity"] or placed
     names = [
         layer.name
         for layer in sorted(earlier, key=lambda each: (each.name in last or _is_projection(each), -each.order))

@@ -95,7 +95,7 @@ def test_candidates_reach_the_target_with_their_places():
 
 def test_a_table_is_no_candidate(inputs):
     found = cnnviz.rank_layers(model_of(Tabled()), inputs[:1])
-    assert {one.name for one in found} == {"conv1", "conv2"}
+    assert {one.name for one in found} == {"conv1+relu", "conv2"}
 
 
 def test_a_ranking_is_a_strip(small, inputs, tmp_path):

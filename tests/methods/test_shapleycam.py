@@ -109,7 +109,7 @@ def test_attention_of_a_vision_transformer():
 def test_the_residual_score_of_a_single_logit_is_a_sigmoids():
     net = Curved(classes=1).eval()
     image = torch.randn(1, 2, 5, 4, dtype=torch.float64)
-    found = shapleycam(Model(net, input_size=(5, 4)), image, layer="second").values[0]
+    found = shapleycam(Model(net, input_size=(5, 4), head="sigmoid"), image, layer="second").values[0]
     activation, slopes = explicit(net, "second", image, lambda logits: (logits + logsigmoid(logits))[:, 0])
     expected = (slopes.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)[0].numpy()
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()

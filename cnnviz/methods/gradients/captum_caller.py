@@ -63,6 +63,7 @@ def untangle(model: Model, example: Tensor) -> Model:
         for name, part in parent.named_children():
             if part in wrappers:
                 parent._modules[name] = wrappers[part]
+    model.module.eval()
     return model
 
 
