@@ -59,7 +59,7 @@ def test_the_automatic_layer_costs_one_question_more(resnet):
     saliency(fresh, inputs)  # what is asked once a model is known
     assert flops(lambda: ablationcam(fresh, inputs, 7)) <= 2.2 * whole
     known = Model(resnet, input_size=64)
-    gradcam(known, inputs)
+    gradcam(known, inputs, 7)
     assert flops(lambda: ablationcam(known, inputs, 7)) <= 1.2 * whole
 
 

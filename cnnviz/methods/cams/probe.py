@@ -150,6 +150,7 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     if known is not None and not watched_layers(targets):
         found, reach = once([known.name])
         if all(reach.rows(known.name, len(targets))):
+            model.remember_automatic_layer(question, known)
             return _with_choice(found, known)
     found, reach = once([AUTOMATIC])
     first = AutomaticLayer(found.answer.layers[0], reach.beside)
@@ -158,7 +159,9 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
         found, _ = once([chosen.name])
     if not watched_layers(targets):
         last = chosen == first and all(reach.rows(first.name, len(targets)))
-        model.remember_automatic_layer(size if last else question, chosen)
+        model.remember_automatic_layer(question, chosen)
+        if last:
+            model.remember_automatic_layer(size, chosen)
     return _with_choice(found, chosen)
 
 
