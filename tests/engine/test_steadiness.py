@@ -148,6 +148,9 @@ def test_a_warm_question_asks_once(inputs):
     assert Counted.asked == before + 1
 
 
+RUNS: list[int] = []
+
+
 class Caching(nn.Module):
     """Keeps what it computes in evaluation mode in plain attributes, emptied by ``train`` alone."""
 
@@ -158,7 +161,6 @@ class Caching(nn.Module):
         self.rows: list[torch.Tensor] = []
         self.single = None
         self.written = torch.zeros(3)
-        self.count = 0
 
     def train(self, mode=True):
         super().train(mode)
@@ -166,7 +168,7 @@ class Caching(nn.Module):
         return self
 
     def forward(self, x):
-        self.count += 1
+        RUNS.append(len(x))
         self.written += 1
         self.new = x.mean()
         if "cpu" not in self.table:
@@ -179,7 +181,7 @@ class Caching(nn.Module):
 @pytest.mark.parametrize("name", ["gradcam", "saliency", "occlusion", "ablationcam", "features", "predict"])
 def test_caches_that_a_forward_fills_are_put_back(name, inputs):
     net = Caching()
-    table, rows, written = net.table, net.rows, net.written
+    table, rows, written, before = net.table, net.rows, net.written, len(RUNS)
     getattr(cnnviz, name)(model_of(net), inputs)
     assert net.table is table == {}
     assert net.rows is rows == []
@@ -187,6 +189,7 @@ def test_caches_that_a_forward_fills_are_put_back(name, inputs):
     assert net.written is written
     assert torch.equal(written, torch.zeros(3))
     assert "new" not in vars(net)
+    assert len(RUNS) > before
     copy.deepcopy(net)
 
 
