@@ -14,7 +14,7 @@ from cnnviz.core.layer import FUNCTION, split_call, split_function
 from cnnviz.engine.activations import KEEPING, Activation, activation_of, plain_name, writes_in_place
 from cnnviz.engine.undisturbed import hookable_parts
 
-__all__ = ["FunctionLayer", "follow_functions", "follow_products"]
+__all__ = ["FunctionLayer", "follow_functions", "follow_products", "is_linear"]
 
 CARRYING = {"detach", "clone", "requires_grad", "contiguous", "to", "float", "type_as", "max_pool2d", "add", "iadd"}
 CARRYING |= {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "radd"}
@@ -72,13 +72,18 @@ def follow_functions(
         yield parts
 
 
+def is_linear(part: nn.Module | None) -> bool:
+    """Whether it is a linear layer, or called one, as an adapter around one is."""
+    return isinstance(part, nn.Linear) or type(part).__name__ == "Linear"
+
+
 @contextmanager
 def follow_products(module: nn.Module) -> Iterator[set[str]]:
     """Within it, the linear layers whose outputs meet another tensor in a matrix product: queries, keys and values."""
     mode = _ProductMode()
     with ExitStack() as hooks:
         for name, part in hookable_parts(module).items():
-            if isinstance(part, nn.Linear):
+            if is_linear(part):
                 hooks.callback(part.register_forward_hook(mode.note_output(name)).remove)
         hooks.enter_context(mode)
         yield mode.attended

@@ -73,9 +73,18 @@ def entrance(layers: Layers, name: str) -> str:
         found = max(inside, key=lambda layer: layer.order).name
 
 
-def _is_projection(layer: Layer) -> bool:
-    """Whether it may be queries, keys or values: what an attention makes of tokens, and not the tokens."""
-    return layer.kind == "Linear" and layer.arrangement is not None and layer.arrangement.order == "NTC"
+def _is_projection(layers: Layers, layer: Layer) -> bool:
+    """Whether it may be queries, keys or values: what an attention makes of tokens, and not the tokens.
+
+    So may what is inside such a layer, as the low-rank path of an adapter.
+    """
+    parts = layer.name.split(".")
+    around = [layers.get(".".join(parts[:end])) for end in range(1, len(parts))]
+    return any(
+        each.kind == "Linear" and each.arrangement is not None and each.arrangement.order == "NTC"
+        for each in (layer, *around)
+        if each is not None
+    )
 
 
 Gradients: TypeAlias = Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]]
@@ -102,7 +111,7 @@ def last_reached(
     earlier = [layer for layer in placed if layer.kind != "Identity"] or placed
     names = [
         layer.name
-        for layer in sorted(earlier, key=lambda each: (each.name in last or _is_projection(each), -each.order))
+        for layer in sorted(earlier, key=lambda each: (each.name in last or _is_projection(layers, each), -each.order))
     ]
     best: tuple[str | None, int] = None, 0
     for start in range(0, len(names), TOGETHER):

@@ -167,3 +167,66 @@ def test_a_grid_that_fits_no_layer():
     model = cnnviz.Model(Attended(query=False).eval(), mean=[0.0] * 3, std=[1.0] * 3, input_size=32, grid=(7, 7))
     with pytest.raises(ParameterError, match="7x7; the numbers of tokens of its layers are: 64"):
         cnnviz.gradcam(model, torch.rand(1, 3, 32, 32), 1)
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d])
+def test_a_mean_over_all_tokens_is_no_grid_of_channels(pool):
+    assert seen(64, after=[(CONV, (8, 8, 8))], module=pool(1), channels=1) is None
+
+
+class Pooled(nn.Module):
+    """Tokens halved on the way, and a mean of 64 channels, which are as many as the tokens were before."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch, self.merge, self.norm = nn.Conv2d(3, 16, 4, 4), nn.Linear(64, 64), nn.LayerNorm(64)
+        self.pool, self.fc = nn.AdaptiveAvgPool1d(1), nn.Linear(64, 5)
+
+    def forward(self, x):
+        t = self.patch(x).reshape(len(x), 16, 4, 2, 4, 2).permute(0, 2, 4, 3, 5, 1).reshape(len(x), 16, 64)
+        return self.fc(self.pool(self.norm(self.merge(t)).transpose(1, 2)).flatten(1))
+
+
+def test_the_tokens_are_taken_and_not_their_mean(inputs):
+    net = Pooled().eval()
+    found = cnnviz.gradcam(model_of(net), inputs, 1)
+    assert (found.layer, found.values.shape[1:]) == ("norm", (4, 4))
+    kept = {}
+    with net.norm.register_forward_hook(lambda part, given, output: kept.update(values=output)):
+        scores = net(inputs)[:, 1].sum()
+    (gradient,) = torch.autograd.grad(scores, kept["values"])
+    right = (kept["values"] * gradient.mean(1, keepdim=True)).sum(2).reshape(-1, 4, 4).detach().numpy()
+    assert np.abs(found.values - right).max() <= 1e-6 * np.abs(right).max()
+
+
+class Linear(nn.Module):
+    """A linear layer with a path of low rank beside it, as adapters are made; the path is entered by an identity."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.base, self.enter = nn.Linear(inside, outside), nn.Identity()
+        self.down, self.up = nn.Linear(inside, 2), nn.Linear(2, outside)
+
+    def forward(self, x):
+        return self.base(x) + self.up(self.down(self.enter(x)))
+
+
+class Attending(nn.Module):
+    """One class token that attends to the places, by projections that are given."""
+
+    def __init__(self, projection):
+        super().__init__()
+        self.patch, self.norm = nn.Conv2d(3, 8, 8, 8), nn.LayerNorm(8)
+        self.q, self.k, self.v, self.fc = *(projection(8, 8) for _ in "qkv"), nn.Linear(8, 5)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+
+    def forward(self, x):
+        t = torch.cat([self.token.expand(len(x), -1, -1), self.patch(x).flatten(2).transpose(1, 2)], 1)
+        t = self.norm(t)
+        weights = (self.q(t) @ self.k(t).transpose(1, 2)).softmax(-1)
+        return self.fc((weights @ self.v(t))[:, 0])
+
+
+@pytest.mark.parametrize("projection", [nn.Linear, Linear])
+def test_what_is_inside_a_projection_is_not_taken_for_the_tokens(projection, inputs):
+    assert cnnviz.gradcam(model_of(Attending(projection)), inputs, 1).layer == "norm"

@@ -31,6 +31,12 @@ from tests.support.public_networks import (
 )  # fmt: skip
 
 REFUSED = [name for name, public in NETWORKS.items() if public.refused]
+LONG = (
+    "torchvision retinanet_resnet50_fpn", "torchvision ssdlite320", "torchvision fcn_resnet50",
+    "timm tnt_s_patch16_224",
+)  # fmt: skip
+"""Networks of which many questions, and a step of training, take several seconds."""
+
 TARGET = 1
 ASKED = (
     "gradcam", "xgradcam", "layercam", "ablationcam", "reciprocam", "eigencam", "fullgrad", "cam", "saliency",
@@ -72,7 +78,9 @@ def test_a_unit_needs_no_class_scores(name):
     assert found.values.any()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in NETWORKS]
+)
 def test_the_network_is_as_it_was_and_learns_as_it_would_have(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public)

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, split_call
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.capture import capture
-from cnnviz.engine.functions import follow_products
+from cnnviz.engine.functions import follow_products, is_linear
 from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places, rows_reached
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
@@ -238,7 +238,7 @@ def _is_projected(model: Model, name: str, reach: _Reach) -> bool:
     """Whether a layer may be the queries, keys or values of tokens."""
     arrangement = reach.arrangements[name]
     part = hookable_parts(model.module).get(split_call(name)[0])
-    return isinstance(part, nn.Linear) and arrangement is not None and arrangement.order == "NTC"
+    return is_linear(part) and arrangement is not None and arrangement.order == "NTC"
 
 
 def _attended_layers(model: Model, inputs: Tensor) -> set[str]:
