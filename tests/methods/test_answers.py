@@ -245,6 +245,30 @@ def test_what_needs_no_logits_works_whatever_the_network_returns(pack):
         cnnviz.gradcam(model, x, 1)
 
 
+class Tokens(nn.Module):
+    """A linear layer over tokens, which may be a projection of an attention, and no logits at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.mix, self.norm = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        return {"one": self.norm(self.mix(tokens)), "two": tokens}
+
+
+def test_a_unit_behind_a_linear_layer_over_tokens_needs_no_logits():
+    torch.manual_seed(0)
+    net, inputs = Tokens().double().eval(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    model = cnnviz.Model(net, mean=[0.0] * 3, std=[1.0] * 3, input_size=32)
+    found = cnnviz.gradcam(model, inputs, "norm:3", relu=False)
+    mixed = net.mix(net.patch(inputs).flatten(2).transpose(1, 2)).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(net.norm(mixed)[..., 3].mean(), mixed)
+    expected = (gradient.mean(dim=1, keepdim=True) * mixed).sum(dim=2).reshape(8, 8).detach().numpy()
+    assert found.layer == "mix"
+    assert np.abs(found.values[0] - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
 def test_the_shapes_of_an_output_are_named():
     model = cnnviz.Model(Dense(PACKS[1]).eval(), mean=[0.5], std=[0.5], input_size=16)
     with pytest.raises(ExplanationError, match=r"'masks': \(1, 2, 16, 16\), 'boxes': \(1, 2, 16\)"):

@@ -16,7 +16,7 @@ from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, split_call
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
-from cnnviz.engine.layers import entrance, last_reached, observe_layers, reaches_places, rows_reached
+from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_reached
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
@@ -111,7 +111,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
                 if not any(layer.spatial for layer in layers.values()):
                     raise
                 return AutomaticLayer(layers.last_spatial().name, reached=False)
-        return model.automatic_layers.get(key) or model.automatic_layers[_size_key(some)]
+        return model.automatic_layers[key]
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     until = [entrance(layers, name) for name in watch]
     with capture(model.module, [AUTOMATIC], watch, until) as caught:
@@ -158,10 +158,9 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     if chosen != first:
         found, _ = once([chosen.name])
     if not watched_layers(targets):
-        last = chosen == first and all(reach.rows(first.name, len(targets)))
-        model.remember_automatic_layer(question, chosen)
-        if last:
+        if chosen == first and all(reach.rows(first.name, len(targets))):
             model.remember_automatic_layer(size, chosen)
+        model.remember_automatic_layer(question, chosen)
     return _with_choice(found, chosen)
 
 
@@ -202,7 +201,8 @@ def _choose_reached(
         ExplanationError: If there is none.
     """
     rows = reach.rows(first.name, len(targets))
-    attended = _attended_layers(model, inputs) if not all(rows) or _is_projected(model, first.name, reach) else set()
+    projected = _is_projected(model, first.name, reach)
+    attended = _attended_layers(model, inputs, targets) if projected or not all(rows) else set()
     if all(rows) and first.name not in attended:
         return first
     asked = list(range(len(targets))) if model.fixed_batch else _telling_rows(rows)
@@ -215,7 +215,7 @@ def _choose_reached(
             scores = score(settle(kept, logits, model.labels), logits, held)
             return held.gradients(scores, unused=True), held.arrangements
 
-    layers = observe_layers(model.module, inputs if model.fixed_batch else inputs[:1])
+    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     name, count = last_reached(layers, gradients, count=len(kept), before=before, last=attended)
     if name is not None and count > sum(rows[row] for row in asked if first.name not in attended):
         return AutomaticLayer(name)
@@ -241,10 +241,10 @@ def _is_projected(model: Model, name: str, reach: _Reach) -> bool:
     return is_linear(part) and arrangement is not None and arrangement.order == "NTC"
 
 
-def _attended_layers(model: Model, inputs: Tensor) -> set[str]:
+def _attended_layers(model: Model, inputs: Tensor, targets: Sequence[Target]) -> set[str]:
     """Linear layers whose outputs are the queries, keys or values of an attention."""
     with torch.no_grad(), follow_products(model.module) as attended:
-        model.forward(inputs if model.fixed_batch else inputs[:1])
+        model.answer(inputs if model.fixed_batch else inputs[:1], targets)
     return attended
 
 
