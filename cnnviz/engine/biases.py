@@ -76,7 +76,7 @@ def full_gradients(
 
     def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
         arranger.observe(part, output, len(inputs))
-        made_once = not isinstance(output, Tensor) or len(output) == 1
+        made_once = not isinstance(output, Tensor) or output.dim() == 0 or len(output) == 1
         if isinstance(part, Biased) and part.bias is not None and not made_once and len(output) != len(inputs):
             raise ExplanationError(
                 f"This network runs layers on {len(output)} images or windows where {len(inputs)} were given, so that "
@@ -200,6 +200,8 @@ class _BiasRecorder(TorchFunctionMode):
 
     def _watch(self, name: str, output: Tensor, bias: Tensor) -> None:
         """Multiply a bias with the gradient at an output, as that is now: it may be overwritten later."""
+        if output.dim() == 0:  # one number of all pictures, such as the largest of all coordinates of boxes
+            return
         arrangement = self._arranger.observe(_KINDS.get(name, _ANY), output, self._batch)
         number, self._count = self._count, self._count + 1
         if len(output) != self._batch:
