@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.activations import plain_name, writes_in_place
 from cnnviz.engine.arrangement import Arranger
+from cnnviz.engine.calls.cuts import NO_GRADIENT
 from cnnviz.engine.capture import differentiate
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
@@ -70,7 +71,8 @@ def full_gradients(
         score: From logits to scores ``(N,)``.
 
     Raises:
-        ExplanationError: If the network's backward fails, or a layer runs on another number of images.
+        ExplanationError: If the network's backward fails, no gradient reaches the input, or a layer runs on another
+            number of images.
     """
     arranger = Arranger(module, inputs.shape[2:])
 
@@ -92,8 +94,9 @@ def full_gradients(
             logits = forward(leaf)
         scores = score(logits)
     (found,) = differentiate(scores, [leaf], torch.ones_like(scores))
-    gradient = torch.zeros_like(leaf) if found is None else found
-    return FullGradients((leaf * gradient).detach(), recorder.terms, scores.detach(), logits.detach())
+    if found is None:
+        raise ExplanationError(NO_GRADIENT)
+    return FullGradients((leaf * found).detach(), recorder.terms, scores.detach(), logits.detach())
 
 
 CURVED = {"relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "gelu", "mish", "softplus", "elu", "celu", "selu"}
@@ -207,7 +210,9 @@ class _BiasRecorder(TorchFunctionMode):
         if len(output) != self._batch:
             return
 
-        def weigh(gradient: Tensor) -> None:
+        def weigh(gradient: Tensor | None) -> None:
+            if gradient is None:
+                return
             self._found[number] = (gradient * bias).detach(), arrangement
 
         output.register_hook(weigh)  # type: ignore[no-untyped-call]
