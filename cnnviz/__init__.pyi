@@ -1,14 +1,14 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
 from .catalogue import CATALOGUE as CATALOGUE
+from .core.aim import Direction as Direction
+from .core.aim import WholeLayer as WholeLayer
 from .core.field import Field as Field
 from .core.layer import Layer as Layer
 from .core.layer import Layers as Layers
 from .core.picture import Geometry as Geometry
 from .core.picture import Picture as Picture
-from .core.target import Direction as Direction
 from .core.target import Target as Target
-from .core.target import WholeLayer as WholeLayer
 from .drawing.files import ensure_writable as ensure_writable
 from .drawing.files import read_note as read_note
 from .engine.batching import progress_to as progress_to

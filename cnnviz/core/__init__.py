@@ -1,6 +1,8 @@
 """What all parts speak of: targets, layers, fields and pictures as plain values, loaded without torch and NumPy.
 
 - ``target``: what is explained, and how it is read from what a user writes.
+- ``region``: a part of a picture, as it is named and on a grid.
+- ``aim``: targets of pictures that are made.
 - ``head``: what the numbers of a network's output mean.
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.
 - ``field``: the receptive field of a layer's units.

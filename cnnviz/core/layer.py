@@ -118,11 +118,13 @@ class AutomaticLayer:
         name: Its name.
         beside: Earlier layers that reach the target past it, the last first.
         reached: Whether a gradient reaches it.
+        coarsest: Its grid, where it was chosen as the last on the coarsest grid of a network with dense answers.
     """
 
     name: str
     beside: tuple[str, ...] = ()
     reached: bool = True
+    coarsest: tuple[int, int] | None = None
 
     def describe(self, target: str = "the target") -> tuple[str, ...]:
         """What to say of it.
@@ -132,6 +134,9 @@ class AutomaticLayer:
         """
         owner, function = split_function(self.name)
         spoken = f"{owner} after its {function} ('{self.name}')" if function else self.name
+        if self.coarsest is not None:
+            grid = f"{self.coarsest[0]}x{self.coarsest[1]}"
+            return (f"layer {spoken}, chosen as the deepest: the last on the coarsest grid, {grid}",)
         if not self.reached:
             return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
         chosen = f"layer {spoken}, chosen as the last whose places reach {target}"

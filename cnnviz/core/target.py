@@ -6,11 +6,11 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
+from cnnviz.core.region import FORMS, Mask, Region, split_region
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
@@ -23,14 +23,13 @@ __all__ = [
     "Difference",
     "Finer",
     "NoTarget",
+    "RegionTarget",
     "Target",
     "TargetLike",
     "TopClass",
     "Unit",
+    "dense_target",
     "parse_target",
-    "Direction",
-    "WholeLayer",
-    "parse_aim",
 ]
 
 
@@ -157,6 +156,56 @@ class CustomTarget(Target):
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
 
+@dataclass(frozen=True)
+class RegionTarget(Target):
+    """Logits of classes summed over pixels of a dense answer, which are held fixed however the picture is changed.
+
+    Reference: Vinogradova, Dibrov and Myers, Towards Interpretable Semantic Segmentation via Gradient-weighted Class
+    Activation Mapping, AAAI 2020 (Seg-Grad-CAM).
+
+    Attributes:
+        side: The class, several, or the top class, until the network has answered.
+        rival: A class whose logits are subtracted, or None.
+        region: The part of the picture that was named; None where it is the pixels that the classes win.
+        seen: The region on the network's input, once its picture is known.
+        mask: The pixels on the answer's grid, once the network has answered.
+    """
+
+    side: ClassTarget | ClassSum | TopClass
+    rival: ClassTarget | None = None
+    region: Region | None = None
+    seen: Mask | None = None
+    mask: Mask | None = None
+
+    @property
+    def classes(self) -> tuple[ClassTarget, ...]:
+        """The classes that are summed; none before the top class is known."""
+        if isinstance(self.side, ClassSum):
+            return self.side.classes
+        return (self.side,) if isinstance(self.side, ClassTarget) else ()
+
+    @property
+    def count(self) -> int:
+        """How many pixels of the answer are meant."""
+        return 0 if self.mask is None else int(self.mask.array().sum())
+
+    def mirrored(self) -> RegionTarget:
+        """The same on the mirrored picture."""
+        seen, mask = (None if each is None else each.mirrored() for each in (self.seen, self.mask))
+        return replace(self, seen=seen, mask=mask)
+
+    def __str__(self) -> str:
+        rival = f" - {self.rival}" if self.rival else ""
+        return f"{self.side}{rival}{self.region.text if self.region else ''}"
+
+    def explain(self) -> str:
+        """What is explained, in words."""
+        what = f"the logits of {' and '.join(map(str, self.classes))}"
+        what += f" less those of {self.rival}" if self.rival else ""
+        where = "the pixels where it wins" if self.region is None else "the pixels of the region"
+        return f"{self}: {what}, summed over {where}, which are held fixed"
+
+
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
 
 UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
@@ -172,8 +221,9 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
     Args:
         like: None or ``"top"`` (the top class), a class index, a whole label (or one of its synonyms between commas),
             ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
-            (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a callable, or a
-            target.
+            (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
+            dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
+            x and y, or left, top, right and bottom), a callable, or a target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -211,10 +261,21 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
         found = _check_class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
         found = _parse_unit(unit, layers)
-    found = found or _find_contrast(text, labels) or _find_matching(text, labels)
+    found = found or _find_region(text, labels) or _find_contrast(text, labels) or _find_matching(text, labels)
     if found is None:
         raise _unknown_label(text, labels)
     return found
+
+
+def _find_region(text: str, labels: Sequence[str]) -> Target | None:
+    """A class, a pattern or the top class in a region of the picture."""
+    split = split_region(text)
+    if split is None:
+        return None
+    side = _parse_text(split[0].strip(), labels, ())
+    if not isinstance(side, (ClassTarget, ClassSum, TopClass)):
+        raise TargetError(f"'{split[0].strip()}' is no class that can be asked about in a region; expected {FORMS}.")
+    return RegionTarget(side, region=split[1])
 
 
 def _find_contrast(text: str, labels: Sequence[str]) -> Target | None:
@@ -331,89 +392,8 @@ def _offer_pattern(text: str, labels: Sequence[str]) -> str | None:
     return f"{text}*" if beginning > 1 else None
 
 
-EVERYTHING, VECTOR = ":*", ".npy"
-
-
-@dataclass(frozen=True)
-class WholeLayer(Target):
-    """All of a layer: the mean of its squared activations, which amplifies whatever it sees (DeepDream).
-
-    Attributes:
-        layer: The layer's name.
-    """
-
-    layer: str
-
-    def __str__(self) -> str:
-        return f"{self.layer}{EVERYTHING}"
-
-
-@dataclass(frozen=True)
-class Direction(Target):
-    """A direction in a layer's space of channels: the mean over all places of its product with the activation.
-
-    Attributes:
-        layer: The layer's name.
-        vector: A number for each channel, not all zero; its length does not matter.
-        name: What to call it in captions and files.
-
-    Raises:
-        TargetError: If the vector is empty, zero or not finite.
-    """
-
-    layer: str
-    vector: tuple[float, ...]
-    name: str = "direction"
-
-    def __post_init__(self) -> None:
-        import numpy as np
-
-        numbers = np.asarray(self.vector, dtype=np.float64)
-        if numbers.ndim != 1 or not np.isfinite(numbers).all() or not numbers.any():
-            raise TargetError("A direction is one finite number for each channel, not all of them zero.")
-        object.__setattr__(self, "vector", tuple(numbers.tolist()))
-
-    def __str__(self) -> str:
-        return f"{self.layer}:{self.name}"
-
-
-def parse_aim(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
-    """A target from what a user writes, for a picture that is to be made.
-
-    Args:
-        like: What :func:`cnnviz.core.target.parse_target` takes, ``"layer4:*"`` (a whole layer), or
-            ``"layer4:FILE.npy"`` (a direction: an array with a number for each channel).
-        labels: The network's class names.
-        layers: Names of the network's layers.
-
-    Raises:
-        TargetError: If it is none of these, or the file holds no such array.
-        UnknownNameError: If no label or layer is called so; the message offers the nearest names.
-    """
-    text = like.strip() if isinstance(like, str) else ""
-    if text.endswith(EVERYTHING):
-        return WholeLayer(_check_layer(text.removesuffix(EVERYTHING), layers))
-    layer, mark, file = text.partition(":")
-    if mark and file.endswith(VECTOR):
-        return Direction(_check_layer(layer, layers), _read_vector(file), Path(file).stem)
-    found = parse_target(like, labels, layers)
-    if isinstance(found, (WholeLayer, Direction)):
-        _check_layer(found.layer, layers)
-    return found
-
-
-def _check_layer(layer: str, layers: Iterable[str]) -> str:
-    names = list(layers)
-    if not is_layer_name(layer, names):
-        raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
-    return layer
-
-
-def _read_vector(file: str) -> tuple[float, ...]:
-    import numpy as np
-
-    try:
-        found = np.load(file, allow_pickle=False)
-        return tuple(np.asarray(found, dtype=np.float64).reshape(-1).tolist())
-    except (OSError, ValueError, TypeError, EOFError):
-        raise TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.") from None
+def dense_target(target: Target) -> Target:
+    """What a target of whole pictures means of a dense answer: the same, summed over the pixels that its class wins."""
+    if isinstance(target, (ClassTarget, ClassSum, TopClass)):
+        return RegionTarget(target)
+    return RegionTarget(target.first, target.second) if isinstance(target, Difference) else target

@@ -21,11 +21,11 @@ OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 ENDS: dict[str, End] = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid", "special_expit": "sigmoid"}
 ROUNDING, COARSE_ROUNDING = 1e-4, 1e-2
 """How far the sum of probabilities may be from 1, in float32 and wider, and in half precision."""
-CLASSES_DIM, USUAL_NAMES = 2, ("logits", "out", "output", "outputs", "pred", "predictions")
+CLASSES_DIM, DENSE_DIM, USUAL_NAMES = 2, 4, ("logits", "out", "output", "outputs", "pred", "predictions")
 
 
 def select_logits(output: Any, selector: OutputSelector = None, *, count: int | None = None) -> Tensor:
-    """The logits ``(N, K)`` in a network's output.
+    """The logits ``(N, K)`` in a network's output, or dense ones ``(N, K, h, w)``, a class's for every pixel.
 
     Args:
         output: A tensor, or a dict, tuple, list or object (such as a named tuple) that holds one.
@@ -34,7 +34,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
         count: How many images the network was given; for a single one a squeezed ``(K,)`` is understood.
 
     Raises:
-        ExplanationError: If there is no such entry, no single tensor to take, its shape is not ``(N, K)``, or it
+        ExplanationError: If there is no such entry, no single tensor to take, its shape is neither, or it
             answers for another number of images.
     """
     found = _select_part(output, selector) if selector is not None else _find_usual_part(output)
@@ -44,9 +44,9 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
         found = found.flatten(1)
     if found.dim() < CLASSES_DIM and (found.dim() == 1 or count == 1):
         found = found.reshape(1 if count == 1 else len(found), -1)
-    if found.dim() != CLASSES_DIM:
+    if found.dim() not in (CLASSES_DIM, DENSE_DIM):
         raise ExplanationError(
-            f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K); "
+            f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K) or (N, K, h, w); "
             "say how to read class scores from it with Model(..., output=function) or --logits FILE.py:FUNCTION."
         )
     if count is not None and len(found) != count:

@@ -5,64 +5,203 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.head import Head
+from cnnviz.core.region import FORMS, Mask
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
     CustomTarget,
     Difference,
-    Direction,
     Finer,
     NoTarget,
+    RegionTarget,
     Target,
     TopClass,
     Unit,
-    WholeLayer,
+    dense_target,
 )
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
-__all__ = ["at_peaks", "class_probabilities", "roundings", "score", "settle", "wants_logits", "watched_layers"]
+__all__ = [
+    "at_peaks",
+    "class_probabilities",
+    "everywhere",
+    "is_dense",
+    "mean_probability",
+    "roundings",
+    "score",
+    "score_region",
+    "settle",
+    "wants_logits",
+    "watched_layers",
+    "winners",
+]
+
+DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
 
 UNREAD = (Unit, NoTarget, WholeLayer, Direction)
 """Targets that look at no logit."""
 
 
-def settle(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
+def settle(
+    targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None, head: Head | None = None
+) -> list[Target]:
     """The targets with each image's top class filled in, checked against the number of classes.
+
+    Of a dense answer the pixels are filled in too: those that the class wins, or those of the region that was named.
 
     Args:
         targets: A target for each image.
-        logits: ``(N, K)``.
+        logits: ``(N, K)``, or dense ``(N, K, h, w)``.
         labels: The network's class names, or None.
+        head: What the logits mean; None for classes that exclude each other.
 
     Raises:
-        TargetError: If a class index is out of range, or the labels are not as many as the classes.
+        TargetError: If a class index is out of range, the labels are not as many as the classes, or of a dense answer
+            a class wins no pixel.
     """
     if not wants_logits(targets):
         return list(targets)
     classes = logits.shape[1]
     if labels is not None and len(labels) != classes:
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
+    if is_dense(logits):
+        return [_settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
     best = logits.argmax(dim=1).tolist()
     settled = []
     for row, (target, top) in enumerate(zip(targets, best, strict=True)):
+        if isinstance(target, RegionTarget):
+            raise TargetError(
+                f"'{target}' asks about a part of the picture; this network has one answer for the whole of it."
+            )
         best_class = ClassTarget(top, labels[top] if labels else None)
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
             found = replace(found, first=best_class)
-        for index in _class_indices(found):
-            if not 0 <= index < classes:
-                raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
+        _check_indices(found, classes)
         if isinstance(found, Finer) and isinstance(found.first, ClassTarget) and found.others is None:
             others = _nearest_classes(found, found.first.index, logits[row, None].detach())[0].tolist()
             found = replace(found, others=tuple(others))
         settled.append(found)
     return settled
+
+
+def _check_indices(target: Target, classes: int) -> None:
+    for index in _class_indices(target):
+        if not 0 <= index < classes:
+            raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
+
+
+def is_dense(logits: Tensor) -> bool:
+    """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
+    return logits.dim() == DENSE
+
+
+def winners(logits: Tensor, head: Head | None = None) -> Tensor:
+    """Which classes win each pixel of a dense answer: ``(K, h, w)`` bool of ``(K, h, w)``.
+
+    Of classes that exclude each other the first; of independent ones all with at least even chances; of values all.
+    """
+    if head is not None and not head.probable:
+        return torch.ones_like(logits, dtype=torch.bool)
+    if head is not None and not head.exclusive:
+        return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
+    places = torch.arange(len(logits), device=logits.device)[:, None, None]
+    return logits.argmax(dim=0) == places
+
+
+def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
+    """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
+    if isinstance(target, Finer):
+        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.mask is not None:
+        return found
+    grid = (int(logits.shape[1]), int(logits.shape[2]))
+    if found.region is not None and found.seen is None:
+        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
+    region = None if found.seen is None else found.seen.on_grid(grid)
+    won = winners(logits, head)
+    if isinstance(found.side, TopClass):
+        found = replace(found, side=_widest_class(won, region, labels))
+    _check_indices(found, len(logits))
+    if region is None:
+        held = won[[each.index for each in found.classes]].any(dim=0)
+        if not bool(held.any()):
+            raise TargetError(_name_winners(found, won, labels))
+        region = Mask.of(held.cpu().numpy())
+    return replace(found, mask=region)
+
+
+def everywhere(target: Target, logits: Tensor) -> Target:
+    """A target of whole pictures as one of all pixels of dense answers like ``(N, K, h, w)``, whoever wins them."""
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.region is not None:
+        return found
+    return replace(found, seen=Mask.of(np.ones(tuple(logits.shape[2:]), dtype=bool)))
+
+
+def _widest_class(won: Tensor, region: Mask | None, labels: Sequence[str] | None) -> ClassTarget:
+    """The class that wins most pixels, of a region or of all; the background only where nothing else wins any."""
+    inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
+    areas = inside.sum(dim=(1, 2))
+    others = areas.clone()
+    for index, label in enumerate(labels or ()):
+        others[index] *= "background" not in label.casefold()
+    best = int((others if bool(others.any()) else areas).argmax())
+    return ClassTarget(best, labels[best] if labels else None)
+
+
+def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
+    shares = won.float().mean(dim=(1, 2))
+    best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
+    named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
+    return f"'{target.side}' wins no pixel of this picture; these do: {named}. A region can be named: {FORMS}."
+
+
+def _score_region(target: RegionTarget, logits: Tensor) -> Tensor:
+    """Logits of the target's classes, less its rival's, summed over its pixels, ``(n,)``."""
+    if target.mask is None or not is_dense(logits):
+        raise TargetError(f"'{target}' cannot be scored before it is settled on a dense answer.")
+    grid = tuple(logits.shape[2:])
+    if grid != target.mask.shape:
+        raise TargetError(f"'{target}' is about an answer of {target.mask.shape} pixels; this one has {grid}.")
+    inside = torch.from_numpy(target.mask.array()).to(logits)
+    summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
+    if target.rival is not None:
+        summed = summed - logits[:, target.rival.index]
+    return (summed * inside).sum(dim=(1, 2))
+
+
+def score_region(target: RegionTarget, logits: Tensor, kind: str, head: Head) -> Tensor:
+    """Scores ``(n,)`` of a region: the sum of logits or values, the mean of probabilities, or the logarithm of that.
+
+    Args:
+        target: Settled.
+        logits: Dense, ``(n, K, h, w)``.
+        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``.
+        head: What the logits mean.
+    """
+    if kind == "logit" or not head.probable:
+        return _score_region(target, logits)
+    shares = class_probabilities(logits, head)
+    tiny = torch.finfo(shares.dtype).tiny
+    if kind == "log-probability" and target.rival is not None:
+        return mean_probability(target, shares.clamp_min(tiny).log())
+    found = mean_probability(target, shares)
+    return found if kind == "probability" else found.clamp_min(tiny).log()
+
+
+def mean_probability(target: RegionTarget, shares: Tensor) -> Tensor:
+    """The mean over the target's pixels of what ``score`` sums, ``(n,)``: of probabilities again one."""
+    return _score_region(target, shares) / target.count
 
 
 def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = None) -> Tensor:
@@ -154,6 +293,9 @@ def roundings(
     shares = class_probabilities(logits.detach().double(), head)
     for row, target in enumerate(targets):
         step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
+        if isinstance(target, RegionTarget):
+            found.append(2 * step * (target.count if plain else 1))
+            continue
         chosen = shares[row, _class_indices(target)]
         if not len(chosen):
             found.append(2 * torch.finfo(computed).eps * abs(float(scores[row])))
@@ -181,6 +323,8 @@ def _class_indices(target: Target) -> list[int]:
             return [target.first.index, target.second.index]
         case ClassSum():
             return [each.index for each in target.classes]
+        case RegionTarget():
+            return [each.index for each in (*target.classes, *([target.rival] if target.rival else []))]
     return []
 
 
@@ -194,6 +338,8 @@ def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Cap
             return _score_finer(target, index, logits[rows])
         case Unit():
             return _score_unit(target, captured)[rows]
+        case RegionTarget():
+            return _score_region(target, logits[rows])
         case CustomTarget():
             return _score_custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")

@@ -29,6 +29,7 @@ __all__ = [
     "as_picture",
     "decode_picture",
     "quoted",
+    "read_mask",
     "read_picture",
 ]
 
@@ -96,6 +97,15 @@ def read_picture(
     shown = quoted(given)
     with _open_file(given, shown) as file:
         return _decode(file, Path(given).name, shown, background, value_range)
+
+
+def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """A mask ``(H, W)`` from a picture file: true where it is not black (or transparent).
+
+    Raises:
+        PictureError: As :func:`read_picture` does.
+    """
+    return np.asarray(read_picture(path, background=(0, 0, 0)).pixels.max(axis=2) > 0)
 
 
 def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:

@@ -61,7 +61,7 @@ def predict(
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
     logits = torch.cat(chunks.results)
-    settle([TopClass()] * len(logits), logits, model.labels)
+    settle([TopClass()] * len(logits), logits, model.labels, model.head)
     assumed = () if model.known_classes else model.head.assumed
     return Predictions(
         tuple(_rank_classes(row, model, k) for row in logits),

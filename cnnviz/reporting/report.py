@@ -89,7 +89,7 @@ def report(
             predictions, unread = _read_answers(model, given, classes, batch_size)
         batch = prepare(model, given, target)
         if predictions is not None:
-            targets = tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels))
+            targets = tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
         elif not wants_logits(batch.targets):
             targets = tuple(batch.targets)
         elif target is None:

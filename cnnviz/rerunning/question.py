@@ -10,6 +10,7 @@ from typing import Any
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
+from cnnviz.core import aim
 from cnnviz.core import target as targets
 from cnnviz.errors import OutputError, UsageError
 from cnnviz.method import SHOWN, Method
@@ -123,7 +124,8 @@ def _restore_asked(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     fields = {name: _restore_asked(each) for name, each in value.items() if name != "kind"}
-    kind = getattr(targets, str(value.get("kind")), None)
+    named = str(value.get("kind"))
+    kind = getattr(targets, named, None) or getattr(aim, named, None)
     if not isinstance(kind, type) or not issubclass(kind, targets.Target):
         raise UsageError(f"The record asks for a '{value.get('kind')}', which this version does not know.")
     tupled = {name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()}
@@ -144,10 +146,10 @@ def _spell_one(target: Any, answered: str, model: Any) -> Any:
     if not isinstance(target, str):
         return target
     try:
-        targets.parse_aim(target, model.labels, model.layer_names)
+        aim.parse_aim(target, model.labels, model.layer_names)
     except UsageError:
         with suppress(UsageError):
-            return targets.parse_aim(answered, model.labels, model.layer_names)
+            return aim.parse_aim(answered, model.labels, model.layer_names)
     return target
 
 

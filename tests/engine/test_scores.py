@@ -9,7 +9,8 @@ import torch
 
 import cnnviz
 from cnnviz import gradcam
-from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Direction, Finer, NoTarget, TopClass, Unit
+from cnnviz.core.aim import Direction
+from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, NoTarget, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed

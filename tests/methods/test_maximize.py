@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import cnnviz
 from cnnviz import Model
-from cnnviz.core.target import Direction, WholeLayer
+from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
 from cnnviz.methods.ascent.progress import watch_progress
 from tests.support.networks import OneConvolution, Small, model_of

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.layer import Arrangement, Layer
-from cnnviz.core.target import Direction, Target, Unit, WholeLayer
+from cnnviz.core.target import Target, Unit
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
-from cnnviz.engine.scores import score, settle
+from cnnviz.engine.scores import everywhere, is_dense, score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.methods.ascent.recipes import AscentPrecision
@@ -173,9 +174,10 @@ class Objective:
             found = []
             for target in targets:
                 layer = layer_of(target)
-                known = (
-                    settle([target], logits, self.model.labels) if layer is None and logits is not None else [target]
-                )
+                known = [target]
+                if layer is None and logits is not None:
+                    meant = everywhere(target, logits) if is_dense(logits) else target
+                    known = settle([meant], logits, self.model.labels, self.model.head)
                 _score_output(outputs[layer], known, self.layers)
                 found += known
         return found

@@ -13,8 +13,9 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.aim import parse_aim
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import Finer, Target, TargetLike, TopClass, Unit, parse_aim
+from cnnviz.core.target import Finer, Target, TargetLike, TopClass, Unit
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike

@@ -64,7 +64,8 @@ def cam(
     from cnnviz.engine.fields.trace import FieldTrace
     from cnnviz.engine.heads import find_class_maps
     from cnnviz.engine.scores import score, settle
-    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import ask, assemble, prepare
 
     batch = prepare(model, images, target)
 
@@ -72,7 +73,7 @@ def cam(
         with FieldTrace(inputs) as fields:
             found = find_class_maps(model.forward, inputs)
         logits = found.logits[: len(targets)]
-        settled = tuple(settle(targets, logits, model.labels))
+        settled = tuple(settle(targets, logits, model.labels, model.head))
         values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
         _, channels, height, width = found.activation.shape
         field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))

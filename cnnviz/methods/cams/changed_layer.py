@@ -12,15 +12,16 @@ from torch.nn import functional
 
 from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import ClassTarget, Target, TargetLike, Unit
+from cnnviz.core.target import ClassTarget, RegionTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
-from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import ASK_THE_LOGIT, Answer
+from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import ASK_THE_LOGIT
 from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.settings import ScoreKind
@@ -80,7 +81,7 @@ class ChangedLayer:
         """The map is of differences of scores, times a weight: it may be as large as their rounding."""
         known, types = ([self.target], self.logits[:1], self.score[None]), (self.maps.dtype, self.maps.dtype)
         self.rounding = weight * roundings(*known, kind, types, head=self._head)[0]
-        if kind != "logit" and isinstance(self.target, ClassTarget):
+        if kind != "logit" and isinstance(self.target, (ClassTarget, RegionTarget)):
             self.flat = f"{ChangedLayer.flat}; {ASK_THE_LOGIT}"
 
     def linear_weights(self) -> Tensor | None:
@@ -104,6 +105,8 @@ class ChangedLayer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
+            if isinstance(self.target, RegionTarget):
+                return score_region(self.target, logits, kind, self._head)[:count]
             answers = _read_as(logits, kind, self._head) if isinstance(self.target, ClassTarget) else logits
             return score(targets, answers, None)[:count]
         with self._found.watching(watch) as caught:
@@ -167,7 +170,7 @@ def _explain_image(
     layers, maps = [], []
     for name in names:
         with torch.no_grad(), _replayed(model, one, name, target) as found:
-            (settled,) = settle([target], found.logits, model.labels)
+            (settled,) = settle([target], found.logits, model.labels, model.head)
             layer = ChangedLayer(found, name, settled, found.fixed or settings.batch_size, head=model.head)
             maps.append(settings.sign * explain(layer))
             layers.append(layer)

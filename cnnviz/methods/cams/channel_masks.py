@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import ClassTarget, RegionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import capture, widen_half
-from cnnviz.engine.scores import class_probabilities, score, watched_layers
-from cnnviz.methods.ask import Answer
+from cnnviz.engine.scores import class_probabilities, score, score_region, watched_layers
+from cnnviz.methods.answer import Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
 from cnnviz.models.inference_copy import InferenceCopy, inference_copy
 from cnnviz.models.model import Model
@@ -63,7 +63,8 @@ class ChannelMasks:
         kept = maps[live]
         if not len(kept):
             return torch.zeros_like(maps[0])
-        probability = self.weights == "probability" and isinstance(target, ClassTarget) and model.head.probable
+        of_classes = isinstance(target, (ClassTarget, RegionTarget))
+        probability = self.weights == "probability" and of_classes and model.head.probable
 
         def masked(some: slice) -> Tensor:
             masks = _stretch_to_masks(kept[some], image.shape[-2:])
@@ -95,4 +96,6 @@ def _score_pictures(model: Model, pictures: Tensor, target: Target, *, probabili
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.answer(pictures, targets)
         precise = widen_half(logits)
+        if probability and isinstance(target, RegionTarget):
+            return score_region(target, precise, "probability", model.head)[:count]
         return score(targets, class_probabilities(precise, model.head) if probability else precise, caught)[:count]

@@ -67,7 +67,8 @@ def fullgrad(
     from cnnviz.engine.biases import full_gradients
     from cnnviz.engine.capture import capture
     from cnnviz.engine.scores import score, settle, watched_layers
-    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import ask, assemble, prepare
 
     batch = prepare(model, images, target)
 
@@ -76,7 +77,7 @@ def fullgrad(
         settled: list[Target] = []
 
         def score_logits(logits: Tensor) -> Tensor:
-            settled[:] = settle(targets, logits[:count], model.labels)
+            settled[:] = settle(targets, logits[:count], model.labels, model.head)
             return score(settled, logits[:count], caught)
 
         with capture(model.module, [], watched_layers(targets)) as caught:

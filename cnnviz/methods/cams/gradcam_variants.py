@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnviz.core.head import Head
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import Answer
+    from cnnviz.methods.answer import Answer
     from cnnviz.models.model import Model
     from cnnviz.results.heatmap import Heatmaps
 
@@ -224,14 +224,19 @@ def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target], h
     import torch
     from torch.nn import functional
 
-    from cnnviz.core.target import ClassTarget
+    from cnnviz.core.target import ClassTarget, RegionTarget
+    from cnnviz.engine.scores import score as score_targets
 
     if head.kind in ("value", "probabilities"):
         return scores
     independent = head.kind != "softmax" or logits.shape[1] == 1
     shares = functional.logsigmoid(logits) if independent else logits.log_softmax(dim=1)
     rows = [
-        score + shares[row, target.index] if isinstance(target, ClassTarget) else score
+        score + score_targets([target], shares[row, None])[0]
+        if isinstance(target, RegionTarget)
+        else score + shares[row, target.index]
+        if isinstance(target, ClassTarget)
+        else score
         for row, (score, target) in enumerate(zip(scores, targets, strict=True))
     ]
     return torch.stack(rows)

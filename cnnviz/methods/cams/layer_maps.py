@@ -11,12 +11,13 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
-from cnnviz.core.target import NoTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.core.target import NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, InputBatch, ask, assemble, prepare
+from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import InputBatch, ask, assemble, prepare
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
 from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
@@ -209,6 +210,8 @@ def note_inferred(model: Model, name: str, size: Sequence[int]) -> tuple[str, ..
 
 def _mirror(target: Target) -> Target:
     """The target on a mirrored picture: the columns of units are counted from the other side."""
+    if isinstance(target, RegionTarget):
+        return target.mirrored()
     return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target
 
 
@@ -364,7 +367,7 @@ def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: 
     known = [chosen.name] if chosen else list(names)
     with capture(model.module, known, watched_layers(targets)) as caught:
         logits = model.answer(inputs, targets)[:count].detach()
-        settled = tuple(settle(targets, logits, model.labels))
+        settled = tuple(settle(targets, logits, model.labels, model.head))
         scores = score(settled, logits, caught).detach()
     maps = tuple(caught.maps(name, caught.activations[name])[:count] for name in known)
     return Answer(tuple(known), maps, logits, scores, settled, chosen.describe() if chosen else ())

@@ -17,10 +17,10 @@ from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
 from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_reached
-from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.scores import is_dense, score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.ask import Answer
+from cnnviz.methods.answer import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Probe", "automatic_layer", "probe"]
@@ -116,7 +116,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
     until = [entrance(layers, name) for name in watch]
     with capture(model.module, [AUTOMATIC], watch, until) as caught:
         logits = model.answer(some, some_targets)[: len(some_targets)]
-        scores = score(settle(some_targets, logits, model.labels), logits, caught)
+        scores = score(settle(some_targets, logits, model.labels, model.head), logits, caught)
         beside = caught.beside(scores)
         reach = _Reach(caught.gradients(scores, unused=True), caught.arrangements, beside)
     first = AutomaticLayer(str(caught.automatic), beside)
@@ -154,7 +154,10 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
             return _with_choice(found, known)
     found, reach = once([AUTOMATIC])
     first = AutomaticLayer(found.answer.layers[0], reach.beside)
-    chosen = _choose_reached(model, first, reach, inputs, targets)
+    chosen = None
+    if is_dense(found.answer.logits) and not watched_layers(targets):
+        chosen = _find_bottleneck(model, inputs, found.answer.logits.shape[1])
+    chosen = chosen or _choose_reached(model, first, reach, inputs, targets)
     if chosen != first:
         found, _ = once([chosen.name])
     if not watched_layers(targets):
@@ -162,6 +165,19 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
             model.remember_automatic_layer(size, chosen)
         model.remember_automatic_layer(question, chosen)
     return _with_choice(found, chosen)
+
+
+def _find_bottleneck(model: Model, inputs: Tensor, classes: int) -> AutomaticLayer | None:
+    """The last layer on the coarsest grid of a network with dense answers, before the answer's own maps; or None."""
+    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    placed = [layer for layer in layers.values() if layer.spatial and layer.arrangement and layer.field is not None]
+    if not placed:
+        return None
+    grids = {layer.name: layer.arrangement.grid for layer in placed if layer.arrangement}
+    coarsest = min(grids.values(), key=lambda grid: grid[0] * grid[1])
+    deepest = sorted((layer for layer in placed if grids[layer.name] == coarsest), key=lambda layer: -layer.order)
+    inner = [layer for layer in deepest if layer.arrangement and layer.arrangement.channels != classes]
+    return AutomaticLayer((inner or deepest)[0].name, coarsest=coarsest)
 
 
 def _with_choice(found: Probe, chosen: AutomaticLayer) -> Probe:
@@ -212,7 +228,7 @@ def _choose_reached(
     def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
         with capture(model.module, names, watched_layers(kept)) as held:
             logits = model.answer(some, kept)[: len(kept)]
-            scores = score(settle(kept, logits, model.labels), logits, held)
+            scores = score(settle(kept, logits, model.labels, model.head), logits, held)
             return held.gradients(scores, unused=True), held.arrangements
 
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
@@ -263,7 +279,7 @@ def _probe_once(
     exact = sdpa_kernel(SDPBackend.MATH) if curved else nullcontext()
     with capture(model.module, names, watched_layers(targets)) as caught, exact:
         logits = model.answer(inputs, targets)[:count]
-        settled = settle(targets, logits, model.labels)
+        settled = settle(targets, logits, model.labels, model.head)
         scores = score(settled, logits, caught)
         explained = scores if rescore is None else rescore(scores, logits, settled)
         rivals = _find_rivals(settled, logits, model.labels) if rival else []

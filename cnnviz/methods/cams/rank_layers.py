@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cnnviz.catalogue import load
 from cnnviz.core.layer import Layer
-from cnnviz.core.target import ClassTarget, Target, TargetLike, TopClass
+from cnnviz.core.target import ClassTarget, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
@@ -72,7 +72,8 @@ def rank_layers(
         raise UsageError(f"Layers are ranked on one image; got {len(batch.pictures)}.")
     inputs = model.to_device(batch.inputs)
     with undisturbed(model.module), torch.no_grad():
-        settled = settle(batch.targets, model.answer(_fill_batch(model, inputs), batch.targets)[:1], model.labels)
+        logits = model.answer(_fill_batch(model, inputs), batch.targets)[:1]
+        settled = settle(batch.targets, logits, model.labels, model.head)
         names = _find_candidates(model, inputs, settled)
     goal = {"target": settled[0]} if "target" in chosen.needs else {}
     ranked = []
@@ -119,7 +120,8 @@ def _score_image(model: Model, inputs: Tensor, targets: Sequence[Target]) -> flo
     """The target's probability, or the score of a target that is no class."""
     with undisturbed(model.module), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.answer(_fill_batch(model, inputs), targets)[:1].float()
-        shares = class_probabilities(logits, model.head) if isinstance(targets[0], ClassTarget) else logits
+        of_classes = isinstance(targets[0], (ClassTarget, RegionTarget))
+        shares = class_probabilities(logits, model.head) if of_classes else logits
         return float(score(targets, shares, caught)[0])
 
 

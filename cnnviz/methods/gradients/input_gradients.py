@@ -14,7 +14,7 @@ from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.ask import Answer
+from cnnviz.methods.answer import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
@@ -57,7 +57,7 @@ def _ask_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule
         leaf = inputs.detach().clone().requires_grad_()
         with nullcontext() if rule is None else ruled(rule) as coverage:
             logits = model.answer(leaf, targets)
-        settled = settle(targets, logits[:count], model.labels)
+        settled = settle(targets, logits[:count], model.labels, model.head)
         if rule == "deconvnet":
             settled = at_peaks(settled, caught)
         scores = score(settled, logits[:count], caught)
@@ -84,7 +84,7 @@ def settled_scores(model: Model, inputs: Tensor, targets: Sequence[Target]) -> A
     count = len(targets)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:
         logits = model.answer(inputs, targets)[:count]
-        settled = settle(targets, logits, model.labels)
+        settled = settle(targets, logits, model.labels, model.head)
         return Answer((), (), logits, score(settled, logits, caught), tuple(settled))
 
 

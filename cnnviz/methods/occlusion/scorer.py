@@ -12,12 +12,13 @@ from torch import Tensor
 
 from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassSum, ClassTarget, Difference, Target
+from cnnviz.core.target import ClassSum, ClassTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
-from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
+from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
+from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import ASK_THE_LOGIT, InputBatch, assemble
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model
@@ -75,8 +76,8 @@ class Scorer:
         if logits is None or not torch.equal(image, example):
             with torch.no_grad(), _allow_tf32(allowed=False):
                 logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
-        every = logits[:1].expand(len(targets), -1)
-        settled = tuple(settle(targets, every, self.model.labels))
+        every = logits[:1].expand(len(targets), *logits.shape[1:])
+        settled = tuple(settle(targets, every, self.model.labels, self.model.head))
         scores = scores_of(settled, logits, self.kind, self.model.head, caught)[0]
         return Answer((), (), every, scores, settled)
 
@@ -169,6 +170,8 @@ def scores_of(
 
     def column(target: Target) -> Tensor:
         every = [target] * len(logits)
+        if isinstance(target, RegionTarget):
+            return score_region(target, logits.double(), kind, head)
         if isinstance(target, ClassSum):
             found = score(every, shares, caught)
             return found if logs is shares else _logarithm(found)

@@ -1,0 +1,158 @@
+"""Regions of a picture: a pixel, a box or a mask, as a user names it and on a grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnnviz.errors import TargetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cnnviz.core.picture import Geometry
+
+__all__ = ["FORMS", "Mask", "Region", "split_region"]
+
+PIXEL = re.compile(r"(?P<side>.+?)\s*@\s*(?P<x>\d+)\s*,\s*(?P<y>\d+)")
+WITHIN = re.compile(r"(?P<side>.+?) in (?P<where>.+)")
+BOX = re.compile(r"\s*,\s*".join([r"(\d+(?:\.\d+)?)"] * 4))
+FORMS = "'LABEL@X,Y', 'LABEL in LEFT,TOP,RIGHT,BOTTOM' (picture pixels) or 'LABEL in MASK.png'"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which places of a grid are meant; equal where the same are.
+
+    Attributes:
+        shape: Rows and columns.
+        bits: A bit for each place, row by row.
+    """
+
+    shape: tuple[int, int]
+    bits: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, places: NDArray[np.bool_]) -> Mask:
+        """The places ``(h, w)`` that are true."""
+        import numpy as np
+
+        return cls((places.shape[0], places.shape[1]), np.packbits(places).tobytes())
+
+    def array(self) -> NDArray[np.bool_]:
+        """True where a place is meant, ``(h, w)``."""
+        import numpy as np
+
+        height, width = self.shape
+        flat = np.unpackbits(np.frombuffer(self.bits, dtype=np.uint8), count=height * width)
+        return flat.reshape(height, width).astype(bool)
+
+    def on_grid(self, grid: tuple[int, int]) -> Mask:
+        """The same places on another grid over the same area: those whose middle is meant, or the one that holds it."""
+        import numpy as np
+
+        held = self.array()
+        rows, columns = (
+            np.minimum((np.arange(count) + 0.5) * length / count, length - 1).astype(int)
+            for count, length in zip(grid, self.shape, strict=True)
+        )
+        found = held[np.ix_(rows, columns)]
+        if held.any() and not found.any():  # smaller than a place
+            row, column = (int(each.mean()) for each in np.nonzero(held))
+            found[row * grid[0] // self.shape[0], column * grid[1] // self.shape[1]] = True
+        return Mask.of(found)
+
+    def mirrored(self) -> Mask:
+        """Left and right exchanged."""
+        return Mask.of(self.array()[:, ::-1])
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture, as a user names it.
+
+    Attributes:
+        text: The user's words for it, ``"@120,80"`` or ``" in 10,20,200,180"``.
+        box: Left, top, right and bottom in the picture's pixels; None for a mask.
+        file: The mask's file; None for a box or a pixel.
+    """
+
+    text: str
+    box: tuple[float, float, float, float] | None = None
+    file: str | None = None
+
+    def on_input(self, geometry: Geometry, read: Callable[[str], NDArray[np.bool_]]) -> Mask:
+        """The region on the grid of the network's input.
+
+        Args:
+            geometry: How the input was cut from the picture.
+            read: From a mask's file to its pixels ``(H, W)``, those of the picture.
+
+        Raises:
+            TargetError: If it lies outside what the network sees, or the mask has another size than the picture.
+        """
+        import numpy as np
+
+        top, left, height, width = geometry.crop
+        down, across = geometry.scale
+        middles = (np.arange(height) + top + 0.5) * down, (np.arange(width) + left + 0.5) * across
+        if self.box is not None:
+            found = self._box_mask(geometry, middles)
+        else:
+            assert self.file is not None
+            held = read(self.file)
+            if held.shape != geometry.original:
+                (tall, wide), (rows, columns) = geometry.original, held.shape
+                raise TargetError(f"The mask '{self.file}' is {columns}x{rows} pixels; the picture is {wide}x{tall}.")
+            inside = [(each >= 0) & (each < length) for each, length in zip(middles, held.shape, strict=True)]
+            places = [each.clip(0, length - 1).astype(int) for each, length in zip(middles, held.shape, strict=True)]
+            found = held[np.ix_(*places)] & inside[0][:, None] & inside[1][None]
+        if not found.any():
+            (tall, wide), seen = geometry.original, ", ".join(f"{edge:g}" for edge in geometry.box)
+            raise TargetError(
+                f"'{self.text.strip()}' holds nothing that the network sees: the picture is {wide}x{tall} pixels, of "
+                f"which it sees {seen} (left, top, right, bottom)."
+            )
+        return Mask.of(found)
+
+    def _box_mask(
+        self, geometry: Geometry, middles: tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
+    ) -> NDArray[np.bool_]:
+        """The input's pixels whose middles lie in the box; of a smaller box the pixel that holds its middle."""
+        import numpy as np
+
+        assert self.box is not None
+        ends = (self.box[1], self.box[3]), (self.box[0], self.box[2])
+        found = []
+        for axis, (low, high) in enumerate(ends):
+            inside = (middles[axis] >= low) & (middles[axis] < high)
+            start, scale = geometry.crop[axis], geometry.scale[axis]
+            at = int(np.floor((low + high) / 2 / scale - start))
+            if not inside.any() and 0 <= at < len(inside) and (low + high) / 2 < geometry.original[axis]:
+                inside[at] = True
+            found.append(inside)
+        return found[0][:, None] & found[1][None]
+
+
+def split_region(text: str) -> tuple[str, Region] | None:
+    """``"cat@120,80"`` or ``"cat in 10,20,200,180"`` as what stands before and the region; None where there is none.
+
+    Raises:
+        TargetError: If a box has no area.
+    """
+    if found := PIXEL.fullmatch(text):
+        x, y = float(found["x"]), float(found["y"])
+        return found["side"], Region(f"@{found['x']},{found['y']}", (x, y, x + 1, y + 1))
+    found = WITHIN.fullmatch(text)
+    if not found:
+        return None
+    where = found["where"].strip()
+    if corners := BOX.fullmatch(where):
+        left, top, right, bottom = map(float, corners.groups())
+        if not (left < right and top < bottom):
+            raise TargetError(f"The box {where} has no area; expected LEFT,TOP,RIGHT,BOTTOM in the picture's pixels.")
+        return found["side"], Region(f" in {where}", (left, top, right, bottom))
+    return (found["side"], Region(f" in {where}", file=where)) if "." in where else None
