@@ -86,6 +86,8 @@ from .results.layers import EffectiveField as EffectiveField
 from .results.layers import LayerRanking as LayerRanking
 from .results.patch_index import PatchIndex as PatchIndex
 from .results.patches import Patches as Patches
+from .results.predictions import ClassArea as ClassArea
 from .results.predictions import Predictions as Predictions
+from .results.predictions import Segmentations as Segmentations
 from .results.projections import Projections as Projections
 from .results.result import Grid as Grid

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 import cnnviz
+from cnnviz.errors import UsageError
 
-from ..options import JSON, NETWORK, QUIET, SEED, SectionedCommand, setting_option
-from ..output import Console
+from ..options import FORCE, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
+from ..output import Console, plan_output
 from ..run import Entries, PictureFiles, batch_of, run
 
 __all__ = ["predict"]
 
 METHOD = cnnviz.predict
 
+Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations"
+NOTHING_DRAWN = "This network has one answer for a whole picture, so there is nothing to draw; leave out --out."
+DRAWN_TO = Option(
+    "--out", "-o", metavar="FILE|FOLDER/", section="Output",
+    help="Of networks with a class for every pixel: the classes over the photograph, one .png, .jpg, .webp, .svg, .pdf "
+    "or .npz file for everything, or a folder for a .png a picture; left out, nothing is drawn.",
+)  # fmt: skip
+
 
 def run_predict(**values: Any) -> None:
-    """Ask the network about every picture and print its first classes.
+    """Ask the network about every picture and print its first classes, or the areas that classes win.
 
     Args:
         **values: What the command line gave.
     """
     pictures = PictureFiles(values["images"], values["value_range"])
 
-    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Predictions:
-        return cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
+    planned = plan_output(pictures.files, "predict", values["out"], force=values["force"]) if values["out"] else None
 
-    def write(_: Console, numbers: list[int], answer: cnnviz.Predictions) -> Entries:
-        return _entries([str(pictures.files[number]) for number in numbers], answer)
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> Answer:
+        found = cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
+        if planned is not None and isinstance(found, cnnviz.Predictions):
+            raise UsageError(NOTHING_DRAWN)
+        return found
 
-    run(pictures, values, ask, write, at_once=batch_of(values), text=_format_entries)
+    def write(console: Console, numbers: list[int], answer: Answer) -> Entries:
+        names = [str(pictures.files[number]) for number in numbers]
+        if isinstance(answer, cnnviz.Predictions):
+            return _entries(names, answer)
+        if planned is not None:
+            console.name_files(planned.save(answer, numbers))
+        return _area_entries(
+            names, answer, [None if planned is None else str(planned.files[number]) for number in numbers]
+        )
+
+    at_once = len(pictures.files) if planned is not None and planned.together else batch_of(values)
+    run(pictures, values, ask, write, at_once=at_once, text=_format_entries)
 
 
 def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
@@ -39,8 +61,25 @@ def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
         yield {"image": image, "predictions": [one.describe() for one in best], "checks": list(answer.checks)}
 
 
+def _area_entries(images: list[str], answer: cnnviz.Segmentations, outputs: list[str | None]) -> Entries:
+    for image, areas, output in zip(images, answer, outputs, strict=True):
+        written = {} if output is None else {"output": output}
+        yield {"image": image, **written, "areas": [one.describe() for one in areas], "checks": list(answer.checks)}
+
+
 def _format_entries(entries: list[dict[str, Any]]) -> str:
-    return "\n".join(line for entry in entries for line in (entry["image"], *map(_format_class, entry["predictions"])))
+    return "\n".join(line for entry in entries for line in (entry["image"], *_format_answer(entry)))
+
+
+def _format_answer(entry: dict[str, Any]) -> list[str]:
+    if "areas" in entry:
+        return [_format_area(one) for one in entry["areas"]]
+    return [_format_class(one) for one in entry["predictions"]]
+
+
+def _format_area(one: dict[str, Any]) -> str:
+    named = f"  {one['share']:>7.2%}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+    return f"{named}, mean probability {one['probability']:.1%}"
 
 
 def _format_class(one: dict[str, Any]) -> str:
@@ -54,7 +93,7 @@ predict = SectionedCommand(
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         *(setting_option(parameter) for parameter in METHOD.parameters.values()),
-        *NETWORK, SEED, JSON, QUIET,
+        *NETWORK, SEED, DRAWN_TO, FORCE, JSON, QUIET,
     ],
     callback=run_predict,
     help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",

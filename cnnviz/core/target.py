@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
+from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.region import FORMS, Mask, Region, split_region
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "TargetLike",
     "TopClass",
     "Unit",
+    "class_index",
     "dense_target",
     "parse_target",
 ]
@@ -188,6 +192,20 @@ class RegionTarget(Target):
     def count(self) -> int:
         """How many pixels of the answer are meant."""
         return 0 if self.mask is None else int(self.mask.array().sum())
+
+    def placed(self, picture: Picture, read: Callable[[str], NDArray[np.bool_]]) -> RegionTarget:
+        """The same with its region, if there is one, on the network's input.
+
+        Args:
+            picture: With the geometry of that input.
+            read: From a mask's file to its pixels ``(H, W)``.
+
+        Raises:
+            TargetError: If the network sees nothing of the region, or the mask is not as large as the picture.
+        """
+        if self.region is None or self.seen is not None:
+            return self
+        return replace(self, seen=self.region.on_input(picture.geometry or Geometry.whole(*picture.size), read))
 
     def mirrored(self) -> RegionTarget:
         """The same on the mirrored picture."""
@@ -397,3 +415,10 @@ def dense_target(target: Target) -> Target:
     if isinstance(target, (ClassTarget, ClassSum, TopClass)):
         return RegionTarget(target)
     return RegionTarget(target.first, target.second) if isinstance(target, Difference) else target
+
+
+def class_index(target: Target) -> int | None:
+    """The index of the one class that a target is about, or None."""
+    if isinstance(target, RegionTarget) and target.rival is None:
+        target = target.side
+    return target.index if isinstance(target, ClassTarget) else None

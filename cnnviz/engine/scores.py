@@ -39,6 +39,7 @@ __all__ = [
     "score",
     "score_region",
     "settle",
+    "share_of",
     "wants_logits",
     "watched_layers",
     "winners",
@@ -408,3 +409,20 @@ def _score_unit(target: Unit, captured: Capture | None) -> Tensor:
     if not (0 <= row < rows and 0 <= column < columns):
         raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
     return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]
+
+
+def share_of(target: Target, shares: Tensor, head: Head) -> float | None:
+    """The probability of a target's class, or of one of its classes; of a region the mean over it; None if none.
+
+    Args:
+        target: Settled.
+        shares: The classes' probabilities ``(K,)``, or dense ``(K, h, w)``.
+        head: What the logits mean.
+    """
+    if isinstance(target, ClassTarget) and head.probable:
+        return float(shares[target.index])
+    if isinstance(target, ClassSum) and head.exclusive:
+        return float(shares[[each.index for each in target.classes]].sum())
+    if isinstance(target, RegionTarget) and head.probable and target.rival is None:
+        return float(mean_probability(target, shares[None])) if head.exclusive or len(target.classes) == 1 else None
+    return None

@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.field import Field
+from cnnviz.core.head import Head
 from cnnviz.core.layer import split_call
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassSum, NoTarget, RegionTarget, Target, TargetLike, Unit, parse_target
 from cnnviz.engine.batching import Chunks, in_chunks
-from cnnviz.engine.scores import wants_logits
+from cnnviz.engine.scores import class_probabilities, is_dense, share_of, wants_logits
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
-from cnnviz.methods.answer import Answer
 from cnnviz.methods.settings import Channels
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
@@ -30,6 +31,7 @@ from cnnviz.results.heatmap import Heatmap, Heatmaps
 
 __all__ = [
     "ASK_THE_LOGIT",
+    "Answer",
     "InputBatch",
     "ask",
     "assemble",
@@ -51,6 +53,68 @@ UNSTEADY = (
 )
 
 Reply = TypeVar("Reply")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network answered about some images, the first of a chunk.
+
+    Attributes:
+        layers: The layers that were looked at; none where it is the pixels.
+        values: For each layer its maps, or the one of them all, raw and signed: ``(n, h, w)``; activations and pixels
+            have channels, ``(n, C, h, w)``.
+        logits: ``(n, K)``, or dense ``(n, K, h, w)``.
+        scores: ``(n,)``.
+        targets: The settled targets.
+        checks: What the user should know.
+        field: What the values' places see of the input; None where they are pixels, or nothing is known.
+        spread: The standard deviation or error of the values, in their shape; None where there is none.
+        error_bars: For each image the error bar of its estimated values; none where none is estimated.
+        roundings: For each image up to which magnitude its values may be rounding; none where values are differences of
+            nothing that was rounded.
+        flat: What it means if an image's values are zero or rounding.
+        shares: Each image's probability where it was read already; dense logits are kept of the first image only then.
+    """
+
+    layers: tuple[str, ...]
+    values: tuple[Tensor, ...]
+    logits: Tensor
+    scores: Tensor
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...] = ()
+    field: Field | None = None
+    spread: Tensor | None = None
+    error_bars: tuple[float, ...] = ()
+    roundings: tuple[float, ...] = ()
+    flat: str = ""
+    shares: tuple[float | None, ...] = ()
+
+    @property
+    def layer(self) -> str | None:
+        """The layers in one text."""
+        return ", ".join(self.layers) if self.layers else None
+
+    def probabilities(self, head: Head) -> list[float | None]:
+        """Each image's probability of its target's class, or of one of its classes; None where it has none.
+
+        Args:
+            head: What the logits mean.
+        """
+        if self.shares:
+            return list(self.shares)
+        shares = class_probabilities(self.logits.detach().double(), head)
+        return [share_of(target, shares[row], head) for row, target in enumerate(self.targets)]
+
+    def with_values(self, *values: Tensor, checks: Sequence[str] = ()) -> Answer:
+        """The same answer with values made of it, and what more there is to know."""
+        return replace(self, values=values, checks=(*self.checks, *checks))
+
+
+def _condensed(reply: Any, head: Head) -> Any:
+    """An answer without the dense logits of all images but the first: they may be larger than all else."""
+    if not isinstance(reply, Answer) or not is_dense(reply.logits):
+        return reply
+    return replace(reply, shares=tuple(reply.probabilities(head)), logits=reply.logits[:1].detach().clone())
 
 
 @dataclass(frozen=True)
@@ -96,15 +160,11 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
     notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
-    placed = tuple(_place(target, picture) for target, picture in zip(targets, shown, strict=True))
+    placed = tuple(
+        target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
+        for target, picture in zip(targets, shown, strict=True)
+    )
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
-
-
-def _place(target: Target, picture: Picture) -> Target:
-    """A target of a region of the picture, with the region on the network's input."""
-    if not isinstance(target, RegionTarget) or target.region is None or target.seen is not None:
-        return target
-    return replace(target, seen=target.region.on_input(picture.geometry or Geometry.whole(*picture.size), read_mask))
 
 
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
@@ -190,16 +250,12 @@ def ask(
     with undisturbed(model.module):
         return in_chunks(
             batch.inputs,
-            lambda inputs, rows: _condense(answer(inputs, batch.targets[rows]), model),
+            lambda inputs, rows: _condensed(answer(inputs, batch.targets[rows]), model.head),
             size=batch_size,
             device=model.device,
             dtype=model.dtype,
             fixed=model.fixed_batch,
         )
-
-
-def _condense(reply: Any, model: Model) -> Any:
-    return reply.condensed(model.head) if isinstance(reply, Answer) else reply
 
 
 @overload

@@ -149,7 +149,7 @@ def _name_concepts(
     from cnnviz.core.target import ClassTarget
     from cnnviz.engine.arrangement import from_maps
     from cnnviz.engine.replay import replay
-    from cnnviz.engine.scores import class_probabilities
+    from cnnviz.engine.scores import class_probabilities, is_dense
 
     if not model.readable:
         return (), ("the network gives no logits of classes, so its concepts have no names",)
@@ -162,6 +162,7 @@ def _name_concepts(
             maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
             logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
     shares = class_probabilities(torch.cat(logits).double(), model.head)
+    shares = shares.flatten(2).mean(dim=2) if is_dense(shares) else shares
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
         (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from annotated_types import Ge
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cnnviz.core.target import Target
+    from cnnviz.engine.batching import Chunks
     from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
     from cnnviz.models.model import Model
-    from cnnviz.results.predictions import Prediction, Predictions
+    from cnnviz.results.predictions import Prediction, Predictions, Segmentations
 
 __all__ = ["predict"]
 
@@ -30,8 +32,8 @@ def predict(
     *,
     k: Annotated[int, Ge(1)] = 5,
     batch_size: Annotated[int, Ge(1)] = 32,
-) -> Predictions:
-    """What the network answers: the most probable classes of every picture.
+) -> Predictions | Segmentations:
+    """What the network answers: the most probable classes of every picture, or how much of it each class wins.
 
     Args:
         model: The network.
@@ -41,26 +43,31 @@ def predict(
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
-        For each picture its ``k`` first classes with logit and probability, and all logits.
+        For each picture its ``k`` first classes with logit and probability, and all logits; of a network with a class
+        for every pixel ``Segmentations``: the classes that win pixels, with their areas.
 
     Raises:
         TargetError: If there are not as many labels as classes.
+        ExplanationError: If the network gives values for every pixel, and not classes.
     """
     import torch
 
     from cnnviz.core.target import TopClass
-    from cnnviz.engine.scores import settle
+    from cnnviz.engine.scores import is_dense, settle
     from cnnviz.methods.ask import ask, prepare, provenance_of, unsound
     from cnnviz.results.predictions import Predictions
 
     batch = prepare(model, images)
 
-    def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor | _Winners:
         with torch.no_grad():
-            return model.forward(inputs)[: len(targets)].double().cpu()
+            logits = model.forward(inputs)[: len(targets)]
+        return _find_winners(logits, model) if is_dense(logits) else logits.double().cpu()
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
-    logits = torch.cat(chunks.results)
+    if isinstance(chunks.results[0], _Winners):
+        return _describe_areas(model, batch, chunks)
+    logits = torch.cat([each for each in chunks.results if isinstance(each, torch.Tensor)])
     settle([TopClass()] * len(logits), logits, model.labels, model.head)
     assumed = () if model.known_classes else model.head.assumed
     return Predictions(
@@ -92,4 +99,60 @@ def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...
             None if head.probable else head.unit,
         )
         for index in order[:k]
+    )
+
+
+class _Winners(NamedTuple):
+    """Which classes win each pixel ``(n, K, h, w)``, and each class's mean probability over its own, ``(n, K)``."""
+
+    won: Tensor
+    probabilities: Tensor
+
+
+def _find_winners(logits: Tensor, model: Model) -> _Winners:
+    import torch
+
+    from cnnviz.engine.scores import class_probabilities, winners
+    from cnnviz.errors import ExplanationError, TargetError
+
+    if not model.head.probable:
+        raise ExplanationError(
+            f"The network gives {logits.shape[1]} values for every pixel, not classes, so there are no areas; "
+            "a map of what a region's value depends on is drawn by gradcam, occlusion and others ('0@X,Y')."
+        )
+    if model.labels is not None and len(model.labels) != logits.shape[1]:
+        raise TargetError(f"The network has {logits.shape[1]} classes but {len(model.labels)} labels were given.")
+    won = torch.stack([winners(each, model.head) for each in logits])
+    shares = class_probabilities(logits.double(), model.head)
+    means = (shares * won).sum(dim=(2, 3)) / won.sum(dim=(2, 3)).clamp_min(1)
+    return _Winners(won.cpu(), means.cpu())
+
+
+def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Segmentations:
+    import torch
+
+    from cnnviz.core.target import ClassTarget
+    from cnnviz.methods.ask import provenance_of
+    from cnnviz.results.predictions import ClassArea, Segmentations
+
+    won, means = (torch.cat([each[place] for each in chunks.results]) for place in range(2))
+    counts = won.sum(dim=(2, 3))
+    labels, total = model.labels, won.shape[2] * won.shape[3]
+    areas = tuple(
+        tuple(
+            ClassArea(
+                ClassTarget(index, labels[index] if labels else None),
+                int(counts[row, index]) / total,
+                int(counts[row, index]),
+                float(means[row, index]),
+            )
+            for index in counts[row].sort(descending=True, stable=True).indices.tolist()
+            if counts[row, index]
+        )
+        for row in range(len(won))
+    )
+    assumed = () if model.known_classes else model.head.assumed
+    checks = (*batch.checks, *model.head.notes, *assumed, *chunks.checks)
+    return Segmentations(
+        areas, won.numpy(), batch.pictures, model.name, checks, provenance_of(model, batch, chunk=chunks.size)
     )

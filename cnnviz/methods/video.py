@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from cnnviz.catalogue import load
 from cnnviz.core.picture import Picture
@@ -26,6 +27,7 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.film import Film, FilmRoll, ensure_film
 from cnnviz.results.heatmap import Look
+from cnnviz.results.predictions import Predictions
 
 __all__ = ["usual_look", "video"]
 
@@ -136,13 +138,20 @@ def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
     target = parse_target(like, model.labels, model.layer_names)
     if _names_a_class(model, target):
         return target
-    shares = [
-        class_probabilities(torch.from_numpy(predict(model, pictures, k=1).logits).double(), model.head).sum(dim=0)
-        for pictures in passes.batches()
-    ]
+    shares = [_class_shares(model, pictures) for pictures in passes.batches()]
     best = int(torch.stack(shares).sum(dim=0).argmax())
     found = ClassTarget(best, model.labels[best] if model.labels else None)
     return replace(target, first=found) if isinstance(target, Finer) else found
+
+
+def _class_shares(model: Model, pictures: list[Picture]) -> Tensor:
+    """Each class's probabilities ``(K,)`` summed over pictures; of dense answers its areas, background left out."""
+    found = predict(model, pictures, k=1)
+    if isinstance(found, Predictions):
+        return class_probabilities(torch.from_numpy(found.logits).double(), model.head).sum(dim=0)
+    areas = torch.from_numpy(found.won).double().mean(dim=(2, 3)).sum(dim=0)
+    counts = torch.tensor(["background" not in label.casefold() for label in model.labels or ()] or [True])
+    return areas * counts
 
 
 def _make_record(first: Provenance, clip: Clip) -> Provenance:

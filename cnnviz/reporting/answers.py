@@ -14,11 +14,12 @@ from cnnviz.provenance import Provenance, plain
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
 from cnnviz.reporting.costs import cost_of, limit_to_budget
 from cnnviz.reporting.driving_units import DrivingUnits, driving_units
-from cnnviz.reporting.elements import map_plate, missing_note, photograph_plate, prediction_bars
+from cnnviz.reporting.elements import map_plate, missing_note, photograph_plate, prediction_bars, sheet_blocks
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison
 from cnnviz.results.compose import CellLike, grid
 from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.predictions import Segmentations
 from cnnviz.results.result import Grid
 
 __all__ = ["count_slow_maps", "write_maps", "write_predictions", "write_units"]
@@ -68,6 +69,10 @@ def write_predictions(context: ReportContext) -> ChapterContent:
     found = context.predictions
     if found is None:
         raise ExplanationError(context.unread)
+    if isinstance(found, Segmentations):
+        return ChapterContent(
+            sheet_blocks(found.grid(), "Classes"), (found.provenance,), {"": found}, found.describe(), found.checks
+        )
     blocks = tuple(
         Group(picture.name, (prediction_bars(picture, best, target),))
         for picture, best, target in zip(context.pictures, found, context.targets, strict=True)

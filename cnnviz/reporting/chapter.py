@@ -15,7 +15,7 @@ from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.reporting.driving_units import DrivingUnits
 from cnnviz.reporting.page import Savable
-from cnnviz.results.predictions import Predictions
+from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["ReportContext", "Section", "ChapterContent", "count_nothing_slow", "ForwardBudget"]
 
@@ -70,7 +70,7 @@ class ReportContext:
     model: Model
     images: ImagesLike
     pictures: tuple[Picture, ...]
-    predictions: Predictions | None
+    predictions: Predictions | Segmentations | None
     targets: tuple[Target, ...]
     methods: tuple[str, ...]
     layer: str | None

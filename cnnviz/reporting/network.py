@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from cnnviz.core.layer import Layer, Layers
 from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
+from cnnviz.results.predictions import Segmentations
 
 __all__ = ["write_layers", "write_overview"]
 
@@ -116,8 +119,10 @@ def _describe_preprocessing(how: Preprocess) -> str:
 def _describe_answers(context: ReportContext) -> str:
     if context.predictions is None:
         return "no logits that can be read"
-    labels, count = context.model.labels, context.predictions.logits.shape[1]
+    dense = isinstance(context.predictions, Segmentations)
+    labels, count = context.model.labels, np.asarray(context.predictions).shape[1]
+    each = " for every pixel" if dense else ""
     if not labels:
-        return f"{count} logits without names"
+        return f"{count} logits without names{each}"
     shown = ", ".join(labels[:MANY]) if len(labels) <= MANY else f"{labels[0]}, {labels[1]}, ... {labels[-1]}"
-    return f"{count} classes: {shown}"
+    return f"{count} classes{each}: {shown}"

@@ -11,11 +11,16 @@ from cnnviz.method import method
 from cnnviz.provenance import asking
 
 if TYPE_CHECKING:
-    from cnnviz.core.target import TargetLike
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
+    from cnnviz.methods.ask import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.reporting.page import Report
-    from cnnviz.results.predictions import Predictions
+    from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["report"]
 
@@ -67,10 +72,8 @@ def report(
         UnknownNameError: If there is no such section, method, layer or label.
         PictureError: If a picture cannot be read.
     """
-    import torch
-
     from cnnviz.engine.batching import part_of_progress
-    from cnnviz.engine.scores import settle, wants_logits
+    from cnnviz.engine.scores import wants_logits
     from cnnviz.errors import ExplanationError
     from cnnviz.images.inputs import gather
     from cnnviz.methods.ask import prepare
@@ -89,7 +92,7 @@ def report(
             predictions, unread = _read_answers(model, given, classes, batch_size)
         batch = prepare(model, given, target)
         if predictions is not None:
-            targets = tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
+            targets = _settle_targets(model, batch, predictions, batch_size)
         elif not wants_logits(batch.targets):
             targets = tuple(batch.targets)
         elif target is None:
@@ -103,7 +106,9 @@ def report(
         return write_report(context, batch, asked_for, budget)
 
 
-def _read_answers(model: Model, images: ImagesLike, classes: int, batch_size: int) -> tuple[Predictions | None, str]:
+def _read_answers(
+    model: Model, images: ImagesLike, classes: int, batch_size: int
+) -> tuple[Predictions | Segmentations | None, str]:
     """What the network answers; or None and why it cannot be read, where the network itself runs."""
     from cnnviz.errors import ExplanationError
     from cnnviz.methods.predict import predict
@@ -112,3 +117,23 @@ def _read_answers(model: Model, images: ImagesLike, classes: int, batch_size: in
         return predict(model, images, k=classes, batch_size=batch_size), ""
     except ExplanationError as error:
         return None, str(error)
+
+
+def _settle_targets(
+    model: Model, batch: InputBatch, predictions: Predictions | Segmentations, batch_size: int
+) -> tuple[Target, ...]:
+    """What is explained of each picture; of dense answers, which nothing keeps, the network is asked again."""
+    import torch
+
+    from cnnviz.engine.scores import settle
+    from cnnviz.methods.ask import ask
+    from cnnviz.results.predictions import Predictions
+
+    if isinstance(predictions, Predictions):
+        return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
+
+    def answer(inputs: Tensor, targets: Sequence[Target]) -> list[Target]:
+        with torch.no_grad():
+            return settle(targets, model.forward(inputs)[: len(targets)], model.labels, model.head)
+
+    return tuple(target for some in ask(model, batch, answer, batch_size=batch_size).results for target in some)

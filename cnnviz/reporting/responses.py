@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from cnnviz.core.layer import AUTOMATIC, Layer
-from cnnviz.core.target import ClassTarget, Target, Unit
+from cnnviz.core.target import ClassTarget, RegionTarget, Target, Unit
 from cnnviz.drawing.blocks import Group
 from cnnviz.engine.batching import usual_size
 from cnnviz.images.datasets.open import open_dataset
@@ -120,7 +120,8 @@ def count_slow_pictures(_: ReportContext) -> int:
 def write_pictures(context: ReportContext) -> ChapterContent:
     """Pictures that the network answers most to: of the explained classes, and of the units that drive them."""
     context.check_targets()
-    classes: list[Target] = [one for one in dict.fromkeys(context.targets) if isinstance(one, ClassTarget)]
+    explained = [one.classes[0] if isinstance(one, RegionTarget) else one for one in context.targets]
+    classes: list[Target] = [one for one in dict.fromkeys(explained) if isinstance(one, ClassTarget)]
     layer, units = _rank_driving_units(context, most=MADE_UNITS * len(context.pictures), each=MADE_UNITS)
     wanted = [*classes, *(Unit(layer, unit) for unit in units)]
     if not wanted:

@@ -16,7 +16,7 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
 
-__all__ = ["Concepts"]
+__all__ = ["Concepts", "choose_colours", "paint_shares"]
 
 STRENGTH = 0.8
 NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
@@ -92,17 +92,17 @@ class Concepts(DrawnResult):
         return picture.geometry or Geometry.whole(*picture.size)
 
     def _draw_row(self, row: int) -> tuple[Cell, ...]:
-        picture, colours = self.pictures[row], _choose_colours(len(self.vectors))
+        picture, colours = self.pictures[row], choose_colours(len(self.vectors))
         most = self.values.max(axis=(0, 2, 3))[:, None, None]
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
-        drawn = [_paint_shares(picture.pixels, shares * first, colours)]
-        drawn += [_paint_shares(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
+        drawn = [paint_shares(picture.pixels, shares * first, colours)]
+        drawn += [paint_shares(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
         return (Cell(picture.pixels, picture.name), *(Cell(each) for each in drawn))
 
 
-def _choose_colours(count: int) -> NDArray[np.float32]:
+def choose_colours(count: int) -> NDArray[np.float32]:
     """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
     from matplotlib import colormaps
 
@@ -110,7 +110,7 @@ def _choose_colours(count: int) -> NDArray[np.float32]:
     return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
 
 
-def _paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+def paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
     grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
     ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)

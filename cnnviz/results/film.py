@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.files import ensure_writable
@@ -64,7 +64,7 @@ class Film(Result):
         """What there is to say without pictures, as plain values."""
         return {
             "target": str(self.target),
-            "index": self.target.index if isinstance(self.target, ClassTarget) else None,
+            "index": class_index(self.target),
             "frames": len(self),
             "fps": self.fps,
             "scores": [float(score) for score in self.scores],

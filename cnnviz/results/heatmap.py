@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import ClassTarget, NoTarget, Target
+from cnnviz.core.target import ClassTarget, NoTarget, Target, class_index
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -285,7 +285,7 @@ class Heatmap(Explanation):
         """What there is to say without a picture, as plain values."""
         return {
             "target": str(self.target),
-            "index": self.target.index if isinstance(self.target, ClassTarget) else None,
+            "index": class_index(self.target),
             "score": self.score,
             "probability": self.probability,
             **({} if self.unit is None else {"unit": self.unit}),

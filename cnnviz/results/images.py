@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
@@ -167,7 +167,7 @@ class Image(Part):
         """What there is to say without a picture, as plain values."""
         return {
             "target": str(self.target),
-            "index": self.target.index if isinstance(self.target, ClassTarget) else None,
+            "index": class_index(self.target),
             "score": self.score,
             "steps": len(self.history),
             "quality": dict(self.quality),

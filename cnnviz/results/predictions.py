@@ -1,4 +1,4 @@
-"""Predictions: what a network answers."""
+"""Predictions: what a network answers, of a picture or of each of its pixels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget
+from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
-from cnnviz.results.result import Parts, Result
+from cnnviz.results.concepts import choose_colours, paint_shares
+from cnnviz.results.result import DrawnResult, Grid, Parts, Result
 
-__all__ = ["Prediction", "Predictions"]
+__all__ = ["ClassArea", "Prediction", "Predictions", "Segmentations"]
+
+DRAWN = 4
+"""Classes of a picture that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +87,97 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
         for picture, best in zip(self.pictures, self.best, strict=True):
             lines.append(picture.name)
             lines += [f"  {one.answer:>7}  {one.target.index:>5}  {one.target}" for one in best]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """A class and the part of a picture that it wins.
+
+    Attributes:
+        target: The class, usable as a method's target.
+        share: The part of all pixels that the network saw, in [0, 1].
+        pixels: How many pixels of the network's answer.
+        probability: The class's mean probability over them.
+    """
+
+    target: ClassTarget
+    share: float
+    pixels: int
+    probability: float
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say, as plain values."""
+        return {
+            "index": self.target.index,
+            "label": self.target.label,
+            "share": self.share,
+            "pixels": self.pixels,
+            "probability": self.probability,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
+    """What a network with dense answers sees where: which classes win how much of each picture, the largest first.
+
+    Saved as ``.npz`` they are ``won``, ``images`` (names) and ``provenance`` (JSON text).
+
+    Attributes:
+        areas: For each picture the classes that win any of it.
+        won: ``(N, K, h, w)`` bool on the answer's grid: which classes win each pixel.
+        pictures: The pictures, with their geometry.
+        model: The network's name.
+        checks: What the user should know.
+        provenance: How it was made.
+    """
+
+    _PARTS = "areas"
+    _ARRAY = "won"
+
+    areas: tuple[tuple[ClassArea, ...], ...]
+    won: NDArray[np.bool_] = field(repr=False)
+    pictures: tuple[Picture, ...] = field(repr=False)
+    model: str = ""
+    checks: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+
+    def on_original(self, row: int, index: int) -> NDArray[np.bool_]:
+        """Where a class wins on a picture's own pixels, ``(H, W)``; false where the network did not look."""
+        picture = self.pictures[row]
+        geometry = picture.geometry or Geometry.whole(*picture.size)
+        wide = upsample(self.won[row, index].astype(np.float32), geometry.crop[2:])
+        return np.asarray(np.nan_to_num(place(wide, geometry)) > 0.5)
+
+    def grid(self) -> Grid:
+        """A row a picture: the photograph, all classes in their colours, and each of the largest alone."""
+        rows = [self._draw_row(row) for row in range(len(self))]
+        widest = max(map(len, rows))
+        padded = tuple((*row, *[None] * (widest - len(row))) for row in rows)
+        return Grid(Sheet(padded, title=self._title(self.model), notes=self.checks), self.provenance)
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say, as plain values."""
+        return {"areas": [[one.describe() for one in some] for some in self], "checks": list(self.checks)}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"won": self.won, "images": np.array([picture.name for picture in self.pictures])}
+
+    def _draw_row(self, row: int) -> list[Cell | None]:
+        picture = self.pictures[row]
+        shown = [area for area in self[row] if "background" not in str(area.target).casefold()][:DRAWN]
+        masks = np.stack([self.on_original(row, area.target.index) for area in shown] or [np.zeros(picture.size, bool)])
+        colours = choose_colours(max(len(shown), 1))
+        first = masks & (np.cumsum(masks, axis=0) == 1)
+        cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), "all classes")]
+        for number, area in enumerate(shown):
+            painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
+            cells.append(Cell(painted, f"{area.target}\n{area.share:.1%} of what was seen, p {area.probability:.0%}"))
+        return [*cells]
+
+    def __str__(self) -> str:
+        lines = []
+        for picture, areas in zip(self.pictures, self.areas, strict=True):
+            lines.append(picture.name)
+            lines += [f"  {one.share:>7.2%}  {one.target.index:>5}  {one.target}" for one in areas]
         return "\n".join(lines)

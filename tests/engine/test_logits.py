@@ -61,7 +61,7 @@ def test_class_scores_at_one_place():
         ((LOGITS,), 1, "has no part 1"),
         (SimpleNamespace(a=LOGITS), "b", "has no part 'b'"),
         ({"a": "text"}, "a", "holds no tensor there"),
-        (torch.zeros(2, 5, 3, 4), None, r"shape \(2, 5, 3, 4\), not logits \(N, K\); .*output=function"),
+        (torch.zeros(2, 5, 3, 4, 6), None, r"shape \(2, 5, 3, 4, 6\), not logits \(N, K\) or .*output=function"),
         (torch.zeros(2, 7, 5), None, r"shape \(2, 7, 5\)"),
         (torch.zeros(3, 5), None, "answers for 3 images"),
         (LOGITS, 1, "answers for 5 images"),
@@ -96,9 +96,8 @@ def test_a_network_with_an_auxiliary_output(inputs):
     assert (found.values == gradcam(model_of(net.net), inputs, 2).values).all()
 
 
-def test_a_segmenting_network_is_explained_how_to_ask(inputs):
+def test_a_segmenting_network_is_asked_about_pixels_or_by_a_function(inputs):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 1))
-    with pytest.raises(ExplanationError, match=r"\(3, 5, 32, 32\), not logits"):
-        gradcam(model_of(net), inputs)
+    assert gradcam(model_of(net, labels=None), inputs, "2@3,4")[0].target.count == 1
     found = gradcam(model_of(net, output=lambda maps: maps.mean(dim=(2, 3))), inputs, 2, layer="1")
     assert found.values.shape == (3, 32, 32)

@@ -68,6 +68,23 @@ def test_without_class_scores_one_sentence_says_what_was_returned(name):
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("name", [name for name, public in NETWORKS.items() if public.dense])
+def test_an_answer_for_every_pixel_needs_no_function(name):
+    public = NETWORKS[name]
+    net, inputs = built(public), pictures(public)
+    found = gradcam(model_of(net, public, output=None), inputs, relu=False)
+    regions = [(one.target.classes[0].index, torch.from_numpy(one.target.mask.array())) for one in found]
+
+    def summed(returned):
+        dense = returned["out"] if "out" in returned else returned["logits"]
+        return torch.stack([(dense[row, index] * mask).sum() for row, (index, mask) in enumerate(regions)])[:, None]
+
+    asked = public._replace(output=summed, grid=found.values.shape[1:])
+    right = gradcam_by_autograd(net, asked, found.layer, inputs, 0).numpy()
+    assert np.abs(right).max() > 0
+    assert np.abs(found.values - right).max() <= 1e-5 * np.abs(right).max()
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_unit_needs_no_class_scores(name):
     public = NETWORKS[name]

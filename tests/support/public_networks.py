@@ -32,6 +32,7 @@ class Public(NamedTuple):
         last: Whether channels are the last axis of maps.
         output: What reads the class scores from what the network returns; without it they are found.
         refused: Words of the sentence that a question gets without ``output``; empty where none is needed.
+        dense: Whether without ``output`` it is asked about pixels.
         named: Whether the layer has to be named, as where a detector has one for each size of things.
         classes: How many classes it has.
     """
@@ -44,6 +45,7 @@ class Public(NamedTuple):
     last: bool = False
     output: Any = None
     refused: str = ""
+    dense: bool = False
     named: bool = False
     classes: int = CLASSES
 
@@ -245,7 +247,7 @@ _VIT = {
 }  # fmt: skip
 _STAGES = {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 1, 1]}
 _SEGFORMER = _STAGES | {"num_attention_heads": [1, 1, 2, 2], "sr_ratios": [4, 2, 1, 1], "decoder_hidden_size": 16}
-_PIXELS, _LIST = "(2, 5, 64, 64)", "list of 2"
+_LIST = "list of 2"
 
 NETWORKS = {
     "transformers Swin": Public(_transformers("Swin", **_SWIN), 64, ("swin.layernorm",), (4, 4)),
@@ -257,7 +259,7 @@ NETWORKS = {
     "transformers SegFormer": Public(_transformers("Segformer", **_SEGFORMER), 64, ("segformer.stages.3",), (2, 2)),
     "transformers SegFormer, pixels": Public(
         _transformers("Segformer", "ForSemanticSegmentation", **_SEGFORMER), 64,
-        ("decode_head", "decode_head.classifier"), (16, 16), output=painted, refused="(2, 5, 16, 16)",
+        ("decode_head", "decode_head.classifier"), (16, 16), output=painted, dense=True,
     ),
     "timm levit_128s": Public(_timm("levit_128s"), 224, ("stages",), (4, 4)),
     "timm tnt_s_patch16_224": Public(
@@ -286,13 +288,13 @@ NETWORKS = {
     ),
     "torchvision lraspp_mobilenet": Public(
         _torchvision("segmentation", "lraspp_mobilenet_v3_large"), 64, ("classifier",), (8, 8),
-        output=painted, refused=_PIXELS,
+        output=painted, dense=True,
     ),
     "torchvision deeplabv3_mobilenet": Public(
         _torchvision("segmentation", "deeplabv3_mobilenet_v3_large"), 64, ("classifier",), (4, 4),
-        output=painted, refused=_PIXELS,
+        output=painted, dense=True,
     ),
     "torchvision fcn_resnet50": Public(
-        _torchvision("segmentation", "fcn_resnet50"), 64, ("classifier",), (8, 8), output=painted, refused=_PIXELS,
+        _torchvision("segmentation", "fcn_resnet50"), 64, ("classifier",), (8, 8), output=painted, dense=True,
     ),
 }  # fmt: skip

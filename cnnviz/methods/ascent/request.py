@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cnnviz.core.aim import parse_aim
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import Finer, Target, TargetLike, TopClass, Unit
+from cnnviz.core.target import Finer, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
@@ -45,6 +45,11 @@ def parse_targets(model: Model, like: TargetLike, *, started: bool) -> list[Targ
         raise TargetError("There is no target; expected at least one.")
     found = [parse_aim(each, model.labels, model.layer_names) for each in given]
     for target in found:
+        if isinstance(target, RegionTarget):
+            raise TargetError(
+                f"'{target}' is about a region of a picture that there is; a picture that is made has none: name the "
+                "class alone, or a unit's place, 'layer:12@ROW,COLUMN'."
+            )
         first = target.first if isinstance(target, Finer) else target
         if isinstance(first, TopClass) and not started:
             raise TargetError(

@@ -64,8 +64,7 @@ def cam(
     from cnnviz.engine.fields.trace import FieldTrace
     from cnnviz.engine.heads import find_class_maps
     from cnnviz.engine.scores import score, settle
-    from cnnviz.methods.answer import Answer
-    from cnnviz.methods.ask import ask, assemble, prepare
+    from cnnviz.methods.ask import Answer, ask, assemble, prepare
 
     batch = prepare(model, images, target)
 

@@ -20,8 +20,7 @@ from cnnviz.engine.replay import Replay, replay
 from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.answer import Answer
-from cnnviz.methods.ask import ASK_THE_LOGIT
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, layer_maps
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.methods.settings import ScoreKind

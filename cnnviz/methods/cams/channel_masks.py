@@ -13,7 +13,7 @@ from cnnviz.core.target import ClassTarget, RegionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import capture, widen_half
 from cnnviz.engine.scores import class_probabilities, score, score_region, watched_layers
-from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
 from cnnviz.models.inference_copy import InferenceCopy, inference_copy
 from cnnviz.models.model import Model

@@ -67,8 +67,7 @@ def fullgrad(
     from cnnviz.engine.biases import full_gradients
     from cnnviz.engine.capture import capture
     from cnnviz.engine.scores import score, settle, watched_layers
-    from cnnviz.methods.answer import Answer
-    from cnnviz.methods.ask import ask, assemble, prepare
+    from cnnviz.methods.ask import Answer, ask, assemble, prepare
 
     batch = prepare(model, images, target)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnviz.core.head import Head
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import Answer
     from cnnviz.models.model import Model
     from cnnviz.results.heatmap import Heatmaps
 

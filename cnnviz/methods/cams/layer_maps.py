@@ -16,8 +16,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.answer import Answer
-from cnnviz.methods.ask import InputBatch, ask, assemble, prepare
+from cnnviz.methods.ask import Answer, InputBatch, ask, assemble, prepare
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
 from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe

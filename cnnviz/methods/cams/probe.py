@@ -20,7 +20,7 @@ from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_re
 from cnnviz.engine.scores import is_dense, score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Probe", "automatic_layer", "probe"]

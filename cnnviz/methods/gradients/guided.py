@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.engine.rules import Rule
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import Answer
     from cnnviz.models.model import Model
     from cnnviz.results.attribution import Attributions
     from cnnviz.results.projections import Projections

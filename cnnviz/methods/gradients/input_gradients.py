@@ -14,7 +14,7 @@ from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
-from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
 __all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]

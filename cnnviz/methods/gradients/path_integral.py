@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import widen_half
-from cnnviz.methods.answer import Answer
+from cnnviz.methods.ask import Answer
 from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
 from cnnviz.methods.occlusion.baselines import fill_with
 from cnnviz.models.model import Model

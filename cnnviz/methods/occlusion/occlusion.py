@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnnviz.core.target import TargetLike
     from cnnviz.engine.windows.window import Windows
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import Answer
     from cnnviz.methods.cams.changed_layer import ChangedLayer
     from cnnviz.methods.occlusion.budget import Values
     from cnnviz.methods.occlusion.scorer import Question

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cnnviz.core.target import TargetLike
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.answer import Answer
+    from cnnviz.methods.ask import Answer
     from cnnviz.methods.occlusion.baselines import Fill
     from cnnviz.methods.occlusion.random_masks import RandomMasks, WeighedMean
     from cnnviz.methods.occlusion.scorer import Question

@@ -17,8 +17,7 @@ from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
 from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.answer import Answer
-from cnnviz.methods.ask import ASK_THE_LOGIT, InputBatch, assemble
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model

@@ -1,0 +1,87 @@
+"""Networks with an answer for every pixel on the command line: areas, regions, records, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnnviz as library
+
+CODE = """
+import torch
+from torch import nn
+
+class Segmenter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.out = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 3, 1)
+        self.out.weight.data *= 9
+
+    def forward(self, x):
+        found = self.out(self.conv(x).relu())
+        return {"out": nn.functional.interpolate(found, size=x.shape[-2:], mode="bilinear"), "aux": x}
+
+def make():
+    return Segmenter()
+"""
+NET = ("--model", "seg.py:make", "--input-size", "32", "--mean", "0.5", "--std", "0.5", "--labels", "three.txt")
+
+
+@pytest.fixture(autouse=True)
+def files(folder):
+    (folder / "seg.py").write_text(CODE)
+    (folder / "three.txt").write_text("background\ncat\ndog\n")
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((64, 48), Image.Resampling.BICUBIC).save(folder / "photo.png")
+    mask = np.zeros((48, 64), dtype=np.uint8)
+    mask[10:30, 20:40] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+
+
+def test_predict_prints_areas_and_draws_them(cnnviz, folder):
+    found = cnnviz("predict", *NET, "photo.png", "-o", "areas.png", "--json")
+    assert found.exit_code == 0, found.output
+    (entry,) = json.loads(found.stdout)
+    assert sum(area["share"] for area in entry["areas"]) == pytest.approx(1)
+    assert entry["output"] == "areas.png"
+    assert (folder / "areas.png").stat().st_size > 1000
+    words = cnnviz("predict", *NET, "photo.png").stdout
+    assert f"{entry['areas'][0]['share']:.2%}" in words
+    assert "mean probability" in words
+    assert library.rerun("areas.png", "again.png").identical
+
+
+@pytest.mark.parametrize("target", ["dog@20,20", "dog in 20,10,40,30", "dog in mask.png"])
+def test_a_region_is_explained_and_recorded(cnnviz, folder, target):
+    found = cnnviz("gradcam", *NET, "photo.png", "--target", target, "-o", "map.png", "--json")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)[0]["target"] == target
+    assert (folder / "map.png").stat().st_size > 1000
+    if "mask" not in target:
+        assert library.rerun("map.png", "again.png").identical
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("wolf@20,20", "There is no label 'wolf'"),
+        ("dog@99,20", "the picture is 64x48 pixels"),
+        ("dog in nothing.png", "nothing.png"),
+        ("dog in seg.py", "seg.py"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(cnnviz, target, words):
+    found = cnnviz("saliency", *NET, "photo.png", "--target", target)
+    assert found.exit_code != 0
+    assert words in found.stderr
+    assert "internal error" not in found.stderr
+
+
+def test_a_whole_answer_has_nothing_to_draw(cnnviz):
+    found = cnnviz("predict", "--model", "shapes-resnet", "photo.png", "-o", "no.png")
+    assert found.exit_code != 0
+    assert "one answer for a whole picture" in found.stderr
