@@ -11,14 +11,20 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 import annotated_types as bounds
 
 from cnnviz.errors import ParameterError, UsageError, nearest
 from cnnviz.provenance import asking
 
-__all__ = ["Method", "Network", "Parameter", "check_network", "method", "parameter"]
+__all__ = ["MOST_SEED", "Method", "Network", "Parameter", "Seed", "check_network", "method", "parameter"]
+
+MOST_SEED = 10**18
+"""What everything that draws at random can be seeded with."""
+
+Seed: TypeAlias = typing.Annotated[int, bounds.Interval(ge=0, le=MOST_SEED)]
+"""A setting that seeds what is drawn at random."""
 
 
 @dataclass(frozen=True)

@@ -6,5 +6,6 @@
 - ``field``: the receptive field of a layer's units.
 - ``picture``: a picture, and how a network's input was cut from it.
 - ``atomic``: files that are written whole or not at all.
+- ``untrusted``: what comes from outside, checked where it enters.
 - ``opencv``: OpenCV without words of its own.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
+from cnnviz.core.untrusted import NUMBER, open_ordinary
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
@@ -159,8 +161,8 @@ class CustomTarget(Target):
 
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
 
-UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
-INDEX = re.compile(r"-?\d+")
+UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
+INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
 NAMED_CLASSES, OFFERED = 3, 6
 """Classes that a caption names of a sum, and labels that a message offers."""
@@ -251,7 +253,7 @@ def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
 
 
 def _parse_side(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    if text.isdecimal() and text not in labels:
+    if re.fullmatch(NUMBER, text) and text not in labels:
         return _check_class(int(text), labels)
     return _find_label(text, labels)
 
@@ -332,6 +334,8 @@ def _offer_pattern(text: str, labels: Sequence[str]) -> str | None:
 
 
 EVERYTHING, VECTOR = ":*", ".npy"
+LARGEST_VECTOR = 1 << 26
+"""Bytes of a file with a number for each channel: more than any layer has."""
 
 
 @dataclass(frozen=True)
@@ -412,8 +416,13 @@ def _check_layer(layer: str, layers: Iterable[str]) -> str:
 def _read_vector(file: str) -> tuple[float, ...]:
     import numpy as np
 
+    damaged = TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.")
     try:
-        found = np.load(file, allow_pickle=False)
-        return tuple(np.asarray(found, dtype=np.float64).reshape(-1).tolist())
-    except (OSError, ValueError, TypeError, EOFError):
-        raise TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.") from None
+        with open_ordinary(file) as held:
+            small = os.fstat(held.fileno()).st_size <= LARGEST_VECTOR
+            found = np.lib.format.read_array(held, allow_pickle=False) if small else np.array(None)
+    except (OSError, ValueError, TypeError, EOFError, SyntaxError, LookupError, MemoryError, ArithmeticError):
+        raise damaged from None
+    if found.dtype.kind not in "biuf":
+        raise damaged
+    return tuple(found.astype(np.float64).reshape(-1).tolist())

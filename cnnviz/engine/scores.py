@@ -236,7 +236,13 @@ def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
         raise TargetError(
             f"The target function '{target}' must return a score for each image, shape ({len(logits)},); got {got}."
         )
-    return values
+    if not values.is_floating_point() or values.layout != torch.strided:
+        kind = str(values.dtype).removeprefix("torch.") if values.layout == torch.strided else "a sparse tensor"
+        raise TargetError(
+            f"The target function '{target}' must return scores that are floating-point numbers, which have gradients; "
+            f"got {kind}."
+        )
+    return values.to(torch.promote_types(values.dtype, logits.dtype))
 
 
 def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:

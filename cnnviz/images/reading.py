@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnnviz.core.picture import Picture, ValueRange, check_range
+from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
 from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
 
@@ -206,7 +207,7 @@ def _convert_image(
 
 def _open_file(given: str, shown: str) -> io.BufferedReader:
     try:
-        return Path(given).open("rb")
+        return open_ordinary(given)
     except FileNotFoundError as error:
         raise PictureError(_explain_missing(given, shown)) from error
     except IsADirectoryError as error:

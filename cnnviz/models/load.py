@@ -15,6 +15,7 @@ import torch
 from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
+from cnnviz.method import MOST_SEED
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
@@ -163,6 +164,8 @@ class _AskedPreprocess(NamedTuple):
 
 @contextmanager
 def _seed_randomness(seed: int) -> Iterator[None]:
+    if not -MOST_SEED <= seed <= MOST_SEED:
+        raise ParameterError(f"seed must be a whole number from 0 to {MOST_SEED}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

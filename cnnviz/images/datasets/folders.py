@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
@@ -56,7 +57,7 @@ class FileDataset(Dataset):
         """
         key = self.keys[index]
         try:
-            with self._path(index).open("rb") as file:
+            with open_ordinary(self._path(index)) as file:
                 return decode_picture(file, key)
         except (OSError, ValueError) as error:
             raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.ascent.recipes import AscentPrecision, Parameterisation, RecipeName, Transformations
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def maximize(
     crops: Annotated[int, Ge(1)] | None = None,
     rate: Annotated[float, Gt(0)] | None = None,
     size: Annotated[int, Ge(8)] | None = None,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     frames: Annotated[int, Ge(0)] = 0,
     patience: Annotated[int, Ge(0)] = 0,
     precision: AscentPrecision = "full",
