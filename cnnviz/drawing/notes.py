@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from cnnviz.core.untrusted import parse_json
+
 __all__ = [
     "MARK",
     "NOTE_KEY",
@@ -71,7 +73,7 @@ def from_sidecar(path: Path) -> str | None:
     sidecar = sidecar_of(path)
     if not sidecar.is_file():
         return None
-    held = json.loads(sidecar.read_text("utf-8"))
+    held = parse_json(sidecar.read_text("utf-8"))
     if not isinstance(held, dict) or held.pop(DIGEST, None) != _digest(path):
         return None
     return json.dumps(held, sort_keys=True, ensure_ascii=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import tarfile
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.datasets.folders import classes_of
@@ -198,7 +198,7 @@ def _add_member(sample: _TarSample, archive: tarfile.TarFile, member: tarfile.Ta
 def _parse_class(text: str) -> str | None:
     """The class that a sample's JSON names, if it names one."""
     try:
-        held = json.loads(text)
+        held = parse_json(text)
     except ValueError:
         return None
     values = [held[name] for name in CLASS_NAMES if name in held] if isinstance(held, dict) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cnnviz.core.atomic import write_whole
+from cnnviz.core.untrusted import parse_json
 from cnnviz.engine.batching import usual_size
 from cnnviz.engine.tally.recorder import RecordedLayer
 from cnnviz.engine.tally.tally import DESCRIPTION
@@ -32,6 +33,16 @@ NAMES = {
     "autocast", "device", "dtype", "bins", "versions",
 }  # fmt: skip
 """What every manifest says."""
+
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("network", "data", "versions"), dict), **dict.fromkeys(("device", "dtype", "bins"), str),
+    "layers": list, "autocast": bool,
+}  # fmt: skip
+NUMBERS: Mapping[str, int] = {
+    **dict.fromkeys(("layout", "k", "block", "blocks_a_shard", "threads"), 1), **dict.fromkeys(("samples", "seed"), 0),
+}  # fmt: skip
+MOST = 2**62
+"""What these are; of numbers the least, and the most that any of them is."""
 
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
@@ -152,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST_FILE
     try:
-        found = Manifest(dict(json.loads(path.read_bytes())))
+        found = Manifest(dict(parse_json(path.read_bytes())))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -163,11 +174,32 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _is_whole(manifest: Manifest) -> bool:
-    """Whether everything is said that an index rests on."""
+    """Whether everything is said that an index rests on, each as what it is."""
+    held = manifest.held
     try:
-        return manifest.held.keys() >= NAMES and manifest.shards >= 0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return (
+            held.keys() >= NAMES
+            and all(type(held[name]) is kind for name, kind in KINDS.items())
+            and all(type(held[name]) is int and least <= held[name] <= MOST for name, least in NUMBERS.items())
+            and _are_texts(held["network"][name] for name in ("name", "weights_sha256"))
+            and _are_texts(held["data"][name] for name in ("name", "fingerprint"))
+            and type(held["data"]["pictures"]) is int
+            and 0 < held["data"]["pictures"] <= MOST
+            and (held["classes"] is None or (type(held["classes"]) is list and _are_texts(held["classes"])))
+            and all(map(_is_layer, held["layers"]))
+        )
+    except (KeyError, TypeError):
         return False
+
+
+def _is_layer(told: Any) -> bool:
+    numbers = (told["units"], *told["grid"])
+    fitting = len(numbers) == 3 and all(type(each) is int and 0 < each <= MOST for each in numbers)
+    return fitting and _are_texts((told["name"], told["ranked"])) and type(told["signless"]) is bool
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanRequest) -> Manifest:

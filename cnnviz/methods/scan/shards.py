@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.atomic import TEMPORARY, read_record, write_record, write_whole
 from cnnviz.engine.tally.tally import Tally
@@ -71,7 +77,8 @@ class Shards:
         """Delete the shards, once the index holds all they held; what cannot be deleted does no harm."""
         if self._folder is None:
             return
-        for path in [*find_shards([self._folder]).values(), *self._partial()]:
+        ours = [path for number, path in find_shards([self._folder]).items() if number < self._manifest.shards]
+        for path in [*ours, *self._partial()]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -98,19 +105,37 @@ def read_shards(manifest: Manifest, folders: Sequence[Path]) -> Iterator[Tally]:
         OutputError: If one is missing, damaged or of another scan.
     """
     there = find_shards(folders)
-    if lacking := [number for number in range(manifest.shards) if number not in there]:
+    if lacking := list(islice((number for number in range(manifest.shards) if number not in there), 6)):
         named = ", ".join(str(number) for number in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        missing = manifest.shards - sum(number < manifest.shards for number in there)
         raise OutputError(
-            f"{len(lacking)} of {manifest.shards} shards are missing ({named}): a job has not finished, or wrote to a "
+            f"{missing} of {manifest.shards} shards are missing ({named}): a job has not finished, or wrote to a "
             "folder that is not seen from here. Run it again and it goes on where it was."
         )
     for number in range(manifest.shards):
         arrays, record = read_record(there[number])
         if record.get("manifest") != manifest.digest or record.get("shard") != number:
             raise OutputError(f"'{there[number]}' is of another scan; delete it and run the scan again.")
-        failures = [(int(image), sentence) for image, sentence in record["failures"]]
-        keys = {int(image): key for image, key in record["keys"].items()}
-        yield Tally.of_arrays(arrays, record["images"], failures, keys)
+        yield _read_tally(there[number], arrays, record, manifest)
+
+
+def _read_tally(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any], manifest: Manifest) -> Tally:
+    """The tally of a shard.
+
+    Raises:
+        OutputError: If something in it is not what it should be.
+    """
+    layers = manifest["layers"]
+    try:
+        failures = [(int(image), str(sentence)) for image, sentence in record["failures"]]
+        keys = {int(image): str(key) for image, key in record["keys"].items()}
+        tally = Tally.of_arrays(arrays, int(record["images"]), failures, keys)
+        tally.ensure_sound(sum(each["units"] for each in layers), manifest["k"])
+        ends = np.repeat([math.prod(each["grid"]) for each in layers], [each["units"] for each in layers])
+        tally.ensure_within(ends, images=manifest.images, classes=len(manifest["classes"] or ()))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        raise OutputError(f"'{path}' is damaged; delete it and run the scan again.") from None
+    return tally
 
 
 def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
@@ -124,6 +149,12 @@ def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
     index = PatchIndex.read(folder)
     if difference := manifest.difference(Manifest(index.manifest)):
         raise OutputError(f"'{folder / INDEX_FILE}' is of {difference}; delete it and run the scan again.")
+    told = [(each["name"], each["ranked"], each["units"], tuple(each["grid"])) for each in manifest["layers"]]
+    classes = None if manifest["classes"] is None else tuple(manifest["classes"])
+    if told != [(each.name, each.ranked, len(each), each.grid) for each in index.layers.values()] or (
+        classes != index.classes
+    ):
+        raise OutputError(f"'{folder / INDEX_FILE}' is damaged; delete it and run the scan again.")
     return index
 
 
