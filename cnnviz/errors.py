@@ -120,9 +120,15 @@ def describe_failure(error: Exception) -> str:
     return f"{type(error).__name__}{': ' if reason else ''}{reason}{where}"
 
 
+MOST_LETTERS = 200
+"""No name is as long as that by mistake."""
+
+
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     """The choices closest to a mistyped name, best first; those that contain it count as close."""
     names = list(dict.fromkeys(choices))
+    if len(name) > MOST_LETTERS:
+        return []
     by_lower = {choice.lower(): choice for choice in reversed(names)}
     close = [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
     within = [choice for choice in names if len(name) > 1 and name.lower() in choice.lower()]

@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.errors import OutputError
 
 from ..options import FORCE, JSON, QUIET, Option, SectionedCommand
-from ..output import print_json
+from ..output import ensure_free, print_json
 
 __all__ = ["info", "rerun"]
 
@@ -26,8 +25,7 @@ def run_rerun(file: Path, **values: Any) -> None:
         **values: What else the command line gave.
     """
     out = Path(values["out"]) if values["out"] else Path(f"{file.stem}.rerun{file.suffix}")
-    if out.is_file() and not values["force"]:
-        raise OutputError(f"'{out}' exists already; add --force to replace it, or choose another place with -o.")
+    ensure_free([out], force=values["force"])
     found = cnnviz.rerun(
         file, out, images=values["images"], **{name: values[name] for name in ("model", "weights", "labels")}
     )

@@ -178,9 +178,11 @@ def read_note(path: str | os.PathLike[str]) -> str:
 def _ensure_place(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise OutputError(f"'{path}' is a folder; name a file in it.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"'{path}' is a pipe or a device, and no ordinary file; name another.")
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"The folder '{path.parent}' may not be written to.")

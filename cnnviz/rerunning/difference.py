@@ -20,9 +20,10 @@ __all__ = ["LargestDifference", "differences", "largest_difference"]
 
 HASH = re.compile(r"[0-9a-f]{64}")
 EMBEDDED = re.compile(rb"data:image/(?:png|jpeg|webp|gif);base64,([A-Za-z0-9+/=\s]+)")
-PDF_PICTURE = re.compile(
-    rb"<<((?:(?!endobj).)*?/Subtype\s*/Image(?:(?!endobj).)*?)>>\s*stream\r?\n(.*?)endstream", re.DOTALL
-)
+STREAM, PICTURE = re.compile(rb">>\s*stream\r?\n"), re.compile(rb"/Subtype\s*/Image")
+LARGEST_PICTURE = 1 << 30
+"""Bytes that a picture in a PDF unpacks to at most."""
+
 SHORT = 12
 
 
@@ -98,7 +99,7 @@ def _read_pictures(content: bytes, suffix: str) -> Iterator[NDArray[np.uint8]]:
         for hit in EMBEDDED.finditer(content):
             yield from _read_frames(base64.b64decode(hit[1]))
     elif suffix == ".pdf":
-        yield from (each for each in map(_decode_stream, PDF_PICTURE.finditer(content)) if each is not None)
+        yield from _read_pdf(content)
     else:
         yield from _read_frames(content)
 
@@ -109,11 +110,19 @@ def _read_frames(content: bytes) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(frame.convert("RGB"))
 
 
-def _decode_stream(hit: re.Match[bytes]) -> NDArray[np.uint8] | None:
-    """The values of a PDF's picture as they are stored; two files of one kind store them alike."""
-    if b"/FlateDecode" not in hit[1]:
-        return None
-    return np.frombuffer(zlib.decompressobj().decompress(hit[2]), np.uint8).reshape(1, -1)
+def _read_pdf(content: bytes) -> Iterator[NDArray[np.uint8]]:
+    """The values of a PDF's pictures as they are stored; two files of one kind store them alike."""
+    end = 0
+    for opened in STREAM.finditer(content):
+        if opened.start() < end:
+            continue  # within another stream's data
+        told = content[max(end, content.rfind(b"endobj", end, opened.start())) : opened.start()]
+        end = content.find(b"endstream", opened.end())
+        if end < 0:
+            return
+        if PICTURE.search(told) and b"/FlateDecode" in told:
+            values = zlib.decompressobj().decompress(content[opened.end() : end], LARGEST_PICTURE)
+            yield np.frombuffer(values, np.uint8).reshape(1, -1)
 
 
 def _flatten_record(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

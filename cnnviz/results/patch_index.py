@@ -225,7 +225,7 @@ class PatchIndex:
             levels=tuple(map(float, record["levels"])),
             images=int(record["images"]),
             failures=tuple(Failure(str(key), str(sentence)) for key, sentence in record["failures"]),
-            manifest=MappingProxyType(record["manifest"]),
+            manifest=MappingProxyType(dict(record["manifest"])),
         )
         found.ensure_sound()
         return found
@@ -236,12 +236,12 @@ class PatchIndex:
         Raises:
             ValueError: If there is one.
         """
-        classes = len(self.classes or ())
-        counted = self.class_counts is not None
-        if counted != (self.classes is not None) or (counted and self.class_counts.shape != (classes,)):
+        classes = None if self.classes is None else len(self.classes)
+        counted = None if self.class_counts is None else self.class_counts.shape
+        if counted != (None if classes is None else (classes,)):
             raise ValueError("class_counts are not one for each class")
         for layer in self.layers.values():
-            layer.ensure_sound(len(self.levels), None if self.classes is None else classes)
+            layer.ensure_sound(len(self.levels), classes)
             drawn = layer.images if layer.samples is None else np.append(layer.images, layer.samples.images)
             if not self.keys.keys() >= set(np.unique(drawn[drawn != NO_IMAGE]).tolist()):
                 raise ValueError("an image has no name")

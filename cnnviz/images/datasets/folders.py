@@ -62,6 +62,10 @@ class FileDataset(Dataset):
         except (OSError, ValueError) as error:
             raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
 
+    def files(self) -> Iterator[Path]:
+        """The pictures' files."""
+        return map(self._path, range(len(self)))
+
     def mark(self, index: int) -> str:
         """The file's size in bytes."""
         try:
