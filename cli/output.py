@@ -15,11 +15,12 @@ from typing import Any, Self
 import click
 
 import cnnviz
-from cnnviz.errors import OutputError
+from cnnviz.errors import OutputError, visible
 
 __all__ = [
     "Console",
     "OutputPlan",
+    "echo",
     "ensure_folder",
     "ensure_free",
     "make_folder",
@@ -121,7 +122,7 @@ def _number_twins(stems: Iterable[str]) -> list[str]:
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
     files = list(dict.fromkeys(planned.files))
-    existing = [file for file in files if file.is_file()]
+    existing = [file for file in files if file.is_file() or file.is_symlink()]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or choose another place with -o.")
@@ -137,7 +138,7 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     Raises:
         OutputError: If one is; the first is named.
     """
-    existing = None if force else next(filter(Path.exists, files), None)
+    existing = None if force else next((file for file in files if file.exists() or file.is_symlink()), None)
     if existing is not None:
         raise OutputError(f"'{existing}' exists already; add --force to replace, or {elsewhere}.")
 
@@ -165,6 +166,16 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print what may hold names and labels of strangers: what a terminal would obey is spelt out, lines stay lines.
+
+    Args:
+        text: One line or several.
+        err: Whether to stderr.
+    """
+    click.echo(visible(str(text), keep="\n"), err=err)
 
 
 class Console:
@@ -196,7 +207,7 @@ class Console:
         self._bar.close()
         if not self._quiet:
             for note in self._notes:
-                click.echo(f"note: {note}", err=True)
+                echo(f"note: {visible(note)}", err=True)
         if kind is None and self._as_json and self.document is not None:
             print_json(self.document)
 
@@ -215,13 +226,13 @@ class Console:
 
     def say(self, words: str) -> None:
         """Show words before the progress bar, until others are shown."""
-        self._bar.set_description_str(words, refresh=False)
+        self._bar.set_description_str(visible(words), refresh=False)
 
     def name_files(self, files: Iterable[Path]) -> None:
         """Name files that were written."""
         if not self._as_json:
             with self._bar.external_write_mode(file=sys.stdout):
-                click.echo("\n".join(map(str, files)))
+                echo("\n".join(visible(str(file)) for file in files))
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep notes, to be said at the end and each once."""
@@ -229,8 +240,14 @@ class Console:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; numbers that are not finite become null."""
-    click.echo(json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    """Print one JSON document; numbers that are not finite become null, what a terminal would obey an escape."""
+    text = json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    click.echo("".join(map(_escape, text)))
+
+
+def _escape(letter: str) -> str:
+    """A letter of a JSON document as it is printed."""
+    return letter if visible(letter, keep="\n") == letter else json.dumps(letter)[1:-1]
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -243,6 +260,7 @@ def _nan_to_none(value: Any) -> Any:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows with their columns aligned."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
+    for row in shown:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
