@@ -13,7 +13,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
 
-from .errors import FAILED, describe_refusal, end_as_sentence, say_error
+from .errors import FAILED, describe_refusal, end_as_sentence, say_error, shown_safely
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -123,6 +123,11 @@ class Application(click.Group):
                 raise
             say_error(sentence)
             sys.exit(FAILED)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """The context of the program's own options; what is wrong with them is said without obeying it."""
+        with shown_safely():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong becomes a sentence and an exit code."""

@@ -15,11 +15,12 @@ from typing import Any, Self
 import click
 
 import cnnviz
-from cnnviz.errors import CnnvizError, OutputError
+from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
     "Console",
     "OutputPlan",
+    "echo",
     "ensure_folder",
     "ensure_free",
     "make_folder",
@@ -221,6 +222,16 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
 
 
+def echo(text: object, *, err: bool = False) -> None:
+    """Print what may hold names and labels of strangers: what a terminal would obey is spelt out, lines stay lines.
+
+    Args:
+        text: One line or several.
+        err: Whether to stderr.
+    """
+    click.echo(visible(str(text), keep="\n"), err=err)
+
+
 class Console:
     """What a command says while it works: files on stdout, notes and progress on stderr, at the end its document.
 
@@ -250,7 +261,7 @@ class Console:
         self._bar.close()
         if not self._quiet:
             for note in self._notes:
-                click.echo(f"note: {note}", err=True)
+                echo(f"note: {visible(note)}", err=True)
         if kind is None and self._as_json and self.document is not None:
             print_json(self.document)
 
@@ -269,13 +280,13 @@ class Console:
 
     def say(self, words: str) -> None:
         """Show words before the progress bar, until others are shown."""
-        self._bar.set_description_str(words, refresh=False)
+        self._bar.set_description_str(visible(words), refresh=False)
 
     def name_files(self, files: Iterable[Path]) -> None:
         """Name files that were written."""
         if not self._as_json:
             with self._bar.external_write_mode(file=sys.stdout):
-                click.echo("\n".join(map(str, files)))
+                echo("\n".join(visible(str(file)) for file in files))
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep notes, to be said at the end and each once."""
@@ -283,8 +294,14 @@ class Console:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; numbers that are not finite become null."""
-    click.echo(json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    """Print one JSON document; numbers that are not finite become null, what a terminal would obey an escape."""
+    text = json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    click.echo("".join(map(_escape, text)))
+
+
+def _escape(letter: str) -> str:
+    """A letter of a JSON document as it is printed."""
+    return letter if visible(letter, keep="\n") == letter else json.dumps(letter)[1:-1]
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -297,6 +314,7 @@ def _nan_to_none(value: Any) -> Any:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows with their columns aligned."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
+    for row in shown:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import traceback
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -133,6 +134,28 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     close = [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
     within = [choice for choice in names if len(name) > 1 and name.lower() in choice.lower()]
     return list(dict.fromkeys(close + within))[:most]
+
+
+def quoted(name: str) -> str:
+    """A name in quotes, on one line whatever characters it holds."""
+    return f"'{visible(name)}'"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """A text with whatever a terminal or a parser could take for a command spelt out, as escapes.
+
+    Args:
+        text: Any text, of a stranger's file too.
+        keep: Characters that stay as they are, such as a line's end.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable() or letter in keep or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _join_names(names: list[str]) -> str:

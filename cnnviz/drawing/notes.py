@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.untrusted import parse_json
+from cnnviz.provenance import plain_text
 
 __all__ = [
     "MARK",
@@ -70,7 +71,8 @@ def sidecar_text(path: Path, note: str) -> str:
         path: The file, as it is going to stay.
         note: A JSON object, as text.
     """
-    return json.dumps({**json.loads(note), DIGEST: _digest(path)}, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+    held = {**json.loads(note), DIGEST: _digest(path)}
+    return plain_text(json.dumps(held, sort_keys=True, ensure_ascii=False, indent=1)) + "\n"
 
 
 def from_sidecar(path: Path) -> str | None:
@@ -81,7 +83,7 @@ def from_sidecar(path: Path) -> str | None:
     held = parse_json(sidecar.read_text("utf-8"))
     if not isinstance(held, dict) or held.pop(DIGEST, None) != _digest(path):
         return None
-    return json.dumps(held, sort_keys=True, ensure_ascii=False)
+    return plain_text(json.dumps(held, sort_keys=True, ensure_ascii=False))
 
 
 def _digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnviz.core.picture import Picture, ValueRange, check_range
 from cnnviz.core.untrusted import open_ordinary
-from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
+from cnnviz.errors import ParameterError, PictureError, UsageError, nearest, quoted
 from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
 
 if TYPE_CHECKING:
@@ -247,11 +247,6 @@ def _reason_of(error: Exception) -> str:
     """A decoder's message as part of a sentence."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
-
-
-def quoted(name: str) -> str:
-    """A name in quotes, on one line whatever characters it holds."""
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) + "'"
 
 
 def _check_background(background: Colour) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.drawing.files import write_arrays, write_pixels
-from cnnviz.errors import OutputError, UsageError
+from cnnviz.errors import ModelError, OutputError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import largest_difference
 
@@ -28,8 +28,6 @@ def noted(**record) -> str:
     ("record", "said"),
     [
         ({"method": "grid"}, "is a grid that a script composed"),
-        ({"method": ""}, "was made by 'no method', which cannot be asked again"),
-        ({"method": "palmistry"}, "was made by 'palmistry', which cannot be asked again"),
         ({"method": "gradcam", "asked": {"target": {"function": "mine"}}}, "explains the function 'mine'"),
         ({"method": "gradcam", "asked": {"target": [[{"object": "Judge"}]]}}, "asked with a Judge in memory"),
         ({"method": "gradcam", "images": ({"name": "image 1", "kind": "tensor", "sha256": "0"},)}, "made of tensors"),
@@ -37,7 +35,13 @@ def noted(**record) -> str:
 )
 def test_what_no_record_can_bring_back(record, said):
     with pytest.raises(UsageError, match=said):
-        cnnviz.rerun(noted(**record))
+        cnnviz.rerun(noted(**record), trust=True)
+
+
+@pytest.mark.parametrize("method", ["", "palmistry", "predict", "os", "scan_patches"])
+def test_methods_that_there_are_not(method):
+    with pytest.raises(OutputError, match=f"was made by '{method or 'no method'}', which cannot be asked again"):
+        cnnviz.rerun(noted(method=method), trust=True)
 
 
 def test_a_network_with_a_function_for_its_output(pictures, tiny):
@@ -47,33 +51,35 @@ def test_a_network_with_a_function_for_its_output(pictures, tiny):
     opening = {**record.model["opening"], "output": {"function": "mine"}}
     changed = {**vars(record), "model": {**record.model, "opening": opening}}
     with pytest.raises(UsageError, match=r"chosen by the function 'mine'.*open the network there"):
-        cnnviz.rerun(noted(**changed), images=pictures)
+        cnnviz.rerun(noted(**changed), images=pictures, trust=True)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"settings": {"layer": "2", "sparkle": 1}}, "gradcam has no setting 'sparkle' any more"),
+        ({"settings": {"layer": "2", "sparkle": 1}}, "gradcam has no setting 'sparkle' that is recorded"),
         ({"asked": {"target": {"kind": "Wish", "label": "x"}}}, "asks for a 'Wish', which this version does not know"),
     ],
 )
 def test_records_of_another_version(change, said, pictures, tiny):
     cnnviz.gradcam(tiny, pictures[:1]).save("map.png")
     record = vars(Provenance.from_json(cnnviz.read_note("map.png")))
-    with pytest.raises(UsageError, match=said):
-        cnnviz.rerun(noted(**{**record, **change}), images=pictures)
+    with pytest.raises(OutputError, match=said):
+        cnnviz.rerun(noted(**{**record, **change}), images=pictures, trust=True)
 
 
 def test_a_part_of_a_batch_is_made_again(pictures, tiny):
     cnnviz.gradcam(tiny, pictures)[::-2].save("some.npz")
-    assert cnnviz.rerun("some.npz", images=pictures).identical
+    assert cnnviz.rerun("some.npz", images=pictures, trust=True).identical
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".pdf"])
 def test_pictures_within_a_page_are_compared(suffix, pictures, tiny, folder):
     cnnviz.gradcam(tiny, pictures[:1]).save(f"map{suffix}")
     (folder / "labels.txt").write_text("dog\ntiger cat\ngoldfish\nbald eagle\n")
-    again = cnnviz.rerun(f"map{suffix}", images=pictures)
+    with pytest.raises(ModelError, match=r"labels file 'labels\.txt' \(sha256 .*name it with --labels"):
+        cnnviz.rerun(f"map{suffix}", images=pictures, trust=True)
+    again = cnnviz.rerun(f"map{suffix}", images=pictures, labels="labels.txt", trust=True)
     assert not again.identical
     assert again.largest is not None
     assert again.largest.value == 0
@@ -129,12 +135,12 @@ def test_several_networks_are_opened_as_they_were(pictures, tiny):
     others = [tiny, cnnviz.load_model("nets.py:tiny", labels="labels.txt", input_size=32, device="cpu")]
     cnnviz.compare(others, pictures[:1], ["gradcam"]).save("both.png")
     with pytest.raises(UsageError, match="compares several networks; each is opened as it was"):
-        cnnviz.rerun("both.png", images=pictures, model=tiny)
+        cnnviz.rerun("both.png", images=pictures, model=tiny, trust=True)
 
 
 def test_another_format_cannot_be_compared(pictures, tiny):
     cnnviz.gradcam(tiny, pictures[:1]).save("map.png")
-    again = cnnviz.rerun("map.png", "map.webp", images=pictures)
+    again = cnnviz.rerun("map.png", "map.webp", images=pictures, trust=True)
     assert (again.identical, again.largest) == (False, None)
     assert again.verdict == "not identical: nothing in it can be compared"
 
@@ -148,4 +154,4 @@ def test_a_place_where_nothing_can_be_written(pictures, tiny, monkeypatch):
 
     monkeypatch.setattr("cnnviz.rerunning.question.TemporaryDirectory", full)
     with pytest.raises(OutputError, match=r"'1\.rerun\.png' cannot be written: No space left on device\."):
-        cnnviz.rerun("1.png", images=pictures)
+        cnnviz.rerun("1.png", images=pictures, trust=True)
