@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from cnnviz.drawing.notes import UNREADABLE
+from cnnviz.drawing.notes import UNREADABLE, read_member
 from cnnviz.errors import quoted, visible
 from cnnviz.provenance import Provenance
 
@@ -23,8 +24,8 @@ __all__ = ["LargestDifference", "differences", "largest_difference"]
 HASH = re.compile(r"[0-9a-f]{64}")
 EMBEDDED = re.compile(rb"data:image/(?:png|jpeg|webp|gif);base64,([A-Za-z0-9+/=\s]+)")
 STREAM, PICTURE = re.compile(rb">>\s*stream\r?\n"), re.compile(rb"/Subtype\s*/Image")
-LARGEST_PICTURE = 1 << 30
-"""Bytes that a picture in a PDF unpacks to at most."""
+LARGEST_PICTURE = LARGEST_ARRAY = 1 << 30
+"""Bytes that a picture in a PDF, or an array, unpacks to at most."""
 
 SHORT = 12
 
@@ -77,8 +78,8 @@ def largest_difference(then: bytes, now: bytes, suffix: str) -> LargestDifferenc
 
 def _read_numbers(content: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of numbers in a file, by name."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as held:
-        arrays = {name: held[name] for name in held.files}
+    with zipfile.ZipFile(io.BytesIO(content)) as held:
+        arrays = {name.removesuffix(".npy"): read_member(held, name, LARGEST_ARRAY) for name in held.namelist()}
     return {name: each for name, each in arrays.items() if each.dtype.kind in "fiub"}
 
 
