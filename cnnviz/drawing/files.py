@@ -158,7 +158,7 @@ def write_page(path: Path, text: str) -> None:
     """
     _ensure_suffix(path, PAGE_SUFFIXES)
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))  # the name of a picture need not be valid text
 
 
 def read_note(path: str | os.PathLike[str]) -> str:
