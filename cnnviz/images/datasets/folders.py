@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
-from cnnviz.errors import PictureError
+from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
@@ -59,7 +59,8 @@ class FileDataset(Dataset):
             with self._path(index).open("rb") as file:
                 return decode_picture(file, key)
         except (OSError, ValueError) as error:
-            raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
+            kind = PassingPictureError if isinstance(error, OSError) else PictureError
+            raise kind(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
 
     def mark(self, index: int) -> str:
         """The file's size in bytes."""

@@ -16,6 +16,7 @@ __all__ = ["ScanRequest", "JobShare", "choose_layers"]
 ALL = "all"
 SHARE = re.compile(r"(\d+)/(\d+)")
 LEAST: Mapping[str, int] = {"k": 1, "samples": 0, "seed": 0}
+MOST_THREADS = 1024
 LEAST_IF_GIVEN: Mapping[str, int] = {"block": 1, "threads": 1, "workers": 0, "blocks_a_shard": 1}
 
 
@@ -75,6 +76,8 @@ class ScanRequest:
                 continue
             if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
                 raise ParameterError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ParameterError(f"threads must be at most {MOST_THREADS}; got {self.threads}.")
 
 
 def choose_layers(text: str, layers: Layers) -> list[str]:
