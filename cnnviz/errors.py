@@ -2,6 +2,7 @@
 
     CnnvizError                 exit code 1: the work failed
     |-- PictureError            a picture cannot be read
+    |   `-- PassingPictureError it cannot be read now, and may be another time
     |-- ModelError              a network cannot be opened or run
     |   `-- WeightsError        its weights are missing, refused or do not fit
     |-- ExplanationError        the network runs, but cannot be asked this question
@@ -26,6 +27,7 @@ from pathlib import Path
 __all__ = [
     "CnnvizError",
     "PictureError",
+    "PassingPictureError",
     "ModelError",
     "WeightsError",
     "ExplanationError",
@@ -46,6 +48,10 @@ class CnnvizError(Exception):
 
 class PictureError(CnnvizError):
     """A picture cannot be read."""
+
+
+class PassingPictureError(PictureError):
+    """A picture cannot be read now; nothing says that it is damaged, so it may be another time."""
 
 
 class ModelError(CnnvizError):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import End, Head
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.engine.activations import plain_name
@@ -181,9 +182,11 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
     if callable(selector):
         try:
             return selector(output)
-        except (CnnvizError, torch.OutOfMemoryError):
+        except CnnvizError:
             raise
         except Exception as error:
+            if ran_out_of_memory(error):
+                raise
             raise ExplanationError(
                 f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
             ) from error

@@ -27,10 +27,17 @@ LAYOUT = 1
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read: its key, and a sentence."""
+    """A picture that could not be read: its key, and a sentence.
+
+    Attributes:
+        key: The picture's.
+        sentence: What kept it from being read.
+        passing: Whether it may be read another time; then the next run tries it again.
+    """
 
     key: str
     sentence: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +174,11 @@ class PatchIndex:
     failures: tuple[Failure, ...] = field(repr=False)
     manifest: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every picture that could not be read never can be."""
+        return not any(failure.passing for failure in self.failures)
+
     def layer(self, name: str) -> LayerIndex:
         """What was found for one layer.
 
@@ -224,7 +236,9 @@ class PatchIndex:
             class_counts=arrays.get("class_counts"),
             levels=tuple(map(float, record["levels"])),
             images=int(record["images"]),
-            failures=tuple(Failure(str(key), str(sentence)) for key, sentence in record["failures"]),
+            failures=tuple(
+                Failure(str(key), str(sentence), bool(passing)) for key, sentence, *passing in record["failures"]
+            ),
             manifest=MappingProxyType(dict(record["manifest"])),
         )
         found.ensure_sound()
@@ -267,7 +281,7 @@ class PatchIndex:
             "classes": None if self.classes is None else list(self.classes),
             "levels": list(self.levels),
             "images": self.images,
-            "failures": [[each.key, each.sentence] for each in self.failures],
+            "failures": [[each.key, each.sentence, *([True] if each.passing else [])] for each in self.failures],
             "manifest": dict(self.manifest),
         }
 

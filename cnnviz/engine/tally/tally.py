@@ -169,6 +169,7 @@ class Tally:
         class_sums: ``(U,)`` float64 for each class, a block at a time.
         sample: Numbers, values ``(U,)`` and places ``(U,)`` of the images of the random sample.
         failures: Number and sentence of images that could not be used.
+        passing: Numbers of those among them that could not be read, and perhaps can be another time.
         keys: Names of images by number, at least of those that ``occurring`` gives.
     """
 
@@ -183,6 +184,7 @@ class Tally:
     class_sums: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     sample: list[tuple[int, NDArray[np.float32], NDArray[np.int32]]] = field(default_factory=list)
     failures: list[tuple[int, str]] = field(default_factory=list)
+    passing: set[int] = field(default_factory=set)
     keys: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -237,6 +239,7 @@ class Tally:
             self._count_class(label, count, later.class_sums[label])
         self.sample += later.sample
         self.failures += later.failures
+        self.passing |= later.passing
         named = self.keys | later.keys
         self.keys = {image: named[image] for image in self.occurring()}
 
@@ -287,7 +290,10 @@ class Tally:
             sample=[(int(number), values, places) for number, values, places in sample],
             failures=failures,
             keys=keys,
-            **{name: arrays[name] for name in ("sums", "lowest", "active", "ties")},
+            sums=arrays["sums"],
+            lowest=arrays["lowest"],
+            active=arrays["active"],
+            ties=arrays["ties"],
         )
 
     def _count_ties(self, before: NDArray[np.float32], highest: NDArray[np.float32], ties: NDArray[np.int64]) -> None:

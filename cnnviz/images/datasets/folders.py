@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.untrusted import open_ordinary
-from cnnviz.errors import PictureError
+from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
@@ -60,7 +60,8 @@ class FileDataset(Dataset):
             with open_ordinary(self._path(index)) as file:
                 return decode_picture(file, key)
         except (OSError, ValueError) as error:
-            raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
+            kind = PassingPictureError if isinstance(error, OSError) else PictureError
+            raise kind(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
 
     def files(self) -> Iterator[Path]:
         """The pictures' files."""

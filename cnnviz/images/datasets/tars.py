@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.untrusted import open_ordinary, parse_json
-from cnnviz.errors import PictureError
+from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.datasets.folders import classes_of
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
@@ -103,7 +103,7 @@ class TarDataset(Dataset):
         try:
             data = _read_member(self._tars[tar], start, size)
         except OSError as error:
-            raise PictureError(f"The tar of {quoted(key)} cannot be read: {error.strerror}.") from error
+            raise PassingPictureError(f"The tar of {quoted(key)} cannot be read: {error.strerror}.") from error
         if len(data) < size:
             raise PictureError(f"{quoted(key)} is cut off: its tar ends before it.")
         return decode_picture(io.BufferedReader(io.BytesIO(data)), key)

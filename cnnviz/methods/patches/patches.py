@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from annotated_types import Ge, Interval
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.method import Seed, check_network, method
+from cnnviz.method import Seed, check_network, interruptible, method
 from cnnviz.methods.scan.scope import JobShare, ScanRequest
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def patches(
     )
 
 
+@interruptible
 def scan_patches(
     model: Model,
     data: DataLike,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to

@@ -112,7 +112,9 @@ def finish_index(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
     total = Tally.empty(units, manifest["k"])
     for tally in chain([first], several):
         total.absorb_tally(tally)
-    failures = tuple(Failure(total.keys[image], sentence) for image, sentence in sorted(total.failures))
+    failures = tuple(
+        Failure(total.keys[image], sentence, image in total.passing) for image, sentence in sorted(total.failures)
+    )
     if not total.images:
         raise PictureError(f"No picture of the data set could be used. The first: {failures[0].sentence}")
     layers = {layer.name: layer for layer in _layer_indexes(total, manifest)}

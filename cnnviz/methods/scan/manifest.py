@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cnnviz.core.atomic import write_whole
+from cnnviz.core.atomic import read_record, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.engine.batching import usual_size
 from cnnviz.engine.tally.recorder import RecordedLayer
@@ -43,6 +44,10 @@ NUMBERS: Mapping[str, int] = {
 }  # fmt: skip
 MOST = 2**62
 """What these are; of numbers the least, and the most that any of them is."""
+
+FOUND = re.compile(r"(?:shard-\d+|index)\.safetensors")
+PLAIN_FAILURE = 2
+"""How much an index says of a picture that never can be read; of others it says more."""
 
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
@@ -215,10 +220,32 @@ def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanReques
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error
     there = read_manifest(folder)
-    if there is None:
+    if there is None or not _is_begun(folder, there, wanted):
         write_whole(folder / MANIFEST_FILE, wanted.text.encode())
         return wanted
     return ensure_fitting(there, wanted, request, str(folder))
+
+
+def _is_begun(folder: Path, there: Manifest, wanted: Manifest) -> bool:
+    """Whether a scan has left something that another has to fit: a first one that failed has not.
+
+    Neither has one that lacks pictures which could not be read, and have other sizes now that they can: what it found
+    is deleted.
+    """
+    found = [path for path in folder.iterdir() if FOUND.fullmatch(path.name)]
+    same = {"name", "pictures", "classes"}
+    before, now = ({key: each.held["data"].get(key) for key in same} for each in (there, wanted))
+    if before != now or there["data"] == wanted["data"] or not any(map(_lacks_pictures, found)):
+        return bool(found)
+    for path in found:
+        path.unlink(missing_ok=True)
+    return False
+
+
+def _lacks_pictures(path: Path) -> bool:
+    """Whether a shard or an index says that pictures could not be read which perhaps can be another time."""
+    _, record = read_record(path)
+    return bool(record.get("passing")) or any(len(failure) > PLAIN_FAILURE for failure in record.get("failures", ()))
 
 
 def ensure_fitting(there: Manifest, wanted: Manifest, request: ScanRequest, where: str) -> Manifest:

@@ -18,6 +18,7 @@ __all__ = ["ScanRequest", "JobShare", "choose_layers"]
 ALL = "all"
 SHARE = re.compile(rf"({NUMBER})/({NUMBER})")
 LEAST: Mapping[str, int] = {"k": 1, "samples": 0, "seed": 0}
+MOST_THREADS = 1024
 LEAST_IF_GIVEN: Mapping[str, int] = {"block": 1, "threads": 1, "workers": 0, "blocks_a_shard": 1}
 
 
@@ -79,6 +80,8 @@ class ScanRequest:
                 raise ParameterError(f"{name} must be a whole number of at least {least}; got {value!r}.")
             if int(value) > MOST_SEED:
                 raise ParameterError(f"{name} must be at most {MOST_SEED}; got a larger number.")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ParameterError(f"threads must be at most {MOST_THREADS}; got {self.threads}.")
 
 
 def choose_layers(text: str, layers: Layers) -> list[str]:

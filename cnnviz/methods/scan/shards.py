@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,13 @@ class Shards:
         self._held: dict[int, Tally] = {}
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are still to be found."""
+        """Numbers of the shards that are still to be found, or lack pictures that perhaps can be read now."""
         there = find_shards([self._folder]) if self._folder else self._held
-        return [number for number in range(self._manifest.shards) if number not in there]
+        every = range(self._manifest.shards)
+        return [number for number in every if number not in there or self._lacks_pictures(there[number])]
+
+    def _lacks_pictures(self, shard: Path | Tally) -> bool:
+        return bool(shard.passing if isinstance(shard, Tally) else read_record(shard)[1].get("passing"))
 
     def keep(self, number: int, tally: Tally) -> None:
         """Put a shard there, as a whole.
@@ -53,14 +58,26 @@ class Shards:
         if self._folder is None:
             self._held[number] = tally
             return
+        self._ensure_ours()
         record = {
             "manifest": self._manifest.digest,
             "shard": number,
             "images": tally.images,
             "failures": [[image, sentence] for image, sentence in tally.failures],
             "keys": {str(image): key for image, key in tally.keys.items()},
+            **({"passing": sorted(tally.passing)} if tally.passing else {}),
         }
         write_record(self._folder / f"shard-{number:06}.safetensors", tally.arrays(), record)
+
+    def _ensure_ours(self) -> None:
+        """Refuse to add to the scan of another, who has begun one where none had found anything yet."""
+        assert self._folder is not None
+        there = read_manifest(self._folder)
+        if there is not None and (difference := self._manifest.difference(there)):
+            raise OutputError(
+                f"Another scan into '{self._folder}' has begun meanwhile, of something else: {difference}. Choose "
+                "another folder."
+            )
 
     def tallies(self) -> Iterator[Tally]:
         """All shards in their order, one in memory at a time.
@@ -130,6 +147,7 @@ def _read_tally(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[
         failures = [(int(image), str(sentence)) for image, sentence in record["failures"]]
         keys = {int(image): str(key) for image, key in record["keys"].items()}
         tally = Tally.of_arrays(arrays, int(record["images"]), failures, keys)
+        tally.passing = set(map(int, record.get("passing", ())))
         tally.ensure_sound(sum(each["units"] for each in layers), manifest["k"])
         ends = np.repeat([math.prod(each["grid"]) for each in layers], [each["units"] for each in layers])
         tally.ensure_within(ends, images=manifest.images, classes=len(manifest["classes"] or ()))
@@ -139,7 +157,7 @@ def _read_tally(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[
 
 
 def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
-    """The index in a folder, if it is there already.
+    """The index in a folder, if it is there already and lacks no picture that perhaps can be read now.
 
     Raises:
         OutputError: If it is damaged, or of another scan.
@@ -155,7 +173,7 @@ def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
         classes != index.classes
     ):
         raise OutputError(f"'{folder / INDEX_FILE}' is damaged; delete it and run the scan again.")
-    return index
+    return index if index.complete else None
 
 
 def common_manifest(folders: Sequence[Path]) -> Manifest:
@@ -211,5 +229,7 @@ def merge_patches(
             raise OutputError(f"The folder '{target}' holds an index already; choose another folder, or delete it.")
         write_whole(target / MANIFEST_FILE, manifest.text.encode())
     index = finish_index(read_shards(manifest, paths), manifest)
+    if target.resolve() not in {path.resolve() for path in paths}:  # without shards there is nothing to go on from
+        index = replace(index, failures=tuple(replace(each, passing=False) for each in index.failures))
     index.write(target)
     return index
