@@ -8,6 +8,7 @@ import io
 import json
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -100,7 +101,7 @@ LARGEST_NOTE = 1 << 26
 
 UNREADABLE = (
     OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
-    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
+    struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
 """What the formats' readers raise over a damaged file."""
 

@@ -245,7 +245,9 @@ def _is_begun(folder: Path, there: Manifest, wanted: Manifest) -> bool:
 def _lacks_pictures(path: Path) -> bool:
     """Whether a shard or an index says that pictures could not be read which perhaps can be another time."""
     _, record = read_record(path)
-    return bool(record.get("passing")) or any(len(failure) > PLAIN_FAILURE for failure in record.get("failures", ()))
+    failures = record.get("failures")
+    said = [failure for failure in failures if isinstance(failure, list)] if isinstance(failures, list) else []
+    return bool(record.get("passing")) or any(len(failure) > PLAIN_FAILURE for failure in said)
 
 
 def ensure_fitting(there: Manifest, wanted: Manifest, request: ScanRequest, where: str) -> Manifest:
