@@ -172,8 +172,8 @@ def clips(dice: random.Random, stock: Path) -> tuple[object, ...]:
 
 WORDS = (
     "", "0", "1", "-1", "3", "²", "1" * 30, "1" * 5000, "nan", "inf", "1e400", "a,b", ",", "../x", "/", "x" * 300,
-    "\x1b[31m", "labels.txt", "nets.py", "0:1", "0:*", "0:d.npy", "a - b", "* cat", "*" * 60, "1x1", "0-3", "0,0", "1/2",
-    "0.5,0.5,0.5", "none", "all", "last-spatial", "0#1", "\udcff", "{0..9}", "shapes:2", "float",
+    "\x1b[31m", "labels.txt", "nets.py", "0:1", "0:*", "0:d.npy", "a - b", "* cat", "*" * 60, "1x1", "0-3", "0,0",
+    "1/2", "0.5,0.5,0.5", "none", "all", "last-spatial", "0#1", "\udcff", "{0..9}", "shapes:2", "float",
 )  # fmt: skip
 WORK = {
     "steps",
