@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.core.change import contextmanager, undoing
+from cnnviz.core.change import Locked, contextmanager, undoing
 from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
-from cnnviz.engine.state.modes import inference
+from cnnviz.engine.state.modes import RANDOM, inference
 from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
@@ -193,10 +193,11 @@ class _AskedPreprocess(NamedTuple):
 
 @contextmanager
 def _seed_randomness(seed: int) -> Iterator[None]:
-    before = torch.get_rng_state()
-    with undoing(lambda: torch.set_rng_state(before)):
-        torch.default_generator.manual_seed(seed)
-        yield
+    with Locked(RANDOM):
+        before = torch.get_rng_state()
+        with undoing(lambda: torch.set_rng_state(before)):
+            torch.default_generator.manual_seed(seed)
+            yield
 
 
 def _open_source(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> OpenedNetwork:
