@@ -119,6 +119,7 @@ def count_slow_pictures(_: ReportContext) -> int:
 
 def write_pictures(context: ReportContext) -> ChapterContent:
     """Pictures that the network answers most to: of the explained classes, and of the units that drive them."""
+    context.check_targets()
     classes: list[Target] = [one for one in dict.fromkeys(context.targets) if isinstance(one, ClassTarget)]
     layer, units = _rank_driving_units(context, most=MADE_UNITS * len(context.pictures), each=MADE_UNITS)
     wanted = [*classes, *(Unit(layer, unit) for unit in units)]
@@ -130,6 +131,8 @@ def write_pictures(context: ReportContext) -> ChapterContent:
     if steps == 0:
         return ChapterContent((missing_note(note),), checks=(note,))
     found = maximize(context.model, wanted, steps=steps, seed=context.seed)
+    if found.interrupted:  # it keeps what there is, but a report is wanted whole
+        raise KeyboardInterrupt
     some = ((0, len(classes), "For a class"), (len(classes), len(wanted), f"For a unit of {layer}"))
     blocks = [Group(words, (image_gallery(found[start:end]),)) for start, end, words in some if end > start]
     said = (note,) if note else ()
