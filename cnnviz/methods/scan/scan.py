@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -305,9 +305,12 @@ def _unless_finished(folder: Path | None, manifest: Manifest) -> Iterator[None]:
     """Inside, a file that is gone does not matter once another run has finished the index and cleared up."""
     try:
         yield
-    except OutputError:
-        if read_finished(folder, manifest) is None:
-            raise
+    except OutputError as error:
+        finished = None
+        with suppress(OutputError):  # an index of something else finishes nothing
+            finished = read_finished(folder, manifest)
+        if finished is None:
+            raise error from None
 
 
 @contextmanager
