@@ -122,7 +122,7 @@ def _number_twins(stems: Iterable[str]) -> list[str]:
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
     files = list(dict.fromkeys(planned.files))
-    existing = [file for file in files if file.is_file() or file.is_symlink()]
+    existing = [file for file in files if file.is_file()]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or choose another place with -o.")
@@ -138,7 +138,7 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     Raises:
         OutputError: If one is; the first is named.
     """
-    existing = None if force else next((file for file in files if file.exists() or file.is_symlink()), None)
+    existing = None if force else next(filter(os.path.lexists, files), None)
     if existing is not None:
         raise OutputError(f"'{existing}' exists already; add --force to replace, or {elsewhere}.")
 

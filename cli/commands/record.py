@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.errors import OutputError, visible
+from cnnviz.errors import visible
 
 from ..options import FORCE, JSON, QUIET, Option, SectionedCommand
-from ..output import echo, print_json
+from ..output import echo, ensure_free, print_json
 
 __all__ = ["info", "rerun"]
 
@@ -26,8 +26,7 @@ def run_rerun(file: Path, **values: Any) -> None:
         **values: What else the command line gave.
     """
     out = Path(values["out"]) if values["out"] else Path(f"{file.stem}.rerun{file.suffix}")
-    if (out.is_file() or out.is_symlink()) and not values["force"]:
-        raise OutputError(f"'{out}' exists already; add --force to replace it, or choose another place with -o.")
+    ensure_free([out], force=values["force"])
     given = {name: values[name] for name in ("weights", "labels", "judge", "trust")}
     model = list(values["model"]) or None
     found = cnnviz.rerun(

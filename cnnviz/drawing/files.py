@@ -180,7 +180,7 @@ def _ensure_place(path: Path, *, force: bool) -> None:
         raise OutputError(f"'{path}' is a folder; name a file in it.")
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
-    if (path.exists() or path.is_symlink()) and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"The folder '{path.parent}' may not be written to.")
