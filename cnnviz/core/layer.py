@@ -94,6 +94,11 @@ class Layer:
         """What its units see of the input, at the call that its name means; None if that is not made from it."""
         return self.fields[self.call - 1] if self.fields else None
 
+    def field_of(self, name: str) -> Field | None:
+        """What its units see at the call that was asked for, ``"relu#2"``, or that the name alone means."""
+        call = split_call(name)[1]
+        return self.field if call is None or not self.fields else self.fields[call - 1]
+
     def describe_call(self, name: str) -> tuple[str, ...]:
         """A sentence on which call is shown of a layer that runs several times, by the name that was asked for."""
         if self.calls < 2 or split_call(name)[1] is not None:

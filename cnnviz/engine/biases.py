@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.activations import plain_name, writes_in_place
 from cnnviz.engine.arrangement import Arranger
+from cnnviz.engine.calls.cuts import NO_GRADIENT
 from cnnviz.engine.capture import differentiate
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
@@ -70,13 +71,14 @@ def full_gradients(
         score: From logits to scores ``(N,)``.
 
     Raises:
-        ExplanationError: If the network's backward fails, or a layer runs on another number of images.
+        ExplanationError: If the network's backward fails, no gradient reaches the input, or a layer runs on another
+            number of images.
     """
     arranger = Arranger(module, inputs.shape[2:])
 
     def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
         arranger.observe(part, output, len(inputs))
-        made_once = not isinstance(output, Tensor) or len(output) == 1
+        made_once = not isinstance(output, Tensor) or output.dim() == 0 or len(output) == 1
         if isinstance(part, Biased) and part.bias is not None and not made_once and len(output) != len(inputs):
             raise ExplanationError(
                 f"This network runs layers on {len(output)} images or windows where {len(inputs)} were given, so that "
@@ -92,8 +94,9 @@ def full_gradients(
             logits = forward(leaf)
         scores = score(logits)
     (found,) = differentiate(scores, [leaf], torch.ones_like(scores))
-    gradient = torch.zeros_like(leaf) if found is None else found
-    return FullGradients((leaf * gradient).detach(), recorder.terms, scores.detach(), logits.detach())
+    if found is None:
+        raise ExplanationError(NO_GRADIENT)
+    return FullGradients((leaf * found).detach(), recorder.terms, scores.detach(), logits.detach())
 
 
 CURVED = {"relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "gelu", "mish", "softplus", "elu", "celu", "selu"}
@@ -200,12 +203,16 @@ class _BiasRecorder(TorchFunctionMode):
 
     def _watch(self, name: str, output: Tensor, bias: Tensor) -> None:
         """Multiply a bias with the gradient at an output, as that is now: it may be overwritten later."""
+        if output.dim() == 0:  # one number of all pictures, such as the largest of all coordinates of boxes
+            return
         arrangement = self._arranger.observe(_KINDS.get(name, _ANY), output, self._batch)
         number, self._count = self._count, self._count + 1
         if len(output) != self._batch:
             return
 
-        def weigh(gradient: Tensor) -> None:
+        def weigh(gradient: Tensor | None) -> None:
+            if gradient is None:
+                return
             self._found[number] = (gradient * bias).detach(), arrangement
 
         output.register_hook(weigh)  # type: ignore[no-untyped-call]

@@ -168,11 +168,14 @@ class _RuledActivation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, subject: Tensor, activation: Activation, slope: Tensor | None) -> Tensor:
         ctx.save_for_backward(slope)
+        ctx.set_materialize_grads(False)
         return activation.function(subject)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None, None]:
+        if gradient is None:
+            return None, None, None
         (slope,) = ctx.saved_tensors
         passed = gradient.clamp_min(0)
         return passed if slope is None else passed * slope, None, None

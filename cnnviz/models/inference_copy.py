@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
 from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
+    from cnnviz.core.target import Target
     from cnnviz.models.model import Model
 
 __all__ = ["Ask", "InferenceCopy", "inference_copy"]
@@ -39,7 +41,14 @@ class InferenceCopy:
     logits: Tensor | None = None
 
 
-def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: Ask | None = None) -> InferenceCopy:
+def inference_copy(
+    model: Model,
+    example: Tensor,
+    targets: Sequence[Target] | None = None,
+    *,
+    halved: bool = False,
+    ask: Ask | None = None,
+) -> InferenceCopy:
     """A private copy for many forwards: batch norm folded, channels last where it can be.
 
     A network that views its activations needs them contiguous: then the copy's are.
@@ -50,6 +59,7 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
     Args:
         model: The model; left alone.
         example: One input ``(1, C, H, W)`` in the network's type and on its device.
+        targets: What will be asked for, where that may need no logits; None for the logits.
         halved: Compute in bfloat16.
         ask: How a copy is asked about the example, by one forward; left out, as a model is.
 
@@ -61,8 +71,8 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
             model, ("hooks of others are on this network, and may know it alone; the network itself ran",)
         )
     with observe_pairs(model.module) as pairs:
-        logits = model.forward(example)
-    ask = ask or type(model).forward
+        logits = _ask(model, example, targets)
+    ask = ask or partial(_ask, targets=targets)
     with torch.no_grad():
         for memory_format in (torch.channels_last, torch.contiguous_format):
             try:
@@ -82,6 +92,10 @@ def inference_copy(model: Model, example: Tensor, *, halved: bool = False, ask: 
         clone.module.to(torch.bfloat16)
         loss = _logit_loss(ask(clone, example.bfloat16()), logits)
     return InferenceCopy(clone, (f"bfloat16: logits differ by up to {loss:.1%} of the largest",), logits)
+
+
+def _ask(model: Model, example: Tensor, targets: Sequence[Target] | None) -> Tensor:
+    return model.forward(example) if targets is None else model.answer(example, targets)
 
 
 def _make_clone(model: Model, pairs: Sequence[Pair], memory_format: torch.memory_format) -> Model:

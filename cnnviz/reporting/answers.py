@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from cnnviz.catalogue import command_name, load
 from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate
-from cnnviz.errors import CnnvizError, UsageError
+from cnnviz.errors import CnnvizError, ExplanationError, UsageError
 from cnnviz.method import Method
 from cnnviz.methods.ask import prepare
 from cnnviz.provenance import Provenance, plain
@@ -26,6 +26,7 @@ __all__ = ["count_slow_maps", "write_maps", "write_predictions", "write_units"]
 
 def write_units(context: ReportContext) -> ChapterContent:
     """The units that add most to each picture's target, where they respond, and what their removal costs."""
+    context.check_targets()
     batch = prepare(context.model, context.images, list(context.targets))
     found, made = driving_units(
         context.model, batch, layer=context.layer, count=context.units, batch_size=context.batch_size
@@ -65,6 +66,8 @@ Maps: TypeAlias = Heatmaps | Attributions
 def write_predictions(context: ReportContext) -> ChapterContent:
     """The most probable classes of every picture."""
     found = context.predictions
+    if found is None:
+        raise ExplanationError(context.unread)
     blocks = tuple(
         Group(picture.name, (prediction_bars(picture, best, target),))
         for picture, best, target in zip(context.pictures, found, context.targets, strict=True)
@@ -86,6 +89,7 @@ def count_slow_maps(context: ReportContext) -> int:
 
 def write_maps(context: ReportContext) -> ChapterContent:
     """The maps of several methods side by side, a group a picture."""
+    context.check_targets()
     found: dict[str, Maps] = {}
     notes: list[str] = []
     shared: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import Any
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.drawing.blocks import Block
+from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
@@ -53,8 +54,8 @@ class ReportContext:
         model: The network.
         images: The pictures as methods take them.
         pictures: The pictures with the geometry of the network's input.
-        predictions: What the network answers.
-        targets: What is explained, one a picture, settled.
+        predictions: What the network answers; None where no logits can be read from it.
+        targets: What is explained, one a picture, settled; none where no logits can be read and nothing else was asked.
         methods: Names of the methods whose maps are drawn.
         layer: The layer that was asked for; None takes the automatic one.
         units: How many units a picture are shown.
@@ -63,12 +64,13 @@ class ReportContext:
         batch_size: Most pictures at once.
         budget: Forwards that slow parts may spend.
         driving: Once it was found out: the units that speak most for each picture's target.
+        unread: Why no logits can be read; empty where they can.
     """
 
     model: Model
     images: ImagesLike
     pictures: tuple[Picture, ...]
-    predictions: Predictions
+    predictions: Predictions | None
     targets: tuple[Target, ...]
     methods: tuple[str, ...]
     layer: str | None
@@ -78,6 +80,16 @@ class ReportContext:
     batch_size: int
     budget: ForwardBudget = field(default_factory=lambda: ForwardBudget(None, 0))
     driving: tuple[DrivingUnits, ...] = ()
+    unread: str = ""
+
+    def check_targets(self) -> None:
+        """Refuse to explain where there is nothing to explain.
+
+        Raises:
+            ExplanationError: If there are no targets; the message says why no logits can be read.
+        """
+        if not self.targets:
+            raise ExplanationError(self.unread)
 
     @property
     def shared(self) -> dict[str, Any]:

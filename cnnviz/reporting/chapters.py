@@ -191,6 +191,8 @@ def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
 
 def _lead_sentence(context: ReportContext) -> str:
     names = [picture.name for picture in context.pictures]
+    if not context.targets:
+        return "Its layers and kernels, and what its units make of the pictures; its answers could not be read."
     if len(names) == 1:
         return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
     shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"

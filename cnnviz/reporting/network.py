@@ -8,7 +8,6 @@ from cnnviz.core.layer import Layer, Layers
 from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
-from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
 
@@ -31,7 +30,7 @@ def write_overview(context: ReportContext) -> ChapterContent:
         ("layers", f"{len(_leaf_layers(layers))} that compute, {len(layers)} with those that contain them"),
         ("input", f"{model.preprocess.channels} channels, {height} x {width} pixels"),
         ("preprocessing", _describe_preprocessing(model.preprocess)),
-        ("answers", _describe_classes(model, context.predictions.logits.shape[1])),
+        ("answers", _describe_answers(context)),
     ]
     notes = tuple(Words(f"{note[0].upper()}{note[1:]}.", "missing") for note in model.notes)
     numbers = {"parameters": weights, "layers": len(layers), "weights_sha256": model.fingerprint()}
@@ -114,8 +113,10 @@ def _describe_preprocessing(how: Preprocess) -> str:
     return f"{first}{height} x {width} cut from the centre, minus {mean}, divided by {std}"
 
 
-def _describe_classes(model: Model, count: int) -> str:
-    labels = model.labels
+def _describe_answers(context: ReportContext) -> str:
+    if context.predictions is None:
+        return "no logits that can be read"
+    labels, count = context.model.labels, context.predictions.logits.shape[1]
     if not labels:
         return f"{count} logits without names"
     shown = ", ".join(labels[:MANY]) if len(labels) <= MANY else f"{labels[0]}, {labels[1]}, ... {labels[-1]}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnviz.images.reading import ImagesLike
     from cnnviz.models.model import Model
     from cnnviz.reporting.page import Report
+    from cnnviz.results.predictions import Predictions
 
 __all__ = ["report"]
 
@@ -69,10 +70,10 @@ def report(
     import torch
 
     from cnnviz.engine.batching import part_of_progress
-    from cnnviz.engine.scores import settle
+    from cnnviz.engine.scores import settle, wants_logits
+    from cnnviz.errors import ExplanationError
     from cnnviz.images.inputs import gather
     from cnnviz.methods.ask import prepare
-    from cnnviz.methods.predict import predict
     from cnnviz.reporting.chapter import ReportContext
     from cnnviz.reporting.chapters import choose_sections, record_examples, write_report
 
@@ -85,10 +86,29 @@ def report(
     given = gather(images)
     with asking({"target": target, "examples": record_examples(examples)}):
         with part_of_progress(slice(0, 1), len(asked_for) + 1):
-            predictions = predict(model, given, k=classes, batch_size=batch_size)
-        batch, logits = prepare(model, given, target), torch.from_numpy(predictions.logits)
-        targets = tuple(settle(batch.targets, logits, model.labels))
+            predictions, unread = _read_answers(model, given, classes, batch_size)
+        batch = prepare(model, given, target)
+        if predictions is not None:
+            targets = tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels))
+        elif not wants_logits(batch.targets):
+            targets = tuple(batch.targets)
+        elif target is None:
+            targets = ()
+        else:
+            raise ExplanationError(unread)
         context = ReportContext(
-            model, given, predictions.pictures, predictions, targets, names, layer, units, examples, seed, batch_size
-        )
+            model, given, batch.pictures, predictions, targets, names, layer, units, examples, seed, batch_size,
+            unread=unread,
+        )  # fmt: skip
         return write_report(context, batch, asked_for, budget)
+
+
+def _read_answers(model: Model, images: ImagesLike, classes: int, batch_size: int) -> tuple[Predictions | None, str]:
+    """What the network answers; or None and why it cannot be read, where the network itself runs."""
+    from cnnviz.errors import ExplanationError
+    from cnnviz.methods.predict import predict
+
+    try:
+        return predict(model, images, k=classes, batch_size=batch_size), ""
+    except ExplanationError as error:
+        return None, str(error)

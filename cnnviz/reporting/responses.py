@@ -119,6 +119,7 @@ def count_slow_pictures(_: ReportContext) -> int:
 
 def write_pictures(context: ReportContext) -> ChapterContent:
     """Pictures that the network answers most to: of the explained classes, and of the units that drive them."""
+    context.check_targets()
     classes: list[Target] = [one for one in dict.fromkeys(context.targets) if isinstance(one, ClassTarget)]
     layer, units = _rank_driving_units(context, most=MADE_UNITS * len(context.pictures), each=MADE_UNITS)
     wanted = [*classes, *(Unit(layer, unit) for unit in units)]

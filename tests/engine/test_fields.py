@@ -470,3 +470,21 @@ def test_transformers_patches_are_spatial():
     assert layers["features.0.0"].field.kind == "spatial"
     assert layers["features.0"].arrangement.order == "NHWC"
     assert layers["features.0"].field.size == (2, 2)
+
+
+class Grouped(nn.Module):
+    """Tokens in groups of two by two: first all upper left ones, as Hiera has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.group = nn.Conv2d(3, 8, 4, 4), nn.Identity()
+
+    def forward(self, x):
+        found = self.patch(x).reshape(len(x), 8, 4, 2, 4, 2)
+        return self.group(found.permute(0, 3, 5, 2, 4, 1).reshape(len(x), 64, 8))
+
+
+def test_tokens_in_groups_are_not_placed_as_if_they_lay_row_by_row():
+    layers = observe_layers(Grouped(), torch.zeros(1, 3, 32, 32))
+    assert layers["patch"].field.placed
+    assert not layers["group"].field.placed

@@ -130,6 +130,9 @@ def test_quantised_layers_above_have_no_gradient(given):
     model = model_of(quantised("head"))
     with pytest.raises(ExplanationError, match="quantised or compiled parts"):
         cnnviz.gradcam(model, given, 1)
+    for ask in (cnnviz.saliency, cnnviz.guided_backprop, cnnviz.deconvnet, cnnviz.fullgrad):
+        with pytest.raises(ExplanationError, match="No gradient of the target reaches the picture"):
+            ask(model, given, 1)
     assert np.ptp(cnnviz.occlusion(model, given, 1).values) > 0
 
 

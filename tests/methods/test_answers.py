@@ -245,6 +245,29 @@ def test_what_needs_no_logits_works_whatever_the_network_returns(pack):
         cnnviz.gradcam(model, x, 1)
 
 
+def test_a_picture_is_made_for_a_unit_of_a_network_without_logits():
+    net = Dense(PACKS[1]).eval()
+    model = cnnviz.Model(net, mean=[0.5] * 3, std=[0.5] * 3, input_size=16)
+    made = cnnviz.maximize(model, "out:1", steps=8)[0]
+    inputs = (torch.from_numpy(made.pixels)[None] - 0.5) / 0.5
+    assert made.score == pytest.approx(float(net.out(net.enc(inputs))[0, 1].detach().mean()), rel=1e-4)
+    assert made.history[-1] > made.history[0]
+
+
+def test_a_report_without_logits_tells_what_it_can(tmp_path):
+    model = cnnviz.Model(Dense(PACKS[1]).eval(), mean=[0.5] * 3, std=[0.5] * 3, input_size=16)
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = cnnviz.report(model, x)
+    assert {"features-out", "filters"} <= set(found.figures)
+    assert "maps: The network returns a dict" in " ".join(found.checks)
+    assert "no logits that can be read" in found.save(tmp_path / "r.html").read_text()
+    of_unit = cnnviz.report(model, x, "out:1", sections="maps,predictions", methods="gradcam,saliency")
+    right = cnnviz.gradcam(model, x, "out:1").values
+    np.testing.assert_array_equal(of_unit.figures["maps"].maps["gradcam"].values, right)
+    with pytest.raises(ExplanationError, match="returns a dict"):
+        cnnviz.report(model, x, 1)
+
+
 class Tokens(nn.Module):
     """A linear layer over tokens, which may be a projection of an attention, and no logits at all."""
 

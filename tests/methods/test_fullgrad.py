@@ -61,6 +61,21 @@ def test_layers_that_run_on_more_than_the_images_are_refused():
         fullgrad(model_of(Mirrored()), noise(3, 32))
 
 
+class Summed(Small):
+    """Adds a constant to a number that all pictures share, as detectors do to the largest coordinate of their boxes."""
+
+    def forward(self, x):
+        found = super().forward(x)
+        return found + 0 * (found.max() + torch.tensor(1.0))
+
+
+def test_a_number_that_all_pictures_share_belongs_to_none():
+    net, plain = Summed(), Small()
+    plain.load_state_dict(net.state_dict())
+    found, right = (fullgrad(model_of(each), noise(2, 32), 1).values for each in (net, plain))
+    np.testing.assert_array_equal(found, right)
+
+
 def test_what_is_made_once_for_all_images_is_left_out():
     assert np.asarray(fullgrad(model_of(Tabled()), noise(3, 32))).shape == (3, 32, 32)
 

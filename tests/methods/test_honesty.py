@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, reciprocam, xgradcam
+from cnnviz import Model, cam, gradcam, gradcam_plusplus, hirescam, layercam, maximize, patches, reciprocam, xgradcam
 from cnnviz.catalogue import CAMS, CATALOGUE
 from cnnviz.errors import ExplanationError
 from tests.support.asking import METHODS, ask, method_of
@@ -146,6 +147,24 @@ def test_the_automatic_layer_and_repeated_layers_are_said(small, inputs):
     assert not said(gradcam(small, inputs, layer="relu2"), "chosen")
     assert said(gradcam(model_of(Twice()), inputs, 1, layer="relu"), "layer relu runs 2 times in a forward")
     assert not said(gradcam(model_of(Twice()), inputs, 1, layer="relu#2"), "runs 2 times")
+
+
+class Restless(Twice):
+    """Its dropout is always on."""
+
+    def forward(self, x):
+        return super().forward(functional.dropout(x))
+
+
+def test_pictures_of_units_say_which_call_they_show_and_that_the_network_is_random():
+    model = model_of(Restless())
+    pictures = [np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8) for seed in range(3)]
+    for found in (maximize(model, "relu:1", steps=1), patches(model, pictures, layer="relu", k=2, show=2)):
+        assert said(found, "layer relu runs 2 times in a forward; its last run is shown")
+        assert said(found, "the network answers differently each time")
+    first = patches(model_of(Twice()), pictures, layer="shared#1", k=2, show=2)
+    assert not said(first, "runs 2 times")
+    assert first.top.boxes[0, 0, 2] - first.top.boxes[0, 0, 0] == 14
 
 
 class Aside(Small):

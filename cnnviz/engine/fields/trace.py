@@ -14,7 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.fields.call import LAYOUT, Call, tensors_in
-from cnnviz.engine.fields.footprint import ACROSS, DOWN, Footprint
+from cnnviz.engine.fields.footprint import ACROSS, DOWN, Dim, Footprint
 from cnnviz.engine.fields.operations import UNRELATED, footprint_rule
 from cnnviz.engine.fields.parts import part_of, read_part, write_part
 
@@ -113,7 +113,13 @@ def _matches_arrangement(found: Footprint, arrangement: Arrangement | None) -> b
     """Whether a tensor's places are where its arrangement says, and no tokens are before them."""
     if arrangement is None or arrangement.prefix:
         return False
+    if any(not all(atom.label for atom in dim if atom.size > 1) for dim in found.dims if _has_places(dim)):
+        return False  # tokens in groups, not row by row
     return tuple(tuple(atom.label for atom in dim if atom.label) for dim in found.dims[1:]) == ORDERS[arrangement.order]
+
+
+def _has_places(dim: Dim) -> bool:
+    return any(atom.label for atom in dim)
 
 
 def _output_footprints(func: Any, call: Call) -> Sequence[Footprint | None]:

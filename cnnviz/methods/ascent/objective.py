@@ -104,7 +104,7 @@ class Objective:
         self.layers: dict[str, Layer] = {
             name: model.layers.resolve(name) for name in map(layer_of, targets) if name is not None
         }
-        self.quick, self.checks = self._make_fast_copy(example)
+        self.quick, self.checks = self._make_fast_copy(example, targets)
         self.copies = self._copies_by_layer(example)
         self.compiled: Model | None = None
         if compiled:
@@ -196,10 +196,10 @@ class Objective:
             return model.forward(inputs)
         return run_to(model.module, model.forward, inputs, layer, self.layers[layer].call)
 
-    def _make_fast_copy(self, example: Tensor) -> tuple[Model, tuple[str, ...]]:
+    def _make_fast_copy(self, example: Tensor, targets: Sequence[Target]) -> tuple[Model, tuple[str, ...]]:
         if self.model.fixed_batch is not None:
             return self.model, ()
-        found = inference_copy(self.model, example)
+        found = inference_copy(self.model, example, targets)
         return found.model, found.checks
 
     def _copies_by_layer(self, example: Tensor) -> dict[str, Model]:

@@ -172,7 +172,9 @@ class Session:
     def _images(self, made: Sequence[OptimisedImage], scores: Sequence[float], decided: Sequence[str]) -> Images:
         missing = len(self.requests) - len(made)
         left_out = (f"interrupted: {missing} of {len(self.requests)} pictures were not begun",) if missing else ()
-        checks = (*self.model.notes, *self.objective.checks, *decided, *left_out)
+        calls = [said for name, layer in self.objective.layers.items() for said in layer.describe_call(name)]
+        about = (*self.model.notes, *self.model.steadiness.checks, *calls)
+        checks = (*about, *self.objective.checks, *decided, *left_out)
         provenance = self._provenance([each.request for each in made])
         parts = tuple(
             Image(

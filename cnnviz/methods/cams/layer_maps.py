@@ -163,9 +163,7 @@ def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
         name: The layer's name, or one call of it, such as ``"relu#2"``.
         size: Height and width of the input.
     """
-    plain, call = split_call(name)
-    layer = model.layers_on((int(size[0]), int(size[1])))[plain]
-    return layer.field if call is None or not layer.fields else layer.fields[call - 1]
+    return model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]].field_of(name)
 
 
 def note_call(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:

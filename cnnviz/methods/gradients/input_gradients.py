@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.target import Target, Unit
-from cnnviz.engine.calls.cuts import CUT_OFF, CutsPassed
+from cnnviz.engine.calls.cuts import CUT_OFF, NO_GRADIENT, CutsPassed
 from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
 from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
@@ -45,7 +45,7 @@ def input_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rul
         with CutsPassed(everything=True):
             found = _ask_gradients(model, inputs, targets, rule)
         if found is None:
-            raise ExplanationError("The target does not depend on the picture: its score has no gradient there.")
+            raise ExplanationError(NO_GRADIENT)
         found = found.with_values(*found.values, checks=(CUT_OFF,))
     return found
 

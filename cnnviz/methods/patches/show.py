@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.field import Field
 from cnnviz.core.layer import split_call
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
@@ -149,7 +148,14 @@ def show_patches(
         matrix=matrix,
         model=model.name,
         data=data.name,
-        checks=(*cut.checks, *([DEAD] if found.dead[chosen].all() else []), *_describe_failures(index), *data.notes),
+        checks=(
+            *cut.checks,
+            *([DEAD] if found.dead[chosen].all() else []),
+            *model.layers[split_call(layer)[0]].describe_call(layer),
+            *model.steadiness.checks,
+            *_describe_failures(index),
+            *data.notes,
+        ),
         provenance=_provenance(model, data, layer, index.manifest),
     )
 
@@ -176,7 +182,9 @@ class _PatchContext:
 
 def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *, deconvnet: bool) -> _CutPatches:
     """Cut all patches, reading and running every picture once."""
-    geometry = PatchGeometry(_layer_field(context.model, context.layer), context.model.preprocess.input_size)
+    geometry = PatchGeometry(
+        context.model.layers.resolve(context.layer).field_of(context.layer), context.model.preprocess.input_size
+    )
     reader = Rereader(context.model, context.data, context.layer, context.manifest)
     images = sorted({int(image) for one in selections for image in one.images.flat if image != NO_IMAGE})
     rows: list[PatchRows] = []
@@ -201,12 +209,6 @@ def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *
         geometry.view,
         (*checks, *geometry.caveat, *(f"no longer readable: {sentence}" for sentence in reader.lost)),
     )
-
-
-def _layer_field(model: Model, name: str) -> Field | None:
-    """What the layer's units see; it is known of the call that a layer's name means."""
-    layer = model.layers.resolve(name)
-    return layer.field if split_call(name)[1] in (None, layer.call) else None
 
 
 def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> PatchGeometry:
