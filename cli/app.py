@@ -55,6 +55,17 @@ APART: dict[str, str] = {
 """Methods whose command is not one picture in, one map out: the module with the command of that name."""
 
 
+def open_standard_streams() -> None:
+    """Where a stream was closed, as ``2>&-`` does, what goes there goes nowhere, and not into the next file opened."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
 class Application(click.Group):
     """The group of all commands; listing and completing their names loads none of them."""
 
@@ -115,6 +126,7 @@ class Application(click.Group):
         What a notebook's shell says about matplotlib's backend is not for this process, which needs none.
         """
         os.environ.pop("MPLBACKEND", None)
+        open_standard_streams()
         try:
             return super().main(*args, **extra)
         except OSError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.errors import CnnvizError, describe_missing, visible
 
 __all__ = ["FAILED", "INTERRUPTED", "describe_refusal", "say_error", "shown_safely", "end_as_sentence"]
@@ -80,8 +80,7 @@ def _is_closed_pipe(error: Exception) -> bool:
 
 
 def _describe_unexpected(error: Exception) -> str:
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+    if ran_out_of_memory(error):
         return "There is not enough memory, not even for one picture at a time; try --device cpu or --input-size."
     if isinstance(error, ModuleNotFoundError):
         return describe_missing(error)

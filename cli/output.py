@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from typing import Any, Self
 import click
 
 import cnnviz
-from cnnviz.errors import OutputError, visible
+from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
     "Console",
@@ -122,25 +122,79 @@ def _number_twins(stems: Iterable[str]) -> list[str]:
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
     files = list(dict.fromkeys(planned.files))
-    existing = [file for file in files if file.is_file()]
-    if existing and not force:
-        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or choose another place with -o.")
-    sources = {picture.resolve() for picture in pictures}
+    sources = {picture.resolve() for picture in pictures} if force else set()
     for file in files:
         if file.resolve() in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
+    ensure_free(files, force=force)
 
 
 def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose another place with -o") -> None:
-    """Make sure that none of the files is there yet, unless files may be replaced.
+    """Make sure that none of the files is there yet, nor the note beside a video; or that they may be replaced.
+
+    What the command was given is never replaced, and neither is anything that is no file.
 
     Raises:
         OutputError: If one is; the first is named.
     """
-    existing = None if force else next(filter(os.path.lexists, files), None)
-    if existing is not None:
-        raise OutputError(f"'{existing}' exists already; add --force to replace, or {elsewhere}.")
+    wanted = (each for file in files for each in (file, *_notes_beside(file)))
+    existing = [file for file in wanted if os.path.lexists(file)]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or {elsewhere}.")
+    odd = next((file for file in existing if file.exists() and not file.is_file()), None)
+    if odd is not None:
+        what = "a folder" if odd.is_dir() else "a pipe or a device"
+        raise OutputError(f"'{odd}' is {what}, and no ordinary file; {elsewhere}.")
+    given = _first_given([file for file in existing if file.exists()])
+    if given is not None:
+        raise OutputError(f"'{given}' is what this command was given, and would be replaced; {elsewhere}.")
+
+
+def _notes_beside(file: Path) -> tuple[Path, ...]:
+    from cnnviz.drawing.notes import sidecar_of
+
+    return (sidecar_of(file),) if file.suffix.lower() == ".mp4" else ()
+
+
+OUTPUTS = ("out", "into", "figures", "index")
+"""The parameters that say where results go; all others say what is read."""
+
+
+def _first_given(files: Sequence[Path]) -> Path | None:
+    """The first of some files that the running command was given: as a picture, data, a network or anything else.
+
+    Args:
+        files: Files that are there.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not files:
+        return None
+    there = {(status.st_dev, status.st_ino): file for file in files if (status := file.stat())}
+    for name, value in context.params.items():
+        named = _given_files(value, data=name == "data") if name not in OUTPUTS else iter(())
+        for file in named:
+            with suppress(OSError, ValueError):
+                status = file.stat()
+                if (status.st_dev, status.st_ino) in there:
+                    return there[status.st_dev, status.st_ino]
+    return None
+
+
+def _given_files(value: Any, *, data: bool) -> Iterator[Path]:
+    """The files that words of the command line stand for: files, functions in them, the pictures of a folder, data."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _given_files(each, data=data)
+    elif isinstance(value, (str, Path)):
+        text = str(value)
+        for named in (text, text.rpartition(":")[0], text.partition(":")[2]):
+            yield Path(named).expanduser()
+        with suppress(CnnvizError, OSError, ValueError):  # which the command itself says, once it reads it
+            yield from cnnviz.expand_paths([text])
+        if data and not text.startswith("hf:"):
+            with suppress(CnnvizError, OSError, ValueError):
+                yield from cnnviz.open_dataset(text).files()
 
 
 def ensure_folder(folder: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -56,18 +55,21 @@ def installed() -> Mapping[str, str]:
 _asked: ContextVar[Mapping[str, Any]] = ContextVar("asked")
 
 
-@contextmanager
-def asking(question: Mapping[str, Any]) -> Iterator[None]:
+class asking:  # noqa: N801 - used as a function
     """Inside, every record that is made holds what was asked besides the network, the pictures and the settings.
 
     Args:
         question: Such as the target, by the name of the method's parameter; what is None is left out.
     """
-    token = _asked.set({name: plain(value) for name, value in question.items() if value is not None})
-    try:
-        yield
-    finally:
-        _asked.reset(token)
+
+    def __init__(self, question: Mapping[str, Any]) -> None:
+        self._question = {name: plain(value) for name, value in question.items() if value is not None}
+
+    def __enter__(self) -> None:
+        self._token = _asked.set(self._question)
+
+    def __exit__(self, *_raised: object) -> None:
+        _asked.reset(self._token)
 
 
 def plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from cnnviz.drawing.notes import UNREADABLE
+from cnnviz.drawing.notes import UNREADABLE, read_member
 from cnnviz.errors import quoted, visible
 from cnnviz.provenance import Provenance
 
@@ -22,9 +23,10 @@ __all__ = ["LargestDifference", "differences", "largest_difference"]
 
 HASH = re.compile(r"[0-9a-f]{64}")
 EMBEDDED = re.compile(rb"data:image/(?:png|jpeg|webp|gif);base64,([A-Za-z0-9+/=\s]+)")
-PDF_PICTURE = re.compile(
-    rb"<<((?:(?!endobj).)*?/Subtype\s*/Image(?:(?!endobj).)*?)>>\s*stream\r?\n(.*?)endstream", re.DOTALL
-)
+STREAM, PICTURE = re.compile(rb">>\s*stream\r?\n"), re.compile(rb"/Subtype\s*/Image")
+LARGEST_PICTURE = LARGEST_ARRAY = 1 << 30
+"""Bytes that a picture in a PDF, or an array, unpacks to at most."""
+
 SHORT = 12
 
 
@@ -76,8 +78,8 @@ def largest_difference(then: bytes, now: bytes, suffix: str) -> LargestDifferenc
 
 def _read_numbers(content: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of numbers in a file, by name."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as held:
-        arrays = {name: held[name] for name in held.files}
+    with zipfile.ZipFile(io.BytesIO(content)) as held:
+        arrays = {name.removesuffix(".npy"): read_member(held, name, LARGEST_ARRAY) for name in held.namelist()}
     return {name: each for name, each in arrays.items() if each.dtype.kind in "fiub"}
 
 
@@ -119,7 +121,7 @@ def _read_pictures(content: bytes, suffix: str) -> Iterator[NDArray[np.uint8]]:
         for hit in EMBEDDED.finditer(content):
             yield from _read_frames(base64.b64decode(hit[1]))
     elif suffix == ".pdf":
-        yield from (each for each in map(_decode_stream, PDF_PICTURE.finditer(content)) if each is not None)
+        yield from _read_pdf(content)
     else:
         yield from _read_frames(content)
 
@@ -130,11 +132,19 @@ def _read_frames(content: bytes) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(frame.convert("RGB"))
 
 
-def _decode_stream(hit: re.Match[bytes]) -> NDArray[np.uint8] | None:
-    """The values of a PDF's picture as they are stored; two files of one kind store them alike."""
-    if b"/FlateDecode" not in hit[1]:
-        return None
-    return np.frombuffer(zlib.decompressobj().decompress(hit[2]), np.uint8).reshape(1, -1)
+def _read_pdf(content: bytes) -> Iterator[NDArray[np.uint8]]:
+    """The values of a PDF's pictures as they are stored; two files of one kind store them alike."""
+    end = 0
+    for opened in STREAM.finditer(content):
+        if opened.start() < end:
+            continue  # within another stream's data
+        told = content[max(end, content.rfind(b"endobj", end, opened.start())) : opened.start()]
+        end = content.find(b"endstream", opened.end())
+        if end < 0:
+            return
+        if PICTURE.search(told) and b"/FlateDecode" in told:
+            values = zlib.decompressobj().decompress(content[opened.end() : end], LARGEST_PICTURE)
+            yield np.frombuffer(values, np.uint8).reshape(1, -1)
 
 
 def _flatten_record(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnviz.core.picture import Picture, ValueRange
-from cnnviz.errors import CnnvizError, ModelError, PictureError, quoted
+from cnnviz.errors import CnnvizError, ModelError, OutputError, PictureError, quoted
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.reading import SUFFIXES, as_picture
@@ -22,6 +22,7 @@ from cnnviz.rerunning.schema import is_plain_name
 __all__ = [
     "DRAWN",
     "SHORT",
+    "ensure_kept",
     "find_dataset",
     "find_file",
     "find_pictures",
@@ -158,6 +159,37 @@ def is_drawn(named: Mapping[str, str]) -> bool:
     """Whether a data set is made of drawn shapes, which lie nowhere; not too many for a record to ask for."""
     count = named["name"].removeprefix(DRAWN).partition(":")[0]
     return named["name"].startswith(DRAWN) and count.isdecimal() and len(count) <= MOST_SHAPES_DIGITS
+
+
+def ensure_kept(target: Path, files: Iterable[Path], inputs: Iterable[Any]) -> None:
+    """Make sure that a file to be written is none of those that it is made of.
+
+    Args:
+        target: The file to be written.
+        files: Files and folders that were named.
+        inputs: What was found for the network: pictures, which are known by their pixels, data sets, files.
+
+    Raises:
+        OutputError: If it is one, which would be replaced.
+    """
+    if not target.exists():
+        return
+    named = [file for file in (*files, *(each for each in inputs if isinstance(each, Path))) if file.exists()]
+    held = [picture for each in inputs if isinstance(each, list) for picture in each if isinstance(picture, Picture)]
+    taken = any(file.samefile(target) for file in named)
+    taken = taken or any(each.holds(target) for each in inputs if isinstance(each, Dataset))
+    if taken or _shows_one(target, held):
+        raise OutputError(f"{quoted(str(target))} is what it is made of, and would be replaced; choose another place.")
+
+
+def _shows_one(target: Path, held: Sequence[Picture]) -> bool:
+    """Whether a file has the pixels of one of some pictures."""
+    try:
+        return bool(held) and as_picture(target, value_range=held[0].value_range).digest in {
+            picture.digest for picture in held
+        }
+    except CnnvizError:
+        return False
 
 
 def find_file(

@@ -18,6 +18,7 @@ from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import LargestDifference, differences, largest_difference
 from cnnviz.rerunning.find import (
     SHORT,
+    ensure_kept,
     find_dataset,
     find_file,
     find_pictures,
@@ -132,6 +133,8 @@ def rerun(
     with fixed_threads(record.threads):
         network = open_networks(record, substitutes, folders)
         question = replace(record, asked=_restore_given(record, substitutes, pictures, places, near))
+        named = [source, *places, *_named_files(model, weights, labels, judge)]
+        ensure_kept(target, named, [pictures, *question.asked.values()])
         with _record_at_fault(source.name):
             if isinstance(pictures, Path):
                 film_again(question, network, pictures, target)
@@ -139,6 +142,13 @@ def rerun(
                 write_again(ask_again(question, network, pictures), record, target)
     found = _compare_files(before, source, target, record)
     return Rerun(target, found[0], (*absent, *found[1]), found[2])
+
+
+def _named_files(*given: Any) -> Iterator[Path]:
+    """The files among what was given in place of what a record names."""
+    for each in given:
+        several = each if isinstance(each, (list, tuple)) else [each]
+        yield from (Path(one) for one in several if isinstance(one, (str, os.PathLike)))
 
 
 def _read_record(source: Path) -> Provenance:

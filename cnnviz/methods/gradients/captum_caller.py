@@ -7,13 +7,15 @@ import importlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.scores import score
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
@@ -31,7 +33,9 @@ def private_copy(model: Model) -> Model:
     """
     try:
         module = copy.deepcopy(model.module)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error):
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ExplanationError("captum needs a copy of the network, and this one cannot be copied.") from None
     clone = copy.copy(model)
     clone.module = module if model.dtype == torch.float64 else module.float()
@@ -175,9 +179,11 @@ class Caller:
                     return self._attribute_in_groups(algorithm, image, settings)
                 found: Tensor = algorithm.attribute(image, **settings)
                 return found
-        except (CnnvizError, torch.OutOfMemoryError):
+        except CnnvizError:
             raise
         except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
+            if ran_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ExplanationError(f"captum's {self._algorithm} fails on this network: {reason}") from error
 
@@ -238,11 +244,16 @@ def _state_completeness(error: float) -> str:
 @contextmanager
 def _seeded_random_numbers(seed: int) -> Iterator[None]:
     """Random numbers of torch and NumPy, which captum draws from, seeded inside and put back after."""
-    before = np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    before = torch.get_rng_state(), [torch.cuda.get_rng_state(each) for each in devices], np.random.get_state()  # noqa: NPY002
+
+    def put_back() -> None:
+        torch.set_rng_state(before[0])
+        for device, state in zip(devices, before[1], strict=True):
+            torch.cuda.set_rng_state(state, device)
+        np.random.set_state(before[2])  # noqa: NPY002
+
+    with undoing(put_back):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        yield
