@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Self, TypeVar
 
-__all__ = ["Change", "contextmanager", "noted", "undo_since", "undoing"]
+__all__ = ["Change", "Locked", "contextmanager", "noted", "undo_since", "undoing"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,6 +71,30 @@ class undoing(Change):  # noqa: N801 - used as a function
     def undo(self) -> None:
         """Call the function."""
         self._undo()
+
+
+class Locked(Change):
+    """Inside, no other thread is inside.
+
+    Args:
+        lock: A reentrant lock.
+
+    Attributes:
+        ours: Whether this thread was inside already.
+    """
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self.ours = lock, bool(lock._is_owned())
+
+    def begin(self) -> None:
+        """Wait for the others."""
+        if not self.ours:
+            self._lock.acquire()
+
+    def undo(self) -> None:
+        """Let the others in."""
+        if not self.ours and self._lock._is_owned():
+            self._lock.release()
 
 
 class _Steps(AbstractContextManager[T]):

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from cnnviz.core.change import Change, contextmanager, noted, undo_since, undoing
+from cnnviz.core.change import Change, Locked, contextmanager, noted, undo_since, undoing
 from cnnviz.engine.state.contents import Attributes, Buffers, hookable_parts
 from cnnviz.engine.state.modes import Modes, inference
 
@@ -71,7 +71,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     gradient) and attention's fused fast path, which skips the hooks of the layers inside it, is off. Threads that ask
     the same network wait for each other.
     """
-    with _Turn(module), _Inside(_SLOW_PATH), _uncompiled(module):
+    with Locked(_lock_of(module)), _Inside(_SLOW_PATH), _uncompiled(module):
         before = _NetworkState(module)
         with inference(mode=False), before:
             yield
@@ -87,13 +87,13 @@ def intact(ask: Callable[[], Result], *modules: nn.Module) -> Result:
         ask: The question.
         *modules: The networks that no other thread asks meanwhile; a copy that is made of one inside is whole.
     """
-    turns = [_Turn(module) for module in sorted(modules, key=id)]
+    turns = [Locked(_lock_of(module)) for module in sorted(modules, key=id)]
     if turns and all(turn.ours for turn in turns):
         return ask()
     return copy_context().run(_ask_intact, ask, turns)
 
 
-def _ask_intact(ask: Callable[[], Result], turns: Sequence[_Turn]) -> Result:
+def _ask_intact(ask: Callable[[], Result], turns: Sequence[Locked]) -> Result:
     before, count, handled = Modes(), noted(), sys.exception()
     try:
         with ExitStack() as waiting:
@@ -139,28 +139,6 @@ def _restore_all(before: Modes, count: int, *, torn: bool) -> KeyboardInterrupt 
             interrupt = again
         else:
             return interrupt
-
-
-class _Turn(Change):
-    """Inside, no other thread asks the network.
-
-    Attributes:
-        ours: Whether this thread asked it already.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._lock = _lock_of(module)
-        self.ours = self._lock._is_owned()
-
-    def begin(self) -> None:
-        """Wait for the others."""
-        if not self.ours:
-            self._lock.acquire()
-
-    def undo(self) -> None:
-        """Let the others in."""
-        if not self.ours and self._lock._is_owned():
-            self._lock.release()
 
 
 class _Shared:

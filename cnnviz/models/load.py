@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.core.change import contextmanager, undoing
+from cnnviz.core.change import Locked, contextmanager, undoing
 from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
-from cnnviz.engine.state.modes import inference
+from cnnviz.engine.state.modes import RANDOM, inference
 from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import MOST_SEED
@@ -196,10 +196,11 @@ class _AskedPreprocess(NamedTuple):
 def _seed_randomness(seed: int) -> Iterator[None]:
     if not -MOST_SEED <= seed <= MOST_SEED:
         raise ParameterError(f"seed must be a whole number from 0 to {MOST_SEED}.")
-    before = torch.get_rng_state()
-    with undoing(lambda: torch.set_rng_state(before)):
-        torch.default_generator.manual_seed(seed)
-        yield
+    with Locked(RANDOM):
+        before = torch.get_rng_state()
+        with undoing(lambda: torch.set_rng_state(before)):
+            torch.default_generator.manual_seed(seed)
+            yield
 
 
 def _open_source(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> OpenedNetwork:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,9 +12,9 @@ import torch
 from torch.nn.modules import module as global_hooks
 from torch.utils import _python_dispatch
 
-from cnnviz.core.change import Change
+from cnnviz.core.change import Change, Locked, contextmanager, undoing
 
-__all__ = ["Modes", "inference"]
+__all__ = ["RANDOM", "Modes", "inference", "seeded"]
 
 
 class Modes:
@@ -89,6 +92,33 @@ class inference(Change):  # noqa: N801 - used as a function
     def undo(self) -> None:
         """Leave it; a second time does nothing."""
         self._guard.__exit__(None, None, None)
+
+
+RANDOM: Any = threading.RLock()
+"""Whoever seeds random numbers that all threads share holds it."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=RANDOM._at_fork_reinit)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of torch and NumPy begin at a seed inside, for one thread at a time, and go on as before after."""
+    with Locked(RANDOM):
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        before = torch.get_rng_state(), [torch.cuda.get_rng_state(each) for each in devices]
+        numbers = np.random.get_state()  # noqa: NPY002
+
+        def put_back() -> None:
+            torch.set_rng_state(before[0])
+            for device, state in zip(devices, before[1], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            np.random.set_state(numbers)  # noqa: NPY002
+
+        with undoing(put_back):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
 
 
 _DISPATCH_FLAGS = [name for name in vars(_python_dispatch) if name.startswith("_is_in_")]

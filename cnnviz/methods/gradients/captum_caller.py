@@ -6,18 +6,17 @@ import copy
 import importlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.scores import score
+from cnnviz.engine.state.modes import seeded
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.models.model import Model
@@ -159,7 +158,7 @@ class Caller:
             side = round(SHARE_BLURRED * min(image.shape[-2:]))
             everything = torch.ones(1, 1, *image.shape[-2:], device=image.device)
             empty = fill_with(name, self._model, image, side=side, seed=self._seed)(everything)
-            with _seeded_random_numbers(self._seed):
+            with seeded(self._seed):
                 values = self._call(scored, image[None], empty)[0].detach()
             total += values / len(self._baselines)
             errors.append(_completeness_error(scored, image[None], empty, values))
@@ -239,21 +238,3 @@ def _completeness_error(scored: _ScoreOnly, image: Tensor, empty: Tensor, values
 def _state_completeness(error: float) -> str:
     said = f"completeness error {error:.2g} of the score's change"
     return said if error <= COMPLETE else f"{said}: more than rounding or sampling should leave; judge it with care"
-
-
-@contextmanager
-def _seeded_random_numbers(seed: int) -> Iterator[None]:
-    """Random numbers of torch and NumPy, which captum draws from, seeded inside and put back after."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    before = torch.get_rng_state(), [torch.cuda.get_rng_state(each) for each in devices], np.random.get_state()  # noqa: NPY002
-
-    def put_back() -> None:
-        torch.set_rng_state(before[0])
-        for device, state in zip(devices, before[1], strict=True):
-            torch.cuda.set_rng_state(state, device)
-        np.random.set_state(before[2])  # noqa: NPY002
-
-    with undoing(put_back):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        yield
