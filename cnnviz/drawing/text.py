@@ -12,6 +12,8 @@ __all__ = ["FAMILY", "ascent", "font", "line_height", "text_width", "wrap"]
 FAMILY = "DejaVu Sans"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
+"""Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
 
 
 @cache
@@ -115,7 +117,7 @@ def _known_characters() -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     regular, bold = (FT2Font(str(_font_file(bold=bold))).get_charmap() for bold in (False, True))
-    return frozenset(regular) & frozenset(bold)
+    return (frozenset(regular) & frozenset(bold)) - _UNSEEN
 
 
 def _font_file(*, bold: bool) -> Path:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
 from cnnviz.core.opencv import quiet_opencv
 from cnnviz.core.picture import Picture
@@ -108,7 +108,7 @@ def _is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return int(getattr(image, "n_frames", 1)) > 1
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception:  # noqa: BLE001 - a decoder fed with damaged data can raise anything; reading it says so
         return False
 
 
@@ -127,7 +127,9 @@ def _animated_frames(path: Path) -> Iterator[VideoFrame]:
                 milliseconds = float(shown.info.get("duration", 0))
                 yield VideoFrame(picture, milliseconds / 1000 if milliseconds > 0 else USUAL_SECONDS)
                 number += 1
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except PictureError:
+        raise
+    except Exception as error:  # a decoder fed with damaged data can raise anything
         raise PictureError(f"{quoted(path.name)} is damaged after frame {number}; expected all of it.") from error
 
 

@@ -128,6 +128,11 @@ def test_words_without_end_are_cut_after_the_first_lines(letter):
     assert len(lines) <= 3
 
 
+@pytest.mark.parametrize("mark", ["\ufeff", "\u202e", "\u2066", "\ufff9"])
+def test_marks_that_show_nothing_are_shown(mark):
+    assert wrap(f"a{mark}b", 300, 12) == ("a\N{REPLACEMENT CHARACTER}b",)
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "html"])
 def test_labels_of_32_000_characters(ending, command, photo, folder):
     (folder / "labels.txt").write_text("\n".join("abcd"[number] * 32_000 for number in range(4)))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils import signal_handling
 
-from cnnviz.core.change import contextmanager
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.picture import Picture
 from cnnviz.errors import CnnvizError, PassingPictureError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
@@ -137,16 +137,18 @@ def _reading_blocks(loader: DataLoader[Any]) -> Iterator[Iterator[Block]]:
     before = message and signal.getsignal(message)
     blocks: Any = iter(loader)
     raising = message and signal.getsignal(message)
-    if message and before is not None:
-        torchs = getattr(before, "__module__", None) == signal_handling.__name__
-        signal.signal(message, signal.SIG_DFL if torchs else before)
-    try:
-        yield blocks
-    finally:
+
+    def put_back() -> None:
         if loader.num_workers:
             blocks._shutdown_workers()
         if message and raising is not None:
             signal.signal(message, raising)
+
+    with undoing(put_back):
+        if message and before is not None:
+            torchs = getattr(before, "__module__", None) == signal_handling.__name__
+            signal.signal(message, signal.SIG_DFL if torchs else before)
+        yield blocks
 
 
 def _is_death(error: Exception) -> bool:
