@@ -20,6 +20,7 @@ from cnnviz.models.origin import file_digest
 from cnnviz.rerunning.schema import is_plain_name
 
 __all__ = [
+    "DRAWN",
     "SHORT",
     "ensure_kept",
     "find_dataset",

@@ -231,6 +231,8 @@ def restore_asked(value: Any) -> Any:
         return [restore_asked(each) for each in value]
     if isinstance(value, Mapping):
         return _restore_target(value)
+    if isinstance(value, str) and value.strip().endswith(targets.VECTOR):
+        raise UsageError(f"a target is {_spell(value)}, where records name no files")
     if value is None or is_text(value) or is_count(-LARGEST_SETTING, LARGEST_SETTING)(value):
         return value
     raise UsageError(f"a target is {_spell(value)}")

@@ -33,7 +33,6 @@ from cnnviz.rerunning.substitutes import (
     as_pair,
     open_judge,
     open_networks,
-    place_vectors,
     refuse_untrusted,
 )
 
@@ -201,8 +200,6 @@ def _restore_given(
         asked["examples"] = find_dataset(asked["examples"], places, trusted, folders_below(trusted))
     if "start" in asked:
         asked["start"] = pictures[0]
-    if "target" in asked:
-        asked["target"] = place_vectors(asked["target"], [*near, *folders_of(places)])
     judge = open_judge(record, substitutes, [*folders_of(places), *near]) if record.method == "maximize" else None
     return asked if judge is None else {**asked, "judge": judge}
 

@@ -25,7 +25,7 @@ LONGEST_NAME, SHOWN = 255, 60
 HASH = re.compile(r"[0-9a-f]{64}")
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 PLAIN = re.compile(r"[\w.+ -]+")
-RANGE = re.compile(r"\{\d+\.\.\d+\}")
+RANGE = re.compile(r"\{\d{1,5}\.\.\d{1,5}\}")
 
 Check: TypeAlias = Callable[[Any], bool]
 
@@ -50,11 +50,11 @@ class Record:
 def is_plain_name(value: Any) -> TypeGuard[str]:
     """Whether it names a file and no way to one: no folder, no ``..``, nothing that stands for several names.
 
-    The range of a data set's tars, ``name-{000..009}.tar``, is one name.
+    The range of a data set's tars, ``name-{000..009}.tar``, is one name; it has up to five digits.
     """
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
         return False
-    bare = RANGE.sub("", value)
+    bare = RANGE.sub("", value, count=1)
     return bare not in ("", ".") and ".." not in bare and not re.search(r"[/\\*?\0]", bare)
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 
 from cnnviz.core.picture import ValueRange
-from cnnviz.core.target import VECTOR
 from cnnviz.errors import ModelError, UsageError, quoted
 from cnnviz.models.formats import looks_like_file, wants_random
 from cnnviz.models.load import load_model
@@ -20,10 +19,9 @@ from cnnviz.models.origin import names_code
 from cnnviz.models.sources.bundled import bundled_names
 from cnnviz.models.sources.registries import PREFIX, torchvision_registry
 from cnnviz.provenance import Provenance
-from cnnviz.rerunning.find import SHORT, find_file, is_drawn
-from cnnviz.rerunning.schema import is_plain_name, refuse_record
+from cnnviz.rerunning.find import DRAWN, SHORT, find_file, is_drawn
 
-__all__ = ["Substitutes", "as_pair", "open_judge", "open_networks", "place_vectors", "refuse_untrusted"]
+__all__ = ["Substitutes", "as_pair", "open_judge", "open_networks", "refuse_untrusted"]
 
 TIMM_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 WEIGHTS_NAME = re.compile(r"(\w+\.)?[A-Z][A-Z0-9_]*")
@@ -81,13 +79,8 @@ def refuse_untrusted(record: Provenance, name: str, substitutes: Substitutes, *,
 
     Raises:
         ModelError: If it names any; the message shows them, and the options that allow them.
-        OutputError: If it names a direction's file by more than its name.
     """
-    vectors = [file for _, file in _vectors(record.asked.get("target"))]
-    odd = next((file for file in vectors if not is_plain_name(file)), None)
-    if odd is not None:
-        raise refuse_record(name, f"it asks for the direction in {quoted(odd)}, and records hold names, not folders")
-    found = [*_named_networks(record, substitutes), *_named_beside(record, substitutes, vectors, placed=placed)]
+    found = [*_named_networks(record, substitutes), *_named_beside(record, substitutes, placed=placed)]
     left = [each for each in found if not (substitutes.trust and each.hashed)]
     if not left:
         return
@@ -121,9 +114,7 @@ def _named_networks(record: Provenance, substitutes: Substitutes) -> Iterator[Na
             yield Named(f"the logits' function {_show(output)}", "", _is_file(output))
 
 
-def _named_beside(
-    record: Provenance, substitutes: Substitutes, vectors: Sequence[str], *, placed: bool
-) -> Iterator[Named]:
+def _named_beside(record: Provenance, substitutes: Substitutes, *, placed: bool) -> Iterator[Named]:
     if substitutes.judge is None and "judge" in record.asked:
         yield from _named_network(record.asked["judge"], "judge", "--judge")
     examples = record.asked.get("examples")
@@ -131,10 +122,9 @@ def _named_beside(
     sets += [examples] if isinstance(examples, Mapping) else []
     sets += [{"name": examples}] if isinstance(examples, str) else []
     for each in sets:
-        if not placed and not is_drawn(each):
-            yield Named(f"the data set {quoted(each['name'])}", "--images")
-    for file in vectors:
-        yield Named(f"the direction in {quoted(file)}", "")
+        drawn = each["name"].startswith(DRAWN)
+        if not is_drawn(each) and (drawn or not placed):
+            yield Named(f"the data set {quoted(each['name'])}", "" if drawn else "--images")
     if record.settings.get("compiled") is True:
         yield Named("compiled=True, which starts a compiler", "")
 
@@ -170,30 +160,6 @@ def _show(named: Any) -> str:
         return quoted(str(named))
     function = f":{named['function']}" if "function" in named else ""
     return f"{quoted(named['file'] + function)} (sha256 {named['sha256'][:SHORT]}...)"
-
-
-def _vectors(target: Any) -> Iterator[tuple[str, str]]:
-    """The layers and files of directions among targets that are texts, ``layer:FILE.npy``."""
-    for each in target if isinstance(target, list) else [target]:
-        layer, mark, file = each.strip().partition(":") if isinstance(each, str) else ("", "", "")
-        if mark and file.endswith(VECTOR):
-            yield layer, file
-
-
-def place_vectors(target: Any, folders: Sequence[Path]) -> Any:
-    """The same targets, with files of directions where they lie: in the current folder by their name.
-
-    Raises:
-        ModelError: If one is in none of the folders.
-    """
-    if isinstance(target, list):
-        return [place_vectors(each, folders) for each in target]
-    for layer, file in _vectors(target):
-        found = next((folder / file for folder in folders if (folder / file).is_file()), None)
-        if found is None:
-            raise ModelError(f"The direction in {quoted(file)} is in none of the folders looked at.")
-        return target if found.parent == Path.cwd() else f"{layer}:{found}"
-    return target
 
 
 def open_networks(record: Provenance, substitutes: Substitutes, folders: Sequence[Path]) -> Any:
@@ -246,21 +212,32 @@ def _reopen(
             f"The network's logits were chosen by the function {quoted(output['function'])}, which only the "
             "script that has it can give; open the network there and give it as model."
         )
-    size = opening.get("input_size")
-    return load_model(
-        given if given is not None else _find_code(opening["model"], "network's file", "--model", folders),
-        weights=substitutes.weights or _find_path(opening.get("weights"), "weights file", "--weights", folders),
-        labels=substitutes.labels or _find_path(opening.get("labels"), "labels file", "--labels", folders),
-        mean=opening.get("mean"),
-        std=opening.get("std"),
-        input_size=(size[0], size[1]) if isinstance(size, list) else size,
-        value_range=as_pair(opening.get("value_range")),
-        output=_find_code(output, "logits' file", "--images", folders),
-        head=opening.get("head"),
-        grid=(grid[0], grid[1]) if (grid := opening.get("grid")) else None,
-        device=_choose_device(device),
-        seed=opening.get("seed", 0),
-    )
+    asked = {
+        "weights": substitutes.weights or _find_path(opening.get("weights"), "weights file", "--weights", folders),
+        "labels": substitutes.labels or _find_path(opening.get("labels"), "labels file", "--labels", folders),
+        **_plain_opening(opening),
+        "output": _find_code(output, "logits' file", "--images", folders),
+        "device": _choose_device(device),
+    }
+    name = given if given is not None else _find_code(opening["model"], "network's file", "--model", folders)
+    try:
+        return load_model(name, **asked)
+    except UsageError as error:
+        if given is not None or substitutes.weights or substitutes.labels:
+            raise
+        raise ModelError(f"The network cannot be opened as the record has it: {error}") from error
+
+
+def _plain_opening(opening: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a record's opening are plain values, as ``load_model`` takes them."""
+    size, grid = opening.get("input_size"), opening.get("grid")
+    return {
+        **{name: opening.get(name) for name in ("mean", "std", "head")},
+        "input_size": (size[0], size[1]) if isinstance(size, list) else size,
+        "value_range": as_pair(opening.get("value_range")),
+        "grid": (grid[0], grid[1]) if grid else None,
+        "seed": opening.get("seed", 0),
+    }
 
 
 def _find_code(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:

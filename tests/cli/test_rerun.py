@@ -38,7 +38,9 @@ def test_it_replaces_nothing_unasked(cnnviz, gradcam, photo):
     assert "'map.rerun.png' exists already; add --force" in again.stderr
     itself = cnnviz("rerun", "--trust", "map.png", "-o", "map.png")
     assert itself.exit_code == 1
-    assert cnnviz("rerun", "--trust", "map.png", "-o", "map.png", "--force").stderr == "identical, byte for byte\n"
+    forced = cnnviz("rerun", "--trust", "map.png", "-o", "map.png", "--force")
+    assert (forced.exit_code, "'map.png' is what this command was given" in forced.stderr) == (1, True)
+    assert cnnviz("rerun", "--trust", "map.png", "--force").stderr == "identical, byte for byte\n"
 
 
 def test_what_is_missing_is_named(cnnviz, gradcam, photo, folder, tmp_path_factory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.drawing.files import write_arrays, write_pixels
-from cnnviz.errors import ModelError, OutputError, UsageError
+from cnnviz.errors import ModelError, OutputError, PictureError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import largest_difference
 
@@ -155,3 +156,93 @@ def test_a_place_where_nothing_can_be_written(pictures, tiny, monkeypatch):
     monkeypatch.setattr("cnnviz.rerunning.question.TemporaryDirectory", full)
     with pytest.raises(OutputError, match=r"'1\.rerun\.png' cannot be written: No space left on device\."):
         cnnviz.rerun("1.png", images=pictures, trust=True)
+
+
+def test_a_link_that_somebody_laid_is_not_written_through(pictures, folder):
+    model = cnnviz.load_model("shapes-resnet", device="cpu")
+    cnnviz.gradcam(model, pictures[0]).save("map.png")
+    aim = folder.parent / "aim.png"
+    Path("map.rerun.png").symlink_to(aim)
+    with pytest.raises(OutputError, match=r"'map\.rerun\.png' is a link to another place; name a file to write"):
+        cnnviz.rerun("map.png", images=pictures)
+    assert not aim.exists()
+    assert cnnviz.rerun("map.png", "other.png", images=pictures).identical
+
+
+def test_what_a_record_names_is_listed_with_the_options_that_give_it(pictures, tiny, folder):
+    data = cnnviz.patches(tiny, pictures[0].parent, layer="2", units="0-1", show=2).save("patches.png")
+    with pytest.raises(
+        ModelError, match=r"'nets\.py:tiny' \(sha256 \w+\.\.\.\), the labels 'labels\.txt' .* and the data"
+    ) as all_:
+        cnnviz.rerun(data)
+    assert "give them with --model, --labels and --images, or add --trust" in str(all_.value)
+    with pytest.raises(ModelError, match=r"was made with the data set 'pictures', which .* give it with --images, or"):
+        cnnviz.rerun(data, model="nets.py:tiny", labels="labels.txt")
+    assert cnnviz.rerun(data, model="nets.py:tiny", labels="labels.txt", images=pictures[0].parent).identical
+    both = [tiny, cnnviz.load_model("shapes-resnet", device="cpu")]
+    compared = cnnviz.compare(both, pictures[:1], ["gradcam"], 1).save("both.png")
+    with pytest.raises(ModelError, match="give them with --model and --labels"):
+        cnnviz.rerun(compared, images=pictures)
+    assert cnnviz.rerun(compared, images=pictures, model=both).identical
+    with pytest.raises(UsageError, match="all 2 are given with --model, in their order"):
+        cnnviz.rerun(compared, images=pictures, model=[*both, tiny])
+
+
+def test_a_picture_to_start_from_and_a_judge(pictures, tiny):
+    model = cnnviz.load_model("shapes-resnet", device="cpu")
+    made = cnnviz.maximize(model, 0, pictures[0], judge="shapes-vgg", steps=1, size=32).save("made.png")
+    assert cnnviz.rerun(made, images=pictures).identical
+    own = cnnviz.maximize(model, 0, judge=tiny, steps=1, size=32).save("own.png")
+    with pytest.raises(ModelError, match=r"was made with the judge '.*tiny', which .*; give it with --judge"):
+        cnnviz.rerun(own)
+    assert cnnviz.rerun(own, judge=tiny).identical
+    with pytest.raises(PictureError, match=r"no picture with the pixels of 0\.png"):
+        cnnviz.rerun(made)
+    known = cnnviz.maximize(model, 0, examples=pictures, steps=1, size=32).save("known.png")
+    with pytest.raises(UsageError, match="made with examples of which its record holds the number only"):
+        cnnviz.rerun(known)
+
+
+def test_one_of_very_many_pictures_is_made_again_alone(pictures):
+    model = cnnviz.load_model("shapes-resnet", device="cpu")
+    maps = cnnviz.gradcam(model, [pictures[0]] * 64 + [pictures[1], pictures[2]], [0] * 65 + [3])
+    file = maps[65].save("last.npz")
+    found = cnnviz.rerun(file, images=pictures)
+    then, now = (np.load(each)["values"] for each in (file, found.path))
+    np.testing.assert_allclose(then, now, rtol=1e-4, atol=1e-6)
+    assert Provenance.from_json(cnnviz.read_note(found.path)).targets == (str(maps[65].target),)
+
+
+CUTS = (0.0, 0.2, 0.5, 0.8, 0.97)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".svg", ".pdf", ".npz", ".html"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_damaged_old_file_is_compared_in_a_sentence(suffix, cut, tmp_path):
+    path = tmp_path / f"old{suffix}"
+    if suffix == ".gif":
+        Image.fromarray(PIXELS).save(path, save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
+    elif suffix == ".html":
+        path.write_bytes(b'<img src="data:image/png;base64,' + base64.b64encode(png(PIXELS)) + b'">')
+    elif suffix in (".svg", ".pdf"):
+        grid = cnnviz.grid([[PIXELS]])
+        grid.save(path)
+    elif suffix == ".npz":
+        write_arrays(path, {"values": PIXELS}, "{}")
+    else:
+        write_pixels(path, PIXELS, "{}")
+    whole = path.read_bytes()
+    assert largest_difference(whole, whole, suffix).value == 0
+    at = int(len(whole) * cut)
+    for damaged in (whole[:at], whole[:at] + bytes(8) + whole[at + 8 :], whole[:at] + b"\xff" * 40 + whole[at:]):
+        found = largest_difference(damaged, whole, suffix)
+        assert found is not None
+        assert found.value >= 0
+        assert found.what in ("the pixels are the same", "the values are the same") or found.value > 0
+    emptied = largest_difference(b"", whole, suffix)
+    assert emptied is not None
+    assert emptied.value == float("inf")
+    assert emptied.what in (
+        "the old file is damaged, and what it held cannot be compared",
+        "one of the files has more pictures",
+    )
