@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import click
 
 import cnnviz
-from cnnviz.errors import UsageError
+from cnnviz.errors import UsageError, visible
 
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
 from ..output import Console, plan_output
@@ -68,7 +68,7 @@ def _area_entries(images: list[str], answer: cnnviz.Segmentations, outputs: list
 
 
 def _format_entries(entries: list[dict[str, Any]]) -> str:
-    return "\n".join(line for entry in entries for line in (entry["image"], *_format_answer(entry)))
+    return "\n".join(line for entry in entries for line in (visible(entry["image"]), *_format_answer(entry)))
 
 
 def _format_answer(entry: dict[str, Any]) -> list[str]:
@@ -78,14 +78,14 @@ def _format_answer(entry: dict[str, Any]) -> list[str]:
 
 
 def _format_area(one: dict[str, Any]) -> str:
-    named = f"  {one['share']:>7.2%}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+    named = f"  {one['share']:>7.2%}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
     return f"{named}, mean probability {one['probability']:.1%}"
 
 
 def _format_class(one: dict[str, Any]) -> str:
     share = one["probability"]
     answer = f"{one['logit']:.4g} {one['unit']}".rstrip() if share is None else f"{share:.2%}"
-    return f"  {answer:>7}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
 
 
 predict = SectionedCommand(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 from cnnviz.core.layer import is_layer_name
 from cnnviz.core.target import Target, parse_target
+from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import TargetError, UnknownNameError
 
 __all__ = ["Direction", "WholeLayer", "parse_aim"]
 
 EVERYTHING, VECTOR = ":*", ".npy"
+LARGEST_VECTOR = 1 << 26
+"""Bytes of a file with a number for each channel: more than any layer has."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,13 @@ def _check_layer(layer: str, layers: Iterable[str]) -> str:
 def _read_vector(file: str) -> tuple[float, ...]:
     import numpy as np
 
+    damaged = TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.")
     try:
-        found = np.load(file, allow_pickle=False)
-        return tuple(np.asarray(found, dtype=np.float64).reshape(-1).tolist())
-    except (OSError, ValueError, TypeError, EOFError):
-        raise TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.") from None
+        with open_ordinary(file) as held:
+            small = os.fstat(held.fileno()).st_size <= LARGEST_VECTOR
+            found = np.lib.format.read_array(held, allow_pickle=False) if small else np.array(None)
+    except Exception:  # noqa: BLE001 - what reads a damaged header can raise anything
+        raise damaged from None
+    if found.dtype.kind not in "biuf":
+        raise damaged
+    return tuple(found.astype(np.float64).reshape(-1).tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnviz.errors import TargetError
@@ -155,4 +156,4 @@ def split_region(text: str) -> tuple[str, Region] | None:
         if not (left < right and top < bottom):
             raise TargetError(f"The box {where} has no area; expected LEFT,TOP,RIGHT,BOTTOM in the picture's pixels.")
         return found["side"], Region(f" in {where}", (left, top, right, bottom))
-    return (found["side"], Region(f" in {where}", file=where)) if "." in where else None
+    return (found["side"], Region(f" in {Path(where).name}", file=where)) if "." in where else None

@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.region import FORMS, Mask, Region, split_region
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
@@ -189,6 +191,11 @@ class RegionTarget(Target):
         return (self.side,) if isinstance(self.side, ClassTarget) else ()
 
     @property
+    def recorded(self) -> str:
+        """What a record says of it, by which it can be asked again: the words, and not the pixels."""
+        return str(self)
+
+    @property
     def count(self) -> int:
         """How many pixels of the answer are meant."""
         return 0 if self.mask is None else int(self.mask.array().sum())
@@ -226,11 +233,11 @@ class RegionTarget(Target):
 
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
 
-UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
-INDEX = re.compile(r"-?\d+")
+UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
+INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
-NAMED_CLASSES, OFFERED = 3, 6
-"""Classes that a caption names of a sum, and labels that a message offers."""
+NAMED_CLASSES, OFFERED, MOST_MARKS = 3, 6, 64
+"""Classes that a caption names of a sum, labels that a message offers, and ``-`` in a text that may be between two."""
 
 
 def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
@@ -298,7 +305,7 @@ def _find_region(text: str, labels: Sequence[str]) -> Target | None:
 
 def _find_contrast(text: str, labels: Sequence[str]) -> Target | None:
     refused: TargetError | UnknownNameError | None = None
-    for mark in VERSUS.finditer(text):
+    for mark in islice(VERSUS.finditer(text), MOST_MARKS):
         try:
             found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels)
         except (TargetError, UnknownNameError) as error:
@@ -330,7 +337,7 @@ def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
 
 
 def _parse_side(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    if text.isdecimal() and text not in labels:
+    if re.fullmatch(NUMBER, text) and text not in labels:
         return _check_class(int(text), labels)
     return _find_label(text, labels)
 
@@ -363,13 +370,27 @@ def _find_matching(text: str, labels: Sequence[str]) -> Target | None:
     """The classes whose label, or a synonym of it, matches a pattern in which ``*`` stands for anything."""
     if "*" not in text:
         return None
-    pattern = re.compile(".*".join(re.escape(part) for part in text.casefold().split("*")))
+    parts = text.casefold().split("*")
     spelt = [[label.casefold(), *_split_synonyms(label)] for label in labels]
-    hits = [index for index, names in enumerate(spelt) if any(map(pattern.fullmatch, names))]
+    hits = [index for index, names in enumerate(spelt) if any(_fits_pattern(name, parts) for name in names)]
     if not hits and labels:
         raise TargetError(f"No label matches '{text}'; a pattern stands alone, and * in it is for anything.")
     classes = tuple(ClassTarget(index, labels[index]) for index in hits)
     return ClassSum(text, classes) if len(classes) > 1 else next(iter(classes), None)
+
+
+def _fits_pattern(name: str, parts: Sequence[str]) -> bool:
+    """Whether a name is these parts in turn with anything between them; each is looked for once, after the last."""
+    first, *middle, last = parts
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    place, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:

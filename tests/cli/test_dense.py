@@ -52,7 +52,7 @@ def test_predict_prints_areas_and_draws_them(cnnviz, folder):
     words = cnnviz("predict", *NET, "photo.png").stdout
     assert f"{entry['areas'][0]['share']:.2%}" in words
     assert "mean probability" in words
-    assert library.rerun("areas.png", "again.png").identical
+    assert library.rerun("areas.png", "again.png", trust=True).identical
 
 
 @pytest.mark.parametrize("target", ["dog@20,20", "dog in 20,10,40,30", "dog in mask.png"])
@@ -61,8 +61,19 @@ def test_a_region_is_explained_and_recorded(cnnviz, folder, target):
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)[0]["target"] == target
     assert (folder / "map.png").stat().st_size > 1000
+    assert json.loads(library.read_note("map.png"))["cnnviz"]["asked"]["target"] == target
     if "mask" not in target:
-        assert library.rerun("map.png", "again.png").identical
+        assert library.rerun("map.png", "again.png", trust=True).identical
+        return
+    with pytest.raises(library.OutputError, match="records name no files"):
+        library.rerun("map.png", "again.png", trust=True)
+
+
+def test_a_record_names_no_folder_of_a_mask(cnnviz, folder):
+    found = cnnviz("gradcam", *NET, "photo.png", "--target", f"dog in {folder / 'mask.png'}", "-o", "map.png")
+    assert found.exit_code == 0, found.output
+    assert json.loads(library.read_note("map.png"))["cnnviz"]["asked"]["target"] == "dog in mask.png"
+    assert str(folder) not in str(library.read_note("map.png"))
 
 
 @pytest.mark.parametrize(
