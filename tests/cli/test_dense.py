@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import cnnviz as library
+from cnnviz.errors import OutputError
 
 CODE = """
 import torch
@@ -65,7 +66,7 @@ def test_a_region_is_explained_and_recorded(cnnviz, folder, target):
     if "mask" not in target:
         assert library.rerun("map.png", "again.png", trust=True).identical
         return
-    with pytest.raises(library.OutputError, match="records name no files"):
+    with pytest.raises(OutputError, match="records name no files"):
         library.rerun("map.png", "again.png", trust=True)
 
 
