@@ -101,12 +101,12 @@ def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[s
 
 TARGET = Option(
     "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
-    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or where there is a class for every pixel a "
+    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
     "region such as 'LABEL@X,Y'; left out, each picture's top class.",
 )  # fmt: skip
 TARGETS = Option(
     "--target", metavar="WHAT", multiple=True, section="Method",
-    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or where there is a class for every pixel a "
+    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
     "region such as 'LABEL@X,Y'; left out, each picture's top class. "
     "Can be given several times: a map for each, side by side.",
 )  # fmt: skip
