@@ -32,7 +32,8 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
 
     Args:
         output: A tensor, or a dict, tuple, list or object (such as a named tuple) that holds one.
-        selector: A key, index, attribute name or callable; None takes a tensor as it is, the entry with a usual name
+        selector: A key, index, attribute name, path of these (``"heads.age.0"``) or callable; None takes a tensor as it
+            is, the entry with a usual name
             (``logits``, ``out``, ...), or the only tensor there is.
         count: How many images the network was given; for a single one a squeezed ``(K,)`` is understood.
 
@@ -190,15 +191,33 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
             raise ExplanationError(
                 f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
             ) from error
-    key: Any = int(selector) if isinstance(selector, str) and re.fullmatch(NUMBER, selector) else selector
+    path = [selector]
+    if isinstance(selector, str) and "." in selector and not _has_part(output, selector):
+        path = list(selector.split("."))
+    found = output
+    for key in path:
+        if not _has_part(found, key):
+            within = "" if len(path) == 1 else f" ({key!r} in {_sketch_output(found)})"
+            raise ExplanationError(
+                f"The network's output, {_sketch_output(output)}, has no part {selector!r}{within}; {ADVICE}"
+            )
+        found = _part_of(found, key)
+    return found
+
+
+def _has_part(output: Any, key: str | int) -> bool:
     try:
-        if isinstance(key, str) and not isinstance(output, Mapping):
-            return getattr(output, key)
-        return output[key]
+        _part_of(output, key)
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError):
-        raise ExplanationError(
-            f"The network's output, {_sketch_output(output)}, has no part {selector!r}; {ADVICE}"
-        ) from None
+        return False
+    return True
+
+
+def _part_of(output: Any, name: str | int) -> Any:
+    key: Any = int(name) if isinstance(name, str) and re.fullmatch(NUMBER, name) else name
+    if isinstance(key, str) and not isinstance(output, Mapping):
+        return getattr(output, key)
+    return output[key]
 
 
 def _find_usual_part(output: Any) -> Any:

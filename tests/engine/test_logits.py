@@ -51,6 +51,18 @@ def test_class_scores_at_one_place():
 
 
 @pytest.mark.parametrize(
+    ("output", "path"),
+    [
+        ({"heads": {"age": [LOGITS, -LOGITS]}}, "heads.age.0"),
+        (SimpleNamespace(heads=(None, {"x": LOGITS})), "heads.1.x"),
+        ({"heads.age": LOGITS, "heads": {"age": -LOGITS}}, "heads.age"),
+    ],
+)
+def test_a_path_leads_to_the_logits(output, path):
+    assert torch.equal(select_logits(output, path, count=2), LOGITS)
+
+
+@pytest.mark.parametrize(
     ("output", "selector", "said"),
     [
         ({"a": LOGITS, "b": LOGITS}, None, r"a dict with 'a': \(.*\), 'b': \(.*\); say which part .*--logits KEY"),
@@ -60,6 +72,7 @@ def test_class_scores_at_one_place():
         ({"a": LOGITS}, "b", "has no part 'b'"),
         ((LOGITS,), 1, "has no part 1"),
         (SimpleNamespace(a=LOGITS), "b", "has no part 'b'"),
+        ({"heads": {"age": [LOGITS]}}, "heads.size", r"no part 'heads.size' \('size' in a dict with 'age'"),
         ({"a": "text"}, "a", "holds no tensor there"),
         (torch.zeros(2, 5, 3, 4, 6), None, r"shape \(2, 5, 3, 4, 6\), not logits \(N, K\) or .*output=function"),
         (torch.zeros(2, 7, 5), None, r"shape \(2, 7, 5\)"),
