@@ -232,13 +232,12 @@ def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target], h
     independent = head.kind != "softmax" or logits.shape[1] == 1
     shares = functional.logsigmoid(logits) if independent else logits.log_softmax(dim=1)
     rows = [
-        score + score_targets([target], shares[row, None])[0]
-        if isinstance(target, RegionTarget)
-        else score + shares[row, target.index]
-        if isinstance(target, ClassTarget)
-        else score
+        score + shares[row, target.index] if isinstance(target, ClassTarget) else score
         for row, (score, target) in enumerate(zip(scores, targets, strict=True))
     ]
+    regions = [row for row, target in enumerate(targets) if isinstance(target, RegionTarget)]
+    for row in regions:
+        rows[row] = rows[row] + score_targets([targets[row]], shares[row, None])[0]
     return torch.stack(rows)
 
 
