@@ -409,3 +409,24 @@ def test_a_box_is_read_through_the_geometry():
     seen = region.on_input(Geometry((32, 64), (16, 32), (0, 8, 16, 16)), None)
     assert seen.array().sum() == 16 * 8
     assert seen.array()[:, :8].all()
+
+
+def mass_inside(maps, mask):
+    positive = np.nan_to_num(maps.on_original()).clip(0)
+    return positive[mask].sum() / positive.sum() if positive.any() else 0.0
+
+
+def test_the_map_of_a_shape_lies_on_it_more_than_the_map_of_the_other_does():
+    model = cnnviz.load_model("shapes-unet")
+    gains = []
+    for index in range(100):
+        scene = cnnviz.draw_scene(index, seed=20001, shapes=2)
+        try:
+            maps = [cnnviz.gradcam(model, scene.pixels, shape.label)[0] for shape in scene.shapes]
+        except TargetError:  # a shape that wins no pixel has no map
+            continue
+        for own, other, shape in zip(maps, maps[::-1], scene.shapes, strict=True):
+            gains.append(mass_inside(own, shape.mask) - mass_inside(other, shape.mask))
+    assert len(gains) > 150
+    error = np.std(gains, ddof=1) / len(gains) ** 0.5
+    assert np.mean(gains) - 4 * error > 0
