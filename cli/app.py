@@ -13,7 +13,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.errors import UnknownNameError
 
-from .errors import FAILED, describe_refusal, end_as_sentence, say_error
+from .errors import FAILED, describe_refusal, end_as_sentence, say_error, shown_safely
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -53,6 +53,17 @@ APART: dict[str, str] = {
     "features": "commands.units",
 }
 """Methods whose command is not one picture in, one map out: the module with the command of that name."""
+
+
+def open_standard_streams() -> None:
+    """Where a stream was closed, as ``2>&-`` does, what goes there goes nowhere, and not into the next file opened."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 class Application(click.Group):
@@ -115,6 +126,7 @@ class Application(click.Group):
         What a notebook's shell says about matplotlib's backend is not for this process, which needs none.
         """
         os.environ.pop("MPLBACKEND", None)
+        open_standard_streams()
         try:
             return super().main(*args, **extra)
         except OSError as error:
@@ -123,6 +135,11 @@ class Application(click.Group):
                 raise
             say_error(sentence)
             sys.exit(FAILED)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """The context of the program's own options; what is wrong with them is said without obeying it."""
+        with shown_safely():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong becomes a sentence and an exit code."""

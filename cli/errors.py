@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
-from cnnviz.errors import CnnvizError, describe_missing
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.errors import CnnvizError, describe_missing, visible
 
-__all__ = ["FAILED", "INTERRUPTED", "describe_refusal", "say_error", "end_as_sentence"]
+__all__ = ["FAILED", "INTERRUPTED", "describe_refusal", "say_error", "shown_safely", "end_as_sentence"]
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -35,7 +35,8 @@ def end_as_sentence(ctx: click.Context, *, debug: bool) -> Iterator[None]:
         if not debug:
             warnings.simplefilter("ignore")
         try:
-            yield
+            with shown_safely():
+                yield
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except CnnvizError as error:
@@ -51,9 +52,19 @@ def end_as_sentence(ctx: click.Context, *, debug: bool) -> Iterator[None]:
             ctx.exit(FAILED)
 
 
+@contextmanager
+def shown_safely() -> Iterator[None]:
+    """Inside, what is wrong with a command line is said with whatever a terminal would obey spelt out."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = visible(error.message)
+        raise
+
+
 def say_error(sentence: str) -> None:
     """Say on one line what went wrong."""
-    click.echo(f"Error: {' '.join(sentence.split())}", err=True)
+    click.echo(f"Error: {visible(' '.join(sentence.split()))}", err=True)
 
 
 def describe_refusal(error: BaseException) -> str | None:
@@ -69,8 +80,7 @@ def _is_closed_pipe(error: Exception) -> bool:
 
 
 def _describe_unexpected(error: Exception) -> str:
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+    if ran_out_of_memory(error):
         return "There is not enough memory, not even for one picture at a time; try --device cpu or --input-size."
     if isinstance(error, ModuleNotFoundError):
         return describe_missing(error)

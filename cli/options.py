@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 
-from cnnviz.method import Parameter
+from cnnviz.core.untrusted import NUMBER
+from cnnviz.method import MOST_SEED, Parameter
 
 __all__ = [
     "FORCE",
@@ -55,6 +57,10 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+SIDE = r"0*[1-9]\d{0,5}"
+"""A side of a picture in pixels, as a pattern: up to six digits."""
+
+
 def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
     """``"0.5,0.5,0.5"`` as a tuple."""
     try:
@@ -76,14 +82,14 @@ def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     if value is None:
         return None
     sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+    if len(sides) > 2 or not all(re.fullmatch(SIDE, side) for side in sides):
         raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width).")
     return int(sides[0]), int(sides[-1])
 
 
 def read_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | int | None:
     """A number as an index, any other text as a key."""
-    return int(value) if value is not None and value.isdecimal() else value
+    return int(value) if value is not None and re.fullmatch(NUMBER, value) else value
 
 
 def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> str | None:
@@ -139,7 +145,7 @@ NETWORK = (
         help="auto (CUDA where there is one), cpu, cuda, cuda:1 or mps.",
     ),
 )  # fmt: skip
-SEED = Option("--seed", type=click.IntRange(min=0), default=0, section="Network", help="Seed of random weights.")
+SEED = Option("--seed", type=click.IntRange(0, MOST_SEED), default=0, section="Network", help="Seed of random weights.")
 FORCE = Option("--force", is_flag=True, section="Output", help="Replace files that exist already.")
 JSON = Option("--json", "as_json", is_flag=True, section="Output", help="One JSON document on stdout.")
 QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="No notes and no progress on stderr.")

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +15,12 @@ from typing import Any, Self
 import click
 
 import cnnviz
-from cnnviz.errors import OutputError
+from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
     "Console",
     "OutputPlan",
+    "echo",
     "ensure_folder",
     "ensure_free",
     "make_folder",
@@ -121,25 +122,79 @@ def _number_twins(stems: Iterable[str]) -> list[str]:
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
     files = list(dict.fromkeys(planned.files))
-    existing = [file for file in files if file.is_file()]
-    if existing and not force:
-        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or choose another place with -o.")
-    sources = {picture.resolve() for picture in pictures}
+    sources = {picture.resolve() for picture in pictures} if force else set()
     for file in files:
         if file.resolve() in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
+    ensure_free(files, force=force)
 
 
 def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose another place with -o") -> None:
-    """Make sure that none of the files is there yet, unless files may be replaced.
+    """Make sure that none of the files is there yet, nor the note beside a video; or that they may be replaced.
+
+    What the command was given is never replaced, and neither is anything that is no file.
 
     Raises:
         OutputError: If one is; the first is named.
     """
-    existing = None if force else next(filter(Path.exists, files), None)
-    if existing is not None:
-        raise OutputError(f"'{existing}' exists already; add --force to replace, or {elsewhere}.")
+    wanted = (each for file in files for each in (file, *_notes_beside(file)))
+    existing = [file for file in wanted if os.path.lexists(file)]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or {elsewhere}.")
+    odd = next((file for file in existing if file.exists() and not file.is_file()), None)
+    if odd is not None:
+        what = "a folder" if odd.is_dir() else "a pipe or a device"
+        raise OutputError(f"'{odd}' is {what}, and no ordinary file; {elsewhere}.")
+    given = _first_given([file for file in existing if file.exists()])
+    if given is not None:
+        raise OutputError(f"'{given}' is what this command was given, and would be replaced; {elsewhere}.")
+
+
+def _notes_beside(file: Path) -> tuple[Path, ...]:
+    from cnnviz.drawing.notes import sidecar_of
+
+    return (sidecar_of(file),) if file.suffix.lower() == ".mp4" else ()
+
+
+OUTPUTS = ("out", "into", "figures", "index")
+"""The parameters that say where results go; all others say what is read."""
+
+
+def _first_given(files: Sequence[Path]) -> Path | None:
+    """The first of some files that the running command was given: as a picture, data, a network or anything else.
+
+    Args:
+        files: Files that are there.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not files:
+        return None
+    there = {(status.st_dev, status.st_ino): file for file in files if (status := file.stat())}
+    for name, value in context.params.items():
+        named = _given_files(value, data=name == "data") if name not in OUTPUTS else iter(())
+        for file in named:
+            with suppress(OSError, ValueError):
+                status = file.stat()
+                if (status.st_dev, status.st_ino) in there:
+                    return there[status.st_dev, status.st_ino]
+    return None
+
+
+def _given_files(value: Any, *, data: bool) -> Iterator[Path]:
+    """The files that words of the command line stand for: files, functions in them, the pictures of a folder, data."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _given_files(each, data=data)
+    elif isinstance(value, (str, Path)):
+        text = str(value)
+        for named in (text, text.rpartition(":")[0], text.partition(":")[2]):
+            yield Path(named).expanduser()
+        with suppress(CnnvizError, OSError, ValueError):  # which the command itself says, once it reads it
+            yield from cnnviz.expand_paths([text])
+        if data and not text.startswith("hf:"):
+            with suppress(CnnvizError, OSError, ValueError):
+                yield from cnnviz.open_dataset(text).files()
 
 
 def ensure_folder(folder: Path) -> None:
@@ -165,6 +220,16 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print what may hold names and labels of strangers: what a terminal would obey is spelt out, lines stay lines.
+
+    Args:
+        text: One line or several.
+        err: Whether to stderr.
+    """
+    click.echo(visible(str(text), keep="\n"), err=err)
 
 
 class Console:
@@ -196,7 +261,7 @@ class Console:
         self._bar.close()
         if not self._quiet:
             for note in self._notes:
-                click.echo(f"note: {note}", err=True)
+                echo(f"note: {visible(note)}", err=True)
         if kind is None and self._as_json and self.document is not None:
             print_json(self.document)
 
@@ -215,13 +280,13 @@ class Console:
 
     def say(self, words: str) -> None:
         """Show words before the progress bar, until others are shown."""
-        self._bar.set_description_str(words, refresh=False)
+        self._bar.set_description_str(visible(words), refresh=False)
 
     def name_files(self, files: Iterable[Path]) -> None:
         """Name files that were written."""
         if not self._as_json:
             with self._bar.external_write_mode(file=sys.stdout):
-                click.echo("\n".join(map(str, files)))
+                echo("\n".join(visible(str(file)) for file in files))
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep notes, to be said at the end and each once."""
@@ -229,8 +294,14 @@ class Console:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; numbers that are not finite become null."""
-    click.echo(json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    """Print one JSON document; numbers that are not finite become null, what a terminal would obey an escape."""
+    text = json.dumps(_nan_to_none(document), ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    click.echo("".join(map(_escape, text)))
+
+
+def _escape(letter: str) -> str:
+    """A letter of a JSON document as it is printed."""
+    return letter if visible(letter, keep="\n") == letter else json.dumps(letter)[1:-1]
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -243,6 +314,7 @@ def _nan_to_none(value: Any) -> Any:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows with their columns aligned."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
+    for row in shown:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

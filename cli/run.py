@@ -13,7 +13,7 @@ import cnnviz
 from cnnviz.errors import PictureError
 
 from .errors import FAILED, say_error
-from .output import Console
+from .output import Console, echo
 
 __all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "run"]
 
@@ -127,7 +127,7 @@ def run(
             entries += write(console, [number for number, _ in batch], answer)
         console.document = document(entries)
     if text and not values["as_json"]:
-        click.echo(text(entries))
+        echo(text(entries))
     for sentence in pictures.failures:
         say_error(sentence)
     if pictures.failures:

@@ -2,6 +2,7 @@
 
     CnnvizError                 exit code 1: the work failed
     |-- PictureError            a picture cannot be read
+    |   `-- PassingPictureError it cannot be read now, and may be another time
     |-- ModelError              a network cannot be opened or run
     |   `-- WeightsError        its weights are missing, refused or do not fit
     |-- ExplanationError        the network runs, but cannot be asked this question
@@ -19,12 +20,14 @@ from __future__ import annotations
 
 import difflib
 import traceback
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
     "CnnvizError",
     "PictureError",
+    "PassingPictureError",
     "ModelError",
     "WeightsError",
     "ExplanationError",
@@ -45,6 +48,10 @@ class CnnvizError(Exception):
 
 class PictureError(CnnvizError):
     """A picture cannot be read."""
+
+
+class PassingPictureError(PictureError):
+    """A picture cannot be read now; nothing says that it is damaged, so it may be another time."""
 
 
 class ModelError(CnnvizError):
@@ -120,13 +127,41 @@ def describe_failure(error: Exception) -> str:
     return f"{type(error).__name__}{': ' if reason else ''}{reason}{where}"
 
 
+MOST_LETTERS = 200
+"""No name is as long as that by mistake."""
+
+
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
     """The choices closest to a mistyped name, best first; those that contain it count as close."""
     names = list(dict.fromkeys(choices))
+    if len(name) > MOST_LETTERS:
+        return []
     by_lower = {choice.lower(): choice for choice in reversed(names)}
     close = [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
     within = [choice for choice in names if len(name) > 1 and name.lower() in choice.lower()]
     return list(dict.fromkeys(close + within))[:most]
+
+
+def quoted(name: str) -> str:
+    """A name in quotes, on one line whatever characters it holds."""
+    return f"'{visible(name)}'"
+
+
+def visible(text: str, keep: str = "") -> str:
+    """A text with whatever a terminal or a parser could take for a command spelt out, as escapes.
+
+    Args:
+        text: Any text, of a stranger's file too.
+        keep: Characters that stay as they are, such as a line's end.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable() or letter in keep or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _join_names(names: list[str]) -> str:

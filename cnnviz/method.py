@@ -11,14 +11,30 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 import annotated_types as bounds
 
 from cnnviz.errors import ParameterError, UsageError, nearest
 from cnnviz.provenance import asking
 
-__all__ = ["Method", "Network", "Parameter", "check_network", "method", "parameter"]
+__all__ = [
+    "MOST_SEED",
+    "Method",
+    "Network",
+    "Parameter",
+    "Seed",
+    "check_network",
+    "interruptible",
+    "method",
+    "parameter",
+]
+
+MOST_SEED = 10**18
+"""What everything that draws at random can be seeded with."""
+
+Seed: TypeAlias = typing.Annotated[int, bounds.Interval(ge=0, le=MOST_SEED)]
+"""A setting that seeds what is drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -167,12 +183,20 @@ def _limits(metadata: list[Any]) -> dict[str, Any]:
     return found
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class Network:
     """What a method explains; ``cnnviz.Model`` is the one kind there is."""
 
     def spell_layer(self, layer: Any) -> Any:
         """The name of a part of the network; of a name itself."""
         return layer
+
+    def intact(self, ask: Callable[[], T], *_others: Any) -> T:
+        """Ask a question, of other networks too, after which they are as they were, also where it is interrupted."""
+        return ask()
 
 
 class Stamped(Protocol):
@@ -189,7 +213,6 @@ MAPS = ("Heatmaps", "Attributions")
 SHOWN = ("model", "images", "image", "data", "dataset", "pictures")
 """Needs that provenance holds in its own way: the network, and what it is shown."""
 
-P = ParamSpec("P")
 R = TypeVar("R", bound=Stamped)
 
 
@@ -263,8 +286,13 @@ class Method(Generic[P, R]):
         }
         bound.arguments.update(settings)
         asked = {name: bound.arguments[name] for name in self.needs if name not in SHOWN}
-        with asking(asked):
-            return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
+
+        def ask() -> R:
+            with asking(asked):
+                return self._function(*bound.args, **bound.kwargs).stamped(self.name, settings)
+
+        first, *others = [each for each in bound.arguments.values() if isinstance(each, Network)] or [Network()]
+        return first.intact(ask, *others)
 
     def _bound(self, *args: P.args, **kwargs: P.kwargs) -> inspect.BoundArguments:
         try:
@@ -312,6 +340,19 @@ def check_network(given: object) -> None:
             "how its inputs are made."
         )
     raise UsageError(f"model must be a cnnviz.Model, as cnnviz.load_model gives one; got {kind}.")
+
+
+def interruptible(function: Callable[P, T]) -> Callable[P, T]:
+    """Of a function that asks networks, its first argument: one that leaves them as they were, come what may."""
+
+    @functools.wraps(function)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+        given = args[0] if args else kwargs.get("model")
+        several = given if isinstance(given, (list, tuple)) else [given]
+        first, *others = [each for each in several if isinstance(each, Network)] or [Network()]
+        return first.intact(lambda: function(*args, **kwargs), *others)
+
+    return ask
 
 
 def method(function: Callable[P, R]) -> Method[P, R]:

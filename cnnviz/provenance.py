@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
 
-from cnnviz.errors import OutputError
+from cnnviz.errors import OutputError, quoted, visible
 
-__all__ = ["__version__", "Provenance", "asking", "installed", "plain"]
+__all__ = ["__version__", "Provenance", "asking", "installed", "plain", "plain_text"]
 
 __version__ = "0.1.0"
 SCHEMA = 1
@@ -22,6 +21,22 @@ LARGEST_BATCH = 64
 """Pictures of one call that the record of one of them names; of a larger call it names none but its own."""
 
 TUPLES = ("images", "batch", "rows", "targets", "checks", "quality")
+ITEMS: Mapping[str, type] = {
+    "images": dict, "batch": dict, "rows": int, "targets": str, "checks": str, "quality": dict,
+}  # fmt: skip
+KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("settings", "asked", "model", "look", "versions"), (dict,)),
+    **dict.fromkeys(("method", "device", "dtype"), (str,)),
+    **dict.fromkeys(("threads", "schema"), (int,)),
+    **dict.fromkeys(("chunk", "seed"), (int, type(None))),
+    "layer": (str, type(None)),
+}
+"""What the fields of a record are in JSON, and what those hold that are lists."""
+
+MOST_SHOWN = 40
+DEEPEST = 16
+"""Levels of a record within each other; those that are written have about half as many."""
+
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
 
 
@@ -40,18 +55,21 @@ def installed() -> Mapping[str, str]:
 _asked: ContextVar[Mapping[str, Any]] = ContextVar("asked")
 
 
-@contextmanager
-def asking(question: Mapping[str, Any]) -> Iterator[None]:
+class asking:  # noqa: N801 - used as a function
     """Inside, every record that is made holds what was asked besides the network, the pictures and the settings.
 
     Args:
         question: Such as the target, by the name of the method's parameter; what is None is left out.
     """
-    token = _asked.set({name: plain(value) for name, value in question.items() if value is not None})
-    try:
-        yield
-    finally:
-        _asked.reset(token)
+
+    def __init__(self, question: Mapping[str, Any]) -> None:
+        self._question = {name: plain(value) for name, value in question.items() if value is not None}
+
+    def __enter__(self) -> None:
+        self._token = _asked.set(self._question)
+
+    def __exit__(self, *_raised: object) -> None:
+        _asked.reset(self._token)
 
 
 def plain(value: Any) -> Any:
@@ -141,7 +159,7 @@ class Provenance:
         """The record as one line of JSON with sorted keys."""
         held = {each.name: getattr(self, each.name) for each in fields(self)}
         text = json.dumps({"cnnviz": held}, sort_keys=True, ensure_ascii=False, default=_plain)
-        return text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be valid text
+        return plain_text(text)
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
@@ -152,15 +170,56 @@ class Provenance:
         """
         try:
             held = dict(json.loads(text)["cnnviz"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise OutputError("The file holds no record of cnnviz.") from None
+        if _depth(held) > DEEPEST:
+            raise OutputError(f"The file holds no record of cnnviz: it goes deeper than {DEEPEST} levels.")
         if held.get("schema") != SCHEMA:
-            raise OutputError(f"The file's record has layout {held.get('schema')}; this version reads {SCHEMA}.")
-        try:
-            held.update({name: tuple(held.get(name, ())) for name in TUPLES})
-            return cls(**held)
-        except TypeError:
-            raise OutputError("The file holds no record of cnnviz.") from None
+            found = _shorten(held.get("schema"))
+            raise OutputError(f"The file's record has layout {found}; this version reads {SCHEMA}.")
+        wrong = next((name for name, value in held.items() if not _fits(name, value)), None)
+        if wrong is not None:
+            what = f"{quoted(wrong[:MOST_SHOWN])} in it is {_shorten(held[wrong])}"
+            raise OutputError(f"The file holds no record of cnnviz: {what}.")
+        known: Any = {name: tuple(value) if name in TUPLES else value for name, value in {**BARE, **held}.items()}
+        return cls(**known)
+
+
+BARE: Mapping[str, Any] = {"asked": {}, "versions": {}}
+"""What stands in a record that leaves them out: not what is asked, or installed, just now."""
+
+
+def plain_text(text: str) -> str:
+    """JSON text that every format can hold: characters that UTF-8 or XML has no place for are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().translate(ESCAPES)
+
+
+ESCAPES = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of a record is of its kind."""
+    if name in ITEMS:
+        return isinstance(value, list) and all(_is_kind(each, ITEMS[name]) for each in value)
+    return name in KINDS and any(_is_kind(value, kind) for kind in KINDS[name])
+
+
+def _is_kind(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _depth(value: Any) -> int:
+    """How many levels of lists and mappings there are within each other."""
+    level, depth = [value], 0
+    while level := [each for each in level if isinstance(each, (dict, list))]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def _shorten(value: Any) -> str:
+    text = visible(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 def _plain(value: Any) -> Any:

@@ -259,8 +259,8 @@ PLACES = (
     ),
     Mutation(
         "Reading: transparent and opaque exchanged", "cnnviz/images/pixels.py",
-        "mixed = pixels * share + np.array(background, np.float32) * (1 - share)",
-        "mixed = pixels * (1 - share) + np.array(background, np.float32) * share",
+        "mixed = pixels[some] * share + np.array(background, np.float32) * (1 - share)",
+        "mixed = pixels[some] * (1 - share) + np.array(background, np.float32) * share",
         ("tests/images/test_pixels.py",), "a picture with alpha is blank",
     ),
     Mutation(

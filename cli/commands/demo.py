@@ -185,7 +185,10 @@ def _draw_made(console: Console) -> cnnviz.Grid:
     rows = []
     for name, wanted in (("shapes-resnet", NAMED), ("digits-lenet5", READ)):
         with console.progress(len(wanted)):
-            rows.append(cnnviz.maximize(cnnviz.load_model(name, device="cpu"), wanted))
+            made = cnnviz.maximize(cnnviz.load_model(name, device="cpu"), wanted)
+            if made.interrupted:
+                raise KeyboardInterrupt
+            rows.append(made)
     return cnnviz.grid(
         [[(one.drawn, str(one.target)) for one in images] for images in rows],
         row_headings=["shapes-resnet", "digits-lenet5"],

@@ -13,7 +13,7 @@ from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
 
 from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
-from ..output import plan_output, print_json, print_table
+from ..output import echo, plan_output, print_json, print_table
 from ..run import open_model
 
 __all__ = ["layers", "methods", "models"]
@@ -96,7 +96,7 @@ def measure(values: Mapping[str, Any]) -> None:
         return
     print_table([HEADINGS, *map(_row, found)])
     for file in written:
-        click.echo(file)
+        echo(file)
 
 
 def _choose_layers(model: cnnviz.Model, names: str | None) -> list[str]:
@@ -164,7 +164,7 @@ def rank(values: Mapping[str, Any]) -> None:
         print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
         return
     print_table([("layer", "kept", "lost"), *((one.name, f"{one.kept:.1%}", f"{one.lost:.1%}") for one in found)])
-    click.echo(file)
+    echo(file)
 
 
 def _describe_layer(layer: cnnviz.Layer, automatic: str | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def run_maximize(**values: Any) -> None:
         console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"]))
         console.note(found.checks)
         console.document = [{"output": str(planned.files[number]), **found[number].describe()} for number in numbers]
-    if any("interrupted" in check for check in found.checks):
+    if found.interrupted:
         click.get_current_context().exit(INTERRUPTED)
 
 

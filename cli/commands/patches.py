@@ -17,7 +17,7 @@ from cnnviz.errors import UsageError
 from cnnviz.methods.scan.scope import choose_layers
 
 from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
-from ..output import Console, ensure_folder, ensure_free, make_folder, plan_output, print_json
+from ..output import Console, echo, ensure_folder, ensure_free, make_folder, plan_output, print_json
 from ..run import open_model
 
 __all__ = ["merge", "patches"]
@@ -150,9 +150,9 @@ def run_merge(folders: Sequence[str], into: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"index": into, **index.describe()})
         return
-    click.echo(into)
+    echo(into)
     for failure in index.failures:
-        click.echo(f"note: {failure.sentence}", err=True)
+        echo(f"note: {failure.sentence}", err=True)
 
 
 patches = SectionedCommand(

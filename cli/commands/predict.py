@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.errors import visible
 
 from ..options import JSON, NETWORK, QUIET, SEED, SectionedCommand, setting_option
 from ..output import Console
@@ -40,13 +41,15 @@ def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
 
 
 def _format_entries(entries: list[dict[str, Any]]) -> str:
-    return "\n".join(line for entry in entries for line in (entry["image"], *map(_format_class, entry["predictions"])))
+    return "\n".join(
+        line for entry in entries for line in (visible(entry["image"]), *map(_format_class, entry["predictions"]))
+    )
 
 
 def _format_class(one: dict[str, Any]) -> str:
     share = one["probability"]
     answer = f"{one['logit']:.4g} {one['unit']}".rstrip() if share is None else f"{share:.2%}"
-    return f"  {answer:>7}  {one['index']:>5}  {one['label'] or ''}".rstrip()
+    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
 
 
 predict = SectionedCommand(

@@ -5,6 +5,9 @@
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.
 - ``field``: the receptive field of a layer's units.
 - ``picture``: a picture, and how a network's input was cut from it.
+- ``change``: changes for a while, undone also where an interrupt strikes in their undoing.
+- ``capacity``: the memory that is free, and errors that say that there is none.
 - ``atomic``: files that are written whole or not at all.
+- ``untrusted``: what comes from outside, checked where it enters.
 - ``opencv``: OpenCV without words of its own.
 """

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     try:
         arrays = dict(load(path.read_bytes()))
-        return arrays, dict(json.loads(arrays.pop(RECORD).tobytes()))
+        return arrays, dict(parse_json(arrays.pop(RECORD).tobytes()))
     except OSError as error:
         raise OutputError(f"'{path}' cannot be read: {error.strerror or error}.") from error
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cnnviz.core.field import Field
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import UnknownNameError, UsageError
 
 __all__ = [
@@ -189,7 +191,7 @@ class Layers(Mapping[str, Layer]):
 def split_call(name: str) -> tuple[str, int | None]:
     """``"relu#2"`` as layer name and call, counted from 1; the call is None where none is named."""
     plain, mark, call = name.rpartition("#")
-    return (plain, int(call)) if mark and call.isdecimal() else (name, None)
+    return (plain, int(call)) if mark and re.fullmatch(NUMBER, call) else (name, None)
 
 
 def split_function(name: str) -> tuple[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
+from cnnviz.core.untrusted import NUMBER, open_ordinary
 from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
@@ -159,11 +162,11 @@ class CustomTarget(Target):
 
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
 
-UNIT = re.compile(r"(?P<layer>.+):(?P<channel>\d+)(@(?P<row>\d+),\s*(?P<column>\d+))?")
-INDEX = re.compile(r"-?\d+")
+UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
+INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
-NAMED_CLASSES, OFFERED = 3, 6
-"""Classes that a caption names of a sum, and labels that a message offers."""
+NAMED_CLASSES, OFFERED, MOST_MARKS = 3, 6, 64
+"""Classes that a caption names of a sum, labels that a message offers, and ``-`` in a text that may be between two."""
 
 
 def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
@@ -219,7 +222,7 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
 
 def _find_contrast(text: str, labels: Sequence[str]) -> Target | None:
     refused: TargetError | UnknownNameError | None = None
-    for mark in VERSUS.finditer(text):
+    for mark in islice(VERSUS.finditer(text), MOST_MARKS):
         try:
             found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels)
         except (TargetError, UnknownNameError) as error:
@@ -251,7 +254,7 @@ def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
 
 
 def _parse_side(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    if text.isdecimal() and text not in labels:
+    if re.fullmatch(NUMBER, text) and text not in labels:
         return _check_class(int(text), labels)
     return _find_label(text, labels)
 
@@ -284,13 +287,27 @@ def _find_matching(text: str, labels: Sequence[str]) -> Target | None:
     """The classes whose label, or a synonym of it, matches a pattern in which ``*`` stands for anything."""
     if "*" not in text:
         return None
-    pattern = re.compile(".*".join(re.escape(part) for part in text.casefold().split("*")))
+    parts = text.casefold().split("*")
     spelt = [[label.casefold(), *_split_synonyms(label)] for label in labels]
-    hits = [index for index, names in enumerate(spelt) if any(map(pattern.fullmatch, names))]
+    hits = [index for index, names in enumerate(spelt) if any(_fits_pattern(name, parts) for name in names)]
     if not hits and labels:
         raise TargetError(f"No label matches '{text}'; a pattern stands alone, and * in it is for anything.")
     classes = tuple(ClassTarget(index, labels[index]) for index in hits)
     return ClassSum(text, classes) if len(classes) > 1 else next(iter(classes), None)
+
+
+def _fits_pattern(name: str, parts: Sequence[str]) -> bool:
+    """Whether a name is these parts in turn with anything between them; each is looked for once, after the last."""
+    first, *middle, last = parts
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    place, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
@@ -332,6 +349,8 @@ def _offer_pattern(text: str, labels: Sequence[str]) -> str | None:
 
 
 EVERYTHING, VECTOR = ":*", ".npy"
+LARGEST_VECTOR = 1 << 26
+"""Bytes of a file with a number for each channel: more than any layer has."""
 
 
 @dataclass(frozen=True)
@@ -412,8 +431,13 @@ def _check_layer(layer: str, layers: Iterable[str]) -> str:
 def _read_vector(file: str) -> tuple[float, ...]:
     import numpy as np
 
+    damaged = TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.")
     try:
-        found = np.load(file, allow_pickle=False)
-        return tuple(np.asarray(found, dtype=np.float64).reshape(-1).tolist())
-    except (OSError, ValueError, TypeError, EOFError):
-        raise TargetError(f"'{file}' cannot be read; expected an .npy file with a number for each channel.") from None
+        with open_ordinary(file) as held:
+            small = os.fstat(held.fileno()).st_size <= LARGEST_VECTOR
+            found = np.lib.format.read_array(held, allow_pickle=False) if small else np.array(None)
+    except Exception:  # noqa: BLE001 - what reads a damaged header can raise anything
+        raise damaged from None
+    if found.dtype.kind not in "biuf":
+        raise damaged
+    return tuple(found.astype(np.float64).reshape(-1).tolist())

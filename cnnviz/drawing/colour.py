@@ -254,11 +254,13 @@ def _table(name: str) -> NDArray[np.uint8]:
 
 @cache
 def _known_table(name: str) -> NDArray[np.uint8]:
-    from matplotlib import colormaps
+    from matplotlib import colormaps, rcParamsOrig
 
     if name not in colormaps:
         raise UnknownNameError("colour map", name, sorted(colormaps), "Any matplotlib colour map can be named.")
-    return _sample(colormaps[name])
+    found, coarse = colormaps[name], rcParamsOrig["image.lut"]
+    # matplotlib's own have as many colours as the user's matplotlibrc says, and the same picture must not depend on it
+    return _sample(found.resampled(_LEVELS) if found.N == coarse != _LEVELS else found)
 
 
 def _sample(cmap: Colormap) -> NDArray[np.uint8]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "SUFFIXES",
     "ensure_writable",
     "read_note",
+    "steady_settings",
     "write_arrays",
     "write_figure",
     "write_page",
@@ -114,8 +116,11 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
         if suffix == ".svg"
         else {"Creator": MARK, "Keywords": note, "CreationDate": None}
     )
-    with replacing(path) as file, _matplotlib_settings(), _pictures_as_they_are(figure):
-        figure.savefig(file, format=suffix[1:], metadata=metadata)
+    held = io.BytesIO()  # matplotlib writes a PDF's end even where there was no room for the rest
+    with steady_settings(), _pictures_as_they_are(figure):
+        figure.savefig(held, format=suffix[1:], metadata=metadata)
+    with replacing(path) as file:
+        file.write(held.getbuffer())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> None:
@@ -153,7 +158,7 @@ def write_page(path: Path, text: str) -> None:
     """
     _ensure_suffix(path, PAGE_SUFFIXES)
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))  # the name of a picture need not be valid text
 
 
 def read_note(path: str | os.PathLike[str]) -> str:
@@ -178,9 +183,11 @@ def read_note(path: str | os.PathLike[str]) -> str:
 def _ensure_place(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise OutputError(f"'{path}' is a folder; name a file in it.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"'{path}' is a pipe or a device, and no ordinary file; name another.")
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"'{path}' exists already; allow it to be replaced, or choose another name.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"The folder '{path.parent}' may not be written to.")
@@ -205,16 +212,38 @@ def _picture_options(suffix: str, note: str) -> dict[str, Any]:
     return {"format": "JPEG", "quality": 92, "subsampling": 0, "exif": exif(note)}
 
 
-def _matplotlib_settings() -> AbstractContextManager[None]:
-    """Matplotlib with our settings; loaded only where a figure is written, so that the command line starts quickly."""
+class _Alone:
+    """Held while matplotlib has other settings than the user's: it has one set of them for all threads."""
+
+    lock = threading.RLock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """In a process that was just forked nobody else draws, whoever did in the one before."""
+        cls.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Alone.renew)
+
+
+@contextmanager
+def steady_settings() -> Iterator[None]:
+    """Inside, matplotlib draws and writes as it does of itself, whatever the user's ``matplotlibrc`` and styles say.
+
+    Matplotlib is loaded only where a figure is written, so that the command line starts quickly.
+    """
     import matplotlib
 
-    return matplotlib.rc_context(_SETTINGS)
+    with _Alone.lock, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
 
 
 def _rasterise(figure: Figure) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
-    with _matplotlib_settings():
+    with steady_settings():
         figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
     with Image.open(buffer) as image:
         rgba = image.convert("RGBA")

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +16,7 @@ from cnnviz.drawing.blocks import Block, Fold, Gallery, Group, Page, Plate
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
 from cnnviz.drawing.notes import embed_note
 from cnnviz.drawing.sheet import NOTHING
+from cnnviz.errors import visible
 
 __all__ = ["data_uri", "render"]
 
@@ -84,12 +86,18 @@ def _count_pictures(blocks: tuple[Block, ...]) -> int:
     return sum(len(block.plates) for block in blocks if isinstance(block, Gallery)) + sum(inner)
 
 
+def _legible(value: object) -> object:
+    """A text without what no page may hold: commands to a terminal, and halves of characters."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("cnnviz.drawing", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_legible,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import json
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+from cnnviz.core.untrusted import parse_json
+from cnnviz.provenance import plain_text
 
 __all__ = [
     "MARK",
@@ -26,6 +33,7 @@ __all__ = [
     "embed_note",
     "from_page",
     "from_sidecar",
+    "read_member",
     "sidecar_of",
     "sidecar_text",
 ]
@@ -33,7 +41,7 @@ __all__ = [
 ELEMENT = "cnnviz-provenance"
 """The block's id."""
 
-_BLOCK = re.compile(rf'<script type="application/json" id="{ELEMENT}">(.*?)</script>', re.DOTALL)
+_OPENED, _CLOSED = f'<script type="application/json" id="{ELEMENT}">', "</script>"
 _ESCAPED = re.compile(r"\\(u003c|.)", re.DOTALL)
 
 
@@ -44,8 +52,9 @@ def embed_note(note: str) -> str:
 
 def from_page(path: Path) -> str | None:
     """The note in a page, or None when it holds none of ours."""
-    held = _BLOCK.search(path.read_text(encoding="utf-8"))
-    return None if held is None else _ESCAPED.sub(lambda hit: "<" if hit[1] == "u003c" else hit[0], held[1])
+    _, opened, rest = path.read_text(encoding="utf-8").partition(_OPENED)
+    note, closed, _ = rest.partition(_CLOSED)
+    return _ESCAPED.sub(lambda hit: "<" if hit[1] == "u003c" else hit[0], note) if opened and closed else None
 
 
 DIGEST = "sha256"
@@ -63,7 +72,8 @@ def sidecar_text(path: Path, note: str) -> str:
         path: The file, as it is going to stay.
         note: A JSON object, as text.
     """
-    return json.dumps({**json.loads(note), DIGEST: _digest(path)}, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+    held = {**json.loads(note), DIGEST: _digest(path)}
+    return plain_text(json.dumps(held, sort_keys=True, ensure_ascii=False, indent=1)) + "\n"
 
 
 def from_sidecar(path: Path) -> str | None:
@@ -71,10 +81,10 @@ def from_sidecar(path: Path) -> str | None:
     sidecar = sidecar_of(path)
     if not sidecar.is_file():
         return None
-    held = json.loads(sidecar.read_text("utf-8"))
+    held = parse_json(sidecar.read_text("utf-8"))
     if not isinstance(held, dict) or held.pop(DIGEST, None) != _digest(path):
         return None
-    return json.dumps(held, sort_keys=True, ensure_ascii=False)
+    return plain_text(json.dumps(held, sort_keys=True, ensure_ascii=False))
 
 
 def _digest(path: Path) -> str:
@@ -86,10 +96,12 @@ MARK = "cnnviz"
 """What a file of ours says it was made with."""
 
 NOTE_KEY = "provenance"
+LARGEST_NOTE = 1 << 26
+"""Bytes that a note unpacks to at most."""
 
 UNREADABLE = (
     OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
-    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
+    struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
 """What the formats' readers raise over a damaged file."""
 
@@ -130,13 +142,32 @@ def _from_npz(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:
         if f"{NOTE_KEY}.npy" not in archive.namelist():
             return None
-        with archive.open(f"{NOTE_KEY}.npy") as member:
-            return str(np.lib.format.read_array(member, allow_pickle=False))
+        return str(read_member(archive, f"{NOTE_KEY}.npy", LARGEST_NOTE))
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
+    """An array in an ``.npz``, however large its header says it is.
+
+    Args:
+        archive: The open file.
+        name: The member's name.
+        most: Bytes that it may unpack to.
+
+    Raises:
+        ValueError: If it is larger, or damaged; or any other of ``UNREADABLE``.
+    """
+    with archive.open(name) as member:
+        content = member.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"'{name}' unpacks to more than {most} bytes")
+    held: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return held
 
 
 def _from_svg(path: Path) -> str | None:
     root = ElementTree.parse(path).getroot()
-    creators = [(node.text or "").strip() for node in root.iterfind(f".//{_DUBLIN_CORE}creator//*")]
+    creator = root.find(f".//{_DUBLIN_CORE}creator")
+    creators = [] if creator is None else [(node.text or "").strip() for node in creator.iter()]
     description = root.find(f".//{_DUBLIN_CORE}description")
     return description.text or "" if MARK in creators and description is not None else None
 

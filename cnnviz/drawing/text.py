@@ -12,6 +12,8 @@ __all__ = ["FAMILY", "ascent", "font", "line_height", "text_width", "wrap"]
 FAMILY = "DejaVu Sans"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
+"""Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
 
 
 @cache
@@ -48,28 +50,36 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3)
     """
     lines: list[str] = []
     for paragraph in _replace_unknown(text).splitlines():
-        lines.extend(_wrap_words(paragraph.split(), width, size, bold=bold))
+        lines.extend(_wrap_words(paragraph.split(), width, size, bold=bold, most=most - len(lines)))
+        if len(lines) > most:
+            break
     if len(lines) > most:
         lines = [*lines[: most - 1], _shorten(f"{lines[most - 1]}{_ELLIPSIS}", width, size, bold=bold)]
     return tuple(lines)
 
 
-def _wrap_words(words: list[str], width: int, size: int, *, bold: bool) -> list[str]:
+def _wrap_words(words: list[str], width: int, size: int, *, bold: bool, most: int) -> list[str]:
+    """The first lines of a paragraph: all of them, or one more than there may be."""
     lines = [""]
     for word in words:
+        if len(lines) > most + 1:
+            break
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if text_width(longer, size, bold=bold) <= width:
             lines[-1] = longer
             continue
-        pieces = _break_word(word, width, size, bold=bold)
+        pieces = _break_word(word, width, size, bold=bold, most=most + 1)
         lines = [line for line in lines if line] + pieces
     return lines
 
 
-def _break_word(word: str, width: int, size: int, *, bold: bool) -> list[str]:
-    """A word in pieces that fit, broken after a dot, slash, dash or underscore where there is one."""
-    pieces = []
-    while text_width(word, size, bold=bold) > width and len(word) > 1:
+def _break_word(word: str, width: int, size: int, *, bold: bool, most: int) -> list[str]:
+    """A word in pieces that fit, broken after a dot, slash, dash or underscore where there is one; no more than most.
+
+    What is left over then is the last piece, however wide it is.
+    """
+    pieces: list[str] = []
+    while len(pieces) < most and len(word) > 1 and text_width(word, size, bold=bold) > width:
         fits = max(1, _count_fitting(word, width, size, bold=bold))
         seam = max(word.rfind(mark, 0, fits) for mark in "._/-") + 1
         cut = seam if seam > fits // 3 else fits
@@ -107,7 +117,7 @@ def _known_characters() -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     regular, bold = (FT2Font(str(_font_file(bold=bold))).get_charmap() for bold in (False, True))
-    return frozenset(regular) & frozenset(bold)
+    return (frozenset(regular) & frozenset(bold)) - _UNSEEN
 
 
 def _font_file(*, bold: bool) -> Path:

@@ -3,6 +3,7 @@
 Running the user's network:
 
 - ``undisturbed``: evaluation mode inside and everything as it was outside; fixed threads; reproducible arithmetic.
+- ``state``: what is kept of a network and of torch for that, to be put back.
 - ``batching``: inputs in chunks, backing off where memory runs out, with progress.
 - ``layers``: the layers of a network from one forward, and which of them reach a target.
 - ``arrangement``: where an activation keeps its channels and places, and activations as maps.

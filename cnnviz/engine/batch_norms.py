@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 from weakref import ref
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from cnnviz.core.change import contextmanager
 from cnnviz.engine.undisturbed import undisturbed
 
 __all__ = ["NormDistance", "trained_norms", "watch_norms", "Pair", "folded_copy", "observe_pairs"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager
+from cnnviz.engine.state.modes import inference
 
 __all__ = ["Chunks", "in_chunks", "in_slices", "part_of_progress", "progress_to", "usual_size"]
 
@@ -77,7 +80,8 @@ def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunk
         size: Most at once.
 
     Raises:
-        torch.OutOfMemoryError: If even one is too much.
+        Exception: What says that memory ran out (see :func:`cnnviz.core.capacity.ran_out_of_memory`), if even one is
+            too much.
     """
     results, checks, start, size = [], [], 0, max(1, min(size, total))
     report = _progress.get() or _ignore_progress
@@ -86,8 +90,8 @@ def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunk
         try:
             with progress_to(_nest_progress(report, some, total)):
                 results.append(ask(some))
-        except torch.OutOfMemoryError:
-            if size == 1:
+        except Exception as error:
+            if size == 1 or not ran_out_of_memory(error):
                 raise
         else:
             start = some.stop
@@ -121,7 +125,7 @@ def in_chunks(
         fixed: The only batch size the network takes; every chunk is padded to it by repeating its last input.
 
     Raises:
-        torch.OutOfMemoryError: If even one input does not fit.
+        Exception: What says that memory ran out, if even one input does not fit.
     """
 
     def ask_rows(rows: slice) -> Result:
@@ -132,7 +136,7 @@ def in_chunks(
 
 
 def _move_inputs(inputs: Tensor, device: torch.device, dtype: torch.dtype, fixed: int | None) -> Tensor:
-    with torch.inference_mode(mode=False):
+    with inference(mode=False):
         if inputs.is_inference():
             inputs = inputs.clone()
         if fixed and len(inputs) < fixed:

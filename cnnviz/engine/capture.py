@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import AUTOMATIC, FUNCTION, Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor, tensors_of, to_maps, with_places
 from cnnviz.engine.calls.cuts import CUT_AWAY, CutsPassed
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.functions import follow_functions
-from cnnviz.engine.undisturbed import hookable_parts
+from cnnviz.engine.undisturbed import hookable_parts, inference
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Capture", "capture", "CHECKPOINTED", "differentiate", "widen_half"]
@@ -56,9 +58,9 @@ def differentiate(
         return torch.autograd.grad(
             value, leaves, weights, allow_unused=True, create_graph=connected, retain_graph=connected or again
         )
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if ran_out_of_memory(error):
+            raise
         if "torch.utils.checkpoint" in str(error):
             raise ExplanationError(CHECKPOINTED) from error
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -422,7 +424,7 @@ class _Catcher:
         with ExitStack() as quiet:
             for mode in (self.passed, self.places.descent):
                 quiet.enter_context(mode.paused() if mode is not None else nullcontext())
-            quiet.enter_context(torch.inference_mode(mode=False))
+            quiet.enter_context(inference(mode=False))
             leaf = tensor
             if anew or tensor.is_leaf or not tensor.requires_grad:
                 leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import FUNCTION, split_call, split_function
 from cnnviz.engine.activations import KEEPING, Activation, activation_of, plain_name, writes_in_place
 from cnnviz.engine.undisturbed import hookable_parts

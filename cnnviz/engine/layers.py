@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement, Layer, Layers, split_call, split_function
 from cnnviz.engine.arrangement import Arranger, first_tensor, said_grid, say_grid
@@ -197,9 +198,11 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
     """
     try:
         return module(inputs.clone())
-    except (CnnvizError, torch.OutOfMemoryError):
+    except CnnvizError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
+        if ran_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if f'Module [{type(module).__name__}] is missing the required "forward"' in reason:
             inside = ", ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import End, Head
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.engine.activations import plain_name
 from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
@@ -40,6 +43,9 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
     found = _select_part(output, selector) if selector is not None else _find_usual_part(output)
     if not isinstance(found, Tensor):
         raise ExplanationError(f"The network's output, {_sketch_output(output)}, holds no tensor there; {ADVICE}")
+    if not found.is_floating_point():
+        kind = str(found.dtype).removeprefix("torch.")
+        raise ExplanationError(f"The network's numbers are of type {kind}, and logits are floating-point; {ADVICE}")
     if found.dim() > CLASSES_DIM and all(side == 1 for side in found.shape[CLASSES_DIM:]):
         found = found.flatten(1)
     if found.dim() < CLASSES_DIM and (found.dim() == 1 or count == 1):
@@ -176,18 +182,20 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
     if callable(selector):
         try:
             return selector(output)
-        except (CnnvizError, torch.OutOfMemoryError):
+        except CnnvizError:
             raise
         except Exception as error:
+            if ran_out_of_memory(error):
+                raise
             raise ExplanationError(
                 f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
             ) from error
-    key: Any = int(selector) if isinstance(selector, str) and selector.isdigit() else selector
+    key: Any = int(selector) if isinstance(selector, str) and re.fullmatch(NUMBER, selector) else selector
     try:
         if isinstance(key, str) and not isinstance(output, Mapping):
             return getattr(output, key)
         return output[key]
-    except (KeyError, IndexError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError):
         raise ExplanationError(
             f"The network's output, {_sketch_output(output)}, has no part {selector!r}; {ADVICE}"
         ) from None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import split_call
 from cnnviz.engine.arrangement import first_tensor
 from cnnviz.engine.functions import follow_functions
+from cnnviz.engine.state.contents import Hooked
 from cnnviz.errors import ExplanationError
 
 __all__ = ["Reached", "run_to"]
@@ -57,10 +59,5 @@ def _stop_at_call(part: nn.Module, number: int) -> Iterator[list[Any]]:
             reached.append(output)
             raise Reached
 
-    handle = part.register_forward_hook(stop)
-    try:
+    with Hooked(part, stop), suppress(Reached):
         yield reached
-    except Reached:
-        pass
-    finally:
-        handle.remove()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.arrangement import ArrangementMemory, first_tensor, replaced_tensor
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.capture import Capture, Replayed, capture
 from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.heads import NOT_FINITE
+from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import CnnvizError, ExplanationError
 
@@ -283,7 +286,9 @@ class Replay:
         try:
             with torch.no_grad():
                 again = self(self.activation.expand(self.fixed or 2, *self.activation.shape[1:]).clone())
-        except (CnnvizError, RuntimeError):
+        except (CnnvizError, RuntimeError) as error:
+            if ran_out_of_memory(error):
+                raise
             return False
         return again.shape[1:] == self.logits.shape[1:] and is_close(again, self.logits)
 
@@ -365,7 +370,7 @@ def _restore_forward(part: nn.Module, forward: Any) -> None:
 
 
 def _copy_tensor(held: Any) -> Any:
-    with torch.inference_mode(mode=False):
+    with inference(mode=False):
         return held.detach().clone() if isinstance(held, Tensor) else held
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import Head
 from cnnviz.core.target import (
     ClassSum,
@@ -227,16 +228,24 @@ def _nearest_classes(target: Finer, index: int, logits: Tensor) -> Tensor:
 def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
     try:
         values = target.function(logits)
-    except (CnnvizError, torch.OutOfMemoryError):
+    except CnnvizError:
         raise
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise
         raise TargetError(f"The target function '{target}' failed: {describe_failure(error)}.") from error
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise TargetError(
             f"The target function '{target}' must return a score for each image, shape ({len(logits)},); got {got}."
         )
-    return values
+    if not values.is_floating_point() or values.layout != torch.strided:
+        kind = str(values.dtype).removeprefix("torch.") if values.layout == torch.strided else "a sparse tensor"
+        raise TargetError(
+            f"The target function '{target}' must return scores that are floating-point numbers, which have gradients; "
+            f"got {kind}."
+        )
+    return values.to(torch.promote_types(values.dtype, logits.dtype))
 
 
 def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextvars import copy_context
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
-__all__ = ["undisturbed", "fixed_threads", "hookable_parts", "reproducible"]
+from cnnviz.core.change import Change, Locked, contextmanager, noted, undo_since, undoing
+from cnnviz.engine.state.contents import Attributes, Buffers, hookable_parts
+from cnnviz.engine.state.modes import Modes, inference
 
+__all__ = ["undisturbed", "fixed_threads", "hookable_parts", "inference", "intact", "reproducible"]
 
-def hookable_parts(module: nn.Module) -> dict[str, nn.Module]:
-    """A network's modules by name, without those that TorchScript has compiled: what runs in them calls no hook."""
-    return {name: part for name, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -30,24 +32,24 @@ def reproducible(device: torch.device) -> Iterator[None]:
     """
     switches = _gpu_switches() if device.type == "cuda" else []
     before = [(part, name, getattr(part, name)) for part, name, _ in switches]
-    try:
+
+    def put_back() -> None:
+        for part, name, value in before:
+            setattr(part, name, value)
+
+    with undoing(put_back):
         for part, name, value in switches:
             setattr(part, name, value)
         yield
-    finally:
-        for part, name, value in before:
-            setattr(part, name, value)
 
 
 @contextmanager
 def fixed_threads(count: int) -> Iterator[None]:
     """So many CPU threads compute inside."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
+    with undoing(lambda: torch.set_num_threads(before)):
+        torch.set_num_threads(count)
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _gpu_switches() -> list[tuple[Any, str, Any]]:
@@ -69,165 +71,202 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     gradient) and attention's fused fast path, which skips the hooks of the layers inside it, is off. Threads that ask
     the same network wait for each other.
     """
-    with _lock_of(module), _SLOW_PATH, _uncompiled(module):
-        yield from _restore_afterwards(module)
+    with Locked(_lock_of(module)), _Inside(_SLOW_PATH), _uncompiled(module):
+        before = _NetworkState(module)
+        with inference(mode=False), before:
+            yield
+
+
+def intact(ask: Callable[[], Result], *modules: nn.Module) -> Result:
+    """Ask a question, after which the thread and the networks are as before, wherever an interrupt strikes in it.
+
+    What is left undone, by the interrupt of what would have undone it, is undone, and begun anew where that is
+    interrupted too. Modes are the thread's again.
+
+    Args:
+        ask: The question.
+        *modules: The networks that no other thread asks meanwhile; a copy that is made of one inside is whole.
+    """
+    turns = [Locked(_lock_of(module)) for module in sorted(modules, key=id)]
+    if turns and all(turn.ours for turn in turns):
+        return ask()
+    return copy_context().run(_ask_intact, ask, turns)
+
+
+def _ask_intact(ask: Callable[[], Result], turns: Sequence[Locked]) -> Result:
+    before, count, handled = Modes(), noted(), sys.exception()
+    try:
+        with ExitStack() as waiting:
+            for turn in turns:
+                waiting.enter_context(turn)
+            result = ask()
+        undo_since(count)
+        before.restore(torn=False)
+    except BaseException as error:
+        first = _find_interrupt(error, handled)
+        again = _restore_all(before, count, torn=bool(first) or not isinstance(error, Exception))
+        if (interrupt := first or again) and interrupt is not error:
+            raise interrupt from None
+        raise
+    return result
+
+
+def _find_interrupt(error: BaseException, handled: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that led to an error, if one did: what it leaves half done can fail in ways of its own.
+
+    Args:
+        error: The error.
+        handled: What was being handled before the question was asked, and has nothing to do with it.
+    """
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current is not handled and all(current is not each for each in seen):
+        if isinstance(current, KeyboardInterrupt):
+            return current
+        seen.append(current)
+        current = current.__context__
+    return None
+
+
+def _restore_all(before: Modes, count: int, *, torn: bool) -> KeyboardInterrupt | None:
+    """Undo all changes but the first so many, and set modes as they were; the interrupt, if one came meanwhile."""
+    interrupt = None
+    while True:
+        try:
+            undo_since(count)
+            before.restore(torn=torn)
+        except KeyboardInterrupt as again:
+            interrupt = again
+        else:
+            return interrupt
+
+
+class _Shared:
+    """A setting of all threads that is another while any of them is inside, and then as it was before the first.
+
+    Args:
+        read: Reads it.
+        write: Sets it.
+        value: What it is inside.
+    """
+
+    def __init__(self, read: Callable[[], Any], write: Callable[[Any], object], value: Callable[[], Any]) -> None:
+        self._read, self._write, self._value = read, write, value
+        self._held: dict[object, int] = {}
+        self._lock, self._before = threading.Lock(), None
+
+    def enter(self, one: object) -> None:
+        """Note one that is inside."""
+        with self._lock:
+            if not self._held:
+                self._before = self._read()
+            self._held[one] = threading.get_ident()
+            self._write(self._value())
+
+    def leave(self, one: object) -> None:
+        """Note that one has left; may be called again."""
+        with self._lock:
+            if list(self._held) == [one]:
+                self._write(self._before)
+            self._held.pop(one, None)
+
+    def forget_others(self) -> None:
+        """Let those out that are of other threads, in a process that has none of them."""
+        self._lock = threading.Lock()
+        for one in [one for one, thread in self._held.items() if thread != threading.get_ident()]:
+            self.leave(one)
+
+
+class _Inside(Change):
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+
+    def begin(self) -> None:
+        self._shared.enter(self)
+
+    def undo(self) -> None:
+        self._shared.leave(self)
+
+
+def _stances() -> Any:
+    from torch._dynamo import eval_frame
+
+    return eval_frame
+
+
+_SLOW_PATH = _Shared(torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, lambda: False)
+"""Attention's fused fast path is off."""
+
+_AS_WRITTEN = _Shared(
+    lambda: _stances()._stance,
+    lambda stance: _stances()._set_stance(stance),
+    lambda: _stances().DynamoStance("force_eager"),
+)
+"""What ``torch.compile`` made runs as it was written, where hooks are called."""
 
 
 def _uncompiled(module: nn.Module) -> AbstractContextManager[object]:
-    """What ``torch.compile`` made of a network or of its parts runs as it was written, where hooks are called."""
+    """What ``torch.compile`` made of a network or of its parts runs as it was written."""
     if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()):
-        eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return eager
+        return _Inside(_AS_WRITTEN)
     return nullcontext()
 
 
-def _restore_afterwards(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    attributes = _Attributes(module)
-    buffers = _Buffers(module, attributes.tensors())
-    with torch.inference_mode(mode=False):
-        try:
-            for part, training in modes:
-                if training:
-                    part.training = False
-            yield
-        finally:
-            for part, training in modes:
-                if part.training is not training:
-                    part.training = training
-            attributes.restore()
-            buffers.restore()
-
-
-class _AttentionSlowPath:
-    """Attention's fused fast path is off while any thread is inside, and then as it was before the first."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = threading.Lock(), 0, True
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = torch.backends.mha.get_fastpath_enabled()
-                torch.backends.mha.set_fastpath_enabled(False)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                torch.backends.mha.set_fastpath_enabled(self._before)
-
-
-_SLOW_PATH = _AttentionSlowPath()
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 _ALL_LOCKS = threading.Lock()
 
 
-def _lock_of(module: nn.Module) -> threading.RLock:
+def _lock_of(module: nn.Module) -> Any:
     with _ALL_LOCKS:
         return _LOCKS.setdefault(module, threading.RLock())
 
 
-_OWN = frozenset(vars(nn.Module()))
-"""Attributes that every module has: its weights, buffers, parts, hooks and mode."""
-
-
-class _Attributes:
-    """What a network's parts keep in attributes of their own, the tensors in lists and dicts among them, and hooks.
-
-    A part that only counts (numbers that became other numbers) counts on. Hooks that the network puts on its own parts
-    in its first forward go with the mark that says so, or the next forward would put them on twice or miss them.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
-        self._held = [(part, type(part), vars(part).copy()) for part in parts]
-        self._hooks = [(hooks, set(hooks)) for part in parts for hooks in _hooks_of(part)]
-        own = [value for _, _, held in self._held for key, value in held.items() if key not in _OWN]
-        self._loose = [value for value in own if isinstance(value, Tensor)]
-        self._containers = [(value, value.copy()) for value in own if isinstance(value, (dict, list, set, deque))]
-
-    def tensors(self) -> list[Tensor]:
-        """The tensors that are attributes, or stand in a list or dict that is one."""
-        return [*self._loose, *(tensor for _, before in self._containers for tensor in _tensors_in(before))]
-
-    def restore(self) -> None:
-        """Put back what was replaced and take away what was added; a part that became of another class stays so."""
-        for part, kind, held in self._held:
-            now = vars(part)
-            if type(part) is kind and not all(map(_only_counts, *_changes(now, held))):
-                for key in now.keys() - held.keys():
-                    del now[key]
-                now.update({key: value for key, value in held.items() if key not in _OWN})
-        for hooks, known in self._hooks:
-            for added in hooks.keys() - known:
-                del hooks[added]
-        for container, before in self._containers:
-            if _tensors_in(container) or _tensors_in(before):
-                container.clear()
-                (container.update if isinstance(container, (dict, set)) else container.extend)(before)
-
-
-def _hooks_of(part: nn.Module) -> list[dict[int, Any]]:
-    return [part._forward_hooks, part._forward_pre_hooks] if "_forward_hooks" in vars(part) else []
-
-
-def _changes(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Values that are others than before, and what they were; those of a module's own keeping aside."""
-    keys = [key for key in {**before, **now} if now.get(key) is not before.get(key) and key not in _OWN]
-    return [now.get(key) for key in keys], [before.get(key) for key in keys]
-
-
-def _only_counts(now: Any, before: Any) -> bool:
-    return type(now) is type(before) and isinstance(now, (int, float)) and not isinstance(now, bool)
-
-
-def _tensors_in(held: Any) -> list[Tensor]:
-    """The tensors in a container, and in dicts, lists and tuples inside it."""
-    leaves = tree_leaves(list(held) if isinstance(held, (set, deque)) else held) if held else []
-    return [each for each in leaves if isinstance(each, Tensor)]
-
-
-class _Buffers:
-    """A network's buffers and their values; those of one type and device in one piece, so that a GPU waits once.
+class _NetworkState(Change):
+    """Evaluation mode inside; outside the modes, buffers, attributes and hooks that a network had.
 
     Args:
         module: The network.
-        others: Tensors whose values are kept too.
     """
 
-    def __init__(self, module: nn.Module, others: Sequence[Tensor]) -> None:
-        self._held = [(part, name, tensor) for part in module.modules() for name, tensor in part._buffers.items()]
-        self._replaceable = {id(part) for part in hookable_parts(module).values()}
-        groups: dict[tuple[torch.device, torch.dtype], dict[int, Tensor]] = {}
-        plain = [tensor for tensor in others if tensor.layout is torch.strided and not tensor.is_inference()]
-        for tensor in [*(each for _, _, each in self._held), *plain]:
-            if tensor is not None and not tensor.is_meta:
-                groups.setdefault((tensor.device, tensor.dtype), {})[id(tensor)] = tensor
-        self._groups = [list(each.values()) for each in groups.values()]
-        self._values = [_concatenate_flat(tensors) for tensors in self._groups]
+    def __init__(self, module: nn.Module) -> None:
+        self._modes = [(part, part.training) for part in module.modules()]
+        self._attributes = Attributes(module)
+        self._buffers = Buffers(module, self._attributes.tensors())
 
-    def restore(self) -> None:
-        """Put the buffers back; values are compared, because a write through ``.data`` leaves no mark on a tensor."""
-        for tensors, values in zip(self._groups, self._values, strict=True):
-            if not torch.equal(_concatenate_flat(tensors), values):
-                _copy_back(tensors, values)
-        for part, name, tensor in self._held:
-            if id(part) in self._replaceable and part._buffers.get(name) is not tensor:
-                part._buffers[name] = tensor
+    def begin(self) -> None:
+        """Switch to evaluation mode."""
+        _STATES[self] = threading.get_ident()
+        for part, training in self._modes:
+            if training:
+                part.training = False
 
-
-@torch.no_grad()
-def _concatenate_flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor if tensor.dim() == 1 else tensor.reshape(-1) for tensor in tensors])
+    def undo(self) -> None:
+        """Put the network back."""
+        for part, training in self._modes:
+            if part.training is not training:
+                part.training = training
+        self._attributes.restore()
+        self._buffers.restore()
+        _STATES.pop(self, None)
 
 
-def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
-    """Write values into those tensors that differ from them; the others keep their version."""
-    parts = torch.split(values, [tensor.numel() for tensor in tensors])
-    with torch.no_grad():
-        for tensor, part in zip(tensors, parts, strict=True):
-            kept = part.view(tensor.shape)
-            if not torch.equal(tensor, kept):
-                tensor.copy_(kept)
+_STATES: dict[_NetworkState, int] = {}
+"""What networks that are being asked were like, and the threads that ask them."""
+
+
+def _forget_other_threads() -> None:
+    """In a process that was made by forking: the locks are free, and networks as before the others asked them."""
+    global _ALL_LOCKS  # noqa: PLW0603 - another thread may have held it, and is not there
+    _ALL_LOCKS = threading.Lock()
+    ours = {module: lock for module, lock in _LOCKS.items() if lock._is_owned()}
+    _LOCKS.clear()
+    _LOCKS.update(ours)
+    for shared in (_SLOW_PATH, _AS_WRITTEN):
+        shared.forget_others()
+    for state in [state for state, thread in _STATES.items() if thread != threading.get_ident()]:
+        with suppress(Exception), fixed_threads(1):  # others would wait for threads that are not there
+            state.undo()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -70,8 +70,16 @@ def expand_paths(paths: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        files.extend(_list_pictures(path) if path.is_dir() else [path])
+        files.extend(_list_pictures(path) if _is_folder(path) else [path])
     return files
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; a name that the system refuses is none, and left for the reader to complain about."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _list_pictures(folder: Path) -> list[Path]:

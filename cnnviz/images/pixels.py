@@ -38,6 +38,7 @@ EIGHT_BITS: ValueRange = (0.0, 255.0)
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that whole numbers come in."""
 _OPAQUE = 255
+_ROWS_AT_ONCE = 64
 _NO_ALPHA = np.zeros((0, 0, 0), np.uint8)
 _PROFILED_MODES = ("RGB", "L", "1", "CMYK")  # those that an embedded profile may describe
 _UPRIGHT = {
@@ -187,8 +188,8 @@ def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, NDArray[np
     """The image without its transparency, in a mode that an embedded profile may refer to; and its alpha."""
     try:
         if image.has_transparency_data:
-            full = image.convert("RGBA")
-            return full.convert("RGB"), np.array(full)[:, :, 3:]
+            full = image if image.mode == "RGBA" else image.convert("RGBA")
+            return full.convert("RGB"), np.array(full.getchannel("A"))[:, :, None]
         return (image if image.mode in _PROFILED_MODES else image.convert("RGB")), _NO_ALPHA
     except ValueError as error:
         raise PictureError(
@@ -221,9 +222,13 @@ def _draw_over(
         return pixels
     named = {(255, 255, 255): "white", (0, 0, 0): "black"}.get(background, f"RGB {background}")
     notes.append(f"transparent pixels drawn over {named}")
-    share = alpha.astype(np.float32) / _OPAQUE
-    mixed = pixels * share + np.array(background, np.float32) * (1 - share)
-    return np.rint(mixed).astype(np.uint8)
+    drawn = np.empty_like(pixels)
+    for start in range(0, len(pixels), _ROWS_AT_ONCE):  # in floats all rows would take ten times the picture's memory
+        some = slice(start, start + _ROWS_AT_ONCE)
+        share = alpha[some].astype(np.float32) / _OPAQUE
+        mixed = pixels[some] * share + np.array(background, np.float32) * (1 - share)
+        drawn[some] = np.rint(mixed)
+    return drawn
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:

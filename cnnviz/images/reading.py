@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cnnviz.core.capacity import free_memory, ran_out_of_memory, spell_bytes
 from cnnviz.core.picture import Picture, ValueRange, check_range
-from cnnviz.errors import ParameterError, PictureError, UsageError, nearest
+from cnnviz.core.untrusted import open_ordinary
+from cnnviz.errors import ParameterError, PassingPictureError, PictureError, UsageError, nearest, quoted
 from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ __all__ = [
     "ImageLike",
     "ImagesLike",
     "as_picture",
+    "check_size",
     "decode_picture",
     "quoted",
     "read_picture",
@@ -66,6 +69,9 @@ _SIGNATURES = (
 )
 _HEAD = 64
 _SIBLINGS_SEARCHED = 5000
+_BYTES_OF_LEVELS, _BYTES_OF_WIDE = 30, 42
+"""What a pixel of 8 bits a channel, or of more, takes at most while it is read and converted, as measured."""
+_ALWAYS_FREE = 1 << 26
 
 
 def read_picture(
@@ -130,6 +136,8 @@ def _decode(
         except Image.DecompressionBombError as error:
             raise PictureError(_explain_too_large(shown)) from error
         except Exception as error:  # a decoder fed with damaged data can raise anything
+            if passing := _explain_passing(error, shown):
+                raise PassingPictureError(passing) from error
             raise PictureError(
                 f"{shown} is truncated or damaged ({_reason_of(error)}); {_EXPECTED} that is whole."
             ) from error
@@ -187,6 +195,8 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour, value_r
         except PictureError:
             raise
         except Exception as error:  # a lazily opened file can be damaged or closed by now
+            if passing := _explain_passing(error, shown):
+                raise PassingPictureError(passing) from error
             raise PictureError(
                 f"The PIL image {shown} cannot be loaded ({_reason_of(error)}); expected a sound one."
             ) from error
@@ -195,8 +205,7 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour, value_r
 def _convert_image(
     image: Image.Image, name: str, shown: str, background: Colour, value_range: ValueRange | None
 ) -> Picture:
-    if image.width * image.height > MAX_PIXELS:
-        raise PictureError(_explain_too_large(shown))
+    check_size(image.size, shown, wide=image.mode[0] in "IF")
     frames = int(getattr(image, "n_frames", 1))
     chosen = image.tell() if frames > 1 else 0
     first = f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames"
@@ -206,16 +215,17 @@ def _convert_image(
 
 def _open_file(given: str, shown: str) -> io.BufferedReader:
     try:
-        return Path(given).open("rb")
+        return open_ordinary(given)
     except FileNotFoundError as error:
-        raise PictureError(_explain_missing(given, shown)) from error
+        raise PassingPictureError(_explain_missing(given, shown)) from error
     except IsADirectoryError as error:
         raise PictureError(f"{shown} is a folder; {_EXPECTED}.") from error
     except PermissionError as error:
         what = "is a folder" if Path(given).is_dir() else "may not be read (permission denied)"
-        raise PictureError(f"{shown} {what}; {_EXPECTED}.") from error
+        raise PassingPictureError(f"{shown} {what}; {_EXPECTED}.") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{shown} cannot be opened ({_reason_of(error)}); {_EXPECTED}.") from error
+        kind = PassingPictureError if isinstance(error, OSError) else PictureError
+        raise kind(f"{shown} cannot be opened ({_reason_of(error)}); {_EXPECTED}.") from error
 
 
 def _explain_missing(given: str, shown: str) -> str:
@@ -238,6 +248,38 @@ def _describe_kind(head: bytes) -> str:
     return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
 
 
+def check_size(size: tuple[int, int], shown: str, *, wide: bool = False) -> None:
+    """Refuse a picture, before its pixels are decoded, that has too many of them, for any machine or for this one now.
+
+    Args:
+        size: Width and height.
+        shown: What a message calls it.
+        wide: Whether its values are of more than 8 bits.
+
+    Raises:
+        PictureError: If it has more than MAX_PIXELS, or than fit into the memory that is free.
+    """
+    pixels = size[0] * size[1]
+    if pixels > MAX_PIXELS:
+        raise PictureError(_explain_too_large(shown))
+    needed = pixels * (_BYTES_OF_WIDE if wide else _BYTES_OF_LEVELS)
+    free = free_memory() if needed > _ALWAYS_FREE else None
+    if free is not None and needed > free:
+        raise PassingPictureError(
+            f"{shown} has {size[0]}x{size[1]} pixels, which takes about {spell_bytes(needed)} of memory to read; "
+            f"{spell_bytes(free)} are free."
+        )
+
+
+def _explain_passing(error: Exception, shown: str) -> str:
+    """What has kept a sound picture from being read, if that is it: the system, or want of memory."""
+    if ran_out_of_memory(error):
+        return f"There is not enough memory to read {shown}."
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{shown} cannot be read ({_reason_of(error)})."
+    return ""
+
+
 def _explain_too_large(shown: str) -> str:
     return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
 
@@ -246,11 +288,6 @@ def _reason_of(error: Exception) -> str:
     """A decoder's message as part of a sentence."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
-
-
-def quoted(name: str) -> str:
-    """A name in quotes, on one line whatever characters it holds."""
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) + "'"
 
 
 def _check_background(background: Colour) -> None:

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
 from cnnviz.core.opencv import quiet_opencv
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
-from cnnviz.images.reading import MAX_PIXELS, as_picture, quoted, read_picture
+from cnnviz.images.reading import as_picture, check_size, quoted, read_picture
 
 __all__ = ["VIDEO_SUFFIXES", "Clip", "VideoFrame", "is_clip", "open_clip"]
 
@@ -89,16 +89,15 @@ def open_clip(path: str | os.PathLike[str]) -> Clip:
         if not _is_animated(where):
             raise PictureError(f"{quoted(where.name)} is a single picture; {_EXPECTED}.")
         return _animated_clip(where, first)
-    capture = _open_video(where)
+    capture, shown = _open_video(where), f"A frame of {quoted(where.name)}"
     try:
+        check_size((int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))), shown)
         said, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
         capture.release()
     frame = next(_video_frames(where, 1.0), None)
     if frame is None:
         raise PictureError(f"{quoted(where.name)} holds no frame that can be read; expected a video that is whole.")
-    if frame.picture.pixels.size > MAX_PIXELS * 3:
-        raise PictureError(f"The frames of {quoted(where.name)} have too many pixels.")
     fps = float(said) if 0 < said <= FASTEST else USUAL_PACE
     return Clip(where, fps, frame.picture.size, int(count) if 0 < count < np.iinfo(np.int32).max else 1)
 
@@ -109,7 +108,7 @@ def _is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return int(getattr(image, "n_frames", 1)) > 1
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Exception:  # noqa: BLE001 - a decoder fed with damaged data can raise anything; reading it says so
         return False
 
 
@@ -122,12 +121,15 @@ def _animated_frames(path: Path) -> Iterator[VideoFrame]:
     number = 0
     try:
         with Image.open(path) as image:
+            check_size(image.size, quoted(path.name))
             for shown in ImageSequence.Iterator(image):
                 picture = as_picture(shown.convert("RGBA"), _frame_name(path, number))
                 milliseconds = float(shown.info.get("duration", 0))
                 yield VideoFrame(picture, milliseconds / 1000 if milliseconds > 0 else USUAL_SECONDS)
                 number += 1
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except PictureError:
+        raise
+    except Exception as error:  # a decoder fed with damaged data can raise anything
         raise PictureError(f"{quoted(path.name)} is damaged after frame {number}; expected all of it.") from error
 
 

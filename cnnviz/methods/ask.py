@@ -19,6 +19,7 @@ from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassSum, ClassTarget, NoTarget, Target, TargetLike, Unit, parse_target
 from cnnviz.engine.batching import Chunks, in_chunks
 from cnnviz.engine.scores import class_probabilities, wants_logits
+from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
@@ -206,7 +207,7 @@ def _stack_inputs(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) ->
     if isinstance(images, Tensor) and images.dim() > inputs[0].dim() and not images.is_inference():
         return images.detach()
     device = inputs[0].device
-    with torch.inference_mode(mode=False):
+    with inference(mode=False):
         return torch.stack([values.to(device) for values in inputs])
 
 

@@ -13,7 +13,7 @@ from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
-from cnnviz.method import Method, check_network
+from cnnviz.method import Method, check_network, interruptible
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import plain
@@ -26,6 +26,7 @@ __all__ = ["compare"]
 SAME = 1 - 1e-6
 
 
+@interruptible
 def compare(
     model: Model | Sequence[Model],
     images: ImagesLike,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from cnnviz.errors import ExplanationError, UsageError
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ def dff(
     concepts: Annotated[int, Ge(1)] = 5,
     layer: str | None = None,
     steps: Annotated[int, Ge(1)] = 200,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Concepts:
     """What a layer's activations over several pictures have in common, as a few labelled concepts (DFF).

@@ -19,7 +19,7 @@ from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores import class_probabilities
 from cnnviz.errors import UsageError
 from cnnviz.images.video import Clip, open_clip
-from cnnviz.method import Method, check_network
+from cnnviz.method import Method, check_network, interruptible
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
@@ -33,6 +33,7 @@ AT_ONCE: Final = 8
 """Frames that are held in memory."""
 
 
+@interruptible
 def video(
     model: Model,
     clip: str | os.PathLike[str],

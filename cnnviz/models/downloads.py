@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.errors import WeightsError
 
 __all__ = ["cached_file", "cached_hub_file", "download", "is_reachable"]
@@ -65,7 +66,9 @@ def download(url: str, network: str, megabytes: float | None = None) -> Path:
             f"The weights of {network} ({place.name}{size}) are not in {place.parent}, and {urlparse(url).hostname} "
             "cannot be reached; put the file there, or take weights of your own or random ones (--weights none)."
         ) from None
-    except RuntimeError:
+    except RuntimeError as error:
+        if ran_out_of_memory(error):
+            raise
         raise WeightsError(f"The weights of {network} arrived damaged ({place.name}); try again.") from None
     except OSError as error:
         raise WeightsError(f"The weights of {network} cannot be saved to {place.parent}: {error.strerror}.") from None
@@ -107,8 +110,6 @@ def _limit_waiting() -> Iterator[None]:
     import socket
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE_S)
-    try:
+    with undoing(lambda: socket.setdefaulttimeout(before)):
+        socket.setdefaulttimeout(PATIENCE_S)
         yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import ModelError
 
 __all__ = [
@@ -61,7 +62,7 @@ def existing_file(path: str | os.PathLike[str], what: str, error: type[ModelErro
     if file.is_dir():
         raise error(f"'{path}' is a folder; expected a {what}.")
     try:
-        with file.open("rb") as stream:
+        with open_ordinary(file) as stream:
             if not stream.read(1):
                 raise error(f"The {what} '{path}' is empty.")
     except FileNotFoundError:

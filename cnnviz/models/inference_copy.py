@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
 from cnnviz.errors import ModelError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Ask", "InferenceCopy", "inference_copy"]
 
 FOLDED_LOSS, TINY = 1e-3, 1e-30
+NO_ROOM = "there is not enough memory for a faster copy of this network; the network itself ran"
 
 Ask: TypeAlias = "Callable[[Model, Tensor], Tensor]"
 """From a model and inputs ``(1, C, H, W)`` to logits ``(1, K)``."""
@@ -79,7 +81,9 @@ def inference_copy(
                 clone = _make_clone(model, pairs, memory_format)
                 loss = _logit_loss(ask(clone, example.contiguous(memory_format=memory_format)), logits)
                 break
-            except (ModelError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, copy.Error):
+            except (ModelError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, copy.Error) as error:
+                if ran_out_of_memory(error):
+                    return InferenceCopy(model, (NO_ROOM,), logits)
                 continue
         else:
             return InferenceCopy(model, ("no faster copy of this network can be made; the network itself ran",), logits)

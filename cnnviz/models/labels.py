@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import ParameterError, UsageError
 
 __all__ = ["read_labels"]
@@ -54,23 +56,25 @@ def _parse_lines(text: str, name: str) -> tuple[str, ...]:
 
 def _parse_json(text: str, name: str) -> tuple[str, ...]:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise UsageError(f"The label file '{name}' is not valid JSON: {error}.") from None
     if isinstance(content, Mapping):
-        content = _sort_labels(content.get("id2label", content), name)
+        named = content.get("id2label")
+        content = _sort_labels(named if isinstance(named, Mapping) else content, name)
     if not isinstance(content, list):
         raise UsageError(f"The label file '{name}' holds {_describe_form(content)}; {EXPECTED}")
     return tuple(_check_label(entry, name) for entry in content)
 
 
+INDEX = re.compile("[0-9]{1,9}")
 EXPECTED = "expected a list of labels, {index: label} or {label: index}."
 
 
 def _sort_labels(table: Mapping[str, Any], name: str) -> list[Any]:
-    if all(key.isdigit() for key in table):
+    if all(INDEX.fullmatch(key) for key in table):
         by_index = {int(key): label for key, label in table.items()}
-    elif all(isinstance(index, int) for index in table.values()):
+    elif all(type(index) is int for index in table.values()):
         by_index = {index: label for label, index in table.items()}
     else:
         raise UsageError(f"The label file '{name}' holds {_describe_form(table)}; {EXPECTED}")
@@ -90,7 +94,7 @@ def _check_label(entry: Any, name: str) -> str:
 
 def _describe_form(content: Any) -> str:
     if isinstance(content, Mapping):
-        return f"an object with the key '{next(iter(content))}'"
+        return f"an object with the key '{next(iter(content))[:40]}'"
     return json.dumps(content)[:40]
 
 

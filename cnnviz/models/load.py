@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import Locked, contextmanager, undoing
 from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
+from cnnviz.engine.state.modes import RANDOM, inference
+from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
+from cnnviz.method import MOST_SEED
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
@@ -114,14 +118,15 @@ def load_model(
 
     place = resolve_device(device)
     given = None if labels is None else read_labels(labels)
-    with torch.inference_mode(mode=False), torch.enable_grad(), _seed_randomness(seed):
-        opened = _open_source(name, weights, place)
-        _check_options(opened, given, asked.input_size)
-        try:
-            opened.module.eval().to(place)
-        except (RuntimeError, TypeError) as error:
-            raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
-        chosen = load_function(output) if isinstance(output, str) and names_code(output) else output
+
+    def open_network() -> tuple[OpenedNetwork, OutputSelector]:
+        with inference(mode=False), torch.enable_grad(), _seed_randomness(seed):
+            opened = _open_whole(name, weights, place)
+            _check_options(opened, given, asked.input_size)
+            _move_to(opened, place)
+            return opened, load_function(output) if isinstance(output, str) and names_code(output) else output
+
+    opened, chosen = intact(open_network)
     ready = _make_model(opened, given, asked, output=chosen, head=head, grid=grid)
     ready.opening = describe_opening(
         name,
@@ -137,6 +142,32 @@ def load_model(
         seed=seed,
     )
     return ready
+
+
+NO_ROOM = "There is not enough memory to open '{name}'{where}."
+
+
+def _open_whole(name: str, weights: str | os.PathLike[str] | None, place: torch.device) -> OpenedNetwork:
+    """The network with its weights.
+
+    Raises:
+        ModelError: If there is not enough memory for it, besides what opening it raises.
+    """
+    try:
+        return _open_source(name, weights, place)
+    except (RuntimeError, MemoryError, OSError, ImportError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise ModelError(NO_ROOM.format(name=name, where="")) from error
+
+
+def _move_to(opened: OpenedNetwork, place: torch.device) -> None:
+    try:
+        opened.module.eval().to(place)
+    except (RuntimeError, TypeError) as error:
+        if ran_out_of_memory(error):
+            raise ModelError(NO_ROOM.format(name=opened.name, where=f" on {place}")) from None
+        raise ModelError(f"{opened.name} cannot be moved to {place} ({one_line(error)}).") from None
 
 
 class _AskedPreprocess(NamedTuple):
@@ -163,9 +194,13 @@ class _AskedPreprocess(NamedTuple):
 
 @contextmanager
 def _seed_randomness(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    if not -MOST_SEED <= seed <= MOST_SEED:
+        raise ParameterError(f"seed must be a whole number from 0 to {MOST_SEED}.")
+    with Locked(RANDOM):
+        before = torch.get_rng_state()
+        with undoing(lambda: torch.set_rng_state(before)):
+            torch.default_generator.manual_seed(seed)
+            yield
 
 
 def _open_source(model: str, weights: str | os.PathLike[str] | None, device: torch.device) -> OpenedNetwork:

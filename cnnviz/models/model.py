@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from cnnviz.engine.logits import (
     two_sided,
 )
 from cnnviz.engine.scores import wants_logits
-from cnnviz.engine.undisturbed import hookable_parts, undisturbed
+from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
@@ -37,6 +37,8 @@ from cnnviz.models.origin import guess_channels, plain_module
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model", "Fingerprint"]
+
+T = TypeVar("T")
 
 GLANCES = 16
 SOURCES = ("bundled", "torchvision", "timm")
@@ -227,7 +229,8 @@ class Model(Network):
         known = id(self.module), *size
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
-            self._observed[known] = _with_grid(observe_layers(self.module, self.to_device(example)), self.grid)
+            seen = self.intact(lambda: observe_layers(self.module, self.to_device(example)))
+            self._observed[known] = _with_grid(seen, self.grid)
         return self._observed[known]
 
     @property
@@ -242,7 +245,7 @@ class Model(Network):
         """Whether the network is a function of its picture: found out once, by a forward without values if possible."""
         if self._steadiness is None:
             example = torch.zeros(self._fixed_batch or 2, self.preprocess.channels, *self.preprocess.input_size)
-            self._steadiness = observe_steadiness(self.module, self.to_device(example))
+            self._steadiness = self.intact(lambda: observe_steadiness(self.module, self.to_device(example)))
         return self._steadiness
 
     def answers_again(self, one: Tensor, logits: Tensor, targets: Sequence[Target]) -> bool:
@@ -336,6 +339,10 @@ class Model(Network):
             )
         return found
 
+    def intact(self, ask: Callable[[], T], *others: Any) -> T:
+        """Ask a question of this network and others; threads and interrupts change nothing in it, nor it in them."""
+        return intact(ask, self.module, *(other.module for other in others))
+
     def check_layer(self, name: str) -> None:
         """Refuse a name that no layer has; ``"relu#2"``, a layer's second call, and ``"conv2+relu"`` are names.
 
@@ -359,6 +366,9 @@ class Model(Network):
         Raises:
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
+        return self.intact(lambda: self._forward(inputs))
+
+    def _forward(self, inputs: Tensor) -> Tensor:
         with self._evaluating():
             return self.read(lambda: run(self.module, inputs), len(inputs))
 

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,8 +15,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import HeadLike
 from cnnviz.engine.logits import OutputSelector
+from cnnviz.engine.state.modes import inference
 from cnnviz.errors import ModelError
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
@@ -162,13 +163,15 @@ def quiet(*loggers: str) -> Iterator[None]:
     """Keep libraries' loggers from printing what an error message of ours says in one sentence."""
     known = [logging.getLogger(name) for name in loggers]
     levels = [logger.level for logger in known]
-    for logger in known:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         for logger, level in zip(known, levels, strict=True):
             logger.setLevel(level)
+
+    with undoing(put_back):
+        for logger in known:
+            logger.setLevel(logging.CRITICAL)
+        yield
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
@@ -202,7 +205,7 @@ def plain_module(module: nn.Module) -> nn.Module:
             "input and load its trained weights first."
         )
     if any(tensor.is_inference() for tensor in [*module.parameters(), *module.buffers()]):
-        with torch.inference_mode(mode=False):
+        with inference(mode=False):
             return copy.deepcopy(module)
     return module
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.errors import WeightsError
 from cnnviz.models.origin import one_line
 from cnnviz.models.weights import Checkpoint
@@ -104,6 +105,8 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, network: str) -> tuple[
     try:
         module.load_state_dict(_with_versions(state, module), strict=False)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise WeightsError(f"'{checkpoint.name}' cannot be loaded into {network} ({one_line(error)}).") from None
     return (*checkpoint.notes, *notes, *_note_not_finite(module, checkpoint.name))
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.errors import WeightsError
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind
 
@@ -79,6 +80,8 @@ def _read_safetensors(file: Path) -> Mapping[str, Tensor]:
     try:
         weights: dict[str, Tensor] = load_file(file)
     except (SafetensorError, *UNREADABLE) as error:
+        if ran_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise WeightsError(f"The safetensors file '{file.name}' is damaged: {_first_line(error)}.") from None
     return weights
 
@@ -88,6 +91,8 @@ def _read_pickle(file: Path) -> Any:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except UNREADABLE as error:
+            if ran_out_of_memory(error):
+                raise MemoryError(str(error)) from error
             refused = _refused_classes(file, error)
     if not refused:
         raise WeightsError(f"'{file.name}' is not a PyTorch checkpoint, or it is damaged.")

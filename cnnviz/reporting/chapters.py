@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.drawing.blocks import Chapter, Fold
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import CnnvizError, UnknownNameError, UsageError
@@ -182,10 +181,10 @@ def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
         return section.write(context)
     except CnnvizError as error:
         reason = str(error)
-    except torch.OutOfMemoryError:
-        reason = "There is not enough memory for it."
-    except RuntimeError as error:  # what a network's own code raises when it is run otherwise than it expects
+    except (RuntimeError, MemoryError) as error:  # what a network's own code raises when it is run unexpectedly
         reason = f"The network could not be asked: {one_line(error)}."
+        if ran_out_of_memory(error):
+            reason = "There is not enough memory for it."
     return ChapterContent((missing_note(reason),), checks=(reason,))
 
 

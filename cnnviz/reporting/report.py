@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge
 
 from cnnviz.catalogue import load
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.provenance import asking
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def report(
     classes: Annotated[int, Ge(1)] = 5,
     units: Annotated[int, Ge(1)] = 6,
     budget: Annotated[int, Ge(0)] | None = None,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Report:
     """Everything about one network and a few pictures on one page: answers, maps, units, layers.

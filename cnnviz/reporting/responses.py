@@ -131,6 +131,8 @@ def write_pictures(context: ReportContext) -> ChapterContent:
     if steps == 0:
         return ChapterContent((missing_note(note),), checks=(note,))
     found = maximize(context.model, wanted, steps=steps, seed=context.seed)
+    if found.interrupted:  # it keeps what there is, but a report is wanted whole
+        raise KeyboardInterrupt
     some = ((0, len(classes), "For a class"), (len(classes), len(wanted), f"For a unit of {layer}"))
     blocks = [Group(words, (image_gallery(found[start:end]),)) for start, end, words in some if end > start]
     said = (note,) if note else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -14,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
+from cnnviz.drawing.notes import UNREADABLE, read_member
+from cnnviz.errors import quoted, visible
 from cnnviz.provenance import Provenance
 
 __all__ = ["LargestDifference", "differences", "largest_difference"]
 
 HASH = re.compile(r"[0-9a-f]{64}")
 EMBEDDED = re.compile(rb"data:image/(?:png|jpeg|webp|gif);base64,([A-Za-z0-9+/=\s]+)")
-PDF_PICTURE = re.compile(
-    rb"<<((?:(?!endobj).)*?/Subtype\s*/Image(?:(?!endobj).)*?)>>\s*stream\r?\n(.*?)endstream", re.DOTALL
-)
+STREAM, PICTURE = re.compile(rb">>\s*stream\r?\n"), re.compile(rb"/Subtype\s*/Image")
+LARGEST_PICTURE = LARGEST_ARRAY = 1 << 30
+"""Bytes that a picture in a PDF, or an array, unpacks to at most."""
+
 SHORT = 12
 
 
@@ -45,38 +49,57 @@ def differences(then: Provenance, now: Provenance) -> tuple[str, ...]:
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if old != new:
-            lines.append(f"{name}: {_format_value(old)} then, {_format_value(new)} now")
+            lines.append(f"{visible(name)}: {_format_value(old)} then, {_format_value(new)} now")
     return tuple(lines)
 
 
+DAMAGED = LargestDifference(float("inf"), "the old file is damaged, and what it held cannot be compared")
+
+
 def largest_difference(then: bytes, now: bytes, suffix: str) -> LargestDifference | None:
-    """The largest difference between the values of two files of one kind; None where they hold none to compare."""
-    if suffix == ".npz":
-        return _compare_arrays(then, now)
+    """The largest difference between the values of two files of one kind; None where they hold none to compare.
+
+    Args:
+        then: The old file's content, which may be damaged; that is a difference too.
+        now: The new one's.
+        suffix: Their kind.
+    """
     if suffix == ".mp4":
         return None
-    pairs = list(zip_longest(_read_pictures(then, suffix), _read_pictures(now, suffix)))
-    found = [_compare_pixels(one, other) for one, other in pairs]
+    try:
+        old: Any = _read_numbers(then) if suffix == ".npz" else list(_read_pictures(then, suffix))
+    except UNREADABLE:
+        return DAMAGED
+    if suffix == ".npz":
+        return _compare_arrays(old, _read_numbers(now))
+    found = [_compare_pixels(one, other) for one, other in zip_longest(old, _read_pictures(now, suffix))]
     return max(found, key=lambda each: each.value) if found else None
 
 
-def _compare_arrays(then: bytes, now: bytes) -> LargestDifference:
-    with np.load(io.BytesIO(then)) as old, np.load(io.BytesIO(now)) as new:
-        numbers = [name for name in old.files if old[name].dtype.kind in "fiub" and name in new.files]
-        found = [_compare_values(name, old[name], new[name]) for name in numbers]
+def _read_numbers(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of numbers in a file, by name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as held:
+        arrays = {name.removesuffix(".npy"): read_member(held, name, LARGEST_ARRAY) for name in held.namelist()}
+    return {name: each for name, each in arrays.items() if each.dtype.kind in "fiub"}
+
+
+def _compare_arrays(old: Mapping[str, NDArray[Any]], new: Mapping[str, NDArray[Any]]) -> LargestDifference:
+    found = [_compare_values(name, old[name], new[name]) for name in old if name in new]
     return max(found, key=lambda each: each.value, default=LargestDifference(0.0, "the values are the same"))
 
 
 def _compare_values(name: str, old: NDArray[Any], new: NDArray[Any]) -> LargestDifference:
     if old.shape != new.shape:
-        return LargestDifference(float("inf"), f"'{name}' had the shape {old.shape} and has {new.shape}")
+        return LargestDifference(float("inf"), f"{quoted(name)} had the shape {old.shape} and has {new.shape}")
     one, other = old.astype(np.float64), new.astype(np.float64)
     apart = np.where(np.isnan(one) & np.isnan(other), 0.0, np.abs(one - other))
     most = float(apart.max(initial=0.0))
     if most == 0:
         return LargestDifference(0.0, "the values are the same")
     size = float(np.nanmax(np.abs(one)))
-    return LargestDifference(most, f"the values differ by at most {most:.3g}, in '{name}', whose largest is {size:.3g}")
+    return LargestDifference(
+        most, f"the values differ by at most {most:.3g}, in {quoted(name)}, whose largest is {size:.3g}"
+    )
 
 
 def _compare_pixels(old: NDArray[np.uint8] | None, new: NDArray[np.uint8] | None) -> LargestDifference:
@@ -98,7 +121,7 @@ def _read_pictures(content: bytes, suffix: str) -> Iterator[NDArray[np.uint8]]:
         for hit in EMBEDDED.finditer(content):
             yield from _read_frames(base64.b64decode(hit[1]))
     elif suffix == ".pdf":
-        yield from (each for each in map(_decode_stream, PDF_PICTURE.finditer(content)) if each is not None)
+        yield from _read_pdf(content)
     else:
         yield from _read_frames(content)
 
@@ -109,11 +132,19 @@ def _read_frames(content: bytes) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(frame.convert("RGB"))
 
 
-def _decode_stream(hit: re.Match[bytes]) -> NDArray[np.uint8] | None:
-    """The values of a PDF's picture as they are stored; two files of one kind store them alike."""
-    if b"/FlateDecode" not in hit[1]:
-        return None
-    return np.frombuffer(zlib.decompressobj().decompress(hit[2]), np.uint8).reshape(1, -1)
+def _read_pdf(content: bytes) -> Iterator[NDArray[np.uint8]]:
+    """The values of a PDF's pictures as they are stored; two files of one kind store them alike."""
+    end = 0
+    for opened in STREAM.finditer(content):
+        if opened.start() < end:
+            continue  # within another stream's data
+        told = content[max(end, content.rfind(b"endobj", end, opened.start())) : opened.start()]
+        end = content.find(b"endstream", opened.end())
+        if end < 0:
+            return
+        if PICTURE.search(told) and b"/FlateDecode" in told:
+            values = zlib.decompressobj().decompress(content[opened.end() : end], LARGEST_PICTURE)
+            yield np.frombuffer(values, np.uint8).reshape(1, -1)
 
 
 def _flatten_record(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -133,5 +164,5 @@ def _format_value(value: Any) -> str:
         return "nothing"
     if isinstance(value, list):
         return "; ".join(map(_format_value, value)) or "nothing"
-    text = str(value)
+    text = visible(str(value))
     return f"{text[:SHORT]}..." if HASH.fullmatch(text) else text

@@ -5,35 +5,36 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cnnviz.core.picture import Picture, ValueRange
-from cnnviz.errors import CnnvizError, ModelError, PictureError, UsageError
+from cnnviz.errors import CnnvizError, ModelError, OutputError, PictureError, quoted
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.reading import SUFFIXES, as_picture
-from cnnviz.models.load import load_model
-from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
+from cnnviz.rerunning.schema import is_plain_name
 
 __all__ = [
-    "as_pair",
+    "DRAWN",
+    "SHORT",
+    "ensure_kept",
     "find_dataset",
     "find_file",
     "find_pictures",
     "folders_below",
     "folders_of",
+    "is_drawn",
     "split_sources",
-    "Substitutes",
-    "reopen",
 ]
 
 SHORT = 12
+HUB, DRAWN = "hf:", "shapes:"
+MOST_SHAPES_DIGITS = 5
 DEEPEST, MOST_FOLDERS, MOST_PICTURES = 5, 500, 1000
 """How far rerun looks of itself: levels below a folder, folders, and pictures in those folders that are opened."""
 
@@ -51,8 +52,8 @@ def split_sources(given: Iterable[Any]) -> tuple[list[Path], list[Picture]]:
             held.append(as_picture(each))
             continue
         place = Path(each).expanduser()
-        if not place.exists():
-            raise PictureError(f"There is no folder or file '{place}' to look for pictures in.")
+        if not place.exists() and not os.fspath(each).startswith(HUB):
+            raise PictureError(f"There is no folder or file {quoted(str(place))} to look for pictures in.")
         places.append(place)
     return places, held
 
@@ -123,59 +124,107 @@ def find_pictures(
 def find_dataset(
     named: Mapping[str, str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path] = ()
 ) -> Dataset:
-    """A data set by its fingerprint: by its name, one of the places, or something of its name in one of the folders.
+    """A data set by its fingerprint: drawn shapes, one of the places, or something of its name in one of the folders.
+
+    Args:
+        named: Its name and fingerprint.
+        places: What the user gave, each of which may be the data set.
+        near: Folders in which something of its name may be.
+        below: Folders that are looked at last, likewise.
 
     Raises:
         PictureError: If none has that fingerprint.
     """
     name = named["name"]
-    deep = [folder / name for folder in below if (folder / name).exists()]
-    sources = [*places, *(folder / name for folder in (*folders_of(places), *near)), *deep]
-    for source in (name, *map(str, dict.fromkeys(sources))):
+    sources = [name] if name.startswith(DRAWN) else [*map(str, places)]
+    if is_plain_name(name):
+        folders = (*folders_of(places), *near, *(folder for folder in below if (folder / name).exists()))
+        sources += [str(folder / name) for folder in folders]
+    for source in dict.fromkeys(sources):
         for classes in (None, True, False) if Path(source).is_dir() else (None,):
             try:
                 found = open_dataset(source, classes=classes)
                 if found.fingerprint == named["sha256"]:
                     found.name = name
                     return found
-            except CnnvizError:
+            except (CnnvizError, OSError):
                 continue
     raise PictureError(
-        f"No data set '{name}' with the fingerprint {named['sha256'][:SHORT]}... is where rerun looked; name it with "
-        "--images."
+        f"No data set {quoted(name)} with the fingerprint {named['sha256'][:SHORT]}... is where rerun looked; name it "
+        "with --images."
     )
+
+
+def is_drawn(named: Mapping[str, str]) -> bool:
+    """Whether a data set is made of drawn shapes, which lie nowhere; not too many for a record to ask for."""
+    count = named["name"].removeprefix(DRAWN).partition(":")[0]
+    return named["name"].startswith(DRAWN) and count.isdecimal() and len(count) <= MOST_SHAPES_DIGITS
+
+
+def ensure_kept(target: Path, files: Iterable[Path], inputs: Iterable[Any]) -> None:
+    """Make sure that a file to be written is none of those that it is made of.
+
+    Args:
+        target: The file to be written.
+        files: Files and folders that were named.
+        inputs: What was found for the network: pictures, which are known by their pixels, data sets, files.
+
+    Raises:
+        OutputError: If it is one, which would be replaced.
+    """
+    if not target.exists():
+        return
+    named = [file for file in (*files, *(each for each in inputs if isinstance(each, Path))) if file.exists()]
+    held = [picture for each in inputs if isinstance(each, list) for picture in each if isinstance(picture, Picture)]
+    taken = any(file.samefile(target) for file in named)
+    taken = taken or any(each.holds(target) for each in inputs if isinstance(each, Dataset))
+    if taken or _shows_one(target, held):
+        raise OutputError(f"{quoted(str(target))} is what it is made of, and would be replaced; choose another place.")
+
+
+def _shows_one(target: Path, held: Sequence[Picture]) -> bool:
+    """Whether a file has the pixels of one of some pictures."""
+    try:
+        return bool(held) and as_picture(target, value_range=held[0].value_range).digest in {
+            picture.digest for picture in held
+        }
+    except CnnvizError:
+        return False
 
 
 def find_file(
     named: Mapping[str, str], what: str, option: str, folders: Sequence[Path], below: Sequence[Path] = ()
 ) -> Path:
-    """A file by its name and hash: the same content, or else the same name.
+    """A file by its hash, whatever it is called now; what has its name is looked at first.
 
     Args:
         named: Its name and hash.
         what: What it is, in words.
         option: The option that names it.
         folders: Where it may lie.
-        below: Where it may lie with both.
+        below: Where it may lie with that name.
 
     Raises:
-        ModelError: If no folder holds either.
+        ModelError: If no folder holds a file of that content.
     """
-    for folder in (*folders, *below):
-        file = folder / named["file"]
-        if file.is_file() and file_digest(file) == named["sha256"]:
-            return file
-    for folder in folders:
-        for file in sorted(folder.glob(f"*{Path(named['file']).suffix}")):
+    kind = Path(named["file"]).suffix
+    called = (folder / named["file"] for folder in (*folders, *below) if is_plain_name(named["file"]))
+    alike = (file for folder in folders for file in _files_in(folder) if file.suffix == kind)
+    for file in chain(called, alike):
+        with suppress(OSError):
             if file.is_file() and file_digest(file) == named["sha256"]:
                 return file
-    for folder in folders:
-        if (folder / named["file"]).is_file():
-            return folder / named["file"]
     raise ModelError(
-        f"The {what} '{named['file']}' (sha256 {named['sha256'][:SHORT]}...) is in none of the folders looked at; "
-        f"name it with {option}."
+        f"The {what} {quoted(named['file'])} (sha256 {named['sha256'][:SHORT]}...) is in none of the folders looked "
+        f"at; name it with {option}."
     )
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _candidates(
@@ -215,100 +264,10 @@ def _candidate_files(
 
 
 def _files_named(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path]:
-    return (folder / name for folder in folders for name in names if (folder / name).is_file())
+    """Files of these names; what is a way to a file, and not a name, is not followed."""
+    plain = [name for name in names if is_plain_name(name)]
+    return (folder / name for folder in folders for name in plain if (folder / name).is_file())
 
 
 def _picture_files(entries: Iterable[Path]) -> list[Path]:
     return sorted(entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file())
-
-
-@dataclass(frozen=True)
-class Substitutes:
-    """What the user gives in place of what the record names, or None.
-
-    Attributes:
-        model: A network, or its name or file.
-        weights: A weights file or name.
-        labels: A file of labels.
-    """
-
-    model: Any = None
-    weights: Any = None
-    labels: Any = None
-
-
-def reopen(described: Mapping[str, Any], device: str, substitutes: Substitutes, folders: Sequence[Path]) -> Model:
-    """The network of a record, on the device of the record where there is one.
-
-    Args:
-        described: The network's part of the record.
-        device: The type of the device that computed.
-        substitutes: What the user names in place of it.
-        folders: Where files of the user's own are looked for.
-
-    Raises:
-        UsageError: If the network was made in memory and none is given.
-        ModelError: If a file is not found, or the network cannot be opened.
-    """
-    if isinstance(substitutes.model, Model):
-        return substitutes.model
-    opening = dict(described.get("opening", {}))
-    if not opening and substitutes.model is None:
-        raise UsageError(
-            f"The network '{described.get('name', '')}' was in memory when this was made; rerun needs it as model."
-        )
-    output = opening.get("output")
-    if isinstance(output, Mapping) and "file" not in output:
-        raise UsageError(
-            f"The network's logits were chosen by the function '{output['function']}', which only the "
-            "script that has it can give; open the network there and give it as model."
-        )
-    name = _find_model(opening, substitutes, folders)
-    weights = substitutes.weights or _find_path(opening.get("weights"), "weights file", "--weights", folders)
-    labels = substitutes.labels or _find_path(opening.get("labels"), "labels file", "--labels", folders)
-    size = opening.get("input_size")
-    return load_model(
-        name,
-        weights=weights,
-        labels=labels,
-        mean=opening.get("mean"),
-        std=opening.get("std"),
-        input_size=(size[0], size[1]) if isinstance(size, list) else size,
-        value_range=as_pair(opening.get("value_range")),
-        output=_find_code(output, "logits' file", "--images", folders),
-        head=opening.get("head"),
-        grid=(grid[0], grid[1]) if (grid := opening.get("grid")) else None,
-        device=_choose_device(device),
-        seed=opening.get("seed", 0),
-    )
-
-
-def _find_model(opening: Mapping[str, Any], substitutes: Substitutes, folders: Sequence[Path]) -> Any:
-    if substitutes.model is not None:
-        return substitutes.model
-    named = opening["model"]
-    if not isinstance(named, Mapping):
-        return named
-    return _find_code(named, "network's file", "--model", folders)
-
-
-def _find_code(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:
-    """A name as it is; a file by its content, with the function in it where there is one."""
-    if not isinstance(named, Mapping):
-        return named
-    file = find_file(named, what, option, folders)
-    return f"{file}:{named['function']}" if "function" in named else str(file)
-
-
-def as_pair(values: Sequence[float] | None) -> ValueRange | None:
-    """A recorded range as a pair."""
-    return None if values is None else (values[0], values[1])
-
-
-def _find_path(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:
-    return find_file(named, what, option, folders) if isinstance(named, Mapping) else named
-
-
-def _choose_device(recorded: str) -> str:
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return recorded if there.get(recorded) else "cpu"

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core import target as targets
-from cnnviz.errors import OutputError, UsageError
+from cnnviz.errors import OutputError, UsageError, quoted, visible
 from cnnviz.method import SHOWN, Method
 from cnnviz.provenance import Provenance
+from cnnviz.rerunning.schema import MOST_THREADS, is_count, is_number, is_text, refuse_record
+from cnnviz.results.patches import WITHOUT_EFFECT
 
-__all__ = ["ask_again", "ensure_askable", "film_again", "write_again"]
+__all__ = ["ask_again", "check_question", "ensure_askable", "film_again", "restore_asked", "write_again"]
 
 SIZES = ("cell", "width")
 NOT_A_LOOK = (*SIZES, "format", "each")
 FUNCTIONS = ("compare", "rank_layers", "report")
 """What makes files without being a method: functions of the package with the network and the pictures first."""
+
+LARGEST_SETTING = 10_000_000
+PLAIN_TYPES = (str, bool, NoneType)
+UNASKED = (targets.Target, targets.CustomTarget)
+MOST_SPELT = 60
 
 
 def ensure_askable(record: Provenance, name: str) -> None:
@@ -31,25 +40,111 @@ def ensure_askable(record: Provenance, name: str) -> None:
         name: The file's name.
 
     Raises:
+        OutputError: If it was made by no method that this version has.
         UsageError: If it was composed in a script, asked with a function or object in memory, or made of tensors.
     """
+    shown = quoted(name)
     if record.method == "grid":
-        raise UsageError(f"'{name}' is a grid that a script composed; run that script again.")
+        raise UsageError(f"{shown} is a grid that a script composed; run that script again.")
     if record.method not in CATALOGUE and record.method not in FUNCTIONS:
-        raise UsageError(f"'{name}' was made by '{record.method or 'no method'}', which cannot be asked again.")
+        by = quoted(record.method or "no method")
+        raise OutputError(f"{shown} was made by {by}, which cannot be asked again.")
     for held in _nested_records(record.asked):
         if "function" in held:
             raise UsageError(
-                f"'{name}' explains the function '{held['function']}', which only the script that has it can ask again."
+                f"{shown} explains the function {_spell(held['function'])}, which only the script that has it can "
+                "ask again."
             )
         if "object" in held:
-            raise UsageError(f"'{name}' was asked with a {held['object']} in memory, which its record does not hold.")
-    tensors = [image["name"] for image in record.images if image.get("kind") == "tensor"]
+            kind = visible(str(held["object"])[:MOST_SPELT])
+            raise UsageError(f"{shown} was asked with a {kind} in memory, which its record does not hold.")
+    tensors = [visible(str(image.get("name"))[:MOST_SPELT]) for image in record.images if image.get("kind") == "tensor"]
     if tensors:
         raise UsageError(
-            f"'{name}' was made of tensors ({', '.join(tensors[:3])}), of which the record holds a hash only; "
+            f"{shown} was made of tensors ({', '.join(tensors[:3])}), of which the record holds a hash only; "
             "run the script that made them again."
         )
+    if record.method == "maximize" and "examples" in record.asked:
+        raise UsageError(
+            f"{shown} was made with examples of which its record holds the number only; give them to maximize again."
+        )
+
+
+def _spell(value: Any) -> str:
+    return quoted(str(value)[:MOST_SPELT])
+
+
+def check_question(record: Provenance, name: str) -> None:
+    """Make sure that a record asks what cnnviz writes down for its method, each setting within its bounds.
+
+    Args:
+        record: How the file was made, of a form that :func:`cnnviz.rerunning.schema.check_form` has seen.
+        name: The file's name.
+
+    Raises:
+        OutputError: If it asks for anything else; the message names it.
+    """
+    try:
+        if record.method in ("compare", "rank_layers"):
+            _check_function(record)
+        else:
+            _check_method(record, _method_of(record))
+        _check_asked(record)
+    except UsageError as error:
+        raise refuse_record(name, str(error).rstrip(".")) from error
+
+
+def _check_method(record: Provenance, method: Method[Any, Any]) -> None:
+    """What a method was asked, besides network and pictures, and its settings."""
+    odd = next((name for name in record.asked if name in SHOWN or name not in method.needs), None)
+    if odd is not None:
+        raise UsageError(f"{record.method} is not asked with {quoted(odd)}")
+    _check_settings(record.settings, [method])
+
+
+def _check_function(record: Provenance) -> None:
+    """What a comparison or a ranking was asked, which names methods of its own and their settings."""
+    own = ("methods", "target", "layers") if record.method == "compare" else ("method", "target", "share")
+    named = record.asked.get("methods", record.asked.get("method", ["gradcam"]))
+    names = [named] if isinstance(named, str) else named
+    layers = record.asked.get("layers", [])
+    if not (isinstance(names, list) and isinstance(layers, list) and all(map(is_text, [*names, *layers]))):
+        raise UsageError(f"{record.method} is asked with methods and layers by name")
+    settings = {key: value for key, value in record.asked.items() if key not in own}
+    _check_settings(settings, [load(each) for each in names])
+
+
+def _check_asked(record: Provenance) -> None:
+    """Whether what is asked for is of a kind that a record holds: targets, names, a number."""
+    asked = record.asked
+    restore_asked(asked.get("target"))
+    examples = asked.get("examples")
+    if not isinstance(examples, (Mapping, type(None))) and not str(examples).startswith("shapes:"):
+        raise UsageError(f"examples is {_spell(examples)}, where a record names a data set by its fingerprint")
+    if isinstance(examples, Mapping) and not (
+        set(examples) == {"kind", "name", "sha256"} and all(map(is_text, examples.values()))
+    ):
+        raise UsageError("examples is no data set with a name and a fingerprint")
+    for each in ("start", "judge"):
+        if each in asked and not is_text(asked[each]):
+            raise UsageError(f"{each} is {_spell(asked[each])}")
+    if "start" in asked and not record.images:
+        raise UsageError("start names a picture that is not among the images")
+    if "share" in asked and not is_number(asked["share"]):
+        raise UsageError(f"share is {_spell(asked['share'])}")
+
+
+def _check_settings(settings: Mapping[str, Any], methods: Sequence[Method[Any, Any]]) -> None:
+    for name, value in settings.items():
+        known = [one.parameters[name] for one in methods if name in one.parameters]
+        if not known or name in WITHOUT_EFFECT:
+            raise UsageError(
+                f"{' and '.join(one.name for one in methods)} has no setting {quoted(name)} that is recorded"
+            )
+        for each in known:
+            each.check(value)
+        if name != "seed" and is_number(value) and value > (MOST_THREADS if name == "threads" else LARGEST_SETTING):
+            raise UsageError(f"{name} is {value}")
 
 
 def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
@@ -64,24 +159,33 @@ def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
         ParameterError: If the method has other settings now.
         CnnvizError: Whatever the method raises.
     """
-    asked = {name: _restore_asked(value) for name, value in record.asked.items()}
+    asked = {name: restore_asked(value) if name == "target" else value for name, value in record.asked.items()}
     if "target" in asked:
-        asked["target"] = _spell_out(asked["target"], record, model[0] if isinstance(model, list) else model)
-    method = load(record.method) if record.method in CATALOGUE else getattr(cnnviz, record.method)
+        spelt = _spell_out(asked["target"], record, model[0] if isinstance(model, list) else model)
+        asked["target"] = _pick_rows(spelt, record)
+    method = _method_of(record)
     if not isinstance(method, Method):
         return method(model, pictures, **asked)
     shown = {"model": model, **dict.fromkeys(SHOWN[1:], pictures)}
     given = [shown[need] if need in SHOWN else asked.get(need) for need in method.needs]
-    unknown = sorted(set(record.settings) - set(method.parameters))
-    if unknown:
-        raise UsageError(f"{record.method} has no setting '{unknown[0]}' any more, so this cannot be made again.")
     return method(*given, **record.settings)
+
+
+def _pick_rows(target: Any, record: Provenance) -> Any:
+    """Of a target for each picture of a large call those of the record's own, where it names no others."""
+    if not isinstance(target, list) or not record.images or record.batch or not record.rows:
+        return target
+    return [target[row] for row in record.rows] if max(record.rows) < len(target) else target
+
+
+def _method_of(record: Provenance) -> Any:
+    return load(record.method) if record.method in CATALOGUE else getattr(cnnviz, record.method)
 
 
 def film_again(record: Provenance, model: Any, clip: Path, out: Path) -> None:
     """Explain every frame of a clip again, and write it."""
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
-    target = _restore_asked(record.asked.get("target"))
+    target = restore_asked(record.asked.get("target"))
     cnnviz.video(model, clip, record.method, target, out, look=cnnviz.Look(**look), **record.settings)
 
 
@@ -89,9 +193,10 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
     """Write the part of a result that the record is about, drawn as it was."""
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
     if record.look.get("each"):
-        _write_each(result, record.rows[0] if record.rows else 0, out, look)
+        row = next(iter(record.rows), 0)
+        _write_each(result, row if row < len(result) else 0, out, look)
         return
-    part = result[_rows_slice(record.rows)] if record.rows else result
+    part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
     sizes = {name: record.look[name] for name in SIZES if name in record.look}
     if sizes and out.suffix.lower() != ".npz":
         part.grid(**look).save(out, **sizes)
@@ -116,18 +221,53 @@ def _rows_slice(rows: Sequence[int]) -> slice:
     return slice(rows[0], None if stop < 0 else stop, step)
 
 
-def _restore_asked(value: Any) -> Any:
-    """What was asked, from the values that a record holds."""
+def restore_asked(value: Any) -> Any:
+    """A target, or a list of them, from the values that a record holds.
+
+    Raises:
+        OutputError: If the record asks for a kind of target that there is not, or one with other fields.
+    """
     if isinstance(value, list):
-        return [_restore_asked(each) for each in value]
-    if not isinstance(value, Mapping):
+        return [restore_asked(each) for each in value]
+    if isinstance(value, Mapping):
+        return _restore_target(value)
+    if isinstance(value, str) and value.strip().endswith(targets.VECTOR):
+        raise UsageError(f"a target is {_spell(value)}, where records name no files")
+    if value is None or is_text(value) or is_count(-LARGEST_SETTING, LARGEST_SETTING)(value):
         return value
-    fields = {name: _restore_asked(each) for name, each in value.items() if name != "kind"}
+    raise UsageError(f"a target is {_spell(value)}")
+
+
+def _restore_target(value: Mapping[str, Any]) -> targets.Target:
     kind = getattr(targets, str(value.get("kind")), None)
-    if not isinstance(kind, type) or not issubclass(kind, targets.Target):
-        raise UsageError(f"The record asks for a '{value.get('kind')}', which this version does not know.")
-    tupled = {name: tuple(each) if isinstance(each, list) else each for name, each in fields.items()}
-    return kind(**tupled)
+    if not isinstance(kind, type) or not issubclass(kind, targets.Target) or kind in UNASKED:
+        raise UsageError(f"it asks for a {_spell(value.get('kind'))}, which this version does not know")
+    hints = get_type_hints(kind)
+    given = {name: each for name, each in value.items() if name != "kind"}
+    needed = {each.name for each in fields(kind) if each.default is MISSING}
+    if not needed <= set(given) <= set(hints):
+        raise UsageError(f"a {kind.__name__} has {', '.join(hints) or 'nothing'}, not {', '.join(map(_spell, given))}")
+    return kind(**{name: _restore_field(each, hints[name]) for name, each in given.items()})
+
+
+def _restore_field(value: Any, hint: Any) -> Any:
+    """A field of a target, of the type that its class says."""
+    for one in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        if get_origin(one) is tuple and isinstance(value, list):
+            inner = get_args(one)
+            kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
+            if len(kinds) == len(value):
+                return tuple(_restore_field(each, kind) for each, kind in zip(value, kinds, strict=True))
+        elif isinstance(one, type) and issubclass(one, targets.Target) and isinstance(value, Mapping):
+            found = _restore_target(value)
+            if isinstance(found, one):
+                return found
+        elif one in (int, float) and is_number(value) and abs(value) <= LARGEST_SETTING:
+            if one is float or isinstance(value, int):
+                return value
+        elif one in PLAIN_TYPES and type(value) is one:
+            return value
+    raise UsageError(f"a target holds {_spell(value)}")
 
 
 def _spell_out(target: Any, record: Provenance, model: Any) -> Any:

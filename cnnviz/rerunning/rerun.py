@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,29 @@ from typing import Any
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.engine.undisturbed import fixed_threads
-from cnnviz.errors import OutputError, PictureError, UsageError
-from cnnviz.images.datasets.dataset import StoredDataset
+from cnnviz.errors import OutputError, PictureError, UsageError, quoted, visible
 from cnnviz.images.reading import ImageLike
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import LargestDifference, differences, largest_difference
 from cnnviz.rerunning.find import (
     SHORT,
-    Substitutes,
-    as_pair,
+    ensure_kept,
     find_dataset,
     find_file,
     find_pictures,
     folders_below,
     folders_of,
-    reopen,
     split_sources,
 )
-from cnnviz.rerunning.question import ask_again, ensure_askable, film_again, write_again
+from cnnviz.rerunning.question import ask_again, check_question, ensure_askable, film_again, write_again
+from cnnviz.rerunning.schema import check_form
+from cnnviz.rerunning.substitutes import (
+    Substitutes,
+    as_pair,
+    open_judge,
+    open_networks,
+    refuse_untrusted,
+)
 
 __all__ = ["Rerun", "rerun"]
 
@@ -80,6 +86,8 @@ def rerun(
     model: Any = None,
     weights: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
+    judge: Any = None,
+    trust: bool = False,
 ) -> Rerun:
     """Make an output again from the record inside it: same pictures, network, settings, look and format.
 
@@ -87,75 +95,113 @@ def rerun(
     beside the file, then in the folders in these (five levels, 500 folders, 1000 pictures at most). The network is
     opened as it was. Where versions, device, threads, chunk sizes and weights are the same, so are the bytes.
 
+    A record can be a stranger's, so its word opens little: bundled networks and those of torchvision and timm, by name,
+    with their own weights. Modules, files of code, weights and labels, a judge and data sets are given here, or, by
+    ``trust``, opened where they have the hash that the record names.
+
     Args:
         file: An output of cnnviz.
         out: Where to, an existing file is replaced; left out, ``NAME.rerun.SUFFIX`` in the current folder. Another
             suffix draws the same in another format, which cannot be compared.
         images: Folders (searched with all in them), files or pictures in memory, or a list of these.
-        model: A network, or a name or file of one, in place of the recorded one.
+        model: A network, or a name or file of one, in place of the recorded one; a list of as many as were compared.
         weights: A weights file or name, likewise.
         labels: A file of labels, likewise.
+        judge: The second network of ``maximize``, likewise.
+        trust: Whether files and data sets that the record names may be opened, which can run code of theirs: those in
+            the folders looked at, of the recorded hash.
 
     Returns:
         The new file, whether it is identical, and otherwise what differs.
 
     Raises:
-        OutputError: If the file holds no record, or the new one cannot be written.
+        OutputError: If the file holds no record, one that cnnviz did not write, or the new one cannot be written.
         PictureError: If a picture is not found; the message names those that are missing.
-        ModelError: If the network's files are not found, or it cannot be opened.
+        ModelError: If it names what has to be given or trusted, is not found, or cannot be opened.
         UsageError: If no record can bring it back: a function as target, tensors, a network in memory, a composed grid.
     """
     source = Path(file)
-    record = Provenance.from_json(read_note(source))
-    ensure_askable(record, source.name)
-    target = Path(out) if out is not None else Path(f"{source.stem}.rerun{source.suffix}")
-    ensure_writable(target, force=True, suffixes=NOTED_SUFFIXES)
+    record = _read_record(source)
+    target = _choose_target(source, out)
     before = _read_bytes(source)
     places, held = split_sources(images if isinstance(images, (list, tuple)) else [images])
+    substitutes = Substitutes(model, weights, labels, judge, trust)
+    refuse_untrusted(record, source.name, substitutes, placed=bool(places))
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
-    pictures, absent = _find_inputs(record, places, near, held)
+    pictures, absent = _find_inputs(record, places, near if trust else [], near, held)
+    folders = [*folders_of(places), *near]
     with fixed_threads(record.threads):
-        network = _open_networks(record, Substitutes(model, weights, labels), [*folders_of(places), *near])
-        if isinstance(pictures, Path):
-            film_again(record, network, pictures, target)
-        else:
-            question = replace(record, asked=_restore_data(record.asked, places, near))
-            write_again(ask_again(question, network, pictures), record, target)
+        network = open_networks(record, substitutes, folders)
+        question = replace(record, asked=_restore_given(record, substitutes, pictures, places, near))
+        named = [source, *places, *_named_files(model, weights, labels, judge)]
+        ensure_kept(target, named, [pictures, *question.asked.values()])
+        with _record_at_fault(source.name):
+            if isinstance(pictures, Path):
+                film_again(question, network, pictures, target)
+            else:
+                write_again(ask_again(question, network, pictures), record, target)
     found = _compare_files(before, source, target, record)
     return Rerun(target, found[0], (*absent, *found[1]), found[2])
 
 
-def _open_networks(record: Provenance, substitutes: Substitutes, folders: list[Path]) -> Any:
-    """The network, or the networks of a comparison."""
-    several = record.model.get("networks")
-    if not several:
-        return reopen(record.model, record.device, substitutes, folders)
-    if substitutes != Substitutes():
-        raise UsageError("This compares several networks; each is opened as it was, and none can be replaced.")
-    return [reopen(each, record.device, substitutes, folders) for each in several]
+def _named_files(*given: Any) -> Iterator[Path]:
+    """The files among what was given in place of what a record names."""
+    for each in given:
+        several = each if isinstance(each, (list, tuple)) else [each]
+        yield from (Path(one) for one in several if isinstance(one, (str, os.PathLike)))
+
+
+def _read_record(source: Path) -> Provenance:
+    """The record in a file, once it is sure to be one that cnnviz could have written."""
+    record = Provenance.from_json(read_note(source))
+    ensure_askable(record, source.name)
+    check_form(record, source.name)
+    check_question(record, source.name)
+    return record
+
+
+def _choose_target(source: Path, out: str | os.PathLike[str] | None) -> Path:
+    """Where to write; a name that nobody gave is not written through a link, which a stranger may have laid."""
+    target = Path(out) if out is not None else Path(f"{source.stem}.rerun{source.suffix}")
+    if out is None and target.is_symlink():
+        raise OutputError(f"{quoted(str(target))} is a link to another place; name a file to write.")
+    ensure_writable(target, force=True, suffixes=NOTED_SUFFIXES)
+    return target
+
+
+@contextmanager
+def _record_at_fault(name: str) -> Iterator[None]:
+    """Inside, a request that is wrong is the record's, not that of whoever reruns it."""
+    try:
+        yield
+    except UsageError as error:
+        raise OutputError(f"What the record in {quoted(name)} asks cannot be asked: {error}") from error
 
 
 def _find_inputs(
-    record: Provenance, places: list[Path], near: list[Path], held: list[Picture]
+    record: Provenance, places: list[Path], trusted: list[Path], near: list[Path], held: list[Picture]
 ) -> tuple[Any, list[str]]:
     """What the network is shown: pictures, a data set or the file of a clip."""
     named = record.images[0] if record.images else {}
     if named.get("kind") == "dataset":
-        return find_dataset(named, places, near, folders_below(near)), []
+        return find_dataset(named, places, trusted, folders_below(trusted)), []
     if named.get("kind") == "clip":
         clip = {**named, "file": named["name"]}
         return find_file(clip, "clip", "--images", [*folders_of(places), *near], folders_below(near)), []
     return _find_batch(record, places, near, held)
 
 
-def _restore_data(asked: Mapping[str, Any], places: list[Path], near: list[Path]) -> dict[str, Any]:
-    """What was asked, with data sets in place of their names."""
-    return {
-        name: find_dataset(value, places, near, folders_below(near))
-        if isinstance(value, Mapping) and value.get("kind") == StoredDataset.__name__
-        else value
-        for name, value in asked.items()
-    }
+def _restore_given(
+    record: Provenance, substitutes: Substitutes, pictures: Any, places: list[Path], near: list[Path]
+) -> dict[str, Any]:
+    """What was asked, with data sets, the picture to start from and the judge in place of their names."""
+    asked, trusted = dict(record.asked), near if substitutes.trust else []
+    if isinstance(asked.get("examples"), Mapping):
+        asked["examples"] = find_dataset(asked["examples"], places, trusted, folders_below(trusted))
+    if "start" in asked:
+        asked["start"] = pictures[0]
+    judge = open_judge(record, substitutes, [*folders_of(places), *near]) if record.method == "maximize" else None
+    return asked if judge is None else {**asked, "judge": judge}
 
 
 def _find_batch(
@@ -169,7 +215,9 @@ def _find_batch(
     needed = record.rows if record.batch else range(len(wanted))
     missing = [wanted[row] for row in needed if found[row] is None]
     if missing:
-        names = ", ".join(f"{each['name']} (sha256 {each['sha256'][:SHORT]}...)" for each in missing[:MOST_NAMED])
+        names = ", ".join(
+            f"{visible(each['name'])} (sha256 {each['sha256'][:SHORT]}...)" for each in missing[:MOST_NAMED]
+        )
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
         raise PictureError(
             f"There is no picture with the pixels of {names}{more} where rerun looked; name their folder with --images."
@@ -197,4 +245,4 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+        raise OutputError(f"{quoted(str(path))} cannot be read: {error.strerror or error}.") from error

@@ -235,6 +235,11 @@ class Images(ResultBatch[Image]):
     provenance: Provenance = field(default_factory=Provenance, repr=False)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt ended it, so that these are what there was by then."""
+        return any(check.startswith("interrupted: ") or ": interrupted after step " in check for check in self.checks)
+
+    @property
     def pixels(self) -> NDArray[np.float32]:
         """``(N, C, H, W)`` float32 in [0, 1], in the network's channels, before its normalisation."""
         return np.stack([one.pixels for one in self.parts])

@@ -27,10 +27,17 @@ LAYOUT = 1
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read: its key, and a sentence."""
+    """A picture that could not be read: its key, and a sentence.
+
+    Attributes:
+        key: The picture's.
+        sentence: What kept it from being read.
+        passing: Whether it may be read another time; then the next run tries it again.
+    """
 
     key: str
     sentence: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +97,54 @@ class LayerIndex:
     def __len__(self) -> int:
         return len(self.values)
 
+    def ensure_sound(self, levels: int, classes: int | None) -> None:
+        """Refuse arrays that do not go together, and places outside the layer.
+
+        Args:
+            levels: How many quantiles there are.
+            classes: How many classes, or None.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        units, k = self.values.shape
+        expected: list[tuple[NDArray[Any], type, tuple[int, ...]]] = [
+            *((each, np.int64, (units,)) for each in (self.counts, self.active, self.ties)),
+            (self.means, np.float64, (units,)),
+            (self.quantiles, np.float64, (units, levels)),
+            (self.dead, np.bool_, (units,)),
+        ]
+        if self.class_means is not None:
+            expected.append((self.class_means, np.float64, (units, -1 if classes is None else classes)))
+        elif classes is not None:
+            raise ValueError("class_means are missing")
+        if any(held.dtype != kind or held.shape != shape for held, kind, shape in expected):
+            raise ValueError("an array is of another shape or type")
+        _ensure_within(self.values, self.images, self.positions, self.grid, (units, k))
+        if self.samples is not None:
+            most = self.samples.values.shape[-1]
+            drawn = self.samples.values, self.samples.images, self.samples.positions
+            _ensure_within(*drawn, self.grid, (units, DECILES, most))
+
+
+def _ensure_within(
+    values: NDArray[Any], images: NDArray[Any], positions: NDArray[Any], grid: tuple[int, int], shape: tuple[int, ...]
+) -> None:
+    """Refuse values, numbers and places of another shape or type, and places outside a grid.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    kinds = (values, np.float32, shape), (images, np.int64, shape), (positions, np.int32, (*shape, 2))
+    if min(shape) < 1 or any(held.dtype != kind or held.shape != wanted for held, kind, wanted in kinds):
+        raise ValueError("an array is of another shape or type")
+    shown = images != NO_IMAGE
+    places = positions[shown]
+    if not np.array_equal(shown, np.isfinite(values)) or (images[shown] < 0).any():
+        raise ValueError("a value has no image, or an image no value")
+    if (places < 0).any() or (places >= np.array(grid)).any():
+        raise ValueError("a place lies outside the layer")
+
 
 ARRAYS = tuple(each.name for each in fields(LayerIndex))[3:-2]
 SAMPLED = tuple(each.name for each in fields(Samples))
@@ -118,6 +173,11 @@ class PatchIndex:
     images: int
     failures: tuple[Failure, ...] = field(repr=False)
     manifest: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture that could not be read never can be."""
+        return not any(failure.passing for failure in self.failures)
 
     def layer(self, name: str) -> LayerIndex:
         """What was found for one layer.
@@ -163,22 +223,42 @@ class PatchIndex:
             raise OutputError(f"'{path}' has layout {record.get('layout')}; this version reads {LAYOUT}.")
         try:
             return cls._of(arrays, record)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
 
     @classmethod
     def _of(cls, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> PatchIndex:
         layers = [_read_layer(number, told, arrays) for number, told in enumerate(record["layers"])]
-        return cls(
+        found = cls(
             layers=MappingProxyType({layer.name: layer for layer in layers}),
-            keys=MappingProxyType({int(number): key for number, key in record["keys"].items()}),
-            classes=None if record["classes"] is None else tuple(record["classes"]),
+            keys=MappingProxyType({int(number): str(key) for number, key in record["keys"].items()}),
+            classes=None if record["classes"] is None else tuple(map(str, record["classes"])),
             class_counts=arrays.get("class_counts"),
-            levels=tuple(record["levels"]),
-            images=record["images"],
-            failures=tuple(Failure(*each) for each in record["failures"]),
-            manifest=MappingProxyType(record["manifest"]),
+            levels=tuple(map(float, record["levels"])),
+            images=int(record["images"]),
+            failures=tuple(
+                Failure(str(key), str(sentence), bool(passing)) for key, sentence, *passing in record["failures"]
+            ),
+            manifest=MappingProxyType(dict(record["manifest"])),
         )
+        found.ensure_sound()
+        return found
+
+    def ensure_sound(self) -> None:
+        """Refuse arrays that do not go together, places outside a layer, and images without a name.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        classes = None if self.classes is None else len(self.classes)
+        counted = None if self.class_counts is None else self.class_counts.shape
+        if counted != (None if classes is None else (classes,)):
+            raise ValueError("class_counts are not one for each class")
+        for layer in self.layers.values():
+            layer.ensure_sound(len(self.levels), classes)
+            drawn = layer.images if layer.samples is None else np.append(layer.images, layer.samples.images)
+            if not self.keys.keys() >= set(np.unique(drawn[drawn != NO_IMAGE]).tolist()):
+                raise ValueError("an image has no name")
 
     def describe(self) -> dict[str, Any]:
         """What there is to say in short, as plain values."""
@@ -201,7 +281,7 @@ class PatchIndex:
             "classes": None if self.classes is None else list(self.classes),
             "levels": list(self.levels),
             "images": self.images,
-            "failures": [[each.key, each.sentence] for each in self.failures],
+            "failures": [[each.key, each.sentence, *([True] if each.passing else [])] for each in self.failures],
             "manifest": dict(self.manifest),
         }
 
@@ -210,10 +290,10 @@ def _read_layer(number: int, told: Mapping[str, Any], arrays: Mapping[str, NDArr
     sampled = {name: arrays.get(f"{number}.samples.{name}") for name in SAMPLED}
     held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
     return LayerIndex(
-        told["name"],
-        told["ranked"],
+        str(told["name"]),
+        str(told["ranked"]),
         (int(told["grid"][0]), int(told["grid"][1])),
         **held,
         class_means=arrays.get(f"{number}.class_means"),
-        samples=None if sampled["values"] is None else Samples(**sampled),  # type: ignore[arg-type]
+        samples=Samples(**sampled) if any(each is not None for each in sampled.values()) else None,  # type: ignore[arg-type]
     )

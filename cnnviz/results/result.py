@@ -25,6 +25,7 @@ from cnnviz.drawing.files import (
     PICTURE_SUFFIXES,
     SUFFIXES,
     ensure_writable,
+    steady_settings,
     write_arrays,
     write_figure,
     write_pixels,
@@ -107,7 +108,8 @@ class Grid:
         sized = {name: value for name, value in (("cell", cell), ("width", width)) if value is not None}
         note = self.provenance.drawn(format=where.suffix.lower()[1:], **sized).to_json()
         if where.suffix.lower() in FIGURE_SUFFIXES:
-            write_figure(where, self.plot(width=USUAL_WIDTH if width is None else width), note)
+            with steady_settings():
+                write_figure(where, self.plot(width=USUAL_WIDTH if width is None else width), note)
         else:
             write_pixels(where, self.pixels(cell, width=width), note)
         return where

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import cnnviz as library
+from tests.support.asking import interrupt_steps
 
 FILES = [
     "scene.png", "shapes.png", "digits.png", "made.png", "methods.png", "concepts.png", "filters.png", "features.png",
@@ -45,3 +46,12 @@ def test_demo_leaves_foreign_files_alone(cnnviz, photo):
     result = cnnviz("demo")
     assert result.exit_code == 1
     assert "'cnnviz-demo/shapes.png' was not written by cnnviz" in result.stderr
+
+
+def test_an_interrupt_of_a_picture_being_made_ends_the_demo(cnnviz, monkeypatch):
+    """Pictures that are made keep what there is; the demo does not go on with it."""
+    interrupt_steps(monkeypatch)
+    result = cnnviz("demo", "-q")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "interrupted"
+    assert not Path("cnnviz-demo/made.png").exists()

@@ -156,3 +156,22 @@ def test_merging_what_is_no_part(cnnviz, folder):
         assert result.exit_code == 1
         assert result.stderr.startswith("Error:")
         assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        (("-k", 10**9), 2, "choose at most k="),
+        (("--threads", 100_000), 2, "threads must be at most 1024"),
+        (("--block", 10**9), 1, "such as block=500000000"),
+    ],
+)
+def test_a_corrected_command_works_in_the_folder_of_one_that_failed(patches, folder, settings, code, said):
+    failed = patches("--layer", "layer1", "--units", "0", "-o", "a.png", *settings)
+    assert failed.exit_code == code
+    assert failed.stderr.count("\n") == 1
+    assert said in failed.stderr
+    assert not (folder / "a.png").exists()
+    corrected = patches("--layer", "layer1", "--units", "0", "-o", "a.png")
+    assert corrected.exit_code == 0, corrected.stderr
+    assert (folder / INDEX / "index.safetensors").is_file()

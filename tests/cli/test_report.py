@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.asking import interrupt_steps
 from tests.support.pages import Outline
 
 NETWORK = ("--model", "nets.py:tiny", "--labels", "labels.txt", "--input-size", 32)
@@ -110,3 +111,12 @@ def test_pages_are_replaced_when_asked(report, photo):
     assert report(photo("a.png")).exit_code == 1
     assert report(photo("a.png"), "--force").exit_code == 0
     assert Path("report.html").read_text() != "old"
+
+
+def test_an_interrupt_of_a_picture_being_made_ends_the_report(cnnviz, photo, monkeypatch):
+    """Pictures that are made keep what there is; a report is there whole or not at all."""
+    interrupt_steps(monkeypatch)
+    result = cnnviz("report", *NETWORK, "--sections", "predictions,pictures", photo("a.png"))
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "interrupted"
+    assert not Path("report.html").exists()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -166,3 +170,61 @@ def test_progress_is_put_back_after_a_failure():
             raise ZeroDivisionError
         asked(torch.zeros(1, 1, 1, 1), size=1)
     assert (told, outer) == ([], [(1, 1)])
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+class Tight(Small):
+    """Has room for two pictures at once, and says otherwise as ``error`` does."""
+
+    error = RuntimeError(ALLOCATOR)
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise self.error
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("error", [RuntimeError(ALLOCATOR), MemoryError(), torch.OutOfMemoryError("no room")], ids=repr)
+@pytest.mark.parametrize("name", ["gradcam", "predict", "saliency", "fullgrad", "occlusion", "guided_backprop"])
+def test_memory_of_the_cpu_is_memory_too(name, error):
+    inputs = torch.rand(5, 3, 32, 32)
+    net = Tight().eval()
+    net.error = error
+    settings = {"batch_size": 8}
+    found = getattr(cnnviz, name)(model_of(net), inputs, **settings)
+    plain = Small().eval()
+    plain.load_state_dict(net.state_dict())
+    expected = np.asarray(getattr(cnnviz, name)(model_of(plain), inputs, batch_size=2))
+    checks = found.checks if hasattr(found, "checks") else ()
+    assert any("out of memory: went on with 2 at a time" in check for check in checks)
+    assert np.allclose(np.asarray(found), expected, atol=1e-5)
+
+
+def test_where_not_even_one_fits_the_error_says_memory():
+    class Full(Small):
+        def forward(self, x):
+            raise RuntimeError(ALLOCATOR)
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        predict(model_of(Full()), torch.rand(2, 3, 32, 32))
+
+
+def test_halving_under_an_address_limit():
+    """A process that may take so much more memory as a few of the pictures need answers all of them."""
+    code = """
+import resource, torch, cnnviz
+from torch import nn
+torch.manual_seed(0)
+net = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5))
+model, inputs = cnnviz.Model(net.eval(), mean=(0,), std=(1,), input_size=256), torch.rand(16, 3, 256, 256)
+cnnviz.predict(model, inputs[:1])
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (200 << 20),) * 2)
+print(*cnnviz.predict(model, inputs, batch_size=16).checks, sep=" | ")
+"""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "out of memory: went on with 8 at a time" in done.stdout

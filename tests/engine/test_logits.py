@@ -102,3 +102,16 @@ def test_a_segmenting_network_is_explained_how_to_ask(inputs):
         gradcam(model_of(net), inputs)
     found = gradcam(model_of(net, output=lambda maps: maps.mean(dim=(2, 3))), inputs, 2, layer="1")
     assert found.values.shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("output", [torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3, dtype=torch.complex64)])
+def test_numbers_that_are_no_floats_are_no_logits(output):
+    with pytest.raises(ExplanationError, match=r"The network's numbers are of type (int64|complex64), and logits are"):
+        select_logits(output)
+
+
+@pytest.mark.parametrize("key", ["²", "1" * 30, "1" * 5000, 10**30, -1 - 10**19])
+def test_parts_that_there_cannot_be(key):
+    for output in ((torch.zeros(2, 3),), {"a": torch.zeros(2, 3)}, torch.zeros(2, 3)):
+        with pytest.raises(ExplanationError, match="has no part"):
+            select_logits(output, key)

@@ -246,3 +246,24 @@ def test_a_target_function_that_fails_is_told_with_its_line(name, small, inputs)
     line = broken.__code__.co_firstlineno + 1
     with pytest.raises(TargetError, match=rf"'broken' failed: ZeroDivisionError: .* in line {line} of test_scores\.py"):
         getattr(cnnviz, name)(small, inputs, broken)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        (lambda logits: logits.argmax(dim=1), "int64"),
+        (lambda logits: logits[:, 0] > 0, "bool"),
+        (lambda logits: torch.complex(logits[:, 0], logits[:, 1]), "complex64"),
+        (lambda logits: logits[:, 0].to_sparse(), "a sparse tensor"),
+    ],
+)
+def test_scores_without_gradients_are_refused(function, kind):
+    with pytest.raises(TargetError, match=f"must return scores that are floating-point numbers.*got {kind}"):
+        score([CustomTarget(function)], torch.randn(2, 3))
+
+
+def test_scores_of_less_precision_are_taken_as_the_logits():
+    logits = torch.randn(2, 3)
+    found = score([CustomTarget(lambda given: given[:, 0].half())] * 2, logits)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, logits[:, 0].half().float())

@@ -14,7 +14,7 @@ from torch import nn
 from cnnviz import gradcam, predict
 from cnnviz.engine.undisturbed import undisturbed
 from tests.support.asking import HOOKS, state_of
-from tests.support.networks import Small, Writing, model_of
+from tests.support.networks import Caching, Small, Writing, model_of
 
 
 def test_evaluation_mode_inside_only():
@@ -117,35 +117,6 @@ def test_fifty_questions_leave_nothing_behind(question, inputs):
             counted[call] = live, hooks_in(model.module)
     assert counted[50] == counted[5]
     assert counted[50][1] == 0
-
-
-class Caching(Small):
-    """Keeps what only ``train`` empties, notes the size it made a grid for, counts, and hooks a part of itself once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.biases, self.grids, self.shape, self.calls, self.hooked = {}, [], None, 0, False
-        self.shift, self.drift = nn.Parameter(torch.zeros(8)), torch.zeros(8)
-
-    def train(self, mode=True):
-        self.biases.clear()
-        return super().train(mode)
-
-    def forward(self, x):
-        if self.training:
-            self.biases.clear()
-        elif "cpu" not in self.biases:
-            self.biases["cpu"] = 1 * self.shift
-        if self.shape != x.shape:
-            self.shape, self.anchors = x.shape, torch.arange(8.0)
-            self.grids.append(self.anchors)
-        if not self.hooked:
-            self.hooked = True
-            self.relu1.register_forward_hook(lambda part, given, output: output + 1)
-        self.calls += 1
-        self.drift += 1
-        x = self.relu1(self.conv1(x)) + self.biases.get("cpu", self.shift)[:, None, None]
-        return self.fc(self.conv2(x * (1 + self.anchors[:, None, None])).mean(dim=(2, 3)))
 
 
 @pytest.mark.parametrize("question", [gradcam, predict])

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from cnnviz.core.picture import Picture
-from cnnviz.errors import ParameterError, PictureError, UsageError
+from cnnviz.errors import ParameterError, PassingPictureError, PictureError, UsageError
 from cnnviz.images import reading
 from cnnviz.images.reading import as_picture, read_picture
+from cnnviz.images.video import open_clip
 
 RNG = np.random.default_rng(0)
 PHOTO = np.kron(RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
@@ -162,7 +163,7 @@ def test_permission_denied(tmp_path, monkeypatch):
     def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr("os.open", denied)
     sentence(read_picture, path, mentions=["secret.png", "permission denied"])
 
 
@@ -241,3 +242,72 @@ def test_reading_needs_no_torch():
     code = "import sys, cnnviz.images.inputs, cnnviz.images.reading; assert 'torch' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "bytes_each"),
+    [
+        ("rgb.png", np.zeros((300, 400, 3), np.uint8), 30),
+        ("rgba.png", np.zeros((300, 400, 4), np.uint8), 30),
+        ("grey16.png", np.zeros((300, 400), np.uint16), 42),
+        ("float.tif", np.zeros((300, 400), np.float32), 42),
+        ("photo.jpg", np.zeros((300, 400, 3), np.uint8), 30),
+        ("one.gif", np.zeros((300, 400), np.uint8), 30),
+        ("one.webp", np.zeros((300, 400, 3), np.uint8), 30),
+    ],
+)
+def test_pixels_are_bounded_by_the_memory_that_is_free(name, array, bytes_each, tmp_path, monkeypatch):
+    path = saved(tmp_path / name, array)
+    monkeypatch.setattr(reading, "_ALWAYS_FREE", 0)
+    monkeypatch.setattr(reading, "free_memory", lambda: 300 * 400 * bytes_each - 1)
+    said = sentence(read_picture, path, mentions=[name, "400x300 pixels", "are free"], kind=PassingPictureError)
+    assert "damaged" not in said
+    monkeypatch.setattr(reading, "free_memory", lambda: 300 * 400 * bytes_each)
+    assert read_picture(path).size == (300, 400)
+
+
+def test_every_frame_is_bounded_too(tmp_path, monkeypatch):
+    frames = [Image.new("RGB", (400, 300), (80 * number, 0, 0)) for number in range(3)]
+    frames[0].save(tmp_path / "many.gif", save_all=True, append_images=frames[1:], duration=40)
+    clip = open_clip(tmp_path / "many.gif")
+    monkeypatch.setattr(reading, "_ALWAYS_FREE", 0)
+    monkeypatch.setattr(reading, "free_memory", lambda: 1000)
+    sentence(lambda: list(clip), mentions=["many.gif", "400x300 pixels"], kind=PassingPictureError)
+    sentence(open_clip, tmp_path / "many.gif", mentions=["many.gif", "400x300 pixels"], kind=PassingPictureError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("channels", [3, 4])
+def test_reading_takes_no_more_memory_than_is_reckoned(channels, tmp_path):
+    side = 3000
+    levels = np.zeros((side, side, channels), np.uint8)
+    levels[::7] = 200
+    path = saved(tmp_path / "large.png", levels, compress_level=1)
+    code = (
+        "import sys, resource\nimport numpy as np\nfrom cnnviz.images import reading\n"
+        "reading.as_picture(np.zeros((8, 8, 4), np.uint8))\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak()\nreading.read_picture(sys.argv[1])\nprint(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < side * side * 30
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (OSError(5, "Input/output error"), PassingPictureError, "cannot be read (Input/output error)"),
+        (MemoryError(), PassingPictureError, "not enough memory"),
+        (OSError("image file is truncated"), PictureError, "truncated or damaged"),
+    ],
+)
+def test_what_keeps_a_sound_picture_from_being_read_is_not_damage(error, kind, said, tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", PHOTO)
+
+    def fail(*_args, **_settings):
+        raise error
+
+    monkeypatch.setattr(reading, "pixels_of_image", fail)
+    with pytest.raises(PictureError, match=said.replace("(", r"\(").replace(")", r"\)")) as raised:
+        read_picture(path)
+    assert type(raised.value) is kind

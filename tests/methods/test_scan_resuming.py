@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import cnnviz
-from cnnviz.errors import OutputError, ParameterError
+from cnnviz.errors import ModelError, OutputError, ParameterError, PassingPictureError, PictureError
 from cnnviz.methods.scan.manifest import MANIFEST_FILE
+from cnnviz.methods.scan.shards import Shards
 from cnnviz.results.patch_index import INDEX_FILE, PatchIndex
 from tests.support.scans import COUNT, SETTINGS, SHARDS, Noise, digest, forked, tiny_model, waited
 
@@ -288,3 +290,140 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path):
         )
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+class Away(Noise):
+    """Some pictures are on a drive that is away; their sizes are not known then."""
+
+    def __init__(self, *, away=(), unsized=False, **settings) -> None:
+        super().__init__(**settings)
+        self.away, self.unsized, self.read = frozenset(away), unsized, []
+
+    def item(self, index):
+        self.read.append(index)
+        if index in self.away:
+            raise PassingPictureError(f"'{self.keys[index]}' cannot be opened.")
+        return super().item(index)
+
+    def mark(self, index):
+        return "missing" if self.unsized and index in self.away else super().mark(index)
+
+
+@pytest.mark.parametrize("unsized", [False, True])
+def test_pictures_that_were_away_are_tried_again(unsized, whole, tmp_path):
+    """The index of the second run is the one of a run that could read all of them; what never can be read stays out."""
+    first = scan(tmp_path, Away(corrupt=(9,), away=(3, 20), unsized=unsized))
+    assert [failure.key for failure in first.failures] == ["003.png", "009.png", "020.png"]
+    assert [failure.passing for failure in first.failures] == [True, False, True]
+    assert first.images == COUNT - 3
+    assert digest(tmp_path) != whole
+    again = Away(corrupt=(9,), away=(), unsized=unsized)
+    second = scan(tmp_path, again, workers=0)
+    assert second.complete
+    assert digest(tmp_path) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == [INDEX_FILE, MANIFEST_FILE]
+    if not unsized:
+        assert set(again.read) == {0, *range(8), *range(16, 24)}  # the shards of the two, and the first for its shape
+    third = Away(corrupt=(9,))
+    scan(tmp_path, third, workers=0)
+    assert third.read == [0]
+
+
+def test_pictures_that_are_still_away(tmp_path):
+    data = Away(away=(3,))
+    assert scan(tmp_path, data).images == COUNT - 1
+    before = digest(tmp_path)
+    assert scan(tmp_path, data).images == COUNT - 1
+    assert digest(tmp_path) == before
+    assert PatchIndex.read(tmp_path).failures[0].passing
+
+
+@pytest.mark.parametrize("unsized", [False, True])
+def test_all_pictures_were_away(unsized, whole, tmp_path):
+    with pytest.raises(PictureError, match="No picture of the data set could be used"):
+        scan(tmp_path, Away(away=range(COUNT), unsized=unsized))
+    scan(tmp_path, Away(corrupt=(9,), unsized=unsized))
+    assert digest(tmp_path) == whole
+
+
+def test_an_index_that_lacks_pictures_is_not_taken_for_another_data_set(tmp_path):
+    scan(tmp_path, Away(away=(3,)))
+    before = digest(tmp_path)
+    for other in (Noise(count=COUNT + 1), Noise(count=COUNT - 1)):
+        with pytest.raises(OutputError, match="another data set"):
+            scan(tmp_path, other)
+    assert digest(tmp_path) == before
+
+
+def test_jobs_whose_pictures_were_away(whole, tmp_path):
+    folder, merged = tmp_path / "jobs", tmp_path / "merged"
+    scan(folder, Away(corrupt=(9,), away=(3,)), shard="1/2")
+    scan(folder, Away(corrupt=(9,)), shard="2/2")
+    assert cnnviz.merge_patches(folder, tmp_path / "lacking").complete  # nothing is left there to go on from
+    scan(folder, Away(corrupt=(9,)), shard="1/2")
+    cnnviz.merge_patches(folder, merged)
+    assert digest(merged) == whole
+
+
+def test_a_file_that_could_not_be_opened(tmp_path):
+    pictures, index = tmp_path / "pictures", tmp_path / "index"
+    pictures.mkdir()
+    for number in range(6):
+        Image.fromarray(Noise().item(number).pixels).save(pictures / f"{number}.png")
+    names = "\n".join(f"pictures/{number}.png" for number in range(6))
+    (tmp_path / "list.txt").write_text(names)
+    (pictures / "2.png").rename(pictures / "away")
+    settings = {"layer": "last", "block": 2, "k": 3}
+    lacking = cnnviz.scan_patches(tiny_model(), tmp_path / "list.txt", index, **settings)
+    assert [(failure.key, failure.passing) for failure in lacking.failures] == [("pictures/2.png", True)]
+    (pictures / "away").rename(pictures / "2.png")
+    assert cnnviz.scan_patches(tiny_model(), tmp_path / "list.txt", index, **settings).images == 6
+    cnnviz.scan_patches(tiny_model(), tmp_path / "list.txt", tmp_path / "fresh", **settings)
+    assert digest(index) == digest(tmp_path / "fresh")
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 10**9}, r"k=1000000000 largest values of .* units take .* choose at most k="),
+        ({"threads": 100_000}, "threads must be at most 1024"),
+        ({"block": 10**9}, "A block of 1000000000 images does not fit .*such as block="),
+    ],
+    ids=["k", "threads", "block"],
+)
+def test_a_first_scan_that_failed_does_not_decide_over_the_folder(settings, said, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("cnnviz.methods.scan.scan.free_memory", lambda: 1 << 30)
+    with pytest.raises((ParameterError, ModelError), match=said):
+        scan(tmp_path, workers=0, **settings)
+    scan(tmp_path)
+    assert digest(tmp_path) == whole
+
+
+def test_a_forward_that_has_no_room_for_a_block(whole, tmp_path, monkeypatch):
+    def full(*_args, **_settings):
+        raise RuntimeError(ALLOCATOR)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cnnviz.methods.scan.scan._Scanner._compute", full)
+        with pytest.raises(ModelError, match=r"A block of 8 images does not fit .*such as block=4"):
+            scan(tmp_path, block=8)
+    scan(tmp_path)
+    assert digest(tmp_path) == whole
+
+
+def test_a_scan_that_another_has_taken_the_folder_from(tmp_path, monkeypatch):
+    """One that found nothing yet is overtaken; its shards do not get among those of the other."""
+    keep = Shards.keep
+
+    def overtaken(shards, number, tally):
+        monkeypatch.setattr(Shards, "keep", keep)
+        scan(tmp_path, k=7)
+        keep(shards, number, tally)
+
+    monkeypatch.setattr(Shards, "keep", overtaken)
+    with pytest.raises(OutputError, match=r"Another scan into .* has begun meanwhile, of something else: k 7"):
+        scan(tmp_path)
+    assert PatchIndex.read(tmp_path).manifest["k"] == 7

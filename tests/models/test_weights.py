@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cnnviz.errors import WeightsError
+import cnnviz
+from cnnviz.errors import ModelError, WeightsError
 from cnnviz.models.state_dict import build_for, load_into
 from cnnviz.models.weights import Checkpoint, read_checkpoint
 
@@ -241,3 +242,33 @@ def test_weights_left_without_random_numbers_are_all_from_the_file():
     fitted = build_for(Checkpoint("w", trained.state_dict()), lambda n: net(), "net", 4)
     assert same(fitted.module.state_dict(), trained.state_dict())
     assert torch.equal(torch.rand(2), expected)
+
+
+NO_MEMORY = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("error", [RuntimeError(NO_MEMORY), MemoryError(), OSError(12, "Cannot allocate memory")])
+def test_weights_are_not_called_damaged_for_want_of_memory(ending, error, state, tmp_path, monkeypatch):
+    file = tmp_path / f"w.{ending}"
+    torch.save(state, file) if ending == "pt" else save_file(state, file)
+
+    def full(*_args, **_settings):
+        raise error
+
+    monkeypatch.setattr("torch.load" if ending == "pt" else "safetensors.torch.load_file", full)
+    with pytest.raises(MemoryError):
+        read_checkpoint(file)
+    with pytest.raises(ModelError, match="There is not enough memory to open 'squeezenet1_0'") as raised:
+        cnnviz.load_model("squeezenet1_0", weights=file)
+    assert "damaged" not in str(raised.value)
+    assert "delete" not in str(raised.value)
+
+
+def test_a_network_that_does_not_fit_on_its_device(monkeypatch):
+    def full(*_args, **_settings):
+        raise RuntimeError(NO_MEMORY)
+
+    monkeypatch.setattr(nn.Module, "to", full)
+    with pytest.raises(ModelError, match="not enough memory to open 'digits-lenet5' on cpu"):
+        cnnviz.load_model("digits-lenet5", device="cpu")

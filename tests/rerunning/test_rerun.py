@@ -28,7 +28,7 @@ def fewer(name):
 
 
 def again(file, pictures, **more):
-    found = cnnviz.rerun(file, images=pictures[0].parent, **more)
+    found = cnnviz.rerun(file, images=pictures[0].parent, **{"trust": True} | more)
     assert found.identical, str(found)
     assert found.verdict == "identical, byte for byte"
     assert found.path.read_bytes() == Path(file).read_bytes()
@@ -88,14 +88,14 @@ def test_a_data_set_is_found_by_its_fingerprint(tiny, pictures, tmp_path):
     file = cnnviz.patches(tiny, pictures[0].parent, layer="2", units="0-1", show=2).save("patches.png")
     again(file, pictures)
     with pytest.raises(PictureError, match="No data set 'pictures' with the fingerprint"):
-        cnnviz.rerun(file)
+        cnnviz.rerun(file, trust=True)
     pictures[0].parent.rename(tmp_path / "moved")
-    assert cnnviz.rerun(file, images=tmp_path / "moved").identical
+    assert cnnviz.rerun(file, images=tmp_path / "moved", trust=True).identical
     (tmp_path / "work" / "data").mkdir()
     (tmp_path / "moved").rename(tmp_path / "work" / "data" / "pictures")
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     drawn = cnnviz.patches(tiny, "shapes:6", layer="2", units="0-1", show=2).save("drawn.png")
-    assert cnnviz.rerun(drawn).identical
+    assert cnnviz.rerun(drawn, trust=True).identical
 
 
 def test_a_report_finds_its_data_set_again(tiny, pictures, tmp_path):
@@ -104,13 +104,13 @@ def test_a_report_finds_its_data_set_again(tiny, pictures, tmp_path):
     asked = {"sections": "predictions,units,patches", "methods": "gradcam", "units": 1}
     file = cnnviz.report(tiny, pictures[:1], examples=str(data), **asked).save("page.html")
     assert str(tmp_path) not in cnnviz.read_note(file)
-    found = cnnviz.rerun(file, images=[pictures[0].parent, data])
+    found = cnnviz.rerun(file, images=[pictures[0].parent, data], trust=True)
     assert found.identical, str(found)
     data.rename(Path("data"))
-    assert cnnviz.rerun(file, images=pictures[0].parent).identical
+    assert cnnviz.rerun(file, images=pictures[0].parent, trust=True).identical
     Path("data/0.png").unlink()
     with pytest.raises(PictureError, match="No data set 'data' with the fingerprint"):
-        cnnviz.rerun(file, images=pictures[0])
+        cnnviz.rerun(file, images=pictures[0], trust=True)
 
 
 def test_pictures_that_were_made_have_no_pictures_to_find(tiny, pictures):
@@ -129,8 +129,8 @@ def test_clips(tiny, pictures, folder, suffix):
     again(film.path, pictures)
     (folder / "clip.gif").rename(folder.parent / "clip.gif")
     with pytest.raises(ModelError, match=r"clip 'clip\.gif' \(sha256 .*name it with --images"):
-        cnnviz.rerun(film.path)
-    assert cnnviz.rerun(film.path, images=folder.parent / "clip.gif").identical
+        cnnviz.rerun(film.path, trust=True)
+    assert cnnviz.rerun(film.path, images=folder.parent / "clip.gif", trust=True).identical
 
 
 def test_pictures_are_found_by_their_pixels(tiny, pictures, folder):
@@ -139,18 +139,18 @@ def test_pictures_are_found_by_their_pixels(tiny, pictures, folder):
     for picture in pictures:
         picture.unlink()
     with pytest.raises(PictureError, match=r"no picture with the pixels of 0\.png \(sha256 [0-9a-f]{12}\.\.\.\)"):
-        cnnviz.rerun(file)
+        cnnviz.rerun(file, trust=True)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-    assert cnnviz.rerun(file, images=pixels).identical
+    assert cnnviz.rerun(file, images=pixels, trust=True).identical
     Image.fromarray(pixels).save(folder / "renamed.bmp")
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "renamed.bmp").replace(folder / "deep" / "er" / "renamed.bmp")
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     (folder / "deep" / "er").rename(folder / "deep" / ".hidden")
     with pytest.raises(PictureError, match="no picture with the pixels"):
-        cnnviz.rerun(file)
-    assert cnnviz.rerun(file, images=["deep"]).identical
+        cnnviz.rerun(file, trust=True)
+    assert cnnviz.rerun(file, images=["deep"], trust=True).identical
 
 
 def test_how_far_it_looks_of_itself(tiny, pictures, folder, monkeypatch):
@@ -158,31 +158,31 @@ def test_how_far_it_looks_of_itself(tiny, pictures, folder, monkeypatch):
     deep = folder.joinpath(*"abcde")
     deep.mkdir(parents=True)
     found = pictures[0].rename(deep / "other.png")
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     below = deep / "f"
     below.mkdir()
     found.rename(below / "0.png")
     with pytest.raises(PictureError, match="no picture with the pixels"):
-        cnnviz.rerun(file)
+        cnnviz.rerun(file, trust=True)
     (below / "0.png").rename(found)
     for number in range(3):
         shutil.copy(pictures[1], folder / "a" / f"{number}.png")
     monkeypatch.setattr(finding, "MOST_PICTURES", 4)
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     monkeypatch.setattr(finding, "MOST_PICTURES", 3)
     with pytest.raises(PictureError, match="no picture with the pixels"):
-        cnnviz.rerun(file)
+        cnnviz.rerun(file, trust=True)
     found.rename(folder / "a" / "b" / "0.png")  # the right name is looked at before others
-    assert cnnviz.rerun(file).identical
+    assert cnnviz.rerun(file, trust=True).identical
     monkeypatch.setattr(finding, "MOST_FOLDERS", 1)
     with pytest.raises(PictureError, match="no picture with the pixels"):
-        cnnviz.rerun(file)
+        cnnviz.rerun(file, trust=True)
 
 
 def test_a_picture_beside_it_stands_in_for_one_that_is_gone(tiny, pictures):
     file, *_ = cnnviz.gradcam(tiny, pictures).save_each(["a.png", "b.png", "c.png"])
     pictures[1].unlink()
-    found = cnnviz.rerun(file, images=pictures[0].parent)
+    found = cnnviz.rerun(file, images=pictures[0].parent, trust=True)
     assert "not found, and asked together with it then: 1.png" in found.differences
     np.testing.assert_array_equal(np.asarray(Image.open(file)), np.asarray(Image.open(found.path)))
 
@@ -212,7 +212,7 @@ def test_the_users_own_files_are_found_beside_it(tiny, pictures, folder):
     assert record["input_size"] == 32
     again(file, pictures)
     Path("mine.pth").rename("other.pth")
-    found = cnnviz.rerun(file, images=pictures)
+    found = cnnviz.rerun(file, images=pictures, trust=True)
     assert found.verdict == "not identical: the pixels are the same"
     assert set(found.differences) == {
         "model.opening.weights.file: mine.pth then, other.pth now",
@@ -221,7 +221,7 @@ def test_the_users_own_files_are_found_beside_it(tiny, pictures, folder):
     (folder.parent / "away").mkdir()
     Path("other.pth").rename(folder.parent / "away" / "other.pth")
     with pytest.raises(ModelError, match=r"weights file 'mine\.pth' \(sha256 .*name it with --weights"):
-        cnnviz.rerun(file, images=pictures)
+        cnnviz.rerun(file, images=pictures, trust=True)
     Path(folder.parent / "away" / "other.pth").rename(folder.parent / "away" / "mine.pth")
     again(file, pictures, weights=folder.parent / "away" / "mine.pth")
 
@@ -235,7 +235,10 @@ def test_other_weights_are_said_with_the_largest_difference(tiny, pictures, fold
     npz, png, svg = (cnnviz.gradcam(tiny, pictures, 1).save(f"maps.{suffix}") for suffix in ("npz", "png", "svg"))
     expected = cnnviz.gradcam(tiny, pictures, 1).values
     (folder / "nets.py").write_text((folder / "nets.py").read_text().replace("manual_seed(1)", "manual_seed(2)"))
-    found = cnnviz.rerun(npz, images=pictures)
+    with pytest.raises(ModelError, match=r"network's file 'nets\.py' \(sha256 .*name it with --model"):
+        cnnviz.rerun(npz, images=pictures, trust=True)
+    given = {"images": pictures, "model": "nets.py:tiny", "trust": True}
+    found = cnnviz.rerun(npz, **given)
     now = cnnviz.gradcam(cnnviz.load_model("nets.py:tiny", input_size=32, device="cpu"), pictures, 1).values
     assert not found.identical
     assert any(line.startswith("model.weights_sha256: ") for line in found.differences)
@@ -243,11 +246,11 @@ def test_other_weights_are_said_with_the_largest_difference(tiny, pictures, fold
     with np.load(npz) as then:
         scores = np.abs(then["scores"] - np.load(found.path)["scores"]).max()
     assert found.largest.value == pytest.approx(max(np.abs(expected - now).max(), scores))
-    pixels = cnnviz.rerun(png, images=pictures)
+    pixels = cnnviz.rerun(png, **given)
     old, new = (np.asarray(Image.open(path)).astype(int) for path in (png, pixels.path))
     assert pixels.largest.value == np.abs(old - new).max() > 0
     assert f"by at most {np.abs(old - new).max()} of 255" in pixels.verdict
-    assert cnnviz.rerun(svg, images=pictures).largest.value > 0
+    assert cnnviz.rerun(svg, **given).largest.value > 0
 
 
 def test_threads_are_as_they_were_and_then_again_as_they_are(tiny, pictures):
@@ -265,7 +268,7 @@ def test_threads_are_as_they_were_and_then_again_as_they_are(tiny, pictures):
 def test_what_else_differs_is_listed(tiny, pictures):
     maps = cnnviz.gradcam(tiny, pictures)
     old = replace(maps.provenance, chunk=2, versions={**maps.provenance.versions, "torch": "1.0"}, checks=("memory",))
-    found = cnnviz.rerun(replace(maps, provenance=old).save("maps.npz"), images=pictures)
+    found = cnnviz.rerun(replace(maps, provenance=old).save("maps.npz"), images=pictures, trust=True)
     assert found.verdict == "not identical: the values are the same"
     assert found.differences[0] == "chunk: 2 then, 3 now"
     assert found.differences[1].startswith("checks: memory then, preprocessing was not given")
@@ -277,7 +280,7 @@ def test_what_else_differs_is_listed(tiny, pictures):
 
 def test_another_format(tiny, pictures):
     file = cnnviz.gradcam(tiny, pictures).save("maps.npz")
-    found = cnnviz.rerun(file, "drawn.png", images=pictures)
+    found = cnnviz.rerun(file, "drawn.png", images=pictures, trust=True)
     assert not found.identical
     assert found.largest is None
     np.testing.assert_array_equal(np.asarray(Image.open("drawn.png")), cnnviz.gradcam(tiny, pictures).grid().pixels())
@@ -299,7 +302,7 @@ def test_another_format(tiny, pictures):
 def test_what_no_record_brings_back(tiny, pictures, make, error, words):
     file = make(tiny, pictures).save("file.png")
     with pytest.raises(error, match=words):
-        cnnviz.rerun(file, images=pictures)
+        cnnviz.rerun(file, images=pictures, trust=True)
     assert not list(Path().glob("*rerun*"))
 
 
@@ -311,9 +314,9 @@ def test_a_network_in_memory_can_be_given(tiny, pictures):
 
 def test_files_of_others(pictures):
     with pytest.raises(OutputError, match="was not written by cnnviz"):
-        cnnviz.rerun(pictures[0])
+        cnnviz.rerun(pictures[0], trust=True)
     with pytest.raises(OutputError, match="There is no file"):
-        cnnviz.rerun("absent.png")
+        cnnviz.rerun("absent.png", trust=True)
     maps = cnnviz.gradcam(cnnviz.load_model("shapes-resnet"), pictures[0]).save("map.png")
     with pytest.raises(PictureError, match="no folder or file 'nowhere'"):
-        cnnviz.rerun(maps, images="nowhere")
+        cnnviz.rerun(maps, images="nowhere", trust=True)

@@ -67,6 +67,17 @@ def same(one: Any, other: Any, *, close: bool = False) -> bool:
     return first.shape == second.shape and bool(np.abs(first - second).max() <= 1e-5 * max(np.abs(first).max(), 1e-30))
 
 
+def interrupt_steps(monkeypatch: Any, step: int = 2) -> None:
+    """Whatever is made by gradient ascent is interrupted after so many steps."""
+    from cnnviz.methods.ascent import optimise
+
+    def report(progress: Any) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimise, "report_progress", report)
+
+
 def _bytes(value: torch.Tensor) -> bytes:
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
+
+from cnnviz.core.change import contextmanager
+from cnnviz.engine.state.modes import inference
 
 __all__ = ["CUT_AWAY", "CUT_OFF", "NO_GRADIENT", "Cuts", "CutsPassed"]
 
@@ -62,7 +65,7 @@ class CutsPassed(TorchFunctionMode):
             return args[0].view_as(args[0])
         with ExitStack() as opened:
             if torch.is_inference_mode_enabled():
-                opened.enter_context(torch.inference_mode(mode=False))
+                opened.enter_context(inference(mode=False))
             if self._everything:
                 opened.enter_context(torch.enable_grad())
             return func(*_without_inference(args), **_without_inference(kwargs))

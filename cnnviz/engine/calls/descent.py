@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cnnviz.core.change import contextmanager
 from cnnviz.engine.fields.operations import UNRELATED
+from cnnviz.engine.state.modes import inference
 
 __all__ = ["Descent"]
 
@@ -61,7 +63,7 @@ class Descent(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else nullcontext():
+        with inference(mode=False) if torch.is_inference_mode_enabled() else nullcontext():
             output = func(*args, **kwargs)
         self.follow(func._schema.name.partition("::")[2], (args, kwargs), output)
         return output

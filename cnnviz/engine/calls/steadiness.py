@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.layers import blank_copy, run, touched
 from cnnviz.engine.undisturbed import undisturbed
@@ -88,7 +89,9 @@ def answers_again(module: nn.Module, forward: Callable[[Tensor], Tensor], one: T
     try:
         with undisturbed(module), torch.no_grad():
             again = forward(torch.cat([one, one.flip(-1) / 2]))[:1]
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
         return True  # nothing is known of it
     rounding = ROUNDING.get(again.dtype, COARSE_ROUNDING) * logits.abs().max()
     return again.shape == logits.shape and bool((again - logits.to(again)).abs().max() <= rounding)

@@ -169,6 +169,7 @@ class Tally:
         class_sums: ``(U,)`` float64 for each class, a block at a time.
         sample: Numbers, values ``(U,)`` and places ``(U,)`` of the images of the random sample.
         failures: Number and sentence of images that could not be used.
+        passing: Numbers of those among them that could not be read, and perhaps can be another time.
         keys: Names of images by number, at least of those that ``occurring`` gives.
     """
 
@@ -183,6 +184,7 @@ class Tally:
     class_sums: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     sample: list[tuple[int, NDArray[np.float32], NDArray[np.int32]]] = field(default_factory=list)
     failures: list[tuple[int, str]] = field(default_factory=list)
+    passing: set[int] = field(default_factory=set)
     keys: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -237,6 +239,7 @@ class Tally:
             self._count_class(label, count, later.class_sums[label])
         self.sample += later.sample
         self.failures += later.failures
+        self.passing |= later.passing
         named = self.keys | later.keys
         self.keys = {image: named[image] for image in self.occurring()}
 
@@ -287,7 +290,10 @@ class Tally:
             sample=[(int(number), values, places) for number, values, places in sample],
             failures=failures,
             keys=keys,
-            **{name: arrays[name] for name in ("sums", "lowest", "active", "ties")},
+            sums=arrays["sums"],
+            lowest=arrays["lowest"],
+            active=arrays["active"],
+            ties=arrays["ties"],
         )
 
     def _count_ties(self, before: NDArray[np.float32], highest: NDArray[np.float32], ties: NDArray[np.int64]) -> None:
@@ -296,3 +302,51 @@ class Tally:
     def _count_class(self, label: int, count: int, sums: NDArray[np.float64]) -> None:
         self.class_counts[label] = self.class_counts.get(label, 0) + count
         self.class_sums[label] = self.class_sums[label] + sums if label in self.class_sums else sums.copy()
+
+    def ensure_sound(self, units: int, k: int) -> None:
+        """Refuse arrays that are not of so many units and k values, or hold what no scan counts.
+
+        Raises:
+            ValueError: If one is.
+        """
+        expected: list[tuple[NDArray[Any], type, tuple[int, ...]]] = [
+            (self.top.values, np.float32, (units, k)),
+            (self.top.images, np.int64, (units, k)),
+            (self.top.places, np.int32, (units, k)),
+            (self.sums, np.float64, (units,)),
+            (self.lowest, np.float32, (units,)),
+            (self.active, np.int64, (units,)),
+            (self.ties, np.int64, (units,)),
+            *((sums, np.float64, (units,)) for sums in self.class_sums.values()),
+            *((values, np.float32, (units,)) for _, values, _ in self.sample),
+            *((places, np.int32, (units,)) for _, _, places in self.sample),
+        ]
+        if any(held.dtype != kind or held.shape != shape for held, kind, shape in expected):
+            raise ValueError("an array is of another shape or type")
+        held = self.top.held
+        empty = ~held & ((self.top.values != -np.inf) | (self.top.places != NOWHERE))
+        if empty.any() or not np.isfinite(self.top.values[held]).all() or not np.isfinite(self.sums).all():
+            raise ValueError("a value is not finite")
+        if self.images < 0 or min(self.class_counts.values(), default=1) < 1:
+            raise ValueError("a number is not positive")
+
+    def ensure_within(self, ends: NDArray[np.int64], *, images: int, classes: int) -> None:
+        """Refuse places, images and classes that there are not.
+
+        Args:
+            ends: ``(U,)``: how many places each unit's layer has.
+            images: How many images the data set has.
+            classes: How many classes.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        sampled = [places for _, _, places in self.sample]
+        places = np.concatenate([self.top.places, *(each[:, None] for each in sampled)], axis=1)
+        numbers = self.occurring()
+        if (places >= ends[:, None]).any() or (places < NOWHERE).any() or any((each < 0).any() for each in sampled):
+            raise ValueError("a place lies outside the layer")
+        if (self.top.places[self.top.held] < 0).any() or any(not 0 <= number < images for number in numbers):
+            raise ValueError("an image is none of the data set")
+        if not self.keys.keys() >= set(numbers) or any(not 0 <= label < classes for label in self.class_counts):
+            raise ValueError("an image has no name, or a class is none of the data set")

@@ -17,6 +17,7 @@ from cnnviz.core.field import Field, Span
 from cnnviz.core.layer import Layer
 from cnnviz.engine.arrangement import first_tensor
 from cnnviz.engine.layers import blank_copy, touched
+from cnnviz.engine.state.modes import inference
 
 __all__ = ["Bottleneck", "Bottlenecks", "UnitGrid", "find_bottlenecks"]
 
@@ -88,7 +89,7 @@ def find_bottlenecks(
         return None
     likely = {name: grids for name, layer in layers.items() if (grids := _unit_grids(layer))}
     try:
-        with _disable_current_modes(), torch.inference_mode(mode=False), torch.enable_grad():
+        with _disable_current_modes(), inference(mode=False), torch.enable_grad():
             seen, logits, work = _trace_graph(blank_copy(module), forward, example, likely)
     except Exception:  # noqa: BLE001 - a network may do anything with values; then it has no bottlenecks
         return None
@@ -111,6 +112,7 @@ def _trace_graph(
     """Likely layers with the autograd graph's node of their output and the FLOPs so far; the logits; all FLOPs."""
     seen: list[tuple[str, Any, int]] = []
     counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _Whole()  # type: ignore[assignment]
 
     def hook(name: str) -> Callable[..., None]:
         def note(_part: nn.Module, _inputs: Any, output: Any) -> None:
@@ -126,6 +128,18 @@ def _trace_graph(
         inputs = example.to("meta").requires_grad_().clone()  # the network may write into it
         logits = forward(blank.eval(), inputs)
     return seen, logits, int(counter.get_total_flops())
+
+
+class _Whole:
+    """All modules together: a tracker of each would put hooks on those of other threads too."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_raised: object) -> None:
+        pass
 
 
 def _cut_nodes(end: Any) -> list[Any]:

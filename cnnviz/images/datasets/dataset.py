@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -35,6 +37,13 @@ class StoredDataset:
 
     name: str
     sha256: str
+
+
+def _is_same(file: Path, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file.stat(), status)
+    except (OSError, ValueError):
+        return False
 
 
 class Keys(Sequence[str]):
@@ -121,6 +130,18 @@ class Dataset(ABC):
     @abstractmethod
     def mark(self, index: int) -> str:
         """What tells, without decoding it, whether a picture was exchanged: a size in bytes or a hash."""
+
+    def files(self) -> Iterator[Path]:
+        """The files that it is made of, as far as it is made of files."""
+        return iter(())
+
+    def holds(self, file: Path) -> bool:
+        """Whether a file is one of those that it is made of."""
+        try:
+            status = file.stat()
+            return any(_is_same(each, status) for each in self.files())
+        except (OSError, ValueError):
+            return False
 
     @cached_property
     def fingerprint(self) -> str:

@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
-from cnnviz.errors import PictureError
+from cnnviz.core.untrusted import open_ordinary
+from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
@@ -56,10 +58,15 @@ class FileDataset(Dataset):
         """
         key = self.keys[index]
         try:
-            with self._path(index).open("rb") as file:
+            with open_ordinary(self._path(index)) as file:
                 return decode_picture(file, key)
         except (OSError, ValueError) as error:
-            raise PictureError(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
+            kind = PassingPictureError if isinstance(error, OSError) else PictureError
+            raise kind(f"{quoted(key)} cannot be opened: {_reason_of(error)}.") from error
+
+    def files(self) -> Iterator[Path]:
+        """The pictures' files."""
+        return map(self._path, range(len(self)))
 
     def mark(self, index: int) -> str:
         """The file's size in bytes."""
@@ -106,7 +113,7 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     Raises:
         PictureError: If it holds no picture, or a folder in it may not be read.
     """
-    files = list(_walk_files(folder, "", ()))
+    files = list(_walk_files(folder))
     if not files:
         tars = any(entry.suffix == ".tar" for entry in folder.iterdir())
         hint = " (for the tars in it, name them: 'name-{000..009}.tar')" if tars else ""
@@ -129,23 +136,48 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     return FileDataset(name, folder, heads if classes else dict.fromkeys(files), notes, integers=False)
 
 
-def _walk_files(folder: Path, before: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Paths of picture files relative to the first folder; a link to a folder that holds it is not followed."""
-    try:
-        status = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise PictureError(f"The folder {quoted(str(folder))} cannot be read: {_reason_of(error)}.") from error
-    here = status.st_dev, status.st_ino
-    if here in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk_files(Path(entry.path), f"{before}{entry.name}/", (*above, here))
+def _walk_files(folder: Path) -> Iterator[str]:
+    """Paths of picture files relative to a folder; a link to a folder that holds it is not followed."""
+    left = [_Level.of(folder, "", ())]
+    while left:
+        level = left[-1]
+        entry = next(level.entries, None)
+        if entry is None:
+            left.pop()
+        elif entry.is_dir():
+            left.append(_Level.of(Path(entry.path), f"{level.before}{entry.name}/", level.above))
         elif entry.name.lower().endswith(SUFFIXES):
-            yield before + entry.name
+            yield level.before + entry.name
+
+
+class _Level(NamedTuple):
+    """A folder on the way down a tree.
+
+    Attributes:
+        entries: What is left of its entries.
+        before: Its path relative to the first folder, with a slash at its end.
+        above: The numbers of the folders that hold it, and its own.
+    """
+
+    entries: Iterator[os.DirEntry[str]]
+    before: str
+    above: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, folder: Path, before: str, above: tuple[tuple[int, int], ...]) -> _Level:
+        """A folder that is entered; of one that holds itself, no entry.
+
+        Raises:
+            PictureError: If it cannot be read.
+        """
+        try:
+            status = folder.stat()
+            found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise PictureError(f"The folder {quoted(str(folder))} cannot be read: {_reason_of(error)}.") from error
+        here = status.st_dev, status.st_ino
+        shown = [] if here in above else [entry for entry in found if not entry.name.startswith(".")]
+        return cls(iter(shown), before, (*above, here))
 
 
 def open_list(path: Path) -> FileDataset:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.picture import Picture
-from cnnviz.errors import MissingExtraError, PictureError, UsageError
+from cnnviz.errors import MissingExtraError, PassingPictureError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.datasets.folders import classes_of
 from cnnviz.images.reading import as_picture, decode_picture, quoted
@@ -73,7 +74,9 @@ class HuggingFaceDataset(Dataset):
         try:
             held = self._table[index][self._column]
         except Exception as error:  # the library decodes here, and a decoder can raise anything
-            raise PictureError(f"{row} cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from error
+            passing = ran_out_of_memory(error) or (isinstance(error, OSError) and error.errno is not None)
+            kind = PassingPictureError if passing else PictureError
+            raise kind(f"{row} cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from error
         if isinstance(held, dict):
             held = held["path"] if held.get("bytes") is None else held["bytes"]
         if held is None:

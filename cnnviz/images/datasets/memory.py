@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,10 @@ class MemoryDataset(Dataset):
             return read_picture(item)
         except PictureError as error:
             raise PictureError(str(error).replace(str(item), item.name)) from error
+
+    def files(self) -> Iterator[Path]:
+        """The files among what was given."""
+        return (item for item in self._items if isinstance(item, Path))
 
     def mark(self, index: int) -> str:
         """A file's size in bytes, a picture's hash or that of a tensor's type, shape and values."""

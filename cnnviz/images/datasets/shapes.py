@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import UsageError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene, scene_target
+from cnnviz.method import MOST_SEED
 
 __all__ = ["ShapesDataset", "open_shapes"]
 
 MOST = 10**8
 DIGITS = len(str(MOST - 1))
+SCENES = re.compile(rf"({NUMBER})(?::({NUMBER})?)?")
 
 
 class ShapesDataset(Dataset):
@@ -58,7 +62,7 @@ def open_shapes(text: str) -> ShapesDataset:
     Raises:
         UsageError: If it is neither.
     """
-    count, _, seed = text.partition(":")
-    if not (count.isdecimal() and 0 < int(count) < MOST and (seed or "0").isdecimal()):
+    named = SCENES.fullmatch(text)
+    if named is None or not 0 < int(named[1]) < MOST or int(named[2] or 0) > MOST_SEED:
         raise UsageError(f"'shapes:{text}' is no data set; expected shapes:COUNT or shapes:COUNT:SEED, as shapes:5000.")
-    return ShapesDataset(int(count), int(seed or 0))
+    return ShapesDataset(int(named[1]), int(named[2] or 0))

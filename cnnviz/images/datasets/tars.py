@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import io
-import json
+import math
 import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
-from cnnviz.errors import PictureError
+from cnnviz.core.untrusted import open_ordinary, parse_json
+from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.datasets.folders import classes_of
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
 __all__ = ["TarDataset", "expand_braces", "open_tars"]
 
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+MOST_TARS = 100_000
+"""Names that a pattern may stand for."""
+
 NESTED = (".tar", ".tar.gz", ".tgz")
 CLASS_NAMES = ("cls", "label", "class")
 LARGEST_LABEL = 1 << 20
+LARGEST_MEMBER = 1 << 48
+"""Bytes of a member; more are not a size but a damaged header."""
 
 
 @dataclass
@@ -96,10 +103,14 @@ class TarDataset(Dataset):
         try:
             data = _read_member(self._tars[tar], start, size)
         except OSError as error:
-            raise PictureError(f"The tar of {quoted(key)} cannot be read: {error.strerror}.") from error
+            raise PassingPictureError(f"The tar of {quoted(key)} cannot be read: {error.strerror}.") from error
         if len(data) < size:
             raise PictureError(f"{quoted(key)} is cut off: its tar ends before it.")
         return decode_picture(io.BufferedReader(io.BytesIO(data)), key)
+
+    def files(self) -> Iterator[Path]:
+        """The tars."""
+        return iter(self._tars)
 
     def mark(self, index: int) -> str:
         """The picture's size in bytes."""
@@ -108,6 +119,7 @@ class TarDataset(Dataset):
 
 def expand_braces(pattern: str) -> list[str]:
     """``"name-{000..009}.tar"`` as ten names, zeros kept; any number of ranges, none is the name itself."""
+    _ensure_countable(pattern)
     match = RANGE.search(pattern)
     if match is None:
         return [pattern]
@@ -117,6 +129,17 @@ def expand_braces(pattern: str) -> list[str]:
         for number in range(first, last + 1)
         for name in expand_braces(f"{pattern[: match.start()]}{number:0{width}}{pattern[match.end() :]}")
     ]
+
+
+def _ensure_countable(pattern: str) -> None:
+    """Refuse a pattern that stands for more names than anyone means.
+
+    Raises:
+        PictureError: If it does.
+    """
+    count = math.prod(max(0, int(last) - int(first) + 1) for first, last in RANGE.findall(pattern))
+    if count > MOST_TARS:
+        raise PictureError(f"{quoted(pattern)} stands for {count} tars; expected at most {MOST_TARS}.")
 
 
 def open_tars(pattern: str | Sequence[str]) -> TarDataset:
@@ -133,16 +156,16 @@ def open_tars(pattern: str | Sequence[str]) -> TarDataset:
 
 
 def _read_member(tar: Path, start: int, size: int) -> bytes:
-    with tar.open("rb") as file:
+    with open_ordinary(tar) as file:
         file.seek(start)
-        return file.read(size)
+        return file.read(min(size, max(0, os.fstat(file.fileno()).st_size - start)))
 
 
 def _scan_tar(tar: Path, number: int, name: str, found: _TarIndex) -> None:
     """Add the samples of one tar."""
     shown, left = quoted(str(tar.name)), 0
     try:
-        with tarfile.open(tar, "r:") as archive:
+        with open_ordinary(tar) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
             for sample in _iterate_samples(archive, shown):
                 if sample.place is None:
                     left += 1
@@ -152,7 +175,7 @@ def _scan_tar(tar: Path, number: int, name: str, found: _TarIndex) -> None:
                 found.labels.append(sample.label)
     except FileNotFoundError:
         raise PictureError(f"There is no file {quoted(str(tar))}; expected a .tar file.") from None
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise PictureError(
             f"{shown} is no tar, compressed or damaged ({str(error).rstrip('.')}); expected an uncompressed, whole one."
         ) from error
@@ -162,10 +185,30 @@ def _scan_tar(tar: Path, number: int, name: str, found: _TarIndex) -> None:
         found.notes.append(f"samples of {shown} without a picture were left out: {left}")
 
 
+class _Header(tarfile.TarInfo):
+    """A member whose size is one: a negative size would have the reader go round in circles."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """A header from its bytes.
+
+        Raises:
+            tarfile.ReadError: If its size is none.
+        """
+        found = super().frombuf(buf, encoding, errors)
+        if not 0 <= found.size <= LARGEST_MEMBER:
+            raise tarfile.ReadError("the size of a member is none")
+        return found
+
+
 def _iterate_samples(archive: tarfile.TarFile, shown: str) -> Iterator[_TarSample]:
     """The samples of a tar; neighbouring members with the same name up to the first dot are one."""
     sample: _TarSample | None = None
+    reached = -1
     while (member := archive.next()) is not None:
+        if not 0 <= member.size <= LARGEST_MEMBER or archive.offset <= reached:  # an extended header has the last word
+            raise tarfile.ReadError("the size of a member is none")
+        reached = archive.offset
         archive.members = []  # type: ignore[attr-defined]  # or each header would stay in memory
         folder, _, base = member.name.removeprefix("./").rpartition("/")
         if base.lower().endswith(NESTED):
@@ -198,7 +241,7 @@ def _add_member(sample: _TarSample, archive: tarfile.TarFile, member: tarfile.Ta
 def _parse_class(text: str) -> str | None:
     """The class that a sample's JSON names, if it names one."""
     try:
-        held = json.loads(text)
+        held = parse_json(text)
     except ValueError:
         return None
     values = [held[name] for name in CLASS_NAMES if name in held] if isinstance(held, dict) else []

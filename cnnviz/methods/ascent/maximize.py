@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.ascent.recipes import AscentPrecision, Parameterisation, RecipeName, Transformations
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def maximize(
     crops: Annotated[int, Ge(1)] | None = None,
     rate: Annotated[float, Gt(0)] | None = None,
     size: Annotated[int, Ge(8)] | None = None,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     frames: Annotated[int, Ge(0)] = 0,
     patience: Annotated[int, Ge(0)] = 0,
     precision: AscentPrecision = "full",
@@ -104,8 +104,7 @@ def maximize(
         Feature Visualization, Distill 2017; Fel et al., Unlocking Feature Visualization for Deeper Networks with
         MAgnitude Constrained Optimization, NeurIPS 2023.
     """
-    import torch
-
+    from cnnviz.engine.state.modes import inference
     from cnnviz.methods.ascent.quality import judge_images
     from cnnviz.methods.ascent.request import choose_canvas, choose_recipe, parse_targets, read_start
     from cnnviz.methods.ascent.session import AscentSettings, Session
@@ -115,7 +114,7 @@ def maximize(
     targets = parse_targets(model, target, started=start is not None)
     given = {"parameterisation": parameterisation, "transformations": transformations}
     chosen = choose_recipe(model, recipe, **given, steps=steps, crops=crops, rate=rate)
-    with torch.inference_mode(mode=False):
+    with inference(mode=False):
         begun = None if start is None else read_start(model, start)
         canvas = choose_canvas(model, chosen, size, None if begun is None else begun[0])
         settings = AscentSettings(chosen, canvas, seed, frames, patience, precision, compiled, batch_size)

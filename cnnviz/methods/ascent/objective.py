@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.target import Direction, Target, Unit, WholeLayer
 from cnnviz.engine.activations import Activation, activation_of, plain_name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.capture import differentiate
+from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ascent.objective import Objective
 from cnnviz.methods.ascent.parameterisation import ParameterisedImages
@@ -126,7 +128,7 @@ class Optimiser:
                 if all(each.ended for each in self.made):
                     break
                 with part_of_progress(slice(step, step + 1), self.recipe.steps):
-                    self._step(step)
+                    intact(partial(self._step, step))
         except KeyboardInterrupt:
             if not self.done:
                 raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from cnnviz.core.change import contextmanager
 
 __all__ = ["AscentProgress", "ProgressWatcher", "report_progress", "watch_progress"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices
+from cnnviz.engine.undisturbed import intact
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ascent.objective import Objective, layer_of
 from cnnviz.methods.ascent.optimise import ImageRequest, OptimisedImage, Optimiser, generator_of
@@ -111,7 +113,7 @@ class Session:
             if self.interrupted:
                 break
             try:
-                found += self._climb(list(requests))
+                found += intact(partial(self._climb, list(requests)))
             except KeyboardInterrupt:
                 if not found and not some.start:
                     raise

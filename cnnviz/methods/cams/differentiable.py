@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.target import Target, TargetLike, Unit, parse_target
 from cnnviz.engine.logits import select_logits
 from cnnviz.engine.scores import score, settle
+from cnnviz.engine.state.contents import Hooked
+from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError
 from cnnviz.methods.cams.gradcam import (
     multiply,
@@ -87,18 +89,22 @@ def differentiable_maps(
     if not torch.is_grad_enabled():
         raise UsageError("Gradients are off here (no_grad or inference_mode); differentiable maps need them.")
     module, labels = (model.module, model.labels) if isinstance(model, Model) else (model, None)
-    with _watch_layer(module, layer) as held:
-        if isinstance(model, Model):
-            logits = model.read(lambda: module(inputs), len(inputs))
-        else:
-            logits = select_logits(module(inputs), count=len(inputs))
-    activation = _check_spatial(held, layer)
-    settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels)
-    scores = score(settled, logits)
-    (gradient,) = torch.autograd.grad(scores.sum(), activation, create_graph=True, allow_unused=True)
-    if gradient is None:
-        raise ExplanationError(f"The target does not depend on layer '{layer}'.")
-    return DifferentiableMaps(WEIGHED[method](activation, gradient), logits, scores, tuple(settled))
+
+    def ask() -> DifferentiableMaps:
+        with _watch_layer(module, layer) as held:
+            if isinstance(model, Model):
+                logits = model.read(lambda: module(inputs), len(inputs))
+            else:
+                logits = select_logits(module(inputs), count=len(inputs))
+        activation = _check_spatial(held, layer)
+        settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels)
+        scores = score(settled, logits)
+        (gradient,) = torch.autograd.grad(scores.sum(), activation, create_graph=True, allow_unused=True)
+        if gradient is None:
+            raise ExplanationError(f"The target does not depend on layer '{layer}'.")
+        return DifferentiableMaps(WEIGHED[method](activation, gradient), logits, scores, tuple(settled))
+
+    return intact(ask, module)
 
 
 @contextmanager
@@ -116,11 +122,8 @@ def _watch_layer(module: nn.Module, layer: str) -> Iterator[list[Any]]:
         held[:] = [output if output.requires_grad else output.detach().requires_grad_()]
         return held[0].clone()
 
-    handle = known[layer].register_forward_hook(keep)
-    try:
+    with Hooked(known[layer], keep):
         yield held
-    finally:
-        handle.remove()
 
 
 def _check_spatial(held: list[Any], layer: str) -> Tensor:

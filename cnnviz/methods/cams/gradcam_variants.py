@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Fuse
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def smooth_gradcam_plusplus(
     flip: bool = False,
     samples: Annotated[int, Ge(1)] = 8,
     noise: Annotated[float, Gt(0)] = 0.1,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
     """Grad-CAM++ with gradients averaged over noisy copies of the picture (Smooth Grad-CAM++).

@@ -17,7 +17,7 @@ from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImageLike
-from cnnviz.method import check_network
+from cnnviz.method import check_network, interruptible
 from cnnviz.methods.ask import prepare, provenance_of
 from cnnviz.methods.cams.probe import automatic_layer
 from cnnviz.models.model import Model
@@ -30,6 +30,7 @@ __all__ = ["choose_layer", "rank_layers"]
 TINY = 1e-12
 
 
+@interruptible
 def choose_layer(model: Model) -> str:
     """The layer that class activation maps take if none is named: the last whose places reach the top class.
 
@@ -43,6 +44,7 @@ def choose_layer(model: Model) -> str:
         return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise)).name
 
 
+@interruptible
 def rank_layers(
     model: Model, image: ImageLike, target: TargetLike = None, *, method: str = "gradcam", share: float = 0.2
 ) -> LayerRanking:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from annotated_types import Ge
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Channels
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def captum(
     baseline: str = "mean",
     samples: Annotated[int, Ge(1)] = 50,
     cells: Annotated[int, Ge(1)] = 8,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     channels: Channels = "signed",
     batch_size: Annotated[int, Ge(1)] = 16,
 ) -> Attributions:

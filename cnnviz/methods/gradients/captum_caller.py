@@ -6,16 +6,17 @@ import copy
 import importlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.scores import score
+from cnnviz.engine.state.modes import seeded
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
 from cnnviz.models.model import Model
@@ -31,7 +32,9 @@ def private_copy(model: Model) -> Model:
     """
     try:
         module = copy.deepcopy(model.module)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error):
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError, copy.Error) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ExplanationError("captum needs a copy of the network, and this one cannot be copied.") from None
     clone = copy.copy(model)
     clone.module = module if model.dtype == torch.float64 else module.float()
@@ -155,7 +158,7 @@ class Caller:
             side = round(SHARE_BLURRED * min(image.shape[-2:]))
             everything = torch.ones(1, 1, *image.shape[-2:], device=image.device)
             empty = fill_with(name, self._model, image, side=side, seed=self._seed)(everything)
-            with _seeded_random_numbers(self._seed):
+            with seeded(self._seed):
                 values = self._call(scored, image[None], empty)[0].detach()
             total += values / len(self._baselines)
             errors.append(_completeness_error(scored, image[None], empty, values))
@@ -175,9 +178,11 @@ class Caller:
                     return self._attribute_in_groups(algorithm, image, settings)
                 found: Tensor = algorithm.attribute(image, **settings)
                 return found
-        except (CnnvizError, torch.OutOfMemoryError):
+        except CnnvizError:
             raise
         except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
+            if ran_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ExplanationError(f"captum's {self._algorithm} fails on this network: {reason}") from error
 
@@ -233,16 +238,3 @@ def _completeness_error(scored: _ScoreOnly, image: Tensor, empty: Tensor, values
 def _state_completeness(error: float) -> str:
     said = f"completeness error {error:.2g} of the score's change"
     return said if error <= COMPLETE else f"{said}: more than rounding or sampling should leave; judge it with care"
-
-
-@contextmanager
-def _seeded_random_numbers(seed: int) -> Iterator[None]:
-    """Random numbers of torch and NumPy, which captum draws from, seeded inside and put back after."""
-    before = np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Channels
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def integrated_gradients(
     steps: Annotated[int, Ge(1)] = 50,
     tolerance: Annotated[float, Gt(0)] = 0.02,
     most_steps: Annotated[int, Ge(1)] = 400,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     channels: Channels = "signed",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:

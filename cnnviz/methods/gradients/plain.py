@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from annotated_types import Ge
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Channels
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def smoothgrad(
     samples: Annotated[int, Ge(1)] = 50,
     noise: Annotated[float, Ge(0)] = 0.15,
     statistic: Statistic = "mean",
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     channels: Channels = "absolute",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Fuse, Precision, ScoreKind
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def occlusion(
     budget: Annotated[int, Ge(1)] | None = None,
     seconds: Annotated[float, Gt(0)] | None = None,
     precision: Precision = "full",
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
     """How much hiding each part of the picture lowers the target's score (occlusion).

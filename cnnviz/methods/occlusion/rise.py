@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from cnnviz.method import method
+from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Precision, ScoreKind
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def rise(
     baseline: Literal["mean", "black", "blur", "noise"] = "mean",
     score: ScoreKind = "probability",
     precision: Precision = "full",
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
     """How much higher the target's score is where random masks leave the picture visible (RISE).

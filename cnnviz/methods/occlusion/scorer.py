@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassSum, ClassTarget, Difference, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
 from cnnviz.engine.scores import class_probabilities, roundings, score, settle, watched_layers
+from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
 from cnnviz.methods.settings import Precision, ScoreKind
@@ -124,7 +126,7 @@ class Scorer:
     @contextmanager
     def forward_modes(self) -> Iterator[None]:
         """The modes in which changed pictures are asked about."""
-        with torch.inference_mode(self.private), torch.no_grad(), _allow_tf32(allowed=self.precision == "tf32"):
+        with inference(mode=self.private), torch.no_grad(), _allow_tf32(allowed=self.precision == "tf32"):
             yield
 
     def _forward_filled(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
@@ -186,11 +188,13 @@ def _allow_tf32(*, allowed: bool) -> Iterator[None]:
     """Inside, CUDA's float32 convolutions and products are TF32 or are not; PyTorch itself allows it for the first."""
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
-    convolutions.allow_tf32 = products.allow_tf32 = allowed
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         convolutions.allow_tf32, products.allow_tf32 = before
+
+    with undoing(put_back):
+        convolutions.allow_tf32 = products.allow_tf32 = allowed
+        yield
 
 
 def _measure_tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices, part_of_progress
 from cnnviz.engine.replay import is_close
@@ -59,9 +60,9 @@ class Regions:
             self._regional = Regional(quick.module, quick.logits, self._route, quick.memory_format)
         try:
             logits = self._regional.see(image)
-        except torch.OutOfMemoryError:
-            raise
-        except FAILURES:
+        except FAILURES as error:
+            if ran_out_of_memory(error):
+                raise
             return quick.forward(image)
         self._seen = image
         return logits
@@ -90,9 +91,9 @@ class Regions:
                 return False
             try:
                 found = self(changed, numbers)
-            except torch.OutOfMemoryError:
-                raise
-            except FAILURES:
+            except FAILURES as error:
+                if ran_out_of_memory(error):
+                    raise
                 return False
             whole = quick.forward(changed.to(memory_format=quick.memory_format))
         return found.shape == whole.shape and is_close(found, whole)

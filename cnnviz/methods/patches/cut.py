@@ -131,6 +131,7 @@ class PatchRows:
 
     Attributes:
         worst: The largest difference between a value and what its picture gave now, as a share of the unit's largest.
+        moved: How many patches lie elsewhere than where their picture gives the value now.
     """
 
     def __init__(self, selection: PatchSelection, units: Sequence[int], geometry: PatchGeometry) -> None:
@@ -140,6 +141,7 @@ class PatchRows:
         self._marks = np.zeros(shape, dtype=np.bool_) if geometry.view == "image" else None
         self._filled = np.zeros(selection.images.shape, dtype=np.bool_)
         self.worst = 0.0
+        self.moved = 0
 
     def add(self, image: int, reread: RereadPicture) -> None:
         """Cut the patches of one picture."""
@@ -150,6 +152,7 @@ class PatchRows:
                 self._marks[row, rank] = self._geometry.mark(reread.maps[row])
             self._filled[row, rank] = True
             self._compare(row, rank, reread.peaks[self._units[row]])
+            self.moved += (y, x) != tuple(reread.places[self._units[row]].tolist())
 
     def boxes(self) -> NDArray[np.int64]:
         """What every place sees, ``(U, K, 4)``; zeros where there is no patch."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from annotated_types import Ge, Interval
 
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.method import check_network, method
+from cnnviz.method import Seed, check_network, interruptible, method
 from cnnviz.methods.scan.scope import JobShare, ScanRequest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def patches(
     threads: Annotated[int, Ge(1)] | None = None,
     workers: Annotated[int, Ge(0)] | None = None,
     autocast: bool = False,
-    seed: Annotated[int, Ge(0)] = 0,
+    seed: Seed = 0,
 ) -> Patches:
     """What of a data set excites each unit of a layer most: its top-activating patches.
 
@@ -102,6 +102,7 @@ def patches(
     )
 
 
+@interruptible
 def scan_patches(
     model: Model,
     data: DataLike,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to
@@ -32,12 +33,14 @@ class RereadPicture:
         picture: With the geometry of the input.
         inputs: ``(C, H, W)``.
         peaks: ``(U,)``: the largest value of every unit, as the scan found it.
+        places: ``(U, 2)``: the row and column of that value, the first of equal ones.
         maps: ``(U, h, w)``: the layer's output; None if it was not asked for.
     """
 
     picture: Picture
     inputs: Tensor
     peaks: NDArray[np.float32]
+    places: NDArray[np.int64]
     maps: NDArray[np.float32] | None
 
 
@@ -98,10 +101,12 @@ class Rereader:
         with self._as_scanned():
             (recorded,) = observe_outputs(self._model.module, batch, [self._layer])
             with PeakRecorder(self._model.module, [recorded]) as recorder:
-                peaks = recorder(batch)[0].float().cpu().numpy()
+                found = recorder(batch)
+            peaks = found[0].float().cpu().numpy()
+            places = np.stack(np.divmod(found[1].cpu().numpy(), recorded.grid[1]), axis=-1)
             held = self._maps(batch, units) if maps else None
         return {
-            image: RereadPicture(picture, inputs, peaks[row], None if held is None else held[row])
+            image: RereadPicture(picture, inputs, peaks[row], places[row], None if held is None else held[row])
             for row, (image, picture, inputs) in enumerate(read)
         }
 

@@ -200,7 +200,11 @@ def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *
             inputs |= {image: reread.inputs for image, reread in block.items()}
     rows = rows or [PatchRows(one, context.units, geometry) for one in selections]
     strips = tuple(each_rows.strip(context.data) for each_rows in rows)
-    checks = _describe_verification(max(each_rows.worst for each_rows in rows), len(images) - len(reader.lost))
+    checks = _describe_verification(
+        max(each_rows.worst for each_rows in rows),
+        sum(each_rows.moved for each_rows in rows),
+        len(images) - len(reader.lost),
+    )
     if deconvnet:
         strips, notes = project_strips(context.model, context.layer, context.units, strips, inputs)
         checks += notes
@@ -218,11 +222,16 @@ def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> P
     return replace(geometry, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
 
 
-def _describe_verification(worst: float, pictures: int) -> tuple[str, ...]:
+def _describe_verification(worst: float, moved: int, pictures: int) -> tuple[str, ...]:
     if worst > TOLERANCE:
         return (
             f"the values shown are not what the network gives now: run again, the pictures shown differ by up to "
             f"{worst:.2g} of a unit's largest value",
+        )
+    if moved:
+        return (
+            f"{moved} of the patches shown lie at another place than the largest value has: run again, the pictures "
+            "gave the index's values, but elsewhere in the layer",
         )
     exact = "exactly" if not worst else f"to {worst:.1g} of a unit's largest"
     return (f"verified: the {pictures} pictures shown were run again and gave the index's values {exact}",)

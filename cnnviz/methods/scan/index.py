@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 
 import numpy as np
@@ -106,10 +107,14 @@ def finish_index(tallies: Iterable[Tally], manifest: Manifest) -> PatchIndex:
         PictureError: If not one image could be read.
     """
     units = sum(layer["units"] for layer in manifest["layers"])
+    several = iter(tallies)
+    first = next(several)  # before there is room for all units: a damaged manifest may speak of any number of them
     total = Tally.empty(units, manifest["k"])
-    for tally in tallies:
+    for tally in chain([first], several):
         total.absorb_tally(tally)
-    failures = tuple(Failure(total.keys[image], sentence) for image, sentence in sorted(total.failures))
+    failures = tuple(
+        Failure(total.keys[image], sentence, image in total.passing) for image, sentence in sorted(total.failures)
+    )
     if not total.images:
         raise PictureError(f"No picture of the data set could be used. The first: {failures[0].sentence}")
     layers = {layer.name: layer for layer in _layer_indexes(total, manifest)}

@@ -6,8 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,8 +15,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils import signal_handling
 
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.picture import Picture
-from cnnviz.errors import CnnvizError, PictureError, UsageError
+from cnnviz.errors import CnnvizError, PassingPictureError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
@@ -40,6 +40,7 @@ class Block:
         images: Numbers of the images that could be read, ascending.
         rows: Their rows.
         failures: Number and sentence of those that could not.
+        passing: Numbers of those among them that perhaps can be another time.
         fatal: Why the scan cannot go on; empty if it can.
     """
 
@@ -49,10 +50,11 @@ class Block:
     rows: tuple[int, ...]
     failures: tuple[tuple[int, str], ...]
     fatal: str = ""
+    passing: tuple[int, ...] = ()
 
     def pin_memory(self) -> Block:
         """The same with its inputs where the GPU fetches them quickly."""
-        return Block(self.number, self.inputs.pin_memory(), self.images, self.rows, self.failures, self.fatal)
+        return replace(self, inputs=self.inputs.pin_memory())
 
 
 class _BlockReader(TorchDataset[Block]):
@@ -64,18 +66,20 @@ class _BlockReader(TorchDataset[Block]):
     def __getitem__(self, number: int) -> Block:
         first = number * self._block
         inputs = torch.zeros(self._block, *self._shape)
-        images, failures = [], []
+        images, failures, passing = [], [], []
         for image in range(first, min(first + self._block, len(self._data))):
             try:
                 inputs[image - first] = _make_input(self._data, self._preprocess, image, self._shape)
                 images.append(image)
             except PictureError as error:
                 failures.append((image, str(error)))
+                passing += [image] if isinstance(error, PassingPictureError) else []
             except CnnvizError as error:
                 return Block(number, inputs, (), (), (), fatal=str(error))
         last = len(images) + len(failures)
         inputs[last:] = inputs[last - 1]
-        return Block(number, inputs, tuple(images), tuple(image - first for image in images), tuple(failures))
+        rows = tuple(image - first for image in images)
+        return Block(number, inputs, tuple(images), rows, tuple(failures), passing=tuple(passing))
 
 
 def load_blocks(
@@ -133,16 +137,18 @@ def _reading_blocks(loader: DataLoader[Any]) -> Iterator[Iterator[Block]]:
     before = message and signal.getsignal(message)
     blocks: Any = iter(loader)
     raising = message and signal.getsignal(message)
-    if message and before is not None:
-        torchs = getattr(before, "__module__", None) == signal_handling.__name__
-        signal.signal(message, signal.SIG_DFL if torchs else before)
-    try:
-        yield blocks
-    finally:
+
+    def put_back() -> None:
         if loader.num_workers:
             blocks._shutdown_workers()
         if message and raising is not None:
             signal.signal(message, raising)
+
+    with undoing(put_back):
+        if message and before is not None:
+            torchs = getattr(before, "__module__", None) == signal_handling.__name__
+            signal.signal(message, signal.SIG_DFL if torchs else before)
+        yield blocks
 
 
 def _is_death(error: Exception) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnviz.core.atomic import write_whole
+from cnnviz.core.atomic import read_record, write_whole
+from cnnviz.core.untrusted import parse_json
 from cnnviz.engine.batching import usual_size
 from cnnviz.engine.tally.recorder import RecordedLayer
 from cnnviz.engine.tally.tally import DESCRIPTION
@@ -32,6 +34,20 @@ NAMES = {
     "autocast", "device", "dtype", "bins", "versions",
 }  # fmt: skip
 """What every manifest says."""
+
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("network", "data", "versions"), dict), **dict.fromkeys(("device", "dtype", "bins"), str),
+    "layers": list, "autocast": bool,
+}  # fmt: skip
+NUMBERS: Mapping[str, int] = {
+    **dict.fromkeys(("layout", "k", "block", "blocks_a_shard", "threads"), 1), **dict.fromkeys(("samples", "seed"), 0),
+}  # fmt: skip
+MOST = 2**62
+"""What these are; of numbers the least, and the most that any of them is."""
+
+FOUND = re.compile(r"(?:shard-\d+|index)\.safetensors")
+PLAIN_FAILURE = 2
+"""How much an index says of a picture that never can be read; of others it says more."""
 
 LEFT_OPEN = ("block", "threads", "blocks_a_shard")
 """Settings that an index has decided over for all who go on with it."""
@@ -152,7 +168,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST_FILE
     try:
-        found = Manifest(dict(json.loads(path.read_bytes())))
+        found = Manifest(dict(parse_json(path.read_bytes())))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -163,11 +179,32 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _is_whole(manifest: Manifest) -> bool:
-    """Whether everything is said that an index rests on."""
+    """Whether everything is said that an index rests on, each as what it is."""
+    held = manifest.held
     try:
-        return manifest.held.keys() >= NAMES and manifest.shards >= 0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return (
+            held.keys() >= NAMES
+            and all(type(held[name]) is kind for name, kind in KINDS.items())
+            and all(type(held[name]) is int and least <= held[name] <= MOST for name, least in NUMBERS.items())
+            and _are_texts(held["network"][name] for name in ("name", "weights_sha256"))
+            and _are_texts(held["data"][name] for name in ("name", "fingerprint"))
+            and type(held["data"]["pictures"]) is int
+            and 0 < held["data"]["pictures"] <= MOST
+            and (held["classes"] is None or (type(held["classes"]) is list and _are_texts(held["classes"])))
+            and all(map(_is_layer, held["layers"]))
+        )
+    except (KeyError, TypeError):
         return False
+
+
+def _is_layer(told: Any) -> bool:
+    numbers = (told["units"], *told["grid"])
+    fitting = len(numbers) == 3 and all(type(each) is int and 0 < each <= MOST for each in numbers)
+    return fitting and _are_texts((told["name"], told["ranked"])) and type(told["signless"]) is bool
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanRequest) -> Manifest:
@@ -183,10 +220,34 @@ def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanReques
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error
     there = read_manifest(folder)
-    if there is None:
+    if there is None or not _is_begun(folder, there, wanted):
         write_whole(folder / MANIFEST_FILE, wanted.text.encode())
         return wanted
     return ensure_fitting(there, wanted, request, str(folder))
+
+
+def _is_begun(folder: Path, there: Manifest, wanted: Manifest) -> bool:
+    """Whether a scan has left something that another has to fit: a first one that failed has not.
+
+    Neither has one that lacks pictures which could not be read, and have other sizes now that they can: what it found
+    is deleted.
+    """
+    found = [path for path in folder.iterdir() if FOUND.fullmatch(path.name)]
+    same = {"name", "pictures", "classes"}
+    before, now = ({key: each.held["data"].get(key) for key in same} for each in (there, wanted))
+    if before != now or there["data"] == wanted["data"] or not any(map(_lacks_pictures, found)):
+        return bool(found)
+    for path in found:
+        path.unlink(missing_ok=True)
+    return False
+
+
+def _lacks_pictures(path: Path) -> bool:
+    """Whether a shard or an index says that pictures could not be read which perhaps can be another time."""
+    _, record = read_record(path)
+    failures = record.get("failures")
+    said = [failure for failure in failures if isinstance(failure, list)] if isinstance(failures, list) else []
+    return bool(record.get("passing")) or any(len(failure) > PLAIN_FAILURE for failure in said)
 
 
 def ensure_fitting(there: Manifest, wanted: Manifest, request: ScanRequest, where: str) -> Manifest:

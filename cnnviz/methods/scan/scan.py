@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
+from cnnviz.core.capacity import free_memory, ran_out_of_memory, spell_bytes
+from cnnviz.core.change import contextmanager
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.tally.recorder import PeakRecorder, RecordedLayer, observe_outputs
 from cnnviz.engine.tally.tally import BlockPeaks, Tally
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
-from cnnviz.errors import CnnvizError, ModelError, UsageError
+from cnnviz.errors import CnnvizError, ModelError, OutputError, ParameterError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.scan.index import choose_sample, finish_index
 from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
@@ -35,6 +37,8 @@ __all__ = ["scan", "Processes", "processes"]
 
 STARTED = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 PATIENCE = timedelta(days=30)
+BYTES_OF_A_VALUE = 64
+"""Value, image and place, and what merging two lists of them takes."""
 
 Result = TypeVar("Result")
 
@@ -145,20 +149,25 @@ def scan(
         example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
         names = _choose_names(model, example, request.layer)
         layers = observe_outputs(model.module, example, _names_of_index(folder, names))
+        _ensure_room(request.k, sum(layer.units for layer in layers))
         wanted = Manifest.of(model, described, data, layers, request)
         manifest = team.first(lambda: agree_on_manifest(folder, wanted, request))
         team.all(lambda: ensure_fitting(manifest, wanted, request, str(folder)))
         shards = Shards(folder, manifest)
         if not team.first(lambda: read_finished(folder, manifest) is not None):
-            missing = team.first(shards.missing)
-            with fixed_threads(manifest["threads"]):
-                work = _Scanner(model, data, shape, manifest, layers)
-                team.all(lambda: work.do(_own_shards(missing, team, share), shards, request.workers))
-            if share is not None:
-                return None, names
-            index = team.first(lambda: _write_index(shards, manifest, folder))
-        team.first(shards.clear)
-        return (index if folder is None else PatchIndex.read(folder)), names
+            index = None
+            with _unless_finished(folder, manifest):
+                missing = team.first(shards.missing)
+                with fixed_threads(manifest["threads"]):
+                    work = _Scanner(model, data, shape, manifest, layers)
+                    team.all(lambda: work.do(_own_shards(missing, team, share), shards, request.workers))
+                if share is not None:
+                    return None, names
+                index = team.first(lambda: _write_index(shards, manifest, folder))
+        found = index if folder is None else PatchIndex.read(folder)
+        if found is not None and found.complete:
+            team.first(shards.clear)
+        return found, names
 
 
 class _Scanner:
@@ -209,7 +218,9 @@ class _Scanner:
 
             try:
                 in_slices(len(blocks), ask, size=1)
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not ran_out_of_memory(error):
+                    raise
                 raise ModelError(_describe_too_large(self._manifest["block"])) from error
             while waiting:
                 count_first()
@@ -230,6 +241,7 @@ class _Scanner:
             (int(images[row]), self._describe_unsound(int(images[row]), values[row])) for row in np.flatnonzero(~sound)
         ]
         tally.failures += sorted([*block.failures, *unsound])
+        tally.passing |= set(block.passing)
         values, places, images = values[sound] + np.float32(0), places[sound], images[sound]  # no zero has a sign
         sampled = np.isin(images, self._sample)
         tally.absorb(BlockPeaks(values, places, images, self._labels[images], sampled))
@@ -248,6 +260,16 @@ class _ComputedBlock:
     block: Block
     values: Tensor
     places: Tensor
+
+
+def _ensure_room(k: int, units: int) -> None:
+    """Refuse to keep more values than fit into memory, before a folder has been promised them."""
+    needed, free = k * units * BYTES_OF_A_VALUE, free_memory()
+    if free is not None and needed > free:
+        raise ParameterError(
+            f"k={k} largest values of {units} units take {spell_bytes(needed)} of memory, and {spell_bytes(free)} are "
+            f"free; choose at most k={max(1, free // (units * BYTES_OF_A_VALUE))}."
+        )
 
 
 def _choose_names(model: Model, example: Tensor, text: str) -> list[str]:
@@ -276,6 +298,19 @@ def _write_index(shards: Shards, manifest: Manifest, folder: Path | None) -> Pat
     if read_finished(folder, manifest) is None:  # another run may have been quicker, and have deleted the shards
         finish_index(shards.tallies(), manifest).write(folder)
     return None
+
+
+@contextmanager
+def _unless_finished(folder: Path | None, manifest: Manifest) -> Iterator[None]:
+    """Inside, a file that is gone does not matter once another run has finished the index and cleared up."""
+    try:
+        yield
+    except OutputError as error:
+        finished = None
+        with suppress(OutputError):  # an index of something else finishes nothing
+            finished = read_finished(folder, manifest)
+        if finished is None:
+            raise error from None
 
 
 @contextmanager

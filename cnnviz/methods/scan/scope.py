@@ -9,13 +9,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cnnviz.core.layer import AUTOMATIC, FUNCTION, Layers, split_call
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
+from cnnviz.method import MOST_SEED
 
 __all__ = ["ScanRequest", "JobShare", "choose_layers"]
 
 ALL = "all"
-SHARE = re.compile(r"(\d+)/(\d+)")
+SHARE = re.compile(rf"({NUMBER})/({NUMBER})")
 LEAST: Mapping[str, int] = {"k": 1, "samples": 0, "seed": 0}
+MOST_THREADS = 1024
 LEAST_IF_GIVEN: Mapping[str, int] = {"block": 1, "threads": 1, "workers": 0, "blocks_a_shard": 1}
 
 
@@ -75,6 +78,10 @@ class ScanRequest:
                 continue
             if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
                 raise ParameterError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+            if int(value) > MOST_SEED:
+                raise ParameterError(f"{name} must be at most {MOST_SEED}; got a larger number.")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise ParameterError(f"threads must be at most {MOST_THREADS}; got {self.threads}.")
 
 
 def choose_layers(text: str, layers: Layers) -> list[str]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.atomic import TEMPORARY, read_record, write_record, write_whole
 from cnnviz.engine.tally.tally import Tally
@@ -34,9 +41,13 @@ class Shards:
         self._held: dict[int, Tally] = {}
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are still to be found."""
+        """Numbers of the shards that are still to be found, or lack pictures that perhaps can be read now."""
         there = find_shards([self._folder]) if self._folder else self._held
-        return [number for number in range(self._manifest.shards) if number not in there]
+        every = range(self._manifest.shards)
+        return [number for number in every if number not in there or self._lacks_pictures(there[number])]
+
+    def _lacks_pictures(self, shard: Path | Tally) -> bool:
+        return bool(shard.passing if isinstance(shard, Tally) else read_record(shard)[1].get("passing"))
 
     def keep(self, number: int, tally: Tally) -> None:
         """Put a shard there, as a whole.
@@ -47,14 +58,26 @@ class Shards:
         if self._folder is None:
             self._held[number] = tally
             return
+        self._ensure_ours()
         record = {
             "manifest": self._manifest.digest,
             "shard": number,
             "images": tally.images,
             "failures": [[image, sentence] for image, sentence in tally.failures],
             "keys": {str(image): key for image, key in tally.keys.items()},
+            **({"passing": sorted(tally.passing)} if tally.passing else {}),
         }
         write_record(self._folder / f"shard-{number:06}.safetensors", tally.arrays(), record)
+
+    def _ensure_ours(self) -> None:
+        """Refuse to add to the scan of another, who has begun one where none had found anything yet."""
+        assert self._folder is not None
+        there = read_manifest(self._folder)
+        if there is not None and (difference := self._manifest.difference(there)):
+            raise OutputError(
+                f"Another scan into '{self._folder}' has begun meanwhile, of something else: {difference}. Choose "
+                "another folder."
+            )
 
     def tallies(self) -> Iterator[Tally]:
         """All shards in their order, one in memory at a time.
@@ -71,7 +94,8 @@ class Shards:
         """Delete the shards, once the index holds all they held; what cannot be deleted does no harm."""
         if self._folder is None:
             return
-        for path in [*find_shards([self._folder]).values(), *self._partial()]:
+        ours = [path for number, path in find_shards([self._folder]).items() if number < self._manifest.shards]
+        for path in [*ours, *self._partial()]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -98,23 +122,42 @@ def read_shards(manifest: Manifest, folders: Sequence[Path]) -> Iterator[Tally]:
         OutputError: If one is missing, damaged or of another scan.
     """
     there = find_shards(folders)
-    if lacking := [number for number in range(manifest.shards) if number not in there]:
+    if lacking := list(islice((number for number in range(manifest.shards) if number not in there), 6)):
         named = ", ".join(str(number) for number in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        missing = manifest.shards - sum(number < manifest.shards for number in there)
         raise OutputError(
-            f"{len(lacking)} of {manifest.shards} shards are missing ({named}): a job has not finished, or wrote to a "
+            f"{missing} of {manifest.shards} shards are missing ({named}): a job has not finished, or wrote to a "
             "folder that is not seen from here. Run it again and it goes on where it was."
         )
     for number in range(manifest.shards):
         arrays, record = read_record(there[number])
         if record.get("manifest") != manifest.digest or record.get("shard") != number:
             raise OutputError(f"'{there[number]}' is of another scan; delete it and run the scan again.")
-        failures = [(int(image), sentence) for image, sentence in record["failures"]]
-        keys = {int(image): key for image, key in record["keys"].items()}
-        yield Tally.of_arrays(arrays, record["images"], failures, keys)
+        yield _read_tally(there[number], arrays, record, manifest)
+
+
+def _read_tally(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any], manifest: Manifest) -> Tally:
+    """The tally of a shard.
+
+    Raises:
+        OutputError: If something in it is not what it should be.
+    """
+    layers = manifest["layers"]
+    try:
+        failures = [(int(image), str(sentence)) for image, sentence in record["failures"]]
+        keys = {int(image): str(key) for image, key in record["keys"].items()}
+        tally = Tally.of_arrays(arrays, int(record["images"]), failures, keys)
+        tally.passing = set(map(int, record.get("passing", ())))
+        tally.ensure_sound(sum(each["units"] for each in layers), manifest["k"])
+        ends = np.repeat([math.prod(each["grid"]) for each in layers], [each["units"] for each in layers])
+        tally.ensure_within(ends, images=manifest.images, classes=len(manifest["classes"] or ()))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        raise OutputError(f"'{path}' is damaged; delete it and run the scan again.") from None
+    return tally
 
 
 def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
-    """The index in a folder, if it is there already.
+    """The index in a folder, if it is there already and lacks no picture that perhaps can be read now.
 
     Raises:
         OutputError: If it is damaged, or of another scan.
@@ -124,7 +167,13 @@ def read_finished(folder: Path | None, manifest: Manifest) -> PatchIndex | None:
     index = PatchIndex.read(folder)
     if difference := manifest.difference(Manifest(index.manifest)):
         raise OutputError(f"'{folder / INDEX_FILE}' is of {difference}; delete it and run the scan again.")
-    return index
+    told = [(each["name"], each["ranked"], each["units"], tuple(each["grid"])) for each in manifest["layers"]]
+    classes = None if manifest["classes"] is None else tuple(manifest["classes"])
+    if told != [(each.name, each.ranked, len(each), each.grid) for each in index.layers.values()] or (
+        classes != index.classes
+    ):
+        raise OutputError(f"'{folder / INDEX_FILE}' is damaged; delete it and run the scan again.")
+    return index if index.complete else None
 
 
 def common_manifest(folders: Sequence[Path]) -> Manifest:
@@ -180,5 +229,7 @@ def merge_patches(
             raise OutputError(f"The folder '{target}' holds an index already; choose another folder, or delete it.")
         write_whole(target / MANIFEST_FILE, manifest.text.encode())
     index = finish_index(read_shards(manifest, paths), manifest)
+    if target.resolve() not in {path.resolve() for path in paths}:  # without shards there is nothing to go on from
+        index = replace(index, failures=tuple(replace(each, passing=False) for each in index.failures))
     index.write(target)
     return index

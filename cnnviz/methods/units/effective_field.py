@@ -8,7 +8,7 @@ from annotated_types import Ge
 
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.errors import ExplanationError, ParameterError
-from cnnviz.method import check_network
+from cnnviz.method import check_network, interruptible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,7 @@ ROUNDING = 16
 """A gradient of so many rounding errors of another is none."""
 
 
+@interruptible
 def effective_field(
     model: Model,
     layer: str = AUTOMATIC,

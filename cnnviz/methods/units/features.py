@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 from annotated_types import Ge, Interval
 
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import ParameterError
 from cnnviz.method import method
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["features", "parse_units"]
 
-RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+RANGE = re.compile(rf"({NUMBER})(?:-({NUMBER}))?")
 MOST_UNITS = 64
 
 

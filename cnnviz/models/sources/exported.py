@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.errors import ModelError
 from cnnviz.models.origin import OpenedNetwork, one_line, quiet
 
@@ -48,6 +49,8 @@ def open_exported(file: Path, device: torch.device) -> OpenedNetwork:
         with quiet(*LOGGERS):
             module = torch.export.unflatten(move_to_device_pass(program, device))
     except (RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ModelError(f"'{file.name}' cannot be turned into layers ({one_line(error)}).") from None
     size = height.example, width.example
     return OpenedNetwork(
@@ -66,7 +69,9 @@ def _load_program(file: Path) -> ExportedProgram:
     try:
         with quiet(*LOGGERS):
             return torch.export.load(file)
-    except Exception as error:  # noqa: BLE001  the reader raises whatever a damaged file makes it stumble over
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise
         reason = one_line(error, most=120)
     raise ModelError(
         f"'{file.name}' cannot be read by PyTorch {torch.__version__}: it is damaged or was exported by another "

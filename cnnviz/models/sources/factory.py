@@ -10,13 +10,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 from torch import nn
 
+from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.change import contextmanager, undoing
 from cnnviz.errors import CnnvizError, ModelError, UnknownNameError, UsageError
 from cnnviz.models.formats import existing_file, wants_random
 from cnnviz.models.model import Model
@@ -88,12 +89,14 @@ def refuse_bare_file(path: Path) -> UsageError:
 @contextmanager
 def _import_paths(file: Path | None) -> Iterator[None]:
     before = list(sys.path)
-    sys.path[:0] = [str(Path.cwd())] if file is None else [str(file.resolve().parent), str(Path.cwd())]
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         sys.path[:] = before
+
+    with undoing(put_back):
+        sys.path[:0] = [str(Path.cwd())] if file is None else [str(file.resolve().parent), str(Path.cwd())]
+        importlib.invalidate_caches()
+        yield
 
 
 def _import_module(source: str, file: Path | None) -> ModuleType:
@@ -188,6 +191,8 @@ def _report_failure(what: str) -> Iterator[None]:
     except CnnvizError:
         raise
     except (Exception, SystemExit) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ModelError(f"'{what}' failed{_failure_place(error)} with {one_line(error)}.") from error
 
 

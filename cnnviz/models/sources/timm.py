@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import nn
 from torchvision.models import get_model_weights
 
+from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.errors import MissingExtraError, ModelError, UnknownNameError, WeightsError
 from cnnviz.models.downloads import is_reachable
 from cnnviz.models.formats import wants_random
@@ -84,6 +85,8 @@ def _create_network(library: Any, name: str, **settings: Any) -> nn.Module:
         with quiet(*LOGGERS):
             module: nn.Module = library.create_model(name, **{"pretrained": False, **settings})
     except FAILURES as error:
+        if ran_out_of_memory(error):
+            raise
         raise ModelError(f"timm cannot build '{name}' ({one_line(error)}).") from None
     return module
 

@@ -1,0 +1,171 @@
+"""Changes for a while, and their undoing, which an interrupt may strike in as well as anywhere else.
+
+An interrupt can come between any two steps of Python: before an ``__exit__`` has begun, or in the middle of it. So a
+change is noted before it is made, undone by something that may run twice, and struck off after that. What is still
+noted when a question ends, however it ends, is undone then (:func:`undo_since`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, Self, TypeVar
+
+__all__ = ["Change", "Locked", "contextmanager", "noted", "undo_since", "undoing"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Noted(threading.local):
+    """The changes of a thread that are not undone yet, the last at the end."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change | _Steps[Any]] = []
+
+
+_NOTED = _Noted()
+
+
+class Change:
+    """Something that is otherwise inside than outside; used as a context."""
+
+    def begin(self) -> None:
+        """Make the change."""
+
+    def undo(self) -> None:
+        """Put back what the change has changed so far; may be called again."""
+
+    def __enter__(self) -> Self:
+        _NOTED.changes.append(self)
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        try:
+            _undo_after(self, raised)
+            self.undo()
+        except Exception:
+            _strike_off(self)
+            raise
+        _strike_off(self)
+
+
+class undoing(Change):  # noqa: N801 - used as a function
+    """Whatever is changed inside is put back by a function, which may be called again.
+
+    Args:
+        undo: The function.
+    """
+
+    def __init__(self, undo: Callable[[], object]) -> None:
+        self._undo = undo
+
+    def undo(self) -> None:
+        """Call the function."""
+        self._undo()
+
+
+class Locked(Change):
+    """Inside, no other thread is inside.
+
+    Args:
+        lock: A reentrant lock.
+
+    Attributes:
+        ours: Whether this thread was inside already.
+    """
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self.ours = lock, bool(lock._is_owned())
+
+    def begin(self) -> None:
+        """Wait for the others."""
+        if not self.ours:
+            self._lock.acquire()
+
+    def undo(self) -> None:
+        """Let the others in."""
+        if not self.ours and self._lock._is_owned():
+            self._lock.release()
+
+
+class _Steps(AbstractContextManager[T]):
+    """A generator as a context that is noted as long as it is inside."""
+
+    def __init__(self, steps: Iterator[T]) -> None:
+        self._steps = steps
+        self._context = contextlib.contextmanager(lambda: steps)()
+
+    def __enter__(self) -> T:
+        _NOTED.changes.append(self)
+        try:
+            return self._context.__enter__()
+        except BaseException:
+            self.undo()
+            _strike_off(self)
+            raise
+
+    def __exit__(self, *raised: object) -> bool | None:
+        try:
+            _undo_after(self, raised)
+            handled = self._context.__exit__(*raised)  # type: ignore[arg-type]
+        except Exception:
+            _strike_off(self)
+            raise
+        _strike_off(self)
+        return handled
+
+    def undo(self) -> None:
+        """Run what the generator does in the end, where it has not come to that."""
+        self._steps.close()  # type: ignore[attr-defined]
+
+
+def contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
+    """``contextlib.contextmanager``, but what it does in the end is done before the question ends, whatever happens."""
+
+    @functools.wraps(function)
+    def begin(*args: P.args, **kwargs: P.kwargs) -> AbstractContextManager[T]:
+        return _Steps(function(*args, **kwargs))
+
+    return begin
+
+
+def noted() -> int:
+    """How many changes of this thread are not undone yet."""
+    return len(_NOTED.changes)
+
+
+def undo_since(count: int) -> None:
+    """Undo the changes of this thread but for the first so many, the last first; what cannot be undone is left.
+
+    May be interrupted, and called again.
+    """
+    changes = _NOTED.changes
+    while len(changes) > count:
+        last = changes[-1]
+        with contextlib.suppress(Exception):
+            last.undo()
+        _strike_off(last)
+
+
+def _undo_after(change: object, raised: Sequence[object]) -> None:
+    """Undo what an interrupt has left inside a change that is left by it: what was changed first is undone last."""
+    if raised and isinstance(raised[0], type) and not issubclass(raised[0], Exception):
+        places = [at for at, each in enumerate(_NOTED.changes) if each is change]
+        undo_since(places[-1] + 1 if places else len(_NOTED.changes))
+
+
+def _strike_off(change: object) -> None:
+    changes = _NOTED.changes
+    for at in reversed(range(len(changes))):
+        if changes[at] is change:
+            del changes[at]
+            return
