@@ -2,16 +2,18 @@
 
     python training/bundled.py shapes-resnet --threads 2
     python training/bundled.py shapes-resnet --evaluate
+    python training/bundled.py shapes-unet --threads 1 --checkpoint unet.pt
 
 The pictures are drawn, so there is nothing to download: training draws series ``--seed``, the test set is 4000 pictures
-of a series no training may use. The same seed and number of threads repeat a run.
+(500 for the U-Net) of a series no training may use. The same seed and number of threads repeat a run, also one that was
+stopped and goes on from its checkpoint. The U-Net starts from the weights of shapes-resnet.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,20 +30,19 @@ from cnnviz.images.synthetic.scenes import draw_scene
 from cnnviz.models.bundled import BUNDLED, build, weights_path
 
 TEST_SEED: Final = 20_000
-TEST_COUNT: Final = 4_000
 REPORT_EVERY: Final = 200
 
 
 class Drawn(Protocol):
-    """A picture with its class."""
+    """A picture with its class, or with that of each pixel."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """``(size, size, 3)`` or ``(size, size)``."""
 
     @property
-    def target(self) -> int:
-        """The class index."""
+    def target(self) -> int | NDArray[np.uint8]:
+        """The class index, or those of the pixels ``(size, size)``."""
 
 
 class Drawer(Protocol):
@@ -49,6 +50,20 @@ class Drawer(Protocol):
 
     def __call__(self, index: int, *, seed: int) -> Drawn:
         """Draw it."""
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A scene with the class of each pixel."""
+
+    pixels: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+
+
+def draw_segmented(index: int, *, seed: int) -> Segmented:
+    """Draw a scene of two shapes, or of three if the index is odd."""
+    scene = draw_scene(index, seed=seed, shapes=2 + index % 2)
+    return Segmented(scene.pixels, scene.class_map)
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,9 @@ class Recipe:
         batch: Pictures a step.
         rate: The one-cycle schedule's highest learning rate.
         symmetric: Whether pictures are mirrored and turned by right angles, a batch at a time.
+        start: The bundled network whose weights it starts from where names and shapes agree.
+        background: The weight of class 0 in the loss, where the others have 1; None if all weigh the same.
+        test: How many pictures the test set has.
     """
 
     draw: Drawer
@@ -70,11 +88,25 @@ class Recipe:
     batch: int
     rate: float
     symmetric: bool
+    start: str | None = None
+    background: float | None = None
+    test: int = 4_000
 
 
 RECIPES: Final = {
     "shapes-resnet": Recipe(draw_scene, pictures=30_000, epochs=5, batch=64, rate=6e-3, symmetric=True),
     "shapes-vgg": Recipe(draw_scene, pictures=30_000, epochs=10, batch=64, rate=2e-3, symmetric=True),
+    "shapes-unet": Recipe(
+        draw_segmented,
+        pictures=18_000,
+        epochs=6,
+        batch=32,
+        rate=4e-3,
+        symmetric=True,
+        start="shapes-resnet",
+        background=0.5,
+        test=500,
+    ),
     "digits-lenet5": Recipe(draw_digit, pictures=40_000, epochs=6, batch=64, rate=4e-3, symmetric=False),
 }
 
@@ -84,32 +116,36 @@ class Progress:
 
     Args:
         steps: How many steps there will be.
-        batch: Pictures a step.
+        done: How many there were before.
     """
 
-    def __init__(self, steps: int, batch: int) -> None:
-        self._steps, self._batch = steps, batch
+    def __init__(self, steps: int, done: int = 0) -> None:
+        self._steps, self._done = steps, done
         self._started = time.monotonic()
         self._losses: list[float] = []
-        self._right = 0
+        self._right: list[float] = []
 
-    def add(self, loss: float, right: int) -> None:
-        """Take note of one step."""
+    def add(self, loss: float, right: float) -> None:
+        """Take note of one step: its loss, and the share of its answers that were right."""
         self._losses.append(loss)
-        self._right += right
-        done = len(self._losses)
-        if done % REPORT_EVERY == 0:
-            mean, share = sum(self._losses[-REPORT_EVERY:]) / REPORT_EVERY, self._right / REPORT_EVERY / self._batch
-            seconds = time.monotonic() - self._started
-            print(f"{done}/{self._steps}  loss {mean:.3f}  right {share:.1%}  {seconds:.0f} s", flush=True)
-            self._right = 0
+        self._right.append(right)
+        self._done += 1
+        if self._done % REPORT_EVERY == 0:
+            mean, share = (sum(values) / len(values) for values in (self._losses, self._right))
+            seconds, work = time.monotonic() - self._started, time.process_time()
+            print(
+                f"{self._done}/{self._steps}  loss {mean:.3f}  right {share:.1%}  {seconds:.0f} s, {work:.0f} s of CPU",
+                flush=True,
+            )
+            self._losses, self._right = [], []
 
 
 def drawn_set(draw: Drawer, seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw pictures 0 to ``count - 1`` of a series: ``(count, C, H, W)`` uint8 and their classes ``(count,)``."""
+    """Draw pictures 0 to ``count - 1`` of a series: ``(count, C, H, W)`` uint8 and their classes ``(count, ...)``."""
     pictures = [draw(index, seed=seed) for index in range(count)]
     pixels = np.stack([np.atleast_3d(picture.pixels) for picture in pictures])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor([picture.target for picture in pictures])
+    targets = np.stack([np.asarray(picture.target) for picture in pictures])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(targets)
 
 
 def normalised(name: str, pixels: torch.Tensor) -> torch.Tensor:
@@ -132,47 +168,132 @@ def initialise(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def varied(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """One of the square's eight symmetries, the same for the whole batch."""
+def start_from(network: nn.Module, name: str) -> None:
+    """Take over a bundled network's weights where names and shapes agree."""
+    own, known = network.state_dict(), load_file(weights_path(name))
+    shared = {key: value for key, value in known.items() if key in own and own[key].shape == value.shape}
+    network.load_state_dict(shared, strict=False)
+
+
+def varied(
+    pixels: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One of the square's eight symmetries, the same for the whole batch, and for the classes of pixels."""
     turns, mirrored = divmod(int(torch.randint(8, (), generator=generator)), 2)
-    turned = pixels.rot90(turns, (2, 3))
-    return turned.flip(3) if mirrored else turned
+
+    def vary(planes: torch.Tensor) -> torch.Tensor:
+        turned = planes.rot90(turns, (-2, -1))
+        return turned.flip(-1) if mirrored else turned
+
+    return vary(pixels), vary(targets) if targets.dim() > 1 else targets
 
 
-def train(name: str, seed: int) -> nn.Module:
-    """Train a network from nothing and return it in eval mode."""
+@dataclass
+class Run:
+    """A training that can be stopped between two steps and go on.
+
+    Attributes:
+        network: What is trained, in training mode.
+        optimiser: Its optimiser.
+        schedule: That of the learning rate.
+        generator: Where the order of the pictures and their symmetries come from.
+        order: The pictures of this epoch that are still to come.
+        done: Steps behind it.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: torch.Generator
+    order: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    done: int = 0
+
+    def save(self, path: Path) -> None:
+        """Write all that the next step depends on."""
+        parts = {key: getattr(self, key).state_dict() for key in ("network", "optimiser", "schedule")}
+        state = {**parts, "generator": self.generator.get_state(), "order": self.order, "done": self.done}
+        unfinished = path.with_name(path.name + ".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on where ``save`` was called."""
+        state = torch.load(path, weights_only=True)
+        for key in ("network", "optimiser", "schedule"):
+            getattr(self, key).load_state_dict(state[key])
+        self.generator.set_state(state["generator"])
+        self.order, self.done = state["order"], state["done"]
+
+
+def begin(name: str, seed: int, steps: int) -> Run:
+    """Build a network and what trains it."""
     recipe = RECIPES[name]
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    pixels, targets = drawn_set(recipe.draw, seed, recipe.pictures)
     network = build(name).train().to(memory_format=torch.channels_last)
     initialise(network)
+    if recipe.start is not None:
+        start_from(network, recipe.start)
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    steps = recipe.epochs * (recipe.pictures // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.2)
-    progress = Progress(steps, recipe.batch)
-    for step in range(steps):
-        if step % (steps // recipe.epochs) == 0:
-            order = torch.randperm(recipe.pictures, generator=generator)
-        chosen = order[: recipe.batch]
-        order = order[recipe.batch :]
-        batch = varied(pixels[chosen], generator) if recipe.symmetric else pixels[chosen]
-        logits = network(normalised(name, batch))
-        loss = F.cross_entropy(logits, targets[chosen])
-        optimiser.zero_grad()
+    return Run(network, optimiser, schedule, torch.Generator().manual_seed(seed))
+
+
+def train(name: str, seed: int, checkpoint: Path | None = None) -> nn.Module:
+    """Train a network from its start, or from a checkpoint that is there, and return it in eval mode."""
+    recipe = RECIPES[name]
+    epoch = recipe.pictures // recipe.batch
+    steps = recipe.epochs * epoch
+    run = begin(name, seed, steps)
+    if checkpoint is not None and checkpoint.is_file():
+        run.restore(checkpoint)
+    weights = None
+    if recipe.background is not None:
+        weights = torch.tensor([recipe.background, *[1.0] * (len(BUNDLED[name].labels) - 1)])
+    pixels, targets = drawn_set(recipe.draw, seed, recipe.pictures)
+    progress = Progress(steps, run.done)
+    while run.done < steps:
+        if run.done % epoch == 0:
+            run.order = torch.randperm(recipe.pictures, generator=run.generator)
+        chosen, run.order = run.order[: recipe.batch], run.order[recipe.batch :]
+        batch, wanted = pixels[chosen], targets[chosen].long()
+        if recipe.symmetric:
+            batch, wanted = varied(batch, wanted, run.generator)
+        logits = run.network(normalised(name, batch))
+        loss = F.cross_entropy(logits, wanted, weights)
+        run.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        optimiser.step()
-        schedule.step()
-        progress.add(loss.item(), int((logits.argmax(1) == targets[chosen]).sum()))
-    return network.eval()
+        run.optimiser.step()
+        run.schedule.step()
+        run.done += 1
+        progress.add(loss.item(), float((logits.argmax(1) == wanted).float().mean()))
+        if checkpoint is not None and run.done % REPORT_EVERY == 0:
+            run.save(checkpoint)
+    return run.network.eval()
 
 
 @torch.no_grad()
-def accuracy(name: str, network: nn.Module, count: int = TEST_COUNT) -> float:
-    """The share of the fixed test set's first ``count`` pictures that a network names right."""
-    pixels, targets = drawn_set(RECIPES[name].draw, TEST_SEED, count)
-    answers = torch.cat([network(normalised(name, part)).argmax(1) for part in torch.split(pixels, 250)])
-    return float((answers == targets).float().mean())
+def answers(name: str, network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """The classes that a network finds in the fixed test set, and the right ones."""
+    recipe = RECIPES[name]
+    pixels, targets = drawn_set(recipe.draw, TEST_SEED, recipe.test)
+    found = [network(normalised(name, part)).argmax(1) for part in torch.split(pixels, 250)]
+    return torch.cat(found), targets
+
+
+def mean_iou(found: torch.Tensor, right: torch.Tensor, classes: int) -> float:
+    """Intersection over union of all pictures' pixels, a class at a time, and the mean of that over the classes."""
+    pairs = torch.bincount(right.flatten().long() * classes + found.flatten(), minlength=classes**2)
+    table = pairs.view(classes, classes).double()
+    both = table.diag()
+    return float((both / (table.sum(0) + table.sum(1) - both)).mean())
+
+
+def quality(name: str, network: nn.Module) -> str:
+    """What the test set says of a network, in words."""
+    found, right = answers(name, network)
+    if right.dim() > 1:
+        return f"mean IoU {mean_iou(found, right, len(BUNDLED[name].labels)):.4f} on {len(right)} scenes"
+    return f"test accuracy {float((found == right).float().mean()):.2%} of {len(right)}"
 
 
 def stored(name: str) -> nn.Module:
@@ -189,6 +310,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help=f"the series trained on; not {TEST_SEED}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--evaluate", action="store_true", help="measure the stored weights instead of training")
+    parser.add_argument("--checkpoint", type=Path, help="written now and then; a run goes on from it if it is there")
     parser.add_argument("--output", type=Path, help="where the weights go; by default into the package")
     options = parser.parse_args()
     if options.seed == TEST_SEED:
@@ -205,14 +327,13 @@ def main() -> None:
     if options.evaluate:
         network = stored(options.name)
     else:
-        network = train(options.name, options.seed)
+        network = train(options.name, options.seed, options.checkpoint)
         state = {key: value.contiguous() for key, value in network.state_dict().items()}
         output = options.output or weights_path(options.name)
         save_file(state, output)
         output.chmod(0o644)  # safetensors writes for the owner alone, and a package must be readable by all
     minutes, work = (time.monotonic() - started) / 60, (time.process_time() - worked) / 60
-    share = accuracy(options.name, network)
-    print(f"test accuracy {share:.2%} of {TEST_COUNT}; {minutes:.1f} min, {work:.1f} min of CPU time", flush=True)
+    print(f"{quality(options.name, network)}; {minutes:.1f} min, {work:.1f} min of CPU time", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def test_predict_goes_on_after_a_bad_picture(cnnviz, photo):
 
 def test_models_lists_the_bundled_ones_first(cnnviz):
     lines = cnnviz("models", "shapes").stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"]]
+    assert [line.split()[:2] for line in lines] == [
+        ["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"], ["shapes-unet", "bundled"],
+    ]  # fmt: skip
     found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
     assert {"name", "source", "cached"} == set(found[0])
     assert ("resnet18", "torchvision") in {(one["name"], one["source"]) for one in found}

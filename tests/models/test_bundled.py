@@ -11,14 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import cnnviz
 from cnnviz.images.synthetic.digits import DIGITS, draw_digit
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene
 from cnnviz.models.bundled import BUNDLED, build, weights_path
 
 NAMES = tuple(BUNDLED)
-PARAMETERS = {"shapes-resnet": 171_354, "shapes-vgg": 105_034, "digits-lenet5": 61_706}
+UNET = "shapes-unet"
+CLASSIFIERS = tuple(name for name in NAMES if name != UNET)
+PARAMETERS = {"shapes-resnet": 171_354, "shapes-vgg": 105_034, UNET: 224_511, "digits-lenet5": 61_706}
 DRAW = {"shapes-resnet": draw_scene, "shapes-vgg": draw_scene, "digits-lenet5": draw_digit}
-LAST_MAP = {"shapes-resnet": "layer3", "shapes-vgg": "features", "digits-lenet5": "pool2"}
+LAST_MAP = {"shapes-resnet": "layer3", "shapes-vgg": "features", UNET: "layer3", "digits-lenet5": "pool2"}
 TEST_SEED = 20_000
 
 
@@ -39,8 +42,30 @@ def share_right(name, count=400):
     return float((answers == torch.tensor([picture.target for picture in drawn])).float().mean())
 
 
+@cache
+@torch.no_grad()
+def mean_iou(count):
+    """Intersection over union of the pixels of all scenes, a class at a time, and the mean of that over the classes."""
+    entry, network = BUNDLED[UNET], trained(UNET)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (entry.mean, entry.std))
+    both, either = np.zeros((2, len(entry.labels)))
+    for index in range(count):
+        scene = draw_scene(index, seed=TEST_SEED, shapes=2 + index % 2)
+        pixels = torch.from_numpy(scene.pixels).permute(2, 0, 1) / 255
+        found, right = network(((pixels - mean) / std)[None]).argmax(1)[0].numpy(), scene.class_map
+        for target in range(len(entry.labels)):
+            one, other = found == target, right == target
+            both[target] += (one & other).sum()
+            either[target] += (one | other).sum()
+    return float((both / either).mean())
+
+
 def card(name):
     return weights_path(name).with_suffix(".md").read_text(encoding="utf-8")
+
+
+def stated_iou():
+    return float(re.search(r"Mean IoU: \*\*(0\.\d+)\*\*", card(UNET)).group(1))
 
 
 def test_description_needs_no_torch():
@@ -50,6 +75,7 @@ def test_description_needs_no_torch():
 
 def test_labels_are_those_that_are_drawn():
     assert BUNDLED["shapes-resnet"].labels == BUNDLED["shapes-vgg"].labels == SHAPES
+    assert BUNDLED[UNET].labels == ("background", *SHAPES)
     assert BUNDLED["digits-lenet5"].labels == DIGITS
 
 
@@ -65,13 +91,18 @@ def test_entry_fits_its_network(name):
     maps = []
     network.get_submodule(LAST_MAP[name]).register_forward_hook(lambda *call: maps.append(call[2]))
     logits = network(torch.zeros(2, len(entry.mean), *entry.input_size))
-    assert logits.shape == (2, len(entry.labels))
+    assert logits.shape == (2, len(entry.labels), *(entry.input_size if name == UNET else ()))
     assert maps[0].shape[2:] == ((5, 5) if name == "digits-lenet5" else (8, 8))
 
 
 @pytest.mark.parametrize("name", ["shapes-resnet", "shapes-vgg"])
 def test_scenes_of_any_size(name):
     assert build(name)(torch.zeros(1, 3, 96, 128)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (50, 71)])
+def test_a_class_for_every_pixel_of_any_size(size):
+    assert build(UNET)(torch.zeros(1, 3, *size)).shape == (1, 11, *size)
 
 
 def test_kinds_of_layers():
@@ -90,9 +121,37 @@ def test_unknown_name():
         weights_path("resnet50")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_weights_name_drawn_pictures(name):
     assert share_right(name) >= 0.95
+
+
+def test_weights_name_the_pixels_of_scenes():
+    assert mean_iou(60) >= 0.8
+
+
+@pytest.mark.slow
+def test_weights_name_the_pixels_of_the_whole_test_set_as_the_card_says():
+    assert mean_iou(500) >= 0.8
+    assert abs(stated_iou() - mean_iou(500)) < 0.002
+
+
+def test_open_network_answers_for_each_pixel():
+    model = cnnviz.load_model(UNET, device="cpu")
+    assert model.labels == BUNDLED[UNET].labels
+    assert model.layers["classifier"].shape == (11, 64, 64)
+    scene = draw_scene(0, seed=TEST_SEED, shapes=2)
+    inputs, _ = model.preprocess(cnnviz.Picture(scene.pixels, "scene"))
+    found = model.module(inputs[None]).argmax(1)[0].numpy()
+    assert (found == scene.class_map).mean() > 0.9
+
+
+def test_units_of_the_network_with_a_class_for_each_pixel():
+    model = cnnviz.load_model(UNET, device="cpu")
+    scene = draw_scene(0, seed=TEST_SEED, shapes=2)
+    maps = cnnviz.saliency(model, scene.pixels, "layer3.1.bn2:3@2,2")
+    assert maps.values.shape[-2:] == (64, 64)
+    assert np.abs(maps.values).max() > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,15 +161,21 @@ def test_weights_are_finite_and_trained(name):
 
 
 def test_weights_are_small():
-    assert sum(weights_path(name).stat().st_size for name in NAMES) < 2_000_000
+    sizes = [weights_path(name).stat().st_size for name in NAMES]
+    assert max(sizes) < 1_000_000
+    assert sum(sizes) < 2_500_000
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_card_says_what_the_network_is(name):
     text, entry = card(name), BUNDLED[name]
-    stated = float(re.search(r"Test accuracy: \*\*(\d+\.\d+) %\*\*", text).group(1)) / 100
-    assert 0.95 <= stated <= 1
-    assert abs(stated - share_right(name)) < 0.025
+    if name == UNET:
+        assert 0.8 <= stated_iou() <= 1
+        assert abs(stated_iou() - mean_iou(60)) < 0.05
+    else:
+        stated = float(re.search(r"Test accuracy: \*\*(\d+\.\d+) %\*\*", text).group(1)) / 100
+        assert 0.95 <= stated <= 1
+        assert abs(stated - share_right(name)) < 0.025
     assert f"{PARAMETERS[name]:,} parameters" in text
     assert f"python training/bundled.py {name}" in text
     assert all(label in text for label in entry.labels)

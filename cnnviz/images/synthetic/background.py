@@ -51,7 +51,7 @@ def scatter(rng: np.random.Generator, painted: NDArray[np.uint8], palette: Palet
     Args:
         rng: Where the choices come from.
         painted: RGB ``(size, size, 3)``, painted on in place.
-        palette: The scene's colours; no distractor comes near the object's.
+        palette: The scene's colours; no distractor comes near an object's.
     """
     for kind in rng.integers(4, size=int(rng.integers(3, 9))).tolist():
         _distractor(rng, painted, kind, palette.clutter(rng, 0.25, 0.55))
@@ -96,18 +96,22 @@ OBJECT_DISTANCE: Final = 0.5
 """Least Euclidean distance between the object's colour and the ground's."""
 
 CLUTTER_DISTANCE: Final = 0.35
-"""Least Euclidean distance between the object's colour and that of anything else painted."""
+"""Least Euclidean distance between an object's colour and that of anything else painted."""
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The two colours a scene is built on."""
+    """The colours a scene is built on: the ground's, and that of each object."""
 
     ground: Colour
-    object: Colour
+    objects: tuple[Colour, ...]
+
+    def stands_apart(self, colour: Colour) -> bool:
+        """Whether a colour is none that could be taken for an object's."""
+        return all(math.dist(colour, each) >= CLUTTER_DISTANCE for each in self.objects)
 
     def clutter(self, rng: np.random.Generator, least: float, most: float) -> Colour:
-        """A colour between the ground's and any other, away from the object's.
+        """A colour between the ground's and any other, away from the objects'.
 
         Args:
             rng: Where the choices come from.
@@ -118,7 +122,7 @@ class Palette:
             share, hue, saturation, value = rng.random(4).tolist()
             other = colorsys.hsv_to_rgb(hue, 0.2 + 0.7 * saturation, 0.2 + 0.8 * value)
             mixed = _mixed(self.ground, other, least + (most - least) * share)
-            if math.dist(mixed, self.object) >= CLUTTER_DISTANCE:
+            if self.stands_apart(mixed):
                 return mixed
         return self.ground
 
@@ -128,20 +132,27 @@ def _mixed(first: Colour, second: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def draw_palette(rng: np.random.Generator) -> Palette:
-    """Choose a pale or dark ground, and a vivid object colour that stands out from it."""
+def draw_palette(rng: np.random.Generator, objects: int = 1) -> Palette:
+    """Choose a pale or dark ground, and vivid object colours that stand out from it and from each other.
+
+    Args:
+        rng: Where the choices come from.
+        objects: How many object colours.
+    """
     night, hue, saturation, value = rng.random(4).tolist()
     dark = night < 0.4
     if dark:
         ground = colorsys.hsv_to_rgb(hue, 0.3 + 0.35 * saturation, 0.16 + 0.22 * value)
     else:
         ground = colorsys.hsv_to_rgb(hue, 0.06 + 0.3 * saturation, 0.72 + 0.24 * value)
-    while True:
+    palette = Palette(ground, ())
+    while len(palette.objects) < objects:
         turn, saturation, value = rng.random(3).tolist()
         bright = 0.75 + 0.25 * value if dark else 0.3 + 0.65 * value
         vivid = colorsys.hsv_to_rgb((hue + 0.2 + 0.6 * turn) % 1.0, 0.55 + 0.37 * saturation, bright)
-        if math.dist(vivid, ground) >= OBJECT_DISTANCE:
-            return Palette(ground, vivid)
+        if math.dist(vivid, ground) >= OBJECT_DISTANCE and palette.stands_apart(vivid):
+            palette = Palette(ground, (*palette.objects, vivid))
+    return palette
 
 
 _KINDS: Final = 6

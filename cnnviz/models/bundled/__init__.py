@@ -1,4 +1,4 @@
-"""The bundled networks: three small trained classifiers that come with the package, so that nothing must be downloaded.
+"""The bundled networks: small trained ones that come with the package, so that nothing must be downloaded.
 
 Importing this module imports no torch; `build` does.
 
@@ -23,7 +23,7 @@ class Bundled:
         name: What users call it.
         network: Its class in `cnnviz.models.bundled.networks`.
         weights: Its file of weights, beside this module.
-        labels: The classes, in the order of the logits.
+        labels: The classes, in the order of the logits (where there are some for each pixel, of a pixel's).
         mean: Per channel, subtracted from pixels between 0 and 1.
         std: Per channel, what the difference is divided by.
         input_size: Height and width in pixels it was trained at.
@@ -64,6 +64,16 @@ BUNDLED: Final[dict[str, Bundled]] = {
             std=(0.25, 0.25, 0.25),
             input_size=(64, 64),
             summary="Plain convolutions, ReLU and max-pooling that name the shape in a drawn scene.",
+        ),
+        Bundled(
+            name="shapes-unet",
+            network="ShapesUNet",
+            weights="shapes-unet.safetensors",
+            labels=("background", *_SHAPES),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            input_size=(64, 64),
+            summary="A small U-Net that names the shape at every pixel of a drawn scene, or its background.",
         ),
         Bundled(
             name="digits-lenet5",

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class ResidualBlock(nn.Module):
@@ -86,6 +87,59 @@ class ShapesVGG(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes)``."""
         return torch.as_tensor(self.classifier(torch.flatten(self.avgpool(self.features(x)), 1)))
+
+
+class UpBlock(nn.Module):
+    """A map enlarged to a skip's size (nearest neighbour) and joined to it, then a 3x3 convolution with batch norm.
+
+    Args:
+        inputs: Channels of the map.
+        skip: Channels of the skip.
+        outputs: Channels that go out.
+    """
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs + skip, outputs, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, inputs, h, w)`` and ``(N, skip, H, W)`` to ``(N, outputs, H, W)``."""
+        joined = torch.cat([functional.interpolate(x, size=skip.shape[2:]), skip], 1)
+        return torch.as_tensor(self.relu(self.bn(self.conv(joined))))
+
+
+class ShapesUNet(nn.Module):
+    """A small U-Net: down as `ShapesResNet` goes, to a map of 8x8, and up again over three skips to a class a pixel.
+
+    Args:
+        classes: Number of logits of each pixel, the background's first.
+    """
+
+    def __init__(self, classes: int = 11) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(
+            OrderedDict(conv=nn.Conv2d(3, 8, 3, 1, 1, bias=False), bn=nn.BatchNorm2d(8), relu=nn.ReLU(inplace=True))
+        )
+        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
+        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
+        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+        self.up2 = UpBlock(64, 32, 48)
+        self.up1 = UpBlock(48, 16, 16)
+        self.up0 = UpBlock(16, 8, 12)
+        self.classifier = nn.Conv2d(12, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes, H, W)``."""
+        fine = self.fine(x)
+        first = self.layer1(self.relu(self.bn1(self.conv1(x))))
+        second = self.layer2(first)
+        x = self.up2(self.layer3(second), second)
+        return torch.as_tensor(self.classifier(self.up0(self.up1(x, first), fine)))
 
 
 class LeNet5(nn.Module):
