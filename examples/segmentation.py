@@ -1,6 +1,6 @@
 """A network with a class for every pixel: what it sees where, and why it sees a shape there.
 
-Draws the areas that classes win, then for each shape the Grad-CAM map of its logit, summed over the pixels where it wins.
+Draws the areas that classes win, then for each shape the Grad-CAM map of its logit summed over the pixels it wins.
 
 Run it: python examples/segmentation.py
 """

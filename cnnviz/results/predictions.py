@@ -172,7 +172,9 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), "all classes")]
         for number, area in enumerate(shown):
             painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
-            cells.append(Cell(painted, f"{area.target}\n{area.share:.1%} of what was seen, p {area.probability:.0%}"))
+            cells.append(
+                Cell(painted, f"{area.target}\n{area.share:.1%} of the area\nmean probability {area.probability:.0%}")
+            )
         return [*cells]
 
     def __str__(self) -> str:
