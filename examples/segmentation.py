@@ -15,6 +15,7 @@ def main() -> None:
     scene = cnnviz.draw_scene(2, shapes=2)
 
     areas = cnnviz.predict(model, scene.pixels)
+    assert isinstance(areas, cnnviz.Segmentations)  # other networks have one answer for a picture: Predictions
     print(areas)
     print(areas.save("segmentation.png"))
 
