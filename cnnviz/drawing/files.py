@@ -174,7 +174,8 @@ def read_note(path: str | os.PathLike[str]) -> str:
             raise OutputError(f"There is no file '{path}'.")
         note = find_note(path, suffix)
     except UNREADABLE as error:
-        raise OutputError(f"'{path}' cannot be read as {suffix}.") from error
+        because = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        raise OutputError(f"'{path}' cannot be read as {suffix}{because}.") from error
     if note is None:
         raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")
     return note

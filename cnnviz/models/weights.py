@@ -57,7 +57,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         WeightsError: If there is no such file, it holds no weights, or reading it would run code.
     """
     file = existing_file(path, "weights file", WeightsError)
-    kind = file_kind(file)
+    try:
+        kind = file_kind(file)
+    except OSError as error:
+        raise WeightsError(f"The weights file '{path}' cannot be read: {error.strerror or error}.") from None
     if kind == "torchscript":
         raise WeightsError(f"'{file.name}' {TORCHSCRIPT_ADVICE}")
     if kind == "swollen":

@@ -68,10 +68,10 @@ def test_logits_by_a_function_and_a_head_are_recorded_and_found_again(folder):
     asked = ("gradcam", *NET, "--logits", "net.py:logits", "--head", "sigmoid", "--target", "1", "deep.png", "--range")
     found = command(*asked, "0,8190", "-o", "a.png")
     assert found.returncode == 0, found.stderr
-    record = cnnviz.rerun("a.png", "b.png")
+    record = cnnviz.rerun("a.png", "b.png", trust=True)
     assert record.identical, str(record)
     (folder / "net.py").rename(folder / "other.py")
-    assert cnnviz.rerun("a.png", "c.png", images="deep.png").largest.value == 0  # found by its content
+    assert cnnviz.rerun("a.png", "c.png", images="deep.png", trust=True).largest.value == 0  # found by its content
     model = cnnviz.load_model(
         "other.py:dense", input_size=32, mean=[0.5], std=[0.5], output="other.py:logits", head="sigmoid"
     )

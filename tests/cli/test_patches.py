@@ -58,7 +58,7 @@ def test_several_layers_a_matrix_and_json(patches, folder):
     (folder / found[1]["output"]).unlink()
     (folder / found[0]["output"]).unlink()
     refused = patches("--layer", "layer1,fc", "--units", "1", "-o", "out/", "--matrix")
-    assert f"'{found[0]['matrix']}' exists already" in refused.stderr
+    assert f"'{found[0]['matrix']}' and 1 more exist already" in refused.stderr
     one = patches("--layer", "layer1,fc", "-o", "one.png")
     assert one.exit_code == 2
     assert "2 layers have a figure each" in one.stderr

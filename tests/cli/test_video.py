@@ -38,7 +38,7 @@ def test_without_a_place_it_is_beside_the_current_folder(clip, gradcam):
     assert (clip / "films" / "clip.gradcam.mp4").is_file()
     again = gradcam("clip.mp4")
     assert again.exit_code == 1
-    assert "exists already; add --force" in again.stderr
+    assert "'clip.gradcam.mp4' and 1 more exist already; add --force" in again.stderr
     assert gradcam("clip.mp4", "--force").exit_code == 0
 
 
@@ -70,7 +70,7 @@ def test_a_still_webp_of_a_picture_is_still_a_picture(clip, gradcam, photo):
         (("clip.mp4", "-o", "out.png"), 1, "must end in .gif, .webp or .mp4"),
         (("nothing.mp4", "-o", "out.mp4"), 1, "no file 'nothing.mp4'"),
         (("labels.txt", "-o", "out.mp4"), 1, "is text"),
-        (("clip.mp4", "-o", "clip.mp4", "--force"), 1, "is the clip itself"),
+        (("clip.mp4", "-o", "clip.mp4", "--force"), 1, "is what this command was given, and would be replaced"),
         (("clip.mp4", "--target", "unicorn", "-o", "out.mp4"), 2, "no label 'unicorn'"),
     ],
 )
