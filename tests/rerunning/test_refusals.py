@@ -39,10 +39,18 @@ def test_what_no_record_can_bring_back(record, said):
         cnnviz.rerun(noted(**record), trust=True)
 
 
-@pytest.mark.parametrize("method", ["", "palmistry", "predict", "os", "scan_patches"])
+@pytest.mark.parametrize("method", ["", "palmistry", "draw_scene", "os", "scan_patches"])
 def test_methods_that_there_are_not(method):
     with pytest.raises(OutputError, match=f"was made by '{method or 'no method'}', which cannot be asked again"):
         cnnviz.rerun(noted(method=method), trust=True)
+
+
+def test_predictions_of_a_network_with_one_answer_a_picture_are_not_drawn(pictures):
+    cnnviz.gradcam(cnnviz.load_model("shapes-resnet"), pictures[:1]).save("map.png")
+    record = vars(Provenance.from_json(cnnviz.read_note("map.png")))
+    changed = {**record, "method": "predict", "settings": {"k": 5, "batch_size": 32}, "asked": {}, "look": {}}
+    with pytest.raises(OutputError, match="one answer for a whole picture, of which predict draws none"):
+        cnnviz.rerun(noted(**changed), images=pictures)
 
 
 def test_a_network_with_a_function_for_its_output(pictures, tiny):
