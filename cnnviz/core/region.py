@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import TargetError
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "Mask", "Region", "split_region"]
 
-PIXEL = re.compile(r"(?P<side>.+?)\s*@\s*(?P<x>\d+)\s*,\s*(?P<y>\d+)")
+PIXEL = re.compile(rf"(?P<side>.+?)\s*@\s*(?P<x>{NUMBER})\s*,\s*(?P<y>{NUMBER})")
 WITHIN = re.compile(r"(?P<side>.+?) in (?P<where>.+)")
-BOX = re.compile(r"\s*,\s*".join([r"(\d+(?:\.\d+)?)"] * 4))
+BOX = re.compile(r"\s*,\s*".join([rf"({NUMBER}(?:\.{NUMBER})?)"] * 4))
 FORMS = "'LABEL@X,Y', 'LABEL in LEFT,TOP,RIGHT,BOTTOM' (picture pixels) or 'LABEL in MASK.png'"
 
 
@@ -61,9 +62,9 @@ class Mask:
             for count, length in zip(grid, self.shape, strict=True)
         )
         found = held[np.ix_(rows, columns)]
-        if held.any() and not found.any():  # smaller than a place
-            row, column = (int(each.mean()) for each in np.nonzero(held))
-            found[row * grid[0] // self.shape[0], column * grid[1] // self.shape[1]] = True
+        if held.any() and not found.any():  # smaller than places are: those that hold any of it
+            down, across = np.nonzero(held)
+            found[down * grid[0] // self.shape[0], across * grid[1] // self.shape[1]] = True
         return Mask.of(found)
 
     def mirrored(self) -> Mask:
@@ -111,6 +112,11 @@ class Region:
             inside = [(each >= 0) & (each < length) for each, length in zip(middles, held.shape, strict=True)]
             places = [each.clip(0, length - 1).astype(int) for each, length in zip(middles, held.shape, strict=True)]
             found = held[np.ix_(*places)] & inside[0][:, None] & inside[1][None]
+            if not found.any():  # thinner than a pixel of the input: those that hold any of it
+                rows, columns = np.nonzero(held)
+                at = np.floor(rows / down - top).astype(int), np.floor(columns / across - left).astype(int)
+                inner = (at[0] >= 0) & (at[0] < height) & (at[1] >= 0) & (at[1] < width)
+                found[at[0][inner], at[1][inner]] = True
         if not found.any():
             (tall, wide), seen = geometry.original, ", ".join(f"{edge:g}" for edge in geometry.box)
             raise TargetError(
@@ -129,7 +135,8 @@ class Region:
         ends = (self.box[1], self.box[3]), (self.box[0], self.box[2])
         found = []
         for axis, (low, high) in enumerate(ends):
-            inside = (middles[axis] >= low) & (middles[axis] < high)
+            there = (middles[axis] >= 0) & (middles[axis] < geometry.original[axis])
+            inside = (middles[axis] >= low) & (middles[axis] < high) & there
             start, scale = geometry.crop[axis], geometry.scale[axis]
             at = int(np.floor((low + high) / 2 / scale - start))
             if not inside.any() and 0 <= at < len(inside) and (low + high) / 2 < geometry.original[axis]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cnnviz.core.layer import is_layer_name
 from cnnviz.core.picture import Geometry, Picture
@@ -52,6 +52,8 @@ class Target:
 class TopClass(Target):
     """The class that the network puts first, for each image its own."""
 
+    spelt: ClassVar[str] = "top"
+
     def __str__(self) -> str:
         return "top class"
 
@@ -70,6 +72,11 @@ class ClassTarget(Target):
 
     index: int
     label: str | None = None
+
+    @property
+    def spelt(self) -> str:
+        """How it is asked for."""
+        return self.label if self.label is not None else str(self.index)
 
     def __str__(self) -> str:
         return self.label if self.label is not None else f"class {self.index}"
@@ -193,7 +200,9 @@ class RegionTarget(Target):
     @property
     def recorded(self) -> str:
         """What a record says of it, by which it can be asked again: the words, and not the pixels."""
-        return str(self)
+        side = self.side.pattern if isinstance(self.side, ClassSum) else self.side.spelt
+        rival = f" - {self.rival.spelt}" if self.rival else ""
+        return f"{side}{rival}{self.region.text if self.region else ''}"
 
     @property
     def count(self) -> int:
@@ -201,15 +210,7 @@ class RegionTarget(Target):
         return 0 if self.mask is None else int(self.mask.array().sum())
 
     def placed(self, picture: Picture, read: Callable[[str], NDArray[np.bool_]]) -> RegionTarget:
-        """The same with its region, if there is one, on the network's input.
-
-        Args:
-            picture: With the geometry of that input.
-            read: From a mask's file to its pixels ``(H, W)``.
-
-        Raises:
-            TargetError: If the network sees nothing of the region, or the mask is not as large as the picture.
-        """
+        """The same with its region, if any, on the input of a picture; ``read`` is from a mask's file to pixels."""
         if self.region is None or self.seen is not None:
             return self
         return replace(self, seen=self.region.on_input(picture.geometry or Geometry.whole(*picture.size), read))
@@ -223,12 +224,13 @@ class RegionTarget(Target):
         rival = f" - {self.rival}" if self.rival else ""
         return f"{self.side}{rival}{self.region.text if self.region else ''}"
 
-    def explain(self) -> str:
-        """What is explained, in words."""
-        what = f"the logits of {' and '.join(map(str, self.classes))}"
+    def explain(self, *, values: bool = False) -> str:
+        """What is explained, in words; of a network that gives values, and no classes, if ``values``."""
+        what = f"{'values' if values else 'logits'} of {' and '.join(map(str, self.classes))}"
         what += f" less those of {self.rival}" if self.rival else ""
-        where = "the pixels where it wins" if self.region is None else "the pixels of the region"
-        return f"{self}: {what}, summed over {where}, which are held fixed"
+        won = "all pixels" if values else "the pixels where it wins"
+        where = won if self.region is None else "the pixels of the region"
+        return f"{self}: {what}, summed over {where}, which are held fixed (probabilities: their mean)"
 
 
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None

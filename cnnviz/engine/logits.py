@@ -119,7 +119,7 @@ def _read_one_output(labels: Sequence[str] | None) -> Head:
 
 
 TWO = 2
-ONE_VALUE = "one output, read as a value; --head binary if it is the logit of one of two classes"
+ONE_VALUE = "one output, read as a value; --head binary (two labels) or sigmoid (one) if it is a class's logit"
 EXCLUSIVE = "read as logits of classes that exclude each other (softmax); --head sigmoid for independent labels"
 UNDIFFERENTIATED = (
     "read as probabilities, and explained as they are: a saturated one hardly changes; give the network without the "

@@ -27,7 +27,7 @@ from cnnviz.core.target import (
     dense_target,
 )
 from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture
+from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "winners",
 ]
 
-DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
+DENSE, EVEN_CHANCE, NAMED, COARSE = 4, 0.5, 6, 1e-2
 
 UNREAD = (Unit, NoTarget, WholeLayer, Direction)
 """Targets that look at no logit."""
@@ -113,10 +113,16 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
     """
     if head is not None and not head.probable:
         return torch.ones_like(logits, dtype=torch.bool)
-    if head is not None and not head.exclusive:
+    adding_up = head is not None and head.kind == "probabilities" and _adds_up(logits)
+    if head is not None and not head.exclusive and not adding_up:
         return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
     places = torch.arange(len(logits), device=logits.device)[:, None, None]
     return logits.argmax(dim=0) == places
+
+
+def _adds_up(shares: Tensor) -> bool:
+    """Whether probabilities ``(K, h, w)`` are those of classes that exclude each other."""
+    return bool(((shares.double().sum(dim=0) - 1).abs() <= COARSE).all())
 
 
 def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
@@ -132,6 +138,8 @@ def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, 
     region = None if found.seen is None else found.seen.on_grid(grid)
     won = winners(logits, head)
     if isinstance(found.side, TopClass):
+        if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
+            won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
         found = replace(found, side=_widest_class(won, region, labels))
     _check_indices(found, len(logits))
     if region is None:
@@ -165,7 +173,8 @@ def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | Non
     shares = won.float().mean(dim=(1, 2))
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
-    return f"'{target.side}' wins no pixel of this picture; these do: {named}. A region can be named: {FORMS}."
+    others = f"; these do: {named}" if named else ", nor does any other"
+    return f"'{target.side}' wins no pixel of this picture{others}. A region can be named: {FORMS}."
 
 
 def _score_region(target: RegionTarget, logits: Tensor) -> Tensor:
@@ -175,6 +184,7 @@ def _score_region(target: RegionTarget, logits: Tensor) -> Tensor:
     grid = tuple(logits.shape[2:])
     if grid != target.mask.shape:
         raise TargetError(f"'{target}' is about an answer of {target.mask.shape} pixels; this one has {grid}.")
+    logits = widen_half(logits)
     inside = torch.from_numpy(target.mask.array()).to(logits)
     summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
     if target.rival is not None:

@@ -69,6 +69,7 @@ _SIGNATURES = (
     (0, b"\x93NUMPY", "a NumPy array"),
 )
 _HEAD = 64
+JPEG, HALF_WHITE = b"\xff\xd8", 127
 _SIBLINGS_SEARCHED = 5000
 _BYTES_OF_LEVELS, _BYTES_OF_WIDE = 30, 42
 """What a pixel of 8 bits a channel, or of more, takes at most while it is read and converted, as measured."""
@@ -108,10 +109,15 @@ def read_picture(
 def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     """A mask ``(H, W)`` from a picture file: true where it is not black (or transparent).
 
+    Of a JPEG, which blurs edges, true where it is nearer to white than to black.
+
     Raises:
         PictureError: As :func:`read_picture` does.
     """
-    return np.asarray(read_picture(path, background=(0, 0, 0)).pixels.max(axis=2) > 0)
+    brightest = read_picture(path, background=(0, 0, 0)).pixels.max(axis=2)
+    with Path(path).open("rb") as file:
+        lossy = file.read(len(JPEG)) == JPEG
+    return np.asarray(brightest > (HALF_WHITE if lossy else 0))
 
 
 def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:

@@ -343,7 +343,9 @@ def assemble(
 
 def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
     """What the scores of the targets are, where that is not a class's logit or was recognised."""
-    sums = [target.explain() for target in targets if isinstance(target, (ClassSum, RegionTarget))]
+    values = not model.head.probable
+    sums = [target.explain() for target in targets if isinstance(target, ClassSum)]
+    sums += [target.explain(values=values) for target in targets if isinstance(target, RegionTarget)]
     return *sums, *(model.head.notes if wants_logits(targets) else ())
 
 

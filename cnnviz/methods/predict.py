@@ -103,10 +103,11 @@ def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...
 
 
 class _Winners(NamedTuple):
-    """Which classes win each pixel ``(n, K, h, w)``, and each class's mean probability over its own, ``(n, K)``."""
+    """Which classes win each pixel ``(n, K, h, w)``, each one's mean probability there ``(n, K)``, sums of logits."""
 
     won: Tensor
     probabilities: Tensor
+    sums: list[float]
 
 
 def _find_winners(logits: Tensor, model: Model) -> _Winners:
@@ -125,17 +126,18 @@ def _find_winners(logits: Tensor, model: Model) -> _Winners:
     won = torch.stack([winners(each, model.head) for each in logits])
     shares = class_probabilities(logits.double(), model.head)
     means = (shares * won).sum(dim=(2, 3)) / won.sum(dim=(2, 3)).clamp_min(1)
-    return _Winners(won.cpu(), means.cpu())
+    return _Winners(won.cpu(), means.cpu(), logits.double().sum(dim=(1, 2, 3)).tolist())
 
 
 def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Segmentations:
     import torch
 
     from cnnviz.core.target import ClassTarget
-    from cnnviz.methods.ask import provenance_of
+    from cnnviz.methods.ask import provenance_of, unsound
     from cnnviz.results.predictions import ClassArea, Segmentations
 
     won, means = (torch.cat([each[place] for each in chunks.results]) for place in range(2))
+    sums = [total for each in chunks.results for total in each.sums]
     counts = won.sum(dim=(2, 3))
     labels, total = model.labels, won.shape[2] * won.shape[3]
     areas = tuple(
@@ -152,7 +154,7 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
         for row in range(len(won))
     )
     assumed = () if model.known_classes else model.head.assumed
-    checks = (*batch.checks, *model.head.notes, *assumed, *chunks.checks)
+    checks = (*unsound(sums, batch), *batch.checks, *model.head.notes, *assumed, *chunks.checks)
     return Segmentations(
         areas, won.numpy(), batch.pictures, model.name, checks, provenance_of(model, batch, chunk=chunks.size)
     )

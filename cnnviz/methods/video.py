@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from cnnviz.catalogue import load
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassTarget, Finer, Target, TargetLike, TopClass, parse_target
+from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass, parse_target
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores import class_probabilities
-from cnnviz.errors import UsageError
+from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.video import Clip, open_clip
 from cnnviz.method import Method, check_network, interruptible
 from cnnviz.methods.predict import predict
@@ -27,7 +26,7 @@ from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.film import Film, FilmRoll, ensure_film
 from cnnviz.results.heatmap import Look
-from cnnviz.results.predictions import Predictions
+from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["usual_look", "video"]
 
@@ -137,22 +136,25 @@ def _names_a_class(model: Model, target: TargetLike) -> bool:
 def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
     """The target with the class of the highest mean probability, where the top class is meant."""
     target = parse_target(like, model.labels, model.layer_names)
+    if isinstance(target, RegionTarget) and isinstance(target.side, TopClass):
+        raise TargetError(f"'{target}' may be another class in every frame; name the class, as in 'LABEL@X,Y'.")
     if _names_a_class(model, target):
         return target
-    shares = [_class_shares(model, pictures) for pictures in passes.batches()]
-    best = int(torch.stack(shares).sum(dim=0).argmax())
+    best = _first_class(model, [predict(model, pictures, k=1) for pictures in passes.batches()])
     found = ClassTarget(best, model.labels[best] if model.labels else None)
     return replace(target, first=found) if isinstance(target, Finer) else found
 
 
-def _class_shares(model: Model, pictures: list[Picture]) -> Tensor:
-    """Each class's probabilities ``(K,)`` summed over pictures; of dense answers its areas, background left out."""
-    found = predict(model, pictures, k=1)
-    if isinstance(found, Predictions):
-        return class_probabilities(torch.from_numpy(found.logits).double(), model.head).sum(dim=0)
-    areas = torch.from_numpy(found.won).double().mean(dim=(2, 3)).sum(dim=0)
-    counts = torch.tensor(["background" not in label.casefold() for label in model.labels or ()] or [True])
-    return areas * counts
+def _first_class(model: Model, found: Sequence[Predictions | Segmentations]) -> int:
+    """The class of the highest probability over all, or of dense answers of most area besides the background."""
+    logits = [torch.from_numpy(one.logits).double() for one in found if isinstance(one, Predictions)]
+    if logits:
+        return int(class_probabilities(torch.cat(logits), model.head).sum(dim=0).argmax())
+    areas = sum(torch.from_numpy(one.won).sum(dim=(0, 2, 3)) for one in found if isinstance(one, Segmentations))
+    assert isinstance(areas, torch.Tensor)
+    labels = model.labels or [""] * len(areas)
+    others = areas * torch.tensor(["background" not in label.casefold() for label in labels])
+    return int((others if bool(others.any()) else areas).argmax())
 
 
 def _make_record(first: Provenance, clip: Clip) -> Provenance:

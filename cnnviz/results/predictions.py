@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,9 +159,27 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         padded = tuple((*row, *[None] * (widest - len(row))) for row in rows)
         return Grid(Sheet(padded, title=self._title(self.model), notes=self.checks), self.provenance)
 
+    def save_each(self, paths: Iterable[str | os.PathLike[str]], **how: Any) -> tuple[Path, ...]:
+        """Write each picture's areas into a file of its own, as :meth:`save` does.
+
+        Args:
+            paths: Where to, a path a picture.
+            **how: As :meth:`save` takes it.
+
+        Raises:
+            OutputError: If a suffix is unknown or a file cannot be written.
+            ValueError: If there are not as many paths as pictures.
+        """
+        alone = [self._slice(slice(row, row + 1)) for row in range(len(self))]
+        return tuple(one.save(path, **how) for one, path in zip(alone, paths, strict=True))
+
     def describe(self) -> dict[str, Any]:
         """What there is to say, as plain values."""
         return {"areas": [[one.describe() for one in some] for some in self], "checks": list(self.checks)}
+
+    def _slice(self, rows: slice) -> Self:
+        parts = {"areas": self.areas[rows], "won": self.won[rows], "pictures": self.pictures[rows]}
+        return self._replace(**parts, provenance=self.provenance.only(rows))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"won": self.won, "images": np.array([picture.name for picture in self.pictures])}
@@ -169,12 +190,14 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         masks = np.stack([self.on_original(row, area.target.index) for area in shown] or [np.zeros(picture.size, bool)])
         colours = choose_colours(max(len(shown), 1))
         first = masks & (np.cumsum(masks, axis=0) == 1)
-        cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), "all classes")]
+        others = sum("background" not in str(area.target).casefold() for area in self[row]) - len(shown)
+        words = f"the {DRAWN} largest of {DRAWN + others} classes" if others else "all classes"
+        words = words if shown else "no class but the background" if self[row] else "no class is likelier than not"
+        cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), words)]
         for number, area in enumerate(shown):
             painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
-            cells.append(
-                Cell(painted, f"{area.target}\n{area.share:.1%} of the area\nmean probability {area.probability:.0%}")
-            )
+            said = f"{area.share:.1%} of what it saw\nmean probability {area.probability:.0%}"
+            cells.append(Cell(painted, f"{area.target}\n{said}"))
         return [*cells]
 
     def __str__(self) -> str:
@@ -182,4 +205,5 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         for picture, areas in zip(self.pictures, self.areas, strict=True):
             lines.append(picture.name)
             lines += [f"  {one.share:>7.2%}  {one.target.index:>5}  {one.target}" for one in areas]
+            lines += [] if areas else ["  no class is likelier than not at any pixel"]
         return "\n".join(lines)

@@ -111,42 +111,8 @@ def test_a_value_is_shown_as_a_value(head, caption):
     assert found[0].describe()["unit"] == (head or "").partition(":")[2]
     predicted = cnnviz.predict(model, picture())
     assert str(predicted).splitlines()[1].split()[0] == "34.6"
-    assert ("one output, read as a value; --head binary if it is the logit of one of two classes" in found.checks) == (
-        head is None
-    )
-
-
-class Functional(Pixel):
-    """The end is a call of a function, in one of its spellings, and the result is flattened after it."""
-
-    def forward(self, x):
-        return self.end(super().fc(self.conv(x).mean((2, 3)))[:, :, None, None]).flatten(1)
-
-
-ENDS = {
-    "softmax": [nn.Softmax(dim=1), lambda z: functional.softmax(z, dim=1), lambda z: z.softmax(1)],
-    "sigmoid": [nn.Sigmoid(), torch.sigmoid, lambda z: z.sigmoid(), torch.special.expit],
-}
-
-
-@pytest.mark.parametrize(("kind", "end"), [(kind, end) for kind, ends in ENDS.items() for end in ends])
-def test_a_function_at_the_end_is_undone(kind, end):
-    """The saturated answer of a network with its end: the same probability, score and map as without, to the bit."""
-    slopes, intercepts = [160.0, 40.0, 3.0], [30.0, 0.5, 0.1]
-    plain, ended = grey(Pixel(slopes, intercepts), head=kind), grey(Pixel(slopes, intercepts, end))
-    for method in (cnnviz.gradcam, cnnviz.saliency, cnnviz.integrated_gradients):
-        one, other = (method(model, picture(), 0) for model in (plain, ended))
-        assert one[0].score == other[0].score > 30
-        assert one[0].probability == other[0].probability == pytest.approx(1.0)
-        np.testing.assert_array_equal(one.values, other.values)
-        assert np.abs(one.values).max() > 0
-        assert f"the network ends in a {kind}: the logits before it are explained" in other.checks
-    assert hidden_change(plain, 1, score="logit") == pytest.approx(2.5, abs=1e-4)
-    assert hidden_change(ended, 1, score="logit") == pytest.approx(2.5, abs=1e-4)
-    np.testing.assert_allclose(
-        cnnviz.ablationcam(plain, picture(), 0, layer="conv").values,
-        cnnviz.ablationcam(ended, picture(), 0, layer="conv").values,
-    )
+    assumed = any(check.startswith("one output, read as a value; --head binary") for check in found.checks)
+    assert assumed == (head is None)
 
 
 def test_a_unit_asked_first_does_not_hide_the_end():

@@ -97,7 +97,8 @@ def differentiable_maps(
             else:
                 logits = select_logits(module(inputs), count=len(inputs))
         activation = _check_spatial(held, layer)
-        settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels)
+        head = model.head if isinstance(model, Model) else None
+        settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels, head)
         scores = score(settled, logits)
         (gradient,) = torch.autograd.grad(scores.sum(), activation, create_graph=True, allow_unused=True)
         if gradient is None:

@@ -156,7 +156,7 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     first = AutomaticLayer(found.answer.layers[0], reach.beside)
     chosen = None
     if is_dense(found.answer.logits) and not watched_layers(targets):
-        chosen = _find_bottleneck(model, inputs, found.answer.logits.shape[1])
+        chosen = _find_bottleneck(model, inputs, targets, classes=found.answer.logits.shape[1])
     chosen = chosen or _choose_reached(model, first, reach, inputs, targets)
     if chosen != first:
         found, _ = once([chosen.name])
@@ -167,17 +167,43 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     return _with_choice(found, chosen)
 
 
-def _find_bottleneck(model: Model, inputs: Tensor, classes: int) -> AutomaticLayer | None:
-    """The last layer on the coarsest grid of a network with dense answers, before the answer's own maps; or None."""
+def _gradients_at(
+    model: Model, inputs: Tensor, targets: Sequence[Target]
+) -> Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]]:
+    """Gradients of the targets at some layers, and how these lie, by one forward and backward."""
+
+    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
+        with capture(model.module, names, watched_layers(targets)) as held:
+            logits = model.answer(inputs, targets)[: len(targets)]
+            scores = score(settle(targets, logits, model.labels, model.head), logits, held)
+            return held.gradients(scores, unused=True), held.arrangements
+
+    return gradients
+
+
+def _find_bottleneck(model: Model, inputs: Tensor, targets: Sequence[Target], *, classes: int) -> AutomaticLayer | None:
+    """The last layer that the target reaches on the coarsest grid of a network with dense answers; or None.
+
+    Layers with as many channels as there are classes come last, since they may be the answer itself; grids that an
+    adaptive pool makes are none of the network's own.
+    """
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     placed = [layer for layer in layers.values() if layer.spatial and layer.arrangement and layer.field is not None]
     if not placed:
         return None
     grids = {layer.name: layer.arrangement.grid for layer in placed if layer.arrangement}
-    coarsest = min(grids.values(), key=lambda grid: grid[0] * grid[1])
-    deepest = sorted((layer for layer in placed if grids[layer.name] == coarsest), key=lambda layer: -layer.order)
-    inner = [layer for layer in deepest if layer.arrangement and layer.arrangement.channels != classes]
-    return AutomaticLayer((inner or deepest)[0].name, coarsest=coarsest)
+    pooled = {grids[layer.name] for layer in placed if layer.kind.startswith("Adaptive")}
+    own = [layer for layer in placed if grids[layer.name] not in pooled] or placed
+    answering = {layer.name for layer in own if layer.arrangement and layer.arrangement.channels == classes}
+    gradients = _gradients_at(model, inputs, targets)
+    for grid in sorted({grids[layer.name] for layer in own}, key=lambda grid: grid[0] * grid[1]):
+        there = [layer for layer in own if grids[layer.name] == grid]
+        names = [layer.name for layer in sorted(there, key=lambda each: (each.name in answering, -each.order))]
+        found, arrangements = gradients(names)
+        for name in names:
+            if any(rows_reached(found.get(name), arrangements.get(name), len(targets))):
+                return AutomaticLayer(name, coarsest=grid)
+    return None
 
 
 def _with_choice(found: Probe, chosen: AutomaticLayer) -> Probe:
@@ -225,12 +251,7 @@ def _choose_reached(
     some = inputs if model.fixed_batch else inputs[asked]
     kept = [targets[row] for row in asked]
 
-    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
-        with capture(model.module, names, watched_layers(kept)) as held:
-            logits = model.answer(some, kept)[: len(kept)]
-            scores = score(settle(kept, logits, model.labels, model.head), logits, held)
-            return held.gradients(scores, unused=True), held.arrangements
-
+    gradients = _gradients_at(model, some, kept)
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     name, count = last_reached(layers, gradients, count=len(kept), before=before, last=attended)
     if name is not None and count > sum(rows[row] for row in asked if first.name not in attended):
