@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Self, TypeVar
 
+from cnnviz.errors import UsageError
+
 __all__ = ["Change", "Locked", "contextmanager", "noted", "undo_since", "undoing"]
 
 P = ParamSpec("P")
@@ -87,14 +89,52 @@ class Locked(Change):
         self._lock, self.ours = lock, bool(lock._is_owned())
 
     def begin(self) -> None:
-        """Wait for the others."""
-        if not self.ours:
-            self._lock.acquire()
+        """Wait for the others.
+
+        Raises:
+            UsageError: If the others wait for this thread.
+        """
+        if self.ours:
+            return
+        thread = threading.get_ident()
+        if not self._lock.acquire(blocking=False):
+            _WAITING[thread] = self._lock
+            try:
+                while not self._lock.acquire(timeout=PATIENCE):
+                    if thread == max(_waiting_in_a_circle(thread), default=None):
+                        raise UsageError(IN_A_CIRCLE)
+            finally:
+                _WAITING.pop(thread, None)
+        _INSIDE[id(self._lock)] = thread
 
     def undo(self) -> None:
         """Let the others in."""
         if not self.ours and self._lock._is_owned():
+            _INSIDE.pop(id(self._lock), None)
             self._lock.release()
+
+
+PATIENCE = 0.2
+"""Seconds until a thread that waits looks whether the others wait for it."""
+IN_A_CIRCLE = (
+    "Two threads wait for each other: each asks a network (or random numbers) that the other is using. Ask one after "
+    "the other, and ask no other network from within a target, a factory or a callback."
+)
+_WAITING: dict[int, Any] = {}
+"""For each thread that waits the lock that it waits for."""
+_INSIDE: dict[int, int] = {}
+"""For each lock, by its identity, the thread inside."""
+
+
+def _waiting_in_a_circle(thread: int) -> set[int]:
+    """The threads that wait for each other, this one among them; none if it waits for one that goes on."""
+    found: set[int] = set()
+    now: int | None = thread
+    while now is not None and now not in found:
+        found.add(now)
+        lock = _WAITING.get(now)
+        now = None if lock is None else _INSIDE.get(id(lock))
+    return found if now == thread else set()
 
 
 class _Steps(AbstractContextManager[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, fields
@@ -51,6 +52,11 @@ def ensure_askable(record: Provenance, name: str) -> None:
     if record.method not in CATALOGUE and record.method not in FUNCTIONS:
         by = quoted(record.method or "no method")
         raise OutputError(f"{shown} was made by {by}, which cannot be asked again.")
+    asked = record.asked.get("target")
+    if mask := next((each for each in (asked if isinstance(asked, list) else [asked]) if _names_a_mask(each)), None):
+        raise OutputError(
+            f"{shown} explains {_spell(mask)}, a region of a mask which its record does not hold; ask the method again."
+        )
     for held in _nested_records(record.asked):
         if "function" in held:
             raise UsageError(
@@ -107,6 +113,8 @@ def _check_method(record: Provenance, method: Method[Any, Any]) -> None:
 def _check_function(record: Provenance) -> None:
     """What a comparison or a ranking was asked, which names methods of its own and their settings."""
     own = ("methods", "target", "layers") if record.method == "compare" else ("method", "target", "share")
+    if record.method == "compare" and "methods" not in record.asked:
+        raise UsageError("compare is asked with methods and layers by name")
     named = record.asked.get("methods", record.asked.get("method", ["gradcam"]))
     names = [named] if isinstance(named, str) else named
     layers = record.asked.get("layers", [])
@@ -204,10 +212,25 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
         return
     part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
     sizes = {name: record.look[name] for name in SIZES if name in record.look}
+    _check_look(part, look, record.method)
     if sizes and out.suffix.lower() != ".npz":
         part.grid(**look).save(out, **sizes)
     else:
         part.save(out, **look)
+
+
+def _check_look(result: Any, look: Mapping[str, Any], method: str) -> None:
+    """Refuse names of a look that a result is not drawn by."""
+    known = [one for name in ("save", "grid") if hasattr(result, name) for one in _parameters_of(getattr(result, name))]
+    if hasattr(result, "grid") and any(one.kind is one.VAR_KEYWORD for one in _parameters_of(result.grid)):
+        return  # it says so itself
+    odd = next((name for name in look if name not in {one.name for one in known}), None)
+    if odd is not None:
+        raise OutputError(f"The record has {method} drawn with {quoted(odd)}, which it is not drawn by.")
+
+
+def _parameters_of(function: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
 
 
 def _write_each(result: Any, row: int, out: Path, look: Mapping[str, Any]) -> None:
@@ -244,8 +267,12 @@ def restore_asked(value: Any) -> Any:
     raise UsageError(f"a target is {_spell(value)}")
 
 
-def _names_a_mask(text: str) -> bool:
-    found = split_region(text)
+def _names_a_mask(target: Any) -> bool:
+    """Whether a target is a region of a mask, which is a file."""
+    try:
+        found = split_region(target) if isinstance(target, str) else None
+    except UsageError:
+        return False
     return found is not None and found[1].file is not None
 
 
@@ -299,7 +326,7 @@ def _spell_one(target: Any, answered: str, model: Any) -> Any:
         aim.parse_aim(target, model.labels, model.layer_names)
     except UsageError:
         with suppress(UsageError):
-            return aim.parse_aim(answered, model.labels, model.layer_names)
+            return aim.parse_aim(restore_asked(answered), model.labels, model.layer_names)
     return target
 
 

@@ -40,6 +40,9 @@ __all__ = ["Rerun", "rerun"]
 
 MOST_NAMED = 5
 
+MANY_THREADS = 256
+"""More are not started on a record's word, unless the machine has as many cores."""
+
 
 @dataclass(frozen=True)
 class Rerun:
@@ -130,7 +133,7 @@ def rerun(
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
     pictures, absent = _find_inputs(record, places, near if trust else [], near, held)
     folders = [*folders_of(places), *near]
-    with fixed_threads(record.threads):
+    with fixed_threads(min(record.threads, max(MANY_THREADS, os.cpu_count() or 1))):
         network = open_networks(record, substitutes, folders)
         question = replace(record, asked=_restore_given(record, substitutes, pictures, places, near))
         named = [source, *places, *_named_files(model, weights, labels, judge)]

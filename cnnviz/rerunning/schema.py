@@ -19,7 +19,7 @@ LONGEST: Final = 100_000
 
 MOST_ITEMS, MOST_NETWORKS = 1_000_000, 64
 MOST_THREADS: Final = 1024
-LARGEST_SIDE, LARGEST_CELL, LARGEST_COUNT, LARGEST_SEED = 16_384, 10_000, 2**31, 2**64 - 1
+LARGEST_SIDE, LARGEST_CELL, LARGEST_COUNT, LARGEST_SEED = 16_384, 4_000, 2**31, 2**64 - 1
 LONGEST_NAME, SHOWN = 255, 60
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -224,7 +224,7 @@ LOOK = Record(
         "alpha": _is_number_in(0, 1),
         "quantile": _is_number_in(0, 1),
         "cell": is_count(1, LARGEST_CELL),
-        "width": _is_number_in(0, 100),
+        "width": _is_number_in(0, 40),
         "fps": _is_number_in(0, 240),
     }
 )

@@ -89,7 +89,7 @@ def refuse_untrusted(record: Provenance, name: str, substitutes: Substitutes, *,
     ways += ["add --trust to open what has the hash that is recorded"] if all(each.hashed for each in left) else []
     raise ModelError(
         f"{quoted(name)} was made with {_enumerate(list(dict.fromkeys(each.what for each in left)))}, which rerun "
-        f"does not open on a record's word; {', or '.join(ways)}."
+        f"does not open on a record's word{'; ' if ways else ''}{', or '.join(ways)}."
     )
 
 

@@ -66,7 +66,7 @@ def test_a_region_is_explained_and_recorded(cnnviz, folder, target):
     if "mask" not in target:
         assert library.rerun("map.png", "again.png", trust=True).identical
         return
-    with pytest.raises(OutputError, match="records name no files"):
+    with pytest.raises(OutputError, match="a region of a mask which its record does not hold"):
         library.rerun("map.png", "again.png", trust=True)
 
 

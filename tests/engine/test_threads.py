@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 import cnnviz
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import CnnvizError
 from tests.support.asking import ask, state_of
 from tests.support.networks import TRANSFORMERS, Small, Twice, Writing, model_of
 
@@ -187,3 +189,33 @@ def test_a_process_that_forks_inside_a_question_goes_on_in_it(inputs):
         assert forked(lambda: leave(context)) == 0
         assert not net.training
     assert state_of(net) == before
+
+
+def test_threads_that_wait_for_each_other_are_told_and_do_not_hang(inputs):
+    models = model_of(Small()), model_of(Small())
+    met, said, done = threading.Barrier(2, timeout=60), [], []
+
+    def ask(own, other):
+        def target(logits):
+            with suppress(threading.BrokenBarrierError):
+                met.wait(1)
+            return logits[:, 0] + 0 * own_answer(other, inputs)
+
+        try:
+            done.append(cnnviz.saliency(own, inputs, target))
+        except CnnvizError as error:
+            said.append(str(error))
+
+    def own_answer(model, images):
+        return cnnviz.saliency(model, images, 1).values.sum()
+
+    threads = [threading.Thread(target=ask, args=pair, daemon=True) for pair in (models, models[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(done) == 1
+    assert len(said) == 1
+    assert "wait for each other" in said[0]
+    assert np.isfinite(cnnviz.saliency(models[0], inputs, 1).values).all()

@@ -338,6 +338,56 @@ def test_methods_are_compared_on_a_region(model, inputs):
     assert {str(one.target) for maps in found.maps.values() for one in maps} == {"cat@3,3"}
 
 
+def test_an_auxiliary_head_is_not_the_bottleneck():
+    torch.manual_seed(0)
+    net = get_model("fcn_resnet50", weights=None, weights_backbone=None, num_classes=4, aux_loss=True).double()
+    inputs = torch.rand(1, 3, 48, 48, dtype=DOUBLE, generator=torch.Generator().manual_seed(1))
+    assert cnnviz.gradcam(model_of(net, 48), inputs, relu=False).layer == "classifier.3"
+
+
+def test_a_picture_on_which_no_label_is_likely_is_explained_by_the_likeliest(net, inputs):
+    with torch.no_grad():
+        net.out.bias -= 100
+    model = model_of(net, head="sigmoid")
+    dense = net(inputs[:1])["out"].detach()
+    found = cnnviz.saliency(model, inputs[:1])[0]
+    best = int(dense.mean(dim=(0, 2, 3)).argmax())
+    assert found.target.classes[0].index == best
+    assert found.score == pytest.approx(float(dense[0, best].sum()))
+    assert "no class is likelier than not" in str(cnnviz.predict(model, inputs[:1]))
+    assert cnnviz.eigencam(model, inputs[:1]).values.any()
+
+
+def test_sums_of_half_precision_do_not_overflow(net, inputs):
+    with torch.no_grad():
+        net.out.bias += torch.tensor([0.0, 200, 0, 0])
+    half = model_of(copy.deepcopy(net).half())
+    found = cnnviz.saliency(half, inputs[:1].float())[0]
+    assert found.score == pytest.approx(cnnviz.saliency(model_of(net), inputs[:1])[0].score, rel=1e-2)
+    assert found.score > 2e5
+
+
+def test_small_and_thin_masks_keep_a_place():
+    held = np.zeros((64, 64), dtype=bool)
+    held[:2, :2] = held[62:, 62:] = True
+    assert np.argwhere(Mask.of(held).on_grid((8, 8)).array()).tolist() == [[0, 0], [7, 7]]
+    thin = np.zeros((640, 640), dtype=bool)
+    thin[321:324, 100:500] = True
+    seen = split_region("a in thin.png")[1].on_input(Geometry((640, 640), (64, 64), (0, 0, 64, 64)), lambda _: thin)
+    assert np.argwhere(seen.array())[:, 0].tolist() == [32] * 40
+    padded = Geometry((16, 48), (16, 48), (-8, 8, 32, 32))
+    with pytest.raises(TargetError, match="holds nothing that the network sees"):
+        split_region("a@24,16")[1].on_input(padded, None)
+    assert split_region("a in 0,0,48,99")[1].on_input(padded, None).array().sum() == 16 * 32
+
+
+def test_areas_are_written_a_file_a_picture(model, inputs, tmp_path):
+    found = cnnviz.predict(model, inputs)
+    paths = found.save_each([tmp_path / "a.png", tmp_path / "b.png"])
+    assert [path.name for path in paths] == ["a.png", "b.png"]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
 TORCHVISION = {
     "fcn_resnet50": "classifier.3",
     "deeplabv3_mobilenet_v3_large": "classifier.3",

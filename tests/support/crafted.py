@@ -74,6 +74,7 @@ def opening_what_it_names(honest: Mapping[str, Any], work: Path, outside: Path) 
     model, output, weights, labels = (f"model.opening.{name}" for name in ("model", "output", "weights", "labels"))
     cam, maximize, patches, report = (honest[name] for name in ("gradcam", "maximize", "patches", "report"))
     hidden = {"sha256": read_picture(outside / "hidden.png").digest}
+    unknown = {**cam, "asked": {"target": "no such label"}}
     found = {
         "module": (cam, model, "evil:make"),
         "abort": (cam, model, "os:abort"),
@@ -122,6 +123,9 @@ def opening_what_it_names(honest: Mapping[str, Any], work: Path, outside: Path) 
         "direction": (maximize, "asked.target", ["layer1:vector.npy"]),
         "direction up": (maximize, "asked.target", ["layer1:../outside/vector.npy"]),
         "direction by path": (cam, "asked.target", f"layer1:{far}/vector.npy"),
+        "mask": (cam, "asked.target", f"star in {far}/hidden.png"),
+        "mask in an answer": (unknown, "targets", [f"star in {far}/hidden.png"]),
+        "direction in an answer": (unknown, "targets", [f"layer1:{far}/vector.npy"]),
         "compiler": (maximize, "settings.compiled", True),
         "file by path": (cam, model, {**beyond, "file": f"{far}/evil.py"}),
         "format": (cam, "look.format", "../outside/x"),
