@@ -25,7 +25,10 @@ OWN = {
         "commands.demo",
         "Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
     ),
-    "predict": ("commands.predict", "What the network answers: the most probable classes of every picture."),
+    "predict": (
+        "commands.predict",
+        "What the network answers: the most probable classes of every picture, or how much of it each class wins.",
+    ),
     "compare": (
         "commands.compare",
         "Several methods side by side: a row a picture, a column a method; or networks, or layers.",
