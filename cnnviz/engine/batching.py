@@ -26,7 +26,10 @@ _progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 @contextmanager
 def progress_to(report: Progress) -> Iterator[None]:
-    """Inside, ``report(done, total)`` is called whenever a method has finished some more of its work."""
+    """Inside, ``report(done, total)`` is called whenever a method has finished some more of its work.
+
+    It is called while the network is asked: it must not wait for another thread that asks the same network.
+    """
     token = _progress.set(report)
     try:
         yield
