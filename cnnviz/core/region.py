@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
     from cnnviz.core.picture import Geometry
 
-__all__ = ["FORMS", "Mask", "Region", "split_region"]
+__all__ = ["FORMS", "Mask", "Region", "is_background", "split_region"]
 
 PIXEL = re.compile(rf"(?P<side>.+?)\s*@\s*(?P<x>{NUMBER})\s*,\s*(?P<y>{NUMBER})")
 WITHIN = re.compile(r"(?P<side>.+?) in (?P<where>.+)")
 BOX = re.compile(r"\s*,\s*".join([rf"({NUMBER}(?:\.{NUMBER})?)"] * 4))
 FORMS = "'LABEL@X,Y', 'LABEL in LEFT,TOP,RIGHT,BOTTOM' (picture pixels) or 'LABEL in MASK.png'"
+
+
+def is_background(label: str) -> bool:
+    """Whether a class is what is left of a picture without the others, by its name."""
+    return "background" in label.casefold()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,17 @@ from cnnviz.core.untrusted import NUMBER
 from cnnviz.engine.activations import plain_name
 from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
-__all__ = ["TWO", "EndWatch", "OutputSelector", "flatten_answer", "recognise_head", "select_logits", "two_sided"]
+__all__ = [
+    "TWO",
+    "COARSE_ROUNDING",
+    "EndWatch",
+    "OutputSelector",
+    "flatten_answer",
+    "recognise_head",
+    "select_logits",
+    "sum_to_one",
+    "two_sided",
+]
 
 OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 
@@ -131,12 +141,16 @@ def _note_end(end: End) -> tuple[str, ...]:
     return (f"the network ends in a {end}: the logits before it are explained",) if end else ()
 
 
+def sum_to_one(shares: Tensor, rounding: float) -> bool:
+    """Whether the shares ``(N, K, ...)`` of all classes are 1 in sum, of each image and pixel."""
+    return bool(((shares.double().sum(dim=1) - 1).abs() <= rounding).all())
+
+
 def _add_up(logits: Tensor) -> bool:
     """Whether they are probabilities by the look of them: none negative, and of each image 1 in sum."""
     values = logits.detach()
     coarse = values.dtype in (torch.float16, torch.bfloat16)
-    rounding = COARSE_ROUNDING if coarse else ROUNDING
-    return bool((values >= 0).all()) and bool(((values.double().sum(dim=1) - 1).abs() <= rounding).all())
+    return bool((values >= 0).all()) and sum_to_one(values, COARSE_ROUNDING if coarse else ROUNDING)
 
 
 def two_sided(logits: Tensor, whole: int = 0) -> Tensor:

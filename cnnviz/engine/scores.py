@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import Head
-from cnnviz.core.region import FORMS, Mask
+from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
@@ -28,10 +28,12 @@ from cnnviz.core.target import (
 )
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
+from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = [
     "at_peaks",
+    "check_labels",
     "class_probabilities",
     "everywhere",
     "is_dense",
@@ -43,10 +45,11 @@ __all__ = [
     "share_of",
     "wants_logits",
     "watched_layers",
+    "widest_class",
     "winners",
 ]
 
-DENSE, EVEN_CHANCE, NAMED, COARSE = 4, 0.5, 6, 1e-2
+DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
 
 UNREAD = (Unit, NoTarget, WholeLayer, Direction)
 """Targets that look at no logit."""
@@ -72,8 +75,7 @@ def settle(
     if not wants_logits(targets):
         return list(targets)
     classes = logits.shape[1]
-    if labels is not None and len(labels) != classes:
-        raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
+    check_labels(labels, classes)
     if is_dense(logits):
         return [_settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
     best = logits.argmax(dim=1).tolist()
@@ -95,6 +97,12 @@ def settle(
     return settled
 
 
+def check_labels(labels: Sequence[str] | None, classes: int) -> None:
+    """Refuse labels that are not as many as the classes, with a TargetError."""
+    if labels is not None and len(labels) != classes:
+        raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
+
+
 def _check_indices(target: Target, classes: int) -> None:
     for index in _class_indices(target):
         if not 0 <= index < classes:
@@ -113,16 +121,11 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
     """
     if head is not None and not head.probable:
         return torch.ones_like(logits, dtype=torch.bool)
-    adding_up = head is not None and head.kind == "probabilities" and _adds_up(logits)
+    adding_up = head is not None and head.kind == "probabilities" and sum_to_one(logits[None], COARSE_ROUNDING)
     if head is not None and not head.exclusive and not adding_up:
         return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
     places = torch.arange(len(logits), device=logits.device)[:, None, None]
     return logits.argmax(dim=0) == places
-
-
-def _adds_up(shares: Tensor) -> bool:
-    """Whether probabilities ``(K, h, w)`` are those of classes that exclude each other."""
-    return bool(((shares.double().sum(dim=0) - 1).abs() <= COARSE).all())
 
 
 def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
@@ -140,7 +143,8 @@ def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, 
     if isinstance(found.side, TopClass):
         if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
             won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
-        found = replace(found, side=_widest_class(won, region, labels))
+        inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
+        found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
     _check_indices(found, len(logits))
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
@@ -158,13 +162,11 @@ def everywhere(target: Target, logits: Tensor) -> Target:
     return replace(found, seen=Mask.of(np.ones(tuple(logits.shape[2:]), dtype=bool)))
 
 
-def _widest_class(won: Tensor, region: Mask | None, labels: Sequence[str] | None) -> ClassTarget:
-    """The class that wins most pixels, of a region or of all; the background only where nothing else wins any."""
-    inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
-    areas = inside.sum(dim=(1, 2))
+def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
+    """The class of the largest area ``(K,)``; the background only where nothing else has any."""
     others = areas.clone()
     for index, label in enumerate(labels or ()):
-        others[index] *= "background" not in label.casefold()
+        others[index] *= not is_background(label)
     best = int((others if bool(others.any()) else areas).argmax())
     return ClassTarget(best, labels[best] if labels else None)
 

@@ -113,16 +113,15 @@ class _Winners(NamedTuple):
 def _find_winners(logits: Tensor, model: Model) -> _Winners:
     import torch
 
-    from cnnviz.engine.scores import class_probabilities, winners
-    from cnnviz.errors import ExplanationError, TargetError
+    from cnnviz.engine.scores import check_labels, class_probabilities, winners
+    from cnnviz.errors import ExplanationError
 
     if not model.head.probable:
         raise ExplanationError(
             f"The network gives {logits.shape[1]} values for every pixel, not classes, so there are no areas; "
             "a map of what a region's value depends on is drawn by gradcam, occlusion and others ('0@X,Y')."
         )
-    if model.labels is not None and len(model.labels) != logits.shape[1]:
-        raise TargetError(f"The network has {logits.shape[1]} classes but {len(model.labels)} labels were given.")
+    check_labels(model.labels, logits.shape[1])
     won = torch.stack([winners(each, model.head) for each in logits])
     shares = class_probabilities(logits.double(), model.head)
     means = (shares * won).sum(dim=(2, 3)) / won.sum(dim=(2, 3)).clamp_min(1)

@@ -16,7 +16,7 @@ from cnnviz.catalogue import load
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass, parse_target
 from cnnviz.engine.batching import part_of_progress
-from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.scores import class_probabilities, widest_class
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.video import Clip, open_clip
 from cnnviz.method import Method, check_network, interruptible
@@ -140,21 +140,19 @@ def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
         raise TargetError(f"'{target}' may be another class in every frame; name the class, as in 'LABEL@X,Y'.")
     if _names_a_class(model, target):
         return target
-    best = _first_class(model, [predict(model, pictures, k=1) for pictures in passes.batches()])
-    found = ClassTarget(best, model.labels[best] if model.labels else None)
+    found = _first_class(model, [predict(model, pictures, k=1) for pictures in passes.batches()])
     return replace(target, first=found) if isinstance(target, Finer) else found
 
 
-def _first_class(model: Model, found: Sequence[Predictions | Segmentations]) -> int:
+def _first_class(model: Model, found: Sequence[Predictions | Segmentations]) -> ClassTarget:
     """The class of the highest probability over all, or of dense answers of most area besides the background."""
     logits = [torch.from_numpy(one.logits).double() for one in found if isinstance(one, Predictions)]
     if logits:
-        return int(class_probabilities(torch.cat(logits), model.head).sum(dim=0).argmax())
+        best = int(class_probabilities(torch.cat(logits), model.head).sum(dim=0).argmax())
+        return ClassTarget(best, model.labels[best] if model.labels else None)
     areas = sum(torch.from_numpy(one.won).sum(dim=(0, 2, 3)) for one in found if isinstance(one, Segmentations))
     assert isinstance(areas, torch.Tensor)
-    labels = model.labels or [""] * len(areas)
-    others = areas * torch.tensor(["background" not in label.casefold() for label in labels])
-    return int((others if bool(others.any()) else areas).argmax())
+    return widest_class(areas, model.labels)
 
 
 def _make_record(first: Provenance, clip: Clip) -> Provenance:

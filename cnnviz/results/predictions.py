@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.region import is_background
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -186,11 +187,11 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
 
     def _draw_row(self, row: int) -> list[Cell | None]:
         picture = self.pictures[row]
-        shown = [area for area in self[row] if "background" not in str(area.target).casefold()][:DRAWN]
+        named = [area for area in self[row] if not is_background(str(area.target))]
+        shown, others = named[:DRAWN], len(named[DRAWN:])
         masks = np.stack([self.on_original(row, area.target.index) for area in shown] or [np.zeros(picture.size, bool)])
         colours = choose_colours(max(len(shown), 1))
         first = masks & (np.cumsum(masks, axis=0) == 1)
-        others = sum("background" not in str(area.target).casefold() for area in self[row]) - len(shown)
         words = f"the {DRAWN} largest of {DRAWN + others} classes" if others else "all classes"
         words = words if shown else "no class but the background" if self[row] else "no class is likelier than not"
         cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), words)]
