@@ -139,23 +139,23 @@ CAMS = (
         ("tests/methods/test_fullgrad.py",), "gates leave something missing",
     ),
     Mutation(
-        "Finer-CAM: the others' logits added", "cnnviz/engine/scores.py",
+        "Finer-CAM: the others' logits added", "cnnviz/engine/scores/score.py",
         "own - target.strength * logits", "own + target.strength * logits",
         ("tests/engine/test_finer.py",), "it shows what the class shares with those like it",
     ),
     Mutation(
-        "Finer-CAM: the farthest classes instead of the nearest", "cnnviz/engine/scores.py",
+        "Finer-CAM: the farthest classes instead of the nearest", "cnnviz/engine/scores/score.py",
         "distance.topk(min(target.rivals, logits.shape[1] - 1), dim=1, largest=False)",
         "distance.nan_to_num(posinf=-1).topk(min(target.rivals, logits.shape[1] - 1), dim=1)",
         ("tests/engine/test_finer.py",), "the class is told from what it is never confused with",
     ),
     Mutation(
-        "Unit targets: sum over places for the mean", "cnnviz/engine/scores.py",
+        "Unit targets: sum over places for the mean", "cnnviz/engine/scores/score.py",
         "maps[:, target.channel].mean(dim=(1, 2))", "maps[:, target.channel].sum(dim=(1, 2))",
         ("tests/engine/test_scores.py",), "a unit's score grows with the picture",
     ),
     Mutation(
-        "Unit targets: the mirrored column is one off", "cnnviz/engine/scores.py",
+        "Unit targets: the mirrored column is one off", "cnnviz/engine/scores/score.py",
         "columns - 1 - column if target.mirrored", "columns - 2 - column if target.mirrored",
         SHARED, "flip averages in a neighbouring unit",
     ),
@@ -213,7 +213,7 @@ CAMS = (
         ("tests/methods/test_dff.py",), "the factors do not fit",
     ),
     Mutation(
-        "Differences: both scores added", "cnnviz/engine/scores.py",
+        "Differences: both scores added", "cnnviz/engine/scores/score.py",
         "logits[:, target.first.index] - logits[:, target.second.index]",
         "logits[:, target.first.index] + logits[:, target.second.index]",
         ("tests/engine/test_scores.py",), "'cat - dog' explains both",

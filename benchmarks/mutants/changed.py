@@ -206,7 +206,7 @@ CHANGED = (
         OCCLUSION, "'blur' hides nothing",
     ),
     Mutation(
-        "Probabilities: the softmax of a single logit", "cnnviz/engine/scores.py",
+        "Probabilities: the softmax of a single logit", "cnnviz/engine/scores/score.py",
         "return logits.sigmoid() if independent else logits.softmax(dim=1)", "return logits.softmax(dim=1)",
         ("tests/methods/test_answers.py", "tests/methods/test_cam.py"), "a network of one class is always certain",
     ),

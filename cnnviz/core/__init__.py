@@ -1,6 +1,7 @@
 """What all parts speak of: targets, layers, fields and pictures as plain values, loaded without torch and NumPy.
 
-- ``target``: what is explained, and how it is read from what a user writes.
+- ``target``: what is explained.
+- ``parse_target``: a target from what a user writes.
 - ``region``: a part of a picture, as it is named and on a grid.
 - ``aim``: targets of pictures that are made.
 - ``head``: what the numbers of a network's output mean.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnviz.core.layer import is_layer_name
-from cnnviz.core.target import Target, parse_target
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.target import Target
 from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import TargetError, UnknownNameError
 
@@ -67,7 +68,7 @@ def parse_aim(like: Any, labels: Sequence[str] | None = None, layers: Iterable[s
     """A target from what a user writes, for a picture that is to be made.
 
     Args:
-        like: What :func:`cnnviz.core.target.parse_target` takes, ``"layer4:*"`` (a whole layer), or
+        like: What :func:`cnnviz.core.parse_target.parse_target` takes, ``"layer4:*"`` (a whole layer), or
             ``"layer4:FILE.npy"`` (a direction: an array with a number for each channel).
         labels: The network's class names.
         layers: Names of the network's layers.

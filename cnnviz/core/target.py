@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from cnnviz.core.layer import is_layer_name
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.region import FORMS, Mask, Region, split_region
-from cnnviz.core.untrusted import NUMBER
-from cnnviz.errors import TargetError, UnknownNameError, nearest
+from cnnviz.core.region import Mask, Region
+from cnnviz.errors import TargetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +27,10 @@ __all__ = [
     "TargetLike",
     "TopClass",
     "Unit",
+    "check_indices",
     "class_index",
+    "class_indices",
     "dense_target",
-    "parse_target",
 ]
 
 
@@ -233,204 +228,10 @@ class RegionTarget(Target):
         return f"{self}: {what}, summed over {where}, which are held fixed (probabilities: their mean)"
 
 
+NAMED_CLASSES = 3
+"""Classes that a caption names of a sum."""
+
 TargetLike: TypeAlias = Target | int | str | Callable[[Any], Any] | Sequence[Any] | None
-
-UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
-INDEX = re.compile(rf"-?{NUMBER}")
-VERSUS = re.compile(r" - | vs\.? ")
-NAMED_CLASSES, OFFERED, MOST_MARKS = 3, 6, 64
-"""Classes that a caption names of a sum, labels that a message offers, and ``-`` in a text that may be between two."""
-
-
-def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterable[str] = ()) -> Target:
-    """A target from what a user writes.
-
-    Args:
-        like: None or ``"top"`` (the top class), a class index, a whole label (or one of its synonyms between commas),
-            ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
-            (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
-            dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
-            x and y, or left, top, right and bottom), a callable, or a target.
-        labels: The network's class names.
-        layers: Names of the network's layers, for units.
-
-    Raises:
-        TargetError: If it is none of these, or names several classes.
-        UnknownNameError: If no label or layer is called so; the message offers the nearest names.
-    """
-    if like is None:
-        return TopClass()
-    if isinstance(like, Target):
-        return like
-    if isinstance(like, str):
-        return _parse_text(like.strip(), labels or (), layers)
-    if callable(like) and not hasattr(like, "__index__"):
-        return CustomTarget(like)
-    return _check_class(_parse_index(like), labels or ())
-
-
-def _parse_index(like: Any) -> int:
-    truth = isinstance(like, bool) or "bool" in str(getattr(like, "dtype", ""))
-    if not truth and hasattr(like, "__index__"):
-        with suppress(TypeError):
-            return operator.index(like)
-    raise TargetError(
-        "A target is None, a class index, a label, 'a - b', a unit such as 'layer4:17', or a function of the logits; "
-        f"not {like!r}."
-    )
-
-
-def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
-    if text in ("", "top") and text not in labels:
-        return TopClass()
-    found: Target | None = _find_label(text, labels)
-    if found is None and INDEX.fullmatch(text):
-        found = _check_class(int(text), labels)
-    if found is None and (unit := UNIT.fullmatch(text)):
-        found = _parse_unit(unit, layers)
-    found = found or _find_region(text, labels) or _find_contrast(text, labels) or _find_matching(text, labels)
-    if found is None:
-        raise _unknown_label(text, labels)
-    return found
-
-
-def _find_region(text: str, labels: Sequence[str]) -> Target | None:
-    """A class, a pattern or the top class in a region of the picture."""
-    split = split_region(text)
-    if split is None:
-        return None
-    side = _parse_text(split[0].strip(), labels, ())
-    if not isinstance(side, (ClassTarget, ClassSum, TopClass)):
-        raise TargetError(f"'{split[0].strip()}' is no class that can be asked about in a region; expected {FORMS}.")
-    return RegionTarget(side, region=split[1])
-
-
-def _find_contrast(text: str, labels: Sequence[str]) -> Target | None:
-    refused: TargetError | UnknownNameError | None = None
-    for mark in islice(VERSUS.finditer(text), MOST_MARKS):
-        try:
-            found = _parse_contrast(text[: mark.start()].strip(), text[mark.end() :].strip(), labels)
-        except (TargetError, UnknownNameError) as error:
-            refused = refused or error
-            continue
-        if found is not None:
-            return found
-    if refused is not None:
-        raise refused
-    return None
-
-
-def _parse_contrast(first: str, second: str, labels: Sequence[str]) -> Target | None:
-    if second == "similar" and "similar" not in labels:
-        return _parse_finer(first, labels)
-    one, other = (_parse_side(side, labels) for side in (first, second))
-    if one is None and other is None:
-        return None
-    if one is None or other is None:
-        raise _unknown_label(first if one is None else second, labels)
-    return Difference(one, other)
-
-
-def _parse_finer(text: str, labels: Sequence[str]) -> Finer:
-    chosen = TopClass() if text == "top" and text not in labels else _parse_side(text, labels)
-    if chosen is None:
-        raise _unknown_label(text, labels)
-    return Finer(chosen)
-
-
-def _parse_side(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    if re.fullmatch(NUMBER, text) and text not in labels:
-        return _check_class(int(text), labels)
-    return _find_label(text, labels)
-
-
-def _check_class(index: int, labels: Sequence[str]) -> ClassTarget:
-    if index < 0 or (labels and index >= len(labels)):
-        upper = f"0 to {len(labels) - 1}" if labels else "0 upwards"
-        raise TargetError(f"There is no class {index}; this network's classes are {upper}.")
-    return ClassTarget(index, labels[index] if labels else None)
-
-
-def _find_label(text: str, labels: Sequence[str]) -> ClassTarget | None:
-    """The class whose whole label this is, else the one of which it is a synonym between commas."""
-    low = text.casefold()
-    hits = [index for index, label in enumerate(labels) if label == text]
-    hits = hits or [index for index, label in enumerate(labels) if label.casefold() == low]
-    hits = hits or [index for index, label in enumerate(labels) if low in _split_synonyms(label)]
-    if len(hits) > 1:
-        offers = ", ".join(f"{labels[index]} ({index})" for index in hits[:OFFERED])
-        more = ", ..." if len(hits) > OFFERED else ""
-        raise TargetError(f"'{text}' names {len(hits)} classes: {offers}{more}; give the whole label, or the index.")
-    return ClassTarget(hits[0], labels[hits[0]]) if hits else None
-
-
-def _split_synonyms(label: str) -> list[str]:
-    return [part.strip() for part in label.casefold().split(",")] if "," in label else []
-
-
-def _find_matching(text: str, labels: Sequence[str]) -> Target | None:
-    """The classes whose label, or a synonym of it, matches a pattern in which ``*`` stands for anything."""
-    if "*" not in text:
-        return None
-    parts = text.casefold().split("*")
-    spelt = [[label.casefold(), *_split_synonyms(label)] for label in labels]
-    hits = [index for index, names in enumerate(spelt) if any(_fits_pattern(name, parts) for name in names)]
-    if not hits and labels:
-        raise TargetError(f"No label matches '{text}'; a pattern stands alone, and * in it is for anything.")
-    classes = tuple(ClassTarget(index, labels[index]) for index in hits)
-    return ClassSum(text, classes) if len(classes) > 1 else next(iter(classes), None)
-
-
-def _fits_pattern(name: str, parts: Sequence[str]) -> bool:
-    """Whether a name is these parts in turn with anything between them; each is looked for once, after the last."""
-    first, *middle, last = parts
-    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
-        return False
-    place, end = len(first), len(name) - len(last)
-    for part in middle:
-        found = name.find(part, place, end)
-        if found < 0:
-            return False
-        place = found + len(part)
-    return True
-
-
-def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
-    names = list(layers)
-    layer = match["layer"]
-    if not is_layer_name(layer, names):
-        raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
-    place = (int(match["row"]), int(match["column"])) if match["row"] else None
-    return Unit(layer, int(match["channel"]), place)
-
-
-def _unknown_label(text: str, labels: Sequence[str]) -> TargetError | UnknownNameError:
-    if not labels:
-        return TargetError(f"This network has no labels, so '{text}' names no class; give an index, or labels.")
-    offers = _labels_with(text, labels) or nearest(text, labels)
-    offers = offers or [label for label in labels if any(nearest(text, [word], 1) for word in label.split())]
-    hint = "A label is given whole"
-    if pattern := _offer_pattern(text, labels):
-        hint += f"; '{pattern}' is the sum of all that match"
-    return UnknownNameError("label", text, offers, f"{hint}.", most=OFFERED)
-
-
-def _labels_with(text: str, labels: Sequence[str]) -> list[str]:
-    """The labels in which a text stands as a word of its own, then those that hold it within a word."""
-    low = text.casefold()
-    word = re.compile(rf"(?<!\w){re.escape(low)}(?!\w)")
-    own = [label for label in labels if word.search(label.casefold())]
-    return [*own, *(label for label in labels if len(low) > 1 and low in label.casefold() and label not in own)]
-
-
-def _offer_pattern(text: str, labels: Sequence[str]) -> str | None:
-    """A pattern that the labels match which end, or begin, with a text; None if not at least two do."""
-    low = text.casefold()
-    ending = sum(label.casefold().endswith(f" {low}") for label in labels)
-    beginning = sum(label.casefold().startswith(low) for label in labels)
-    if ending > 1:
-        return f"* {text}"
-    return f"{text}*" if beginning > 1 else None
 
 
 def dense_target(target: Target) -> Target:
@@ -445,3 +246,26 @@ def class_index(target: Target) -> int | None:
     if isinstance(target, RegionTarget) and target.rival is None:
         target = target.side
     return target.index if isinstance(target, ClassTarget) else None
+
+
+def class_indices(target: Target) -> list[int]:
+    """Indices of all classes that a target is made of."""
+    match target:
+        case ClassTarget():
+            return [target.index]
+        case Finer(first=ClassTarget(index=index)):
+            return [index, *(target.others or ())]
+        case Difference():
+            return [target.first.index, target.second.index]
+        case ClassSum():
+            return [each.index for each in target.classes]
+        case RegionTarget():
+            return [each.index for each in (*target.classes, *([target.rival] if target.rival else []))]
+    return []
+
+
+def check_indices(target: Target, classes: int) -> None:
+    """Refuse a target of a class that is not there, with a TargetError."""
+    for index in class_indices(target):
+        if not 0 <= index < classes:
+            raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")

@@ -1,5 +1,6 @@
 """Methods: from a network and pictures to a result; the arithmetic on what the engine hands over.
 
+prepare: images and targets in any accepted form, as one batch to ask about.
 ask: one question to a network, chunk by chunk, its answers, and the heat maps or attributions made of them.
 settings: the choices that settings of several methods are annotated with.
 predict: what the network answers.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cnnviz.core.target import ClassTarget, Target
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import InputBatch
+    from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.results.concepts import Concepts
 
@@ -65,8 +65,8 @@ def dff(
     """
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.engine.undisturbed import undisturbed
-    from cnnviz.methods.ask import prepare, provenance_of
     from cnnviz.methods.cams.layer_maps import field_of, note_call
+    from cnnviz.methods.prepare import prepare, provenance_of
     from cnnviz.results.concepts import Concepts
 
     if layer is not None and "," in layer:
@@ -149,7 +149,7 @@ def _name_concepts(
     from cnnviz.core.target import ClassTarget
     from cnnviz.engine.arrangement import from_maps
     from cnnviz.engine.replay import replay
-    from cnnviz.engine.scores import class_probabilities, is_dense
+    from cnnviz.engine.scores.score import class_probabilities, is_dense
 
     if not model.readable:
         return (), ("the network gives no logits of classes, so its concepts have no names",)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnnviz.core.target import Target
     from cnnviz.engine.batching import Chunks
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import InputBatch
+    from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.results.predictions import Prediction, Predictions, Segmentations
 
@@ -53,8 +53,9 @@ def predict(
     import torch
 
     from cnnviz.core.target import TopClass
-    from cnnviz.engine.scores import is_dense, settle
-    from cnnviz.methods.ask import ask, prepare, provenance_of, unsound
+    from cnnviz.engine.scores.score import is_dense, settle
+    from cnnviz.methods.ask import ask, unsound
+    from cnnviz.methods.prepare import prepare, provenance_of
     from cnnviz.results.predictions import Predictions
 
     batch = prepare(model, images)
@@ -81,7 +82,7 @@ def predict(
 
 def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...]:
     from cnnviz.core.target import ClassTarget
-    from cnnviz.engine.scores import class_probabilities
+    from cnnviz.engine.scores.score import class_probabilities
     from cnnviz.results.predictions import Prediction
 
     head, labels = model.head, model.labels
@@ -113,7 +114,8 @@ class _Winners(NamedTuple):
 def _find_winners(logits: Tensor, model: Model) -> _Winners:
     import torch
 
-    from cnnviz.engine.scores import check_labels, class_probabilities, winners
+    from cnnviz.engine.scores.dense import winners
+    from cnnviz.engine.scores.score import check_labels, class_probabilities
     from cnnviz.errors import ExplanationError
 
     if not model.head.probable:
@@ -132,7 +134,8 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
     import torch
 
     from cnnviz.core.target import ClassTarget
-    from cnnviz.methods.ask import provenance_of, unsound
+    from cnnviz.methods.ask import unsound
+    from cnnviz.methods.prepare import provenance_of
     from cnnviz.results.predictions import ClassArea, Segmentations
 
     won, means = (torch.cat([each[place] for each in chunks.results]) for place in range(2))

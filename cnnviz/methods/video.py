@@ -13,10 +13,12 @@ from typing import Any, Final
 import torch
 
 from cnnviz.catalogue import load
+from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass, parse_target
+from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.batching import part_of_progress
-from cnnviz.engine.scores import class_probabilities, widest_class
+from cnnviz.engine.scores.dense import widest_class
+from cnnviz.engine.scores.score import class_probabilities
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.video import Clip, open_clip
 from cnnviz.method import Method, check_network, interruptible

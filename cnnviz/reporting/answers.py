@@ -9,7 +9,7 @@ from cnnviz.catalogue import command_name, load
 from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError
 from cnnviz.method import Method
-from cnnviz.methods.ask import prepare
+from cnnviz.methods.prepare import prepare
 from cnnviz.provenance import Provenance, plain
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
 from cnnviz.reporting.costs import cost_of, limit_to_budget

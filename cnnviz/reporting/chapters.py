@@ -15,7 +15,7 @@ from cnnviz.images.datasets.dataset import StoredDataset
 from cnnviz.images.datasets.folders import FileDataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.datasets.tars import TarDataset
-from cnnviz.methods.ask import InputBatch, provenance_of
+from cnnviz.methods.prepare import InputBatch, provenance_of
 from cnnviz.models.origin import one_line
 from cnnviz.reporting.answers import count_slow_maps, write_maps, write_predictions, write_units
 from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section

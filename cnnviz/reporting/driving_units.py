@@ -17,10 +17,10 @@ from cnnviz.engine.batching import in_chunks
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.replay import replay
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import InputBatch, provenance_of
 from cnnviz.methods.cams.changed_layer import ChangedLayer
 from cnnviz.methods.cams.layer_maps import field_of
 from cnnviz.methods.cams.probe import Probe, probe
+from cnnviz.methods.prepare import InputBatch, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import InputBatch
+    from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.reporting.page import Report
     from cnnviz.results.predictions import Predictions, Segmentations
@@ -73,10 +73,10 @@ def report(
         PictureError: If a picture cannot be read.
     """
     from cnnviz.engine.batching import part_of_progress
-    from cnnviz.engine.scores import wants_logits
+    from cnnviz.engine.scores.score import wants_logits
     from cnnviz.errors import ExplanationError
     from cnnviz.images.inputs import gather
-    from cnnviz.methods.ask import prepare
+    from cnnviz.methods.prepare import prepare
     from cnnviz.reporting.chapter import ReportContext
     from cnnviz.reporting.chapters import choose_sections, record_examples, write_report
 
@@ -125,7 +125,7 @@ def _settle_targets(
     """What is explained of each picture; of dense answers, which nothing keeps, the network is asked again."""
     import torch
 
-    from cnnviz.engine.scores import settle
+    from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask
     from cnnviz.results.predictions import Predictions
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cnnviz.core.target import ClassSum, ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit, parse_target
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.target import ClassSum, ClassTarget, CustomTarget, Difference, Finer, TopClass, Unit
 from cnnviz.errors import TargetError, UnknownNameError, UsageError
 
 ANIMALS = ("cat", "catfish", "dogfish", "Dog", "great white shark", "great grey owl", "crane", "Crane bird")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cnnviz.core.target import ClassTarget, Finer, TopClass, parse_target
-from cnnviz.engine.scores import score, settle
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.target import ClassTarget, Finer, TopClass
+from cnnviz.engine.scores.score import score, settle
 from cnnviz.errors import TargetError
 from tests.support.networks import LABELS
 

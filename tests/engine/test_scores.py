@@ -12,7 +12,7 @@ from cnnviz import gradcam
 from cnnviz.core.aim import Direction
 from cnnviz.core.target import ClassTarget, CustomTarget, Difference, Finer, NoTarget, TopClass, Unit
 from cnnviz.engine.capture import capture
-from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.methods.cams.probe import _find_rivals

@@ -9,7 +9,7 @@ from torch import nn
 
 from cnnviz import Model
 from cnnviz.errors import ExplanationError, UnknownNameError
-from cnnviz.methods.ask import prepare
+from cnnviz.methods.prepare import prepare
 from cnnviz.reporting.driving_units import driving_units
 from tests.support.networks import OneConvolution, Small, model_of
 

@@ -1,7 +1,8 @@
-"""What a network holds besides its weights, as it was: attributes, hooks and buffers."""
+"""What a network holds: attributes, hooks and buffers as they were, and the hash of its weights."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.change import Change
 
-__all__ = ["Attributes", "Buffers", "Hooked", "hookable_parts"]
+__all__ = ["Attributes", "Buffers", "Fingerprint", "Hooked", "hookable_parts"]
+
+GLANCES = 16
+"""Values of each tensor that are looked at to notice a change."""
 
 
 def hookable_parts(module: nn.Module) -> dict[str, nn.Module]:
@@ -161,3 +165,46 @@ def _copy_back(tensors: Sequence[Tensor], values: Tensor) -> None:
             kept = part.view(tensor.shape)
             if not torch.equal(tensor, kept):
                 tensor.copy_(kept)
+
+
+class Fingerprint:
+    """SHA-256 over names, shapes and bytes of a network's weights and buffers; made anew only when they changed."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._digest = ""
+
+    def of(self, module: nn.Module) -> str:
+        """The network's hash, hexadecimal."""
+        parts = list(module.modules())
+        held = [each for part in parts for each in (*part._parameters.values(), *part._buffers.values())]
+        tensors = [tensor for tensor in held if tensor is not None]
+        key = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors], _sample_values(tensors)
+        if self._key != key:
+            self._key, self._digest = key, _hash_weights(module)
+        return self._digest
+
+
+@torch.no_grad()
+def _sample_values(tensors: Sequence[Tensor]) -> list[bytes]:
+    """A few values of each tensor: notices weights that were written past their version counter, as through ``.data``.
+
+    Those of one type and device are read in one piece, so that a GPU waits once.
+    """
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in tensors:
+        count, step = tensor.numel(), max(1, tensor.numel() // GLANCES)
+        dense = tensor.is_contiguous()
+        some = tensor.as_strided((-(-count // step),), (step,)) if dense else tensor.reshape(-1)[::step]
+        groups.setdefault((tensor.device, tensor.dtype), []).append(some)
+    return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
+
+
+def _hash_weights(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from torch import Tensor
 from cnnviz.core.picture import LUMA
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import in_chunks
-from cnnviz.engine.scores import class_probabilities
+from cnnviz.engine.scores.score import class_probabilities
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ParameterError
 from cnnviz.models.model import Model

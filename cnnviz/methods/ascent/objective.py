@@ -20,7 +20,8 @@ from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
-from cnnviz.engine.scores import everywhere, is_dense, score, settle
+from cnnviz.engine.scores.dense import everywhere
+from cnnviz.engine.scores.score import is_dense, score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.methods.ascent.recipes import AscentPrecision

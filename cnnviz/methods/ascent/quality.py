@@ -20,7 +20,7 @@ from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batch_norms import watch_norms
 from cnnviz.engine.batching import in_chunks, usual_size
 from cnnviz.engine.capture import capture
-from cnnviz.engine.scores import class_probabilities, score, watched_layers
+from cnnviz.engine.scores.score import class_probabilities, score, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ascent.judge import Opinion
 from cnnviz.models.load import load_model

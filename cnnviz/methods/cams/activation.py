@@ -63,8 +63,9 @@ def cam(
     from cnnviz.core.layer import Arrangement
     from cnnviz.engine.fields.trace import FieldTrace
     from cnnviz.engine.heads import find_class_maps
-    from cnnviz.engine.scores import score, settle
-    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+    from cnnviz.engine.scores.score import score, settle
+    from cnnviz.methods.ask import Answer, ask, assemble
+    from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
 

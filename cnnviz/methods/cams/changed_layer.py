@@ -17,7 +17,7 @@ from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
-from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
+from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer

@@ -12,7 +12,7 @@ from torch.nn import functional
 from cnnviz.core.target import ClassTarget, RegionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import capture, widen_half
-from cnnviz.engine.scores import class_probabilities, score, score_region, watched_layers
+from cnnviz.engine.scores.score import class_probabilities, score, score_region, watched_layers
 from cnnviz.methods.ask import Answer
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
 from cnnviz.models.inference_copy import InferenceCopy, inference_copy

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.change import contextmanager
-from cnnviz.core.target import Target, TargetLike, Unit, parse_target
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.target import Target, TargetLike, Unit
 from cnnviz.engine.logits import select_logits
-from cnnviz.engine.scores import score, settle
+from cnnviz.engine.scores.score import score, settle
 from cnnviz.engine.state.contents import Hooked
 from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError, UsageError

@@ -66,8 +66,9 @@ def fullgrad(
     """
     from cnnviz.engine.biases import full_gradients
     from cnnviz.engine.capture import capture
-    from cnnviz.engine.scores import score, settle, watched_layers
-    from cnnviz.methods.ask import Answer, ask, assemble, prepare
+    from cnnviz.engine.scores.score import score, settle, watched_layers
+    from cnnviz.methods.ask import Answer, ask, assemble
+    from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
 

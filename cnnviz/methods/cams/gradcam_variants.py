@@ -225,7 +225,7 @@ def _score_residual(scores: Tensor, logits: Tensor, targets: Sequence[Target], h
     from torch.nn import functional
 
     from cnnviz.core.target import ClassTarget, RegionTarget
-    from cnnviz.engine.scores import score as score_targets
+    from cnnviz.engine.scores.score import score as score_targets
 
     if head.kind in ("value", "probabilities"):
         return scores

@@ -13,13 +13,14 @@ from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
 from cnnviz.core.target import NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
-from cnnviz.engine.scores import score, settle, watched_layers
+from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import Answer, InputBatch, ask, assemble, prepare
+from cnnviz.methods.ask import Answer, ask, assemble
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
 from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
+from cnnviz.methods.prepare import InputBatch, prepare
 from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
 from cnnviz.results.heatmap import Heatmaps

@@ -17,7 +17,7 @@ from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
 from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_reached
-from cnnviz.engine.scores import is_dense, score, settle, watched_layers
+from cnnviz.engine.scores.score import is_dense, score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer

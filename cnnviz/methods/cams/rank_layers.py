@@ -12,14 +12,14 @@ from cnnviz.core.layer import Layer
 from cnnviz.core.target import ClassTarget, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.capture import capture
 from cnnviz.engine.layers import observe_layers
-from cnnviz.engine.scores import class_probabilities, score, settle, watched_layers
+from cnnviz.engine.scores.score import class_probabilities, score, settle, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImageLike
 from cnnviz.method import check_network, interruptible
-from cnnviz.methods.ask import prepare, provenance_of
 from cnnviz.methods.cams.probe import automatic_layer
+from cnnviz.methods.prepare import prepare, provenance_of
 from cnnviz.models.model import Model
 from cnnviz.provenance import plain
 from cnnviz.results.heatmap import Heatmap, Heatmaps

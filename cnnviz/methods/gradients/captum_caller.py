@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.target import Target, Unit
-from cnnviz.engine.scores import score
+from cnnviz.engine.scores.score import score
 from cnnviz.engine.state.modes import seeded
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines

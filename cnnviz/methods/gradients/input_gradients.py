@@ -12,7 +12,7 @@ from cnnviz.core.target import Target, Unit
 from cnnviz.engine.calls.cuts import CUT_OFF, NO_GRADIENT, CutsPassed
 from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import Rule, ruled, unseen_parts
-from cnnviz.engine.scores import at_peaks, score, settle, watched_layers
+from cnnviz.engine.scores.score import at_peaks, score, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model

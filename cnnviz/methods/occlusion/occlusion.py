@@ -83,11 +83,11 @@ def occlusion(
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
     """
     from cnnviz.engine.windows.window import Windows
-    from cnnviz.methods.ask import prepare
     from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
     from cnnviz.methods.occlusion.budget import Plan
     from cnnviz.methods.occlusion.scorer import scored_maps
     from cnnviz.methods.occlusion.windows import HiddenWindows, Regions
+    from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]

@@ -73,10 +73,10 @@ def rise(
     Reference:
         Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018.
     """
-    from cnnviz.methods.ask import prepare
     from cnnviz.methods.occlusion.baselines import fill_with
     from cnnviz.methods.occlusion.random_masks import RandomMasks
     from cnnviz.methods.occlusion.scorer import scored_maps
+    from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
     height, width = batch.inputs.shape[-2:]

@@ -16,10 +16,11 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassSum, ClassTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
-from cnnviz.engine.scores import class_probabilities, roundings, score, score_region, settle, watched_layers
+from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, InputBatch, assemble
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, assemble
+from cnnviz.methods.prepare import InputBatch
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
 from cnnviz.models.model import Model

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cnnviz.core.layer import Arrangement, Layer
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import InputBatch
+    from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.results.layers import EffectiveField
 
@@ -64,8 +64,8 @@ def effective_field(
     Reference:
         Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016.
     """
-    from cnnviz.methods.ask import prepare, provenance_of
     from cnnviz.methods.cams.layer_maps import field_of, note_call
+    from cnnviz.methods.prepare import prepare, provenance_of
     from cnnviz.results.layers import EffectiveField
 
     check_network(model)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnnviz.core.field import Field
     from cnnviz.core.layer import Layer
     from cnnviz.images.reading import ImagesLike
-    from cnnviz.methods.ask import InputBatch
+    from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.results.features import Features
 
@@ -107,9 +107,10 @@ def features(
 
     from cnnviz.engine.batching import in_chunks
     from cnnviz.engine.undisturbed import undisturbed
-    from cnnviz.methods.ask import prepare, provenance_of, unsound
+    from cnnviz.methods.ask import unsound
     from cnnviz.methods.cams.layer_maps import field_of, note_call, note_unplaced
     from cnnviz.methods.cams.rank_layers import choose_layer
+    from cnnviz.methods.prepare import prepare, provenance_of
     from cnnviz.results.features import Features
 
     automatic = layer is None or layer == AUTOMATIC

@@ -21,8 +21,8 @@ from cnnviz.engine.rules import Coverage, ruled
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
-from cnnviz.methods.ask import InputBatch, prepare, provenance_of
 from cnnviz.methods.cams.layer_maps import field_of
+from cnnviz.methods.prepare import InputBatch, prepare, provenance_of
 from cnnviz.methods.units.features import parse_units
 from cnnviz.models.model import Model
 from cnnviz.results.projections import Projections

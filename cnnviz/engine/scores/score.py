@@ -1,18 +1,16 @@
-"""Targets on a network's answers: what each image's score is."""
+"""Targets on a network's answers: what they are settled to, each image's score, and probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import Head
-from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
@@ -24,20 +22,19 @@ from cnnviz.core.target import (
     Target,
     TopClass,
     Unit,
-    dense_target,
+    check_indices,
+    class_indices,
 )
 from cnnviz.engine.arrangement import to_maps
-from cnnviz.engine.capture import Capture, widen_half
-from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
+from cnnviz.engine.capture import Capture
+from cnnviz.engine.scores.dense import DENSE, mean_probability, settle_dense, sum_region
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = [
     "at_peaks",
     "check_labels",
     "class_probabilities",
-    "everywhere",
     "is_dense",
-    "mean_probability",
     "roundings",
     "score",
     "score_region",
@@ -45,11 +42,7 @@ __all__ = [
     "share_of",
     "wants_logits",
     "watched_layers",
-    "widest_class",
-    "winners",
 ]
-
-DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
 
 UNREAD = (Unit, NoTarget, WholeLayer, Direction)
 """Targets that look at no logit."""
@@ -77,7 +70,7 @@ def settle(
     classes = logits.shape[1]
     check_labels(labels, classes)
     if is_dense(logits):
-        return [_settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
+        return [settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
     best = logits.argmax(dim=1).tolist()
     settled = []
     for row, (target, top) in enumerate(zip(targets, best, strict=True)):
@@ -89,7 +82,7 @@ def settle(
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
             found = replace(found, first=best_class)
-        _check_indices(found, classes)
+        check_indices(found, classes)
         if isinstance(found, Finer) and isinstance(found.first, ClassTarget) and found.others is None:
             others = _nearest_classes(found, found.first.index, logits[row, None].detach())[0].tolist()
             found = replace(found, others=tuple(others))
@@ -103,119 +96,19 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
 
 
-def _check_indices(target: Target, classes: int) -> None:
-    for index in _class_indices(target):
-        if not 0 <= index < classes:
-            raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
-
-
 def is_dense(logits: Tensor) -> bool:
     """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
     return logits.dim() == DENSE
 
 
-def winners(logits: Tensor, head: Head | None = None) -> Tensor:
-    """Which classes win each pixel of a dense answer: ``(K, h, w)`` bool of ``(K, h, w)``.
-
-    Of classes that exclude each other the first; of independent ones all with at least even chances; of values all.
-    """
-    if head is not None and not head.probable:
-        return torch.ones_like(logits, dtype=torch.bool)
-    adding_up = head is not None and head.kind == "probabilities" and sum_to_one(logits[None], COARSE_ROUNDING)
-    if head is not None and not head.exclusive and not adding_up:
-        return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
-    places = torch.arange(len(logits), device=logits.device)[:, None, None]
-    return logits.argmax(dim=0) == places
+def wants_logits(targets: Sequence[Target]) -> bool:
+    """Whether any of the targets is about logits; units of a layer are not."""
+    return not all(isinstance(target, UNREAD) for target in targets)
 
 
-def _settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
-    """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
-    if isinstance(target, Finer):
-        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
-    found = dense_target(target)
-    if not isinstance(found, RegionTarget) or found.mask is not None:
-        return found
-    grid = (int(logits.shape[1]), int(logits.shape[2]))
-    if found.region is not None and found.seen is None:
-        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
-    region = None if found.seen is None else found.seen.on_grid(grid)
-    won = winners(logits, head)
-    if isinstance(found.side, TopClass):
-        if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
-            won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
-        inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
-        found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
-    _check_indices(found, len(logits))
-    if region is None:
-        held = won[[each.index for each in found.classes]].any(dim=0)
-        if not bool(held.any()):
-            raise TargetError(_name_winners(found, won, labels))
-        region = Mask.of(held.cpu().numpy())
-    return replace(found, mask=region)
-
-
-def everywhere(target: Target, logits: Tensor) -> Target:
-    """A target of whole pictures as one of all pixels of dense answers like ``(N, K, h, w)``, whoever wins them."""
-    found = dense_target(target)
-    if not isinstance(found, RegionTarget) or found.region is not None:
-        return found
-    return replace(found, seen=Mask.of(np.ones(tuple(logits.shape[2:]), dtype=bool)))
-
-
-def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
-    """The class of the largest area ``(K,)``; the background only where nothing else has any."""
-    others = areas.clone()
-    for index, label in enumerate(labels or ()):
-        others[index] *= not is_background(label)
-    best = int((others if bool(others.any()) else areas).argmax())
-    return ClassTarget(best, labels[best] if labels else None)
-
-
-def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
-    shares = won.float().mean(dim=(1, 2))
-    best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
-    named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
-    others = f"; these do: {named}" if named else ", nor does any other"
-    return f"'{target.side}' wins no pixel of this picture{others}. A region can be named: {FORMS}."
-
-
-def _score_region(target: RegionTarget, logits: Tensor) -> Tensor:
-    """Logits of the target's classes, less its rival's, summed over its pixels, ``(n,)``."""
-    if target.mask is None or not is_dense(logits):
-        raise TargetError(f"'{target}' cannot be scored before it is settled on a dense answer.")
-    grid = tuple(logits.shape[2:])
-    if grid != target.mask.shape:
-        raise TargetError(f"'{target}' is about an answer of {target.mask.shape} pixels; this one has {grid}.")
-    logits = widen_half(logits)
-    inside = torch.from_numpy(target.mask.array()).to(logits)
-    summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
-    if target.rival is not None:
-        summed = summed - logits[:, target.rival.index]
-    return (summed * inside).sum(dim=(1, 2))
-
-
-def score_region(target: RegionTarget, logits: Tensor, kind: str, head: Head) -> Tensor:
-    """Scores ``(n,)`` of a region: the sum of logits or values, the mean of probabilities, or the logarithm of that.
-
-    Args:
-        target: Settled.
-        logits: Dense, ``(n, K, h, w)``.
-        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``.
-        head: What the logits mean.
-    """
-    if kind == "logit" or not head.probable:
-        return _score_region(target, logits)
-    shares = class_probabilities(logits, head)
-    tiny = torch.finfo(shares.dtype).tiny
-    if kind == "log-probability" and target.rival is not None:
-        return mean_probability(target, shares.clamp_min(tiny).log())
-    found = mean_probability(target, shares)
-    return found if kind == "probability" else found.clamp_min(tiny).log()
-
-
-def mean_probability(target: RegionTarget, shares: Tensor) -> Tensor:
-    """The mean over the target's pixels of what ``score`` sums, ``(n,)``: of probabilities again one."""
-    return _score_region(target, shares) / target.count
+def watched_layers(targets: Sequence[Target]) -> list[str]:
+    """Names of the layers that unit targets look at."""
+    return sorted({target.layer for target in targets if isinstance(target, Unit)})
 
 
 def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = None) -> Tensor:
@@ -260,88 +153,6 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
     return placed
 
 
-def class_probabilities(logits: Tensor, head: Head) -> Tensor:
-    """The classes' probabilities ``(N, K)`` as a head reads them off its logits; of a head of values these.
-
-    Args:
-        logits: ``(N, K)``.
-        head: What they mean.
-    """
-    if not head.probable or head.kind == "probabilities":
-        return logits
-    independent = not head.exclusive or head.kind == "binary" or logits.shape[1] == 1
-    return logits.sigmoid() if independent else logits.softmax(dim=1)
-
-
-def wants_logits(targets: Sequence[Target]) -> bool:
-    """Whether any of the targets is about logits; units of a layer are not."""
-    return not all(isinstance(target, UNREAD) for target in targets)
-
-
-def roundings(
-    targets: Sequence[Target],
-    logits: Tensor,
-    scores: Tensor,
-    kind: str,
-    types: tuple[torch.dtype, torch.dtype],
-    *,
-    head: Head,
-) -> list[float]:
-    """How far apart two scores may be by rounding alone, for each target.
-
-    A logit is known to one unit in the last place of the largest, and what is read from it to what follows from that:
-    a probability ``p`` to ``p (1 - p)`` times it, its logarithm to ``1 - p`` times it; besides, each to its own last
-    place.
-
-    Args:
-        targets: Settled targets.
-        logits: ``(n, K)``.
-        scores: ``(n,)``, of targets that are made of no class.
-        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``; of classes and their differences alone.
-        types: What the network computed in, and what scores were read in.
-        head: What the logits mean.
-    """
-    computed, read = types
-    plain = kind == "logit" or not head.probable or head.kind == "probabilities"
-    found = []
-    shares = class_probabilities(logits.detach().double(), head)
-    for row, target in enumerate(targets):
-        step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
-        if isinstance(target, RegionTarget):
-            found.append(2 * step * (target.count if plain else 1))
-            continue
-        chosen = shares[row, _class_indices(target)]
-        if not len(chosen):
-            found.append(2 * torch.finfo(computed).eps * abs(float(scores[row])))
-        elif plain or not isinstance(target, (ClassTarget, Difference)):
-            found.append(2 * step)
-        else:
-            probable = kind == "probability"
-            slope, own = (chosen, chosen) if probable else (1, chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log())
-            found.append(2 * float((slope * (1 - chosen)).sum() * step + own.abs().sum() * torch.finfo(read).eps))
-    return found
-
-
-def watched_layers(targets: Sequence[Target]) -> list[str]:
-    """Names of the layers that unit targets look at."""
-    return sorted({target.layer for target in targets if isinstance(target, Unit)})
-
-
-def _class_indices(target: Target) -> list[int]:
-    match target:
-        case ClassTarget():
-            return [target.index]
-        case Finer(first=ClassTarget(index=index)):
-            return [index, *(target.others or ())]
-        case Difference():
-            return [target.first.index, target.second.index]
-        case ClassSum():
-            return [each.index for each in target.classes]
-        case RegionTarget():
-            return [each.index for each in (*target.classes, *([target.rival] if target.rival else []))]
-    return []
-
-
 def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
     match target:
         case ClassTarget() | ClassSum() | Difference():
@@ -353,7 +164,7 @@ def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Cap
         case Unit():
             return _score_unit(target, captured)[rows]
         case RegionTarget():
-            return _score_region(target, logits[rows])
+            return sum_region(target, logits[rows])
         case CustomTarget():
             return _score_custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")
@@ -432,6 +243,19 @@ def _score_unit(target: Unit, captured: Capture | None) -> Tensor:
     return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]
 
 
+def class_probabilities(logits: Tensor, head: Head) -> Tensor:
+    """The classes' probabilities ``(N, K)`` as a head reads them off its logits; of a head of values these.
+
+    Args:
+        logits: ``(N, K)``.
+        head: What they mean.
+    """
+    if not head.probable or head.kind == "probabilities":
+        return logits
+    independent = not head.exclusive or head.kind == "binary" or logits.shape[1] == 1
+    return logits.sigmoid() if independent else logits.softmax(dim=1)
+
+
 def share_of(target: Target, shares: Tensor, head: Head) -> float | None:
     """The probability of a target's class, or of one of its classes; of a region the mean over it; None if none.
 
@@ -447,3 +271,66 @@ def share_of(target: Target, shares: Tensor, head: Head) -> float | None:
     if isinstance(target, RegionTarget) and head.probable and target.rival is None:
         return float(mean_probability(target, shares[None])) if head.exclusive or len(target.classes) == 1 else None
     return None
+
+
+def score_region(target: RegionTarget, logits: Tensor, kind: str, head: Head) -> Tensor:
+    """Scores ``(n,)`` of a region: the sum of logits or values, the mean of probabilities, or the logarithm of that.
+
+    Args:
+        target: Settled.
+        logits: Dense, ``(n, K, h, w)``.
+        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``.
+        head: What the logits mean.
+    """
+    if kind == "logit" or not head.probable:
+        return sum_region(target, logits)
+    shares = class_probabilities(logits, head)
+    tiny = torch.finfo(shares.dtype).tiny
+    if kind == "log-probability" and target.rival is not None:
+        return mean_probability(target, shares.clamp_min(tiny).log())
+    found = mean_probability(target, shares)
+    return found if kind == "probability" else found.clamp_min(tiny).log()
+
+
+def roundings(
+    targets: Sequence[Target],
+    logits: Tensor,
+    scores: Tensor,
+    kind: str,
+    types: tuple[torch.dtype, torch.dtype],
+    *,
+    head: Head,
+) -> list[float]:
+    """How far apart two scores may be by rounding alone, for each target.
+
+    A logit is known to one unit in the last place of the largest, and what is read from it to what follows from that:
+    a probability ``p`` to ``p (1 - p)`` times it, its logarithm to ``1 - p`` times it; besides, each to its own last
+    place.
+
+    Args:
+        targets: Settled targets.
+        logits: ``(n, K)``.
+        scores: ``(n,)``, of targets that are made of no class.
+        kind: ``"logit"``, ``"probability"`` or ``"log-probability"``; of classes and their differences alone.
+        types: What the network computed in, and what scores were read in.
+        head: What the logits mean.
+    """
+    computed, read = types
+    plain = kind == "logit" or not head.probable or head.kind == "probabilities"
+    found = []
+    shares = class_probabilities(logits.detach().double(), head)
+    for row, target in enumerate(targets):
+        step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
+        if isinstance(target, RegionTarget):
+            found.append(2 * step * (target.count if plain else 1))
+            continue
+        chosen = shares[row, class_indices(target)]
+        if not len(chosen):
+            found.append(2 * torch.finfo(computed).eps * abs(float(scores[row])))
+        elif plain or not isinstance(target, (ClassTarget, Difference)):
+            found.append(2 * step)
+        else:
+            probable = kind == "probability"
+            slope, own = (chosen, chosen) if probable else (1, chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log())
+            found.append(2 * float((slope * (1 - chosen)).sum() * step + own.abs().sum() * torch.finfo(read).eps))
+    return found

@@ -1,0 +1,114 @@
+"""Answers for every pixel: which classes win where, and scores summed over regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnviz.core.head import Head
+from cnnviz.core.region import FORMS, Mask, is_background
+from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TopClass, check_indices, dense_target
+from cnnviz.engine.capture import widen_half
+from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
+from cnnviz.errors import TargetError
+
+__all__ = [
+    "DENSE",
+    "everywhere",
+    "mean_probability",
+    "settle_dense",
+    "sum_region",
+    "widest_class",
+    "winners",
+]
+
+DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
+
+
+def winners(logits: Tensor, head: Head | None = None) -> Tensor:
+    """Which classes win each pixel of a dense answer: ``(K, h, w)`` bool of ``(K, h, w)``.
+
+    Of classes that exclude each other the first; of independent ones all with at least even chances; of values all.
+    """
+    if head is not None and not head.probable:
+        return torch.ones_like(logits, dtype=torch.bool)
+    adding_up = head is not None and head.kind == "probabilities" and sum_to_one(logits[None], COARSE_ROUNDING)
+    if head is not None and not head.exclusive and not adding_up:
+        return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
+    places = torch.arange(len(logits), device=logits.device)[:, None, None]
+    return logits.argmax(dim=0) == places
+
+
+def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
+    """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
+    if isinstance(target, Finer):
+        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.mask is not None:
+        return found
+    grid = (int(logits.shape[1]), int(logits.shape[2]))
+    if found.region is not None and found.seen is None:
+        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
+    region = None if found.seen is None else found.seen.on_grid(grid)
+    won = winners(logits, head)
+    if isinstance(found.side, TopClass):
+        if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
+            won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
+        inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
+        found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
+    check_indices(found, len(logits))
+    if region is None:
+        held = won[[each.index for each in found.classes]].any(dim=0)
+        if not bool(held.any()):
+            raise TargetError(_name_winners(found, won, labels))
+        region = Mask.of(held.cpu().numpy())
+    return replace(found, mask=region)
+
+
+def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
+    shares = won.float().mean(dim=(1, 2))
+    best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
+    named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
+    others = f"; these do: {named}" if named else ", nor does any other"
+    return f"'{target.side}' wins no pixel of this picture{others}. A region can be named: {FORMS}."
+
+
+def everywhere(target: Target, logits: Tensor) -> Target:
+    """A target of whole pictures as one of all pixels of dense answers like ``(N, K, h, w)``, whoever wins them."""
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.region is not None:
+        return found
+    return replace(found, seen=Mask.of(np.ones(tuple(logits.shape[2:]), dtype=bool)))
+
+
+def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
+    """The class of the largest area ``(K,)``; the background only where nothing else has any."""
+    others = areas.clone()
+    for index, label in enumerate(labels or ()):
+        others[index] *= not is_background(label)
+    best = int((others if bool(others.any()) else areas).argmax())
+    return ClassTarget(best, labels[best] if labels else None)
+
+
+def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:
+    """Logits of the target's classes, less its rival's, summed over its pixels, ``(n,)``."""
+    if target.mask is None or logits.dim() != DENSE:
+        raise TargetError(f"'{target}' cannot be scored before it is settled on a dense answer.")
+    grid = tuple(logits.shape[2:])
+    if grid != target.mask.shape:
+        raise TargetError(f"'{target}' is about an answer of {target.mask.shape} pixels; this one has {grid}.")
+    logits = widen_half(logits)
+    inside = torch.from_numpy(target.mask.array()).to(logits)
+    summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
+    if target.rival is not None:
+        summed = summed - logits[:, target.rival.index]
+    return (summed * inside).sum(dim=(1, 2))
+
+
+def mean_probability(target: RegionTarget, shares: Tensor) -> Tensor:
+    """The mean over the target's pixels of what ``score`` sums, ``(n,)``: of probabilities again one."""
+    return sum_region(target, shares) / target.count

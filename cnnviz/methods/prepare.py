@@ -1,0 +1,143 @@
+"""prepare: images and targets in any accepted form, as one batch to ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnviz.core.layer import split_call
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.engine.state.modes import inference
+from cnnviz.errors import TargetError, UsageError
+from cnnviz.images.inputs import gather
+from cnnviz.images.reading import ImagesLike, read_mask
+from cnnviz.models.model import Model
+from cnnviz.provenance import Provenance
+
+__all__ = ["InputBatch", "prepare", "provenance_of"]
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """Network inputs with the pictures they were made from, and a target for each.
+
+    Attributes:
+        inputs: ``(N, C, H, W)``, on whatever device they were given.
+        pictures: For each input its picture with the geometry; for a tensor the input itself, as pixels.
+        targets: For each input its target, not yet settled.
+        checks: What preprocessing assumed or reading decided.
+        tensors: Which of them were given as tensors, so that no picture of theirs can be found again.
+    """
+
+    inputs: Tensor
+    pictures: tuple[Picture, ...]
+    targets: tuple[Target, ...]
+    checks: tuple[str, ...]
+    tensors: frozenset[int] = frozenset()
+
+
+def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> InputBatch:
+    """Images and target in any accepted form, as a batch.
+
+    Raises:
+        PictureError: If a picture cannot be read.
+        TargetError: If a target cannot be understood, or there are not as many targets as images.
+        UsageError: If there is no image, or tensors have several sizes or another number of channels.
+    """
+    inputs: list[Tensor] = []
+    pictures: dict[int, Picture] = {}
+    notes: list[str] = []
+    for row, item in enumerate(gather(images, model.preprocess.value_range)):
+        if isinstance(item, Picture):
+            values, pictures[row] = model.preprocess(item)
+            notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
+        else:
+            values = item.detach()
+        inputs.append(values)
+    batch = _stack_inputs(model, images, inputs)
+    targets = _parse_targets(model, target, len(inputs))
+    tensors = [row for row in range(len(inputs)) if row not in pictures]
+    pictures |= _show_tensors(model, batch, tensors)
+    shown = tuple(pictures[row] for row in range(len(inputs)))
+    notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    placed = tuple(
+        target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
+        for target, picture in zip(targets, shown, strict=True)
+    )
+    return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
+
+
+def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
+    """Which call is explained of units whose layer runs several times."""
+    names = dict.fromkeys(target.layer for target in targets if isinstance(target, Unit))
+    layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
+    return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
+
+
+def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
+    """How a result of this model and batch was made, but for the method and its settings."""
+    return Provenance(
+        model=model.describe(),
+        images=tuple(_identify(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
+        device=model.device.type,
+        dtype=str(model.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        **more,
+    )
+
+
+def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:
+    """A picture as provenance names it: by its file's name and the hash of its pixels."""
+    identity = {"name": picture.name, "sha256": picture.digest}
+    return {**identity, "kind": "tensor"} if tensor else identity
+
+
+def _show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Picture]:
+    """Some rows of a batch as pictures, by row."""
+    if not rows:
+        return {}
+    seen = model.preprocess.to_pixels(batch if len(rows) == len(batch) else batch[list(rows)])
+    whole = Geometry.whole(*seen.shape[1:3])
+    return {row: Picture(pixels, f"input {row + 1}", whole) for row, pixels in zip(rows, seen, strict=True)}
+
+
+def _stack_inputs(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:
+    """The inputs ``(N, C, H, W)``; a batch that was given as one tensor is taken as it is: nothing writes into it."""
+    shapes = {tuple(values.shape) for values in inputs}
+    if len(shapes) > 1:
+        spoken = ", ".join(str(shape) for shape in sorted(shapes))
+        raise UsageError(f"All inputs of one call must have one size; got {spoken}.")
+    channels = next(iter(shapes))[0]
+    if channels != model.preprocess.channels:
+        raise UsageError(f"'{model.name}' takes {model.preprocess.channels} channels; the input has {channels}.")
+    if isinstance(images, Tensor) and images.dim() > inputs[0].dim() and not images.is_inference():
+        return images.detach()
+    device = inputs[0].device
+    with inference(mode=False):
+        return torch.stack([values.to(device) for values in inputs])
+
+
+def _parse_targets(model: Model, like: TargetLike, count: int) -> tuple[Target, ...]:
+    given: Any = like
+    per_image = isinstance(given, (list, tuple)) or (isinstance(given, (Tensor, np.ndarray)) and given.ndim == 1)
+    likes: list[Any] = list(given) if per_image else [given] * count
+    if len(likes) != count:
+        raise TargetError(f"Give one target for all images, or one for each: {len(likes)} targets, {count} images.")
+    known: dict[Any, Target] = {}
+    return tuple(_parse_once(model, each, known) for each in likes)
+
+
+def _parse_once(model: Model, like: Any, known: dict[Any, Target]) -> Target:
+    key = like if isinstance(like, (str, int, type(None))) and not isinstance(like, bool) else id(like)
+    if key not in known:
+        known[key] = TopClass() if like is None else parse_target(like, model.labels, model.layer_names)
+        if isinstance(like, Unit):
+            model.check_layer(like.layer)
+    return known[key]
