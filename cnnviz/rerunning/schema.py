@@ -200,7 +200,7 @@ OPENING = Record(
 PREPROCESS = Record(
     {
         "input_size": SIDES,
-        "resize": (_is_nothing, SIDE, SIDES),
+        "resize": (_is_nothing, SIDE, SIDES, _is_match(re.compile("whole"))),
         "mean": NUMBERS,
         "std": NUMBERS,
         "interpolation": is_text,
