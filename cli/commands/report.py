@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.core.atomic import make_folder
 
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
-from ..output import Console, ensure_folder, ensure_free, make_folder
+from ..output import Console, ensure_folder, ensure_free
 from ..run import Entries, PictureFiles, run
 
 __all__ = ["report"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnnviz.core.picture import Geometry
 
-__all__ = ["FORMS", "Mask", "Region", "is_background", "seems_region", "split_region"]
+__all__ = ["FORMS", "Mask", "Region", "is_background", "picture_part", "seems_region", "split_region"]
 
 PIXEL = re.compile(rf"(?P<side>.+?)\s*@\s*(?P<x>{NUMBER})\s*,\s*(?P<y>{NUMBER})")
 WITHIN = re.compile(r" in (?=.)")
@@ -152,6 +152,18 @@ class Region:
                 inside[at] = True
             found.append(inside)
         return found[0][:, None] & found[1][None]
+
+
+def picture_part(geometry: Geometry) -> Mask | None:
+    """The pixels of the network's input that show the picture, if others were put around it; else None."""
+    import numpy as np
+
+    inside = []
+    for start, length, resized in zip(geometry.crop[:2], geometry.crop[2:], geometry.resized, strict=True):
+        places = start + np.arange(length)
+        inside.append((places >= 0) & (places < resized))
+    found = inside[0][:, None] & inside[1][None]
+    return None if found.all() else Mask.of(found)
 
 
 def split_region(text: str, is_label: Callable[[str], bool] = lambda _: False) -> tuple[str, Region] | None:

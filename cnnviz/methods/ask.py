@@ -180,7 +180,10 @@ def assemble(
     answers = chunks.results
     values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
-    targets = [target for answer in answers for target in answer.targets]
+    targets = [
+        target.settled_for(picture) if isinstance(target, RegionTarget) else target
+        for target, picture in zip((each for answer in answers for each in answer.targets), batch.pictures, strict=True)
+    ]
     warnings = unsound(_number_images(scores, targets, values), batch)
     if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1], answers[0].targets[:1])):
         warnings += (UNSTEADY,)

@@ -13,9 +13,11 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.core.region import picture_part
+from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
+from cnnviz.engine.scores.score import is_dense
 from cnnviz.engine.state.modes import inference
-from cnnviz.errors import TargetError, UsageError
+from cnnviz.errors import CnnvizError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
 from cnnviz.models.model import Model
@@ -67,11 +69,23 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
     notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    if any(picture_part(each.geometry or Geometry.whole(*each.size)) for each in shown) and _is_dense(model, batch):
+        targets = tuple(map(dense_target, targets))
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
         for target, picture in zip(targets, shown, strict=True)
     )
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
+
+
+def _is_dense(model: Model, batch: Tensor) -> bool:
+    """Whether the network answers for every pixel of the first input, so that what lies around a picture counts."""
+    some = batch[:1].expand(model.fixed_batch or 1, *batch.shape[1:])
+    try:
+        with torch.no_grad():
+            return is_dense(model.forward(model.to_device(some)))
+    except CnnvizError:  # said by whatever asks next
+        return False
 
 
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:

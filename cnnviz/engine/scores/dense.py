@@ -20,6 +20,7 @@ __all__ = [
     "DENSE",
     "everywhere",
     "mean_probability",
+    "on_picture",
     "settle_dense",
     "sum_region",
     "widest_class",
@@ -54,10 +55,10 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
     if found.region is not None and found.seen is None:
         raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
     region = None if found.seen is None else found.seen.on_grid(grid)
-    won = winners(logits, head)
+    won = winners(logits, head) & on_picture(found, grid).to(logits.device)
     if isinstance(found.side, TopClass):
         if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
-            won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
+            won[int(logits.double().mean(dim=(1, 2)).argmax())] = on_picture(found, grid).to(won.device)
         inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
         found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
     check_indices(found, len(logits))
@@ -67,6 +68,12 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
             raise TargetError(_name_winners(found, won, labels))
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
+
+
+def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
+    """The pixels of an answer ``(h, w)`` that show the picture, and not what was put around it."""
+    frame = target.frame if isinstance(target, RegionTarget) else None
+    return torch.ones(grid, dtype=torch.bool) if frame is None else torch.from_numpy(frame.on_grid(grid).array())
 
 
 def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
