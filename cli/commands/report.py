@@ -40,6 +40,7 @@ def run_report(**values: Any) -> None:
 
     def write(console: Console, _: list[int], answer: cnnviz.Report) -> Entries:
         found = answer.without(tuple(_strip_folders(each, values["images"]) for each in pictures.failures))
+        pictures.failures += answer.failures
         written = [found.save(page), *_save_figures(found, folder, force=values["force"])]
         console.name_files(written)
         console.note([", ".join(f"{name} {taken:.1f} s" for name, taken in found.seconds.items())])

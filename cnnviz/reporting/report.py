@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from cnnviz.core.picture import Picture
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.prepare import InputBatch
@@ -46,7 +47,7 @@ def report(
     """Everything about one network and a few pictures on one page: answers, maps, units, layers.
 
     A chapter that cannot be told (a method that does not suit the network, a layer without places) becomes a sentence
-    that says why.
+    that says why. Pictures of which the class that is asked about wins no pixel are left out, which the page says.
 
     Args:
         model: The network.
@@ -74,7 +75,7 @@ def report(
     """
     from cnnviz.engine.batching import part_of_progress
     from cnnviz.engine.scores.score import wants_logits
-    from cnnviz.errors import ExplanationError
+    from cnnviz.errors import ExplanationError, NowhereError
     from cnnviz.images.inputs import gather
     from cnnviz.methods.prepare import prepare
     from cnnviz.reporting.chapter import ReportContext
@@ -86,24 +87,40 @@ def report(
         load(name)
     if layer is not None:
         model.check_layer(layer)
+
+    def write(given: list[Picture | Tensor], target: TargetLike) -> Report:
+        with asking({"target": target, "examples": record_examples(examples)}):
+            with part_of_progress(slice(0, 1), len(asked_for) + 1):
+                predictions, unread = _read_answers(model, given, classes, batch_size)
+            batch = prepare(model, given, target)
+            if predictions is not None:
+                targets = _settle_targets(model, batch, predictions, batch_size)
+            elif not wants_logits(batch.targets):
+                targets = tuple(batch.targets)
+            elif target is None:
+                targets = ()
+            else:
+                raise ExplanationError(unread)
+            context = ReportContext(
+                model, given, batch.pictures, predictions, targets, names, layer, units, examples, seed, batch_size,
+                unread=unread,
+            )  # fmt: skip
+            return write_report(context, batch, asked_for, budget)
+
     given = gather(images)
-    with asking({"target": target, "examples": record_examples(examples)}):
-        with part_of_progress(slice(0, 1), len(asked_for) + 1):
-            predictions, unread = _read_answers(model, given, classes, batch_size)
-        batch = prepare(model, given, target)
-        if predictions is not None:
-            targets = _settle_targets(model, batch, predictions, batch_size)
-        elif not wants_logits(batch.targets):
-            targets = tuple(batch.targets)
-        elif target is None:
-            targets = ()
-        else:
-            raise ExplanationError(unread)
-        context = ReportContext(
-            model, given, batch.pictures, predictions, targets, names, layer, units, examples, seed, batch_size,
-            unread=unread,
-        )  # fmt: skip
-        return write_report(context, batch, asked_for, budget)
+    try:
+        return write(given, target)
+    except NowhereError as error:
+        if len(error.rows) == len(given):
+            raise
+        return write(_without(given, error.rows), _without(target, error.rows)).without((str(error),))
+
+
+def _without(items: Any, rows: Sequence[int]) -> Any:
+    """All items but some, of what has one for each picture; anything else as it is."""
+    if isinstance(items, (list, tuple)) or getattr(items, "ndim", 0) == 1:
+        return [each for row, each in enumerate(items) if row not in rows]
+    return items
 
 
 def _read_answers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,14 @@ from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TopClass, check_indices, dense_target
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
-from cnnviz.errors import TargetError
+from cnnviz.errors import NowhereError, TargetError
 
 __all__ = [
     "DENSE",
+    "NAME_A_REGION",
     "everywhere",
     "mean_probability",
+    "nowhere_in",
     "on_picture",
     "settle_dense",
     "sum_region",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
+NAME_A_REGION = f"A region can be named: {FORMS}."
 
 
 def winners(logits: Tensor, head: Head | None = None) -> Tensor:
@@ -65,7 +68,7 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
         if not bool(held.any()):
-            raise TargetError(_name_winners(found, won, labels))
+            raise _no_winner(found, won, labels)
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
 
@@ -76,12 +79,37 @@ def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
     return torch.ones(grid, dtype=torch.bool) if frame is None else torch.from_numpy(frame.on_grid(grid).array())
 
 
-def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
+def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> NowhereError:
     shares = won.float().mean(dim=(1, 2))
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
-    others = f"; these do: {named}" if named else ", nor does any other"
-    return f"'{target.side}' wins no pixel of this picture{others}. A region can be named: {FORMS}."
+    others = f"these do: {named}" if named else "nor does any other class"
+    what = f"'{target.side}'"
+    return NowhereError(f"{what} wins no pixel of this picture; {others}. {NAME_A_REGION}", what, others)
+
+
+def nowhere_in(errors: Mapping[int, NowhereError], names: Sequence[str]) -> NowhereError:
+    """The one error of several pictures of a call.
+
+    Args:
+        errors: The error of each picture that has one, by its row; at least one.
+        names: Of all pictures of the call.
+    """
+    wanting: dict[str, list[str]] = {}
+    for row, error in errors.items():
+        wanting.setdefault(error.what, []).append(f"'{names[row]}'")
+    said = "; ".join(f"{what} wins no pixel of {_join_some(some)}" for what, some in wanting.items())
+    row, first = next(iter(errors.items()))
+    others = f"of '{names[row]}' {first.others}" if len(errors) > 1 else first.others
+    return NowhereError(
+        f"{said}; {others}. {NAME_A_REGION}", first.what, first.others, rows=tuple(errors), count=len(names)
+    )
+
+
+def _join_some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    *most, last = [*names[:NAMED], *more]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def everywhere(target: Target, logits: Tensor) -> Target:
