@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from cnnviz.errors import CnnvizError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
 from cnnviz.models.model import Model
+from cnnviz.models.origin import file_digest
 from cnnviz.provenance import Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of"]
@@ -97,7 +99,7 @@ def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
     """How a result of this model and batch was made, but for the method and its settings."""
-    return Provenance(
+    found = Provenance(
         model=model.describe(),
         images=tuple(_identify(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
         device=model.device.type,
@@ -105,6 +107,15 @@ def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
         threads=torch.get_num_threads(),
         **more,
     )
+    files = _target_files(batch.targets)
+    return replace(found, asked={**found.asked, "files": files}) if files else found
+
+
+def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:
+    """Name and hash of every file that targets name, so that it can be found again: the masks of regions."""
+    regions = dict.fromkeys(target.region for target in targets if isinstance(target, RegionTarget))
+    named = {(each.text.removeprefix(" in "), each.file) for each in regions if each is not None and each.file}
+    return [{"file": name, "sha256": file_digest(Path(file))} for name, file in sorted(named)]
 
 
 def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:
