@@ -235,11 +235,11 @@ class RegionTarget(Target):
 
     def explain(self, *, values: bool = False) -> str:
         """What is explained, in words; of a network that gives values, and no classes, if ``values``."""
-        what = f"{'values' if values else 'logits'} of {' and '.join(map(str, self.classes))}"
-        what += f" less those of {self.rival}" if self.rival else ""
+        what = f"the sum of {'values' if values else 'logits'}" + (f" less those of {self.rival}" if self.rival else "")
         won = "all pixels" if values else "the pixels where it wins"
-        where = won if self.region is None else "the pixels of the region"
-        return f"{self}: {what}, summed over {where}, which are held fixed (probabilities: their mean)"
+        where = won if self.region is None else "the region's pixels"
+        shares = "" if values else "; probabilities: their mean there"
+        return f"{self}: {what} over {where}, which are held fixed{shares}"
 
 
 NAMED_CLASSES = 3

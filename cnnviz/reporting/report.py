@@ -116,6 +116,26 @@ def report(
         return write(_without(given, error.rows), _without(target, error.rows)).without((str(error),))
 
 
+def _settle_on_areas(batch: InputBatch, found: Segmentations) -> tuple[Target, ...]:
+    """The targets with their classes and pixels, as the areas that classes win say."""
+    import torch
+
+    from cnnviz.engine.scores.dense import nowhere_in, settle_won
+    from cnnviz.errors import NowhereError
+
+    settled: list[Target] = []
+    errors: dict[int, NowhereError] = {}
+    for row, target in enumerate(batch.targets):
+        try:
+            settled.append(settle_won(target, torch.from_numpy(found.won[row]), found.labels))
+        except NowhereError as error:
+            errors[row] = error
+    if errors:
+        one = next(iter(errors.values())) if len(batch.targets) == 1 else None
+        raise one or nowhere_in(errors, [picture.name for picture in batch.pictures])
+    return tuple(settled)
+
+
 def _without(items: Any, rows: Sequence[int]) -> Any:
     """All items but some, of what has one for each picture; anything else as it is."""
     if isinstance(items, (list, tuple)) or getattr(items, "ndim", 0) == 1:
@@ -139,15 +159,18 @@ def _read_answers(
 def _settle_targets(
     model: Model, batch: InputBatch, predictions: Predictions | Segmentations, batch_size: int
 ) -> tuple[Target, ...]:
-    """What is explained of each picture; of dense answers, which nothing keeps, the network is asked again."""
+    """What is explained of each picture; where no class is likelier than not anywhere, the network is asked again."""
     import torch
 
+    from cnnviz.engine.scores.dense import is_top
     from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask
     from cnnviz.results.predictions import Predictions
 
     if isinstance(predictions, Predictions):
         return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
+    if all(areas or not is_top(target) for areas, target in zip(predictions, batch.targets, strict=True)):
+        return _settle_on_areas(batch, predictions)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> list[Target]:
         with torch.no_grad():

@@ -20,10 +20,12 @@ __all__ = [
     "DENSE",
     "NAME_A_REGION",
     "everywhere",
+    "is_top",
     "mean_probability",
     "nowhere_in",
     "on_picture",
     "settle_dense",
+    "settle_won",
     "sum_region",
     "widest_class",
     "winners",
@@ -49,28 +51,50 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
 
 def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
     """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
-    if isinstance(target, Finer):
-        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
-    found = dense_target(target)
-    if not isinstance(found, RegionTarget) or found.mask is not None:
-        return found
+    found = _unsettled(target)
+    if found is None:
+        return dense_target(target)
     grid = (int(logits.shape[1]), int(logits.shape[2]))
-    if found.region is not None and found.seen is None:
-        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
-    region = None if found.seen is None else found.seen.on_grid(grid)
     won = winners(logits, head) & on_picture(found, grid).to(logits.device)
+    if is_top(found) and not bool(won.any()):  # no label is likelier than not: the likeliest wins
+        won[int(logits.double().mean(dim=(1, 2)).argmax())] = on_picture(found, grid).to(won.device)
+    return settle_won(found, won, labels)
+
+
+def is_top(target: Target) -> bool:
+    """Whether a target is yet to have its class, the first of its picture."""
+    side = target.side if isinstance(target, RegionTarget) and target.mask is None else target
+    return isinstance(side, TopClass)
+
+
+def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Target:
+    """A target with its class and its pixels, where it is known which classes win each pixel, ``(K, h, w)``."""
+    found = _unsettled(target)
+    if found is None:
+        return dense_target(target)
+    region = None if found.seen is None else found.seen.on_grid((int(won.shape[1]), int(won.shape[2])))
     if isinstance(found.side, TopClass):
-        if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
-            won[int(logits.double().mean(dim=(1, 2)).argmax())] = on_picture(found, grid).to(won.device)
         inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
         found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
-    check_indices(found, len(logits))
+    check_indices(found, len(won))
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
         if not bool(held.any()):
             raise _no_winner(found, won, labels)
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
+
+
+def _unsettled(target: Target) -> RegionTarget | None:
+    """A target as one of a dense answer that has no pixels yet; None where it needs none."""
+    if isinstance(target, Finer):
+        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.mask is not None:
+        return None
+    if found.region is not None and found.seen is None:
+        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
+    return found
 
 
 def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
@@ -80,7 +104,7 @@ def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
 
 
 def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> NowhereError:
-    shares = won.float().mean(dim=(1, 2))
+    shares = won.sum(dim=(1, 2)) / on_picture(target, (int(won.shape[1]), int(won.shape[2]))).sum().to(won.device)
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
     others = f"these do: {named}" if named else "nor does any other class"
