@@ -275,7 +275,7 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         cells = [Cell(picture.pixels, picture.name), Cell(together, words)]
         for number, area in enumerate(shown):
             painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
-            said = f"{area.share:.1%} of what it saw\nmean probability {area.probability:.0%}"
+            said = f"area {area.share:.1%}\nprob. {area.probability:.0%}"
             cells.append(Cell(veiled(picture.pixels, painted, seen), f"{area.target}\n{said}"))
         return [*cells]
 
