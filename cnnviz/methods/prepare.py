@@ -14,7 +14,6 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.region import picture_part
 from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
 from cnnviz.engine.scores.score import is_dense
 from cnnviz.engine.state.modes import inference
@@ -71,7 +70,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
     notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
-    if any(picture_part(each.geometry or Geometry.whole(*each.size)) for each in shown) and _is_dense(model, batch):
+    if any(each.geometry is not None and each.geometry.padded for each in shown) and _is_dense(model, batch):
         targets = tuple(map(dense_target, targets))
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target

@@ -16,6 +16,7 @@ from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call,
 from cnnviz.core.target import Target
 from cnnviz.engine.arrangement import say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
+from cnnviz.engine.detections import Detected, DetectionReader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import (
     TWO,
@@ -58,6 +59,7 @@ class Model(Network):
     Attributes:
         asked_head: What the numbers of its output mean, as given; None where that is recognised.
         memory_format: How its inputs lie in memory, where it is a copy made for speed.
+        detecting: Whether it answered with detections.
         readable: Whether logits were found in what the network last returned.
 
     Args:
@@ -78,6 +80,10 @@ class Model(Network):
             (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
             [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
             network's end, the number of outputs and their values.
+        detections: Of a detector that does not answer as torchvision's do (for each image a mapping with ``boxes``,
+            ``scores`` and ``labels``): a function from its output to such mappings, or to one of batched tensors. Boxes
+            are left, top, right and bottom in pixels of the input; scores ``(M, K)`` of all classes instead of labels
+            are suppressed where boxes of one class overlap.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
@@ -103,6 +109,7 @@ class Model(Network):
         value_range: tuple[float, float] | None = None,
         output: OutputSelector = None,
         head: HeadLike = None,
+        detections: DetectionReader | None = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
         grid: tuple[int, int] | None = None,
@@ -114,6 +121,8 @@ class Model(Network):
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
+        self.detections = _check_reader(detections, output)
+        self.detecting = False
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
@@ -206,9 +215,17 @@ class Model(Network):
         return self._steadiness
 
     def answers_again(self, one: Tensor, logits: Tensor, targets: Sequence[Target]) -> bool:
-        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
+        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once.
+
+        Of a detector it is taken for granted.
+        """
         if self._answered_again is None:
-            known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
+            known = (
+                self.detecting
+                or self.fixed_batch is not None
+                or self.steadiness.random
+                or not bool(logits.isfinite().all())
+            )
             self._answered_again = bool(known) or answers_again(
                 self.module, self.answering(targets), self.to_device(one), logits.detach()
             )
@@ -216,7 +233,7 @@ class Model(Network):
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
-        if self.head.end:
+        if self.head.end or self.detecting:
             return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
@@ -255,6 +272,8 @@ class Model(Network):
     def read(self, ask: Callable[[], Any], count: int) -> Tensor:
         """The logits ``(count, K)`` that the network is made to return, before a softmax or sigmoid at its end.
 
+        Of a detector they are encoded detections ``(count, M, 6)``: boxes, labels and scores.
+
         Args:
             ask: Runs the network.
             count: How many images it is given.
@@ -262,9 +281,17 @@ class Model(Network):
         Raises:
             ModelError: If there are none in what it returns.
         """
+        found = self._respond(ask, count)
+        return found if isinstance(found, Tensor) else encode_detections(found)
+
+    def _respond(self, ask: Callable[[], Any], count: int) -> Tensor | list[Detected]:
         watching = self._head is None or self._head.end
         with EndWatch() if watching else nullcontext() as end:
-            found = select_logits(ask(), self.output, count=count)
+            answer = ask()
+            if self.output is None and (boxes := find_detections(answer, self.detections, count)) is not None:
+                self._head, self.detecting = Head("probabilities"), True
+                return boxes
+            found = select_logits(answer, self.output, count=count)
         if end is not None:
             before, name = end.before(found)
             self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)
@@ -325,6 +352,15 @@ class Model(Network):
         """
         return self.intact(lambda: self._forward(inputs))
 
+    def respond(self, inputs: Tensor) -> Tensor | list[Detected]:
+        """What :meth:`forward` gives, or of a detector all that it found on each input."""
+
+        def ask() -> Tensor | list[Detected]:
+            with self._evaluating():
+                return self._respond(lambda: run(self.module, inputs), len(inputs))
+
+        return self.intact(ask)
+
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._evaluating():
             return self.read(lambda: run(self.module, inputs), len(inputs))
@@ -383,6 +419,14 @@ class Model(Network):
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()
         yield from self.module.buffers()
+
+
+def _check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
+    if detections is not None and not callable(detections):
+        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
+    if detections is not None and output is not None:
+        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    return detections
 
 
 def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.reporting.page import Report
+    from cnnviz.results.detections import Detections
     from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["report"]
@@ -145,7 +146,7 @@ def _without(items: Any, rows: Sequence[int]) -> Any:
 
 def _read_answers(
     model: Model, images: ImagesLike, classes: int, batch_size: int
-) -> tuple[Predictions | Segmentations | None, str]:
+) -> tuple[Predictions | Segmentations | Detections | None, str]:
     """What the network answers; or None and why it cannot be read, where the network itself runs."""
     from cnnviz.errors import ExplanationError
     from cnnviz.methods.predict import predict
@@ -157,7 +158,7 @@ def _read_answers(
 
 
 def _settle_targets(
-    model: Model, batch: InputBatch, predictions: Predictions | Segmentations, batch_size: int
+    model: Model, batch: InputBatch, predictions: Predictions | Segmentations | Detections, batch_size: int
 ) -> tuple[Target, ...]:
     """What is explained of each picture; where no class is likelier than not anywhere, the network is asked again."""
     import torch
@@ -165,12 +166,13 @@ def _settle_targets(
     from cnnviz.engine.scores.dense import is_top
     from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask
-    from cnnviz.results.predictions import Predictions
+    from cnnviz.results.predictions import Predictions, Segmentations
 
     if isinstance(predictions, Predictions):
         return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
-    if all(areas or not is_top(target) for areas, target in zip(predictions, batch.targets, strict=True)):
-        return _settle_on_areas(batch, predictions)
+    won = predictions if isinstance(predictions, Segmentations) else ()
+    if won and all(areas or not is_top(target) for areas, target in zip(won, batch.targets, strict=True)):
+        return _settle_on_areas(batch, won)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> list[Target]:
         with torch.no_grad():

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
-from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TopClass, check_indices, dense_target
+from cnnviz.core.target import (
+    ClassTarget,
+    DetectionTarget,
+    Finer,
+    RegionTarget,
+    Target,
+    TopClass,
+    check_indices,
+    dense_target,
+)
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
 from cnnviz.errors import NowhereError, TargetError
@@ -87,7 +96,7 @@ def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Tar
 
 def _unsettled(target: Target) -> RegionTarget | None:
     """A target as one of a dense answer that has no pixels yet; None where it needs none."""
-    if isinstance(target, Finer):
+    if isinstance(target, (Finer, DetectionTarget)):
         raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
     found = dense_target(target)
     if not isinstance(found, RegionTarget) or found.mask is not None:
