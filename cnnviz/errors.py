@@ -11,7 +11,7 @@
     `-- UsageError              exit code 2: the request itself is wrong
         |-- UnknownNameError    no model, layer, label or method of that name
         |-- TargetError         a target that this network does not have
-        |   `-- NowhereError    a class that wins no pixel of some pictures
+        |   `-- NowhereError    a class or a box that some pictures do not have
         `-- ParameterError      a setting outside its bounds
 
 Every message says what was wrong, what was expected and, where there is one, the nearest valid choice.
@@ -115,21 +115,29 @@ class TargetError(UsageError):
 
 
 class NowhereError(TargetError):
-    """A class wins no pixel of some pictures; the others can be asked about without them.
+    """A class wins no pixel of some pictures, or has no box there; the others can be asked about without them.
 
     Args:
         message: The sentence.
-        what: The class.
-        others: What there is to say of the classes that do.
+        what: Its beginning, up to the pictures: what is not there.
+        others: What is.
+        hint: What can be asked for besides.
         rows: Which of the pictures of the call.
         count: How many these are.
     """
 
     def __init__(
-        self, message: str, what: str, others: str = "", *, rows: tuple[int, ...] = (0,), count: int = 1
+        self,
+        message: str,
+        what: str,
+        others: str = "",
+        *,
+        hint: str = "",
+        rows: tuple[int, ...] = (0,),
+        count: int = 1,
     ) -> None:
         super().__init__(message)
-        self.what, self.others, self.rows, self.count = what, others, rows, count
+        self.what, self.others, self.hint, self.rows, self.count = what, others, hint, rows, count
 
 
 class ParameterError(UsageError):

@@ -21,6 +21,7 @@ SHARED = {
     "bundled": "the bundled networks: how they are opened, and what they are",
     "compare": "the method and its command",
     "concepts": "the method and its result",
+    "detections": "what a detector finds: as it is read, and as a result",
     "errors": "what goes wrong",
     "features": "the method and its result",
     "filters": "the method and its result",

@@ -18,7 +18,7 @@ from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.batching import part_of_progress
-from cnnviz.engine.scores.dense import NAME_A_REGION, widest_class
+from cnnviz.engine.scores.dense import widest_class
 from cnnviz.engine.scores.score import class_probabilities
 from cnnviz.errors import NowhereError, TargetError, UsageError
 from cnnviz.images.video import Clip, open_clip
@@ -88,18 +88,18 @@ def video(
         for pictures in passes.batches():
             _explain_frames(roll, lambda some: asked(model, some, *goal, **settings), pictures)
         if roll.scores and not roll.started:
-            named = ", ".join(map(str, goal))
-            raise TargetError(f"'{named}' wins no pixel of any frame of '{opened.name}'. {NAME_A_REGION}")
+            raise TargetError(f"{roll.wanting} any frame of '{opened.name}'.{roll.hint}")
         record = _make_record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
         roll.write(where, opened, fps=opened.fps, record=record)
         return roll.film(where, opened.fps, passes.checks(len(roll.scores)), record)
 
 
 def _explain_frames(roll: FilmRoll, ask: Callable[[list[Picture]], Any], pictures: list[Picture]) -> None:
-    """Gather the maps of some frames; those of which a class wins no pixel are blank."""
+    """Gather the maps of some frames; those that do not have what is explained are blank."""
     try:
         roll.gather(ask(pictures))
     except NowhereError as error:
+        roll.wanting, roll.hint = error.what, error.hint
         there = [picture for row, picture in enumerate(pictures) if row not in error.rows]
         maps = ask(there) if there else None
         numbers = iter(range(len(there)))

@@ -288,8 +288,8 @@ class Model(Network):
         watching = self._head is None or self._head.end
         with EndWatch() if watching else nullcontext() as end:
             answer = ask()
-            if self.output is None and (boxes := find_detections(answer, self.detections, count)) is not None:
-                self._head, self.detecting = Head("probabilities"), True
+            plain = isinstance(answer, Tensor) or self.output is not None
+            if (self.detections or not plain) and (boxes := self._find_boxes(answer, count)) is not None:
                 return boxes
             found = select_logits(answer, self.output, count=count)
         if end is not None:
@@ -297,6 +297,12 @@ class Model(Network):
             self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)
             found = before if self._head.end == name else found
         return self._both_sides(found)
+
+    def _find_boxes(self, answer: Any, count: int) -> list[Detected] | None:
+        found = find_detections(answer, self.detections, count)
+        if found is not None:
+            self._head, self.detecting = Head("probabilities"), True
+        return found
 
     @property
     def known_classes(self) -> bool:

@@ -103,6 +103,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._scale: Scale | None = None
         self._checks: tuple[str, ...] = ()
         self._blank: list[int] = []
+        self.wanting = self.hint = ""
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +165,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             return ()
         named = ", ".join(map(str, self._blank[:MOST_NAMED]))
         more = f" and {len(self._blank) - MOST_NAMED} more" if len(self._blank) > MOST_NAMED else ""
-        what = f"'{self.first.target}' wins no pixel of"
+        what = self.wanting
         if len(self._blank) == 1:
             return (f"{what} frame {named}: its map is blank",)
         return (f"{what} frames {named}{more}: their maps are blank",)

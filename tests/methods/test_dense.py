@@ -223,7 +223,7 @@ def test_a_class_that_wins_nowhere_is_refused_with_those_that_do(net, model, inp
 
 def test_regions_are_of_dense_answers_and_of_pictures_that_there_are(model):
     whole = cnnviz.load_model("shapes-resnet")
-    with pytest.raises(TargetError, match="one answer for the whole of it"):
+    with pytest.raises(TargetError, match="one answer for the whole picture"):
         cnnviz.gradcam(whole, cnnviz.draw_scene(1).pixels, "0@3,3")
     with pytest.raises(TargetError, match="a picture that is made has none"):
         cnnviz.maximize(model, "cat@3,3", steps=1)

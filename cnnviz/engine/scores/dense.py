@@ -117,8 +117,8 @@ def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) 
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
     others = f"these do: {named}" if named else "nor does any other class"
-    what = f"'{target.side}'"
-    return NowhereError(f"{what} wins no pixel of this picture; {others}. {NAME_A_REGION}", what, others)
+    what = f"'{target.side}' wins no pixel of"
+    return NowhereError(f"{what} this picture; {others}. {NAME_A_REGION}", what, others, hint=f" {NAME_A_REGION}")
 
 
 def nowhere_in(errors: Mapping[int, NowhereError], names: Sequence[str]) -> NowhereError:
@@ -131,11 +131,16 @@ def nowhere_in(errors: Mapping[int, NowhereError], names: Sequence[str]) -> Nowh
     wanting: dict[str, list[str]] = {}
     for row, error in errors.items():
         wanting.setdefault(error.what, []).append(f"'{names[row]}'")
-    said = "; ".join(f"{what} wins no pixel of {_join_some(some)}" for what, some in wanting.items())
+    said = "; ".join(f"{what} {_join_some(some)}" for what, some in wanting.items())
     row, first = next(iter(errors.items()))
     others = f"of '{names[row]}' {first.others}" if len(errors) > 1 else first.others
     return NowhereError(
-        f"{said}; {others}. {NAME_A_REGION}", first.what, first.others, rows=tuple(errors), count=len(names)
+        f"{said}; {others}.{first.hint}",
+        first.what,
+        first.others,
+        hint=first.hint,
+        rows=tuple(errors),
+        count=len(names),
     )
 
 

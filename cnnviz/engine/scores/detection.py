@@ -21,7 +21,7 @@ from cnnviz.core.target import (
 )
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.detections import LABEL, NOTHING, SCORE
-from cnnviz.errors import TargetError
+from cnnviz.errors import NowhereError, TargetError
 
 __all__ = ["DETECTIONS", "join_answers", "name_detections", "score_match", "score_overlap", "settle_detection"]
 
@@ -38,7 +38,7 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
         labels: Names of the classes, or None.
 
     Raises:
-        TargetError: If there is no such detection, or the target is none of a detector's.
+        TargetError: If there is no such detection (a NowhereError), or the target is none of a detector's.
     """
     if isinstance(target, UNTOLD):
         raise TargetError(
@@ -51,7 +51,8 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
     some = [row for row in there if isinstance(found.side, TopClass) or int(row[LABEL]) == found.side.index]
     if len(some) < found.number:
         listed = name_detections(some or there, labels)
-        raise TargetError(f"There is no detection '{found}' on this picture; there {listed}.")
+        what = f"There is no detection '{found}' on"
+        raise NowhereError(f"{what} this picture; there {listed}.", what, f"there {listed}")
     row = some[found.number - 1]
     side = _name_class(int(row[LABEL]), labels)
     number = found.number
