@@ -14,9 +14,10 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.head import Head
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassSum, NoTarget, RegionTarget, Target, TargetLike
 from cnnviz.engine.batching import Chunks, in_chunks
-from cnnviz.engine.scores.score import class_probabilities, is_dense, share_of, wants_logits
+from cnnviz.engine.scores.score import class_probabilities, is_dense, share_of, wants_classes
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.prepare import InputBatch, prepare, provenance_of
@@ -190,10 +191,11 @@ def assemble(
         warnings += _warn_of_nothing_positive(values, batch, roundings)
     if channels is None:
         warnings += _warn_of_even_maps(values, batch)
+    warnings += _warn_of_no_likeness(scores, targets, batch)
     own = [check for answer in answers for check in answer.checks]
     said = [*warnings, *batch.checks, *_explain_scores(model, targets), *chunks.checks, *own, caveat]
     checks = tuple(dict.fromkeys(filter(None, said)))
-    first, unit = answers[0], None if model.head.probable else model.head.unit
+    first = answers[0]
     provenance = provenance_of(
         model, batch, targets=tuple(map(str, targets)), layer=first.layer, chunk=chunks.size, seed=seed
     )
@@ -206,12 +208,20 @@ def assemble(
         for row, picture in enumerate(batch.pictures)
     ]
     if channels is not None:
-        return Attributions(tuple(Attribution(*one, channels=channels, unit=unit) for one in each), checks, provenance)
+        made = (Attribution(*one, channels=channels, unit=_unit_of(model, one[1])) for one in each)
+        return Attributions(tuple(made), checks, provenance)
     maps = tuple(
-        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding, unit=unit)
+        Heatmap(
+            *one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding, unit=_unit_of(model, one[1])
+        )
         for one, spread, error_bar, rounding in zip(each, spreads, error_bars, roundings, strict=True)
     )
     return Heatmaps(maps, checks, provenance)
+
+
+def _unit_of(model: Model, target: Target) -> str | None:
+    """The unit of a score that is a value of the network; None of any other."""
+    return None if model.head.probable or isinstance(target, Similar) else model.head.unit
 
 
 def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
@@ -219,7 +229,7 @@ def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
     values = not model.head.probable
     sums = [target.explain() for target in targets if isinstance(target, ClassSum)]
     sums += [target.explain(values=values) for target in targets if isinstance(target, RegionTarget)]
-    return *sums, *(model.head.notes if wants_logits(targets) else ())
+    return *sums, *(model.head.notes if wants_classes(targets) else ())
 
 
 def attribute(
@@ -293,6 +303,13 @@ def _warn_of_nothing_positive(
     return (f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept",) * bool(
         named
     )
+
+
+def _warn_of_no_likeness(scores: Sequence[float], targets: Sequence[Target], batch: InputBatch) -> tuple[str, ...]:
+    """A warning that names the pictures whose embeddings have nothing in common with what they are compared with."""
+    none = [isinstance(target, Similar) and score == 0 for score, target in zip(scores, targets, strict=True)]
+    named = _name_some(batch, none)
+    return (f"the cosine of {named} is exactly 0: its embedding is zero, or at right angles",) * bool(named)
 
 
 def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:

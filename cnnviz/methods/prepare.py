@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,14 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.similar import record_references
 from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.engine.scores.score import watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
+from cnnviz.methods.references import place_references
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 
@@ -66,24 +69,25 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    likened = place_references(model, targets, batch, shown, tensors=frozenset(tensors))
+    notes += [*model.steadiness.checks, *likened.checks, *_note_calls(model, likened.targets, batch)]
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
-        for target, picture in zip(targets, shown, strict=True)
+        for target, picture in zip(likened.targets, shown, strict=True)
     )
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
 
 
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
-    """Which call is explained of units whose layer runs several times."""
-    names = dict.fromkeys(target.layer for target in targets if isinstance(target, Unit))
+    """Which call is explained of units and embeddings whose layer runs several times."""
+    names = watched_layers(targets)
     layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
     return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
 
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
     """How a result of this model and batch was made, but for the method and its settings."""
-    return Provenance(
+    made = Provenance(
         model=model.describe(),
         images=tuple(_identify(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
         device=model.device.type,
@@ -91,6 +95,7 @@ def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
         threads=torch.get_num_threads(),
         **more,
     )
+    return replace(made, asked=record_references(made.asked, batch.targets))
 
 
 def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Model(Network):
 
     Attributes:
         asked_head: What the numbers of its output mean, as given; None where that is recognised.
+        embedding: The layer whose output is its embedding; None for the network's output.
         memory_format: How its inputs lie in memory, where it is a copy made for speed.
         readable: Whether logits were found in what the network last returned.
 
@@ -77,6 +78,8 @@ class Model(Network):
             (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
             [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
             network's end, the number of outputs and their values.
+        embedding: The layer whose output is the embedding that ``"similar:FILE"`` compares: its ``(N, C)``, or the mean
+            over places of maps and tokens. Left out, it is the network's output.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
@@ -102,6 +105,7 @@ class Model(Network):
         value_range: tuple[float, float] | None = None,
         output: OutputSelector = None,
         head: HeadLike = None,
+        embedding: str | nn.Module | None = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
         grid: tuple[int, int] | None = None,
@@ -116,6 +120,9 @@ class Model(Network):
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
+        self.embedding: str | None = self.spell_layer(embedding)
+        if self.embedding is not None:
+            self.check_layer(self.embedding)
         self.grid = _check_grid(grid)
         say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
@@ -375,6 +382,7 @@ class Model(Network):
             **self.origin,
             **({"opening": self.opening} if self.opening else {}),
             **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
+            **({"embedding": self.embedding} if self.embedding else {}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }

@@ -38,6 +38,7 @@ def describe_opening(
     input_size: int | tuple[int, int] | None,
     output: OutputSelector,
     head: HeadLike,
+    embedding: str | None,
     value_range: Sequence[float] | None,
     grid: tuple[int, int] | None,
     seed: int,
@@ -54,6 +55,7 @@ def describe_opening(
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
         "output": _describe_selector(output),
         "head": None if head is None else str(head),
+        "embedding": embedding,
         "value_range": _plain_list(value_range),
         "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
@@ -136,6 +138,7 @@ class OpenedNetwork:
         assumed: A note on preprocessing that was guessed; said unless mean and std are given.
         output: Which part of the network's output is the logits.
         head: What those numbers mean.
+        embedding: The layer whose output is its embedding.
         fixed_batch: The only batch size it takes.
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
@@ -152,6 +155,7 @@ class OpenedNetwork:
     assumed: str = ""
     output: OutputSelector = None
     head: HeadLike = None
+    embedding: str | None = None
     fixed_batch: int | None = None
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from cnnviz.errors import OutputError, quoted, visible
 from cnnviz.provenance import Provenance
 
-__all__ = ["LONGEST", "check_form", "is_plain_name", "refuse_record"]
+__all__ = ["LONGEST", "check_form", "is_plain_name", "is_references", "refuse_record"]
 
 LONGEST: Final = 100_000
 """Characters of a text."""
@@ -178,6 +178,7 @@ IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 
 NAMED_FILE = Record({"file": is_plain_name, "sha256": IS_HASH, "function": _is_match(FUNCTION)}, ("file", "sha256"))
 IMAGE = Record({"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("tensor|clip"))}, ("name", "sha256"))
+REFERENCES = Many(Record({"name": is_text, "sha256": IS_HASH}, ("name", "sha256")))
 DATASET = Record(
     {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("dataset"))}, ("name", "sha256", "kind")
 )
@@ -191,6 +192,7 @@ OPENING = Record(
         "input_size": (SIDE, SIDES),
         "output": (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
         "head": is_text,
+        "embedding": is_text,
         "value_range": _is_range,
         "grid": SIDES,
         "seed": SEED,
@@ -210,7 +212,7 @@ PREPROCESS = Record(
 )
 NETWORK = Record(
     {
-        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head"), is_text),
+        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head", "embedding"), is_text),
         "opening": OPENING,
         "weights_sha256": IS_HASH,
         "preprocess": PREPROCESS,
@@ -252,3 +254,8 @@ RECORD = Record(
     }
 )
 """The form of a record; where there are several, a value has one of them."""
+
+
+def is_references(value: Any) -> bool:
+    """Whether it is a list of pictures by name and hash."""
+    return next(_misfits(value, REFERENCES, ""), None) is None
