@@ -38,6 +38,9 @@ __all__ = [
 ASK_THE_LOGIT = "a probability near 1 or 0 hardly changes, the logit may: score='logit' (--score logit)"
 NO_GRADIENT = "the target's score does not change with these pixels: nothing comes through to them"
 
+FULL, FLAT_TOP = 1 - 1e-6, "its largest, where it has no gradient: maps of gradients are rounding; occlusion needs none"
+"""A cosine that is 1 but for rounding, and what that means."""
+
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
 
@@ -306,10 +309,12 @@ def _warn_of_nothing_positive(
 
 
 def _warn_of_no_likeness(scores: Sequence[float], targets: Sequence[Target], batch: InputBatch) -> tuple[str, ...]:
-    """A warning that names the pictures whose embeddings have nothing in common with what they are compared with."""
-    none = [isinstance(target, Similar) and score == 0 for score, target in zip(scores, targets, strict=True)]
-    named = _name_some(batch, none)
-    return (f"the cosine of {named} is exactly 0: its embedding is zero, or at right angles",) * bool(named)
+    """Warnings that name the pictures whose embeddings have nothing, or all, in common with their reference."""
+    likened = [isinstance(target, Similar) for target in targets]
+    none = _name_some(batch, [one and score == 0 for one, score in zip(likened, scores, strict=True)])
+    full = _name_some(batch, [one and score > FULL for one, score in zip(likened, scores, strict=True)])
+    said = (f"the cosine of {none} is exactly 0: its embedding is zero, or at right angles",) * bool(none)
+    return said + (f"the cosine of {full} is 1, {FLAT_TOP}",) * bool(full)
 
 
 def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:

@@ -13,18 +13,20 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.similar import record_references
+from cnnviz.core.similar import Similar, SimilarPair, record_references
 from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.scores.score import watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
-from cnnviz.methods.references import place_references
+from cnnviz.methods.references import Placed, place_references
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of"]
+
+LIKENESS = (Similar, SimilarPair)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    likened = place_references(model, targets, batch, shown, tensors=frozenset(tensors))
+    likened = Placed(targets)
+    if any(isinstance(target, LIKENESS) for target in targets):
+        likened = place_references(model, targets, batch, shown, tensors=frozenset(tensors))
     notes += [*model.steadiness.checks, *likened.checks, *_note_calls(model, likened.targets, batch)]
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
@@ -95,6 +99,8 @@ def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
         threads=torch.get_num_threads(),
         **more,
     )
+    if not any(isinstance(target, LIKENESS) for target in batch.targets):
+        return made
     return replace(made, asked=record_references(made.asked, batch.targets))
 
 
