@@ -139,6 +139,11 @@ def run_method(name: str, **values: Any) -> None:
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
 
+    def ask(model: cnnviz.Model, shown: list[cnnviz.Picture]) -> Any:
+        if paired:
+            _refuse_failures(pictures)
+        return _ask(method, values, model, shown)
+
     def write(console: Console, numbers: list[int], result: Any) -> Entries:
         console.name_files(planned.save(result, numbers, across=across, **look))
         if not values["as_json"]:
@@ -147,7 +152,7 @@ def run_method(name: str, **values: Any) -> None:
         return _entries([str(pictures.files[number]) for number in numbers], files, result, singly=singly)
 
     at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
-    run(pictures, values, partial(_ask, method, values), write, at_once=at_once)
+    run(pictures, values, ask, write, at_once=at_once)
 
 
 def _plan_pair(pictures: PictureFiles, command: str, values: Mapping[str, Any]) -> str:
@@ -157,12 +162,17 @@ def _plan_pair(pictures: PictureFiles, command: str, values: Mapping[str, Any]) 
         UsageError: If there are not two pictures, or other targets too.
         PictureError: If one of them cannot be used.
     """
-    if pictures.failures:
-        raise PictureError(pictures.failures[0])
+    _refuse_failures(pictures)
     if len(pictures.files) != PAIR_SIZE or len(values["target"]) > 1:
         others = f" and {len(values['target'])} targets" if len(values["target"]) > 1 else ""
         raise UsageError(f"'{PAIR}' alone explains two pictures; got {len(pictures.files)}{others}.")
     return values["out"] or f"{'-'.join(file.stem for file in pictures.files)}.{command}.png"
+
+
+def _refuse_failures(pictures: PictureFiles) -> None:
+    """Refuse a pair of which one picture cannot be used."""
+    if pictures.failures:
+        raise PictureError(pictures.failures[0])
 
 
 def _ensure_one_scale(planned: OutputPlan, across: int, values: Mapping[str, Any]) -> None:

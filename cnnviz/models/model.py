@@ -120,9 +120,6 @@ class Model(Network):
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.embedding: str | None = self.spell_layer(embedding)
-        if self.embedding is not None:
-            self.check_layer(self.embedding)
         self.grid = _check_grid(grid)
         say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
@@ -137,6 +134,9 @@ class Model(Network):
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
+        self.embedding: str | None = self.spell_layer(embedding)
+        if self.embedding is not None:
+            self.check_layer(str(self.embedding))
 
     def _assume_preprocess(
         self,

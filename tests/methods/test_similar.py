@@ -387,7 +387,7 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(net, photos, target, error, 
 
 
 def test_embeddings_that_are_none_are_refused(net, photos):
-    with pytest.raises(UnknownNameError, match="no layer 'dep'. Did you mean 'deep"):
+    with pytest.raises(UnknownNameError, match=r"no layer 'dep'. Did you mean 'deep"):
         model_of(net, embedding="dep")
     with pytest.raises(UsageError, match="is no part of"):
         model_of(net, embedding=nn.Linear(2, 2))
