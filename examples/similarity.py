@@ -1,4 +1,4 @@
-"""What makes two pictures similar: each one's map of the cosine between their embeddings, and why one rather than another.
+"""What makes two pictures similar: each one's map of the cosine of their embeddings, and why one rather than another.
 
 Any network has an embedding: its output, or the vector of a layer, here what comes before the classes.
 

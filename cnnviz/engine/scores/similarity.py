@@ -37,9 +37,11 @@ def embedding_of(layer: str | None, logits: Tensor, captured: Capture | None) ->
     if arrangement is not None:
         return to_maps(output, arrangement).mean(dim=(2, 3)), arrangement.grid != (1, 1)
     if output.dim() != VECTORS or not output.is_floating_point():
+        what = "The network" if layer is None else f"Layer '{layer}'"
+        advice = "; --embedding LAYER takes a layer's" if layer is None else ""
         raise ExplanationError(
-            f"Layer '{layer}' gives no embedding: its output is {tuple(output.shape[1:])} for each image, where "
-            "channels are expected, (C), (C, h, w) or tokens on a grid."
+            f"{what} gives no embedding: its output is {tuple(output.shape[1:])} for each image, where channels are "
+            f"expected, (C), (C, h, w) or tokens on a grid{advice}."
         )
     return output, False
 

@@ -14,9 +14,10 @@ from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import Similar
-from cnnviz.core.target import ClassSum, ClassTarget, Difference, RegionTarget, Target
+from cnnviz.core.target import ClassSum, ClassTarget, DetectionTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
+from cnnviz.engine.scores.detection import score_overlap
 from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
@@ -173,6 +174,8 @@ def scores_of(
 
     def column(target: Target) -> Tensor:
         every = [target] * len(logits)
+        if isinstance(target, DetectionTarget):
+            return score_overlap(target, logits.double())
         if isinstance(target, RegionTarget):
             return score_region(target, logits.double(), kind, head)
         if isinstance(target, ClassSum):
