@@ -289,6 +289,7 @@ def _make_model(
         head=head if head is not None else opened.head,
         embedding=embedding if embedding is not None else opened.embedding,
         grid=grid,
+        detections=opened.detections if output is None else None,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -254,7 +254,7 @@ class Question:
             error_bar: Of estimated values, or None.
             checks: What the user should know.
         """
-        one = slice(target, target + 1)
+        one, settled = slice(target, target + 1), self.clean.targets[target]
         return Answer(
             (),
             (values[None],),
@@ -265,7 +265,7 @@ class Question:
             spread=None if spread is None else spread[None],
             error_bars=() if error_bar is None else (error_bar,),
             roundings=self.scorer.roundings(self.clean, one),
-            flat=flat_meaning("logit" if isinstance(self.clean.targets[target], Similar) else self.scorer.kind),
+            flat=flat_meaning("logit" if isinstance(settled, (DetectionTarget, Similar)) else self.scorer.kind),
         )
 
 
