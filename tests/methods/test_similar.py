@@ -404,3 +404,16 @@ def test_embeddings_that_are_none_are_refused(net, photos):
 def test_a_model_says_what_its_embedding_is(net):
     assert "embedding" not in model_of(net).describe()
     assert model_of(net, embedding="deep").describe()["embedding"] == "deep"
+
+
+def test_a_factory_keeps_its_models_embedding_and_the_command_line_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.py").write_text(
+        "from torch import nn\nimport cnnviz\n\n"
+        "def make():\n"
+        "    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+        "    return cnnviz.Model(net, mean=[0.5] * 3, std=[0.5] * 3, input_size=16, embedding='1')\n"
+    )
+    assert cnnviz.load_model("made.py:make").embedding == "1"
+    found = cnnviz.load_model("made.py:make", embedding="0")
+    assert found.embedding == found.opening["embedding"] == "0"
