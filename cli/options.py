@@ -102,12 +102,12 @@ def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[s
 TARGET = Option(
     "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
     help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
-    "region such as 'LABEL@X,Y'; left out, each picture's top class.",
+    "region such as 'LABEL@X,Y', or 'similar:FILE' of embeddings; left out, each picture's top class.",
 )  # fmt: skip
 TARGETS = Option(
     "--target", metavar="WHAT", multiple=True, section="Method",
     help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
-    "region such as 'LABEL@X,Y'; left out, each picture's top class. "
+    "region such as 'LABEL@X,Y', or 'similar:FILE' of embeddings; left out, each picture's top class. "
     "Can be given several times: a map for each, side by side.",
 )  # fmt: skip
 NETWORK = (
@@ -137,6 +137,10 @@ NETWORK = (
         "--head", metavar="KIND", section="Network",
         help="What those numbers mean: softmax (classes that exclude each other), sigmoid (independent labels), binary "
         "(one logit, two labels), probabilities, value or value:UNIT (a regression); left out, it is recognised.",
+    ),
+    Option(
+        "--embedding", metavar="LAYER", section="Network",
+        help="The layer whose output 'similar:FILE' compares, averaged over places; left out, the network's output.",
     ),
     Option(
         "--grid", callback=read_size, metavar="HxW", section="Network",

@@ -16,6 +16,7 @@ import click
 
 import cnnviz
 from cnnviz.core.atomic import make_folder, number_twins
+from cnnviz.core.similar import named_files
 from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
@@ -174,7 +175,7 @@ def _given_files(value: Any, *, data: bool) -> Iterator[Path]:
             yield from _given_files(each, data=data)
     elif isinstance(value, (str, Path)):
         text = str(value)
-        for named in (text, text.rpartition(":")[0], text.partition(":")[2]):
+        for named in (text, text.rpartition(":")[0], text.partition(":")[2], *named_files(text)):
             yield Path(named).expanduser()
         with suppress(CnnvizError, OSError, ValueError):  # which the command itself says, once it reads it
             yield from cnnviz.expand_paths([text])

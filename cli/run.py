@@ -41,8 +41,20 @@ Answer = TypeVar("Answer", bound=Checked)
 
 def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
     """The network that the shared options describe."""
-    names = ("weights", "labels", "mean", "std", "input_size", "value_range", "head", "grid", "device", "seed")
-    given = {name: values[name] for name in names}
+    plain = (
+        "weights",
+        "labels",
+        "mean",
+        "std",
+        "input_size",
+        "value_range",
+        "head",
+        "embedding",
+        "grid",
+        "device",
+        "seed",
+    )
+    given = {name: values[name] for name in plain}
     return cnnviz.load_model(values["model"], output=values["logits"], **given)
 
 

@@ -75,6 +75,8 @@ class asking:  # noqa: N801 - used as a function
 
 FOLDER = re.compile(r"( in )(?:[^/]*/)+(?=[^/]+\.\w+$)")
 """Of a target in a mask's file the file's folder, which no record names."""
+SIDE = re.compile(r"(?<=similar:)(?:(?:(?! (?:-|vs\.?) similar:)[^/])*/)+(pair(?=$| (?:-|vs\.?) similar:))?")
+"""Of a target in another picture's file likewise; a file called ``pair`` keeps a folder, since no pair is meant."""
 
 
 def plain(value: Any) -> Any:
@@ -82,7 +84,8 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str) or hasattr(value, "recorded"):
-        return FOLDER.sub(r"\1", getattr(value, "recorded", value))
+        words = FOLDER.sub(r"\1", getattr(value, "recorded", value))
+        return SIDE.sub(lambda found: "./pair" if found[1] else "", words) if words.startswith("similar:") else words
     if hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0:
         return int(value)
     if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:

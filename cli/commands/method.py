@@ -15,7 +15,8 @@ from click.core import ParameterSource
 import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.atomic import make_folder
-from cnnviz.errors import UsageError
+from cnnviz.core.similar import PAIR
+from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
 from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
@@ -24,7 +25,7 @@ from ..run import Entries, PictureFiles, batch_of, open_model, run
 
 __all__ = ["method_command", "film", "is_filmed"]
 
-ANIMATED = (".gif", ".mp4")
+ANIMATED, PAIR_SIZE = (".gif", ".mp4"), 2
 LOOKS = ("style", "cmap", "normalise", "shared", "align")
 
 
@@ -127,6 +128,9 @@ def run_method(name: str, **values: Any) -> None:
         film(method, values)
         return
     pictures = PictureFiles(values["images"], values["value_range"])
+    paired = PAIR in values.get("target", ())
+    if paired:
+        values["out"] = _plan_pair(pictures, name, values)
     singly = method.singly and not _is_browsing(values)
     planned = plan_output(
         pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly
@@ -136,6 +140,11 @@ def run_method(name: str, **values: Any) -> None:
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
 
+    def ask(model: cnnviz.Model, shown: list[cnnviz.Picture]) -> Any:
+        if paired:
+            _refuse_failures(pictures)
+        return _ask(method, values, model, shown)
+
     def write(console: Console, numbers: list[int], result: Any) -> Entries:
         console.name_files(planned.save(result, numbers, across=across, **look))
         if not values["as_json"]:
@@ -143,8 +152,28 @@ def run_method(name: str, **values: Any) -> None:
         files = [str(planned.files[number]) for number in numbers]
         return _entries([str(pictures.files[number]) for number in numbers], files, result, singly=singly)
 
-    at_once = len(pictures.files) if planned.together or values.get("shared") else batch_of(values)
-    run(pictures, values, partial(_ask, method, values), write, at_once=at_once)
+    at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
+    run(pictures, values, ask, write, at_once=at_once)
+
+
+def _plan_pair(pictures: PictureFiles, command: str, values: Mapping[str, Any]) -> str:
+    """Where two pictures go that are each explained towards the other: one file, unless another place is named.
+
+    Raises:
+        UsageError: If there are not two pictures, or other targets too.
+        PictureError: If one of them cannot be used.
+    """
+    _refuse_failures(pictures)
+    if len(pictures.files) != PAIR_SIZE or len(values["target"]) > 1:
+        others = f" and {len(values['target'])} targets" if len(values["target"]) > 1 else ""
+        raise UsageError(f"'{PAIR}' alone explains two pictures; got {len(pictures.files)}{others}.")
+    return values["out"] or f"{'-'.join(file.stem for file in pictures.files)}.{command}.png"
+
+
+def _refuse_failures(pictures: PictureFiles) -> None:
+    """Refuse a pair of which one picture cannot be used."""
+    if pictures.failures:
+        raise PictureError(pictures.failures[0])
 
 
 def _ensure_one_scale(planned: OutputPlan, across: int, values: Mapping[str, Any]) -> None:

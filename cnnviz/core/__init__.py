@@ -3,6 +3,7 @@
 - ``target``: what is explained.
 - ``parse_target``: a target from what a user writes.
 - ``region``: a part of a picture, as it is named and on a grid.
+- ``similar``: likeness to another picture as a target.
 - ``aim``: targets of pictures that are made.
 - ``head``: what the numbers of a network's output mean.
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.

@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnviz.core.layer import is_layer_name
 from cnnviz.core.region import FORMS, seems_region, split_region
+from cnnviz.core.similar import parse_similar
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
@@ -44,8 +45,9 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
             ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
             (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
             dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
-            x and y, or left, top, right and bottom), a detector's box (``"cat #1"``, ``"#2"``, the surest first), a
-            callable, or a target.
+            x and y, or left, top, right and bottom), a detector's box (``"cat #1"``, ``"#2"``, the surest first), the
+            cosine to another picture's embedding (``"similar:FILE"``, ``"similar:A - similar:B"``, of two pictures
+            ``"similar:pair"``), a callable, or a target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -58,7 +60,7 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
     if isinstance(like, Target):
         return like
     if isinstance(like, str):
-        return _parse_text(like.strip(), labels or (), layers)
+        return _parse_text(like.strip(), labels or (), tuple(layers))
     if callable(like) and not hasattr(like, "__index__"):
         return CustomTarget(like)
     return _check_class(_parse_index(like), labels or ())
@@ -75,13 +77,16 @@ def _parse_index(like: Any) -> int:
     )
 
 
-def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Target:
+def _parse_text(text: str, labels: Sequence[str], layers: Sequence[str]) -> Target:
     if text in ("", "top") and text not in labels:
         return TopClass()
     found: Target | None = _find_label(text, labels)
     if found is None and INDEX.fullmatch(text):
         found = _check_class(int(text), labels)
-    if found is None and (unit := UNIT.fullmatch(text)):
+    unit = UNIT.fullmatch(text)
+    if found is None and not (unit and unit["layer"] in layers):
+        found = parse_similar(text)
+    if found is None and unit:
         found = _find_labelled_region(unit["layer"], text, labels, layers) or _parse_unit(unit, layers)
     found = (
         found

@@ -1,6 +1,7 @@
 """Methods: from a network and pictures to a result; the arithmetic on what the engine hands over.
 
 prepare: images and targets in any accepted form, as one batch to ask about.
+references: pictures that others are compared with, shown to the network once a call.
 ask: one question to a network, chunk by chunk, its answers, and the heat maps or attributions made of them.
 settings: the choices that settings of several methods are annotated with.
 predict: what the network answers.

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.head import Head
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassSum, DetectionTarget, NoTarget, RegionTarget, Target, TargetLike
 from cnnviz.engine.batching import Chunks, in_chunks
 from cnnviz.engine.scores.dense import nowhere_in
-from cnnviz.engine.scores.score import class_probabilities, is_dense, settle, share_of, wants_logits
+from cnnviz.engine.scores.score import class_probabilities, is_dense, settle, share_of, wants_classes
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import NowhereError
 from cnnviz.images.reading import ImagesLike
@@ -40,6 +41,9 @@ __all__ = [
 
 ASK_THE_LOGIT = "a probability near 1 or 0 hardly changes, the logit may: score='logit' (--score logit)"
 NO_GRADIENT = "the target's score does not change with these pixels: nothing comes through to them"
+
+FULL, FLAT_TOP = 1 - 1e-6, "its largest, where it has no gradient: maps of gradients are rounding; occlusion needs none"
+"""A cosine that is 1 but for rounding, and what that means."""
 
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
@@ -227,10 +231,11 @@ def assemble(
         warnings += _warn_of_nothing_positive(values, batch, roundings)
     if channels is None:
         warnings += _warn_of_even_maps(values, batch)
+    warnings += _warn_of_no_likeness(scores, targets, batch)
     own = [check for answer in answers for check in answer.checks]
     said = [*warnings, *batch.checks, *_explain_scores(model, targets), *chunks.checks, *own, caveat]
     checks = tuple(dict.fromkeys(filter(None, said)))
-    first, unit = answers[0], None if model.head.probable else model.head.unit
+    first = answers[0]
     provenance = provenance_of(
         model, batch, targets=tuple(map(str, targets)), layer=first.layer, chunk=chunks.size, seed=seed
     )
@@ -243,12 +248,20 @@ def assemble(
         for row, picture in enumerate(batch.pictures)
     ]
     if channels is not None:
-        return Attributions(tuple(Attribution(*one, channels=channels, unit=unit) for one in each), checks, provenance)
+        made = (Attribution(*one, channels=channels, unit=_unit_of(model, one[1])) for one in each)
+        return Attributions(tuple(made), checks, provenance)
     maps = tuple(
-        Heatmap(*one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding, unit=unit)
+        Heatmap(
+            *one, field=first.field, spread=spread, error_bar=error_bar, rounding=rounding, unit=_unit_of(model, one[1])
+        )
         for one, spread, error_bar, rounding in zip(each, spreads, error_bars, roundings, strict=True)
     )
     return Heatmaps(maps, checks, provenance)
+
+
+def _unit_of(model: Model, target: Target) -> str | None:
+    """The unit of a score that is a value of the network; None of any other."""
+    return None if model.head.probable or isinstance(target, Similar) else model.head.unit
 
 
 def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
@@ -257,7 +270,7 @@ def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
     sums = [target.explain() for target in targets if isinstance(target, ClassSum)]
     sums += [target.explain(values=values) for target in targets if isinstance(target, RegionTarget)]
     sums += [target.explain() for target in targets if isinstance(target, DetectionTarget)]
-    return *sums, *(model.head.notes if wants_logits(targets) else ())
+    return *sums, *(model.head.notes if wants_classes(targets) else ())
 
 
 def attribute(
@@ -331,6 +344,15 @@ def _warn_of_nothing_positive(
     return (f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept",) * bool(
         named
     )
+
+
+def _warn_of_no_likeness(scores: Sequence[float], targets: Sequence[Target], batch: InputBatch) -> tuple[str, ...]:
+    """Warnings that name the pictures whose embeddings have nothing, or all, in common with their reference."""
+    likened = [isinstance(target, Similar) for target in targets]
+    none = _name_some(batch, [one and score == 0 for one, score in zip(likened, scores, strict=True)])
+    full = _name_some(batch, [one and score > FULL for one, score in zip(likened, scores, strict=True)])
+    said = (f"the cosine of {none} is exactly 0: its embedding is zero, or at right angles",) * bool(none)
+    return said + (f"the cosine of {full} is 1, {FLAT_TOP}",) * bool(full)
 
 
 def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:

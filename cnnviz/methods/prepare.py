@@ -14,17 +14,21 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.similar import Similar, SimilarPair, record_references
 from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
-from cnnviz.engine.scores.score import is_dense
+from cnnviz.engine.scores.score import is_dense, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import CnnvizError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
+from cnnviz.methods.references import Placed, place_references
 from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 from cnnviz.provenance import Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of"]
+
+LIKENESS = (Similar, SimilarPair)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,11 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    likened = Placed(targets)
+    if any(isinstance(target, LIKENESS) for target in targets):
+        likened = place_references(model, targets, batch, shown, tensors=frozenset(tensors))
+    notes += [*model.steadiness.checks, *likened.checks, *_note_calls(model, likened.targets, batch)]
+    targets = likened.targets
     if any(each.geometry is not None and each.geometry.padded for each in shown) and _is_dense(model, batch):
         targets = tuple(map(dense_target, targets))
     placed = tuple(
@@ -90,8 +98,8 @@ def _is_dense(model: Model, batch: Tensor) -> bool:
 
 
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
-    """Which call is explained of units whose layer runs several times."""
-    names = dict.fromkeys(target.layer for target in targets if isinstance(target, Unit))
+    """Which call is explained of units and embeddings whose layer runs several times."""
+    names = watched_layers(targets)
     layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
     return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
 
@@ -106,8 +114,11 @@ def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
         threads=torch.get_num_threads(),
         **more,
     )
-    files = _target_files(batch.targets)
-    return replace(found, asked={**found.asked, "files": files}) if files else found
+    if files := _target_files(batch.targets):
+        found = replace(found, asked={**found.asked, "files": files})
+    if any(isinstance(target, LIKENESS) for target in batch.targets):
+        found = replace(found, asked=record_references(found.asked, batch.targets))
+    return found
 
 
 def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:

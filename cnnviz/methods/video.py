@@ -16,6 +16,7 @@ import torch
 from cnnviz.catalogue import load
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
+from cnnviz.core.similar import SimilarPair
 from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores.dense import widest_class
@@ -159,6 +160,8 @@ def _names_a_class(model: Model, target: TargetLike) -> bool:
 def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
     """The target with the class of the highest mean probability, where the top class is meant."""
     target = parse_target(like, model.labels, model.layer_names)
+    if isinstance(target, SimilarPair):
+        raise TargetError(f"'{target}' explains two pictures, and no clip; name a picture, as in 'similar:FILE'.")
     if isinstance(target, RegionTarget) and isinstance(target.side, TopClass):
         raise TargetError(f"'{target}' may be another class in every frame; name the class, as in 'LABEL@X,Y'.")
     if _names_a_class(model, target):

@@ -70,6 +70,7 @@ def load_model(
     value_range: tuple[float, float] | None = None,
     output: OutputSelector = None,
     head: HeadLike = None,
+    embedding: str | None = None,
     grid: tuple[int, int] | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
@@ -91,6 +92,7 @@ def load_model(
             ``"FILE.py:FUNCTION"``.
         head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
             ``"value:UNIT"``, as :class:`cnnviz.Model` explains; left out, it is recognised.
+        embedding: The layer whose output ``"similar:FILE"`` compares, likewise; left out, the network's output.
         grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
@@ -127,7 +129,7 @@ def load_model(
             return opened, load_function(output) if isinstance(output, str) and names_code(output) else output
 
     opened, chosen = intact(open_network)
-    ready = _make_model(opened, given, asked, output=chosen, head=head, grid=grid)
+    ready = _make_model(opened, given, asked, output=chosen, head=head, embedding=embedding, grid=grid)
     ready.opening = describe_opening(
         name,
         weights=weights,
@@ -137,6 +139,7 @@ def load_model(
         input_size=input_size,
         output=output,
         head=head,
+        embedding=embedding,
         value_range=value_range,
         grid=grid,
         seed=seed,
@@ -270,6 +273,7 @@ def _make_model(
     *,
     output: OutputSelector,
     head: HeadLike,
+    embedding: str | None,
     grid: tuple[int, int] | None,
 ) -> Model:
     ready = Model(
@@ -283,6 +287,7 @@ def _make_model(
         value_range=asked.value_range,
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
+        embedding=embedding if embedding is not None else opened.embedding,
         grid=grid,
         detections=opened.detections if output is None else None,
         name=opened.name,

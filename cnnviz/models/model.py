@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.core.target import Target
-from cnnviz.engine.arrangement import say_grid
+from cnnviz.engine.arrangement import check_grid, layers_with_grid, say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
 from cnnviz.engine.detections import Detected, DetectionReader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
@@ -44,7 +44,6 @@ T = TypeVar("T")
 SOURCES = ("bundled", "torchvision", "timm")
 """Whose labels are those of classes that exclude each other."""
 QUESTIONS = 256
-SIDES = 2
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -58,6 +57,7 @@ class Model(Network):
 
     Attributes:
         asked_head: What the numbers of its output mean, as given; None where that is recognised.
+        embedding: The layer whose output is its embedding; None for the network's output.
         memory_format: How its inputs lie in memory, where it is a copy made for speed.
         detecting: Whether it answered with detections.
         readable: Whether logits were found in what the network last returned.
@@ -84,6 +84,8 @@ class Model(Network):
             ``scores`` and ``labels``): a function from its output to such mappings, or to one of batched tensors. Boxes
             are left, top, right and bottom in pixels of the input; scores ``(M, K)`` of all classes instead of labels
             are suppressed where boxes of one class overlap.
+        embedding: The layer whose output is the embedding that ``"similar:FILE"`` compares: its ``(N, C)``, or the mean
+            over places of maps and tokens. Left out, it is the network's output.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
@@ -110,6 +112,7 @@ class Model(Network):
         output: OutputSelector = None,
         head: HeadLike = None,
         detections: DetectionReader | None = None,
+        embedding: str | nn.Module | None = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
         grid: tuple[int, int] | None = None,
@@ -126,7 +129,7 @@ class Model(Network):
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.grid = _check_grid(grid)
+        self.grid = check_grid(grid)
         say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
@@ -140,6 +143,9 @@ class Model(Network):
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
+        self.embedding: str | None = self.spell_layer(embedding)
+        if self.embedding is not None:
+            self.check_layer(str(self.embedding))
 
     def _assume_preprocess(
         self,
@@ -196,7 +202,7 @@ class Model(Network):
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
             seen = self.intact(lambda: observe_layers(self.module, self.to_device(example)))
-            self._observed[known] = _with_grid(seen, self.grid)
+            self._observed[known] = layers_with_grid(seen, self.grid)
         return self._observed[known]
 
     @property
@@ -418,6 +424,7 @@ class Model(Network):
             **self.origin,
             **({"opening": self.opening} if self.opening else {}),
             **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
+            **({"embedding": self.embedding} if self.embedding else {}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }
@@ -433,23 +440,3 @@ def _check_reader(detections: DetectionReader | None, output: OutputSelector) ->
     if detections is not None and output is not None:
         raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
     return detections
-
-
-def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
-    given: Any = grid
-    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
-    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
-        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
-    return None if grid is None else (int(sides[0]), int(sides[1]))
-
-
-def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
-    """The layers, if the grid that was given is that of one of them."""
-    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
-    if grid is None or grid in there:
-        return layers
-    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
-    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
-    raise ParameterError(
-        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
-    )

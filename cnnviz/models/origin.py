@@ -39,6 +39,7 @@ def describe_opening(
     input_size: int | tuple[int, int] | None,
     output: OutputSelector,
     head: HeadLike,
+    embedding: str | None,
     value_range: Sequence[float] | None,
     grid: tuple[int, int] | None,
     seed: int,
@@ -55,6 +56,7 @@ def describe_opening(
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
         "output": _describe_selector(output),
         "head": None if head is None else str(head),
+        "embedding": embedding,
         "value_range": _plain_list(value_range),
         "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
@@ -138,6 +140,7 @@ class OpenedNetwork:
         output: Which part of the network's output is the logits.
         head: What those numbers mean.
         detections: Reads the boxes in its output, where it is a detector of another form than torchvision's.
+        embedding: The layer whose output is its embedding.
         fixed_batch: The only batch size it takes.
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
@@ -155,6 +158,7 @@ class OpenedNetwork:
     output: OutputSelector = None
     head: HeadLike = None
     detections: DetectionReader | None = None
+    embedding: str | None = None
     fixed_batch: int | None = None
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None

@@ -17,10 +17,19 @@ from cnnviz.core import aim
 from cnnviz.core import target as targets
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.region import split_region
+from cnnviz.core.similar import Similar, names_pictures, restore_references
 from cnnviz.errors import OutputError, UsageError, quoted, visible
 from cnnviz.method import SHOWN, Method
 from cnnviz.provenance import Provenance
-from cnnviz.rerunning.schema import MOST_THREADS, is_count, is_number, is_text, names_files, refuse_record
+from cnnviz.rerunning.schema import (
+    MOST_THREADS,
+    is_count,
+    is_number,
+    is_references,
+    is_text,
+    names_files,
+    refuse_record,
+)
 from cnnviz.results.patches import WITHOUT_EFFECT
 
 __all__ = [
@@ -78,7 +87,8 @@ def ensure_askable(record: Provenance, name: str) -> None:
         if "object" in held:
             kind = visible(str(held["object"])[:MOST_SPELT])
             raise UsageError(f"{shown} was asked with a {kind} in memory, which its record does not hold.")
-    tensors = [visible(str(image.get("name"))[:MOST_SPELT]) for image in record.images if image.get("kind") == "tensor"]
+    shown_images = [*record.images, *_nested_records(record.asked.get("references"))]
+    tensors = [visible(str(each.get("name"))[:MOST_SPELT]) for each in shown_images if each.get("kind") == "tensor"]
     if tensors:
         raise UsageError(
             f"{shown} was made of tensors ({', '.join(tensors[:3])}), of which the record holds a hash only; "
@@ -116,15 +126,21 @@ def check_question(record: Provenance, name: str) -> None:
 
 def _check_method(record: Provenance, method: Method[Any, Any]) -> None:
     """What a method was asked, besides network and pictures, and its settings."""
-    odd = next((name for name in record.asked if name in SHOWN or name not in (*method.needs, FILES)), None)
+    beside = (*method.needs, FILES, *_beside(method))
+    odd = next((name for name in record.asked if name in SHOWN or name not in beside), None)
     if odd is not None:
         raise UsageError(f"{record.method} is not asked with {quoted(odd)}")
     _check_settings(record.settings, [method])
 
 
+def _beside(method: Method[Any, Any]) -> tuple[str, ...]:
+    """What stands in a record beside what a method is asked."""
+    return ("references",) if "target" in method.needs else ()
+
+
 def _check_function(record: Provenance) -> None:
     """What a comparison or a ranking was asked, which names methods of its own and their settings."""
-    own = ("methods", "target", "layers") if record.method == "compare" else ("method", "target", "share")
+    own = ("methods", "layers") if record.method == "compare" else ("method", "share")
     if record.method == "compare" and "methods" not in record.asked:
         raise UsageError("compare is asked with methods and layers by name")
     named = record.asked.get("methods", record.asked.get("method", ["gradcam"]))
@@ -132,15 +148,19 @@ def _check_function(record: Provenance) -> None:
     layers = record.asked.get("layers", [])
     if not (isinstance(names, list) and isinstance(layers, list) and all(map(is_text, [*names, *layers]))):
         raise UsageError(f"{record.method} is asked with methods and layers by name")
-    settings = {key: value for key, value in record.asked.items() if key not in (*own, FILES)}
+    settings = {key: value for key, value in record.asked.items() if key not in (*own, "target", "references", FILES)}
     _check_settings(settings, [load(each) for each in names])
 
 
 def _check_asked(record: Provenance) -> None:
     """Whether what is asked for is of a kind that a record holds: targets, names, a number."""
     asked = record.asked
+    references = asked.get("references", [])
+    if not is_references(references):
+        raise UsageError(f"references is {_spell(references)}, where a record names pictures by their hashes")
     masks = held_masks(record)
-    restore_asked(asked.get("target"), masks)
+    restored = restore_references(asked, references) if "references" in asked else asked
+    restore_asked(restored.get("target"), masks)
     if FILES in asked and not (masks and set(masks) == {mask_of(each) for each in _each(asked.get("target"))} - {None}):
         raise UsageError("files are none that its target names")
     examples = asked.get("examples")
@@ -282,8 +302,11 @@ def restore_asked(value: Any, masks: Container[str] = ()) -> Any:
         return [restore_asked(each, masks) for each in value]
     if isinstance(value, Mapping):
         return _restore_target(value)
+    if isinstance(value, Similar):
+        return value
     mask = mask_of(value)
-    if isinstance(value, str) and (value.strip().endswith(aim.VECTOR) or (mask is not None and mask not in masks)):
+    text = value.strip() if isinstance(value, str) else ""
+    if text.endswith(aim.VECTOR) or (mask is not None and mask not in masks) or names_pictures(text):
         raise UsageError(f"a target is {_spell(value)}, where records name no files")
     if value is None or is_text(value) or is_count(-LARGEST_SETTING, LARGEST_SETTING)(value):
         return value

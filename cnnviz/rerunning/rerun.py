@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.similar import PAIR, restore_references
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.engine.undisturbed import fixed_threads
 from cnnviz.errors import OutputError, PictureError, UsageError, quoted, visible
@@ -140,12 +141,15 @@ def rerun(
     refuse_untrusted(record, source.name, substitutes, placed=bool(places))
     near = list(dict.fromkeys([Path.cwd(), source.resolve().parent]))
     pictures, absent = _find_inputs(record, places, near if trust else [], near, held)
+    references = _find_references(record, places, near, held)
     folders = [*folders_of(places), *near]
     with fixed_threads(min(record.threads, max(MANY_THREADS, os.cpu_count() or 1))):
         network = open_networks(record, substitutes, folders)
-        question = replace(record, asked=_restore_given(record, substitutes, pictures, places, near))
+        asked = _restore_given(record, substitutes, pictures, places, near)
+        question = replace(record, asked=restore_references(asked, references) if "references" in asked else asked)
         named = [source, *places, *_named_files(model, weights, labels, judge)]
-        ensure_kept(target, named, [pictures, *question.asked.values(), *question.asked.get(FILES, {}).values()])
+        known = [*question.asked.values(), *question.asked.get(FILES, {}).values()]
+        ensure_kept(target, named, [pictures, references, *known])
         with _record_at_fault(source.name):
             if isinstance(pictures, Path):
                 film_again(question, network, pictures, target)
@@ -225,24 +229,50 @@ def _find_batch(
 ) -> tuple[list[Picture], list[str]]:
     """The pictures of the whole call, and which of them another stands in for."""
     wanted = record.batch or record.images
-    networks = record.model.get("networks") or [record.model]
-    value_range = as_pair(networks[0].get("preprocess", {}).get("value_range"))
-    found = find_pictures(wanted, places, near, held, folders_below(near), value_range=value_range)
-    needed = record.rows if record.batch else range(len(wanted))
-    missing = [wanted[row] for row in needed if found[row] is None]
-    if missing:
-        names = ", ".join(
-            f"{visible(each['name'])} (sha256 {each['sha256'][:SHORT]}...)" for each in missing[:MOST_NAMED]
-        )
-        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        raise PictureError(
-            f"There is no picture with the pixels of {names}{more} where rerun looked; name their folder with --images."
-        )
+    found = _find_all(wanted, record, places, near, held)
+    paired = PAIR in (record.asked.get("target"), *_listed(record.asked.get("target")))
+    needed = record.rows if record.batch and not paired else range(len(wanted))
+    _refuse_missing([wanted[row] for row in needed if found[row] is None])
     others = [each["name"] for each, picture in zip(wanted, found, strict=True) if picture is None]
     stand_in = next((picture for row in needed if (picture := found[row]) is not None), None)
     pictures = [each or stand_in for each in found]
     said = [f"not found, and asked together with it then: {', '.join(others)}"] if others else []
     return [each for each in pictures if each is not None], said
+
+
+def _find_references(record: Provenance, places: list[Path], near: list[Path], held: list[Picture]) -> list[Picture]:
+    """The pictures that the record's targets are compared with."""
+    wanted = record.asked.get("references", [])
+    found = _find_all(wanted, record, places, near, held) if wanted else []
+    _refuse_missing([each for each, picture in zip(wanted, found, strict=True) if picture is None])
+    return [each for each in found if each is not None]
+
+
+def _find_all(
+    wanted: Sequence[Mapping[str, str]],
+    record: Provenance,
+    places: list[Path],
+    near: list[Path],
+    held: list[Picture],
+) -> list[Picture | None]:
+    """Pictures by their pixels, read as the record's network reads them."""
+    networks = record.model.get("networks") or [record.model]
+    value_range = as_pair(networks[0].get("preprocess", {}).get("value_range"))
+    return find_pictures(wanted, places, near, held, folders_below(near), value_range=value_range)
+
+
+def _listed(target: Any) -> list[Any]:
+    return target if isinstance(target, list) else []
+
+
+def _refuse_missing(missing: Sequence[Mapping[str, str]]) -> None:
+    if not missing:
+        return
+    names = ", ".join(f"{visible(each['name'])} (sha256 {each['sha256'][:SHORT]}...)" for each in missing[:MOST_NAMED])
+    more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+    raise PictureError(
+        f"There is no picture with the pixels of {names}{more} where rerun looked; name their folder with --images."
+    )
 
 
 def _compare_files(

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from cnnviz.errors import OutputError, quoted, visible
 from cnnviz.provenance import Provenance
 
-__all__ = ["LONGEST", "check_form", "is_plain_name", "names_files", "refuse_record"]
+__all__ = ["LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
 
 LONGEST: Final = 100_000
 """Characters of a text."""
@@ -184,6 +184,7 @@ IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 NAMED_FILE = Record({"file": is_plain_name, "sha256": IS_HASH, "function": _is_match(FUNCTION)}, ("file", "sha256"))
 FILES = Many(Record({"file": is_plain_name, "sha256": IS_HASH}, ("file", "sha256")), most=MOST_FILES)
 IMAGE = Record({"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("tensor|clip"))}, ("name", "sha256"))
+REFERENCES = Many(Record({"name": is_text, "sha256": IS_HASH}, ("name", "sha256")))
 DATASET = Record(
     {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("dataset"))}, ("name", "sha256", "kind")
 )
@@ -197,6 +198,7 @@ OPENING = Record(
         "input_size": (SIDE, SIDES),
         "output": (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
         "head": is_text,
+        "embedding": is_text,
         "value_range": _is_range,
         "grid": SIDES,
         "seed": SEED,
@@ -216,7 +218,7 @@ PREPROCESS = Record(
 )
 NETWORK = Record(
     {
-        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head"), is_text),
+        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head", "embedding"), is_text),
         "opening": OPENING,
         "weights_sha256": IS_HASH,
         "preprocess": PREPROCESS,
@@ -258,3 +260,8 @@ RECORD = Record(
     }
 )
 """The form of a record; where there are several, a value has one of them."""
+
+
+def is_references(value: Any) -> bool:
+    """Whether it is a list of pictures by name and hash."""
+    return next(_misfits(value, REFERENCES, ""), None) is None

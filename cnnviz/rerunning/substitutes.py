@@ -232,7 +232,7 @@ def _plain_opening(opening: Mapping[str, Any]) -> dict[str, Any]:
     """What of a record's opening are plain values, as ``load_model`` takes them."""
     size, grid = opening.get("input_size"), opening.get("grid")
     return {
-        **{name: opening.get(name) for name in ("mean", "std", "head")},
+        **{name: opening.get(name) for name in ("mean", "std", "head", "embedding")},
         "input_size": (size[0], size[1]) if isinstance(size, list) else size,
         "value_range": as_pair(opening.get("value_range")),
         "grid": (grid[0], grid[1]) if grid else None,

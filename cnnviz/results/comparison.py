@@ -89,11 +89,13 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         first = next(iter(self.maps.values())).provenance
         layers = sorted({maps.provenance.layer for maps in self.maps.values() if maps.provenance.layer})
         networks = {panel.network: next(iter(panel.maps.values())).provenance.model for panel in self.panels}
+        likened = [maps.provenance.asked for maps in self.maps.values() if "references" in maps.provenance.asked]
+        likeness = {key: likened[0][key] for key in ("target", "references")} if likened else {}
         model = first.model if len(networks) == 1 else {"networks": list(networks.values())}
         return replace(
             first,
             method="compare",
-            asked=self.asked,
+            asked={**self.asked, **likeness},
             settings={name: dict(maps.provenance.settings) for name, maps in self.maps.items()},
             model=model,
             layer=", ".join(layers) or None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, Target, class_index
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
@@ -162,6 +163,8 @@ class Explanation(Part):
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
             return f"whatever the class{note}"
+        if isinstance(self.target, Similar):
+            return f"{self.target}, {self.target.measure} {self.score:.3g}{note}"
         if self.unit is not None and isinstance(self.target, ClassTarget):
             return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"

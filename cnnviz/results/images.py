@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
@@ -153,7 +154,9 @@ class Image(Part):
 
     def caption(self) -> str:
         """Target and score, and what is drawn where the channels are no colours."""
-        words = f"{self.target}, score {self.score:.4g}"
+        words = (
+            f"{self.target}, {self.target.measure if isinstance(self.target, Similar) else 'score'} {self.score:.4g}"
+        )
         return words if len(self.pixels) in COLOUR_CHANNELS else f"{words}\nmean of {len(self.pixels)} channels"
 
     def frame(self, step: int) -> Cell:

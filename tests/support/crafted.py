@@ -137,6 +137,12 @@ def opening_what_it_names(honest: Mapping[str, Any], work: Path, outside: Path) 
             cam, "asked", {"target": "star in hidden.png", "files": [named_file(outside / "hidden.png")]},
         ),
         "mask in an answer": (unknown, "targets", [f"star in {far}/hidden.png"]),
+        "likeness": (cam, "asked.target", f"similar:{far}/hidden.png"),
+        "likeness up": (cam, "asked.target", ["similar:0.png - similar:../outside/hidden.png"]),
+        "likeness in an answer": (unknown, "targets", [f"similar:{far}/hidden.png"]),
+        "likeness of what lies elsewhere": (
+            cam, "asked", {"target": "similar:hidden.png", "references": [{**hidden, "name": f"{far}/hidden.png"}]},
+        ),
         "direction in an answer": (unknown, "targets", [f"layer1:{far}/vector.npy"]),
         "compiler": (maximize, "settings.compiled", True),
         "file by path": (cam, model, {**beyond, "file": f"{far}/evil.py"}),

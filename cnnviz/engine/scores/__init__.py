@@ -3,4 +3,5 @@
 - ``score``: targets with what the answer fills in, each image's score of its own target, and probabilities.
 - ``dense``: answers for every pixel: which classes win where, and sums over regions.
 - ``detection``: a detector's boxes: which one a target means, and its score.
+- ``similarity``: embeddings, and their cosines to those of other pictures.
 """

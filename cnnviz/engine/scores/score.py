@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import Head
+from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
@@ -30,6 +32,7 @@ from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.scores.dense import DENSE, mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
+from cnnviz.engine.scores.similarity import cosines
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "score_region",
     "settle",
     "share_of",
+    "wants_classes",
     "wants_logits",
     "watched_layers",
 ]
@@ -73,12 +77,16 @@ def settle(
     classes = logits.shape[1]
     if is_detected(logits):
         return [settle_detection(target, logits[row], labels) for row, target in enumerate(targets)]
-    check_labels(labels, classes)
+    if wants_classes(targets):
+        check_labels(labels, classes)
     if is_dense(logits):
         return [settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
     best = logits.argmax(dim=1).tolist()
-    settled = []
+    settled: list[Target] = []
     for row, (target, top) in enumerate(zip(targets, best, strict=True)):
+        if isinstance(target, Similar):
+            settled.append(target)
+            continue
         if isinstance(target, (RegionTarget, DetectionTarget)):
             what = "a part of the picture" if isinstance(target, RegionTarget) else "a detection"
             raise TargetError(f"'{target}' asks about {what}; this network has one answer for the whole picture.")
@@ -111,13 +119,23 @@ def is_detected(logits: Tensor) -> bool:
 
 
 def wants_logits(targets: Sequence[Target]) -> bool:
-    """Whether any of the targets is about logits; units of a layer are not."""
-    return not all(isinstance(target, UNREAD) for target in targets)
+    """Whether any of the targets is about logits; units of a layer are not, nor are its embeddings."""
+    return not all(isinstance(target, UNREAD) or _watches(target) for target in targets)
+
+
+def wants_classes(targets: Sequence[Target]) -> bool:
+    """Whether any of the targets is about classes, and so about what the logits mean; likeness is not."""
+    return not all(isinstance(target, (*UNREAD, Similar, SimilarPair)) for target in targets)
+
+
+def _watches(target: Target) -> bool:
+    """Whether a target looks at a layer, and at the answer of the whole network only by that."""
+    return isinstance(target, (Unit, Similar)) and target.layer is not None
 
 
 def watched_layers(targets: Sequence[Target]) -> list[str]:
-    """Names of the layers that unit targets look at."""
-    return sorted({target.layer for target in targets if isinstance(target, Unit)})
+    """Names of the layers that targets look at: those of units and of embeddings."""
+    return sorted({target.layer for target in targets if isinstance(target, (Unit, Similar)) and target.layer})
 
 
 def score(targets: Sequence[Target], logits: Tensor, captured: Capture | None = None) -> Tensor:
@@ -170,8 +188,9 @@ def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Cap
             return logits.new_full((len(rows),), torch.nan)
         case Finer(first=ClassTarget(index=index)):
             return _score_finer(target, index, logits[rows])
-        case Unit():
-            return _score_unit(target, captured)[rows]
+        case Unit() | Similar():
+            every = _score_unit(target, captured) if isinstance(target, Unit) else cosines(target, logits, captured)
+            return every[rows]
         case RegionTarget() | DetectionTarget():
             return _score_place(target, logits[rows])
         case CustomTarget():
@@ -343,6 +362,10 @@ def roundings(
             continue
         if isinstance(target, RegionTarget):
             found.append(2 * step * (target.count if plain else 1))
+            continue
+        if isinstance(target, Similar):
+            numbers = max((len(each.vector) for each in target.references), default=1)
+            found.append(2 * len(target.sides) * math.sqrt(numbers) * torch.finfo(computed).eps)
             continue
         chosen = shares[row, class_indices(target)]
         if not len(chosen):

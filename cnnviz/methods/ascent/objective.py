@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import Arrangement, Layer
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
@@ -80,7 +81,7 @@ TINY = 1e-30
 
 def layer_of(target: Target) -> str | None:
     """The layer that a target looks at; None for the logits."""
-    return target.layer if isinstance(target, (Unit, WholeLayer, Direction)) else None
+    return target.layer if isinstance(target, (Unit, WholeLayer, Direction, Similar)) else None
 
 
 class Objective:

@@ -15,12 +15,14 @@ from torch.nn import functional
 
 from cnnviz.core.aim import parse_aim
 from cnnviz.core.picture import Picture
+from cnnviz.core.similar import SimilarPair
 from cnnviz.core.target import Finer, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ascent.optimise import ImageRequest
 from cnnviz.methods.ascent.recipes import RECIPES, SMALL, Recipe, RecipeName
+from cnnviz.methods.references import place_references
 from cnnviz.models.model import Model
 
 __all__ = ["parse_targets", "choose_canvas", "list_requests", "choose_recipe", "resize", "read_start", "is_at_a_place"]
@@ -58,7 +60,9 @@ def parse_targets(model: Model, like: TargetLike, *, started: bool) -> list[Targ
             )
         if isinstance(target, Unit):
             model.check_layer(target.layer)
-    return found
+    if any(isinstance(target, SimilarPair) for target in found):
+        raise TargetError("'similar:pair' explains two pictures that there are; name a picture, as in 'similar:FILE'.")
+    return list(place_references(model, found).targets)
 
 
 def list_requests(targets: Sequence[Target]) -> list[ImageRequest]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.similar import Similar, record_references
 from cnnviz.core.target import Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.undisturbed import intact
@@ -196,7 +197,8 @@ class Session:
 
     def _provenance(self, requests: Sequence[ImageRequest]) -> Provenance:
         targets = tuple(str(request.target) for request in requests)
-        asked: dict[str, object] = {"target": list(targets)}
+        named = [one.target.recorded if isinstance(one.target, Similar) else str(one.target) for one in requests]
+        asked = record_references({"target": named}, [one.target for one in requests])
         images: tuple[dict[str, str], ...] = ()
         if self.picture is not None:
             asked["start"] = self.picture.name

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, RegionTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
@@ -48,7 +49,7 @@ class ChangedLayer:
 
     def __init__(self, found: Replay, name: str, target: Target, size: int, *, head: Head) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)
-        if isinstance(target, Unit) and not found.decides(target.layer):
+        if isinstance(target, (Unit, Similar)) and target.layer and not found.decides(target.layer):
             raise ExplanationError(
                 f"The target '{target}' does not depend on layer '{name}': it is computed before that layer, or inside "
                 "it; choose another layer."

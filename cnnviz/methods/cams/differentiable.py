@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cnnviz.core.change import contextmanager
 from cnnviz.core.parse_target import parse_target
+from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import Target, TargetLike, Unit
 from cnnviz.engine.logits import select_logits
 from cnnviz.engine.scores.score import score, settle
@@ -144,6 +145,6 @@ def _parse_image_targets(target: Any, count: int, labels: Any) -> list[Target]:
     if len(likes) != count:
         raise TargetError(f"Give one target for all images, or one for each: {len(likes)} targets, {count} images.")
     found = [parse_target(each, labels) for each in likes]
-    if any(isinstance(each, Unit) for each in found):
-        raise TargetError("Differentiable maps explain classes or functions of the logits, not units.")
+    if any(isinstance(each, (Unit, Similar, SimilarPair)) for each in found):
+        raise TargetError("Differentiable maps explain classes or functions of the logits, not units or likeness.")
     return found

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["fullgrad"]
 
 CONSTANT = "no term of the score differs from place to place"
+COSINE = "a cosine is the same whatever its embedding's length, so that the terms add up to 0, and not to the score"
 OTHERS = "the rest is of kinds that are not told apart, such as attention in one function or compiled parts"
 
 
@@ -82,7 +83,7 @@ def fullgrad(
 
         with capture(model.module, [], watched_layers(targets)) as caught:
             found = full_gradients(model.module, model.answering(targets), inputs, score_logits)
-        values, checks = _add_terms(found)[:count], _note_completeness(found, count)
+        values, checks = _add_terms(found)[:count], _note_completeness(found, settled)
         return Answer((), (values,), found.logits[:count], found.scores, tuple(settled), checks, flat=CONSTANT)
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
@@ -115,10 +116,16 @@ def _stretch_and_add(maps: Tensor) -> Tensor:
     return torch.where(told, (values - low) / range_, torch.zeros_like(values)).sum(dim=1)
 
 
-def _note_completeness(found: FullGradients, count: int) -> tuple[str, ...]:
+def _note_completeness(found: FullGradients, targets: Sequence[Target]) -> tuple[str, ...]:
     import torch
 
-    scores = found.scores.double()[:count].abs().clamp_min(torch.finfo(torch.float64).tiny)
-    error = float((found.missing()[:count].abs() / scores).max())
+    from cnnviz.core.similar import Similar
+
+    count = len(targets)
+    own, missing = found.scores.double()[:count], found.missing()[:count]
+    if all(isinstance(target, Similar) for target in targets):
+        return (f"{COSINE}; here they add up to {float((own - missing).abs().max()):.2g}",)
+    scores = own.abs().clamp_min(torch.finfo(torch.float64).tiny)
+    error = float((missing.abs() / scores).max())
     verdict = "" if error < 0.05 else f"; {OTHERS}"
     return (f"completeness: the terms add up to the score but for {error:.2g} of it{verdict}",)

@@ -14,6 +14,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, Target
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
@@ -92,7 +93,8 @@ def probe(
 def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, every: bool = False) -> AutomaticLayer:
     """The last layer whose places reach the targets, found on one input; before any unit that one of them names.
 
-    The model remembers it, unless there are units.
+    Of an embedding that is the mean over a layer's places it is that layer. The model remembers it, unless there are
+    units or embeddings of a layer.
 
     Args:
         model: The network, undisturbed.
@@ -115,6 +117,8 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
                 return AutomaticLayer(layers.last_spatial().name, reached=False)
         return model.automatic_layers[key]
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    if len(watch) == 1 and _is_averaged(layers, watch[0], targets):
+        return AutomaticLayer(watch[0])
     until = [entrance(layers, name) for name in watch]
     with capture(model.module, [AUTOMATIC], watch, until) as caught:
         logits = model.answer(some, some_targets)[: len(some_targets)]
@@ -123,6 +127,11 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
         reach = _Reach(caught.gradients(scores, unused=True), caught.arrangements, beside)
     first = AutomaticLayer(str(caught.automatic), beside)
     return _choose_reached(model, first, reach, some, some_targets, before=first.name)
+
+
+def _is_averaged(layers: Layers, name: str, targets: Sequence[Target]) -> bool:
+    """Whether all targets are of one embedding that is the mean over places of a layer."""
+    return layers[split_call(name)[0]].spatial and all(isinstance(target, Similar) for target in targets)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.core.target import Target, Unit
-from cnnviz.engine.scores.score import score
+from cnnviz.core.target import Target
+from cnnviz.engine.scores.score import score, watched_layers
 from cnnviz.engine.state.modes import seeded
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
@@ -151,8 +151,10 @@ class Caller:
         return torch.stack([values for values, _ in found]), checks
 
     def _attribute_one(self, scored: _ScoreOnly, image: Tensor, target: Target) -> tuple[Tensor, tuple[str, ...]]:
-        if isinstance(target, Unit):
-            raise ExplanationError("captum's algorithms explain classes and functions of the logits here, not units.")
+        if watched_layers([target]):
+            raise ExplanationError(
+                "captum's algorithms explain classes and functions of the output, not units nor a layer's embedding."
+            )
         total, errors = torch.zeros_like(image), []
         for name in self._baselines:
             side = round(SHARE_BLURRED * min(image.shape[-2:]))

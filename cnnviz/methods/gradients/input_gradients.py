@@ -69,7 +69,7 @@ def _ask_gradients(model: Model, inputs: Tensor, targets: Sequence[Target], rule
     if not scores.requires_grad:
         return None
     seeds = torch.ones_like(scores)
-    if rule == "deconvnet" and watched_layers(targets):
+    if rule == "deconvnet" and any(isinstance(target, Unit) for target in targets):
         seeds = _seed_with_activations(settled, scores)
         checks = (*checks, ONE_ACTIVATION)
     (gradient,) = differentiate(scores, [leaf], seeds)

@@ -13,6 +13,7 @@ from torch import Tensor
 from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
+from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassSum, ClassTarget, DetectionTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
@@ -264,7 +265,7 @@ class Question:
             spread=None if spread is None else spread[None],
             error_bars=() if error_bar is None else (error_bar,),
             roundings=self.scorer.roundings(self.clean, one),
-            flat=flat_meaning("logit" if isinstance(settled, DetectionTarget) else self.scorer.kind),
+            flat=flat_meaning("logit" if isinstance(settled, (DetectionTarget, Similar)) else self.scorer.kind),
         )
 
 

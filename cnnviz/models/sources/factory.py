@@ -222,6 +222,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             output=made.output,
             head=made.asked_head,
             detections=made.detections,
+            embedding=made.embedding,
             fixed_batch=made.fixed_batch,
         )
     if not isinstance(made, nn.Module):
