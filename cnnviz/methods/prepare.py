@@ -66,7 +66,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     tensors = [row for row in range(len(inputs)) if row not in pictures]
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
-    notes += [*model.steadiness.checks, *_note_calls(model, targets, batch)]
+    notes += [*model.held_fixed, *model.steadiness.checks, *_note_calls(model, targets, batch)]
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
         for target, picture in zip(targets, shown, strict=True)

@@ -283,7 +283,7 @@ def _make_model(
         value_range=asked.value_range,
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
-        grid=grid,
+        grid=grid if grid is not None else opened.grid,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -32,8 +32,9 @@ from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
+from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
 from cnnviz.models.labels import name_classes
-from cnnviz.models.origin import guess_channels, plain_module
+from cnnviz.models.origin import guess_channels
 from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model"]
@@ -63,6 +64,11 @@ class Model(Network):
     Args:
         module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
             ``torch.compile`` are taken off; weights created in inference mode are copied privately.
+        inputs: Of a network that takes more than the picture, the arguments of its forward by name (or in order), one
+            of which is ``...``, the picture: ``{"image": ..., "age": tensor}``. The others are fixed: tensors
+            ``(1, ...)`` are repeated for every picture, anything else is given as it is.
+        forward: Of a network that is run in yet another way, a function of it (or of a copy of it) and the pictures
+            that gives its output; or a method of it, or of a part, that takes pictures.
         mean: Mean that the network's training subtracted, a value per channel, on pixels in [0, 1].
         std: Standard deviation it divided by. Without mean and std, ImageNet's are taken for three channels and
             0 and 1 for any other number, and every result made from pictures says so.
@@ -86,13 +92,15 @@ class Model(Network):
 
     Raises:
         ModelError: If the module cannot be hooked (TorchScript) or is a multi-device wrapper.
-        ParameterError: If mean, std or sizes do not fit.
+        ParameterError: If mean, std or sizes do not fit, or the network cannot be called with inputs or forward.
     """
 
     def __init__(
         self,
         module: nn.Module,
         *,
+        inputs: Inputs = None,
+        forward: Forward = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         input_size: int | tuple[int, int] | None = None,
@@ -108,8 +116,8 @@ class Model(Network):
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module = plain_module(module)
-        self.name = name or type(self.module).__name__
+        self.module = adapt(module, inputs, forward)
+        self.name = name or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
@@ -215,7 +223,7 @@ class Model(Network):
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
-        if self.head.end:
+        if self.head.end or (isinstance(self.module, Adapted) and self.module.call.placed):
             return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
@@ -364,6 +372,11 @@ class Model(Network):
         training = any(part.training for part in self.module.modules())
         return undisturbed(self.module) if training else nullcontext()
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What the network is given besides the picture, in a sentence; none where that is nothing."""
+        return self.module.call.say() if isinstance(self.module, Adapted) else ()
+
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
         return self._fingerprint.of(self.module)
@@ -375,6 +388,7 @@ class Model(Network):
             **self.origin,
             **({"opening": self.opening} if self.opening else {}),
             **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
+            **(self.module.call.describe() if isinstance(self.module, Adapted) else {}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }
