@@ -18,7 +18,7 @@ __all__ = ["predict"]
 METHOD = cnnviz.predict
 
 Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations"
-NOTHING_DRAWN = "This network has one answer for a whole picture, so there is nothing to draw; leave out --out."
+NOTHING_DRAWN = "This network has no class for every pixel, so there is nothing to draw; leave out --out."
 DRAWN_TO = Option(
     "--out", "-o", metavar="FILE|FOLDER/", section="Output",
     help="Of networks with a class for every pixel: the classes over the photograph, one .png, .jpg, .webp, .svg, .pdf "
@@ -85,7 +85,8 @@ def _format_area(one: dict[str, Any]) -> str:
 def _format_class(one: dict[str, Any]) -> str:
     share = one["probability"]
     answer = f"{one['logit']:.4g} {one['unit']}".rstrip() if share is None else f"{share:.2%}"
-    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
+    place = f" at {one['place'][0]},{one['place'][1]}" if "place" in one else ""
+    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}{place}".rstrip()
 
 
 predict = SectionedCommand(

@@ -30,6 +30,7 @@ __all__ = ["parse_target"]
 UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
 INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
+POINT = "point "
 OFFERED, MOST_MARKS = 6, 64
 """Labels that a message offers, and ``-`` in a text that may be between two."""
 
@@ -42,7 +43,8 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
             ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
             (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
             dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
-            x and y, or left, top, right and bottom), a callable, or a target.
+            x and y, or left, top, right and bottom), the peak of a heat map (``"point 3"``, ``"point nose"``), a
+            callable, or a target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -80,10 +82,22 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
         found = _check_class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
         found = _parse_unit(unit, layers)
-    found = found or _find_region(text, labels) or _find_contrast(text, labels) or _find_matching(text, labels)
+    found = (
+        found
+        or _find_point(text, labels)
+        or _find_region(text, labels)
+        or _find_contrast(text, labels)
+        or _find_matching(text, labels)
+    )
     if found is None:
         raise _unknown_label(text, labels)
     return found
+
+
+def _find_point(text: str, labels: Sequence[str]) -> Target | None:
+    """The peak of the heat map of a point, which is named or counted from 0."""
+    side = _parse_side(text.removeprefix(POINT).strip(), labels) if text.startswith(POINT) else None
+    return None if side is None else RegionTarget(side, peak=True)
 
 
 def _find_region(text: str, labels: Sequence[str]) -> Target | None:

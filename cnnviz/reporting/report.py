@@ -129,7 +129,7 @@ def _settle_targets(
     from cnnviz.methods.ask import ask
     from cnnviz.results.predictions import Predictions
 
-    if isinstance(predictions, Predictions):
+    if isinstance(predictions, Predictions) and all(one.place is None for best in predictions for one in best):
         return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> list[Target]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import ClassTarget, NoTarget, Target, class_index
+from cnnviz.core.target import ClassTarget, NoTarget, RegionTarget, Target, class_index
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -146,7 +146,8 @@ class Explanation(Part):
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
             return f"whatever the class{note}"
-        if self.unit is not None and isinstance(self.target, ClassTarget):
+        point = isinstance(self.target, RegionTarget) and self.target.peak
+        if self.unit is not None and (point or isinstance(self.target, ClassTarget)):
             return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}{note}"

@@ -50,6 +50,8 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
     found = dense_target(target)
     if not isinstance(found, RegionTarget) or found.mask is not None:
         return found
+    if found.peak:
+        return _settle_peak(found, logits, head)
     grid = (int(logits.shape[1]), int(logits.shape[2]))
     if found.region is not None and found.seen is None:
         raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
@@ -67,6 +69,20 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
             raise TargetError(_name_winners(found, won, labels))
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
+
+
+def _settle_peak(target: RegionTarget, logits: Tensor, head: Head | None) -> Target:
+    """The point of a heat map at the place where it is largest, the first of equals."""
+    if head is None or head.exclusive:
+        raise TargetError(
+            f"'{target}' is the peak of a heat map, but this network's numbers are read as those of classes that "
+            "exclude each other at every place; say what they are with head='value' (--head value), or 'sigmoid'."
+        )
+    check_indices(target, len(logits))
+    (index,) = (each.index for each in target.classes)
+    places = torch.zeros(logits.shape[1:], dtype=torch.bool).flatten()
+    places[int(logits[index].argmax())] = True
+    return replace(target, mask=Mask.of(places.reshape(logits.shape[1:]).numpy()))
 
 
 def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:

@@ -74,6 +74,11 @@ def settle(
     best = logits.argmax(dim=1).tolist()
     settled = []
     for row, (target, top) in enumerate(zip(targets, best, strict=True)):
+        if isinstance(target, RegionTarget) and target.peak:
+            raise TargetError(
+                f"'{target}' is the peak of a heat map (N, points, h, w); this network gives {classes} numbers for the "
+                "whole of a picture: name one of them by its index, or take others with output=function."
+            )
         if isinstance(target, RegionTarget):
             raise TargetError(
                 f"'{target}' asks about a part of the picture; this network has one answer for the whole of it."
