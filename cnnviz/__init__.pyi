@@ -73,6 +73,8 @@ from .results.attribution import Attributions as Attributions
 from .results.comparison import Comparison as Comparison
 from .results.compose import grid as grid
 from .results.concepts import Concepts as Concepts
+from .results.detections import Detection as Detection
+from .results.detections import Detections as Detections
 from .results.features import FeatureMaps as FeatureMaps
 from .results.features import Features as Features
 from .results.film import Film as Film

@@ -13,7 +13,9 @@ import cnnviz
 
 def main(photo: str, network: str = "mobilenet_v2") -> None:
     model = cnnviz.load_model(network)
-    first = cnnviz.predict(model, photo)[0]
+    answers = cnnviz.predict(model, photo)
+    assert isinstance(answers, cnnviz.Predictions)  # and not areas or boxes: the network is a classifier
+    first = answers[0]
     for one in first:
         print(f"{one.probability:7.2%}  {one.target}")
 

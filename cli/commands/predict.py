@@ -17,24 +17,27 @@ __all__ = ["predict"]
 
 METHOD = cnnviz.predict
 
-Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations"
-NOTHING_DRAWN = "This network has no class for every pixel, so there is nothing to draw; leave out --out."
+Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations | cnnviz.Detections"
+NOTHING_DRAWN = "This network has no class for every pixel and no boxes, so there is nothing to draw; leave out --out."
+COCO = ".json"
 DRAWN_TO = Option(
     "--out", "-o", metavar="FILE|FOLDER/", section="Output",
-    help="Of networks with a class for every pixel: the classes over the photograph, one .png, .jpg, .webp, .svg, .pdf "
-    "or .npz file for everything, or a folder for a .png a picture; left out, nothing is drawn.",
+    help="Of networks with a class for every pixel the classes over the photograph, of detectors the boxes: one .png, "
+    ".jpg, .webp, .svg, .pdf or .npz file for everything (of detectors .json in COCO's format too), or a folder for a "
+    ".png a picture; left out, nothing is drawn.",
 )  # fmt: skip
 
 
 def run_predict(**values: Any) -> None:
-    """Ask the network about every picture and print its first classes, or the areas that classes win.
+    """Ask the network about every picture and print its first classes, the areas that classes win, or its boxes.
 
     Args:
         **values: What the command line gave.
     """
     pictures = PictureFiles(values["images"], values["value_range"])
 
-    planned = plan_output(pictures.files, "predict", values["out"], force=values["force"]) if values["out"] else None
+    out, force = values["out"], values["force"]
+    planned = plan_output(pictures.files, "predict", out, force=force, more=(COCO,)) if out else None
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> Answer:
         found = cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
@@ -48,9 +51,10 @@ def run_predict(**values: Any) -> None:
             return _entries(names, answer)
         if planned is not None:
             console.name_files(planned.save(answer, numbers))
-        return _area_entries(
-            names, answer, [None if planned is None else str(planned.files[number]) for number in numbers]
-        )
+        outputs = [None if planned is None else str(planned.files[number]) for number in numbers]
+        if isinstance(answer, cnnviz.Detections):
+            return _box_entries(names, answer, outputs)
+        return _area_entries(names, answer, outputs)
 
     at_once = len(pictures.files) if planned is not None and planned.together else batch_of(values)
     run(pictures, values, ask, write, at_once=at_once, text=_format_entries)
@@ -67,11 +71,24 @@ def _area_entries(images: list[str], answer: cnnviz.Segmentations, outputs: list
         yield {"image": image, **written, "areas": [one.describe() for one in areas], "checks": list(answer.checks)}
 
 
+def _box_entries(images: list[str], answer: cnnviz.Detections, outputs: list[str | None]) -> Entries:
+    for image, found, output in zip(images, answer, outputs, strict=True):
+        written = {} if output is None else {"output": output}
+        yield {
+            "image": image,
+            **written,
+            "detections": [one.describe() for one in found],
+            "checks": list(answer.checks),
+        }
+
+
 def _format_entries(entries: list[dict[str, Any]]) -> str:
     return "\n".join(line for entry in entries for line in (visible(entry["image"]), *_format_answer(entry)))
 
 
 def _format_answer(entry: dict[str, Any]) -> list[str]:
+    if "detections" in entry:
+        return [_format_box(one) for one in entry["detections"]] or ["  nothing above the threshold"]
     if "areas" in entry:
         return [_format_area(one) for one in entry["areas"]]
     return [_format_class(one) for one in entry["predictions"]]
@@ -80,6 +97,11 @@ def _format_answer(entry: dict[str, Any]) -> list[str]:
 def _format_area(one: dict[str, Any]) -> str:
     named = f"  {one['share']:>7.2%}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
     return f"{named}, mean probability {one['probability']:.1%}"
+
+
+def _format_box(one: dict[str, Any]) -> str:
+    edges = ",".join(f"{edge:.0f}" for edge in one["box"])
+    return f"  {one['score']:>7.2%}  {one['index']:>5}  {visible(one['target'])}  {edges}"
 
 
 def _format_class(one: dict[str, Any]) -> str:

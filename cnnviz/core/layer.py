@@ -121,12 +121,14 @@ class AutomaticLayer:
         beside: Earlier layers that reach the target past it, the last first.
         reached: Whether a gradient reaches it.
         coarsest: Its grid, where it was chosen as the last on the coarsest grid of a network with dense answers.
+        read: Whether it was chosen as the last that a detector reads several places of for the targets.
     """
 
     name: str
     beside: tuple[str, ...] = ()
     reached: bool = True
     coarsest: tuple[int, int] | None = None
+    read: bool = False
 
     def describe(self, target: str = "the target") -> tuple[str, ...]:
         """What to say of it.
@@ -139,6 +141,8 @@ class AutomaticLayer:
         if self.coarsest is not None:
             grid = f"{self.coarsest[0]}x{self.coarsest[1]}"
             return (f"layer {spoken}, chosen as the deepest: the last on the coarsest grid, {grid}",)
+        if self.read:
+            return (f"layer {spoken}, chosen as the last of which the detection is read from several places",)
         if not self.reached:
             return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
         chosen = f"layer {spoken}, chosen as the last whose places reach {target}"

@@ -15,6 +15,7 @@ from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
     CustomTarget,
+    DetectionTarget,
     Difference,
     Finer,
     RegionTarget,
@@ -28,6 +29,7 @@ from cnnviz.errors import TargetError, UnknownNameError, nearest
 __all__ = ["parse_target"]
 
 UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
+DETECTION = re.compile(rf"(?P<side>.*?)\s*#(?P<number>{NUMBER})", re.DOTALL)
 INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
 POINT = "point "
@@ -43,7 +45,8 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
             ``"a - b"`` or ``"a vs b"``, ``"a vs similar"`` and ``"top vs similar"`` (Finer-CAM), a pattern ``"*cat"``
             (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
             dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
-            x and y, or left, top, right and bottom), the peak of a heat map (``"point 3"``, ``"point nose"``), a
+            x and y, or left, top, right and bottom), a detector's box (``"cat #1"``, ``"#2"``, the surest first), the
+            peak of a heat map (``"point 3"``, ``"point nose"``), a
             callable, or a target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
@@ -85,6 +88,7 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
     found = (
         found
         or _find_point(text, labels)
+        or _find_detection(text, labels)
         or _find_region(text, labels)
         or _find_contrast(text, labels)
         or _find_matching(text, labels)
@@ -98,6 +102,17 @@ def _find_point(text: str, labels: Sequence[str]) -> Target | None:
     """The peak of the heat map of a point, which is named or counted from 0."""
     side = _parse_side(text.removeprefix(POINT).strip(), labels) if text.startswith(POINT) else None
     return None if side is None else RegionTarget(side, peak=True)
+
+
+def _find_detection(text: str, labels: Sequence[str]) -> Target | None:
+    """One box of a class, or of any class."""
+    split = DETECTION.fullmatch(text)
+    if split is None:
+        return None
+    side, number = _parse_text(split["side"], labels, ()), int(split["number"])
+    if not isinstance(side, (ClassTarget, TopClass)) or number < 1:
+        raise TargetError(f"'{text}' is no detection; expected a class and its number, such as 'LABEL #1', or '#1'.")
+    return DetectionTarget(side, number)
 
 
 def _find_region(text: str, labels: Sequence[str]) -> Target | None:

@@ -94,6 +94,23 @@ class Geometry:
         down, across = self.scale
         return left * across, top * down, (left + width) * across, (top + height) * down
 
+    def on_picture(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """A box (left, top, right, bottom) on the input, in picture pixels and within the picture."""
+        top, left = self.crop[:2]
+        (down, across), (high, wide) = self.scale, self.original
+        columns = [min(max((edge + left) * across, 0.0), float(wide)) for edge in box[::2]]
+        rows = [min(max((edge + top) * down, 0.0), float(high)) for edge in box[1::2]]
+        return columns[0], rows[0], columns[1], rows[1]
+
+    def points_on_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points ``(P, 2)`` (x, y) on the input, in picture pixels."""
+        top, left = self.crop[:2]
+        down, across = self.scale
+        import numpy as np
+
+        placed: NDArray[np.float64] = (points + np.array([left, top])) * np.array([across, down])
+        return placed
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:

@@ -19,6 +19,7 @@ __all__ = [
     "ClassSum",
     "ClassTarget",
     "CustomTarget",
+    "DetectionTarget",
     "Difference",
     "Finer",
     "NoTarget",
@@ -31,6 +32,7 @@ __all__ = [
     "class_index",
     "class_indices",
     "dense_target",
+    "detection_target",
 ]
 
 
@@ -238,6 +240,48 @@ class RegionTarget(Target):
         return f"{self}: {what}, summed over {where}, which are held fixed (probabilities: their mean)"
 
 
+@dataclass(frozen=True)
+class DetectionTarget(Target):
+    """One of a detector's boxes: how sure the network is of its class there.
+
+    Its box is held fixed once the network has answered. The score is that of the detection of its class which overlaps
+    it most, times the overlap (intersection over union), which is 1 on the unchanged picture.
+
+    Attributes:
+        side: The class, or the top class for whichever is surest.
+        number: Which of the boxes of that class, the surest first, from 1.
+        box: Left, top, right and bottom in pixels of the network's input, once the network has answered.
+        probability: The detection's score on the unchanged picture, in [0, 1].
+    """
+
+    side: ClassTarget | TopClass
+    number: int = 1
+    box: tuple[float, float, float, float] | None = None
+    probability: float | None = None
+
+    @property
+    def recorded(self) -> str:
+        """What a record says of it, by which it can be asked again."""
+        return f"#{self.number}" if isinstance(self.side, TopClass) else f"{self.side.spelt} #{self.number}"
+
+    def mirrored(self, width: int) -> DetectionTarget:
+        """The same on a mirrored input of so many pixels across."""
+        if self.box is None:
+            return self
+        left, top, right, bottom = self.box
+        return replace(self, box=(width - right, top, width - left, bottom))
+
+    def explain(self) -> str:
+        """What is explained, in words."""
+        return (
+            f"{self}: the score of the detection of its class that overlaps the box most, times that overlap (IoU); "
+            "the box is held fixed"
+        )
+
+    def __str__(self) -> str:
+        return f"detection #{self.number}" if isinstance(self.side, TopClass) else f"{self.side} #{self.number}"
+
+
 NAMED_CLASSES = 3
 """Classes that a caption names of a sum."""
 
@@ -253,7 +297,7 @@ def dense_target(target: Target) -> Target:
 
 def class_index(target: Target) -> int | None:
     """The index of the one class that a target is about, or None."""
-    if isinstance(target, RegionTarget) and target.rival is None:
+    if isinstance(target, DetectionTarget) or (isinstance(target, RegionTarget) and target.rival is None):
         target = target.side
     return target.index if isinstance(target, ClassTarget) else None
 
@@ -279,3 +323,8 @@ def check_indices(target: Target, classes: int) -> None:
     for index in class_indices(target):
         if not 0 <= index < classes:
             raise TargetError(f"There is no class {index}; this network's classes are 0 to {classes - 1}.")
+
+
+def detection_target(target: Target) -> Target:
+    """What a target of whole pictures means of a detector: the surest box of its class."""
+    return DetectionTarget(target) if isinstance(target, (ClassTarget, TopClass)) else target

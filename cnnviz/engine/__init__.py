@@ -17,6 +17,7 @@ Running the user's network:
 What is asked:
 
 - ``logits``: the logits in whatever a network returns.
+- ``detections``: the boxes in whatever a detector returns.
 - ``scores``: targets settled by an answer, and each image's score of its target.
 - ``fields``: receptive fields of every layer.
 - ``tally``: the largest values of every unit over many images.

@@ -11,24 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from cnnviz.core.layer import Arrangement
+from cnnviz.core.layer import Arrangement, Layers
 from cnnviz.engine.calls.cuts import Cuts
 from cnnviz.engine.calls.descent import Descent
-from cnnviz.errors import UsageError
+from cnnviz.errors import ParameterError, UsageError
 
 __all__ = [
     "ArrangementMemory",
     "Arranger",
+    "check_grid",
     "first_tensor",
     "from_maps",
     "replaced_tensor",
     "said_grid",
     "say_grid",
     "to_maps",
+    "with_grid",
     "with_places",
 ]
 
-MAPS, TOKENS, MOST_PREFIXES = 4, 3, 8
+MAPS, TOKENS, MOST_PREFIXES, SIDES = 4, 3, 8, 2
 FEW_PREFIXES, LARGEST_PATCH = 2, 32
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
 TO_LAST: tuple[int, ...] = (0, 2, 3, 1)
@@ -49,6 +51,27 @@ def say_grid(module: nn.Module, grid: tuple[int, int] | None) -> None:
         _SAID.pop(module, None)
     else:
         _SAID[module] = grid
+
+
+def check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
+    """A grid as it was given, with a ParameterError if it is none."""
+    given: Any = grid
+    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
+    return None if grid is None else (int(sides[0]), int(sides[1]))
+
+
+def with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
+    """The layers, if the grid that was given is that of one of them; otherwise a ParameterError."""
+    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
+    if grid is None or grid in there:
+        return layers
+    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
+    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
+    raise ParameterError(
+        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
+    )
 
 
 class Arranger:

@@ -25,6 +25,7 @@ from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 from cnnviz.errors import CnnvizError, ModelError
 
 __all__ = [
+    "TOGETHER",
     "blank_copy",
     "entrance",
     "last_reached",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 TOGETHER = 16
+"""Layers whose gradients are asked for by one forward and backward."""
 
 
 def reaches_places(gradient: Tensor | None, arrangement: Arrangement | None) -> bool:

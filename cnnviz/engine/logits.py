@@ -25,6 +25,7 @@ __all__ = [
     "flatten_answer",
     "recognise_head",
     "select_logits",
+    "sketch_output",
     "sum_to_one",
     "two_sided",
 ]
@@ -55,7 +56,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
     """
     found = _select_part(output, selector) if selector is not None else _find_usual_part(output)
     if not isinstance(found, Tensor):
-        raise ExplanationError(f"The network's output, {_sketch_output(output)}, holds no tensor there; {ADVICE}")
+        raise ExplanationError(f"The network's output, {sketch_output(output)}, holds no tensor there; {ADVICE}")
     if not found.is_floating_point():
         kind = str(found.dtype).removeprefix("torch.")
         raise ExplanationError(f"The network's numbers are of type {kind}, and logits are floating-point; {ADVICE}")
@@ -211,7 +212,7 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
             if ran_out_of_memory(error):
                 raise
             raise ExplanationError(
-                f"The function that reads the logits failed on {_sketch_output(output)}: {describe_failure(error)}."
+                f"The function that reads the logits failed on {sketch_output(output)}: {describe_failure(error)}."
             ) from error
     path = [selector]
     if isinstance(selector, str) and "." in selector and not _has_part(output, selector):
@@ -219,9 +220,9 @@ def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> 
     found = output
     for key in path:
         if not _has_part(found, key):
-            within = "" if len(path) == 1 else f" ({key!r} in {_sketch_output(found)})"
+            within = "" if len(path) == 1 else f" ({key!r} in {sketch_output(found)})"
             raise ExplanationError(
-                f"The network's output, {_sketch_output(output)}, has no part {selector!r}{within}; {ADVICE}"
+                f"The network's output, {sketch_output(output)}, has no part {selector!r}{within}; {ADVICE}"
             )
         found = _part_of(found, key)
     return found
@@ -253,14 +254,14 @@ def _find_usual_part(output: Any) -> Any:
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) == 1:
         return tensors[0]
-    raise ExplanationError(f"The network returns {_sketch_output(output)}; {ADVICE}")
+    raise ExplanationError(f"The network returns {sketch_output(output)}; {ADVICE}")
 
 
 def _list_items(output: Any) -> list[Any]:
     return list(output) if isinstance(output, Sequence) else []
 
 
-def _sketch_output(output: Any) -> str:
+def sketch_output(output: Any) -> str:
     """What an output is, with the shapes of the tensors in it."""
     if isinstance(output, Tensor):
         return f"a tensor {tuple(output.shape)}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.head import Head
-from cnnviz.core.target import ClassSum, NoTarget, RegionTarget, Target, TargetLike
+from cnnviz.core.target import ClassSum, DetectionTarget, NoTarget, RegionTarget, Target, TargetLike
 from cnnviz.engine.batching import Chunks, in_chunks
 from cnnviz.engine.scores.score import class_probabilities, is_dense, share_of, wants_logits
 from cnnviz.engine.undisturbed import undisturbed
@@ -219,6 +219,7 @@ def _explain_scores(model: Model, targets: Sequence[Target]) -> tuple[str, ...]:
     values = not model.head.probable
     sums = [target.explain() for target in targets if isinstance(target, ClassSum)]
     sums += [target.explain(values=values) for target in targets if isinstance(target, RegionTarget)]
+    sums += [target.explain() for target in targets if isinstance(target, DetectionTarget)]
     return *sums, *(model.head.notes if wants_logits(targets) else ())
 
 

@@ -153,6 +153,8 @@ def _name_concepts(
 
     if not model.readable:
         return (), ("the network gives no logits of classes, so its concepts have no names",)
+    if model.detecting:
+        return (), ("the network gives detections, so its concepts have no names",)
     fixed = bool(model.fixed_batch)
     with torch.no_grad(), replay(model.module, model.forward, one, layer, fixed=fixed) as found:
         arrangement = found.arrangement

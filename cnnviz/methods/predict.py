@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from cnnviz.method import method
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from cnnviz.core.target import Target
     from cnnviz.engine.batching import Chunks
+    from cnnviz.engine.detections import Detected
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
+    from cnnviz.results.detections import Detection, Detections
     from cnnviz.results.predictions import Prediction, Predictions, Segmentations
 
 __all__ = ["predict"]
@@ -31,21 +33,24 @@ def predict(
     images: ImagesLike,
     *,
     k: Annotated[int, Ge(1)] = 5,
+    threshold: Annotated[float, Ge(0), Le(1)] = 0.5,
     batch_size: Annotated[int, Ge(1)] = 32,
-) -> Predictions | Segmentations:
-    """What the network answers: the most probable classes of every picture, or how much of it each class wins.
+) -> Predictions | Segmentations | Detections:
+    """What the network answers: the most probable classes, how much of a picture each class wins, or where boxes are.
 
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         k: How many classes to keep; of labels of which several can be right all above one half are kept (the first, if
             none is), and of values all.
+        threshold: Of a detector the lowest score of a box that is listed.
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
         For each picture its ``k`` first classes with logit and probability, and all logits; of a network with a class
         for every pixel ``Segmentations``: the classes that win pixels, with their areas; of one with values for every
-        pixel (heat maps of points, say) the largest of each, and where on the picture that is.
+        pixel (heat maps of points, say) the largest of each, and where on the picture that is; of a detector
+        ``Detections``: its boxes, each with a name that is a target.
 
     Raises:
         TargetError: If there are not as many labels as classes.
@@ -60,9 +65,14 @@ def predict(
 
     batch = prepare(model, images)
 
-    def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor | _Winners | _Peaks:
+    def answer(
+        inputs: Tensor, targets: Sequence[Target]
+    ) -> Tensor | _Winners | _Peaks | list[tuple[list[Detection], int]]:
         with torch.no_grad():
-            logits = model.forward(inputs)[: len(targets)]
+            found = model.respond(inputs)
+        if not isinstance(found, torch.Tensor):
+            return [_list_boxes(one, model, threshold) for one in found[: len(targets)]]
+        logits = found[: len(targets)]
         if is_dense(logits):
             return _find_winners(logits, model) if model.head.probable else _find_peaks(logits)
         return logits.double().cpu()
@@ -70,6 +80,8 @@ def predict(
     chunks = ask(model, batch, answer, batch_size=batch_size)
     if isinstance(chunks.results[0], _Winners):
         return _describe_areas(model, batch, chunks)
+    if isinstance(chunks.results[0], list):
+        return _describe_boxes(model, batch, chunks, threshold)
     peaks = [each for each in chunks.results if isinstance(each, _Peaks)]
     values = [each.values for each in peaks] or [each for each in chunks.results if isinstance(each, torch.Tensor)]
     logits = torch.cat(values)
@@ -195,3 +207,52 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
     return Segmentations(
         areas, won.numpy(), batch.pictures, model.name, checks, provenance_of(model, batch, chunk=chunks.size)
     )
+
+
+def _list_boxes(found: Detected, model: Model, threshold: float) -> tuple[list[Detection], int]:
+    """The boxes of one input with its pixels as units, and how many others there are."""
+    from collections import Counter
+
+    from cnnviz.core.target import ClassTarget, DetectionTarget
+    from cnnviz.results.detections import BELONGS, Detection
+
+    numbers: Counter[int] = Counter()
+    listed = []
+    for row, (index, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist(), strict=True)):
+        if score < threshold:
+            break
+        numbers[index] += 1
+        left, top, right, bottom = (float(edge) for edge in found.boxes[row].tolist())
+        named = ClassTarget(index, model.labels[index] if model.labels and index < len(model.labels) else None)
+        target = DetectionTarget(named, numbers[index], (left, top, right, bottom), score)
+        mask = None if found.masks is None else (found.masks[row] > BELONGS).cpu().numpy()
+        points = None if found.points is None else found.points[row, :, :2].double().cpu().numpy()
+        listed.append(Detection(target, (left, top, right, bottom), score, mask, points))
+    return listed, len(found.scores) - len(listed)
+
+
+def _describe_boxes(model: Model, batch: InputBatch, chunks: Chunks[Any], threshold: float) -> Detections:
+    from dataclasses import replace
+
+    from cnnviz.core.picture import Geometry
+    from cnnviz.methods.prepare import provenance_of
+    from cnnviz.results.detections import Detections
+
+    rows = [one for each in chunks.results for one in each]
+    found = []
+    for picture, (listed, _) in zip(batch.pictures, rows, strict=True):
+        geometry = picture.geometry or Geometry.whole(*picture.size)
+        found.append(
+            tuple(
+                replace(
+                    one,
+                    box=geometry.on_picture(one.box),
+                    points=None if one.points is None else geometry.points_on_picture(one.points),
+                )
+                for one in listed
+            )
+        )
+    checks = (*batch.checks, *chunks.checks)
+    below = tuple(count for _, count in rows)
+    provenance = provenance_of(model, batch, chunk=chunks.size)
+    return Detections(tuple(found), batch.pictures, model.name, threshold, below, checks, provenance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -26,6 +27,7 @@ from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attributions
+from cnnviz.results.detections import Detections
 from cnnviz.results.film import Film, FilmRoll, ensure_film
 from cnnviz.results.heatmap import Look
 from cnnviz.results.predictions import Predictions, Segmentations
@@ -142,19 +144,33 @@ def _settle_on_clip(model: Model, passes: _Passes, like: TargetLike) -> Target:
         raise TargetError(f"'{target}' may be another class in every frame; name the class, as in 'LABEL@X,Y'.")
     if _names_a_class(model, target):
         return target
-    found = _first_class(model, [predict(model, pictures, k=1) for pictures in passes.batches()])
+    found = _first_class(model, [predict(model, pictures, k=1, threshold=0.0) for pictures in passes.batches()])
     return replace(target, first=found) if isinstance(target, Finer) else found
 
 
-def _first_class(model: Model, found: Sequence[Predictions | Segmentations]) -> ClassTarget:
+def _first_class(model: Model, found: Sequence[Predictions | Segmentations | Detections]) -> ClassTarget:
     """The class of the highest probability over all, or of dense answers of most area besides the background."""
     logits = [torch.from_numpy(one.logits).double() for one in found if isinstance(one, Predictions)]
     if logits:
         best = int(class_probabilities(torch.cat(logits), model.head).sum(dim=0).argmax())
         return ClassTarget(best, model.labels[best] if model.labels else None)
+    if any(isinstance(one, Detections) for one in found):
+        return _surest_class([one for one in found if isinstance(one, Detections)])
     areas = sum(torch.from_numpy(one.won).sum(dim=(0, 2, 3)) for one in found if isinstance(one, Segmentations))
     assert isinstance(areas, torch.Tensor)
     return widest_class(areas, model.labels)
+
+
+def _surest_class(found: Sequence[Detections]) -> ClassTarget:
+    """The class of which the surest boxes of all frames are surest together."""
+    best: Counter[ClassTarget] = Counter()
+    for some in (frame for each in found for frame in each):
+        surest = {one.side: one.score for one in reversed(some)}
+        for side, score in surest.items():
+            best[side] += score  # type: ignore[assignment]
+    if not best:
+        raise TargetError("The network finds nothing in any frame of this clip; name a class.")
+    return best.most_common(1)[0][0]
 
 
 def _make_record(first: Provenance, clip: Clip) -> Provenance:

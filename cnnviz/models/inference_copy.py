@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
+from cnnviz.engine.scores.score import is_detected
 from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
@@ -74,7 +75,15 @@ def inference_copy(
         )
     with observe_pairs(model.module) as pairs:
         logits = _ask(model, example, targets)
-    ask = ask or partial(_ask, targets=targets)
+    if is_detected(logits):
+        own = "bfloat16 was not used: a detector answers itself, so that its boxes do not change"
+        return InferenceCopy(model, (own,) if halved else (), logits)
+    return _compared_copy(model, example, logits, pairs, ask or partial(_ask, targets=targets), halved=halved)
+
+
+def _compared_copy(
+    model: Model, example: Tensor, logits: Tensor, pairs: Sequence[Pair], ask: Ask, *, halved: bool
+) -> InferenceCopy:
     with torch.no_grad():
         for memory_format in (torch.channels_last, torch.contiguous_format):
             try:

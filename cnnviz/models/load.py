@@ -284,6 +284,7 @@ def _make_model(
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
         grid=grid if grid is not None else opened.grid,
+        detections=opened.detections if output is None else None,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.core.target import Target
-from cnnviz.engine.arrangement import say_grid
+from cnnviz.engine.arrangement import check_grid, say_grid, with_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
+from cnnviz.engine.detections import Detected, DetectionReader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import (
     TWO,
@@ -44,7 +45,6 @@ T = TypeVar("T")
 SOURCES = ("bundled", "torchvision", "timm")
 """Whose labels are those of classes that exclude each other."""
 QUESTIONS = 256
-SIDES = 2
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -59,6 +59,7 @@ class Model(Network):
     Attributes:
         asked_head: What the numbers of its output mean, as given; None where that is recognised.
         memory_format: How its inputs lie in memory, where it is a copy made for speed.
+        detecting: Whether it answered with detections.
         readable: Whether logits were found in what the network last returned.
 
     Args:
@@ -83,6 +84,10 @@ class Model(Network):
             (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
             [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
             network's end, the number of outputs and their values.
+        detections: Of a detector that does not answer as torchvision's do (for each image a mapping with ``boxes``,
+            ``scores`` and ``labels``): a function from its output to such mappings, or to one of batched tensors. Boxes
+            are left, top, right and bottom in pixels of the input; scores ``(M, K)`` of all classes instead of labels
+            are suppressed where boxes of one class overlap.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
@@ -110,6 +115,7 @@ class Model(Network):
         value_range: tuple[float, float] | None = None,
         output: OutputSelector = None,
         head: HeadLike = None,
+        detections: DetectionReader | None = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
         grid: tuple[int, int] | None = None,
@@ -121,10 +127,12 @@ class Model(Network):
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
+        self.detections = _check_reader(detections, output)
+        self.detecting = False
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.grid = _check_grid(grid)
+        self.grid = check_grid(grid)
         say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
@@ -194,7 +202,7 @@ class Model(Network):
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
             seen = self.intact(lambda: observe_layers(self.module, self.to_device(example)))
-            self._observed[known] = _with_grid(seen, self.grid)
+            self._observed[known] = with_grid(seen, self.grid)
         return self._observed[known]
 
     @property
@@ -213,9 +221,17 @@ class Model(Network):
         return self._steadiness
 
     def answers_again(self, one: Tensor, logits: Tensor, targets: Sequence[Target]) -> bool:
-        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once."""
+        """Whether a picture ``(1, C, H, W)`` has the same logits ``(1, K)`` once more, in company; asked only once.
+
+        Of a detector it is taken for granted.
+        """
         if self._answered_again is None:
-            known = self.fixed_batch is not None or self.steadiness.random or not bool(logits.isfinite().all())
+            known = (
+                self.detecting
+                or self.fixed_batch is not None
+                or self.steadiness.random
+                or not bool(logits.isfinite().all())
+            )
             self._answered_again = bool(known) or answers_again(
                 self.module, self.answering(targets), self.to_device(one), logits.detach()
             )
@@ -223,7 +239,7 @@ class Model(Network):
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
-        if self.head.end or (isinstance(self.module, Adapted) and self.module.call.placed):
+        if self.head.end or self.detecting or (isinstance(self.module, Adapted) and self.module.call.placed):
             return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
@@ -262,6 +278,8 @@ class Model(Network):
     def read(self, ask: Callable[[], Any], count: int) -> Tensor:
         """The logits ``(count, K)`` that the network is made to return, before a softmax or sigmoid at its end.
 
+        Of a detector they are encoded detections ``(count, M, 6)``: boxes, labels and scores.
+
         Args:
             ask: Runs the network.
             count: How many images it is given.
@@ -269,9 +287,17 @@ class Model(Network):
         Raises:
             ModelError: If there are none in what it returns.
         """
+        found = self._respond(ask, count)
+        return found if isinstance(found, Tensor) else encode_detections(found)
+
+    def _respond(self, ask: Callable[[], Any], count: int) -> Tensor | list[Detected]:
         watching = self._head is None or self._head.end
         with EndWatch() if watching else nullcontext() as end:
-            found = select_logits(ask(), self.output, count=count)
+            answer = ask()
+            if self.output is None and (boxes := find_detections(answer, self.detections, count)) is not None:
+                self._head, self.detecting = Head("probabilities"), True
+                return boxes
+            found = select_logits(answer, self.output, count=count)
         if end is not None:
             before, name = end.before(found)
             self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)
@@ -331,6 +357,15 @@ class Model(Network):
             ModelError: If the network fails on this input, or no logits are found in what it returns.
         """
         return self.intact(lambda: self._forward(inputs))
+
+    def respond(self, inputs: Tensor) -> Tensor | list[Detected]:
+        """What :meth:`forward` gives, or of a detector all that it found on each input."""
+
+        def ask() -> Tensor | list[Detected]:
+            with self._evaluating():
+                return self._respond(lambda: run(self.module, inputs), len(inputs))
+
+        return self.intact(ask)
 
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._evaluating():
@@ -398,21 +433,9 @@ class Model(Network):
         yield from self.module.buffers()
 
 
-def _check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
-    given: Any = grid
-    sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
-    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
-        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
-    return None if grid is None else (int(sides[0]), int(sides[1]))
-
-
-def _with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
-    """The layers, if the grid that was given is that of one of them."""
-    there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
-    if grid is None or grid in there:
-        return layers
-    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
-    counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
-    raise ParameterError(
-        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
-    )
+def _check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
+    if detections is not None and not callable(detections):
+        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
+    if detections is not None and output is not None:
+        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    return detections

@@ -17,6 +17,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import HeadLike
+from cnnviz.engine.detections import DetectionReader
 from cnnviz.engine.logits import OutputSelector
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import ModelError
@@ -136,6 +137,7 @@ class OpenedNetwork:
         assumed: A note on preprocessing that was guessed; said unless mean and std are given.
         output: Which part of the network's output is the logits.
         head: What those numbers mean.
+        detections: Reads the boxes in its output, where it is a detector of another form than torchvision's.
         fixed_batch: The only batch size it takes.
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
@@ -153,6 +155,7 @@ class OpenedNetwork:
     assumed: str = ""
     output: OutputSelector = None
     head: HeadLike = None
+    detections: DetectionReader | None = None
     fixed_batch: int | None = None
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None

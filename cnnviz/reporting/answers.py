@@ -18,6 +18,7 @@ from cnnviz.reporting.elements import map_plate, missing_note, photograph_plate,
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison
 from cnnviz.results.compose import CellLike, grid
+from cnnviz.results.detections import Detections
 from cnnviz.results.heatmap import Heatmaps
 from cnnviz.results.predictions import Segmentations
 from cnnviz.results.result import Grid
@@ -69,10 +70,10 @@ def write_predictions(context: ReportContext) -> ChapterContent:
     found = context.predictions
     if found is None:
         raise ExplanationError(context.unread)
-    if isinstance(found, Segmentations):
-        return ChapterContent(
-            sheet_blocks(found.grid(), "Classes"), (found.provenance,), {"": found}, found.describe(), found.checks
-        )
+    if isinstance(found, (Segmentations, Detections)):
+        heading = "Classes" if isinstance(found, Segmentations) else "Detections"
+        sheet = sheet_blocks(found.grid(), heading)
+        return ChapterContent(sheet, (found.provenance,), {"": found}, found.describe(), found.checks)
     blocks = tuple(
         Group(picture.name, (prediction_bars(picture, best, target),))
         for picture, best, target in zip(context.pictures, found, context.targets, strict=True)

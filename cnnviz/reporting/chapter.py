@@ -15,6 +15,7 @@ from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.reporting.driving_units import DrivingUnits
 from cnnviz.reporting.page import Savable
+from cnnviz.results.detections import Detections
 from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["ReportContext", "Section", "ChapterContent", "count_nothing_slow", "ForwardBudget"]
@@ -70,7 +71,7 @@ class ReportContext:
     model: Model
     images: ImagesLike
     pictures: tuple[Picture, ...]
-    predictions: Predictions | Segmentations | None
+    predictions: Predictions | Segmentations | Detections | None
     targets: tuple[Target, ...]
     methods: tuple[str, ...]
     layer: str | None

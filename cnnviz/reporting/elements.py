@@ -153,7 +153,7 @@ def _draw_in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """The map's own colours where the network looked, the faded photograph around."""
     placed = flat.on_original()
     around = overlay(flat.picture.pixels, placed, scale, alpha=0)
-    return np.where(np.isnan(placed)[..., None], around, colourise(placed, scale))
+    return flat.boxed(np.where(np.isnan(placed)[..., None], around, colourise(placed, scale)))
 
 
 def _describe_peak(flat: Heatmap) -> str:

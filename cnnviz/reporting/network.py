@@ -12,6 +12,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.reporting.chapter import ChapterContent, ReportContext
+from cnnviz.results.detections import Detections
 from cnnviz.results.predictions import Segmentations
 
 __all__ = ["write_layers", "write_overview"]
@@ -119,6 +120,8 @@ def _describe_preprocessing(how: Preprocess) -> str:
 def _describe_answers(context: ReportContext) -> str:
     if context.predictions is None:
         return "no logits that can be read"
+    if isinstance(context.predictions, Detections):
+        return "boxes with classes: " + (", ".join((context.model.labels or ("without names",))[:MANY]))
     dense = isinstance(context.predictions, Segmentations)
     labels, count = context.model.labels, np.asarray(context.predictions).shape[1]
     each = " for every pixel" if dense else ""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
     from cnnviz.reporting.page import Report
+    from cnnviz.results.detections import Detections
     from cnnviz.results.predictions import Predictions, Segmentations
 
 __all__ = ["report"]
@@ -108,7 +109,7 @@ def report(
 
 def _read_answers(
     model: Model, images: ImagesLike, classes: int, batch_size: int
-) -> tuple[Predictions | Segmentations | None, str]:
+) -> tuple[Predictions | Segmentations | Detections | None, str]:
     """What the network answers; or None and why it cannot be read, where the network itself runs."""
     from cnnviz.errors import ExplanationError
     from cnnviz.methods.predict import predict
@@ -120,7 +121,7 @@ def _read_answers(
 
 
 def _settle_targets(
-    model: Model, batch: InputBatch, predictions: Predictions | Segmentations, batch_size: int
+    model: Model, batch: InputBatch, predictions: Predictions | Segmentations | Detections, batch_size: int
 ) -> tuple[Target, ...]:
     """What is explained of each picture; of dense answers, which nothing keeps, the network is asked again."""
     import torch

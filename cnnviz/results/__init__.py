@@ -7,6 +7,7 @@ comparison   the maps of several methods, layers or networks side by side
 compose      a grid of one's own, of maps, pictures and arrays
 film         the maps of a clip's frames, and how they are gathered and written
 predictions  the first classes of every picture
+detections   the boxes that a detector finds on every picture
 features     the feature maps of a layer for some pictures
 filters      the kernels of a layer
 projections  activations of a layer's units, projected back to the pixels

@@ -88,13 +88,14 @@ class Attribution(Explanation):
         if look.style == "overlay":
             return (Cell(self.flat.overlay(look, scale)),)
         if look.style == "map":
-            return (Cell(self._colour(self.values, self.flat.upsampled(), scale)),)
+            return (Cell(self._boxed_input(self._colour(self.values, self.flat.upsampled(), scale))),)
         placed = self.flat.on_original()
         looked = np.isfinite(place(np.zeros(self.values.shape[1:], np.float32), self.geometry))
         seen = np.ix_(*(np.flatnonzero(looked.any(axis=axis)) for axis in (1, 0)))
-        drawn = self._colour(self.on_original(), placed, scale)[seen]
+        drawn = self.boxed(self._colour(self.on_original(), placed, scale))[seen]
         bar = None if self.coloured else scale
-        return Cell(self.picture.pixels[seen], self.picture.name), Cell(drawn, self._caption_with(scale), bar)
+        shown = self.boxed(self.picture.pixels)[seen]
+        return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

@@ -244,8 +244,12 @@ class _ComparisonSheet:
 
     def _photograph(self, panel: Panel, number: int, *, named: bool = False) -> Cell | None:
         """The photograph with its name and, unless only that is asked for, what is explained in it."""
-        picture = _first_maps(panel)[number].picture
-        return Cell(picture.pixels, picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}")
+        explained = [maps[number] for maps in panel.maps.values() if maps[number].box is not None]
+        one = (explained or [_first_maps(panel)[number]])[0]
+        picture = one.picture
+        return Cell(
+            one.boxed(picture.pixels), picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}"
+        )
 
     def _cell(self, panel: Panel, name: str, number: int) -> Cell | None:
         maps = panel.maps.get(name)
@@ -270,7 +274,7 @@ def _draw_in_place(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """A map in the place of the photograph that the network saw."""
     placed = one.on_original()
     around = overlay(one.picture.pixels, placed, scale, alpha=0.0)
-    return np.where(np.isfinite(placed)[..., None], colourise(placed, scale), around)
+    return one.boxed(np.where(np.isfinite(placed)[..., None], colourise(placed, scale), around))
 
 
 def _common_scale(maps: Heatmaps, look: Look) -> Scale:

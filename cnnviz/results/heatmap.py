@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import ClassTarget, NoTarget, RegionTarget, Target, class_index
+from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
+from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -123,6 +124,21 @@ class Explanation(Part):
     def geometry(self) -> Geometry:
         """How the network's input was cut from the picture."""
         return self.picture.geometry or Geometry.whole(*self.picture.size)
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """The box of the detection that is explained, in the picture's own pixels; None where it is no detection."""
+        found = self.target.box if isinstance(self.target, DetectionTarget) else None
+        return None if found is None else self.geometry.on_picture(found)
+
+    def boxed(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pixels like the picture's, with the box of the detection that is explained, if it is one."""
+        return pixels if self.box is None else draw_box(pixels, self.box)
+
+    def _boxed_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same of pixels like the network's input."""
+        found = self.target.box if isinstance(self.target, DetectionTarget) else None
+        return pixels if found is None else draw_box(pixels, found)
 
     @property
     @abstractmethod
@@ -275,11 +291,11 @@ class Heatmap(Explanation):
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
         if look.style == "map":
-            return (Cell(colourise(self._drawn_values(look), scale)),)
+            return (Cell(self._boxed_input(colourise(self._drawn_values(look), scale))),)
         drawn = self.overlay(look, scale)
         if look.style == "overlay":
             return (Cell(drawn),)
-        shown = Cell(self.picture.pixels, self.picture.name), Cell(drawn, self.caption(), scale)
+        shown = Cell(self.boxed(self.picture.pixels), self.picture.name), Cell(drawn, self.caption(), scale)
         return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
 
     def describe(self) -> dict[str, Any]:
@@ -290,6 +306,7 @@ class Heatmap(Explanation):
             "score": self.score,
             "probability": self.probability,
             **({} if self.unit is None else {"unit": self.unit}),
+            **({} if self.box is None else {"box": list(self.box)}),
             "layer": self.layer,
             "peak": None if self.blank else list(self.peak()),
             "blank": self.blank,
@@ -312,7 +329,7 @@ class Heatmap(Explanation):
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        return overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen)
+        return self.boxed(overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen))
 
     def _drawn_values(self, look: Look) -> NDArray[np.float32]:
         """The map on the network's input grid as it is drawn: a flat one is zero wherever it has a value."""

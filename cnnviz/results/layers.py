@@ -70,7 +70,7 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
     def grid(self) -> Grid:
         """A strip: the photograph, then each candidate's map with its evidence."""
         first = self.layers[0].heatmap
-        cells = [Cell(first.picture.pixels, first.caption().partition("\n")[0])]
+        cells = [Cell(first.boxed(first.picture.pixels), first.caption().partition("\n")[0])]
         cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (

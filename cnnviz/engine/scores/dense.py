@@ -11,7 +11,16 @@ from torch import Tensor
 
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
-from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TopClass, check_indices, dense_target
+from cnnviz.core.target import (
+    ClassTarget,
+    DetectionTarget,
+    Finer,
+    RegionTarget,
+    Target,
+    TopClass,
+    check_indices,
+    dense_target,
+)
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
 from cnnviz.errors import TargetError
@@ -45,7 +54,7 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
 
 def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
     """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
-    if isinstance(target, Finer):
+    if isinstance(target, (Finer, DetectionTarget)):
         raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
     found = dense_target(target)
     if not isinstance(found, RegionTarget) or found.mask is not None:

@@ -15,6 +15,7 @@ from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
     CustomTarget,
+    DetectionTarget,
     Difference,
     Finer,
     NoTarget,
@@ -28,6 +29,7 @@ from cnnviz.core.target import (
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.scores.dense import DENSE, mean_probability, settle_dense, sum_region
+from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "check_labels",
     "class_probabilities",
     "is_dense",
+    "is_detected",
     "roundings",
     "score",
     "score_region",
@@ -57,17 +60,19 @@ def settle(
 
     Args:
         targets: A target for each image.
-        logits: ``(N, K)``, or dense ``(N, K, h, w)``.
+        logits: ``(N, K)``, dense ``(N, K, h, w)``, or encoded detections ``(N, M, 6)``.
         labels: The network's class names, or None.
         head: What the logits mean; None for classes that exclude each other.
 
     Raises:
-        TargetError: If a class index is out of range, the labels are not as many as the classes, or of a dense answer
-            a class wins no pixel.
+        TargetError: If a class index is out of range, the labels are not as many as the classes, a class wins no pixel
+            of a dense answer, or there is no such detection.
     """
     if not wants_logits(targets):
         return list(targets)
     classes = logits.shape[1]
+    if is_detected(logits):
+        return [settle_detection(target, logits[row], labels) for row, target in enumerate(targets)]
     check_labels(labels, classes)
     if is_dense(logits):
         return [settle_dense(target, logits[row].detach(), labels, head) for row, target in enumerate(targets)]
@@ -79,10 +84,9 @@ def settle(
                 f"'{target}' is the peak of a heat map (N, points, h, w); this network gives {classes} numbers for the "
                 "whole of a picture: name one of them by its index, or take others with output=function."
             )
-        if isinstance(target, RegionTarget):
-            raise TargetError(
-                f"'{target}' asks about a part of the picture; this network has one answer for the whole of it."
-            )
+        if isinstance(target, (RegionTarget, DetectionTarget)):
+            what = "a part of the picture" if isinstance(target, RegionTarget) else "a detection"
+            raise TargetError(f"'{target}' asks about {what}; this network has one answer for the whole picture.")
         best_class = ClassTarget(top, labels[top] if labels else None)
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
@@ -104,6 +108,11 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
 def is_dense(logits: Tensor) -> bool:
     """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
     return logits.dim() == DENSE
+
+
+def is_detected(logits: Tensor) -> bool:
+    """Whether there are encoded detections, ``(N, M, 6)``, and no logits."""
+    return logits.dim() == DETECTIONS
 
 
 def wants_logits(targets: Sequence[Target]) -> bool:
@@ -168,11 +177,17 @@ def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Cap
             return _score_finer(target, index, logits[rows])
         case Unit():
             return _score_unit(target, captured)[rows]
-        case RegionTarget():
-            return sum_region(target, logits[rows])
+        case RegionTarget() | DetectionTarget():
+            return _score_place(target, logits[rows])
         case CustomTarget():
             return _score_custom(target, logits[rows])
     raise TargetError(f"'{target}' cannot be scored before it is settled.")
+
+
+def _score_place(target: RegionTarget | DetectionTarget, logits: Tensor) -> Tensor:
+    if isinstance(target, DetectionTarget) is not is_detected(logits):
+        raise TargetError(f"'{target}' cannot be scored on an answer of shape {tuple(logits.shape)}.")
+    return sum_region(target, logits) if isinstance(target, RegionTarget) else score_match(target, logits)
 
 
 def _score_classes(target: ClassTarget | ClassSum | Difference, logits: Tensor) -> Tensor:
@@ -271,6 +286,8 @@ def share_of(target: Target, shares: Tensor, head: Head) -> float | None:
     """
     if isinstance(target, ClassTarget) and head.probable:
         return float(shares[target.index])
+    if isinstance(target, DetectionTarget):
+        return target.probability
     if isinstance(target, ClassSum) and head.exclusive:
         return float(shares[[each.index for each in target.classes]].sum())
     if isinstance(target, RegionTarget) and head.probable and target.rival is None:
@@ -326,6 +343,9 @@ def roundings(
     shares = class_probabilities(logits.detach().double(), head)
     for row, target in enumerate(targets):
         step = torch.finfo(computed).eps * float(logits[row].detach().abs().max())
+        if isinstance(target, DetectionTarget):
+            found.append(2 * torch.finfo(computed).eps)
+            continue
         if isinstance(target, RegionTarget):
             found.append(2 * step * (target.count if plain else 1))
             continue

@@ -12,11 +12,12 @@ from torch.nn import functional
 
 from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.target import ClassTarget, RegionTarget, Target, TargetLike, Unit
+from cnnviz.core.target import ClassTarget, DetectionTarget, RegionTarget, Target, TargetLike, Unit
 from cnnviz.engine.arrangement import from_maps, to_maps, with_places
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.heads import find_class_maps
 from cnnviz.engine.replay import Replay, replay
+from cnnviz.engine.scores.detection import join_answers, score_overlap
 from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
@@ -104,6 +105,8 @@ class ChangedLayer:
         watch = watched_layers(targets)
         if not watch:
             logits = self._found(activations)
+            if isinstance(self.target, DetectionTarget):
+                return score_overlap(self.target, logits)[:count]
             if isinstance(self.target, RegionTarget):
                 return score_region(self.target, logits, kind, self._head)[:count]
             answers = _read_as(logits, kind, self._head) if isinstance(self.target, ClassTarget) else logits
@@ -149,7 +152,7 @@ def perturbation_maps(
         return Answer(
             tuple(known),
             tuple(torch.stack([maps[place] for _, maps in rows]) for place in range(len(known))),
-            torch.cat([each[0].logits for each in layers]),
+            join_answers([each[0].logits for each in layers]),
             torch.stack([each[0].score for each in layers]),
             tuple(each[0].target for each in layers),
             (
@@ -177,7 +180,7 @@ def _explain_image(
 
 
 def _replayed(model: Model, one: Tensor, name: str, target: Target) -> AbstractContextManager[Replay]:
-    return replay(model.module, model.answering([target]), one, name, fixed=bool(model.fixed_batch))
+    return replay(model.module, model.answering([target]), one, name, fixed=bool(model.fixed_batch) or model.detecting)
 
 
 def weigh_by_drop(layer: ChangedLayer) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
-from cnnviz.core.target import NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.core.target import DetectionTarget, NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.engine.capture import capture
 from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.errors import UsageError
@@ -130,7 +130,9 @@ def layer_maps(
         fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
         values, field = _fuse(found.values, fields, settings)
         if settings.flip:
-            mirrored = answer(inputs.flip(-1), [_mirror(target) for target in found.targets], found.layers)
+            mirrored = answer(
+                inputs.flip(-1), [_mirror(target, inputs.shape[-1]) for target in found.targets], found.layers
+            )
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
         spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
         spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
@@ -208,8 +210,10 @@ def note_inferred(model: Model, name: str, size: Sequence[int]) -> tuple[str, ..
     )
 
 
-def _mirror(target: Target) -> Target:
-    """The target on a mirrored picture: the columns of units are counted from the other side."""
+def _mirror(target: Target, width: int) -> Target:
+    """The target on a mirrored picture, so wide: the columns of units are counted from the other side."""
+    if isinstance(target, DetectionTarget):
+        return target.mirrored(width)
     if isinstance(target, RegionTarget):
         return target.mirrored()
     return replace(target, mirrored=not target.mirrored) if isinstance(target, Unit) else target

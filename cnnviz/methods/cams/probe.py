@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, split_call
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import ClassTarget, DetectionTarget, Target
+from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
-from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_reached
+from cnnviz.engine.layers import TOGETHER, entrance, last_reached, reaches_places, rows_reached
 from cnnviz.engine.scores.score import is_dense, score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError
@@ -103,7 +104,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
     watch = watched_layers(targets)
     if not watch:
         key = _question_key(some, some_targets)
-        if key not in model.automatic_layers:
+        if key not in model.automatic_layers or model.detecting:
             try:
                 probe(model, [AUTOMATIC], some, some_targets)
             except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
@@ -147,7 +148,7 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     """The probe at the last layer whose places reach the targets, which the model remembers."""
     question, size = _question_key(inputs, targets), _size_key(inputs)
     known = model.automatic_layers.get(question) or model.automatic_layers.get(size)
-    if known is not None and not watched_layers(targets):
+    if known is not None and not watched_layers(targets) and not model.detecting:
         found, reach = once([known.name])
         if all(reach.rows(known.name, len(targets))):
             model.remember_automatic_layer(question, known)
@@ -157,6 +158,8 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     chosen = None
     if is_dense(found.answer.logits) and not watched_layers(targets):
         chosen = _find_bottleneck(model, inputs, targets, classes=found.answer.logits.shape[1])
+    if any(isinstance(target, DetectionTarget) for target in found.answer.targets):
+        chosen = _find_read(model, inputs, found.answer.targets)
     chosen = chosen or _choose_reached(model, first, reach, inputs, targets)
     if chosen != first:
         found, _ = once([chosen.name])
@@ -204,6 +207,31 @@ def _find_bottleneck(model: Model, inputs: Tensor, targets: Sequence[Target], *,
             if any(rows_reached(found.get(name), arrangements.get(name), len(targets))):
                 return AutomaticLayer(name, coarsest=grid)
     return None
+
+
+def _find_read(model: Model, inputs: Tensor, targets: Sequence[Target]) -> AutomaticLayer | None:
+    """The last layer of which several places reach the targets, of those that run once; None if there is none.
+
+    A detector's head, which runs on maps of several sizes, or reads a box from a single place, is passed over.
+    """
+    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    placed = [layer for layer in layers.values() if layer.spatial and layer.calls == 1 and layer.kind != "Identity"]
+    names = [layer.name for layer in sorted(placed, key=lambda each: -each.order)]
+    gradients = _gradients_at(model, inputs, targets)
+    best: tuple[str | None, int] = None, 0
+    for start in range(0, len(names), TOGETHER):
+        group = names[start : start + TOGETHER]
+        found, arrangements = gradients(group)
+        for name in group:
+            gradient, arrangement = found.get(name), arrangements.get(name)
+            if gradient is None or arrangement is None:
+                continue
+            places = to_maps(gradient[: len(targets)], arrangement).ne(0).any(dim=1).flatten(1).sum(dim=1)
+            reached = int((places > 1).sum())
+            best = (name, reached) if reached > best[1] else best
+        if best[1] == len(targets):
+            break
+    return None if best[0] is None else AutomaticLayer(best[0], read=True)
 
 
 def _with_choice(found: Probe, chosen: AutomaticLayer) -> Probe:

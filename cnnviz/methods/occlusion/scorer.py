@@ -13,9 +13,10 @@ from torch import Tensor
 from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import Head
 from cnnviz.core.picture import Picture
-from cnnviz.core.target import ClassSum, ClassTarget, Difference, RegionTarget, Target
+from cnnviz.core.target import ClassSum, ClassTarget, DetectionTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
 from cnnviz.engine.capture import Capture, capture, widen_half
+from cnnviz.engine.scores.detection import score_overlap
 from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
@@ -172,6 +173,8 @@ def scores_of(
 
     def column(target: Target) -> Tensor:
         every = [target] * len(logits)
+        if isinstance(target, DetectionTarget):
+            return score_overlap(target, logits.double())
         if isinstance(target, RegionTarget):
             return score_region(target, logits.double(), kind, head)
         if isinstance(target, ClassSum):
@@ -250,7 +253,7 @@ class Question:
             error_bar: Of estimated values, or None.
             checks: What the user should know.
         """
-        one = slice(target, target + 1)
+        one, settled = slice(target, target + 1), self.clean.targets[target]
         return Answer(
             (),
             (values[None],),
@@ -261,7 +264,7 @@ class Question:
             spread=None if spread is None else spread[None],
             error_bars=() if error_bar is None else (error_bar,),
             roundings=self.scorer.roundings(self.clean, one),
-            flat=flat_meaning(self.scorer.kind),
+            flat=flat_meaning("logit" if isinstance(settled, DetectionTarget) else self.scorer.kind),
         )
 
 

@@ -221,6 +221,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             notes=made.notes,
             output=made.output,
             head=made.asked_head,
+            detections=made.detections,
             fixed_batch=made.fixed_batch,
             grid=made.grid,
         )
