@@ -15,6 +15,7 @@ from typing import Any, Self
 import click
 
 import cnnviz
+from cnnviz.core.atomic import make_folder, number_twins
 from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "echo",
     "ensure_folder",
     "ensure_free",
-    "make_folder",
     "plan_output",
     "print_json",
     "print_table",
@@ -98,26 +98,12 @@ def plan_output(
     else:
         folder = Path(out or "")
         ensure_folder(folder)
-        names = [f"{name}.{command}{ending}" for name in _number_twins(picture.stem for picture in pictures)]
+        names = [f"{name}.{command}{ending}" for name in number_twins(picture.stem for picture in pictures)]
         if not singly:
             names = names if len(pictures) == 1 else [f"{command}{ending}"] * len(pictures)
         planned = OutputPlan(tuple(folder / name for name in names), together=not singly)
     _ensure_writable(planned, pictures, force=force)
     return planned
-
-
-def _number_twins(stems: Iterable[str]) -> list[str]:
-    """The names, a number after those that were there before, also where upper and lower case are the same."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for stem in stems:
-        name, count = stem, 1
-        while name.casefold() in taken:
-            count += 1
-            name = f"{stem}-{count}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
@@ -157,7 +143,7 @@ def _notes_beside(file: Path) -> tuple[Path, ...]:
     return (sidecar_of(file),) if file.suffix.lower() == ".mp4" else ()
 
 
-OUTPUTS = ("out", "into", "figures", "index")
+OUTPUTS = ("out", "into", "figures", "index", "masks")
 """The parameters that say where results go; all others say what is read."""
 
 
@@ -208,18 +194,6 @@ def ensure_folder(folder: Path) -> None:
         raise OutputError(f"'{nearest}' is a file, so there can be no folder '{folder}'.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError(f"The folder '{nearest}' may not be written to.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, with those around it, if it is not there yet.
-
-    Raises:
-        OutputError: If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
 
 
 def echo(text: object, *, err: bool = False) -> None:

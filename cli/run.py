@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import click
 
 import cnnviz
-from cnnviz.errors import PictureError
+from cnnviz.errors import NowhereError, PictureError
 
 from .errors import FAILED, say_error
 from .output import Console, echo
@@ -96,6 +96,26 @@ class PictureFiles:
             yield batch
 
 
+def _ask_where_there(
+    ask: Callable[[list[cnnviz.Picture]], Answer], batch: list[NumberedPicture], pictures: PictureFiles
+) -> tuple[list[NumberedPicture], Answer | None]:
+    """The answer about the pictures that have the class that is asked about; the others are among the failures.
+
+    Raises:
+        NowhereError: If there is only one picture.
+    """
+    while batch:
+        try:
+            return batch, ask([picture for _, picture in batch])
+        except NowhereError as error:
+            if len(pictures.files) == 1:
+                raise
+            pictures.failures.append(str(error))
+            lost = {row * len(batch) // error.count for row in error.rows}
+            batch = [each for row, each in enumerate(batch) if row not in lost]
+    return batch, None
+
+
 def run(
     pictures: PictureFiles,
     values: Mapping[str, Any],
@@ -122,9 +142,11 @@ def run(
     with Console(len(pictures.files), values) as console:
         for batch in pictures.batches(at_once, model):
             with console.progress(len(batch)):
-                answer = ask(model(), [picture for _, picture in batch])
+                answered, answer = _ask_where_there(partial(ask, model()), batch, pictures)
+            if answer is None:
+                continue
             console.note(answer.checks)
-            entries += write(console, [number for number, _ in batch], answer)
+            entries += write(console, [number for number, _ in answered], answer)
         console.document = document(entries)
     if text and not values["as_json"]:
         echo(text(entries))

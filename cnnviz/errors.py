@@ -11,6 +11,7 @@
     `-- UsageError              exit code 2: the request itself is wrong
         |-- UnknownNameError    no model, layer, label or method of that name
         |-- TargetError         a target that this network does not have
+        |   `-- NowhereError    a class that wins no pixel of some pictures
         `-- ParameterError      a setting outside its bounds
 
 Every message says what was wrong, what was expected and, where there is one, the nearest valid choice.
@@ -36,6 +37,7 @@ __all__ = [
     "UsageError",
     "UnknownNameError",
     "TargetError",
+    "NowhereError",
     "ParameterError",
 ]
 
@@ -110,6 +112,24 @@ class UnknownNameError(UsageError):
 
 class TargetError(UsageError):
     """A target that this network does not have."""
+
+
+class NowhereError(TargetError):
+    """A class wins no pixel of some pictures; the others can be asked about without them.
+
+    Args:
+        message: The sentence.
+        what: The class.
+        others: What there is to say of the classes that do.
+        rows: Which of the pictures of the call.
+        count: How many these are.
+    """
+
+    def __init__(
+        self, message: str, what: str, others: str = "", *, rows: tuple[int, ...] = (0,), count: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.what, self.others, self.rows, self.count = what, others, rows, count
 
 
 class ParameterError(UsageError):

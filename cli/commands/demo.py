@@ -12,10 +12,11 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
+from cnnviz.core.atomic import make_folder
 from cnnviz.errors import OutputError
 
 from ..options import QUIET, Option, SectionedCommand
-from ..output import Console, ensure_folder, make_folder
+from ..output import Console, ensure_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,9 @@ def run_models(pattern: str | None, *, as_json: bool) -> None:
     """Print the networks that open by name, the bundled ones first."""
     found = cnnviz.model_names(pattern)
     if as_json:
-        print_json([{"name": one.name, "source": one.source, "cached": one.cached} for one in found])
+        print_json([asdict(one) for one in found])
     elif found:
-        print_table([(one.name, one.source, "weights cached" if one.cached else "") for one in found])
+        print_table([(one.name, one.source, one.task, "weights cached" if one.cached else "") for one in found])
     else:
         names = [one.name for one in cnnviz.model_names()]
         raise UnknownNameError("network", pattern or "", names, "'cnnviz models' lists them all.")

@@ -14,11 +14,12 @@ from click.core import ParameterSource
 
 import cnnviz
 from cnnviz.catalogue import command_name, load
+from cnnviz.core.atomic import make_folder
 from cnnviz.errors import UsageError
 from cnnviz.method import Method
 
 from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
-from ..output import Console, OutputPlan, ensure_folder, ensure_free, make_folder, plan_output
+from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output
 from ..run import Entries, PictureFiles, batch_of, open_model, run
 
 __all__ = ["method_command", "film", "is_filmed"]

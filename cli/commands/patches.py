@@ -13,11 +13,12 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import load
+from cnnviz.core.atomic import make_folder
 from cnnviz.errors import UsageError
 from cnnviz.methods.scan.scope import choose_layers
 
 from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
-from ..output import Console, echo, ensure_folder, ensure_free, make_folder, plan_output, print_json
+from ..output import Console, echo, ensure_folder, ensure_free, plan_output, print_json
 from ..run import open_model
 
 __all__ = ["merge", "patches"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
 
 import cnnviz
+from cnnviz.core.atomic import make_folder
 from cnnviz.errors import UsageError, visible
 
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
-from ..output import Console, plan_output
+from ..output import Console, OutputPlan, plan_output
 from ..run import Entries, PictureFiles, batch_of, run
 
 __all__ = ["predict"]
@@ -18,13 +21,22 @@ __all__ = ["predict"]
 METHOD = cnnviz.predict
 
 Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations | cnnviz.Detections"
-NOTHING_DRAWN = "This network has no class for every pixel and no boxes, so there is nothing to draw; leave out --out."
+NOTHING_DRAWN = (
+    "This network has no class for every pixel and no boxes, so there is nothing to draw; leave out {option}."
+)
+NO_AREAS = "This network answers with boxes, and with no class for every pixel; leave out --masks."
 COCO = ".json"
 DRAWN_TO = Option(
     "--out", "-o", metavar="FILE|FOLDER/", section="Output",
     help="Of networks with a class for every pixel the classes over the photograph, of detectors the boxes: one .png, "
     ".jpg, .webp, .svg, .pdf or .npz file for everything (of detectors .json in COCO's format too), or a folder for a "
     ".png a picture; left out, nothing is drawn.",
+)  # fmt: skip
+
+MASKS = Option(
+    "--masks", metavar="FOLDER/", section="Output",
+    help="Of networks with a class for every pixel: a NAME.mask.png a picture, of its size, whose pixels hold the "
+    "classes' indices (255 where there is none), with the colours of --out as its palette.",
 )  # fmt: skip
 
 
@@ -38,11 +50,14 @@ def run_predict(**values: Any) -> None:
 
     out, force = values["out"], values["force"]
     planned = plan_output(pictures.files, "predict", out, force=force, more=(COCO,)) if out else None
+    masks = _plan_masks(pictures.files, values["masks"], force=force) if values["masks"] else None
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> Answer:
         found = cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
-        if planned is not None and isinstance(found, cnnviz.Predictions):
-            raise UsageError(NOTHING_DRAWN)
+        if isinstance(found, cnnviz.Predictions) and (planned or masks):
+            raise UsageError(NOTHING_DRAWN.format(option="--out" if planned else "--masks"))
+        if masks is not None and isinstance(found, cnnviz.Detections):
+            raise UsageError(NO_AREAS)
         return found
 
     def write(console: Console, numbers: list[int], answer: Answer) -> Entries:
@@ -51,13 +66,25 @@ def run_predict(**values: Any) -> None:
             return _entries(names, answer)
         if planned is not None:
             console.name_files(planned.save(answer, numbers))
-        outputs = [None if planned is None else str(planned.files[number]) for number in numbers]
         if isinstance(answer, cnnviz.Detections):
+            outputs = [None if planned is None else str(planned.files[number]) for number in numbers]
             return _box_entries(names, answer, outputs)
-        return _area_entries(names, answer, outputs)
+        if masks is not None:
+            make_folder(masks.files[0].parent)
+            console.name_files(answer.save_masks([masks.files[number] for number in numbers]))
+        return _area_entries(names, answer, [_name_outputs(number, output=planned, mask=masks) for number in numbers])
 
     at_once = len(pictures.files) if planned is not None and planned.together else batch_of(values)
     run(pictures, values, ask, write, at_once=at_once, text=_format_entries)
+
+
+def _plan_masks(files: Sequence[Path], folder: str, *, force: bool) -> OutputPlan:
+    return plan_output(files, "mask", f"{folder}/", force=force)
+
+
+def _name_outputs(number: int, **plans: OutputPlan | None) -> dict[str, str]:
+    """The files of a picture, by what they are."""
+    return {name: str(plan.files[number]) for name, plan in plans.items() if plan is not None}
 
 
 def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
@@ -65,9 +92,8 @@ def _entries(images: list[str], answer: cnnviz.Predictions) -> Entries:
         yield {"image": image, "predictions": [one.describe() for one in best], "checks": list(answer.checks)}
 
 
-def _area_entries(images: list[str], answer: cnnviz.Segmentations, outputs: list[str | None]) -> Entries:
-    for image, areas, output in zip(images, answer, outputs, strict=True):
-        written = {} if output is None else {"output": output}
+def _area_entries(images: list[str], answer: cnnviz.Segmentations, outputs: list[dict[str, str]]) -> Entries:
+    for image, areas, written in zip(images, answer, outputs, strict=True):
         yield {"image": image, **written, "areas": [one.describe() for one in areas], "checks": list(answer.checks)}
 
 
@@ -116,7 +142,7 @@ predict = SectionedCommand(
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         *(setting_option(parameter) for parameter in METHOD.parameters.values()),
-        *NETWORK, SEED, DRAWN_TO, FORCE, JSON, QUIET,
+        *NETWORK, SEED, DRAWN_TO, MASKS, FORCE, JSON, QUIET,
     ],
     callback=run_predict,
     help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 import cnnviz
+from cnnviz.core.atomic import make_folder
 
 from ..options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
-from ..output import Console, ensure_folder, ensure_free, make_folder
+from ..output import Console, ensure_folder, ensure_free
 from ..run import Entries, PictureFiles, run
 
 __all__ = ["report"]
@@ -39,6 +40,7 @@ def run_report(**values: Any) -> None:
 
     def write(console: Console, _: list[int], answer: cnnviz.Report) -> Entries:
         found = answer.without(tuple(_strip_folders(each, values["images"]) for each in pictures.failures))
+        pictures.failures += answer.failures
         written = [found.save(page), *_save_figures(found, folder, force=values["force"])]
         console.name_files(written)
         console.note([", ".join(f"{name} {taken:.1f} s" for name, taken in found.seconds.items())])

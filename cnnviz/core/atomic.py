@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,7 +16,7 @@ from cnnviz.errors import OutputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "read_record", "replacing", "write_record", "write_whole"]
+__all__ = ["TEMPORARY", "make_folder", "number_twins", "read_record", "replacing", "write_record", "write_whole"]
 
 TEMPORARY = ".part"
 """How the names of files end that are being written."""
@@ -111,3 +111,29 @@ def _sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def number_twins(stems: Iterable[str]) -> list[str]:
+    """The names, a number after those that were there before, also where upper and lower case are the same."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for stem in stems:
+        name, count = stem, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those around it, if it is not there yet.
+
+    Raises:
+        OutputError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None

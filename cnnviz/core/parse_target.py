@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from cnnviz.core.layer import is_layer_name
-from cnnviz.core.region import FORMS, split_region
+from cnnviz.core.region import FORMS, seems_region, split_region
 from cnnviz.core.target import (
     ClassSum,
     ClassTarget,
@@ -84,7 +84,7 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
     if found is None and INDEX.fullmatch(text):
         found = _check_class(int(text), labels)
     if found is None and (unit := UNIT.fullmatch(text)):
-        found = _parse_unit(unit, layers)
+        found = _find_labelled_region(unit["layer"], text, labels, layers) or _parse_unit(unit, layers)
     found = (
         found
         or _find_point(text, labels)
@@ -94,7 +94,7 @@ def _parse_text(text: str, labels: Sequence[str], layers: Iterable[str]) -> Targ
         or _find_matching(text, labels)
     )
     if found is None:
-        raise _unknown_label(text, labels)
+        raise _malformed_region(text, labels) or _unknown_label(text, labels)
     return found
 
 
@@ -102,6 +102,20 @@ def _find_point(text: str, labels: Sequence[str]) -> Target | None:
     """The peak of the heat map of a point, which is named or counted from 0."""
     side = _parse_side(text.removeprefix(POINT).strip(), labels) if text.startswith(POINT) else None
     return None if side is None else RegionTarget(side, peak=True)
+
+
+def _find_labelled_region(layer: str, text: str, labels: Sequence[str], layers: Iterable[str]) -> Target | None:
+    """A region of a label that looks like a unit, ``"tissue:1@4,5"``, where there is no such layer."""
+    split = None if is_layer_name(layer, list(layers)) else split_region(text)
+    return _find_region(text, labels) if split is not None and _find_label(split[0].strip(), labels) else None
+
+
+def _malformed_region(text: str, labels: Sequence[str]) -> TargetError | None:
+    """The error for a class with something after it that is no region, such as ``"cat@4.5,3"``."""
+    side = seems_region(text)
+    if side is None or not (side == "top" or _parse_side(side, labels)):
+        return None
+    return TargetError(f"'{text}' names no region of '{side}' that can be read; expected {FORMS}.")
 
 
 def _find_detection(text: str, labels: Sequence[str]) -> Target | None:
@@ -117,7 +131,7 @@ def _find_detection(text: str, labels: Sequence[str]) -> Target | None:
 
 def _find_region(text: str, labels: Sequence[str]) -> Target | None:
     """A class, a pattern or the top class in a region of the picture."""
-    split = split_region(text)
+    split = split_region(text, lambda side: _find_label(side, labels) is not None)
     if split is None:
         return None
     side = _parse_text(split[0].strip(), labels, ())

@@ -88,6 +88,12 @@ class Geometry:
         return self.original[0] / self.resized[0], self.original[1] / self.resized[1]
 
     @property
+    def padded(self) -> bool:
+        """Whether something was put around the picture."""
+        ends = zip(self.crop[:2], self.crop[2:], self.resized, strict=True)
+        return any(start < 0 or start + length > resized for start, length, resized in ends)
+
+    @property
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom edge of the input on the picture, in picture pixels (may reach beyond it)."""
         top, left, height, width = self.crop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from cnnviz.core.picture import Geometry
 
-__all__ = ["FORMS", "Mask", "Region", "is_background", "split_region"]
+__all__ = ["FORMS", "Mask", "Region", "is_background", "picture_part", "seems_region", "split_region"]
 
 PIXEL = re.compile(rf"(?P<side>.+?)\s*@\s*(?P<x>{NUMBER})\s*,\s*(?P<y>{NUMBER})")
-WITHIN = re.compile(r"(?P<side>.+?) in (?P<where>.+)")
+WITHIN = re.compile(r" in (?=.)")
+MARKED = re.compile(r"(?P<side>.+?)(?:\s*@.*| in .*[\d.].*)")
+MOST_MARKS = 64
+"""``in`` in a text that may stand before a region."""
 BOX = re.compile(r"\s*,\s*".join([rf"({NUMBER}(?:\.{NUMBER})?)"] * 4))
 FORMS = "'LABEL@X,Y', 'LABEL in LEFT,TOP,RIGHT,BOTTOM' (picture pixels) or 'LABEL in MASK.png'"
 
@@ -150,8 +154,24 @@ class Region:
         return found[0][:, None] & found[1][None]
 
 
-def split_region(text: str) -> tuple[str, Region] | None:
+def picture_part(geometry: Geometry) -> Mask | None:
+    """The pixels of the network's input that show the picture, if others were put around it; else None."""
+    import numpy as np
+
+    inside = []
+    for start, length, resized in zip(geometry.crop[:2], geometry.crop[2:], geometry.resized, strict=True):
+        places = start + np.arange(length)
+        inside.append((places >= 0) & (places < resized))
+    found = inside[0][:, None] & inside[1][None]
+    return None if found.all() else Mask.of(found)
+
+
+def split_region(text: str, is_label: Callable[[str], bool] = lambda _: False) -> tuple[str, Region] | None:
     """``"cat@120,80"`` or ``"cat in 10,20,200,180"`` as what stands before and the region; None where there is none.
+
+    Args:
+        text: What a user writes.
+        is_label: Whether a text is a label: where several parts of the text may be the region, that which follows one.
 
     Raises:
         TargetError: If a box has no area.
@@ -159,13 +179,21 @@ def split_region(text: str) -> tuple[str, Region] | None:
     if found := PIXEL.fullmatch(text):
         x, y = float(found["x"]), float(found["y"])
         return found["side"], Region(f"@{found['x']},{found['y']}", (x, y, x + 1, y + 1))
-    found = WITHIN.fullmatch(text)
-    if not found:
-        return None
-    where = found["where"].strip()
+    marks = [mark for mark in islice(WITHIN.finditer(text), MOST_MARKS) if text[: mark.start()].strip()]
+    chosen = next((mark for mark in marks if is_label(text[: mark.start()].strip())), next(iter(marks), None))
+    return None if chosen is None else _region_within(text[: chosen.start()], text[chosen.end() :].strip())
+
+
+def seems_region(text: str) -> str | None:
+    """What stands before an ``@`` or ``in``, if a region seems to be meant that has none of the forms; else None."""
+    found = MARKED.fullmatch(text)
+    return found["side"].strip() if found else None
+
+
+def _region_within(side: str, where: str) -> tuple[str, Region] | None:
     if corners := BOX.fullmatch(where):
         left, top, right, bottom = map(float, corners.groups())
         if not (left < right and top < bottom):
             raise TargetError(f"The box {where} has no area; expected LEFT,TOP,RIGHT,BOTTOM in the picture's pixels.")
-        return found["side"], Region(f" in {where}", (left, top, right, bottom))
-    return (found["side"], Region(f" in {Path(where).name}", file=where)) if "." in where else None
+        return side, Region(f" in {where}", (left, top, right, bottom))
+    return (side, Region(f" in {Path(where).name}", file=where)) if "." in where else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.region import Mask, Region
+from cnnviz.core.region import Mask, Region, picture_part
 from cnnviz.errors import TargetError
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ class RegionTarget(Target):
         mask: The pixels on the answer's grid, once the network has answered.
         peak: Whether it is one place, that of the channel's largest value: a point of a network that gives a heat map
             for each (a keypoint).
+        frame: The part of the network's input that shows the picture, where something was put around it.
+        picture: The hash of the picture for which the pixels were found; None where that is not known.
     """
 
     side: ClassTarget | ClassSum | TopClass
@@ -189,6 +191,8 @@ class RegionTarget(Target):
     seen: Mask | None = None
     mask: Mask | None = None
     peak: bool = False
+    frame: Mask | None = None
+    picture: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def classes(self) -> tuple[ClassTarget, ...]:
@@ -211,15 +215,25 @@ class RegionTarget(Target):
         return 0 if self.mask is None else int(self.mask.array().sum())
 
     def placed(self, picture: Picture, read: Callable[[str], NDArray[np.bool_]]) -> RegionTarget:
-        """The same with its region, if any, on the input of a picture; ``read`` is from a mask's file to pixels."""
-        if self.region is None or self.seen is not None:
-            return self
-        return replace(self, seen=self.region.on_input(picture.geometry or Geometry.whole(*picture.size), read))
+        """The same with its region, if any, on the input of a picture; ``read`` is from a mask's file to pixels.
+
+        What was found for another picture is forgotten.
+        """
+        if self.picture not in (None, picture.digest):
+            return replace(self, seen=None, mask=None, frame=None, picture=None).placed(picture, read)
+        geometry = picture.geometry or Geometry.whole(*picture.size)
+        if self.region is None:
+            return self if self.mask is not None else replace(self, frame=picture_part(geometry))
+        return self if self.seen is not None else replace(self, seen=self.region.on_input(geometry, read))
+
+    def settled_for(self, picture: Picture) -> RegionTarget:
+        """The same, told to be settled for a picture."""
+        return replace(self, picture=picture.digest)
 
     def mirrored(self) -> RegionTarget:
         """The same on the mirrored picture."""
-        seen, mask = (None if each is None else each.mirrored() for each in (self.seen, self.mask))
-        return replace(self, seen=seen, mask=mask)
+        places: dict[str, Any] = {"seen": self.seen, "mask": self.mask, "frame": self.frame}
+        return replace(self, **{name: each.mirrored() for name, each in places.items() if each is not None})
 
     def __str__(self) -> str:
         if self.peak:
@@ -233,11 +247,11 @@ class RegionTarget(Target):
             (rows, columns), place = self.mask.shape, int(self.mask.array().argmax())
             at = f"column {place % columns}, row {place // columns} of its {columns}x{rows} heat map"
             return f"{self}: the value at its own peak on the unchanged picture, {at}, which is held fixed"
-        what = f"{'values' if values else 'logits'} of {' and '.join(map(str, self.classes))}"
-        what += f" less those of {self.rival}" if self.rival else ""
+        what = f"the sum of {'values' if values else 'logits'}" + (f" less those of {self.rival}" if self.rival else "")
         won = "all pixels" if values else "the pixels where it wins"
-        where = won if self.region is None else "the pixels of the region"
-        return f"{self}: {what}, summed over {where}, which are held fixed (probabilities: their mean)"
+        where = won if self.region is None else "the region's pixels"
+        shares = "" if values else "; probabilities: their mean there"
+        return f"{self}: {what} over {where}, which are held fixed{shares}"
 
 
 @dataclass(frozen=True)

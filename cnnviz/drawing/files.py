@@ -34,6 +34,7 @@ __all__ = [
     "steady_settings",
     "write_arrays",
     "write_figure",
+    "write_labels",
     "write_page",
     "write_pixels",
 ]
@@ -92,6 +93,26 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
         raise OutputError(f"What is to be noted in '{path.name}' is too long for {suffix}; use .png.")
     held = io.BytesIO()  # Pillow itself takes no notice when a disk has room for only a part of what it writes
     Image.fromarray(pixels).save(held, **_picture_options(suffix, note))
+    with replacing(path) as file:
+        file.write(held.getbuffer())
+
+
+def write_labels(path: Path, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
+    """Write a PNG whose pixels' values are indices of a palette.
+
+    Args:
+        path: Ends in ``.png``.
+        indices: ``(H, W)``.
+        palette: ``(256, 3)``, RGB.
+
+    Raises:
+        OutputError: The suffix is another, or the file cannot be written.
+    """
+    ensure_writable(path, force=True, suffixes=PICTURE_SUFFIXES[:1])
+    image = Image.fromarray(indices)
+    image.putpalette(palette.tobytes())
+    held = io.BytesIO()
+    image.save(held, "PNG")
     with replacing(path) as file:
         file.write(held.getbuffer())
 

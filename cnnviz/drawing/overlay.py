@@ -12,7 +12,7 @@ from cnnviz.core.picture import LUMA, Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
 from cnnviz.errors import ParameterError
 
-__all__ = ["overlay", "place", "upsample", "masked"]
+__all__ = ["overlay", "place", "upsample", "masked", "veiled"]
 
 LEFT: Final = 0.22
 GROUND: Final = 40
@@ -164,6 +164,19 @@ def _blend(
 def _opacity_of(strength: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half-strong places stay visible on dark and on bright photographs, and the weakest leave no veil."""
     return 1 - (1 - strength) ** 2
+
+
+def veiled(pixels: NDArray[np.uint8], drawn: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What was drawn over a photograph, but faded where the network did not look.
+
+    Args:
+        pixels: The photograph ``(H, W, 3)``.
+        drawn: What was drawn over it.
+        seen: ``(H, W)``: where the network looked.
+    """
+    if seen.all():
+        return drawn
+    return np.asarray(np.where(seen[..., None], drawn, np.rint(_fade(pixels)).astype(np.uint8)))
 
 
 def _fade(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
@@ -16,8 +17,10 @@ from cnnviz.core.field import Field
 from cnnviz.core.head import Head
 from cnnviz.core.target import ClassSum, DetectionTarget, NoTarget, RegionTarget, Target, TargetLike
 from cnnviz.engine.batching import Chunks, in_chunks
-from cnnviz.engine.scores.score import class_probabilities, is_dense, share_of, wants_logits
+from cnnviz.engine.scores.dense import nowhere_in
+from cnnviz.engine.scores.score import class_probabilities, is_dense, settle, share_of, wants_logits
 from cnnviz.engine.undisturbed import undisturbed
+from cnnviz.errors import NowhereError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.prepare import InputBatch, prepare, provenance_of
 from cnnviz.methods.settings import Channels
@@ -31,6 +34,7 @@ __all__ = [
     "ask",
     "assemble",
     "attribute",
+    "naming_pictures",
     "unsound",
 ]
 
@@ -120,8 +124,11 @@ def ask(
         batch: Inputs, pictures and targets.
         answer: Called with inputs ``(N, C, H, W)`` and the targets of the first of them; the rest is padding.
         batch_size: Most images at once.
+
+    Raises:
+        NowhereError: If a class wins no pixel of some pictures, which it names.
     """
-    with undisturbed(model.module):
+    with undisturbed(model.module), naming_pictures(model, batch):
         return in_chunks(
             batch.inputs,
             lambda inputs, rows: _condensed(answer(inputs, batch.targets[rows]), model.head),
@@ -130,6 +137,33 @@ def ask(
             dtype=model.dtype,
             fixed=model.fixed_batch,
         )
+
+
+@contextmanager
+def naming_pictures(model: Model, batch: InputBatch) -> Iterator[None]:
+    """Inside, the error for a class that wins no pixel of a picture names it, if there are several, and all like it.
+
+    Args:
+        model: The network, undisturbed.
+        batch: Inputs, pictures and targets.
+    """
+    try:
+        yield
+    except NowhereError as error:
+        raise _find_nowhere(model, batch, error) if len(batch.pictures) > 1 else error from None
+
+
+def _find_nowhere(model: Model, batch: InputBatch, error: NowhereError) -> NowhereError:
+    """The error of all pictures of a call in which a class wins no pixel; they are asked about one by one."""
+    found: dict[int, NowhereError] = {}
+    for row, target in enumerate(batch.targets):
+        one = model.to_device(batch.inputs[row : row + 1].expand(model.fixed_batch or 1, *batch.inputs.shape[1:]))
+        try:
+            with torch.no_grad():
+                settle([target], model.answer(one, [target])[:1], model.labels, model.head)
+        except NowhereError as missing:
+            found[row] = missing
+    return nowhere_in(found, [picture.name for picture in batch.pictures]) if found else error
 
 
 @overload
@@ -180,7 +214,10 @@ def assemble(
     answers = chunks.results
     values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
-    targets = [target for answer in answers for target in answer.targets]
+    targets = [
+        target.settled_for(picture) if isinstance(target, RegionTarget) else target
+        for target, picture in zip((each for answer in answers for each in answer.targets), batch.pictures, strict=True)
+    ]
     warnings = unsound(_number_images(scores, targets, values), batch)
     if not (steady or model.answers_again(batch.inputs[:1], answers[0].logits[:1], answers[0].targets[:1])):
         warnings += (UNSTEADY,)

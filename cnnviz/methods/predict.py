@@ -74,7 +74,7 @@ def predict(
             return [_list_boxes(one, model, threshold) for one in found[: len(targets)]]
         logits = found[: len(targets)]
         if is_dense(logits):
-            return _find_winners(logits, model) if model.head.probable else _find_peaks(logits)
+            return _find_winners(logits, model, targets) if model.head.probable else _find_peaks(logits)
         return logits.double().cpu()
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
@@ -157,24 +157,34 @@ def _with_places(
 
 
 class _Winners(NamedTuple):
-    """Which classes win each pixel ``(n, K, h, w)``, each one's mean probability there ``(n, K)``, sums of logits."""
+    """The classes of some pictures' pixels, without those that show nothing of the picture.
+
+    Attributes:
+        won: Which classes win each pixel, ``(n, K, h, w)``.
+        probabilities: Each one's mean probability there, ``(n, K)``.
+        shown: How many pixels show the picture, ``(n,)``.
+        sums: Sums of all logits.
+    """
 
     won: Tensor
     probabilities: Tensor
+    shown: Tensor
     sums: list[float]
 
 
-def _find_winners(logits: Tensor, model: Model) -> _Winners:
+def _find_winners(logits: Tensor, model: Model, targets: Sequence[Target]) -> _Winners:
     import torch
 
-    from cnnviz.engine.scores.dense import winners
+    from cnnviz.engine.scores.dense import on_picture, winners
     from cnnviz.engine.scores.score import check_labels, class_probabilities
 
     check_labels(model.labels, logits.shape[1])
-    won = torch.stack([winners(each, model.head) for each in logits])
+    grid = int(logits.shape[2]), int(logits.shape[3])
+    shown = torch.stack([on_picture(target, grid) for target in targets])
+    won = torch.stack([winners(each, model.head) for each in logits]) & shown[:, None].to(logits.device)
     shares = class_probabilities(logits.double(), model.head)
     means = (shares * won).sum(dim=(2, 3)) / won.sum(dim=(2, 3)).clamp_min(1)
-    return _Winners(won.cpu(), means.cpu(), logits.double().sum(dim=(1, 2, 3)).tolist())
+    return _Winners(won.cpu(), means.cpu(), shown.sum(dim=(1, 2)), logits.double().sum(dim=(1, 2, 3)).tolist())
 
 
 def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Segmentations:
@@ -185,15 +195,14 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
     from cnnviz.methods.prepare import provenance_of
     from cnnviz.results.predictions import ClassArea, Segmentations
 
-    won, means = (torch.cat([each[place] for each in chunks.results]) for place in range(2))
+    won, means, shown = (torch.cat([each[place] for each in chunks.results]) for place in range(3))
     sums = [total for each in chunks.results for total in each.sums]
-    counts = won.sum(dim=(2, 3))
-    labels, total = model.labels, won.shape[2] * won.shape[3]
+    counts, labels = won.sum(dim=(2, 3)), model.labels
     areas = tuple(
         tuple(
             ClassArea(
                 ClassTarget(index, labels[index] if labels else None),
-                int(counts[row, index]) / total,
+                int(counts[row, index]) / int(shown[row]),
                 int(counts[row, index]),
                 float(means[row, index]),
             )
@@ -205,8 +214,9 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
     assumed = () if model.known_classes else model.head.assumed
     checks = (*unsound(sums, batch), *batch.checks, *model.head.notes, *assumed, *chunks.checks)
     return Segmentations(
-        areas, won.numpy(), batch.pictures, model.name, checks, provenance_of(model, batch, chunk=chunks.size)
-    )
+        areas, won.numpy(), batch.pictures, model.name, checks, provenance_of(model, batch, chunk=chunks.size),
+        labels=model.labels,
+    )  # fmt: skip
 
 
 def _list_boxes(found: Detected, model: Model, threshold: float) -> tuple[list[Detection], int]:

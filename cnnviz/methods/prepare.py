@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch import Tensor
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit
+from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
+from cnnviz.engine.scores.score import is_dense
 from cnnviz.engine.state.modes import inference
-from cnnviz.errors import TargetError, UsageError
+from cnnviz.errors import CnnvizError, TargetError, UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike, read_mask
 from cnnviz.models.model import Model
+from cnnviz.models.origin import file_digest
 from cnnviz.provenance import Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of"]
@@ -67,11 +70,23 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     pictures |= _show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
     notes += [*model.held_fixed, *model.steadiness.checks, *_note_calls(model, targets, batch)]
+    if any(each.geometry is not None and each.geometry.padded for each in shown) and _is_dense(model, batch):
+        targets = tuple(map(dense_target, targets))
     placed = tuple(
         target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
         for target, picture in zip(targets, shown, strict=True)
     )
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
+
+
+def _is_dense(model: Model, batch: Tensor) -> bool:
+    """Whether the network answers for every pixel of the first input, so that what lies around a picture counts."""
+    some = batch[:1].expand(model.fixed_batch or 1, *batch.shape[1:])
+    try:
+        with torch.no_grad():
+            return is_dense(model.forward(model.to_device(some)))
+    except CnnvizError:  # said by whatever asks next
+        return False
 
 
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
@@ -83,7 +98,7 @@ def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[
 
 def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
     """How a result of this model and batch was made, but for the method and its settings."""
-    return Provenance(
+    found = Provenance(
         model=model.describe(),
         images=tuple(_identify(picture, tensor=row in batch.tensors) for row, picture in enumerate(batch.pictures)),
         device=model.device.type,
@@ -91,6 +106,15 @@ def provenance_of(model: Model, batch: InputBatch, **more: Any) -> Provenance:
         threads=torch.get_num_threads(),
         **more,
     )
+    files = _target_files(batch.targets)
+    return replace(found, asked={**found.asked, "files": files}) if files else found
+
+
+def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:
+    """Name and hash of every file that targets name, so that it can be found again: the masks of regions."""
+    regions = dict.fromkeys(target.region for target in targets if isinstance(target, RegionTarget))
+    named = {(each.text.removeprefix(" in "), each.file) for each in regions if each is not None and each.file}
+    return [{"file": name, "sha256": file_digest(Path(file))} for name, file in sorted(named)]
 
 
 def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,9 @@ from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.batching import part_of_progress
-from cnnviz.engine.scores.dense import widest_class
+from cnnviz.engine.scores.dense import NAME_A_REGION, widest_class
 from cnnviz.engine.scores.score import class_probabilities
-from cnnviz.errors import TargetError, UsageError
+from cnnviz.errors import NowhereError, TargetError, UsageError
 from cnnviz.images.video import Clip, open_clip
 from cnnviz.method import Method, check_network, interruptible
 from cnnviz.methods.predict import predict
@@ -86,10 +86,29 @@ def video(
     goal = () if untargeted else (_settle_on_clip(model, passes, target),)
     with FilmRoll(drawn) as roll:
         for pictures in passes.batches():
-            roll.gather(asked(model, pictures, *goal, **settings))
+            _explain_frames(roll, lambda some: asked(model, some, *goal, **settings), pictures)
+        if roll.scores and not roll.started:
+            named = ", ".join(map(str, goal))
+            raise TargetError(f"'{named}' wins no pixel of any frame of '{opened.name}'. {NAME_A_REGION}")
         record = _make_record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
         roll.write(where, opened, fps=opened.fps, record=record)
         return roll.film(where, opened.fps, passes.checks(len(roll.scores)), record)
+
+
+def _explain_frames(roll: FilmRoll, ask: Callable[[list[Picture]], Any], pictures: list[Picture]) -> None:
+    """Gather the maps of some frames; those of which a class wins no pixel are blank."""
+    try:
+        roll.gather(ask(pictures))
+    except NowhereError as error:
+        there = [picture for row, picture in enumerate(pictures) if row not in error.rows]
+        maps = ask(there) if there else None
+        numbers = iter(range(len(there)))
+        for row in range(len(pictures)):
+            if row in error.rows or maps is None:
+                roll.skip()
+            else:
+                number = next(numbers)
+                roll.gather(maps[number : number + 1])
 
 
 def usual_look(method: Method[Any, Any]) -> Look:

@@ -187,7 +187,7 @@ class _AskedPreprocess(NamedTuple):
         old, resize = known.input_size, known.resize
         if isinstance(resize, int):
             resize = round(resize * min(height, width) / min(old))
-        elif resize is not None:
+        elif isinstance(resize, tuple):
             resize = (round(resize[0] * height / old[0]), round(resize[1] * width / old[1]))
         return replace(known, input_size=self.input_size, resize=resize)
 

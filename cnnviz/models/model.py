@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,7 @@ class Model(Network):
             0 and 1 for any other number, and every result made from pictures says so.
         input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given.
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
+            ``"whole"`` crops nothing: all of the picture fits into the input, with black around it.
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
@@ -109,7 +110,7 @@ class Model(Network):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         input_size: int | tuple[int, int] | None = None,
-        resize: int | tuple[int, int] | None = None,
+        resize: int | tuple[int, int] | Literal["whole"] | None = None,
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
         value_range: tuple[float, float] | None = None,
@@ -152,7 +153,7 @@ class Model(Network):
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         input_size: int | tuple[int, int] | None,
-        resize: int | tuple[int, int] | None,
+        resize: int | tuple[int, int] | Literal["whole"] | None,
         channels: int | None,
     ) -> Preprocess:
         channels = channels or guess_channels(self.module)

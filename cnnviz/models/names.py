@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+from cnnviz.models.bundled import BUNDLED
 from cnnviz.models.downloads import cached_file
 from cnnviz.models.sources.bundled import bundled_names, bundled_present
-from cnnviz.models.sources.registries import PREFIX, has_timm, timm_registry, torchvision_registry
+from cnnviz.models.sources.registries import CLASSIFICATION, PREFIX, has_timm, timm_registry, torchvision_registry
 
 __all__ = ["SOURCES", "ModelName", "model_names"]
 
@@ -23,11 +24,14 @@ class ModelName:
         name: What ``load_model`` takes.
         source: ``"bundled"``, ``"torchvision"`` or ``"timm"``.
         cached: Whether trained weights for it are on this machine.
+        task: What it answers: ``"classification"``, a class of the whole picture, or ``"segmentation"``, of every
+            pixel.
     """
 
     name: str
     source: str
     cached: bool
+    task: str = CLASSIFICATION
 
 
 def model_names(pattern: str | None = None, sources: Collection[str] = SOURCES) -> list[ModelName]:
@@ -40,11 +44,14 @@ def model_names(pattern: str | None = None, sources: Collection[str] = SOURCES) 
     found: list[ModelName] = []
     if "bundled" in sources:
         names = _match_names(bundled_names(), pattern)
-        found += [ModelName(name, "bundled", bundled_present(name)) for name in names]
+        found += [ModelName(name, "bundled", bundled_present(name), BUNDLED[name].task) for name in names]
     if "torchvision" in sources:
         registry = torchvision_registry()
         names = _match_names(registry, pattern)
-        found += [ModelName(name, "torchvision", any(map(cached_file, registry[name]))) for name in names]
+        found += [
+            ModelName(name, "torchvision", any(map(cached_file, registry[name].urls)), registry[name].task)
+            for name in names
+        ]
     if "timm" in sources and has_timm():
         weights = {PREFIX + name: where for name, where in timm_registry().items()}
         names = _match_names(weights, pattern)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,10 @@ from torch import Tensor
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.errors import ModelError, ParameterError, PictureError
 
-__all__ = ["Preprocess"]
+__all__ = ["WHOLE", "Preprocess"]
+
+WHOLE: Final = "whole"
+"""A resize by which all of a picture fits into the input, its shape kept."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,7 +48,8 @@ class Preprocess:
 
     Attributes:
         input_size: Height and width of the network's input, in pixels.
-        resize: The shorter side after the resize (the longer follows), an exact height and width, or None: no resize.
+        resize: The shorter side after the resize (the longer follows), an exact height and width, ``"whole"``: as large
+            as fits into the input, so that all of it is seen and keeps its shape; or None: no resize.
         mean: Mean of each channel, subtracted from values in [0, 1]; one value stands for all channels.
         std: Standard deviation of each channel, by which they are then divided; one value stands for all channels.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, all as Pillow does them.
@@ -57,7 +61,7 @@ class Preprocess:
     """
 
     input_size: tuple[int, int]
-    resize: int | tuple[int, int] | None = None
+    resize: int | tuple[int, int] | Literal["whole"] | None = None
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
@@ -70,6 +74,9 @@ class Preprocess:
         object.__setattr__(self, "input_size", _check_size("input_size", self.input_size))
         if isinstance(self.resize, int):
             _check_size("resize", (self.resize, self.resize))
+        elif isinstance(self.resize, str):
+            if self.resize != WHOLE:
+                raise ParameterError(f"resize is '{self.resize}'; expected pixels, or '{WHOLE}' for all of a picture.")
         elif self.resize is not None:
             object.__setattr__(self, "resize", _check_size("resize", self.resize))
         for name in ("mean", "std"):
@@ -160,24 +167,31 @@ class Preprocess:
 
     @classmethod
     def from_torchvision(cls, transform: Any) -> Preprocess:
-        """Take over the preprocessing of a torchvision classifier.
+        """Take over the preprocessing of a torchvision classifier, or of a network with a class for every pixel.
+
+        The latter crops nothing: its pictures fit whole into a square with the side that the preset gives their shorter
+        side, so that pictures of several shapes can be asked about together.
 
         Args:
-            transform: What ``weights.transforms()`` returns: an ``ImageClassification`` preset.
+            transform: What ``weights.transforms()`` returns: an ``ImageClassification`` or ``SemanticSegmentation``
+                preset.
 
         Raises:
             ModelError: It is the preset of another task, or not a preset.
         """
+        whole = type(transform).__name__ == "SemanticSegmentation" and bool(transform.resize_size)
         try:
-            crop, resize = transform.crop_size, transform.resize_size
+            crop = transform.resize_size if whole else transform.crop_size
+            resize = transform.resize_size
             mean, std, interpolation = transform.mean, transform.std, transform.interpolation.value
         except AttributeError as error:
             raise ModelError(
-                f"The transform is {type(transform).__name__}; expected torchvision's ImageClassification preset."
+                f"The transform is {type(transform).__name__}; expected torchvision's ImageClassification or "
+                "SemanticSegmentation preset."
             ) from error
         return cls(
             input_size=(crop[0], crop[-1]),
-            resize=resize[0] if len(resize) == 1 else tuple(resize),
+            resize=WHOLE if whole else resize[0] if len(resize) == 1 else tuple(resize),
             mean=tuple(mean),
             std=tuple(std),
             interpolation=interpolation.removesuffix("-exact"),
@@ -234,6 +248,12 @@ class Preprocess:
             return size
         if isinstance(self.resize, tuple):
             return self.resize
+        if isinstance(self.resize, str):
+            share = min(own / side for own, side in zip(self.input_size, size, strict=True))
+            height, width = (
+                max(1, min(own, round(side * share))) for own, side in zip(self.input_size, size, strict=True)
+            )
+            return height, width
         longer = int(self.resize * max(size) / min(size))
         return (self.resize, longer) if size[0] < size[1] else (longer, self.resize)
 

@@ -109,12 +109,15 @@ def _format_sides(down: float, across: float) -> str:
 
 def _describe_preprocessing(how: Preprocess) -> str:
     height, width = how.input_size
+    mean, std = (json.dumps([float(f"{value:.6g}") for value in values]) for values in (how.mean, how.std))
+    after = f"minus {mean}, divided by {std}"
+    if isinstance(how.resize, str):
+        return f"the whole picture into {height} x {width} pixels ({how.interpolation}), black around it, {after}"
     if isinstance(how.resize, int):
         first = f"shorter side to {how.resize} pixels ({how.interpolation}), "
     else:
         first = f"to {how.resize[0]} x {how.resize[1]} pixels ({how.interpolation}), " if how.resize else ""
-    mean, std = (json.dumps([float(f"{value:.6g}") for value in values]) for values in (how.mean, how.std))
-    return f"{first}{height} x {width} cut from the centre, minus {mean}, divided by {std}"
+    return f"{first}{height} x {width} cut from the centre, {after}"
 
 
 def _describe_answers(context: ReportContext) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from cnnviz.core.picture import Picture
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.prepare import InputBatch
@@ -47,7 +48,7 @@ def report(
     """Everything about one network and a few pictures on one page: answers, maps, units, layers.
 
     A chapter that cannot be told (a method that does not suit the network, a layer without places) becomes a sentence
-    that says why.
+    that says why. Pictures of which the class that is asked about wins no pixel are left out, which the page says.
 
     Args:
         model: The network.
@@ -75,7 +76,7 @@ def report(
     """
     from cnnviz.engine.batching import part_of_progress
     from cnnviz.engine.scores.score import wants_logits
-    from cnnviz.errors import ExplanationError
+    from cnnviz.errors import ExplanationError, NowhereError
     from cnnviz.images.inputs import gather
     from cnnviz.methods.prepare import prepare
     from cnnviz.reporting.chapter import ReportContext
@@ -87,24 +88,60 @@ def report(
         load(name)
     if layer is not None:
         model.check_layer(layer)
+
+    def write(given: list[Picture | Tensor], target: TargetLike) -> Report:
+        with asking({"target": target, "examples": record_examples(examples)}):
+            with part_of_progress(slice(0, 1), len(asked_for) + 1):
+                predictions, unread = _read_answers(model, given, classes, batch_size)
+            batch = prepare(model, given, target)
+            if predictions is not None:
+                targets = _settle_targets(model, batch, predictions, batch_size)
+            elif not wants_logits(batch.targets):
+                targets = tuple(batch.targets)
+            elif target is None:
+                targets = ()
+            else:
+                raise ExplanationError(unread)
+            context = ReportContext(
+                model, given, batch.pictures, predictions, targets, names, layer, units, examples, seed, batch_size,
+                unread=unread,
+            )  # fmt: skip
+            return write_report(context, batch, asked_for, budget)
+
     given = gather(images)
-    with asking({"target": target, "examples": record_examples(examples)}):
-        with part_of_progress(slice(0, 1), len(asked_for) + 1):
-            predictions, unread = _read_answers(model, given, classes, batch_size)
-        batch = prepare(model, given, target)
-        if predictions is not None:
-            targets = _settle_targets(model, batch, predictions, batch_size)
-        elif not wants_logits(batch.targets):
-            targets = tuple(batch.targets)
-        elif target is None:
-            targets = ()
-        else:
-            raise ExplanationError(unread)
-        context = ReportContext(
-            model, given, batch.pictures, predictions, targets, names, layer, units, examples, seed, batch_size,
-            unread=unread,
-        )  # fmt: skip
-        return write_report(context, batch, asked_for, budget)
+    try:
+        return write(given, target)
+    except NowhereError as error:
+        if len(error.rows) == len(given):
+            raise
+        return write(_without(given, error.rows), _without(target, error.rows)).without((str(error),))
+
+
+def _settle_on_areas(batch: InputBatch, found: Segmentations) -> tuple[Target, ...]:
+    """The targets with their classes and pixels, as the areas that classes win say."""
+    import torch
+
+    from cnnviz.engine.scores.dense import nowhere_in, settle_won
+    from cnnviz.errors import NowhereError
+
+    settled: list[Target] = []
+    errors: dict[int, NowhereError] = {}
+    for row, target in enumerate(batch.targets):
+        try:
+            settled.append(settle_won(target, torch.from_numpy(found.won[row]), found.labels))
+        except NowhereError as error:
+            errors[row] = error
+    if errors:
+        one = next(iter(errors.values())) if len(batch.targets) == 1 else None
+        raise one or nowhere_in(errors, [picture.name for picture in batch.pictures])
+    return tuple(settled)
+
+
+def _without(items: Any, rows: Sequence[int]) -> Any:
+    """All items but some, of what has one for each picture; anything else as it is."""
+    if isinstance(items, (list, tuple)) or getattr(items, "ndim", 0) == 1:
+        return [each for row, each in enumerate(items) if row not in rows]
+    return items
 
 
 def _read_answers(
@@ -123,15 +160,21 @@ def _read_answers(
 def _settle_targets(
     model: Model, batch: InputBatch, predictions: Predictions | Segmentations | Detections, batch_size: int
 ) -> tuple[Target, ...]:
-    """What is explained of each picture; of dense answers, which nothing keeps, the network is asked again."""
+    """What is explained of each picture; where no class is likelier than not anywhere, the network is asked again."""
     import torch
 
+    from cnnviz.core.target import RegionTarget
+    from cnnviz.engine.scores.dense import is_top
     from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask
-    from cnnviz.results.predictions import Predictions
+    from cnnviz.results.predictions import Predictions, Segmentations
 
     if isinstance(predictions, Predictions) and all(one.place is None for best in predictions for one in best):
         return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
+    peaks = any(isinstance(target, RegionTarget) and target.peak for target in batch.targets)
+    won = predictions if isinstance(predictions, Segmentations) and not peaks else ()
+    if won and all(areas or not is_top(target) for areas, target in zip(won, batch.targets, strict=True)):
+        return _settle_on_areas(batch, won)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> list[Target]:
         with torch.no_grad():

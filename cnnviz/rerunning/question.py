@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import NoneType, UnionType
@@ -15,17 +15,29 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core import aim
 from cnnviz.core import target as targets
+from cnnviz.core.parse_target import parse_target
 from cnnviz.core.region import split_region
 from cnnviz.errors import OutputError, UsageError, quoted, visible
 from cnnviz.method import SHOWN, Method
 from cnnviz.provenance import Provenance
-from cnnviz.rerunning.schema import MOST_THREADS, is_count, is_number, is_text, refuse_record
+from cnnviz.rerunning.schema import MOST_THREADS, is_count, is_number, is_text, names_files, refuse_record
 from cnnviz.results.patches import WITHOUT_EFFECT
 
-__all__ = ["ask_again", "check_question", "ensure_askable", "film_again", "restore_asked", "write_again"]
+__all__ = [
+    "FILES",
+    "ask_again",
+    "check_question",
+    "ensure_askable",
+    "film_again",
+    "held_masks",
+    "restore_asked",
+    "write_again",
+]
 
 SIZES = ("cell", "width")
 NOT_A_LOOK = (*SIZES, "format", "each")
+FILES = "files"
+"""Where a record holds the files that its target names."""
 FUNCTIONS = ("compare", "predict", "rank_layers", "report")
 """What makes files without being a method: functions of the package with the network and the pictures first."""
 
@@ -52,8 +64,8 @@ def ensure_askable(record: Provenance, name: str) -> None:
     if record.method not in CATALOGUE and record.method not in FUNCTIONS:
         by = quoted(record.method or "no method")
         raise OutputError(f"{shown} was made by {by}, which cannot be asked again.")
-    asked = record.asked.get("target")
-    if mask := next((each for each in (asked if isinstance(asked, list) else [asked]) if _names_a_mask(each)), None):
+    known, asked = held_masks(record), _each(record.asked.get("target"))
+    if mask := next((each for each in asked if mask_of(each) not in (None, *known)), None):
         raise OutputError(
             f"{shown} explains {_spell(mask)}, a region of a mask which its record does not hold; ask the method again."
         )
@@ -104,7 +116,7 @@ def check_question(record: Provenance, name: str) -> None:
 
 def _check_method(record: Provenance, method: Method[Any, Any]) -> None:
     """What a method was asked, besides network and pictures, and its settings."""
-    odd = next((name for name in record.asked if name in SHOWN or name not in method.needs), None)
+    odd = next((name for name in record.asked if name in SHOWN or name not in (*method.needs, FILES)), None)
     if odd is not None:
         raise UsageError(f"{record.method} is not asked with {quoted(odd)}")
     _check_settings(record.settings, [method])
@@ -120,14 +132,17 @@ def _check_function(record: Provenance) -> None:
     layers = record.asked.get("layers", [])
     if not (isinstance(names, list) and isinstance(layers, list) and all(map(is_text, [*names, *layers]))):
         raise UsageError(f"{record.method} is asked with methods and layers by name")
-    settings = {key: value for key, value in record.asked.items() if key not in own}
+    settings = {key: value for key, value in record.asked.items() if key not in (*own, FILES)}
     _check_settings(settings, [load(each) for each in names])
 
 
 def _check_asked(record: Provenance) -> None:
     """Whether what is asked for is of a kind that a record holds: targets, names, a number."""
     asked = record.asked
-    restore_asked(asked.get("target"))
+    masks = held_masks(record)
+    restore_asked(asked.get("target"), masks)
+    if FILES in asked and not (masks and set(masks) == {mask_of(each) for each in _each(asked.get("target"))} - {None}):
+        raise UsageError("files are none that its target names")
     examples = asked.get("examples")
     if not isinstance(examples, (Mapping, type(None))) and not str(examples).startswith("shapes:"):
         raise UsageError(f"examples is {_spell(examples)}, where a record names a data set by its fingerprint")
@@ -169,9 +184,11 @@ def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
         ParameterError: If the method has other settings now.
         CnnvizError: Whatever the method raises.
     """
-    asked = {name: restore_asked(value) if name == "target" else value for name, value in record.asked.items()}
+    asked = {name: value for name, value in record.asked.items() if name != FILES}
     if "target" in asked:
-        spelt = _spell_out(asked["target"], record, model[0] if isinstance(model, list) else model)
+        first = model[0] if isinstance(model, list) else model
+        asked["target"] = restore_asked(asked["target"], record.asked.get(FILES, {}))
+        spelt = _spell_out(_place_masks(asked["target"], record, first), record, first)
         asked["target"] = _pick_rows(spelt, record)
     method = _method_of(record)
     if not isinstance(method, Method):
@@ -195,7 +212,8 @@ def _method_of(record: Provenance) -> Any:
 def film_again(record: Provenance, model: Any, clip: Path, out: Path) -> None:
     """Explain every frame of a clip again, and write it."""
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
-    target = restore_asked(record.asked.get("target"))
+    target = restore_asked(record.asked.get("target"), record.asked.get(FILES, {}))
+    target = _place_masks(target, record, model)
     cnnviz.video(model, clip, record.method, target, out, look=cnnviz.Look(**look), **record.settings)
 
 
@@ -250,30 +268,61 @@ def _rows_slice(rows: Sequence[int]) -> slice:
     return slice(rows[0], None if stop < 0 else stop, step)
 
 
-def restore_asked(value: Any) -> Any:
+def restore_asked(value: Any, masks: Container[str] = ()) -> Any:
     """A target, or a list of them, from the values that a record holds.
+
+    Args:
+        value: What the record holds.
+        masks: The masks of which it holds the hash.
 
     Raises:
         OutputError: If the record asks for a kind of target that there is not, or one with other fields.
     """
     if isinstance(value, list):
-        return [restore_asked(each) for each in value]
+        return [restore_asked(each, masks) for each in value]
     if isinstance(value, Mapping):
         return _restore_target(value)
-    if isinstance(value, str) and (value.strip().endswith(aim.VECTOR) or _names_a_mask(value)):
+    mask = mask_of(value)
+    if isinstance(value, str) and (value.strip().endswith(aim.VECTOR) or (mask is not None and mask not in masks)):
         raise UsageError(f"a target is {_spell(value)}, where records name no files")
     if value is None or is_text(value) or is_count(-LARGEST_SETTING, LARGEST_SETTING)(value):
         return value
     raise UsageError(f"a target is {_spell(value)}")
 
 
-def _names_a_mask(target: Any) -> bool:
-    """Whether a target is a region of a mask, which is a file."""
+def mask_of(target: Any) -> str | None:
+    """The file of a mask of which a target is a region; None for any other."""
     try:
         found = split_region(target) if isinstance(target, str) else None
     except UsageError:
-        return False
-    return found is not None and found[1].file is not None
+        return None
+    return None if found is None else found[1].file
+
+
+def held_masks(record: Provenance) -> dict[str, Mapping[str, str]]:
+    """The files that a record's target names, by their names, each with its hash; none where two have one name."""
+    held = record.asked.get(FILES, ())
+    if not names_files(held):
+        return {}
+    found = {each["file"]: each for each in held}
+    return found if len(found) == len(held) else {}
+
+
+def _each(target: Any) -> list[Any]:
+    return target if isinstance(target, list) else [target]
+
+
+def _place_masks(target: Any, record: Provenance, model: Any) -> Any:
+    """A target, or several, with the files that were found for its masks."""
+    if isinstance(target, list):
+        return [_place_masks(each, record, model) for each in target]
+    name = mask_of(target)
+    if name is None:
+        return target
+    parsed = parse_target(target, model.labels, model.layer_names)
+    if not isinstance(parsed, targets.RegionTarget) or parsed.region is None or parsed.region.file != name:
+        return parsed
+    return replace(parsed, region=replace(parsed.region, file=str(record.asked[FILES][name])))
 
 
 def _restore_target(value: Mapping[str, Any]) -> targets.Target:

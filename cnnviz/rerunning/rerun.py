@@ -26,7 +26,15 @@ from cnnviz.rerunning.find import (
     folders_of,
     split_sources,
 )
-from cnnviz.rerunning.question import ask_again, check_question, ensure_askable, film_again, write_again
+from cnnviz.rerunning.question import (
+    FILES,
+    ask_again,
+    check_question,
+    ensure_askable,
+    film_again,
+    held_masks,
+    write_again,
+)
 from cnnviz.rerunning.schema import check_form
 from cnnviz.rerunning.substitutes import (
     Substitutes,
@@ -137,7 +145,7 @@ def rerun(
         network = open_networks(record, substitutes, folders)
         question = replace(record, asked=_restore_given(record, substitutes, pictures, places, near))
         named = [source, *places, *_named_files(model, weights, labels, judge)]
-        ensure_kept(target, named, [pictures, *question.asked.values()])
+        ensure_kept(target, named, [pictures, *question.asked.values(), *question.asked.get(FILES, {}).values()])
         with _record_at_fault(source.name):
             if isinstance(pictures, Path):
                 film_again(question, network, pictures, target)
@@ -203,6 +211,11 @@ def _restore_given(
         asked["examples"] = find_dataset(asked["examples"], places, trusted, folders_below(trusted))
     if "start" in asked:
         asked["start"] = pictures[0]
+    if masks := held_masks(record):
+        folders = [*folders_of(places), *near]
+        asked[FILES] = {
+            name: find_file(each, "mask", "--images", folders, folders_below(near)) for name, each in masks.items()
+        }
     judge = open_judge(record, substitutes, [*folders_of(places), *near]) if record.method == "maximize" else None
     return asked if judge is None else {**asked, "judge": judge}
 

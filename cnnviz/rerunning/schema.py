@@ -12,12 +12,12 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from cnnviz.errors import OutputError, quoted, visible
 from cnnviz.provenance import Provenance
 
-__all__ = ["LONGEST", "check_form", "is_plain_name", "refuse_record"]
+__all__ = ["LONGEST", "check_form", "is_plain_name", "names_files", "refuse_record"]
 
 LONGEST: Final = 100_000
 """Characters of a text."""
 
-MOST_ITEMS, MOST_NETWORKS = 1_000_000, 64
+MOST_ITEMS, MOST_NETWORKS, MOST_FILES = 1_000_000, 64, 64
 MOST_THREADS: Final = 1024
 LARGEST_SIDE, LARGEST_CELL, LARGEST_COUNT, LARGEST_SEED = 16_384, 4_000, 2**31, 2**64 - 1
 LONGEST_NAME, SHOWN = 255, 60
@@ -124,6 +124,11 @@ def _show(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
+def names_files(value: Any) -> bool:
+    """Whether it is a list of files by their names and hashes."""
+    return next(_misfits(value, FILES, ""), None) is None
+
+
 def is_text(value: Any) -> TypeGuard[str]:
     """Whether it is a text of a length that a record can have."""
     return isinstance(value, str) and len(value) <= LONGEST
@@ -177,6 +182,7 @@ NUMBERS, SIDES = Many(is_number, most=LARGEST_SIDE), Many(SIDE, count=2)
 IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 
 NAMED_FILE = Record({"file": is_plain_name, "sha256": IS_HASH, "function": _is_match(FUNCTION)}, ("file", "sha256"))
+FILES = Many(Record({"file": is_plain_name, "sha256": IS_HASH}, ("file", "sha256")), most=MOST_FILES)
 IMAGE = Record({"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("tensor|clip"))}, ("name", "sha256"))
 DATASET = Record(
     {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("dataset"))}, ("name", "sha256", "kind")
@@ -200,7 +206,7 @@ OPENING = Record(
 PREPROCESS = Record(
     {
         "input_size": SIDES,
-        "resize": (_is_nothing, SIDE, SIDES),
+        "resize": (_is_nothing, SIDE, SIDES, _is_match(re.compile("whole"))),
         "mean": NUMBERS,
         "std": NUMBERS,
         "interpolation": is_text,

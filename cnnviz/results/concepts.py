@@ -19,6 +19,8 @@ from cnnviz.results.result import DrawnResult, Grid
 __all__ = ["Concepts", "choose_colours", "paint_shares"]
 
 STRENGTH = 0.8
+GOLDEN, BRIGHTNESS = 0.618034, ((0.85, 0.95), (0.55, 0.75), (0.9, 0.6))
+"""From hue to hue of colours beyond a palette's, and their saturations and values in turn."""
 NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
 
 
@@ -103,11 +105,14 @@ class Concepts(DrawnResult):
 
 
 def choose_colours(count: int) -> NDArray[np.float32]:
-    """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them."""
+    """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them; of more than it has no two the same."""
     from matplotlib import colormaps
+    from matplotlib.colors import hsv_to_rgb
 
     palette = colormaps["tab10" if count <= 10 else "tab20"]
-    return np.array([palette(k % palette.N)[:3] for k in range(count)], dtype=np.float32) * 255
+    colours: list[Any] = [palette(k)[:3] for k in range(min(count, palette.N))]
+    colours += [hsv_to_rgb((k * GOLDEN % 1, *BRIGHTNESS[k % len(BRIGHTNESS)])) for k in range(palette.N, count)]
+    return np.array(colours, dtype=np.float32).reshape(count, 3) * 255
 
 
 def paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:

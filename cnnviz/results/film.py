@@ -76,6 +76,7 @@ class Film(Result):
 
 
 PAPER: Final = 255
+MOST_NAMED: Final = 6
 
 
 class FilmRoll(AbstractContextManager["FilmRoll"]):
@@ -101,6 +102,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         self._first: Explanation | None = None
         self._scale: Scale | None = None
         self._checks: tuple[str, ...] = ()
+        self._blank: list[int] = []
 
     def __enter__(self) -> Self:
         return self
@@ -131,11 +133,41 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
         """
         self._checks = tuple(dict.fromkeys((*self._checks, *result.checks)))
         for one in result:
-            self._first = one if self._first is None else self._first
+            if self._first is None:
+                self._first = one
+                for _ in self._blank:
+                    self._store(np.zeros_like(one.values))
             self._scale = _widen(self._scale, one.scale(self.look))
             self.scores.append(one.score)
             self.probabilities.append(one.probability)
             self._store(one.values)
+
+    def skip(self) -> None:
+        """Take a frame that has no map: it is drawn blank.
+
+        Raises:
+            OutputError: There is no room for it.
+        """
+        self._blank.append(len(self.scores) + 1)
+        self.scores.append(0.0)
+        self.probabilities.append(None)
+        if self._first is not None:
+            self._store(np.zeros_like(self._first.values))
+
+    @property
+    def started(self) -> bool:
+        """Whether any frame had a map."""
+        return self._first is not None
+
+    def _note_blanks(self) -> tuple[str, ...]:
+        if not self._blank:
+            return ()
+        named = ", ".join(map(str, self._blank[:MOST_NAMED]))
+        more = f" and {len(self._blank) - MOST_NAMED} more" if len(self._blank) > MOST_NAMED else ""
+        what = f"'{self.first.target}' wins no pixel of"
+        if len(self._blank) == 1:
+            return (f"{what} frame {named}: its map is blank",)
+        return (f"{what} frames {named}{more}: their maps are blank",)
 
     def maps(self, pictures: Iterable[Picture]) -> Iterator[Explanation]:
         """The gathered maps again, each on its picture.
@@ -201,7 +233,7 @@ class FilmRoll(AbstractContextManager["FilmRoll"]):
             (self.scale.low, self.scale.high),
             fps,
             self.first.layer,
-            tuple(dict.fromkeys((*self._checks, *checks))),
+            tuple(dict.fromkeys((*self._note_blanks(), *self._checks, *checks))),
             record,
         )
 

@@ -11,11 +11,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.atomic import make_folder, number_twins
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.region import is_background
 from cnnviz.core.target import ClassTarget
-from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.files import write_labels
+from cnnviz.drawing.overlay import place, upsample, veiled
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.errors import ExplanationError
 from cnnviz.provenance import Provenance
 from cnnviz.results.concepts import choose_colours, paint_shares
 from cnnviz.results.result import DrawnResult, Grid, Parts, Result
@@ -24,6 +27,13 @@ __all__ = ["ClassArea", "Prediction", "Predictions", "Segmentations"]
 
 DRAWN = 4
 """Classes of a picture that are drawn."""
+NO_CLASS = 255
+"""What stands in a mask for no class."""
+COLOURFUL = 20
+IN_PLACE_OF_GREYS = ((25, 25, 112), (0, 250, 180))
+"""Colours for what a palette has greys for, which would look like the background."""
+BACKGROUND, UNSEEN = 128, 255
+"""The greys of the background and of what was not looked at."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class ClassArea:
 
     Attributes:
         target: The class, usable as a method's target.
-        share: The part of all pixels that the network saw, in [0, 1].
+        share: The part of all pixels of the picture that the network saw, in [0, 1].
         pixels: How many pixels of the network's answer.
         probability: The class's mean probability over them.
     """
@@ -143,6 +153,7 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         model: The network's name.
         checks: What the user should know.
         provenance: How it was made.
+        labels: The names of all classes, if there are any.
     """
 
     _PARTS = "areas"
@@ -154,6 +165,7 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
     model: str = ""
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    labels: tuple[str, ...] | None = field(default=None, repr=False)
 
     def on_original(self, row: int, index: int) -> NDArray[np.bool_]:
         """Where a class wins on a picture's own pixels, ``(H, W)``; false where the network did not look."""
@@ -161,6 +173,69 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         geometry = picture.geometry or Geometry.whole(*picture.size)
         wide = upsample(self.won[row, index].astype(np.float32), geometry.crop[2:])
         return np.asarray(np.nan_to_num(place(wide, geometry)) > 0.5)
+
+    def colours(self) -> NDArray[np.float32]:
+        """A colour ``(K, 3)`` for every class, 0 to 255, the same on all pictures; the background's is grey."""
+        count = self.won.shape[1]
+        named = self.labels or ()
+        others = [index for index in range(count) if not (index < len(named) and is_background(named[index]))]
+        colours = np.full((count, 3), BACKGROUND, dtype=np.float32)
+        chosen = choose_colours(len(others))
+        greys = np.flatnonzero(np.ptp(chosen, axis=1) < COLOURFUL)
+        for place_of, colour in zip(greys, IN_PLACE_OF_GREYS, strict=False):
+            chosen[place_of] = colour
+        colours[others] = chosen
+        return colours
+
+    def label_image(self, row: int) -> NDArray[np.uint8]:
+        """The class of every pixel of a picture, ``(H, W)`` uint8: its index, 255 where none is or none was looked for.
+
+        Raises:
+            ExplanationError: If there are more than 255 classes, or several can be right at one pixel.
+        """
+        if self.won.shape[1] > NO_CLASS:
+            raise ExplanationError(f"A mask's pixels hold at most {NO_CLASS} classes; there are {self.won.shape[1]}.")
+        if (self.won[row].sum(axis=0) > 1).any():
+            raise ExplanationError(
+                "Several classes are likelier than not at one pixel, which one mask cannot hold; an .npz holds all."
+            )
+        picture, indices = self.pictures[row], [area.target.index for area in self[row]]
+        geometry = picture.geometry or Geometry.whole(*picture.size)
+        none = ~self.won[row].any(axis=0)
+        best = np.zeros(picture.size, dtype=np.float32)
+        found = np.full(picture.size, NO_CLASS, dtype=np.uint8)
+        for index, where in [*((index, self.won[row, index]) for index in indices), (NO_CLASS, none)]:
+            share = np.nan_to_num(place(upsample(where.astype(np.float32), geometry.crop[2:]), geometry))
+            found[share > best] = index
+            best = np.maximum(best, share)
+        return found
+
+    def save_masks(self, where: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+        """Write each picture's classes as a PNG of its own size whose pixels' values are the classes' indices.
+
+        255 is where the network did not look, or no class is likelier than not. Its palette has the colours of the
+        figure.
+
+        Args:
+            where: A folder, which is made if need be, for a ``NAME.mask.png`` a picture; or a path for each of them.
+                Existing files are replaced.
+
+        Raises:
+            ExplanationError: If there are more than 255 classes, or several can be right at one pixel.
+            OutputError: If a suffix is another or a file cannot be written.
+            ValueError: If there are not as many paths as pictures.
+        """
+        if isinstance(where, (str, os.PathLike)):
+            names = number_twins(Path(picture.name).stem for picture in self.pictures)
+            make_folder(Path(where))
+            where = [Path(where, f"{name}.mask.png") for name in names]
+        palette = np.zeros((NO_CLASS + 1, 3), dtype=np.uint8)
+        colours = np.rint(self.colours()[:NO_CLASS]).astype(np.uint8)
+        palette[: len(colours)], palette[NO_CLASS] = colours, UNSEEN
+        pairs = list(zip(map(Path, where), range(len(self)), strict=True))
+        for path, row in pairs:
+            write_labels(path, self.label_image(row), palette)
+        return tuple(path for path, _ in pairs)
 
     def grid(self) -> Grid:
         """A row a picture: the photograph, all classes in their colours, and each of the largest alone."""
@@ -199,15 +274,18 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         named = [area for area in self[row] if not is_background(str(area.target))]
         shown, others = named[:DRAWN], len(named[DRAWN:])
         masks = np.stack([self.on_original(row, area.target.index) for area in shown] or [np.zeros(picture.size, bool)])
-        colours = choose_colours(max(len(shown), 1))
+        colours = self.colours()[[area.target.index for area in shown] or [0]]
         first = masks & (np.cumsum(masks, axis=0) == 1)
         words = f"the {DRAWN} largest of {DRAWN + others} classes" if others else "all classes"
         words = words if shown else "no class but the background" if self[row] else "no class is likelier than not"
-        cells = [Cell(picture.pixels, picture.name), Cell(paint_shares(picture.pixels, first, colours), words)]
+        geometry = picture.geometry or Geometry.whole(*picture.size)
+        seen = ~np.isnan(place(np.zeros(geometry.crop[2:], dtype=np.float32), geometry))
+        together = veiled(picture.pixels, paint_shares(picture.pixels, first, colours), seen)
+        cells = [Cell(picture.pixels, picture.name), Cell(together, words)]
         for number, area in enumerate(shown):
             painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
-            said = f"{area.share:.1%} of what it saw\nmean probability {area.probability:.0%}"
-            cells.append(Cell(painted, f"{area.target}\n{said}"))
+            said = f"area {area.share:.1%}\nprob. {area.probability:.0%}"
+            cells.append(Cell(veiled(picture.pixels, painted, seen), f"{area.target}\n{said}"))
         return [*cells]
 
     def __str__(self) -> str:

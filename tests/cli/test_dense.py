@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 import cnnviz as library
-from cnnviz.errors import OutputError
+from cnnviz.drawing.files import write_pixels
+from cnnviz.errors import ModelError, OutputError
 
 CODE = """
 import torch
@@ -63,11 +65,35 @@ def test_a_region_is_explained_and_recorded(cnnviz, folder, target):
     assert json.loads(found.stdout)[0]["target"] == target
     assert (folder / "map.png").stat().st_size > 1000
     assert json.loads(library.read_note("map.png"))["cnnviz"]["asked"]["target"] == target
-    if "mask" not in target:
-        assert library.rerun("map.png", "again.png", trust=True).identical
-        return
-    with pytest.raises(OutputError, match="a region of a mask which its record does not hold"):
+    assert library.rerun("map.png", "again.png", trust=True).identical
+
+
+def test_a_mask_is_found_by_its_content_wherever_it_is_called_now(cnnviz, folder):
+    cnnviz("gradcam", *NET, "photo.png", "--target", "dog in mask.png", "-o", "map.png")
+    (named,) = json.loads(library.read_note("map.png"))["cnnviz"]["asked"]["files"]
+    assert named == {"file": "mask.png", "sha256": hashlib.sha256((folder / "mask.png").read_bytes()).hexdigest()}
+    (folder / "away").mkdir()
+    (folder / "mask.png").rename(folder / "away" / "other.png")
+    Image.new("L", (64, 48), 255).save(folder / "mask.png")
+    with pytest.raises(ModelError, match=r"The mask 'mask\.png' .* name it with --images"):
         library.rerun("map.png", "again.png", trust=True)
+    assert library.rerun("map.png", "again.png", images=["away"], trust=True).identical
+    with pytest.raises(OutputError, match=r"other\.png' is what it is made of"):
+        library.rerun("map.png", "away/other.png", images=["away"], trust=True)
+
+
+def test_a_record_without_the_mask_s_hash_is_refused(cnnviz, folder):
+    cnnviz("gradcam", *NET, "photo.png", "--target", "dog in mask.png", "-o", "map.png")
+    note = json.loads(library.read_note("map.png"))
+    for files in (None, [], [{"file": "../mask.png", "sha256": "0" * 64}], [{"file": "no.png", "sha256": "0" * 64}]):
+        note["cnnviz"]["asked"] = {"target": "dog in mask.png", **({} if files is None else {"files": files})}
+        write_pixels(folder / "old.png", np.zeros((4, 4, 3), dtype=np.uint8), json.dumps(note))
+        with pytest.raises(OutputError, match="a region of a mask which its record does not hold"):
+            library.rerun("old.png", "again.png", trust=True)
+    note["cnnviz"]["asked"] = {"target": "dog", "files": [{"file": "mask.png", "sha256": "0" * 64}]}
+    write_pixels(folder / "old.png", np.zeros((4, 4, 3), dtype=np.uint8), json.dumps(note))
+    with pytest.raises(OutputError, match="files are none that its target names"):
+        library.rerun("old.png", "again.png", trust=True)
 
 
 def test_a_record_names_no_folder_of_a_mask(cnnviz, folder):

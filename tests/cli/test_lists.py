@@ -39,8 +39,18 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
         ["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"], ["shapes-unet", "bundled"],
     ]  # fmt: skip
     found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
-    assert {"name", "source", "cached"} == set(found[0])
+    assert {"name", "source", "cached", "task"} == set(found[0])
     assert ("resnet18", "torchvision") in {(one["name"], one["source"]) for one in found}
+
+
+def test_models_says_which_answer_for_every_pixel(cnnviz):
+    tasks = {line.split()[0]: line.split()[2] for line in cnnviz("models", "*").stdout.splitlines()}
+    dense = {name for name, task in tasks.items() if task == "segmentation"}
+    assert dense == {
+        "shapes-unet", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet101", "deeplabv3_resnet50", "fcn_resnet101",
+        "fcn_resnet50", "lraspp_mobilenet_v3_large",
+    }  # fmt: skip
+    assert tasks["resnet18"] == "classification"
 
 
 def test_layers_marks_the_automatic_one(cnnviz):

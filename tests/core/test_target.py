@@ -248,3 +248,38 @@ def test_without_labels_only_indices():
         parse_target("cat", None)
     with pytest.raises(TargetError, match="0 upwards"):
         parse_target(-1)
+
+
+ODD = ("tissue:1", "x in y.z", "blue", "cat in the hat")
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "region"),
+    [
+        ("tissue:1@4,5", 0, "@4,5"), ("tissue:1 in 1,2,3,4", 0, " in 1,2,3,4"),
+        ("x in y.z in 1,2,3,4", 1, " in 1,2,3,4"),
+        ("x in y.z in m.png", 1, " in m.png"), ("x in y.z@3,4", 1, "@3,4"), ("cat in the hat in m.png", 3, " in m.png"),
+        ("blue in a in b.png", 2, " in a in b.png"),
+    ],
+)  # fmt: skip
+def test_a_region_may_follow_labels_that_look_like_units_or_regions(text, index, region):
+    found = parse_target(text, ODD, ("conv",))
+    assert (found.side.index, found.region.text) == (index, region)
+
+
+def test_a_layer_of_that_name_comes_before_a_region_of_a_label():
+    assert parse_target("tissue:1@4,5", ODD, ("tissue",)) == Unit("tissue", 1, (4, 5))
+    assert parse_target("tissue:1", ODD, ("tissue",)) == ClassTarget(0, "tissue:1")
+    with pytest.raises(UnknownNameError, match="no layer 'lung'"):
+        parse_target("lung:1@4,5", ODD, ("tissue",))
+
+
+@pytest.mark.parametrize("text", ["blue@40.5,5", "blue in 20,4,30", "blue@", "top@1.5,3", "2@1;2"])
+def test_a_region_that_is_none_is_told_the_forms_there_are(text):
+    with pytest.raises(TargetError, match=r"names no region of '.*' that can be read; expected 'LABEL@X,Y'"):
+        parse_target(text, ODD)
+
+
+def test_words_after_a_label_that_are_no_region_are_no_label():
+    with pytest.raises(UnknownNameError, match="no label 'blue in sky'"):
+        parse_target("blue in sky", ODD)

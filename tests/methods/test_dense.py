@@ -96,7 +96,10 @@ def test_a_class_is_its_logit_summed_where_it_wins(net, model, inputs):
     assert [one.probability for one in found] == pytest.approx(shares.tolist())
     assert found[0].describe()["index"] == index
     said = " ".join(found.checks)
-    assert "summed over the pixels where it wins, which are held fixed" in said
+    assert (
+        f"{LABELS[index]}: the sum of logits over the pixels where it wins, which are held fixed; probabilities: their "
+        "mean there" in said
+    )
     assert "layer deep, chosen as the deepest: the last on the coarsest grid, 8x8" in said
 
 
@@ -331,6 +334,21 @@ def test_a_report_shows_the_areas_and_explains_what_wins(net, model, inputs, tmp
     best = cnnviz.gradcam(model, inputs[:1])
     np.testing.assert_array_equal(found.figures["maps"].maps["gradcam"].values, best.values)
     assert "4 classes for every pixel" in found.save(tmp_path / "r.html").read_text()
+
+
+def test_a_report_asks_once_what_the_network_answers(model, inputs, monkeypatch):
+    from cnnviz.methods import ask
+
+    asked, plain = [], ask.ask
+
+    def counted(*given, **more):
+        asked.append(given)
+        return plain(*given, **more)
+
+    monkeypatch.setattr(ask, "ask", counted)
+    found = cnnviz.report(model, inputs[:1], sections="predictions")
+    assert len(asked) == 1
+    assert found.provenance.targets == (str(cnnviz.saliency(model, inputs[:1])[0].target),)
 
 
 def test_methods_are_compared_on_a_region(model, inputs):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision import models
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+from torchvision.transforms._presets import ImageClassification, ObjectDetection, SemanticSegmentation
 
 from cnnviz.core.picture import LUMA, Picture
 from cnnviz.errors import ModelError, ParameterError, PictureError
@@ -53,8 +53,33 @@ def test_equals_the_transforms_of_real_weights(name):
 
 
 def test_other_torchvision_presets_are_refused():
-    with pytest.raises(ModelError, match="SemanticSegmentation; expected torchvision's ImageClassification"):
-        Preprocess.from_torchvision(SemanticSegmentation(resize_size=520))
+    with pytest.raises(ModelError, match="ObjectDetection; expected torchvision's ImageClassification or Semantic"):
+        Preprocess.from_torchvision(ObjectDetection())
+
+
+@pytest.mark.parametrize(
+    ("size", "resized", "crop"),
+    [((40, 80), (30, 60), (-15, 0)), ((80, 20), (60, 15), (0, -22)), ((7, 7), (60, 60), (0, 0))],
+)
+def test_a_segmentation_preset_sees_whole_pictures_in_their_shape(size, resized, crop):
+    reference = SemanticSegmentation(resize_size=60)
+    made = Preprocess.from_torchvision(reference)
+    picture = photo(*size)
+    values, seen = made(picture)
+    assert (seen.geometry.resized, seen.geometry.crop) == (resized, (*crop, 60, 60))
+    top, left = (-start for start in crop)
+    inside = values[:, top : top + resized[0], left : left + resized[1]]
+    shrunk = Image.fromarray(picture.pixels).resize(resized[::-1], Image.Resampling.BILINEAR)
+    assert torch.equal(inside, SemanticSegmentation(resize_size=None)(shrunk))
+    black = -torch.tensor(made.mean)[:, None, None] / torch.tensor(made.std)[:, None, None]
+    outside = torch.ones(60, 60, dtype=torch.bool)
+    outside[top : top + resized[0], left : left + resized[1]] = False
+    assert torch.equal(values[:, outside], black[:, 0].expand(-1, int(outside.sum())))
+
+
+def test_a_resize_that_is_none_is_refused():
+    with pytest.raises(ParameterError, match="resize is 'all'; expected pixels, or 'whole'"):
+        Preprocess((8, 8), "all")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -15,8 +15,10 @@ MODELS = Path(models.__file__).parent
 
 
 def test_torchvision_s_networks_and_addresses_are_its_own():
-    names = models.list_models(module=models)
-    own = {name: tuple(entry.url for entry in models.get_model_weights(name)) for name in names}
+    kinds = {"classification": models, "segmentation": models.segmentation}
+    tasks = {name: task for task, module in kinds.items() for name in models.list_models(module=module)}
+    names = list(tasks)
+    own = {name: (tasks[name], tuple(entry.url for entry in models.get_model_weights(name))) for name in names}
     read = registries.read_torchvision(MODELS)
     assert read == own == registries.torchvision_registry()
     assert list(read) == names

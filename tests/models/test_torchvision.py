@@ -4,12 +4,14 @@ import os
 import urllib.error
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import get_model, get_model_weights
 
+import cnnviz
 from cnnviz.errors import UnknownNameError, WeightsError
 from cnnviz.models import downloads
 from cnnviz.models.load import load_model
@@ -171,10 +173,66 @@ def test_networks_that_insist_on_versions_open_from_safetensors(cache, tmp_path)
     assert same(model.module, trained.state_dict())
 
 
-def test_only_classification_networks_are_listed():
+def test_networks_of_other_tasks_are_not_listed():
     names = torchvision_registry()
-    assert {"resnet50", "vgg16", "vit_b_16"} <= set(names)
-    assert not any(name.startswith(("fasterrcnn", "fcn", "quantized", "raft", "r3d")) for name in names)
+    assert {"resnet50", "vgg16", "vit_b_16", "fcn_resnet50"} <= set(names)
+    assert not any(name.startswith(("quantized", "raft", "r3d")) for name in names)
+
+
+LRASPP, LRASPP_FILE = "lraspp_mobilenet_v3_large", "lraspp_mobilenet_v3_large-d234d4ea.pth"
+
+
+def trained(classes, name=LRASPP):
+    torch.manual_seed(4)
+    return get_model(name, weights=None, weights_backbone=None, num_classes=classes).state_dict()
+
+
+def test_a_segmentation_network_brings_its_labels_and_sees_whole_pictures(cache):
+    state = trained(21)
+    torch.save(state, cache / LRASPP_FILE)
+    model = load_model(LRASPP, device="cpu")
+    assert same(model.module, state)
+    assert model.origin == {"source": "torchvision", "weights": "COCO_WITH_VOC_LABELS_V1"}
+    assert (model.preprocess.input_size, model.preprocess.resize) == ((520, 520), "whole")
+    assert (len(model.labels), model.labels[0], model.labels[8]) == (21, "__background__", "cat")
+    small = load_model(LRASPP, input_size=64, device="cpu")
+    assert (small.preprocess.input_size, small.preprocess.resize) == ((64, 64), "whole")
+    assert small.forward(torch.zeros(1, 3, 64, 64)).shape == (1, 21, 64, 64)
+
+
+def test_segmentation_weights_are_looked_for_offline_and_their_names_known(cache):
+    with pytest.raises(WeightsError, match=r"fcn_resnet50 \(fcn_resnet50_coco-1167a1af.pth, 135 MB\) are not in"):
+        load_model("fcn_resnet50", device="cpu")
+    with pytest.raises(UnknownNameError, match="fcn_resnet50 has COCO_WITH_VOC_LABELS_V1"):
+        load_model("fcn_resnet50", weights="IMAGENET1K_V1", device="cpu")
+
+
+def test_segmentation_weights_of_other_classes_fit_and_training_s_head_is_left_out(cache, tmp_path):
+    torch.save(trained(5), tmp_path / "mine.pth")
+    model = load_model(LRASPP, weights=tmp_path / "mine.pth", device="cpu")
+    assert model.forward(torch.zeros(1, 3, 32, 32)).shape == (1, 5, 32, 32)
+    assert model.labels is None
+    name = "deeplabv3_mobilenet_v3_large"
+    torch.manual_seed(4)
+    state = get_model(name, weights=None, weights_backbone=None, aux_loss=True, num_classes=21).state_dict()
+    assert any(key.startswith("aux_classifier.") for key in state)
+    torch.save(state, cache / "deeplabv3_mobilenet_v3_large-fc3c493d.pth")
+    assert same(load_model(name, device="cpu").module, state)
+
+
+def test_random_segmentation_networks_download_nothing(cache):
+    model = load_model(LRASPP, weights="none", device="cpu")
+    assert same(model.module, load_model(LRASPP, weights="none", device="cpu").module.state_dict())
+    assert model.origin["weights"] == "random"
+    assert not any(cache.iterdir())
+
+
+def test_pictures_of_several_shapes_are_asked_together(cache):
+    model = load_model(LRASPP, weights="none", input_size=32, device="cpu")
+    wide, tall = (Image.new("RGB", size, (200, 30, 60)) for size in ((64, 32), (20, 50)))
+    found = cnnviz.gradcam(model, [wide, tall], "cat@3,4", relu=False)
+    assert [one.on_original().shape for one in found] == [(32, 64), (50, 20)]
+    assert all(np.isfinite(one.on_original(align="pixel")).all() for one in found)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,18 @@ def opening_what_it_names(honest: Mapping[str, Any], work: Path, outside: Path) 
         "direction up": (maximize, "asked.target", ["layer1:../outside/vector.npy"]),
         "direction by path": (cam, "asked.target", f"layer1:{far}/vector.npy"),
         "mask": (cam, "asked.target", f"star in {far}/hidden.png"),
+        "mask with its hash": (
+            cam, "asked", {"target": f"star in {far}/hidden.png", "files": [named_file(outside / "hidden.png")]},
+        ),
+        "mask by a way with its hash": (
+            cam, "asked", {
+                "target": f"star in {far}/hidden.png",
+                "files": [named_file(outside / "hidden.png", shown=f"{far}/hidden.png")],
+            },
+        ),
+        "mask elsewhere": (
+            cam, "asked", {"target": "star in hidden.png", "files": [named_file(outside / "hidden.png")]},
+        ),
         "mask in an answer": (unknown, "targets", [f"star in {far}/hidden.png"]),
         "direction in an answer": (unknown, "targets", [f"layer1:{far}/vector.npy"]),
         "compiler": (maximize, "settings.compiled", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,19 +23,25 @@ from cnnviz.core.target import (
 )
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
-from cnnviz.errors import TargetError
+from cnnviz.errors import NowhereError, TargetError
 
 __all__ = [
     "DENSE",
+    "NAME_A_REGION",
     "everywhere",
+    "is_top",
     "mean_probability",
+    "nowhere_in",
+    "on_picture",
     "settle_dense",
+    "settle_won",
     "sum_region",
     "widest_class",
     "winners",
 ]
 
 DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
+NAME_A_REGION = f"A region can be named: {FORMS}."
 
 
 def winners(logits: Tensor, head: Head | None = None) -> Tensor:
@@ -54,28 +60,38 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
 
 def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
     """A target of one dense answer ``(K, h, w)`` with its class and its pixels."""
-    if isinstance(target, (Finer, DetectionTarget)):
-        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
-    found = dense_target(target)
-    if not isinstance(found, RegionTarget) or found.mask is not None:
-        return found
+    found = _unsettled(target)
+    if found is None:
+        return dense_target(target)
     if found.peak:
         return _settle_peak(found, logits, head)
     grid = (int(logits.shape[1]), int(logits.shape[2]))
-    if found.region is not None and found.seen is None:
-        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
-    region = None if found.seen is None else found.seen.on_grid(grid)
-    won = winners(logits, head)
+    won = winners(logits, head) & on_picture(found, grid).to(logits.device)
+    if is_top(found) and not bool(won.any()):  # no label is likelier than not: the likeliest wins
+        won[int(logits.double().mean(dim=(1, 2)).argmax())] = on_picture(found, grid).to(won.device)
+    return settle_won(found, won, labels)
+
+
+def is_top(target: Target) -> bool:
+    """Whether a target is yet to have its class, the first of its picture."""
+    side = target.side if isinstance(target, RegionTarget) and target.mask is None else target
+    return isinstance(side, TopClass)
+
+
+def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Target:
+    """A target with its class and its pixels, where it is known which classes win each pixel, ``(K, h, w)``."""
+    found = _unsettled(target)
+    if found is None:
+        return dense_target(target)
+    region = None if found.seen is None else found.seen.on_grid((int(won.shape[1]), int(won.shape[2])))
     if isinstance(found.side, TopClass):
-        if not bool(won.any()):  # no label is likelier than not: the likeliest, on all of the picture
-            won[int(logits.double().mean(dim=(1, 2)).argmax())] = True
         inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
         found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
-    check_indices(found, len(logits))
+    check_indices(found, len(won))
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
         if not bool(held.any()):
-            raise TargetError(_name_winners(found, won, labels))
+            raise _no_winner(found, won, labels)
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
 
@@ -89,17 +105,61 @@ def _settle_peak(target: RegionTarget, logits: Tensor, head: Head | None) -> Tar
         )
     check_indices(target, len(logits))
     (index,) = (each.index for each in target.classes)
-    places = torch.zeros(logits.shape[1:], dtype=torch.bool).flatten()
-    places[int(logits[index].argmax())] = True
-    return replace(target, mask=Mask.of(places.reshape(logits.shape[1:]).numpy()))
+    shown = on_picture(target, (int(logits.shape[1]), int(logits.shape[2]))).to(logits.device)
+    places = torch.zeros(logits[index].numel(), dtype=torch.bool)
+    places[int(logits[index].masked_fill(~shown, -torch.inf).argmax())] = True
+    return replace(target, mask=Mask.of(places.reshape(shown.shape).numpy()))
 
 
-def _name_winners(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> str:
-    shares = won.float().mean(dim=(1, 2))
+def _unsettled(target: Target) -> RegionTarget | None:
+    """A target as one of a dense answer that has no pixels yet; None where it needs none."""
+    if isinstance(target, (Finer, DetectionTarget)):
+        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
+    found = dense_target(target)
+    if not isinstance(found, RegionTarget) or found.mask is not None:
+        return None
+    if found.region is not None and found.seen is None:
+        raise TargetError(f"'{found}' needs the picture's geometry; ask a method, with the picture.")
+    return found
+
+
+def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
+    """The pixels of an answer ``(h, w)`` that show the picture, and not what was put around it."""
+    frame = target.frame if isinstance(target, RegionTarget) else None
+    return torch.ones(grid, dtype=torch.bool) if frame is None else torch.from_numpy(frame.on_grid(grid).array())
+
+
+def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> NowhereError:
+    shares = won.sum(dim=(1, 2)) / on_picture(target, (int(won.shape[1]), int(won.shape[2]))).sum().to(won.device)
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
-    others = f"; these do: {named}" if named else ", nor does any other"
-    return f"'{target.side}' wins no pixel of this picture{others}. A region can be named: {FORMS}."
+    others = f"these do: {named}" if named else "nor does any other class"
+    what = f"'{target.side}'"
+    return NowhereError(f"{what} wins no pixel of this picture; {others}. {NAME_A_REGION}", what, others)
+
+
+def nowhere_in(errors: Mapping[int, NowhereError], names: Sequence[str]) -> NowhereError:
+    """The one error of several pictures of a call.
+
+    Args:
+        errors: The error of each picture that has one, by its row; at least one.
+        names: Of all pictures of the call.
+    """
+    wanting: dict[str, list[str]] = {}
+    for row, error in errors.items():
+        wanting.setdefault(error.what, []).append(f"'{names[row]}'")
+    said = "; ".join(f"{what} wins no pixel of {_join_some(some)}" for what, some in wanting.items())
+    row, first = next(iter(errors.items()))
+    others = f"of '{names[row]}' {first.others}" if len(errors) > 1 else first.others
+    return NowhereError(
+        f"{said}; {others}. {NAME_A_REGION}", first.what, first.others, rows=tuple(errors), count=len(names)
+    )
+
+
+def _join_some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    *most, last = [*names[:NAMED], *more]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def everywhere(target: Target, logits: Tensor) -> Target:

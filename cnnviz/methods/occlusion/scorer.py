@@ -20,7 +20,7 @@ from cnnviz.engine.scores.detection import score_overlap
 from cnnviz.engine.scores.score import class_probabilities, roundings, score, score_region, settle, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, assemble
+from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, assemble, naming_pictures
 from cnnviz.methods.prepare import InputBatch
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
@@ -295,7 +295,7 @@ def scored_maps(
     """
     groups = _group_same_pictures(batch.inputs)
     answers: dict[int, Answer] = {}
-    with undisturbed(model.module):
+    with undisturbed(model.module), naming_pictures(model, batch):
         example = model.to_device(batch.inputs[:1])
         scorer = Scorer(model, example, batch.targets, kind=kind, precision=precision, batch_size=batch_size, ask=ask)
 

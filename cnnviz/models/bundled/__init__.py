@@ -28,6 +28,8 @@ class Bundled:
         std: Per channel, what the difference is divided by.
         input_size: Height and width in pixels it was trained at.
         summary: One sentence.
+        task: What it answers: a class of the whole picture (``"classification"``) or of each pixel
+            (``"segmentation"``).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Bundled:
     std: tuple[float, ...]
     input_size: tuple[int, int]
     summary: str
+    task: str = "classification"
 
 
 _SHAPES: Final = ("circle", "triangle", "square", "star", "cross", "ring", "heart", "crescent", "arrow", "bolt")
@@ -74,6 +77,7 @@ BUNDLED: Final[dict[str, Bundled]] = {
             std=(0.25, 0.25, 0.25),
             input_size=(64, 64),
             summary="A small U-Net that names the shape at every pixel of a drawn scene, or its background.",
+            task="segmentation",
         ),
         Bundled(
             name="digits-lenet5",

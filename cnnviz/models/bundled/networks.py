@@ -38,7 +38,29 @@ class ResidualBlock(nn.Module):
         return torch.as_tensor(self.relu2(inner))
 
 
-class ShapesResNet(nn.Module):
+class ShapesEncoder(nn.Module):
+    """What the shapes' networks have in common: 64 px in, a last map of 8x8.
+
+    Its layers are made by :meth:`add_encoder`, so that a network can have others before them.
+    """
+
+    def add_encoder(self) -> None:
+        """Make the layers."""
+        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
+        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
+        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Map normalised RGB ``(N, 3, H, W)`` to maps of a half, a quarter and an eighth of its size."""
+        first = self.layer1(self.relu(self.bn1(self.conv1(x))))
+        second = self.layer2(first)
+        return first, second, self.layer3(second)
+
+
+class ShapesResNet(ShapesEncoder):
     """A small residual network: 64 px in, a last map of 8x8, global average pooling and one linear layer.
 
     Args:
@@ -47,20 +69,13 @@ class ShapesResNet(nn.Module):
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
-        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
-        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+        self.add_encoder()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes)``."""
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return torch.as_tensor(self.fc(torch.flatten(self.avgpool(x), 1)))
+        return torch.as_tensor(self.fc(torch.flatten(self.avgpool(self.encode(x)[-1]), 1)))
 
 
 class ShapesVGG(nn.Module):
@@ -110,7 +125,7 @@ class UpBlock(nn.Module):
         return torch.as_tensor(self.relu(self.bn(self.conv(joined))))
 
 
-class ShapesUNet(nn.Module):
+class ShapesUNet(ShapesEncoder):
     """A small U-Net: down as `ShapesResNet` goes, to a map of 8x8, and up again over three skips to a class a pixel.
 
     Args:
@@ -122,12 +137,7 @@ class ShapesUNet(nn.Module):
         self.fine = nn.Sequential(
             OrderedDict(conv=nn.Conv2d(3, 8, 3, 1, 1, bias=False), bn=nn.BatchNorm2d(8), relu=nn.ReLU(inplace=True))
         )
-        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
-        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
-        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+        self.add_encoder()
         self.up2 = UpBlock(64, 32, 48)
         self.up1 = UpBlock(48, 16, 16)
         self.up0 = UpBlock(16, 8, 12)
@@ -136,10 +146,8 @@ class ShapesUNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map normalised RGB ``(N, 3, H, W)`` to logits ``(N, classes, H, W)``."""
         fine = self.fine(x)
-        first = self.layer1(self.relu(self.bn1(self.conv1(x))))
-        second = self.layer2(first)
-        x = self.up2(self.layer3(second), second)
-        return torch.as_tensor(self.classifier(self.up0(self.up1(x, first), fine)))
+        first, second, third = self.encode(x)
+        return torch.as_tensor(self.classifier(self.up0(self.up1(self.up2(third, second), first), fine)))
 
 
 class LeNet5(nn.Module):

@@ -16,7 +16,25 @@ from typing import Any, Final, NamedTuple
 
 from cnnviz.models.downloads import cached_file, cached_hub_file
 
-__all__ = ["HUB_FILES", "PREFIX", "TimmWeights", "has_timm", "timm_registry", "torchvision_registry"]
+__all__ = [
+    "CLASSIFICATION",
+    "HUB_FILES",
+    "PREFIX",
+    "SEGMENTATION",
+    "TimmWeights",
+    "TorchvisionWeights",
+    "has_timm",
+    "timm_registry",
+    "torchvision_registry",
+]
+
+CLASSIFICATION: Final = "classification"
+SEGMENTATION: Final = "segmentation"
+"""What networks answer: classes of a whole picture, or of each of its pixels."""
+
+TORCHVISION_FOLDERS: Final = {CLASSIFICATION: "", SEGMENTATION: "segmentation"}
+"""Where among torchvision's models those of a kind are, in the order in which they are listed."""
+
 
 PREFIX: Final = "timm:"
 """What stands before the names of timm's networks."""
@@ -24,7 +42,7 @@ HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 """What weights are called in a repository of the hub if it is not said."""
 
 _TORCHVISION: Final = re.compile(
-    r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(\s*\*,\s*weights: Optional\[(\w+)\]", re.MULTILINE
+    r"^@register_model\(\)\n(?:@.*\n(?:[ \t)].*\n)*)*def (\w+)\(\s*\*,\s*weights: Optional\[(\w+)\]", re.MULTILINE
 )
 _ENUMS: Final = re.compile(r"^class (\w+)\(WeightsEnum\):\n((?:(?:[ \t].*)?\n)*)", re.MULTILINE)
 _URL: Final = re.compile(r'\burl="([^"]*)"')
@@ -34,6 +52,13 @@ _NEXT: Final = re.compile(r"\n(?=[^\s)\]}#])")
 """Where the next statement of a file begins."""
 
 _KEY: Final = re.compile(r"^ *['\"](\w+)['\"]:", re.MULTILINE)
+
+
+class TorchvisionWeights(NamedTuple):
+    """What a network of torchvision answers, and the addresses of its trained weights."""
+
+    task: str
+    urls: tuple[str, ...]
 
 
 class TimmWeights(NamedTuple):
@@ -55,8 +80,8 @@ def has_timm() -> bool:
     return importlib.util.find_spec("timm") is not None
 
 
-def torchvision_registry() -> dict[str, tuple[str, ...]]:
-    """The addresses of the trained weights of each of torchvision's classification networks, by its name."""
+def torchvision_registry() -> dict[str, TorchvisionWeights]:
+    """The trained weights of each of torchvision's networks for classification and segmentation, by its name."""
     if "torchvision.models" not in sys.modules:
         try:
             return read_torchvision(_models_folder("torchvision"))
@@ -64,16 +89,28 @@ def torchvision_registry() -> dict[str, tuple[str, ...]]:
             pass
     from torchvision import models
 
-    names = models.list_models(module=models)
-    return {name: tuple(entry.url for entry in models.get_model_weights(name)) for name in names}
+    return {
+        name: TorchvisionWeights(task, tuple(entry.url for entry in models.get_model_weights(name)))
+        for task, folder in TORCHVISION_FOLDERS.items()
+        for name in models.list_models(module=getattr(models, folder) if folder else models)
+    }
 
 
-def read_torchvision(folder: Path) -> dict[str, tuple[str, ...]]:
+def read_torchvision(folder: Path) -> dict[str, TorchvisionWeights]:
     """What the text of torchvision's models says.
 
     Raises:
         ValueError: If it is not written as expected; or another of OSError and LookupError.
     """
+    return {
+        name: TorchvisionWeights(task, urls)
+        for task, inner in TORCHVISION_FOLDERS.items()
+        for name, urls in _read_torchvision_folder(folder / inner).items()
+    }
+
+
+def _read_torchvision_folder(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The addresses of the trained weights of the networks that the files in one folder register."""
     found: dict[str, tuple[str, ...]] = {}
     for file in folder.glob("*.py"):
         text = file.read_text(encoding="utf-8")

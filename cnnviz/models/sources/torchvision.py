@@ -15,22 +15,24 @@ from cnnviz.models.downloads import cached_file, download
 from cnnviz.models.formats import looks_like_file, wants_random
 from cnnviz.models.origin import RANDOM, OpenedNetwork
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.sources.registries import SEGMENTATION, torchvision_registry
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import Checkpoint, read_checkpoint
 
 __all__ = ["open_torchvision"]
 
 INCEPTIONS: Final = ("googlenet", "inception_v3")
-"""Their own initialisation is slow and warns, and they have heads that only training calls."""
+"""Their own initialisation is slow and warns."""
 
-AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.")
+AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
+"""Heads that only training calls: they are left out."""
 
 
 def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
-    """Open a classification network of torchvision.
+    """Open a network of torchvision for classification or segmentation.
 
     Args:
-        name: Its name, such as ``"resnet50"``.
+        name: Its name, such as ``"resnet50"`` or ``"fcn_resnet50"``.
         weights: One of torchvision's names, a file, ``"none"`` for random ones, or None for torchvision's default.
 
     Raises:
@@ -87,7 +89,7 @@ def _open_trained(name: str, entry: WeightsEnum, notes: tuple[str, ...]) -> Open
 
 def _read_weights(name: str, weights: str | os.PathLike[str]) -> Checkpoint:
     checkpoint = read_checkpoint(weights)
-    if name not in INCEPTIONS:
+    if name not in INCEPTIONS and not _has_pixels(name):
         return checkpoint
     state = {key: value for key, value in checkpoint.state.items() if not any(head in key for head in AUXILIARY)}
     return replace(checkpoint, state=state)
@@ -107,6 +109,11 @@ def _open_with_file(name: str, entries: type[WeightsEnum], weights: str | os.Pat
     )
 
 
+def _has_pixels(name: str) -> bool:
+    """Whether a network has a class for every pixel."""
+    return torchvision_registry()[name].task == SEGMENTATION
+
+
 def _build_network(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
     """The network with its initial weights, in the form that these trained weights have."""
     settings: dict[str, Any] = {} if classes is None else {"num_classes": classes}
@@ -114,6 +121,8 @@ def _build_network(name: str, entry: WeightsEnum, classes: int | None) -> nn.Mod
         settings["image_size"] = entry.meta["min_size"][0]
     if name in INCEPTIONS:
         settings |= {"init_weights": False, "transform_input": True, "aux_logits": False}
+    if _has_pixels(name):
+        settings |= {"num_classes": classes or len(entry.meta["categories"]), "weights_backbone": None}
     module: nn.Module = get_model(name, weights=None, **settings)
     return module
 
