@@ -35,6 +35,7 @@ WRITTEN = {
     "mirror_picture": ("out.jpg",),
     "own_network": ("own_network.png",),
     "readme_picture": ("out.jpg",),
+    "several_inputs": ("several_inputs.png",),
     "similarity": ("similar_pair.png", "similar_rather_than.png"),
     "segmentation": ("segmentation.png", "segmentation_maps.png"),
 }

@@ -84,7 +84,7 @@ REGIONS = (
     ),
     Mutation(
         "Sections: the picture itself is written into", f"{P}/windows/regional.py",
-        "self._select(self._module(inputs.clone()), 1)", "self._select(self._module(inputs), 1)",
+        "given = inputs.clone()\n", "given = inputs\n",
         OBLONG, "windows are put into a picture that is normalised twice",
     ),
     Mutation(
@@ -99,7 +99,7 @@ REGIONS = (
     ),
     Mutation(
         "Sections: what runs twice is answered with its last call", f"{P}/windows/regional.py",
-        "for name in before if seen.calls[name] == 1}", "for name in before}",
+        "if seen.calls[name] == 1 and name in seen.made}", "if name in seen.made}",
         OBLONG, "an activation that is shared is not computed after the gate; noticed, and nothing is saved",
     ),
     Mutation(

@@ -21,7 +21,9 @@ __all__ = ["predict"]
 METHOD = cnnviz.predict
 
 Answer: TypeAlias = "cnnviz.Predictions | cnnviz.Segmentations | cnnviz.Detections"
-NOTHING_DRAWN = "This network has one answer for a whole picture, so there is nothing to draw; leave out {option}."
+NOTHING_DRAWN = (
+    "This network has no class for every pixel and no boxes, so there is nothing to draw; leave out {option}."
+)
 NO_AREAS = "This network answers with boxes, and with no class for every pixel; leave out --masks."
 COCO = ".json"
 DRAWN_TO = Option(
@@ -131,7 +133,8 @@ def _format_box(one: dict[str, Any]) -> str:
 def _format_class(one: dict[str, Any]) -> str:
     share = one["probability"]
     answer = f"{one['logit']:.4g} {one['unit']}".rstrip() if share is None else f"{share:.2%}"
-    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}".rstrip()
+    place = f" at {one['place'][0]},{one['place'][1]}" if "place" in one else ""
+    return f"  {answer:>7}  {one['index']:>5}  {visible(one['label'] or '')}{place}".rstrip()
 
 
 predict = SectionedCommand(

@@ -33,6 +33,7 @@ UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(
 DETECTION = re.compile(rf"(?P<side>.*?)\s*#(?P<number>{NUMBER})", re.DOTALL)
 INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
+POINT = "point "
 OFFERED, MOST_MARKS = 6, 64
 """Labels that a message offers, and ``-`` in a text that may be between two."""
 
@@ -46,8 +47,9 @@ def parse_target(like: Any, labels: Sequence[str] | None = None, layers: Iterabl
             (the sum of the logits whose labels match), a unit ``"layer4:17"`` or ``"layer4:17@3,3"``, a region of a
             dense answer (``"cat@120,80"``, ``"cat in 10,20,200,180"``, ``"cat in mask.png"``, in the picture's pixels:
             x and y, or left, top, right and bottom), a detector's box (``"cat #1"``, ``"#2"``, the surest first), the
-            cosine to another picture's embedding (``"similar:FILE"``, ``"similar:A - similar:B"``, of two pictures
-            ``"similar:pair"``), a callable, or a target.
+            peak of a heat map (``"point 3"``, ``"point nose"``), the cosine to another picture's embedding
+            (``"similar:FILE"``, ``"similar:A - similar:B"``, of two pictures ``"similar:pair"``), a callable, or a
+            target.
         labels: The network's class names.
         layers: Names of the network's layers, for units.
 
@@ -90,6 +92,7 @@ def _parse_text(text: str, labels: Sequence[str], layers: Sequence[str]) -> Targ
         found = _find_labelled_region(unit["layer"], text, labels, layers) or _parse_unit(unit, layers)
     found = (
         found
+        or _find_point(text, labels)
         or _find_detection(text, labels)
         or _find_region(text, labels)
         or _find_contrast(text, labels)
@@ -98,6 +101,12 @@ def _parse_text(text: str, labels: Sequence[str], layers: Sequence[str]) -> Targ
     if found is None:
         raise _malformed_region(text, labels) or _unknown_label(text, labels)
     return found
+
+
+def _find_point(text: str, labels: Sequence[str]) -> Target | None:
+    """The peak of the heat map of a point, which is named or counted from 0."""
+    side = _parse_side(text.removeprefix(POINT).strip(), labels) if text.startswith(POINT) else None
+    return None if side is None else RegionTarget(side, peak=True)
 
 
 def _find_labelled_region(layer: str, text: str, labels: Sequence[str], layers: Iterable[str]) -> Target | None:

@@ -179,6 +179,8 @@ class RegionTarget(Target):
         region: The part of the picture that was named; None where it is the pixels that the classes win.
         seen: The region on the network's input, once its picture is known.
         mask: The pixels on the answer's grid, once the network has answered.
+        peak: Whether it is one place, that of the channel's largest value: a point of a network that gives a heat map
+            for each (a keypoint).
         frame: The part of the network's input that shows the picture, where something was put around it.
         picture: The hash of the picture for which the pixels were found; None where that is not known.
     """
@@ -188,6 +190,7 @@ class RegionTarget(Target):
     region: Region | None = None
     seen: Mask | None = None
     mask: Mask | None = None
+    peak: bool = False
     frame: Mask | None = None
     picture: str | None = field(default=None, compare=False, repr=False)
 
@@ -202,6 +205,7 @@ class RegionTarget(Target):
     def recorded(self) -> str:
         """What a record says of it, by which it can be asked again: the words, and not the pixels."""
         side = self.side.pattern if isinstance(self.side, ClassSum) else self.side.spelt
+        side = f"point {side}" if self.peak else side
         rival = f" - {self.rival.spelt}" if self.rival else ""
         return f"{side}{rival}{self.region.text if self.region else ''}"
 
@@ -232,11 +236,17 @@ class RegionTarget(Target):
         return replace(self, **{name: each.mirrored() for name, each in places.items() if each is not None})
 
     def __str__(self) -> str:
+        if self.peak:
+            return self.recorded
         rival = f" - {self.rival}" if self.rival else ""
         return f"{self.side}{rival}{self.region.text if self.region else ''}"
 
     def explain(self, *, values: bool = False) -> str:
         """What is explained, in words; of a network that gives values, and no classes, if ``values``."""
+        if self.peak and self.mask is not None:
+            (rows, columns), place = self.mask.shape, int(self.mask.array().argmax())
+            at = f"column {place % columns}, row {place // columns} of its {columns}x{rows} heat map"
+            return f"{self}: the value at its own peak on the unchanged picture, {at}, which is held fixed"
         what = f"the sum of {'values' if values else 'logits'}" + (f" less those of {self.rival}" if self.rival else "")
         won = "all pixels" if values else "the pixels where it wins"
         where = won if self.region is None else "the region's pixels"

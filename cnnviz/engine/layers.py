@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
@@ -214,7 +215,31 @@ def run(module: nn.Module, inputs: Tensor) -> Any:
                 f"{type(module).__name__} has no forward of its own; pass the network inside it"
                 + (f" ({inside})." if inside else ".")
             ) from error
+        if isinstance(error, TypeError) and (missing := _missing_arguments(module)):
+            raise ModelError(
+                f"The network's forward needs more than the picture: {', '.join(missing)}; expected "
+                f'cnnviz.Model(net, inputs={{"{_picture_argument(module)}": ..., "{missing[0]}": tensor}}), in which '
+                "`...` is the picture, or cnnviz.Model(net, forward=function) with function(network, images)."
+            ) from error
         raise ModelError(f"The network fails on an input of shape {tuple(inputs.shape)}: {reason}") from error
+
+
+def _parameters(module: nn.Module) -> list[inspect.Parameter]:
+    """What a network's forward takes, as far as it says."""
+    try:
+        return list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def _missing_arguments(module: nn.Module) -> list[str]:
+    """Arguments that a network's forward needs besides the first."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in _parameters(module)[1:] if each.default is each.empty and each.kind not in several]
+
+
+def _picture_argument(module: nn.Module) -> str:
+    return _parameters(module)[0].name
 
 
 class _Observer:

@@ -35,7 +35,9 @@ OutputSelector: TypeAlias = str | int | Callable[[Any], Tensor] | None
 ENDS: dict[str, End] = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid", "special_expit": "sigmoid"}
 ROUNDING, COARSE_ROUNDING = 1e-4, 1e-2
 """How far the sum of probabilities may be from 1, in float32 and wider, and in half precision."""
-CLASSES_DIM, DENSE_DIM, USUAL_NAMES = 2, 4, ("logits", "out", "output", "outputs", "pred", "predictions")
+COORDINATES = (2, 3)
+"""How many numbers a place has, with or without what it is worth."""
+CLASSES_DIM, POINTS_DIM, DENSE_DIM, USUAL_NAMES = 2, 3, 4, ("logits", "out", "output", "outputs", "pred", "predictions")
 
 
 def select_logits(output: Any, selector: OutputSelector = None, *, count: int | None = None) -> Tensor:
@@ -62,6 +64,12 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
         found = found.flatten(1)
     if found.dim() < CLASSES_DIM and (found.dim() == 1 or count == 1):
         found = found.reshape(1 if count == 1 else len(found), -1)
+    if found.dim() == POINTS_DIM and found.shape[2] in COORDINATES:
+        raise ExplanationError(
+            f"The network returns a tensor of shape {tuple(found.shape)}, as coordinates of {found.shape[1]} points "
+            "have it; explain one of them as a value, with Model(..., output=lambda found: found[:, 3, :1], "
+            "head='value') or --logits FILE.py:FUNCTION --head value."
+        )
     if found.dim() not in (CLASSES_DIM, DENSE_DIM):
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K) or (N, K, h, w); "

@@ -18,7 +18,7 @@ from cnnviz.core.change import Change, Locked, contextmanager, noted, undo_since
 from cnnviz.engine.state.contents import Attributes, Buffers, hookable_parts
 from cnnviz.engine.state.modes import Modes, inference
 
-__all__ = ["undisturbed", "fixed_threads", "hookable_parts", "inference", "intact", "reproducible"]
+__all__ = ["undisturbed", "fixed_threads", "hookable_parts", "inference", "intact", "reproducible", "share_lock"]
 
 Result = TypeVar("Result")
 
@@ -221,6 +221,13 @@ def _lock_of(module: nn.Module) -> Any:
         return _LOCKS.setdefault(module, threading.RLock())
 
 
+def share_lock(module: nn.Module, other: nn.Module) -> None:
+    """Let threads that ask a module wait for those that ask another one: a network inside it, say."""
+    lock = _lock_of(other)
+    with _ALL_LOCKS:
+        _LOCKS[module] = lock
+
+
 class _NetworkState(Change):
     """Evaluation mode inside; outside the modes, buffers, attributes and hooks that a network had.
 
@@ -258,9 +265,10 @@ def _forget_other_threads() -> None:
     """In a process that was made by forking: the locks are free, and networks as before the others asked them."""
     global _ALL_LOCKS  # noqa: PLW0603 - another thread may have held it, and is not there
     _ALL_LOCKS = threading.Lock()
-    ours = {module: lock for module, lock in _LOCKS.items() if lock._is_owned()}
-    _LOCKS.clear()
-    _LOCKS.update(ours)
+    fresh: dict[int, Any] = {}
+    for module, lock in list(_LOCKS.items()):
+        if not lock._is_owned():
+            _LOCKS[module] = fresh.setdefault(id(lock), threading.RLock())
     for shared in (_SLOW_PATH, _AS_WRITTEN):
         shared.forget_others()
     for state in [state for state, thread in _STATES.items() if thread != threading.get_ident()]:

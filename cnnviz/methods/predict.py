@@ -48,12 +48,12 @@ def predict(
 
     Returns:
         For each picture its ``k`` first classes with logit and probability, and all logits; of a network with a class
-        for every pixel ``Segmentations``: the classes that win pixels, with their areas; of a detector ``Detections``:
-        its boxes, each with a name that is a target.
+        for every pixel ``Segmentations``: the classes that win pixels, with their areas; of one with values for every
+        pixel (heat maps of points, say) the largest of each, and where on the picture that is; of a detector
+        ``Detections``: its boxes, each with a name that is a target.
 
     Raises:
         TargetError: If there are not as many labels as classes.
-        ExplanationError: If the network gives values for every pixel, and not classes.
     """
     import torch
 
@@ -65,24 +65,32 @@ def predict(
 
     batch = prepare(model, images)
 
-    def answer(inputs: Tensor, targets: Sequence[Target]) -> Tensor | _Winners | list[tuple[list[Detection], int]]:
+    def answer(
+        inputs: Tensor, targets: Sequence[Target]
+    ) -> Tensor | _Winners | _Peaks | list[tuple[list[Detection], int]]:
         with torch.no_grad():
             found = model.respond(inputs)
         if not isinstance(found, torch.Tensor):
             return [_list_boxes(one, model, threshold) for one in found[: len(targets)]]
         logits = found[: len(targets)]
-        return _find_winners(logits, model, targets) if is_dense(logits) else logits.double().cpu()
+        if is_dense(logits):
+            return _find_winners(logits, model, targets) if model.head.probable else _find_peaks(logits)
+        return logits.double().cpu()
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
     if isinstance(chunks.results[0], _Winners):
         return _describe_areas(model, batch, chunks)
     if isinstance(chunks.results[0], list):
         return _describe_boxes(model, batch, chunks, threshold)
-    logits = torch.cat([each for each in chunks.results if isinstance(each, torch.Tensor)])
+    peaks = [each for each in chunks.results if isinstance(each, _Peaks)]
+    values = [each.values for each in peaks] or [each for each in chunks.results if isinstance(each, torch.Tensor)]
+    logits = torch.cat(values)
     settle([TopClass()] * len(logits), logits, model.labels, model.head)
+    best = tuple(_rank_classes(row, model, k) for row in logits)
+    best = _with_places(best, torch.cat([each.places for each in peaks]), batch) if peaks else best
     assumed = () if model.known_classes else model.head.assumed
     return Predictions(
-        tuple(_rank_classes(row, model, k) for row in logits),
+        best,
         logits.float().numpy(),
         batch.pictures,
         (*unsound(logits.sum(dim=1).tolist(), batch), *batch.checks, *model.head.notes, *assumed, *chunks.checks),
@@ -113,6 +121,41 @@ def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...
     )
 
 
+class _Peaks(NamedTuple):
+    """The largest value of each heat map ``(n, K)``, and where in it that is, as shares of its height and width."""
+
+    values: Tensor
+    places: Tensor
+
+
+def _find_peaks(logits: Tensor) -> _Peaks:
+    import torch
+
+    values, at = logits.double().flatten(2).max(dim=2)
+    rows, columns = logits.shape[2:]
+    places = torch.stack([(at // columns + 0.5) / rows, (at % columns + 0.5) / columns], dim=2)
+    return _Peaks(values.cpu(), places.cpu())
+
+
+def _with_places(
+    best: tuple[tuple[Prediction, ...], ...], places: Tensor, batch: InputBatch
+) -> tuple[tuple[Prediction, ...], ...]:
+    """The predictions with the places ``(N, K, 2)`` of their peaks on the pictures."""
+    from dataclasses import replace
+
+    from cnnviz.core.picture import Geometry
+
+    def place(row: int, index: int) -> tuple[int, int]:
+        picture = batch.pictures[row]
+        left, top, right, bottom = (picture.geometry or Geometry.whole(*picture.size)).box
+        down, across = places[row, index].tolist()
+        return int(left + across * (right - left)), int(top + down * (bottom - top))
+
+    return tuple(
+        tuple(replace(one, place=place(row, one.target.index)) for one in some) for row, some in enumerate(best)
+    )
+
+
 class _Winners(NamedTuple):
     """The classes of some pictures' pixels, without those that show nothing of the picture.
 
@@ -134,13 +177,7 @@ def _find_winners(logits: Tensor, model: Model, targets: Sequence[Target]) -> _W
 
     from cnnviz.engine.scores.dense import on_picture, winners
     from cnnviz.engine.scores.score import check_labels, class_probabilities
-    from cnnviz.errors import ExplanationError
 
-    if not model.head.probable:
-        raise ExplanationError(
-            f"The network gives {logits.shape[1]} values for every pixel, not classes, so there are no areas; "
-            "a map of what a region's value depends on is drawn by gradcam, occlusion and others ('0@X,Y')."
-        )
     check_labels(model.labels, logits.shape[1])
     grid = int(logits.shape[2]), int(logits.shape[3])
     shown = torch.stack([on_picture(target, grid) for target in targets])

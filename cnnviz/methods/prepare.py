@@ -76,8 +76,8 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     likened = Placed(targets)
     if any(isinstance(target, LIKENESS) for target in targets):
         likened = place_references(model, targets, batch, shown, tensors=frozenset(tensors))
-    notes += [*model.steadiness.checks, *likened.checks, *_note_calls(model, likened.targets, batch)]
     targets = likened.targets
+    notes += [*model.held_fixed, *model.steadiness.checks, *likened.checks, *_note_calls(model, targets, batch)]
     if any(each.geometry is not None and each.geometry.padded for each in shown) and _is_dense(model, batch):
         targets = tuple(map(dense_target, targets))
     placed = tuple(

@@ -288,7 +288,7 @@ def _make_model(
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
         embedding=embedding if embedding is not None else opened.embedding,
-        grid=grid,
+        grid=grid if grid is not None else opened.grid,
         detections=opened.detections if output is None else None,
         name=opened.name,
         fixed_batch=opened.fixed_batch,

@@ -33,9 +33,10 @@ from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
+from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
 from cnnviz.models.labels import name_classes
-from cnnviz.models.origin import guess_channels, plain_module
-from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.origin import guess_channels
+from cnnviz.models.preprocess import Preprocess, assume_preprocess
 
 __all__ = ["Model"]
 
@@ -44,9 +45,6 @@ T = TypeVar("T")
 SOURCES = ("bundled", "torchvision", "timm")
 """Whose labels are those of classes that exclude each other."""
 QUESTIONS = 256
-
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Model(Network):
@@ -65,6 +63,11 @@ class Model(Network):
     Args:
         module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
             ``torch.compile`` are taken off; weights created in inference mode are copied privately.
+        inputs: Of a network that takes more than the picture, the arguments of its forward by name (or in order), one
+            of which is ``...``, the picture: ``{"image": ..., "age": tensor}``. The others are fixed: tensors
+            ``(1, ...)`` are repeated for every picture, anything else is given as it is.
+        forward: Of a network that is run in yet another way, a function of it (or of a copy of it) and the pictures
+            that gives its output; or a method of it, or of a part, that takes pictures.
         mean: Mean that the network's training subtracted, a value per channel, on pixels in [0, 1].
         std: Standard deviation it divided by. Without mean and std, ImageNet's are taken for three channels and
             0 and 1 for any other number, and every result made from pictures says so.
@@ -95,13 +98,15 @@ class Model(Network):
 
     Raises:
         ModelError: If the module cannot be hooked (TorchScript) or is a multi-device wrapper.
-        ParameterError: If mean, std or sizes do not fit.
+        ParameterError: If mean, std or sizes do not fit, or the network cannot be called with inputs or forward.
     """
 
     def __init__(
         self,
         module: nn.Module,
         *,
+        inputs: Inputs = None,
+        forward: Forward = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         input_size: int | tuple[int, int] | None = None,
@@ -119,8 +124,8 @@ class Model(Network):
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module = plain_module(module)
-        self.name = name or type(self.module).__name__
+        self.module = adapt(module, inputs, forward)
+        self.name = name or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
@@ -137,7 +142,10 @@ class Model(Network):
         self.origin: dict[str, Any] = dict(origin or {"source": "memory"})
         self.opening: dict[str, Any] = {}
         self.notes: tuple[str, ...] = ()
-        known = preprocess or self._assume_preprocess(mean, std, input_size, resize, channels)
+        known = preprocess
+        if known is None:
+            found = channels or guess_channels(self.module)
+            known, self.notes = assume_preprocess(mean, std, input_size, resize, channels=found)
         self.preprocess = known if value_range is None else replace(known, value_range=value_range)
         self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
@@ -146,30 +154,6 @@ class Model(Network):
         self.embedding: str | None = self.spell_layer(embedding)
         if self.embedding is not None:
             self.check_layer(str(self.embedding))
-
-    def _assume_preprocess(
-        self,
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
-        input_size: int | tuple[int, int] | None,
-        resize: int | tuple[int, int] | Literal["whole"] | None,
-        channels: int | None,
-    ) -> Preprocess:
-        channels = channels or guess_channels(self.module)
-        given: Any = 224 if input_size is None else input_size
-        size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
-        guesses = ["input size 224"] if input_size is None else []
-        if mean is None or std is None:
-            imagenet = channels == len(IMAGENET_MEAN)
-            guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
-            mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
-            std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
-        if guesses:
-            self.notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",)
-        shorter = resize if resize is not None else min(size)
-        return Preprocess(
-            input_size=(size[0], size[1]), resize=shorter, mean=tuple(mean), std=tuple(std), channels=channels
-        )
 
     def __repr__(self) -> str:
         height, width = self.preprocess.input_size
@@ -239,7 +223,7 @@ class Model(Network):
 
     def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
         """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
-        if self.head.end or self.detecting:
+        if self.head.end or self.detecting or (isinstance(self.module, Adapted) and self.module.call.placed):
             return None
         known = id(self.module), *size
         if known not in self._bottlenecks:
@@ -413,6 +397,11 @@ class Model(Network):
         training = any(part.training for part in self.module.modules())
         return undisturbed(self.module) if training else nullcontext()
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What the network is given besides the picture, in a sentence; none where that is nothing."""
+        return self.module.call.say() if isinstance(self.module, Adapted) else ()
+
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and bytes of all weights and buffers, hexadecimal."""
         return self._fingerprint.of(self.module)
@@ -425,6 +414,7 @@ class Model(Network):
             **({"opening": self.opening} if self.opening else {}),
             **({} if self.head.kind == "softmax" and not self.head.end else {"head": str(self.head)}),
             **({"embedding": self.embedding} if self.embedding else {}),
+            **(self.module.call.describe() if isinstance(self.module, Adapted) else {}),
             "weights_sha256": self.fingerprint(),
             "preprocess": self.preprocess.describe(),
         }

@@ -145,6 +145,7 @@ class OpenedNetwork:
         fixed_size: The only input height and width it takes.
         input_size: Height and width of its input, where there is no preprocessing.
         channels: Its input channels, where they are known.
+        grid: Rows and columns on which its tokens lie, where that was said.
     """
 
     module: nn.Module
@@ -163,6 +164,7 @@ class OpenedNetwork:
     fixed_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None
     channels: int | None = None
+    grid: tuple[int, int] | None = None
 
 
 @contextmanager

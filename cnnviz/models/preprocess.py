@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -260,6 +260,39 @@ class Preprocess:
     def _statistics_like(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (torch.tensor(each, dtype=values.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
         return mean, std
+
+
+def assume_preprocess(
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    input_size: int | tuple[int, int] | None,
+    resize: int | tuple[int, int] | Literal["whole"] | None,
+    *,
+    channels: int,
+) -> tuple[Preprocess, tuple[str, ...]]:
+    """A preprocessing with what is usual in the place of what is not given, and a note of that.
+
+    Args:
+        mean: As :class:`Preprocess` takes it, or None.
+        std: Likewise.
+        input_size: Side, or height and width, or None.
+        resize: As :class:`Preprocess` takes it; None for the input's shorter side.
+        channels: The network's input channels.
+    """
+    given: Any = 224 if input_size is None else input_size
+    size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
+    guesses = ["input size 224"] if input_size is None else []
+    if mean is None or std is None:
+        imagenet = channels == len(IMAGENET_MEAN)
+        guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
+        mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
+        std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
+    notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
+    shorter = resize if resize is not None else min(size)
+    known = Preprocess(
+        input_size=(size[0], size[1]), resize=shorter, mean=tuple(mean), std=tuple(std), channels=channels
+    )
+    return known, notes
 
 
 def _crop_offset(length: int, wanted: int) -> int:

@@ -163,14 +163,16 @@ def _settle_targets(
     """What is explained of each picture; where no class is likelier than not anywhere, the network is asked again."""
     import torch
 
+    from cnnviz.core.target import RegionTarget
     from cnnviz.engine.scores.dense import is_top
     from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask
     from cnnviz.results.predictions import Predictions, Segmentations
 
-    if isinstance(predictions, Predictions):
+    if isinstance(predictions, Predictions) and all(one.place is None for best in predictions for one in best):
         return tuple(settle(batch.targets, torch.from_numpy(predictions.logits), model.labels, model.head))
-    won = predictions if isinstance(predictions, Segmentations) else ()
+    peaks = any(isinstance(target, RegionTarget) and target.peak for target in batch.targets)
+    won = predictions if isinstance(predictions, Segmentations) and not peaks else ()
     if won and all(areas or not is_top(target) for areas, target in zip(won, batch.targets, strict=True)):
         return _settle_on_areas(batch, won)
 

@@ -216,9 +216,13 @@ PREPROCESS = Record(
         "value_range": _is_range,
     }
 )
+FIXED_INPUT = Record(
+    {"shape": Many(is_count(0, LARGEST_COUNT)), "dtype": PLAIN_WORD, "sha256": IS_HASH}, ("shape", "dtype", "sha256")
+)
 NETWORK = Record(
     {
-        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head", "embedding"), is_text),
+        **dict.fromkeys(("name", "source", "weights", "factory", "file", "head", "embedding", "forward"), is_text),
+        "inputs": _is_record_of(is_text, (_is_scalar, FIXED_INPUT)),
         "opening": OPENING,
         "weights_sha256": IS_HASH,
         "preprocess": PREPROCESS,

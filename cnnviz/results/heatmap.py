@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.similar import Similar
-from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, Target, class_index
+from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import overlay, place, upsample
@@ -165,7 +165,8 @@ class Explanation(Part):
             return f"whatever the class{note}"
         if isinstance(self.target, Similar):
             return f"{self.target}, {self.target.measure} {self.score:.3g}{note}"
-        if self.unit is not None and isinstance(self.target, ClassTarget):
+        point = isinstance(self.target, RegionTarget) and self.target.peak
+        if self.unit is not None and (point or isinstance(self.target, ClassTarget)):
             return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
         return f"{self.target}, {value}{note}"

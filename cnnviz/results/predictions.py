@@ -45,12 +45,20 @@ class Prediction:
         logit: Its logit.
         probability: Its probability, as the network's head gives it; None where the network gives values.
         unit: Of the value, which stands in the logit's place; None where the network gives classes.
+        place: Where on the picture (x and y in its pixels) the value is, of a heat map the largest; None where the
+            network has one answer for the whole.
     """
 
     target: ClassTarget
     logit: float
     probability: float | None
     unit: str | None = None
+    place: tuple[int, int] | None = None
+
+    @property
+    def named(self) -> str:
+        """The class, with its place where it has one."""
+        return str(self.target) if self.place is None else f"{self.target} at {self.place[0]},{self.place[1]}"
 
     @property
     def answer(self) -> str:
@@ -67,6 +75,7 @@ class Prediction:
             "logit": self.logit,
             "probability": self.probability,
             **({} if self.unit is None else {"unit": self.unit}),
+            **({} if self.place is None else {"place": list(self.place)}),
         }
 
 
@@ -76,7 +85,7 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
 
     Attributes:
         best: For each picture its first classes.
-        logits: ``(N, K)`` float32.
+        logits: ``(N, K)`` float32; of values for every pixel the largest.
         pictures: The pictures.
         checks: What the user should know.
         provenance: How it was made.
@@ -100,7 +109,7 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
         lines = []
         for picture, best in zip(self.pictures, self.best, strict=True):
             lines.append(picture.name)
-            lines += [f"  {one.answer:>7}  {one.target.index:>5}  {one.target}" for one in best]
+            lines += [f"  {one.answer:>7}  {one.target.index:>5}  {one.named}" for one in best]
         return "\n".join(lines)
 
 

@@ -122,4 +122,4 @@ def test_what_cannot_be_asked_is_one_sentence(cnnviz, target, words):
 def test_a_whole_answer_has_nothing_to_draw(cnnviz):
     found = cnnviz("predict", "--model", "shapes-resnet", "photo.png", "-o", "no.png")
     assert found.exit_code != 0
-    assert "one answer for a whole picture" in found.stderr
+    assert "no class for every pixel" in found.stderr

@@ -284,3 +284,40 @@ def swin() -> SwinTransformer:
 
 TRANSFORMERS = {"encoder": Encoded, "encoder without class token": lambda: Encoded(class_token=False), "vit": vit}
 TRANSFORMERS["swin"] = swin
+
+
+class ImageAndAge(nn.Module):
+    """A picture and an age, whose layers come before those of the picture; the age is written into."""
+
+    def __init__(self, channels: int = 3, classes: int = 5) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.randn(4))
+        self.age_fc = nn.Linear(1, 4)
+        self.act = nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(channels, 8, 3, padding=1)
+        self.norm1 = settled_norm(8)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.down = nn.MaxPool2d(4)
+        self.conv2 = nn.Conv2d(8, 6, 3, padding=1)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(10, classes)
+        self.register_buffer("oldest", torch.tensor([100.0]))
+
+    def forward(self, image, age):
+        age /= self.oldest.to(age)
+        known = self.act(self.age_fc(age[:, None])) + self.offset
+        x = self.down(self.relu1(self.norm1(self.conv1(image))))
+        x = self.relu2(self.conv2(x)) * (1 + age[:, None, None, None])
+        return self.fc(torch.cat([self.pool(x).flatten(1), known], dim=1))
+
+
+class ByHand(nn.Module):
+    """A network with several inputs, and the others written down by hand."""
+
+    def __init__(self, net: nn.Module, age: float) -> None:
+        super().__init__()
+        self.net, self.age = net, age
+
+    def forward(self, x):
+        return self.net(x, torch.full((len(x),), self.age, dtype=x.dtype, device=x.device))

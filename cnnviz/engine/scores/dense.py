@@ -63,6 +63,8 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
     found = _unsettled(target)
     if found is None:
         return dense_target(target)
+    if found.peak:
+        return _settle_peak(found, logits, head)
     grid = (int(logits.shape[1]), int(logits.shape[2]))
     won = winners(logits, head) & on_picture(found, grid).to(logits.device)
     if is_top(found) and not bool(won.any()):  # no label is likelier than not: the likeliest wins
@@ -92,6 +94,21 @@ def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Tar
             raise _no_winner(found, won, labels)
         region = Mask.of(held.cpu().numpy())
     return replace(found, mask=region)
+
+
+def _settle_peak(target: RegionTarget, logits: Tensor, head: Head | None) -> Target:
+    """The point of a heat map at the place where it is largest, the first of equals."""
+    if head is None or head.exclusive:
+        raise TargetError(
+            f"'{target}' is the peak of a heat map, but this network's numbers are read as those of classes that "
+            "exclude each other at every place; say what they are with head='value' (--head value), or 'sigmoid'."
+        )
+    check_indices(target, len(logits))
+    (index,) = (each.index for each in target.classes)
+    shown = on_picture(target, (int(logits.shape[1]), int(logits.shape[2]))).to(logits.device)
+    places = torch.zeros(logits[index].numel(), dtype=torch.bool)
+    places[int(logits[index].masked_fill(~shown, -torch.inf).argmax())] = True
+    return replace(target, mask=Mask.of(places.reshape(shown.shape).numpy()))
 
 
 def _unsettled(target: Target) -> RegionTarget | None:

@@ -87,6 +87,11 @@ def settle(
         if isinstance(target, Similar):
             settled.append(target)
             continue
+        if isinstance(target, RegionTarget) and target.peak:
+            raise TargetError(
+                f"'{target}' is the peak of a heat map (N, points, h, w); this network gives {classes} numbers for the "
+                "whole of a picture: name one of them by its index, or take others with output=function."
+            )
         if isinstance(target, (RegionTarget, DetectionTarget)):
             what = "a part of the picture" if isinstance(target, RegionTarget) else "a detection"
             raise TargetError(f"'{target}' asks about {what}; this network has one answer for the whole picture.")

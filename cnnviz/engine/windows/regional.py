@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
+from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.partial import Reached
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.engine.windows.route import Ints, Route, Segment
@@ -22,13 +23,19 @@ __all__ = ["Regional", "extents", "Sections"]
 
 @dataclass
 class _RecordedForward:
-    """Outputs of the calls of modules in one forward, copies of some, and which calls were running when each ended."""
+    """Outputs of the calls of modules in one forward, copies of some, and which calls were running when each ended.
 
+    Attributes:
+        descent: Knows which outputs are made from the picture.
+    """
+
+    descent: Descent
     outputs: dict[str, Any] = field(default_factory=dict)
     maps: dict[str, Tensor] = field(default_factory=dict)
     callers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     running: list[str] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
 
     def enter(self, name: str) -> Callable[..., None]:
         def entered(*_: Any) -> None:
@@ -42,6 +49,7 @@ class _RecordedForward:
             self.running.pop()
             self.callers[name] = tuple(self.running)
             self.outputs[name] = output
+            self.made |= {name} if self.descent.made(output) else set()
             tensor = first_tensor(output)
             if kept and tensor is not None:
                 self.maps[name] = tensor.clone()
@@ -52,10 +60,10 @@ class _RecordedForward:
 class Sections:
     """A network, private to its owner, that runs from a bottleneck to another or to its end.
 
-    A forward is recorded; a section then runs the network's own forward, in which all that ended before the first
-    bottleneck answers from the recording (its values no longer matter, and the network may write into them: the
-    bottleneck decides all that comes after) and the bottleneck gives the map that it is handed. At the second
-    bottleneck it ends.
+    A forward is recorded; a section then runs the network's own forward, in which all that was made from the
+    picture before the first bottleneck answers from the recording (its values no longer matter, and the network may
+    write into them: the bottleneck decides all that comes after) and the bottleneck gives the map that it is
+    handed. At the second bottleneck it ends.
 
     Args:
         module: The network. Its parts' ``forward`` are replaced for good; outside sections they answer as before.
@@ -74,13 +82,16 @@ class Sections:
 
     def record(self, inputs: Tensor) -> Tensor:
         """Logits ``(1, K)`` of inputs ``(1, C, H, W)``; sections are of these from now on."""
-        seen = _RecordedForward()
+        given = inputs.clone()
+        seen = _RecordedForward(Descent(given))
         with ExitStack() as hooks:
             for name, part in hookable_parts(self._module).items():
                 if name:
                     hooks.callback(part.register_forward_pre_hook(seen.enter(name)).remove)
                     hooks.callback(part.register_forward_hook(seen.leave(name, kept=name in self._bottlenecks)).remove)
-            logits = self._select(self._module(inputs.clone()), 1)
+            with seen.descent:
+                returned = self._module(given)
+            logits = self._select(returned, 1)
         first = self._inputs is None
         self._inputs = inputs
         self._answered = {bottleneck: _calls_before(bottleneck, seen) for bottleneck in self._bottlenecks}
@@ -134,11 +145,14 @@ class Sections:
 
 
 def _calls_before(bottleneck: str, seen: _RecordedForward) -> frozenset[str]:
-    """Calls that ended before a bottleneck and whose caller was still running then, of modules that are called once."""
+    """Calls that ended before a bottleneck and whose caller was still running then, of modules that are called once.
+
+    What a call makes of other things than the picture may matter after the bottleneck, for each picture: it runs.
+    """
     running = seen.callers[bottleneck]
     ended = list(seen.callers)
     before = ended[: ended.index(bottleneck)]
-    depths = {name: seen.callers[name] for name in before if seen.calls[name] == 1}
+    depths = {name: seen.callers[name] for name in before if seen.calls[name] == 1 and name in seen.made}
     return frozenset(name for name, callers in depths.items() if callers == running[: len(callers)])
 
 

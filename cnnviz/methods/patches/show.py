@@ -16,6 +16,7 @@ from cnnviz.errors import ParameterError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.patches.cut import PatchGeometry, PatchRows, PatchSelection
 from cnnviz.methods.patches.reread import Rereader, RereadPicture
+from cnnviz.methods.scan.manifest import IDENTITY
 from cnnviz.methods.units.features import parse_units
 from cnnviz.methods.units.projections import project_places
 from cnnviz.models.model import Model
@@ -244,10 +245,11 @@ def _ensure_same(model: Model, data: Dataset, manifest: Mapping[str, Any]) -> No
         UsageError: If it is.
     """
     network, then = manifest["network"], manifest["data"]
-    if network["weights_sha256"] != model.fingerprint() or network["preprocess"] != model.preprocess.describe():
+    told = model.describe()
+    if any(network.get(name) != told.get(name) for name in IDENTITY if name != "name"):
         raise UsageError(
-            f"The index is of the network '{network['name']}' with other weights or preprocessing than '{model.name}' "
-            "has now; scan anew into another folder."
+            f"The index is of the network '{network['name']}' with other weights or preprocessing, or other fixed "
+            f"inputs, than '{model.name}' has now; scan anew into another folder."
         )
     if then["fingerprint"] != data.fingerprint:
         raise UsageError(

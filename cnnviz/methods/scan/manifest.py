@@ -23,7 +23,7 @@ from cnnviz.methods.scan.scope import ScanRequest
 from cnnviz.models.model import Model
 from cnnviz.provenance import __version__
 
-__all__ = ["MANIFEST_FILE", "Manifest", "agree_on_manifest", "ensure_fitting", "read_manifest"]
+__all__ = ["IDENTITY", "MANIFEST_FILE", "Manifest", "agree_on_manifest", "ensure_fitting", "read_manifest"]
 
 MANIFEST_FILE = "manifest.json"
 LAYOUT = 1
@@ -45,6 +45,9 @@ NUMBERS: Mapping[str, int] = {
 MOST = 2**62
 """What these are; of numbers the least, and the most that any of them is."""
 
+IDENTITY = ("name", "weights_sha256", "preprocess", "inputs", "forward")
+"""What of a network's description decides over its answers; the last two of one that is called in a way of its own."""
+
 FOUND = re.compile(r"(?:shard-\d+|index)\.safetensors")
 PLAIN_FAILURE = 2
 """How much an index says of a picture that never can be read; of others it says more."""
@@ -56,7 +59,7 @@ AT_LEAST = ("k", "samples")
 """Numbers of which an index that holds more holds what is wanted."""
 
 DIFFERENCES = {
-    "network": "another network, or the same with other weights or preprocessing",
+    "network": "another network, or the same with other weights or preprocessing, or other fixed inputs",
     "data": "another data set, or the data set has changed",
     "classes": "a data set with other classes",
     "layers": "other layers",
@@ -95,7 +98,7 @@ class Manifest:
         blocks = -(-count // block)
         held = {
             "layout": LAYOUT,
-            "network": {name: told[name] for name in ("name", "weights_sha256", "preprocess")},
+            "network": {name: told[name] for name in IDENTITY if name in told},
             "data": data.describe(),
             "classes": None if data.classes is None else list(data.classes),
             "layers": [_describe_layer(each) for each in layers],

@@ -224,6 +224,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             detections=made.detections,
             embedding=made.embedding,
             fixed_batch=made.fixed_batch,
+            grid=made.grid,
         )
     if not isinstance(made, nn.Module):
         raise ModelError(f"'{where}' gives {type(made).__name__}; expected a torch.nn.Module or a cnnviz.Model.")
