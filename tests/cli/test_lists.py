@@ -43,7 +43,7 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
     assert ("resnet18", "torchvision") in {(one["name"], one["source"]) for one in found}
 
 
-def test_models_says_which_answer_for_every_pixel(cnnviz):
+def test_models_says_which_answer_for_every_pixel_or_with_boxes(cnnviz):
     tasks = {line.split()[0]: line.split()[2] for line in cnnviz("models", "*").stdout.splitlines()}
     dense = {name for name, task in tasks.items() if task == "segmentation"}
     assert dense == {
@@ -51,6 +51,8 @@ def test_models_says_which_answer_for_every_pixel(cnnviz):
         "fcn_resnet50", "lraspp_mobilenet_v3_large",
     }  # fmt: skip
     assert tasks["resnet18"] == "classification"
+    boxes = {name for name, task in tasks.items() if task == "detection"}
+    assert {"retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large", "maskrcnn_resnet50_fpn"} <= boxes
 
 
 def test_layers_marks_the_automatic_one(cnnviz):

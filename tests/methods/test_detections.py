@@ -220,6 +220,52 @@ def test_predict_lists_draws_and_saves_the_boxes(net, model, inputs, tmp_path):
     assert found.save(tmp_path / "boxes.png").stat().st_size > 1000
 
 
+class Shaped(nn.Module):
+    """Answers as Mask and Keypoint R-CNN do: a mask and points for each box."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep = nn.Conv2d(3, 1, 1)
+
+    def forward(self, x):
+        sure = self.keep(x).mean(dim=(1, 2, 3)).sigmoid()
+        masks = torch.zeros(len(x), 1, 1, SIZE, SIZE)
+        masks[..., 8:24, 4:36] = 0.9
+        return [
+            {
+                "boxes": torch.tensor([[4.0, 8.0, 36.0, 24.0]]),
+                "labels": torch.tensor([1]),
+                "scores": one[None],
+                "masks": mask,
+                "keypoints": torch.tensor([[[6.0, 10.0, 1.0], [30.0, 20.0, 1.0]]]),
+            }
+            for one, mask in zip(sure, masks, strict=True)
+        ]
+
+
+def test_masks_and_points_are_on_the_picture_drawn_and_in_cocos_json(tmp_path):
+    from PIL import Image
+
+    picture = Image.new("RGB", (2 * SIZE, 2 * SIZE), (90, 90, 90))
+    found = cnnviz.predict(model_of(Shaped().eval()), [picture], threshold=0.0)
+    (one,) = found[0]
+    assert one.box == pytest.approx((8, 16, 72, 48))
+    np.testing.assert_allclose(one.points, [[12, 20], [60, 40]])
+    mask = found.mask_on_original(0, 0)
+    assert mask.shape == (2 * SIZE, 2 * SIZE)
+    assert mask[16:48, 8:72].mean() > 0.97
+    assert mask.sum() == pytest.approx(32 * 64, rel=0.05)
+    (annotation,) = json.loads(found.save(tmp_path / "shaped.json").read_text())["annotations"]
+    counts, size = annotation["segmentation"]["counts"], annotation["segmentation"]["size"]
+    flat = np.repeat(np.arange(len(counts)) % 2, counts).reshape(size[::-1]).T
+    np.testing.assert_array_equal(flat, mask)
+    assert annotation["keypoints"] == [12, 20, 2, 60, 40, 2]
+    assert annotation["area"] == mask.sum()
+    drawn = found.grid().sheet.rows[0][0].pixels
+    assert (drawn[30, 30] != 90).any()
+    assert (drawn[100, 100] == 90).all()
+
+
 class Raw(nn.Module):
     """A detector that returns all its candidates: boxes about their anchors, with scores of all classes."""
 

@@ -180,6 +180,7 @@ def test_networks_of_other_tasks_are_not_listed():
 
 
 LRASPP, LRASPP_FILE = "lraspp_mobilenet_v3_large", "lraspp_mobilenet_v3_large-d234d4ea.pth"
+SSDLITE, SSDLITE_FILE = "ssdlite320_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth"
 
 
 def trained(classes, name=LRASPP):
@@ -225,6 +226,25 @@ def test_random_segmentation_networks_download_nothing(cache):
     assert same(model.module, load_model(LRASPP, weights="none", device="cpu").module.state_dict())
     assert model.origin["weights"] == "random"
     assert not any(cache.iterdir())
+
+
+def test_a_detector_sees_whole_pictures_and_brings_its_labels(cache):
+    torch.manual_seed(4)
+    state = get_model(SSDLITE, weights=None, weights_backbone=None).state_dict()
+    torch.save(state, cache / SSDLITE_FILE)
+    model = load_model(SSDLITE, device="cpu")
+    assert same(model.module, state)
+    assert (model.preprocess.input_size, model.preprocess.resize) == ((320, 320), "whole")
+    assert (model.preprocess.mean, model.preprocess.std) == ((0.0,), (1.0,))
+    assert (len(model.labels), model.labels[0], model.labels[18]) == (91, "__background__", "dog")
+    wide, tall = (Image.new("RGB", size, (200, 30, 60)) for size in ((64, 32), (20, 50)))
+    found = cnnviz.predict(model, [wide, tall], threshold=0.0)
+    for some, (width, height) in zip(found, ((64, 32), (20, 50)), strict=True):
+        assert some
+        assert all(0 <= one.box[0] <= one.box[2] <= width for one in some)
+        assert all(0 <= one.box[1] <= one.box[3] <= height for one in some)
+    with pytest.raises(WeightsError, match=r"retinanet_resnet50_fpn .* are not in"):
+        load_model("retinanet_resnet50_fpn", device="cpu")
 
 
 def test_pictures_of_several_shapes_are_asked_together(cache):

@@ -18,6 +18,7 @@ from cnnviz.models.downloads import cached_file, cached_hub_file
 
 __all__ = [
     "CLASSIFICATION",
+    "DETECTION",
     "HUB_FILES",
     "PREFIX",
     "SEGMENTATION",
@@ -30,9 +31,10 @@ __all__ = [
 
 CLASSIFICATION: Final = "classification"
 SEGMENTATION: Final = "segmentation"
-"""What networks answer: classes of a whole picture, or of each of its pixels."""
+DETECTION: Final = "detection"
+"""What networks answer: classes of a whole picture or of each of its pixels, or boxes."""
 
-TORCHVISION_FOLDERS: Final = {CLASSIFICATION: "", SEGMENTATION: "segmentation"}
+TORCHVISION_FOLDERS: Final = {CLASSIFICATION: "", SEGMENTATION: "segmentation", DETECTION: "detection"}
 """Where among torchvision's models those of a kind are, in the order in which they are listed."""
 
 

@@ -15,7 +15,7 @@ from cnnviz.models.downloads import cached_file, download
 from cnnviz.models.formats import looks_like_file, wants_random
 from cnnviz.models.origin import RANDOM, OpenedNetwork
 from cnnviz.models.preprocess import Preprocess
-from cnnviz.models.sources.registries import SEGMENTATION, torchvision_registry
+from cnnviz.models.sources.registries import DETECTION, SEGMENTATION, torchvision_registry
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import Checkpoint, read_checkpoint
 
@@ -29,7 +29,7 @@ AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 
 def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
-    """Open a network of torchvision for classification or segmentation.
+    """Open a network of torchvision for classification, segmentation or detection.
 
     Args:
         name: Its name, such as ``"resnet50"`` or ``"fcn_resnet50"``.
@@ -114,6 +114,11 @@ def _has_pixels(name: str) -> bool:
     return torchvision_registry()[name].task == SEGMENTATION
 
 
+def _detects(name: str) -> bool:
+    """Whether a network finds boxes."""
+    return torchvision_registry()[name].task == DETECTION
+
+
 def _build_network(name: str, entry: WeightsEnum, classes: int | None) -> nn.Module:
     """The network with its initial weights, in the form that these trained weights have."""
     settings: dict[str, Any] = {} if classes is None else {"num_classes": classes}
@@ -121,7 +126,7 @@ def _build_network(name: str, entry: WeightsEnum, classes: int | None) -> nn.Mod
         settings["image_size"] = entry.meta["min_size"][0]
     if name in INCEPTIONS:
         settings |= {"init_weights": False, "transform_input": True, "aux_logits": False}
-    if _has_pixels(name):
+    if _has_pixels(name) or _detects(name):
         settings |= {"num_classes": classes or len(entry.meta["categories"]), "weights_backbone": None}
     module: nn.Module = get_model(name, weights=None, **settings)
     return module
@@ -143,9 +148,16 @@ def _describe_network(
         module=module,
         name=name,
         origin={"source": "torchvision", "weights": weights},
-        preprocess=Preprocess.from_torchvision(entry.transforms()),
+        preprocess=_whole_pictures(module) if _detects(name) else Preprocess.from_torchvision(entry.transforms()),
         labels=categories if classes == len(categories) else None,
         classes=classes,
         notes=notes,
         assumed=assumed,
     )
+
+
+def _whole_pictures(module: nn.Module) -> Preprocess:
+    """Whole pictures in a square of the size that a detector makes its inputs; it normalises them itself."""
+    transform: Any = module.transform
+    side = int((transform.fixed_size or transform.min_size)[-1])
+    return Preprocess(input_size=(side, side), resize="whole", mean=(0.0,), std=(1.0,))
