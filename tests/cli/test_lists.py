@@ -37,6 +37,7 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
     lines = cnnviz("models", "shapes").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"], ["shapes-unet", "bundled"],
+        ["shapes-detector", "bundled"],
     ]  # fmt: skip
     found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
     assert {"name", "source", "cached", "task"} == set(found[0])
@@ -50,7 +51,7 @@ def test_models_says_which_answer_for_every_pixel(cnnviz):
         "shapes-unet", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet101", "deeplabv3_resnet50", "fcn_resnet101",
         "fcn_resnet50", "lraspp_mobilenet_v3_large",
     }  # fmt: skip
-    assert tasks["resnet18"] == "classification"
+    assert (tasks["resnet18"], tasks["shapes-detector"]) == ("classification", "detection")
 
 
 def test_layers_marks_the_automatic_one(cnnviz):
