@@ -288,7 +288,7 @@ class DetectionTarget(Target):
     def explain(self) -> str:
         """What is explained, in words."""
         return (
-            "what is explained of a box, which is held fixed: a detection's score times its overlap with the box (IoU); "
+            "what is explained of a box, which is held fixed: a detection's score times its overlap with it (IoU); "
             "of the one of its class that overlaps it most, or where something is hidden, the largest such product"
         )
 
