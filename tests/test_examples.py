@@ -30,6 +30,7 @@ GIVEN = {
 
 WRITTEN = {
     "custom_target": ("custom_target.png",),
+    "detection": ("detection.png", "detection_maps.png"),
     "figure_for_a_report": ("report_figure.pdf",),
     "gradcam_photo": ("photo.gradcam.png", "photo.why.png"),
     "mirror_picture": ("out.jpg",),

@@ -5,17 +5,21 @@
     python training/bundled.py shapes-unet --threads 1 --checkpoint unet.pt
 
 The pictures are drawn, so there is nothing to download: training draws series ``--seed``, the test set is 4000 pictures
-(500 for the U-Net) of a series no training may use. The same seed and number of threads repeat a run, also one that was
-stopped and goes on from its checkpoint. The U-Net starts from the weights of shapes-resnet.
+(500 for the U-Net and the detector) of a series no training may use. The same seed and number of threads repeat a run,
+also one that was stopped and goes on from its checkpoint. The U-Net starts from the weights of shapes-resnet, the
+detector from the U-Net's.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -23,14 +27,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
+from torchvision.ops import generalized_box_iou_loss
 
+from cnnviz.engine.detections import find_detections
 from cnnviz.images.synthetic.digits import draw_digit
 from cnnviz.images.synthetic.scenes import draw_scene
 from cnnviz.models.bundled import BUNDLED, build, weights_path
+from cnnviz.models.bundled.networks import ShapesDetector, read_candidates
 
 TEST_SEED: Final = 20_000
 REPORT_EVERY: Final = 200
+REACH: Final = 1.5
+"""How many places a detector's place may be away from the middle of a box that it answers for, across and down."""
 
 
 class Drawn(Protocol):
@@ -60,10 +69,60 @@ class Segmented:
     target: NDArray[np.uint8]
 
 
-def draw_segmented(index: int, *, seed: int) -> Segmented:
-    """Draw a scene of two shapes, or of three if the index is odd."""
-    scene = draw_scene(index, seed=seed, shapes=2 + index % 2)
+def draw_segmented(index: int, *, seed: int, fewest: int = 2) -> Segmented:
+    """Draw a scene of two shapes or three, in turn, or also of one; they have different classes, which tell boxes."""
+    scene = draw_scene(index, seed=seed, shapes=fewest + index % (4 - fewest))
     return Segmented(scene.pixels, scene.class_map)
+
+
+def classify(answer: Any, wanted: torch.Tensor, background: float | None) -> tuple[torch.Tensor, float]:
+    """Cross-entropy of logits of pictures or pixels, and the share of right answers."""
+    weights = None if background is None else torch.tensor([background, *[1.0] * (answer.shape[1] - 1)])
+    right = float((answer.argmax(1) == wanted).float().mean())
+    return functional.cross_entropy(answer, wanted, weights), right
+
+
+def boxes_of(class_maps: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """From the classes of pixels ``(N, H, W)`` the box of each class ``(N, K, 4)`` and whether it is there."""
+    masks = class_maps[:, None] == torch.arange(1, classes + 1)[:, None, None]
+    edges = []
+    for along in (masks.any(2).int(), masks.any(3).int()):
+        edges += [along.argmax(-1), along.shape[-1] - along.flip(-1).argmax(-1)]
+    return torch.stack([edges[0], edges[2], edges[1], edges[3]], -1).float(), masks.flatten(2).any(-1)
+
+
+def detect(answer: Any, wanted: torch.Tensor, _background: float | None) -> tuple[torch.Tensor, float]:
+    """The quality focal loss of a detector's logits and the loss of its boxes, and the share of places named right.
+
+    A place answers for the box whose middle lies within ``REACH`` of it, the nearest of several. Its class's score is
+    to be the overlap (IoU) of the box it draws with the right one, all other scores 0. The loss of its box is 1 less
+    the generalised IoU.
+    """
+    logits, boxes = answer["logits"], answer["boxes"]
+    known, there = boxes_of(wanted, logits.shape[2])
+    side, stride = math.isqrt(logits.shape[1]), ShapesDetector.stride
+    line = (torch.arange(side) + 0.5) * stride
+    places = torch.stack([line.repeat(side), line.repeat_interleave(side)], -1)
+    middles = (known[..., :2] + known[..., 2:]) / 2
+    away = (places[:, None] - middles[:, None]).abs().amax(-1).masked_fill(~there[:, None], math.inf)
+    nearest, names = away.min(2)
+    rows, spots = (nearest < REACH * stride).nonzero(as_tuple=True)
+    names = names[rows, spots]
+    drawn, right = boxes[rows, spots], known[rows, names]
+    scores = torch.zeros_like(logits)
+    scores[rows, spots, names] = overlaps(drawn.detach(), right)
+    focus = (logits.detach().sigmoid() - scores).square()
+    named = functional.binary_cross_entropy_with_logits(logits, scores, focus, reduction="sum") / len(rows)
+    placed = generalized_box_iou_loss(drawn, right, reduction="mean")
+    return named + 2 * placed, float((logits[rows, spots].argmax(1) == names).float().mean())
+
+
+def overlaps(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes ``(M, 4)``, each with its partner."""
+    sides = torch.minimum(some[:, 2:], others[:, 2:]) - torch.maximum(some[:, :2], others[:, :2])
+    areas = [(each[:, 2:] - each[:, :2]).clamp_min(0).prod(1) for each in (some, others)]
+    shared = sides.clamp_min(0).prod(1)
+    return shared / (areas[0] + areas[1] - shared)
 
 
 @dataclass(frozen=True)
@@ -80,6 +139,7 @@ class Recipe:
         start: The bundled network whose weights it starts from where names and shapes agree.
         background: The weight of class 0 in the loss, where the others have 1; None if all weigh the same.
         test: How many pictures the test set has.
+        loss: From an answer, what is wanted and ``background``: the loss, and the share that is right.
     """
 
     draw: Drawer
@@ -91,6 +151,7 @@ class Recipe:
     start: str | None = None
     background: float | None = None
     test: int = 4_000
+    loss: Callable[[Any, torch.Tensor, float | None], tuple[torch.Tensor, float]] = classify
 
 
 RECIPES: Final = {
@@ -106,6 +167,17 @@ RECIPES: Final = {
         start="shapes-resnet",
         background=0.5,
         test=500,
+    ),
+    "shapes-detector": Recipe(
+        partial(draw_segmented, fewest=1),
+        pictures=18_000,
+        epochs=6,
+        batch=32,
+        rate=4e-3,
+        symmetric=True,
+        start="shapes-unet",
+        test=500,
+        loss=detect,
     ),
     "digits-lenet5": Recipe(draw_digit, pictures=40_000, epochs=6, batch=64, rate=4e-3, symmetric=False),
 }
@@ -166,6 +238,11 @@ def initialise(network: nn.Module) -> None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    if isinstance(network, ShapesDetector):  # begins with few scores above 0 and boxes of a fair size
+        for last, bias in ((network.classifier, -4.0), (network.edges, 3.0)):
+            assert last.bias is not None
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.constant_(last.bias, bias)
 
 
 def start_from(network: nn.Module, name: str) -> None:
@@ -246,9 +323,6 @@ def train(name: str, seed: int, checkpoint: Path | None = None) -> nn.Module:
     run = begin(name, seed, steps)
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoint)
-    weights = None
-    if recipe.background is not None:
-        weights = torch.tensor([recipe.background, *[1.0] * (len(BUNDLED[name].labels) - 1)])
     pixels, targets = drawn_set(recipe.draw, seed, recipe.pictures)
     progress = Progress(steps, run.done)
     while run.done < steps:
@@ -258,17 +332,52 @@ def train(name: str, seed: int, checkpoint: Path | None = None) -> nn.Module:
         batch, wanted = pixels[chosen], targets[chosen].long()
         if recipe.symmetric:
             batch, wanted = varied(batch, wanted, run.generator)
-        logits = run.network(normalised(name, batch))
-        loss = F.cross_entropy(logits, wanted, weights)
+        loss, right = recipe.loss(run.network(normalised(name, batch)), wanted, recipe.background)
         run.optimiser.zero_grad()
         torch.autograd.backward(loss)
         run.optimiser.step()
         run.schedule.step()
         run.done += 1
-        progress.add(loss.item(), float((logits.argmax(1) == wanted).float().mean()))
+        progress.add(loss.item(), right)
         if checkpoint is not None and run.done % REPORT_EVERY == 0:
             run.save(checkpoint)
     return run.network.eval()
+
+
+@torch.no_grad()
+def mean_precision(name: str, network: nn.Module, least: float) -> float:
+    """A detector's average precision on the fixed test set at a least overlap (IoU), the mean over the classes."""
+    pixels, maps = drawn_set(RECIPES[name].draw, TEST_SEED, RECIPES[name].test)
+    known, there = boxes_of(maps, len(BUNDLED[name].labels))
+    found = find_detections(network(normalised(name, pixels)), read_candidates, len(pixels)) or []
+    rows = torch.cat([torch.full_like(one.labels, row) for row, one in enumerate(found)])
+    boxes, scores, classes = (torch.cat([getattr(one, key) for one in found]) for key in ("boxes", "scores", "labels"))
+    fits = there[rows, classes] & (overlaps(boxes, known[rows, classes]) >= least)
+    order = scores.argsort(descending=True, stable=True)
+    precisions = []
+    for index, count in enumerate(there.sum(0).tolist()):
+        own = order[classes[order] == index]
+        precisions.append(average_precision(fits[own].tolist(), rows[own].tolist(), count))
+    return sum(precisions) / len(precisions)
+
+
+def average_precision(fits: Sequence[bool], rows: Sequence[int], count: int) -> float:
+    """The area under precision, made to fall only, by recall.
+
+    Args:
+        fits: Whether each detection of a class fits the one box that its picture has of it, the surest first.
+        rows: The picture of each; a box that was found counts once.
+        count: How many boxes of the class there are.
+    """
+    met = set[int]()
+    hits = []
+    for fit, row in zip(fits, rows, strict=True):
+        hits.append(fit and row not in met)
+        if fit:
+            met.add(row)
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(best[hits].sum() / count)
 
 
 @torch.no_grad()
@@ -290,6 +399,9 @@ def mean_iou(found: torch.Tensor, right: torch.Tensor, classes: int) -> float:
 
 def quality(name: str, network: nn.Module) -> str:
     """What the test set says of a network, in words."""
+    if isinstance(network, ShapesDetector):
+        half, strict = (mean_precision(name, network, least) for least in (0.5, 0.75))
+        return f"mean average precision {half:.4f} at IoU .5, {strict:.4f} at .75, on {RECIPES[name].test} scenes"
     found, right = answers(name, network)
     if right.dim() > 1:
         return f"mean IoU {mean_iou(found, right, len(BUNDLED[name].labels)):.4f} on {len(right)} scenes"

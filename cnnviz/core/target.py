@@ -288,8 +288,8 @@ class DetectionTarget(Target):
     def explain(self) -> str:
         """What is explained, in words."""
         return (
-            f"{self}: the score of the detection of its class that overlaps the box most, times that overlap (IoU); "
-            "the box is held fixed"
+            "what is explained of a box, which is held fixed: a detection's score times its overlap with it (IoU); "
+            "of the one of its class that overlaps it most, or where something is hidden, the largest such product"
         )
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from cnnviz.drawing.text import ascent, font, line_height, text_width
 
-__all__ = ["Colour", "colour_of", "draw_box", "draw_boxes", "draw_points"]
+__all__ = ["Colour", "colour_of", "draw_box", "draw_boxes", "draw_points", "enlarge"]
 
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
@@ -19,8 +19,12 @@ Colour: TypeAlias = tuple[int, int, int]
 OUTLINE: Final = (0, 0, 0)
 WHITE: Final = (255, 255, 255)
 BRIGHT: Final = 140
-THIN, LINE, LETTERS, LEAST_LETTERS = 2, 170, 26, 9
-"""Pixels of the thinnest line; how many lines, and rows of letters, fit into a picture's shorter side."""
+THIN, LINE, LETTERS, LEAST_LETTERS, SMALL, LEGIBLE = 2, 170, 26, 9, 160, 320
+"""Pixels of the usual thinnest line; how many lines, and rows of letters, fit into a picture's shorter side; pixels of
+letters; up to which shorter side lines have a single pixel; of the longer side from which on words are legible."""
+
+Plate: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom of the ground of some words."""
 
 
 def colour_of(index: int) -> Colour:
@@ -55,20 +59,33 @@ def draw_boxes(
         pixels: ``(H, W, 3)`` uint8; left as it is.
         boxes: Left, top, right and bottom in pixels, each.
         colours: A colour for each.
-        words: What stands at each box's upper left corner; None for nothing.
+        words: What stands at each box; None for nothing.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     draw = ImageDraw.Draw(image)
-    width = max(THIN, round(min(pixels.shape[:2]) / LINE))
+    shorter = min(image.size)
+    width, around = (1, 1) if shorter <= SMALL else (max(THIN, round(shorter / LINE)), 2)
     placed = [_inside(box, image.size) for box in boxes]
     for box, colour in zip(reversed(placed), reversed(colours), strict=True):
         left, top, right, bottom = box
-        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=OUTLINE, width=width + 2)
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=OUTLINE, width=width + around)
         draw.rectangle(box, outline=colour, width=width)
-    for box, colour, said in reversed(list(zip(placed, colours, words or [""] * len(boxes), strict=True))):
-        if said:
-            _write(draw, said, box, colour, image.size)
+    if words:
+        letters = max(LEAST_LETTERS, round(shorter / LETTERS))
+        plates = _place_words(words, placed, image.size, letters)
+        for plate, colour, said in reversed(list(zip(plates, colours, words, strict=True))):
+            _write(draw, said, plate, colour, letters)
     return np.asarray(image)
+
+
+def enlarge(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """A picture large enough for words, each of its pixels a square, and how many pixels wide that is.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8; left as it is.
+    """
+    factor = max(1, -(-LEGIBLE // max(pixels.shape[:2])))
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1), factor
 
 
 def draw_points(
@@ -91,15 +108,30 @@ def _inside(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int,
     return first[0], first[1], last[0], last[1]
 
 
-def _write(
-    draw: ImageDraw.ImageDraw, said: str, box: tuple[int, int, int, int], colour: Colour, size: tuple[int, int]
-) -> None:
-    """Words on a ground of the box's colour, above it where there is room, otherwise inside."""
-    letters = max(LEAST_LETTERS, round(min(size) / LETTERS))
-    height, across = line_height(letters), round(text_width(said, letters)) + letters // 2
-    left = max(0, min(box[0], size[0] - across))
-    top = box[1] - height if box[1] >= height else box[1]
-    draw.rectangle((left, top, left + across, top + height), fill=colour)
+def _place_words(
+    words: Sequence[str], boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int], letters: int
+) -> list[Plate]:
+    """Where words stand: above their box, below it or inside, the first of these that is free of earlier ones."""
+    height = line_height(letters)
+    plates: list[Plate] = []
+    for said, (left, top, _right, bottom) in zip(words, boxes, strict=True):
+        across = round(text_width(said, letters)) + letters // 2
+        start = max(0, min(left, size[0] - across))
+        choices = [(start, at, start + across, at + height) for at in (top - height, bottom, top, bottom - height)]
+        within = [each for each in choices if each[1] >= 0 and each[3] < size[1]] or choices[2:3]
+        free = [each for each in within if not any(_cover(each, other) for other in plates)]
+        plates.append((free or within)[0])
+    return plates
+
+
+def _cover(one: Plate, other: Plate) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _write(draw: ImageDraw.ImageDraw, said: str, plate: Plate, colour: Colour, letters: int) -> None:
+    """Words on a ground of the box's colour."""
+    left, top, _right, bottom = plate
+    draw.rectangle(plate, fill=colour)
     dark = sum(colour) / 3 > BRIGHT
-    baseline = top + round((height - letters) / 2) + ascent(letters) - letters // 8
+    baseline = top + round((bottom - top - letters) / 2) + ascent(letters) - letters // 8
     draw.text((left + letters // 4, baseline), said, fill=OUTLINE if dark else WHITE, font=font(letters), anchor="ls")

@@ -24,8 +24,8 @@ class ModelName:
         name: What ``load_model`` takes.
         source: ``"bundled"``, ``"torchvision"`` or ``"timm"``.
         cached: Whether trained weights for it are on this machine.
-        task: What it answers: ``"classification"``, a class of the whole picture, or ``"segmentation"``, of every
-            pixel.
+        task: What it answers: ``"classification"``, a class of the whole picture, ``"segmentation"``, of every
+            pixel, or ``"detection"``, of boxes.
     """
 
     name: str

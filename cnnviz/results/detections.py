@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnnviz.core.atomic import replacing
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.target import ClassTarget, DetectionTarget
-from cnnviz.drawing.boxes import colour_of, draw_boxes, draw_points
+from cnnviz.drawing.boxes import colour_of, draw_boxes, draw_points, enlarge
 from cnnviz.drawing.files import SUFFIXES, ensure_writable
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
@@ -206,10 +206,11 @@ class Detections(Parts[tuple[Detection, ...]], DrawnResult):
                 tinted = (1 - FAINT) * pixels + FAINT * np.array(colour)
                 pixels = np.where(mask[..., None], tinted, pixels).astype(np.uint8)
         words = [f"{one.target} {one.score:.0%}" for one in some]
-        drawn = draw_boxes(pixels, [one.box for one in some], colours, words)
+        drawn, wide = enlarge(pixels)
+        drawn = draw_boxes(drawn, [[wide * edge for edge in one.box] for one in some], colours, words)
         for one, colour in zip(some, colours, strict=True):
             if one.points is not None:
-                drawn = draw_points(drawn, one.points.tolist(), [colour] * len(one.points))
+                drawn = draw_points(drawn, (wide * one.points).tolist(), [colour] * len(one.points))
         return Cell(drawn, f"{picture.name}\n{self._count(row)}")
 
     def _count(self, row: int) -> str:

@@ -37,6 +37,7 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
     lines = cnnviz("models", "shapes").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"], ["shapes-unet", "bundled"],
+        ["shapes-detector", "bundled"],
     ]  # fmt: skip
     found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
     assert {"name", "source", "cached", "task"} == set(found[0])
@@ -50,7 +51,7 @@ def test_models_says_which_answer_for_every_pixel_or_with_boxes(cnnviz):
         "shapes-unet", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet101", "deeplabv3_resnet50", "fcn_resnet101",
         "fcn_resnet50", "lraspp_mobilenet_v3_large",
     }  # fmt: skip
-    assert tasks["resnet18"] == "classification"
+    assert (tasks["resnet18"], tasks["shapes-detector"]) == ("classification", "detection")
     boxes = {name for name, task in tasks.items() if task == "detection"}
     assert {"retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large", "maskrcnn_resnet50_fpn"} <= boxes
 

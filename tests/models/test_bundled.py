@@ -12,16 +12,21 @@ from safetensors.torch import load_file
 from torch import nn
 
 import cnnviz
+from cnnviz.engine.detections import find_detections
 from cnnviz.images.synthetic.digits import DIGITS, draw_digit
 from cnnviz.images.synthetic.scenes import SHAPES, draw_scene
-from cnnviz.models.bundled import BUNDLED, build, weights_path
+from cnnviz.models.bundled import BUNDLED, build, detection_reader, weights_path
 
 NAMES = tuple(BUNDLED)
-UNET = "shapes-unet"
-CLASSIFIERS = tuple(name for name in NAMES if name != UNET)
-PARAMETERS = {"shapes-resnet": 171_354, "shapes-vgg": 105_034, UNET: 224_511, "digits-lenet5": 61_706}
+UNET, DETECTOR = "shapes-unet", "shapes-detector"
+CLASSIFIERS = tuple(name for name in NAMES if name not in (UNET, DETECTOR))
+PARAMETERS = {
+    "shapes-resnet": 171_354, "shapes-vgg": 105_034, UNET: 224_511, DETECTOR: 239_166, "digits-lenet5": 61_706,
+}  # fmt: skip
 DRAW = {"shapes-resnet": draw_scene, "shapes-vgg": draw_scene, "digits-lenet5": draw_digit}
-LAST_MAP = {"shapes-resnet": "layer3", "shapes-vgg": "features", UNET: "layer3", "digits-lenet5": "pool2"}
+LAST_MAP = {
+    "shapes-resnet": "layer3", "shapes-vgg": "features", UNET: "layer3", DETECTOR: "layer3", "digits-lenet5": "pool2",
+}  # fmt: skip
 TEST_SEED = 20_000
 
 
@@ -60,6 +65,52 @@ def mean_iou(count):
     return float((both / either).mean())
 
 
+@cache
+@torch.no_grad()
+def boxes_found(count):
+    """Of each scene its shapes' boxes by class, and what the network finds: class, score and box, the surest first."""
+    entry, network = BUNDLED[DETECTOR], trained(DETECTOR)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (entry.mean, entry.std))
+    scenes = [draw_scene(index, seed=TEST_SEED, shapes=1 + index % 3) for index in range(count)]
+    inputs = torch.stack([(torch.from_numpy(scene.pixels).permute(2, 0, 1) / 255 - mean) / std for scene in scenes])
+    found = find_detections(network(inputs), detection_reader(DETECTOR), count)
+    known = [{shape.target: box_of(shape.mask) for shape in scene.shapes} for scene in scenes]
+    return known, [list(zip(*(part.tolist() for part in (one.labels, one.scores, one.boxes)), strict=True))
+                   for one in found]  # fmt: skip
+
+
+def box_of(mask):
+    down, across = np.nonzero(mask)
+    return across.min(), down.min(), across.max() + 1, down.max() + 1
+
+
+def overlap(one, other):
+    sides = [max(0.0, min(one[k + 2], other[k + 2]) - max(one[k], other[k])) for k in (0, 1)]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return sides[0] * sides[1] / (sum(areas) - sides[0] * sides[1])
+
+
+@cache
+def mean_precision(count, least):
+    """Average precision at a least overlap, a class at a time: the best precision at each further recall; the mean."""
+    known, found = boxes_found(count)
+    precisions = []
+    for target in range(len(BUNDLED[DETECTOR].labels)):
+        listed = sorted(
+            ((score, row, box) for row, some in enumerate(found) for label, score, box in some if label == target),
+            key=lambda each: -each[0],
+        )
+        met, curve = set(), []
+        for place, (_score, row, box) in enumerate(listed, 1):
+            if row not in met and target in known[row] and overlap(box, known[row][target]) >= least:
+                met.add(row)
+            curve.append((len(met), len(met) / place))
+        total = sum(target in one for one in known)
+        best = [max((precise for met, precise in curve if met >= wanted), default=0) for wanted in range(1, total + 1)]
+        precisions.append(np.mean(best))
+    return float(np.mean(precisions))
+
+
 def card(name):
     return weights_path(name).with_suffix(".md").read_text(encoding="utf-8")
 
@@ -68,13 +119,20 @@ def stated_iou():
     return float(re.search(r"Mean IoU: \*\*(0\.\d+)\*\*", card(UNET)).group(1))
 
 
+def stated_precision():
+    """At an overlap of .5 and of .75."""
+    return tuple(
+        map(float, re.search(r"Mean average precision: \*\*(0\.\d+)\*\* .* (0\.\d+) at", card(DETECTOR)).groups())
+    )
+
+
 def test_description_needs_no_torch():
     script = "import sys, cnnviz.models.bundled; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_labels_are_those_that_are_drawn():
-    assert BUNDLED["shapes-resnet"].labels == BUNDLED["shapes-vgg"].labels == SHAPES
+    assert BUNDLED["shapes-resnet"].labels == BUNDLED["shapes-vgg"].labels == BUNDLED[DETECTOR].labels == SHAPES
     assert BUNDLED[UNET].labels == ("background", *SHAPES)
     assert BUNDLED["digits-lenet5"].labels == DIGITS
 
@@ -90,8 +148,12 @@ def test_entry_fits_its_network(name):
     assert len(entry.mean) == len(entry.std)
     maps = []
     network.get_submodule(LAST_MAP[name]).register_forward_hook(lambda *call: maps.append(call[2]))
-    logits = network(torch.zeros(2, len(entry.mean), *entry.input_size))
-    assert logits.shape == (2, len(entry.labels), *(entry.input_size if name == UNET else ()))
+    answer = network(torch.zeros(2, len(entry.mean), *entry.input_size))
+    if name == DETECTOR:
+        assert answer["boxes"].shape == (2, 256, 4)
+        assert answer["logits"].shape == (2, 256, len(entry.labels))
+    else:
+        assert answer.shape == (2, len(entry.labels), *(entry.input_size if name == UNET else ()))
     assert maps[0].shape[2:] == ((5, 5) if name == "digits-lenet5" else (8, 8))
 
 
@@ -103,6 +165,21 @@ def test_scenes_of_any_size(name):
 @pytest.mark.parametrize("size", [(96, 128), (50, 71)])
 def test_a_class_for_every_pixel_of_any_size(size):
     assert build(UNET)(torch.zeros(1, 3, *size)).shape == (1, 11, *size)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (50, 71)])
+def test_candidates_of_any_size(size):
+    answer = build(DETECTOR)(torch.zeros(1, 3, *size))
+    places = -(-size[0] // 4) * -(-size[1] // 4)
+    assert answer["boxes"].shape == (1, places, 4)
+    left, top, right, bottom = answer["boxes"][0].unbind(1)
+    across = (torch.arange(places) % -(-size[1] // 4) + 0.5) * 4
+    down = (torch.arange(places) // -(-size[1] // 4) + 0.5) * 4
+    assert ((left < across) & (across < right) & (top < down) & (down < bottom)).all()
+
+
+def test_only_the_detector_has_a_reader():
+    assert [name for name in NAMES if detection_reader(name) is not None] == [DETECTOR]
 
 
 def test_kinds_of_layers():
@@ -136,6 +213,17 @@ def test_weights_name_the_pixels_of_the_whole_test_set_as_the_card_says():
     assert abs(stated_iou() - mean_iou(500)) < 0.002
 
 
+def test_weights_find_the_shapes_of_scenes():
+    assert mean_precision(60, 0.5) >= 0.95
+
+
+@pytest.mark.slow
+def test_weights_find_the_shapes_of_the_whole_test_set_as_the_card_says():
+    assert mean_precision(500, 0.5) >= 0.95
+    for stated, least in zip(stated_precision(), (0.5, 0.75), strict=True):
+        assert abs(stated - mean_precision(500, least)) < 0.002
+
+
 def test_open_network_answers_for_each_pixel():
     model = cnnviz.load_model(UNET, device="cpu")
     assert model.labels == BUNDLED[UNET].labels
@@ -163,7 +251,7 @@ def test_weights_are_finite_and_trained(name):
 def test_weights_are_small():
     sizes = [weights_path(name).stat().st_size for name in NAMES]
     assert max(sizes) < 1_000_000
-    assert sum(sizes) < 2_500_000
+    assert sum(sizes) < 3_500_000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,6 +260,9 @@ def test_card_says_what_the_network_is(name):
     if name == UNET:
         assert 0.8 <= stated_iou() <= 1
         assert abs(stated_iou() - mean_iou(60)) < 0.05
+    elif name == DETECTOR:
+        assert 0.95 <= stated_precision()[0] <= 1
+        assert abs(stated_precision()[0] - mean_precision(60, 0.5)) < 0.03
     else:
         stated = float(re.search(r"Test accuracy: \*\*(\d+\.\d+) %\*\*", text).group(1)) / 100
         assert 0.95 <= stated <= 1

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 
@@ -28,8 +30,8 @@ class Bundled:
         std: Per channel, what the difference is divided by.
         input_size: Height and width in pixels it was trained at.
         summary: One sentence.
-        task: What it answers: a class of the whole picture (``"classification"``) or of each pixel
-            (``"segmentation"``).
+        task: What it answers: a class of the whole picture (``"classification"``), of each pixel (``"segmentation"``)
+            or of boxes (``"detection"``).
     """
 
     name: str
@@ -80,6 +82,17 @@ BUNDLED: Final[dict[str, Bundled]] = {
             task="segmentation",
         ),
         Bundled(
+            name="shapes-detector",
+            network="ShapesDetector",
+            weights="shapes-detector.safetensors",
+            labels=_SHAPES,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            input_size=(64, 64),
+            summary="A small detector that draws a box about each shape of a drawn scene and names it.",
+            task="detection",
+        ),
+        Bundled(
             name="digits-lenet5",
             network="LeNet5",
             weights="digits-lenet5.safetensors",
@@ -108,6 +121,20 @@ def build(name: str) -> nn.Module:
     entry = BUNDLED[name]
     module: nn.Module = getattr(networks, entry.network)(classes=len(entry.labels))
     return module.eval()
+
+
+def detection_reader(name: str) -> Callable[[Any], Any] | None:
+    """The function that reads a bundled detector's output; None for what is no detector.
+
+    Args:
+        name: A key of `BUNDLED`.
+
+    Raises:
+        KeyError: If no bundled network has that name.
+    """
+    from cnnviz.models.bundled import networks
+
+    return networks.read_candidates if BUNDLED[name].task == "detection" else None
 
 
 def weights_path(name: str) -> Path:

@@ -150,6 +150,51 @@ class ShapesUNet(ShapesEncoder):
         return torch.as_tensor(self.classifier(self.up0(self.up1(self.up2(third, second), first), fine)))
 
 
+class ShapesDetector(nn.Module):
+    """A small detector of one level: a map of 16x16 as `ShapesUNet` makes it, each of its places a candidate.
+
+    Args:
+        classes: Number of logits of each place.
+    """
+
+    stride = 4
+    """Pixels of the input from one place to the next."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 5, 2, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(ResidualBlock(16, 16))
+        self.layer2 = nn.Sequential(ResidualBlock(16, 32, 2), ResidualBlock(32, 32))
+        self.layer3 = nn.Sequential(ResidualBlock(32, 64, 2), ResidualBlock(64, 64))
+        self.up2 = UpBlock(64, 32, 48)
+        tower = OrderedDict(conv=nn.Conv2d(48, 48, 3, 1, 1, bias=False), bn=nn.BatchNorm2d(48), relu=nn.ReLU())
+        self.tower = nn.Sequential(tower)
+        self.classifier = nn.Conv2d(48, classes, 3, 1, 1)
+        self.edges = nn.Conv2d(48, 4, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Map normalised RGB ``(N, 3, H, W)`` to candidates before suppression, one for each place.
+
+        Returns:
+            ``logits``: ``(N, A, classes)`` of independent classes. ``boxes``: ``(N, A, 4)``, left, top, right and
+            bottom in pixels of the input.
+        """
+        second = self.layer2(self.layer1(self.relu(self.bn1(self.conv1(x)))))
+        x = self.tower(self.up2(self.layer3(second), second))
+        logits, edges = self.classifier(x), functional.softplus(self.edges(x))
+        left, top, right, bottom = edges.unbind(1)
+        across, down = torch.ones_like(left).cumsum(2) - 0.5, torch.ones_like(left).cumsum(1) - 0.5
+        boxes = torch.stack([across - left, down - top, across + right, down + bottom], 1) * self.stride
+        return {"logits": logits.flatten(2).transpose(1, 2), "boxes": boxes.flatten(2).transpose(1, 2)}
+
+
+def read_candidates(output: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What `ShapesDetector` returns as boxes with scores of all classes, to be suppressed."""
+    return {"boxes": output["boxes"], "scores": output["logits"].sigmoid()}
+
+
 class LeNet5(nn.Module):
     """LeNet-5 with tanh and average pooling on one channel of 32x32 (LeCun et al., 1998), with a linear output layer.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cnnviz.models.bundled import BUNDLED, build, weights_path
+from cnnviz.models.bundled import BUNDLED, build, detection_reader, weights_path
 from cnnviz.models.formats import wants_random
 
 if TYPE_CHECKING:
@@ -62,4 +62,5 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
         labels=entry.labels,
         classes=len(entry.labels),
         notes=notes,
+        detections=detection_reader(name),
     )
