@@ -1,0 +1,58 @@
+"""The pages of the documentation: what they show runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import cnnviz
+from cli.app import main
+
+PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^    cnnviz (.*)$", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+ANCHOR = re.compile(r"\]\(#([^)]*)\)")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(cnnviz.draw_scene(2, shapes=2, size=96).pixels).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def test_there_are_pages():
+    assert "not-a-classifier" in {page.stem for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs_from_its_beginning_to_its_end(page, folder, capsys):
+    blocks = PYTHON.findall(page.read_text(encoding="utf-8"))
+    assert blocks
+    held: dict[str, object] = {"__name__": page.stem}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), held)
+    said = capsys.readouterr().out
+    assert said
+    for file in re.findall(r'\.save\("([^"]*)"\)', "\n".join(blocks)):
+        assert (folder / file).stat().st_size > 500
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(page, folder):
+    for line in COMMAND.findall(page.read_text(encoding="utf-8")):
+        done = CliRunner().invoke(main, shlex.split(line))
+        assert done.exit_code == 0, (line, done.output)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_within_a_page_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    there = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in HEADING.findall(text)}
+    assert set(ANCHOR.findall(text)) <= there
