@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core.target import DetectionTarget
+from cnnviz.drawing.boxes import colour_of
 from cnnviz.errors import ExplanationError, TargetError
 
 QUICK = {"integrated_gradients": {"steps": 4}, "rise": {"masks": 8}, "occlusion": {"window": 32, "stride": 32},
@@ -91,7 +94,8 @@ def test_the_map_of_a_shapes_box_lies_on_it_more_than_the_map_of_the_other_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "settings"), [("gradcam", {}), ("gradcam", {"layer": "layer3"}), ("occlusion", COARSE), ("rise", {})]
+    ("name", "settings"),
+    [("gradcam", {}), ("gradcam", {"layer": "layer3"}), ("occlusion", COARSE), ("rise", {"masks": 400})],
 )
 def test_the_same_on_many_scenes(model, name, settings):
     check_masses(model, name, settings, range(100 if name == "gradcam" else 20))
@@ -124,3 +128,19 @@ def test_what_is_explained_is_said_once_for_all_boxes(model, scene):
     said = [check for check in maps.checks if "a detection's score times its overlap with it" in check]
     assert len(said) == 1
     assert "of the one of its class that overlaps it most, or where something is hidden, the largest" in said[0]
+
+
+def test_boxes_and_points_of_a_small_picture_are_drawn_where_they_are(model, scene):
+    found = cnnviz.predict(model, scene.pixels)
+    points = np.array([[32.0, 60.0], [3.0, 30.0]])
+    found = replace(found, found=(tuple(replace(one, points=points) for one in found[0]),))
+    drawn = found.grid().sheet.rows[0][0].pixels
+    assert drawn.shape == (320, 320, 3)
+    for x, y in points:
+        assert (drawn[int(5 * y), int(5 * x)] == colour_of(found[0][-1].side.index)).all()
+    for one in found[0]:
+        left, top, right, bottom = (5 * edge for edge in one.box)
+        inked = (drawn == colour_of(one.side.index)).all(axis=2)
+        assert inked[round((top + bottom) / 2), round(left)]
+        assert inked[round((top + bottom) / 2), round(right) - 1]
+        assert inked[round(bottom) - 1, round((left + right) / 2)]
