@@ -259,6 +259,7 @@ def _describe_boxes(model: Model, batch: InputBatch, chunks: Chunks[Any], thresh
             tuple(
                 replace(
                     one,
+                    target=one.target.settled_for(picture),
                     box=geometry.on_picture(one.box),
                     points=None if one.points is None else geometry.points_on_picture(one.points),
                 )

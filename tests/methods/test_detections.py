@@ -353,3 +353,16 @@ def test_a_picture_on_which_nothing_is_found(net, inputs):
     assert found.boxes.shape == (0, 4)
     with pytest.raises(TargetError, match="there are none"):
         cnnviz.gradcam(model, inputs[:1])
+
+
+def test_a_box_of_one_picture_is_found_anew_on_another(model, inputs):
+    (first, *_), (other, *_) = cnnviz.predict(model, inputs, threshold=0)
+    assert first.score != other.score
+    same = cnnviz.saliency(model, inputs[:1], first.target)[0]
+    assert (same.target.box, same.probability) == (first.target.box, first.score)
+    anew = cnnviz.saliency(model, inputs[1:], first.target)[0]
+    of_class = cnnviz.saliency(model, inputs[1:], str(first.target))[0]
+    assert anew.target.box == of_class.target.box != first.target.box
+    assert anew.score == anew.probability == of_class.probability
+    held = DetectionTarget(first.side, 1, first.target.box)
+    assert cnnviz.saliency(model, inputs[1:], held)[0].target.box == first.target.box
