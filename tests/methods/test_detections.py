@@ -429,3 +429,8 @@ def test_a_data_set_of_boxes_knows_how_it_was_made(tmp_path):
     (tmp_path / "other.json").write_text("[1, 2]")
     with pytest.raises(OutputError, match="was not written by cnnviz"):
         cnnviz.read_note(tmp_path / "other.json")
+
+
+def test_boxes_are_no_embedding(model, inputs):
+    with pytest.raises(ExplanationError, match="A detector's boxes are no embedding; --embedding LAYER"):
+        cnnviz.saliency(model, inputs, "similar:pair")
