@@ -498,3 +498,10 @@ def test_the_map_of_a_shape_lies_on_it_more_than_the_map_of_the_other_does():
     assert len(gains) > 150
     error = np.std(gains, ddof=1) / len(gains) ** 0.5
     assert np.mean(gains) - 4 * error > 0
+
+
+def test_what_lies_outside_a_picture_with_a_frame_is_told_in_its_own_pixels():
+    model = cnnviz.Model(Itself(), mean=[0.0] * 3, std=[1.0] * 3, input_size=16, resize="whole")
+    tall = np.zeros((33, 11, 3), dtype=np.uint8)
+    with pytest.raises(TargetError, match=r"the picture is 11x33 pixels, of which it sees 0, 0, 11, 33 \(left"):
+        cnnviz.saliency(model, tall, "0@11,5")
