@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -443,3 +444,16 @@ def test_a_picture_is_made_of_a_box_where_one_is_given_only():
             cnnviz.maximize(model, target, steps=1)
     (made,) = cnnviz.maximize(model, "#1", start=scene, steps=1)
     assert made.target.box == pytest.approx(cnnviz.predict(model, scene)[0][0].target.box)
+
+
+@pytest.mark.parametrize("target", ["#1", "similar", "custom"])
+def test_ablationcam_of_half_precision(target):
+    model, scene = cnnviz.load_model("shapes-detector", embedding="layer3"), cnnviz.draw_scene(2, size=64).pixels
+    half = cnnviz.Model(
+        copy.deepcopy(model.module).bfloat16(), detections=model.detections, preprocess=model.preprocess,
+        labels=model.labels, embedding="layer3",
+    )  # fmt: skip
+    other = cnnviz.Similar(cnnviz.draw_scene(5, size=64).pixels)
+    asked = {"#1": "#1", "similar": other, "custom": lambda rows: rows[:, 0, 5].double()}[target]
+    rough, exact = (cnnviz.ablationcam(one, scene, asked, layer="layer2").values for one in (half, model))
+    np.testing.assert_allclose(rough, exact, atol=0.3 * np.abs(exact).max())

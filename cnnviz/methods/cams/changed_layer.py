@@ -201,7 +201,9 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
 
     scores = layer.scores(channels, without)
     layer.expect_differences(weight=float(maps.abs().sum(dim=1).max() / _magnitude(layer.score)))
-    return torch.einsum("c,chw->hw", (layer.score - scores) / _magnitude(layer.score), maps[0])
+    weights = (layer.score - scores) / _magnitude(layer.score)
+    wide = torch.promote_types(weights.dtype, maps.dtype)  # of half precision the scores of places are wider
+    return torch.einsum("c,chw->hw", weights.to(wide), maps[0].to(wide))
 
 
 def _magnitude(score: Tensor) -> Tensor:
