@@ -109,8 +109,8 @@ KINDS = {
     "boxes": Kind(
         lambda: tiny_retinanet(SIDE),
         {"labels": ("none", *"abcd")},
-        "#2",
-        of_first(lambda found: found[0]["scores"][1]),
+        "#3",
+        of_first(lambda found: found[0]["scores"][2]),
         "#",
         ("cam",),
     ),
