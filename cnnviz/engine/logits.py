@@ -124,11 +124,21 @@ def recognise_head(given: Head | None, end: End, logits: Tensor, labels: Sequenc
         kind = "binary" if one and named == TWO else end
         return Head(kind, "", end, _note_end(end))
     if given is not None:
+        _check_shares(logits.detach())
         return Head("probabilities", notes=(UNDIFFERENTIATED,))
     if one:
         return _read_one_output(labels if named == TWO else None)
     adding_up = f"the network's numbers add up to 1: {UNDIFFERENTIATED}"
     return Head("probabilities", notes=(adding_up,)) if _add_up(logits) else Head(assumed=(EXCLUSIVE,))
+
+
+def _check_shares(shares: Tensor) -> None:
+    low, high = float(shares.min()), float(shares.max())
+    if low < -COARSE_ROUNDING or high > 1 + COARSE_ROUNDING:
+        raise ExplanationError(
+            f"Probabilities lie in [0, 1]; this network's numbers reach from {low:.3g} to {high:.3g}: leave out "
+            "head='probabilities' (--head), or name another."
+        )
 
 
 def _read_one_output(labels: Sequence[str] | None) -> Head:

@@ -127,3 +127,12 @@ def test_parts_that_there_cannot_be(key):
     for output in ((torch.zeros(2, 3),), {"a": torch.zeros(2, 3)}, torch.zeros(2, 3)):
         with pytest.raises(ExplanationError, match="has no part"):
             select_logits(output, key)
+
+
+def test_numbers_that_are_no_probabilities_are_refused_as_such():
+    from cnnviz.core.head import parse_head
+    from cnnviz.engine.logits import recognise_head
+
+    with pytest.raises(ExplanationError, match=r"reach from -0.5 to 3: leave out head='probabilities'"):
+        recognise_head(parse_head("probabilities"), "", torch.tensor([[-0.5, 3.0]]), None)
+    assert recognise_head(parse_head("probabilities"), "", torch.tensor([[0.0, 1.0]]), None).kind == "probabilities"
