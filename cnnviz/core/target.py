@@ -266,17 +266,28 @@ class DetectionTarget(Target):
         number: Which of the boxes of that class, the surest first, from 1.
         box: Left, top, right and bottom in pixels of the network's input, once the network has answered.
         probability: The detection's score on the unchanged picture, in [0, 1].
+        picture: The picture for which the box was found, and how it was cut; None where that is not known.
     """
 
     side: ClassTarget | TopClass
     number: int = 1
     box: tuple[float, float, float, float] | None = None
     probability: float | None = None
+    picture: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def recorded(self) -> str:
         """What a record says of it, by which it can be asked again."""
         return f"#{self.number}" if isinstance(self.side, TopClass) else f"{self.side.spelt} #{self.number}"
+
+    def placed(self, picture: Picture) -> DetectionTarget:
+        """The same for a picture: a box that was found for another, or for another cut of it, is forgotten."""
+        known = self.picture in (None, _identify_cut(picture))
+        return self if known else replace(self, box=None, probability=None, picture=None)
+
+    def settled_for(self, picture: Picture) -> DetectionTarget:
+        """The same, told to be settled for a picture."""
+        return replace(self, picture=_identify_cut(picture))
 
     def mirrored(self, width: int) -> DetectionTarget:
         """The same on a mirrored input of so many pixels across."""
@@ -294,6 +305,10 @@ class DetectionTarget(Target):
 
     def __str__(self) -> str:
         return f"detection #{self.number}" if isinstance(self.side, TopClass) else f"{self.side} #{self.number}"
+
+
+def _identify_cut(picture: Picture) -> str:
+    return f"{picture.digest} {picture.geometry or Geometry.whole(*picture.size)}"
 
 
 NAMED_CLASSES = 3

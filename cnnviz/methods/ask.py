@@ -219,7 +219,7 @@ def assemble(
     values = torch.cat([answer.values[0] for answer in answers]).detach().float().cpu().numpy()
     scores = torch.cat([answer.scores for answer in answers]).detach().double().cpu().tolist()
     targets = [
-        target.settled_for(picture) if isinstance(target, RegionTarget) else target
+        target.settled_for(picture) if isinstance(target, (RegionTarget, DetectionTarget)) else target
         for target, picture in zip((each for answer in answers for each in answer.targets), batch.pictures, strict=True)
     ]
     warnings = unsound(_number_images(scores, targets, values), batch)

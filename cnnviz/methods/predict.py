@@ -74,7 +74,7 @@ def predict(
             return [_list_boxes(one, model, threshold) for one in found[: len(targets)]]
         logits = found[: len(targets)]
         if is_dense(logits):
-            return _find_winners(logits, model, targets) if model.head.probable else _find_peaks(logits)
+            return _find_winners(logits, model, targets) if model.head.probable else _find_peaks(logits, targets)
         return logits.double().cpu()
 
     chunks = ask(model, batch, answer, batch_size=batch_size)
@@ -128,11 +128,14 @@ class _Peaks(NamedTuple):
     places: Tensor
 
 
-def _find_peaks(logits: Tensor) -> _Peaks:
+def _find_peaks(logits: Tensor, targets: Sequence[Target]) -> _Peaks:
     import torch
 
-    values, at = logits.double().flatten(2).max(dim=2)
-    rows, columns = logits.shape[2:]
+    from cnnviz.engine.scores.dense import on_picture
+
+    rows, columns = int(logits.shape[2]), int(logits.shape[3])
+    shown = torch.stack([on_picture(target, (rows, columns)) for target in targets]).to(logits.device)
+    values, at = logits.double().masked_fill(~shown[:, None], -torch.inf).flatten(2).max(dim=2)
     places = torch.stack([(at // columns + 0.5) / rows, (at % columns + 0.5) / columns], dim=2)
     return _Peaks(values.cpu(), places.cpu())
 
@@ -256,6 +259,7 @@ def _describe_boxes(model: Model, batch: InputBatch, chunks: Chunks[Any], thresh
             tuple(
                 replace(
                     one,
+                    target=one.target.settled_for(picture),
                     box=geometry.on_picture(one.box),
                     points=None if one.points is None else geometry.points_on_picture(one.points),
                 )

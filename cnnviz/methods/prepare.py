@@ -15,7 +15,7 @@ from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.similar import Similar, SimilarPair, record_references
-from cnnviz.core.target import RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
+from cnnviz.core.target import DetectionTarget, RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
 from cnnviz.engine.scores.score import is_dense, watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import CnnvizError, TargetError, UsageError
@@ -80,11 +80,14 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     notes += [*model.held_fixed, *model.steadiness.checks, *likened.checks, *_note_calls(model, targets, batch)]
     if any(each.geometry is not None and each.geometry.padded for each in shown) and _is_dense(model, batch):
         targets = tuple(map(dense_target, targets))
-    placed = tuple(
-        target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
-        for target, picture in zip(targets, shown, strict=True)
-    )
+    placed = tuple(_place(target, picture) for target, picture in zip(targets, shown, strict=True))
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
+
+
+def _place(target: Target, picture: Picture) -> Target:
+    if isinstance(target, DetectionTarget):
+        return target.placed(picture)
+    return target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
 
 
 def _is_dense(model: Model, batch: Tensor) -> bool:

@@ -363,3 +363,16 @@ def test_candidates_of_one_class_suppress_each_other_and_those_of_others_stay():
     assert found.labels.tolist() == [0, 1, 1, 0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.6, 0.0])
     assert found.boxes.tolist() == [boxes[k].tolist() for k in (0, 0, 2, 2)]
+
+
+def test_a_box_of_one_picture_is_found_anew_on_another(model, inputs):
+    (first, *_), (other, *_) = cnnviz.predict(model, inputs, threshold=0)
+    assert first.score != other.score
+    same = cnnviz.saliency(model, inputs[:1], first.target)[0]
+    assert (same.target.box, same.probability) == (first.target.box, first.score)
+    anew = cnnviz.saliency(model, inputs[1:], first.target)[0]
+    of_class = cnnviz.saliency(model, inputs[1:], str(first.target))[0]
+    assert anew.target.box == of_class.target.box != first.target.box
+    assert anew.score == anew.probability == of_class.probability
+    held = DetectionTarget(first.side, 1, first.target.box)
+    assert cnnviz.saliency(model, inputs[1:], held)[0].target.box == first.target.box

@@ -167,3 +167,26 @@ def test_the_command_line_and_the_record(tmp_path, monkeypatch):
     assert drawn.exit_code == 0, drawn.stderr
     assert cnnviz.Provenance.from_json(cnnviz.read_note("map.png")).targets == ("point 3",)
     assert cnnviz.rerun("map.png", model="nets.py:make").identical
+
+
+class Borders(nn.Module):
+    """Two heat maps whose largest values lie in what was put around a picture: where it is black."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1, bias=False)
+
+    def forward(self, x):
+        return -self.conv(x).abs()
+
+
+def test_no_peak_lies_in_what_was_put_around_a_picture():
+    torch.manual_seed(0)
+    how = {"mean": [0.0] * 3, "std": [1.0] * 3, "input_size": 64, "resize": "whole"}
+    model = cnnviz.Model(Borders(), head="value", labels=["nose", "tail"], **how)
+    tall = np.random.default_rng(0).integers(40, 255, (96, 40, 3), dtype=np.uint8)
+    for one in cnnviz.predict(model, tall)[0]:
+        x, y = one.place
+        assert 0 <= x < 40
+        assert 0 <= y < 96
+        assert one.logit == pytest.approx(cnnviz.saliency(model, tall, f"point {one.target}")[0].score)
