@@ -299,8 +299,8 @@ class DetectionTarget(Target):
     def explain(self) -> str:
         """What is explained, in words."""
         return (
-            "what is explained of a box, which is held fixed: a detection's score times its overlap with it (IoU); "
-            "of the one of its class that overlaps it most, or where something is hidden, the largest such product"
+            "a box is held fixed: its score is that of its class's detection there, times their overlap (IoU); where "
+            "parts are hidden, the largest such product"
         )
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import sketch_output
 from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 
@@ -30,6 +31,8 @@ FORM = (
     "expected for each image boxes (M, 4), which are left, top, right and bottom in pixels of the input, with scores "
     "(M,) in [0, 1] and labels (M,), or with scores (M, K) of all classes before suppression"
 )
+
+UNSOUND = "The boxes or scores of detections are not finite: the network's weights or its input hold NaN or infinity."
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,20 @@ def find_detections(output: Any, reader: DetectionReader | None, count: int) -> 
         return None
     if not whole:
         raise ExplanationError(f"The detections function returned {sketch_output(found)}; {FORM}.")
-    return [_check_image(each) for each in found]
+    checked = [_check_image(each) for each in found]
+    for one in checked:
+        _check_values(one)
+    return checked
 
 
 def encode_detections(found: Sequence[Detected]) -> Tensor:
-    """Detections as one tensor ``(N, M, 6)``: box, label and score; where there are fewer, of label -1 and score 0."""
+    """Detections as one tensor ``(N, M, 6)``: box, label and score; where there are fewer, of label -1 and score 0.
+
+    It is of at least float32, since half the digits hold neither the edges of boxes nor the labels of many classes.
+    """
     rows = [
-        torch.cat([one.boxes.detach().to(one.scores), one.labels.to(one.scores)[:, None], one.scores[:, None]], dim=1)
-        for one in found
+        torch.cat([one.boxes.detach().to(scores), one.labels.to(scores)[:, None], scores[:, None]], dim=1)
+        for one, scores in ((one, widen_half(one.scores)) for one in found)
     ]
     least = torch.tensor([[0.0] * LABEL + [NOTHING, 0.0]], dtype=rows[0].dtype, device=rows[0].device)
     padded = pad_sequence([torch.cat([row, least]) for row in rows], batch_first=True)
@@ -124,6 +133,8 @@ def _check_image(one: Mapping[str, Tensor]) -> Detected:
     if not fits or scores.dim() not in (1, 2):
         raise ExplanationError(f"The detections hold {sketch_output(dict(one))}; {FORM}.")
     known = scores.detach()
+    if not bool(known.isfinite().all()):
+        raise ExplanationError(UNSOUND)
     if len(known) and not bool(((known >= 0) & (known <= 1)).all()):
         low, high = float(known.min()), float(known.max())
         raise ExplanationError(f"The scores of detections lie in [0, 1]; these reach from {low:.3g} to {high:.3g}.")
@@ -133,6 +144,20 @@ def _check_image(one: Mapping[str, Tensor]) -> Detected:
     masks = one.get("masks")
     found = Detected(boxes, scores, labels.long(), masks, one.get("keypoints"))
     return _take(found, scores.detach().sort(descending=True, stable=True).indices)
+
+
+def _check_values(found: Detected) -> None:
+    boxes = found.boxes.detach()
+    if not bool(boxes.isfinite().all()):
+        raise ExplanationError(UNSOUND)
+    turned = int((boxes[:, 2:] < boxes[:, :2]).any(dim=1).sum())
+    if turned:
+        raise ExplanationError(
+            f"{turned} of {len(boxes)} boxes end left of where they begin, or above; expected left, top, right and "
+            "bottom, and not x, y, width and height."
+        )
+    if len(found.labels) and int(found.labels.min()) < 0:
+        raise ExplanationError(f"Labels of detections are counted from 0; there is {int(found.labels.min())}.")
 
 
 def _suppress(boxes: Tensor, scores: Tensor) -> Detected:

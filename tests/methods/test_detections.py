@@ -309,6 +309,12 @@ def test_candidates_are_suppressed_and_explained_through_their_own_score(inputs)
     np.testing.assert_allclose(maps.values, right.numpy(), atol=1e-5 * float(right.abs().max()))
 
 
+def first_label(output, label):
+    """Every box of a raw output with one label, and its first score."""
+    boxes, scores = output["raw"]
+    return {"boxes": boxes, "scores": scores[..., 0], "labels": torch.full_like(scores[..., 0], label).long()}
+
+
 @pytest.mark.parametrize(
     ("reader", "said"),
     [
@@ -316,6 +322,16 @@ def test_candidates_are_suppressed_and_explained_through_their_own_score(inputs)
         (lambda output: output["raw"], "expected for each image boxes"),
         (lambda output: {"boxes": output["raw"][0], "scores": output["raw"][1] * 7}, "lie in [0, 1]; these reach"),
         (lambda output: {"boxes": output["raw"][0][:, :5], "scores": output["raw"][1]}, "The detections hold"),
+        (
+            lambda output: {"boxes": output["raw"][0], "scores": output["raw"][1] * np.nan},
+            "scores of detections are not f",
+        ),
+        (
+            lambda output: {"boxes": output["raw"][0] / 0, "scores": output["raw"][1]},
+            "are not finite: the network's we",
+        ),
+        (lambda output: {"boxes": output["raw"][0][..., [2, 3, 0, 1]], "scores": output["raw"][1]}, "not x, y, width"),
+        (lambda output: first_label(output, -1), "Labels of detections are counted from 0; there is -1."),
     ],
 )
 def test_readers_that_are_wrong(reader, said, inputs):
@@ -328,7 +344,7 @@ def test_readers_that_are_wrong(reader, said, inputs):
 def test_what_is_no_detection_is_refused_in_one_sentence(model, inputs):
     with pytest.raises(TargetError, match=r"There is no detection 'hat #90' on .*; there are hat #1 \(97.*, hat #2 \("):
         cnnviz.gradcam(model, inputs[:1], "hat #90")
-    with pytest.raises(TargetError, match=r"There is no detection 'detection #90'.*there are "):
+    with pytest.raises(TargetError, match=r"There is no detection '#90'.*there are "):
         cnnviz.gradcam(model, inputs[:1], "#90")
     with pytest.raises(UnknownNameError, match="dog"):
         cnnviz.gradcam(model, inputs[:1], "dgo #1")
@@ -376,3 +392,22 @@ def test_a_box_of_one_picture_is_found_anew_on_another(model, inputs):
     assert anew.score == anew.probability == of_class.probability
     held = DetectionTarget(first.side, 1, first.target.box)
     assert cnnviz.saliency(model, inputs[1:], held)[0].target.box == first.target.box
+
+
+def test_a_box_without_area_is_refused(model, inputs):
+    found = cnnviz.predict(model, inputs, threshold=0)
+    flat = [(row, one) for row, some in enumerate(found) for one in some if one.box[1] == one.box[3]]
+    assert flat, "no box lies at the edge"
+    row, one = flat[0]
+    for ask in (cnnviz.saliency, cnnviz.occlusion):
+        with pytest.raises(TargetError, match=rf"No box can overlap '{one.target}', which was cut off at the edge"):
+            ask(model, inputs[row : row + 1], str(one.target))
+
+
+def test_half_precision_keeps_labels_and_edges():
+    from cnnviz.engine.detections import Detected, encode_detections
+
+    boxes = torch.tensor([[1001.25, 3.0, 1033.75, 50.0]])
+    found = Detected(boxes, torch.tensor([0.5], dtype=torch.bfloat16), torch.tensor([301]))
+    encoded = encode_detections([found])
+    assert encoded[0, 0].tolist() == [1001.25, 3.0, 1033.75, 50.0, 301.0, 0.5]

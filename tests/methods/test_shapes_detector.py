@@ -125,7 +125,7 @@ def test_what_it_made_is_made_again(model, scene, tmp_path, monkeypatch):
 
 def test_what_is_explained_is_said_once_for_all_boxes(model, scene):
     maps = cnnviz.gradcam(model, [scene.pixels] * 2, ["#1", "#2"], layer="layer3")
-    said = [check for check in maps.checks if "a detection's score times its overlap with it" in check]
+    said = [check for check in maps.checks if "times their overlap (IoU)" in check]
     assert len(said) == 1
     assert "of the one of its class that overlaps it most, or where something is hidden, the largest" in said[0]
 

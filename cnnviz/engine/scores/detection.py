@@ -38,7 +38,8 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
         labels: Names of the classes, or None.
 
     Raises:
-        TargetError: If there is no such detection (a NowhereError), or the target is none of a detector's.
+        TargetError: If there is no such detection, or its box has no area (NowhereErrors), or the target is none
+            of a detector's.
     """
     if isinstance(target, UNTOLD):
         raise TargetError(
@@ -51,9 +52,15 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
     some = [row for row in there if isinstance(found.side, TopClass) or int(row[LABEL]) == found.side.index]
     if len(some) < found.number:
         listed = name_detections(some or there, labels)
-        what = f"There is no detection '{found}' on"
+        what = f"There is no detection '{found.recorded}' on"
         raise NowhereError(f"{what} this picture; there {listed}.", what, f"there {listed}")
     row = some[found.number - 1]
+    if not (row[0] < row[2] and row[1] < row[3]):
+        what, others = (
+            f"No box can overlap '{found.recorded}', which was cut off at the edge to no area, on",
+            "name another",
+        )
+        raise NowhereError(f"{what} this picture; {others}.", what, others)
     side = _name_class(int(row[LABEL]), labels)
     number = found.number
     if isinstance(found.side, TopClass):
