@@ -122,6 +122,7 @@ class AutomaticLayer:
         reached: Whether a gradient reaches it.
         coarsest: Its grid, where it was chosen as the last on the coarsest grid of a network with dense answers.
         read: Whether it was chosen as the last that a detector reads several places of for the targets.
+        detected: Whether there is a detection that it could be chosen for.
     """
 
     name: str
@@ -129,6 +130,7 @@ class AutomaticLayer:
     reached: bool = True
     coarsest: tuple[int, int] | None = None
     read: bool = False
+    detected: bool = True
 
     def describe(self, target: str = "the target") -> tuple[str, ...]:
         """What to say of it.
@@ -143,6 +145,8 @@ class AutomaticLayer:
             return (f"layer {spoken}, chosen as the deepest: the last on the coarsest grid, {grid}",)
         if self.read:
             return (f"layer {spoken}, chosen as the last of which the detection is read from several places",)
+        if not self.detected:
+            return (f"layer {spoken}, chosen as the last with places that runs once: nothing was detected",)
         if not self.reached:
             return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
         chosen = f"layer {spoken}, chosen as the last whose places reach {target}"
@@ -187,6 +191,11 @@ class Layers(Mapping[str, Layer]):
         if call is not None and not 1 <= call <= layer.calls:
             raise UsageError(f"Layer '{plain}' is called {layer.calls} times in a forward; there is no call {call}.")
         return layer
+
+    def last_run_once(self) -> Layer:
+        """The last layer with places of those that run once, if there are any: a detector's head may run often."""
+        once = [layer for layer in self.values() if layer.spatial and layer.calls == 1]
+        return max(once, key=lambda layer: layer.order) if once else self.last_spatial()
 
     def last_spatial(self) -> Layer:
         """The layer that finished last among those whose output has more than one place."""

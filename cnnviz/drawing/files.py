@@ -44,7 +44,7 @@ FIGURE_SUFFIXES = (".svg", ".pdf")
 ARRAY_SUFFIXES = (".npz",)
 PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
-NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4")
+NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4", ".json")
 """Everything that can carry a note, or has one beside it."""
 
 

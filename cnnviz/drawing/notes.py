@@ -183,6 +183,13 @@ def _from_pdf(path: Path) -> str | None:
     return _pdf_text(keywords[1])
 
 
+def _from_coco(path: Path) -> str | None:
+    content = parse_json(path.read_text(encoding="utf-8"))
+    described = content.get("info") if isinstance(content, dict) else None
+    note = described.get(NOTE_KEY) if isinstance(described, dict) else None
+    return json.dumps(note) if isinstance(note, dict) else None
+
+
 def _pdf_text(escaped: bytes) -> str:
     named = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
     text = re.sub(
@@ -201,4 +208,5 @@ _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".html": from_page,
     ".htm": from_page,
     ".mp4": from_sidecar,
+    ".json": _from_coco,
 }

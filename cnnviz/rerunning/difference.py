@@ -53,6 +53,9 @@ def differences(then: Provenance, now: Provenance) -> tuple[str, ...]:
     return tuple(lines)
 
 
+UNCOMPARED = (".mp4", ".json")
+"""Kinds of files whose values are not compared."""
+
 DAMAGED = LargestDifference(float("inf"), "the old file is damaged, and what it held cannot be compared")
 
 
@@ -64,7 +67,7 @@ def largest_difference(then: bytes, now: bytes, suffix: str) -> LargestDifferenc
         now: The new one's.
         suffix: Their kind.
     """
-    if suffix == ".mp4":
+    if suffix in UNCOMPARED:
         return None
     try:
         old: Any = _read_numbers(then) if suffix == ".npz" else list(_read_pictures(then, suffix))

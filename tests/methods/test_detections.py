@@ -13,7 +13,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core.target import ClassTarget, DetectionTarget
 from cnnviz.engine.detections import find_detections
-from cnnviz.errors import ExplanationError, ParameterError, TargetError, UnknownNameError
+from cnnviz.errors import ExplanationError, OutputError, ParameterError, TargetError, UnknownNameError
 from tests.support.detectors import LABELS, scenes, tiny_retinanet, torchvision_detector
 
 SIZE = 64
@@ -411,3 +411,31 @@ def test_half_precision_keeps_labels_and_edges():
     found = Detected(boxes, torch.tensor([0.5], dtype=torch.bfloat16), torch.tensor([301]))
     encoded = encode_detections([found])
     assert encoded[0, 0].tolist() == [1001.25, 3.0, 1033.75, 50.0, 301.0, 0.5]
+
+
+def nothing(output):
+    """A reader that finds no box."""
+    return [{"boxes": one.new_zeros(0, 4), "scores": one.new_zeros(0, 3)} for one in output["raw"][1]]
+
+
+def test_what_needs_no_detection_is_drawn_where_there_is_none(inputs):
+    model = model_of(Raw().eval(), detections=nothing, labels=None)
+    found = cnnviz.eigencam(model, inputs)
+    assert found.layer == "head"
+    assert "layer head, chosen as the last with places that runs once: nothing was detected" in found.checks
+    np.testing.assert_array_equal(found.values, cnnviz.eigencam(model, inputs, layer="head").values)
+    assert cnnviz.dff(model, inputs, concepts=2).layer == "head"
+    with pytest.raises(TargetError, match="There is no detection '#1' on"):
+        cnnviz.gradcam(model, inputs)
+
+
+def test_a_data_set_of_boxes_knows_how_it_was_made(tmp_path):
+    scene = cnnviz.draw_scene(2, size=64).pixels
+    file = cnnviz.predict(cnnviz.load_model("shapes-detector"), scene).save(tmp_path / "boxes.json")
+    assert cnnviz.Provenance.from_json(cnnviz.read_note(file)).method == "predict"
+    again = cnnviz.rerun(file, images=scene, out=tmp_path / "again.json")
+    assert again.identical
+    assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
+    (tmp_path / "other.json").write_text("[1, 2]")
+    with pytest.raises(OutputError, match="was not written by cnnviz"):
+        cnnviz.read_note(tmp_path / "other.json")

@@ -15,14 +15,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
 from cnnviz.core.similar import Similar
-from cnnviz.core.target import ClassTarget, DetectionTarget, Target
+from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
 from cnnviz.engine.layers import TOGETHER, entrance, last_reached, reaches_places, rows_reached
 from cnnviz.engine.scores.score import is_dense, score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import ExplanationError, NowhereError
 from cnnviz.methods.ask import Answer
 from cnnviz.models.model import Model
 
@@ -115,6 +115,11 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
                 if not any(layer.spatial for layer in layers.values()):
                     raise
                 return AutomaticLayer(layers.last_spatial().name, reached=False)
+            except NowhereError:
+                if not all(isinstance(target, TopClass) for target in some_targets):
+                    raise
+                last = model.layers_on((inputs.shape[-2], inputs.shape[-1])).last_run_once()
+                return AutomaticLayer(last.name, reached=False, detected=False)
         return model.automatic_layers[key]
     layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
     if len(watch) == 1 and _is_averaged(layers, watch[0], targets):
