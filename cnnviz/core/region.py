@@ -127,7 +127,8 @@ class Region:
                 inner = (at[0] >= 0) & (at[0] < height) & (at[1] >= 0) & (at[1] < width)
                 found[at[0][inner], at[1][inner]] = True
         if not found.any():
-            (tall, wide), seen = geometry.original, ", ".join(f"{edge:g}" for edge in geometry.box)
+            (tall, wide), (left, top, right, bottom) = geometry.original, geometry.box
+            seen = f"{max(left, 0):.0f}, {max(top, 0):.0f}, {min(right, wide):.0f}, {min(bottom, tall):.0f}"
             raise TargetError(
                 f"'{self.text.strip()}' holds nothing that the network sees: the picture is {wide}x{tall} pixels, of "
                 f"which it sees {seen} (left, top, right, bottom)."

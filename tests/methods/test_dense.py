@@ -510,3 +510,10 @@ def test_of_probabilities_that_do_not_add_up_a_label_wins_from_one_half_on():
     (areas,) = cnnviz.predict(model, inputs)
     assert {str(one.target): one.pixels for one in areas} == {"green": 8, "red": 2}
     assert cnnviz.saliency(model, inputs, "red")[0].values[0].astype(bool).sum() == 2
+
+
+def test_what_lies_outside_a_picture_with_a_frame_is_told_in_its_own_pixels():
+    model = cnnviz.Model(Itself(), mean=[0.0] * 3, std=[1.0] * 3, input_size=16, resize="whole")
+    tall = np.zeros((33, 11, 3), dtype=np.uint8)
+    with pytest.raises(TargetError, match=r"the picture is 11x33 pixels, of which it sees 0, 0, 11, 33 \(left"):
+        cnnviz.saliency(model, tall, "0@11,5")

@@ -439,3 +439,17 @@ def test_a_data_set_of_boxes_knows_how_it_was_made(tmp_path):
     (tmp_path / "other.json").write_text("[1, 2]")
     with pytest.raises(OutputError, match="was not written by cnnviz"):
         cnnviz.read_note(tmp_path / "other.json")
+
+
+def test_boxes_are_no_embedding(model, inputs):
+    with pytest.raises(ExplanationError, match="A detector's boxes are no embedding; --embedding LAYER"):
+        cnnviz.saliency(model, inputs, "similar:pair")
+
+
+def test_a_picture_is_made_of_a_box_where_one_is_given_only():
+    model, scene = cnnviz.load_model("shapes-detector"), cnnviz.draw_scene(2, size=64).pixels
+    for target in ("ring", "ring #1"):
+        with pytest.raises(TargetError, match="'ring #1' is a detector's box on a picture that there is; give that as"):
+            cnnviz.maximize(model, target, steps=1)
+    (made,) = cnnviz.maximize(model, "#1", start=scene, steps=1)
+    assert made.target.box == pytest.approx(cnnviz.predict(model, scene)[0][0].target.box)

@@ -9,6 +9,7 @@ from cnnviz.core.layer import Arrangement
 from cnnviz.core.similar import Similar
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
+from cnnviz.engine.scores.detection import DETECTIONS
 from cnnviz.errors import ExplanationError, TargetError
 
 __all__ = ["cosines", "embedding_of"]
@@ -36,6 +37,10 @@ def embedding_of(layer: str | None, logits: Tensor, captured: Capture | None) ->
         arrangement = Arrangement("NCHW", (logits.shape[2], logits.shape[3]), logits.shape[1])
     if arrangement is not None:
         return to_maps(output, arrangement).mean(dim=(2, 3)), arrangement.grid != (1, 1)
+    if layer is None and output.dim() == DETECTIONS:
+        raise ExplanationError(
+            "A detector's boxes are no embedding; --embedding LAYER (Model(..., embedding=LAYER)) takes a layer's."
+        )
     if output.dim() != VECTORS or not output.is_floating_point():
         what = "The network" if layer is None else f"Layer '{layer}'"
         advice = "; --embedding LAYER takes a layer's" if layer is None else ""

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import Similar, record_references
-from cnnviz.core.target import Target
+from cnnviz.core.target import DetectionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.undisturbed import intact
+from cnnviz.errors import TargetError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ascent.objective import Objective, layer_of
 from cnnviz.methods.ascent.optimise import ImageRequest, OptimisedImage, Optimiser, generator_of
@@ -69,7 +70,7 @@ class Session:
         examples: The user's own pictures, or None.
 
     Raises:
-        TargetError: If the network has no such class or unit.
+        TargetError: If the network has no such class or unit, or there is no picture that a box lies on.
     """
 
     def __init__(
@@ -90,7 +91,13 @@ class Session:
         example = self._example_input()
         self.objective = Objective(model, example, targets, precision=settings.precision, compiled=settings.compiled)
         with self.objective.running():
-            self.requests = list_requests(self.objective.settle_targets(example, targets))
+            settled = self.objective.settle_targets(example, targets)
+        if boxed := next((each for each in settled if isinstance(each, DetectionTarget) and not start), None):
+            raise TargetError(
+                f"'{boxed}' is a detector's box on a picture that there is; give that as the start, or name a unit, "
+                "such as 'layer4:17'."
+            )
+        self.requests = list_requests(settled)
         self.interrupted = False
 
     def run(self) -> Images:
