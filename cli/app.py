@@ -27,7 +27,7 @@ OWN = {
     ),
     "predict": (
         "commands.predict",
-        "What the network answers: the most probable classes of every picture, or how much of it each class wins.",
+        "What the network answers: the most probable classes, how much of a picture each wins, or boxes.",
     ),
     "compare": (
         "commands.compare",

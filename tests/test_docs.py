@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -56,3 +59,25 @@ def test_links_within_a_page_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     there = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in HEADING.findall(text)}
     assert set(ANCHOR.findall(text)) <= there
+
+
+def test_the_reader_of_a_yolo():
+    from tests.support.public_networks import NETWORKS, built
+
+    (block,) = [
+        block
+        for block in PYTHON.findall((PAGES[0].parent / "not-a-classifier.md").read_text("utf-8"))
+        if "def read_yolo" in block
+    ]
+    held: dict[str, Any] = {"torch": torch}
+    exec(block, held)
+    pytest.importorskip("ultralytics")
+    net = built(NETWORKS["ultralytics YOLOv8n"])
+    model = cnnviz.Model(net, detections=held["read_yolo"], mean=[0] * 3, std=[1] * 3, input_size=64)
+    inputs = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = cnnviz.saliency(model, inputs)[0]
+    leaf = inputs.clone().requires_grad_()
+    scores = net(leaf)[0][0, 4:]
+    (right,) = torch.autograd.grad(scores.max(), leaf)
+    assert found.probability == pytest.approx(float(scores.detach().max()))
+    np.testing.assert_allclose(found.values, right[0].numpy(), atol=1e-5 * float(right.abs().max()))

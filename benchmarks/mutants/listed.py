@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from benchmarks.mutants.answers import ANSWERS
 from benchmarks.mutants.cams import CAMS
 from benchmarks.mutants.changed import CHANGED
 from benchmarks.mutants.mutation import Mutation
@@ -24,6 +25,7 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = MappingProxyType(
         "Where things lie, and what is kept of them": PLACES,
         "Windows asked about alone, and the copy that answers": (*ROUTES, *REGIONS),
         "What is counted, cut out and said": TELLING,
+        "What networks answer that are no classifiers": ANSWERS,
     }
 )
 MUTATIONS = tuple(mutation for family in FAMILIES.values() for mutation in family)

@@ -36,7 +36,7 @@ def predict(
     threshold: Annotated[float, Ge(0), Le(1)] = 0.5,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Predictions | Segmentations | Detections:
-    """What the network answers: the most probable classes, how much of a picture each class wins, or where boxes are.
+    """What the network answers: the most probable classes, how much of a picture each wins, or boxes.
 
     Args:
         model: The network.

@@ -500,6 +500,18 @@ def test_the_map_of_a_shape_lies_on_it_more_than_the_map_of_the_other_does():
     assert np.mean(gains) - 4 * error > 0
 
 
+def test_of_probabilities_that_do_not_add_up_a_label_wins_from_one_half_on():
+    model = cnnviz.Model(
+        Itself(), mean=[0.0] * 3, std=[1.0] * 3, input_size=4, head="probabilities", labels=("red", "green", "blue")
+    )
+    inputs = torch.zeros(1, 3, 4, 4)
+    inputs[0, 0, 0] = torch.tensor([0.6, 0.5, 0.45, 0.3])
+    inputs[0, 1, :2] = 0.9
+    (areas,) = cnnviz.predict(model, inputs)
+    assert {str(one.target): one.pixels for one in areas} == {"green": 8, "red": 2}
+    assert cnnviz.saliency(model, inputs, "red")[0].values[0].astype(bool).sum() == 2
+
+
 def test_what_lies_outside_a_picture_with_a_frame_is_told_in_its_own_pixels():
     model = cnnviz.Model(Itself(), mean=[0.0] * 3, std=[1.0] * 3, input_size=16, resize="whole")
     tall = np.zeros((33, 11, 3), dtype=np.uint8)

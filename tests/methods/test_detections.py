@@ -13,6 +13,7 @@ from torch import nn
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.core.target import ClassTarget, DetectionTarget
+from cnnviz.engine.detections import find_detections
 from cnnviz.errors import ExplanationError, OutputError, ParameterError, TargetError, UnknownNameError
 from tests.support.detectors import LABELS, scenes, tiny_retinanet, torchvision_detector
 
@@ -370,6 +371,15 @@ def test_a_picture_on_which_nothing_is_found(net, inputs):
     assert found.boxes.shape == (0, 4)
     with pytest.raises(TargetError, match="there are none"):
         cnnviz.gradcam(model, inputs[:1])
+
+
+def test_candidates_of_one_class_suppress_each_other_and_those_of_others_stay():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 10, 10], [20, 20, 30, 30]])
+    scores = torch.tensor([[0.9, 0.8], [0.7, 0.1], [0.0, 0.6]])
+    (found,) = find_detections({"boxes": boxes[None], "scores": scores[None]}, dict, 1)
+    assert found.labels.tolist() == [0, 1, 1, 0]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.6, 0.0])
+    assert found.boxes.tolist() == [boxes[k].tolist() for k in (0, 0, 2, 2)]
 
 
 def test_a_box_of_one_picture_is_found_anew_on_another(model, inputs):

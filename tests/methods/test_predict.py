@@ -81,7 +81,7 @@ def test_as_text(small, photo_file, inputs):
 
 def test_what_it_was_made_with(small, photo_file):
     made = predict(small, photo_file).provenance
-    assert (made.method, made.settings) == ("predict", {"k": 5, "batch_size": 32})
+    assert (made.method, made.settings) == ("predict", {"k": 5, "threshold": 0.5, "batch_size": 32})
     assert made.images[0]["name"] == "photo.png"
     with pytest.raises(ParameterError, match="k must be at least 1"):
         predict(small, photo_file, k=0)

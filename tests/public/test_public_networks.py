@@ -31,6 +31,7 @@ from tests.support.public_networks import (
 )  # fmt: skip
 
 REFUSED = [name for name, public in NETWORKS.items() if public.refused]
+BOXES = [name for name, public in NETWORKS.items() if public.boxes]
 LONG = (
     "torchvision retinanet_resnet50_fpn", "torchvision ssdlite320", "torchvision fcn_resnet50",
     "timm tnt_s_patch16_224",
@@ -68,6 +69,19 @@ def test_without_class_scores_one_sentence_says_what_was_returned(name):
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("name", BOXES)
+def test_boxes_need_no_function(name):
+    public = NETWORKS[name]
+    net, inputs = built(public), pictures(public)[:1]
+    found = saliency(model_of(net, public, output=None), inputs)[0]
+    leaf = inputs.clone().requires_grad_()
+    boxes = net(leaf)[0]
+    best = int(boxes["scores"].argmax())
+    (right,) = torch.autograd.grad(boxes["scores"][best], leaf)
+    assert found.target.box == pytest.approx(boxes["boxes"][best].tolist(), abs=1e-3)
+    np.testing.assert_allclose(found.values, right[0].numpy(), atol=1e-5 * float(right.abs().max()))
+
+
 @pytest.mark.parametrize("name", [name for name, public in NETWORKS.items() if public.dense])
 def test_an_answer_for_every_pixel_needs_no_function(name):
     public = NETWORKS[name]
@@ -85,7 +99,7 @@ def test_an_answer_for_every_pixel_needs_no_function(name):
     assert np.abs(found.values - right).max() <= 1e-5 * np.abs(right).max()
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", [*REFUSED, *BOXES])
 def test_a_unit_needs_no_class_scores(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public, 1)

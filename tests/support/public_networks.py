@@ -33,6 +33,7 @@ class Public(NamedTuple):
         output: What reads the class scores from what the network returns; without it they are found.
         refused: Words of the sentence that a question gets without ``output``; empty where none is needed.
         dense: Whether without ``output`` it is asked about pixels.
+        boxes: Whether without ``output`` it is asked about boxes.
         named: Whether the layer has to be named, as where a detector has one for each size of things.
         classes: How many classes it has.
     """
@@ -46,6 +47,7 @@ class Public(NamedTuple):
     output: Any = None
     refused: str = ""
     dense: bool = False
+    boxes: bool = False
     named: bool = False
     classes: int = CLASSES
 
@@ -247,7 +249,6 @@ _VIT = {
 }  # fmt: skip
 _STAGES = {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 1, 1]}
 _SEGFORMER = _STAGES | {"num_attention_heads": [1, 1, 2, 2], "sr_ratios": [4, 2, 1, 1], "decoder_hidden_size": 16}
-_LIST = "list of 2"
 
 NETWORKS = {
     "transformers Swin": Public(_transformers("Swin", **_SWIN), 64, ("swin.layernorm",), (4, 4)),
@@ -276,15 +277,15 @@ NETWORKS = {
     ),
     "torchvision fasterrcnn_mobilenet": Public(
         _torchvision("detection", "fasterrcnn_mobilenet_v3_large_320_fpn", min_size=64), 64,
-        ("backbone.fpn.layer_blocks.0",), (2, 2), output=detected, refused=_LIST, named=True,
+        ("backbone.fpn.layer_blocks.0",), (2, 2), output=detected, boxes=True, named=True,
     ),
     "torchvision ssdlite320": Public(
         _torchvision("detection", "ssdlite320_mobilenet_v3_large"), 64, ("backbone.features.1.0",), (10, 10),
-        output=detected, refused=_LIST, named=True,
+        output=detected, boxes=True, named=True,
     ),
     "torchvision retinanet_resnet50_fpn": Public(
         _torchvision("detection", "retinanet_resnet50_fpn", min_size=64), 64, ("backbone.body.layer4",), (2, 2),
-        output=detected, refused=_LIST, named=True,
+        output=detected, boxes=True, named=True,
     ),
     "torchvision lraspp_mobilenet": Public(
         _torchvision("segmentation", "lraspp_mobilenet_v3_large"), 64, ("classifier",), (8, 8),
