@@ -127,7 +127,7 @@ def test_what_is_explained_is_said_once_for_all_boxes(model, scene):
     maps = cnnviz.gradcam(model, [scene.pixels] * 2, ["#1", "#2"], layer="layer3")
     said = [check for check in maps.checks if "times their overlap (IoU)" in check]
     assert len(said) == 1
-    assert "of the one of its class that overlaps it most, or where something is hidden, the largest" in said[0]
+    assert "where parts are hidden, the largest such product" in said[0]
 
 
 def test_boxes_and_points_of_a_small_picture_are_drawn_where_they_are(model, scene):
