@@ -290,6 +290,10 @@ class Model(Network):
 
     def _find_boxes(self, answer: Any, count: int) -> list[Detected] | None:
         found = find_detections(answer, self.detections, count)
+        if found is not None and self.asked_head is not None:
+            raise ParameterError(
+                f"This network answers with boxes, which are no {self.asked_head}; leave out the head."
+            )
         if found is not None:
             self._head, self.detecting = Head("probabilities"), True
         return found

@@ -352,6 +352,8 @@ def test_what_is_no_detection_is_refused_in_one_sentence(model, inputs):
     for target in ("cat - dog", "cat@3,3", "cat vs similar", "* #1", "cat #0"):
         with pytest.raises((TargetError, UnknownNameError)):
             cnnviz.gradcam(model, inputs[:1], target)
+    with pytest.raises(ParameterError, match="answers with boxes, which are no sigmoid; leave out the head"):
+        cnnviz.saliency(model_of(Raw().eval(), detections=read_raw, head="sigmoid", labels=None), inputs[:1])
     with pytest.raises(ParameterError, match="give one of them"):
         model_of(Raw(), detections=read_raw, output="raw")
     with pytest.raises(ParameterError, match="expected a function"):
