@@ -315,7 +315,7 @@ def test_a_record_of_one_is_made_again_to_the_same_bytes(name, factory, photo, t
     record = Provenance.from_json(json.dumps(json.loads(read_note(made))))
     check_form(record, "map.png")
     assert ("inputs" in record.model, "forward" in record.model) == (name == "make", name != "make")
-    again = cnnviz.rerun(made, model=f"{factory}:{name}")
+    again = cnnviz.rerun(made, tmp_path / "again.png", model=f"{factory}:{name}")
     assert again.identical, again
 
 
