@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from cnnviz.drawing.files import SUFFIXES, ensure_writable
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
 from cnnviz.provenance import Provenance
-from cnnviz.results.result import DrawnResult, Grid, Parts
+from cnnviz.results.result import DrawnParts, Grid
 
 __all__ = ["Detection", "Detections"]
 
@@ -67,7 +67,7 @@ class Detection:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections(Parts[tuple[Detection, ...]], DrawnResult):
+class Detections(DrawnParts[tuple[Detection, ...]]):
     """The boxes on every picture, the surest first.
 
     Saved as ``.json`` they are a data set in COCO's format, with scores; as ``.npz`` they are ``boxes`` (left, top,
@@ -134,20 +134,6 @@ class Detections(Parts[tuple[Detection, ...]], DrawnResult):
         with replacing(where) as file:
             file.write(json.dumps(self.to_coco(), indent=1).encode())
         return where
-
-    def save_each(self, paths: Iterable[str | os.PathLike[str]], **how: Any) -> tuple[Path, ...]:
-        """Write each picture's detections into a file of its own, as :meth:`save` does.
-
-        Args:
-            paths: Where to, a path a picture.
-            **how: As :meth:`save` takes it.
-
-        Raises:
-            OutputError: If a suffix is unknown or a file cannot be written.
-            ValueError: If there are not as many paths as pictures.
-        """
-        alone = [self._slice(slice(row, row + 1)) for row in range(len(self))]
-        return tuple(one.save(path, **how) for one, path in zip(alone, paths, strict=True))
 
     def to_coco(self) -> dict[str, Any]:
         """A data set in COCO's format: boxes as x, y, width and height, masks as uncompressed run lengths, scores."""

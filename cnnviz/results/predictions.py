@@ -21,7 +21,7 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError
 from cnnviz.provenance import Provenance
 from cnnviz.results.concepts import choose_colours, paint_shares
-from cnnviz.results.result import DrawnResult, Grid, Parts, Result
+from cnnviz.results.result import DrawnParts, Grid, Parts, Result
 
 __all__ = ["ClassArea", "Prediction", "Predictions", "Segmentations"]
 
@@ -141,7 +141,7 @@ class ClassArea:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
+class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
     """What a network with dense answers sees where: which classes win how much of each picture, the largest first.
 
     Saved as ``.npz`` they are ``won``, ``images`` (names) and ``provenance`` (JSON text).
@@ -243,20 +243,6 @@ class Segmentations(Parts[tuple[ClassArea, ...]], DrawnResult):
         widest = max(map(len, rows))
         padded = tuple((*row, *[None] * (widest - len(row))) for row in rows)
         return Grid(Sheet(padded, title=self._title(self.model), notes=self.checks), self.provenance)
-
-    def save_each(self, paths: Iterable[str | os.PathLike[str]], **how: Any) -> tuple[Path, ...]:
-        """Write each picture's areas into a file of its own, as :meth:`save` does.
-
-        Args:
-            paths: Where to, a path a picture.
-            **how: As :meth:`save` takes it.
-
-        Raises:
-            OutputError: If a suffix is unknown or a file cannot be written.
-            ValueError: If there are not as many paths as pictures.
-        """
-        alone = [self._slice(slice(row, row + 1)) for row in range(len(self))]
-        return tuple(one.save(path, **how) for one, path in zip(alone, paths, strict=True))
 
     def describe(self) -> dict[str, Any]:
         """What there is to say, as plain values."""

@@ -39,7 +39,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DRAWN_SUFFIXES", "DrawnResult", "Grid", "Part", "Parts", "Result", "ResultBatch", "StyledBatch", "rows_of"]
+__all__ = [
+    "DRAWN_SUFFIXES",
+    "DrawnParts",
+    "DrawnResult",
+    "Grid",
+    "Part",
+    "Parts",
+    "Result",
+    "ResultBatch",
+    "StyledBatch",
+    "rows_of",
+]
 
 SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
 USUAL_WIDTH: Final = 7.0
@@ -286,6 +297,28 @@ class Parts(Sequence[Item]):
 
     def _slice(self, rows: slice) -> Sequence[Item]:
         return self._items[rows]
+
+
+class DrawnParts(Parts[Item], DrawnResult):
+    """A drawn result of which a slice is such a result too, for some of the pictures."""
+
+    @abstractmethod
+    def _slice(self, rows: slice) -> Self:
+        """The same for some of the pictures."""
+
+    def save_each(self, paths: Iterable[str | os.PathLike[str]], **how: Any) -> tuple[Path, ...]:
+        """Write what there is of each picture into a file of its own, as :meth:`save` does.
+
+        Args:
+            paths: Where to, a path a picture.
+            **how: As :meth:`save` takes it.
+
+        Raises:
+            OutputError: If a suffix is unknown or a file cannot be written.
+            ValueError: If there are not as many paths as pictures.
+        """
+        alone = [self._slice(slice(row, row + 1)) for row in range(len(self))]
+        return tuple(one.save(path, **how) for one, path in zip(alone, paths, strict=True))
 
 
 class ResultBatch(Parts[P], DrawnResult):
