@@ -23,6 +23,7 @@ from cnnviz.core.target import (
     Target,
     TopClass,
     Unit,
+    named_class,
 )
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import TargetError, UnknownNameError, nearest
@@ -188,7 +189,7 @@ def _check_class(index: int, labels: Sequence[str]) -> ClassTarget:
     if index < 0 or (labels and index >= len(labels)):
         upper = f"0 to {len(labels) - 1}" if labels else "0 upwards"
         raise TargetError(f"There is no class {index}; this network's classes are {upper}.")
-    return ClassTarget(index, labels[index] if labels else None)
+    return named_class(index, labels)
 
 
 def _find_label(text: str, labels: Sequence[str]) -> ClassTarget | None:

@@ -33,6 +33,7 @@ __all__ = [
     "class_indices",
     "dense_target",
     "detection_target",
+    "named_class",
 ]
 
 
@@ -322,6 +323,11 @@ def dense_target(target: Target) -> Target:
     if isinstance(target, (ClassTarget, ClassSum, TopClass)):
         return RegionTarget(target)
     return RegionTarget(target.first, target.second) if isinstance(target, Difference) else target
+
+
+def named_class(index: int, labels: Sequence[str] | None) -> ClassTarget:
+    """A class with its label, where there is one for it."""
+    return ClassTarget(index, labels[index] if labels and index < len(labels) else None)
 
 
 def class_index(target: Target) -> int | None:

@@ -146,7 +146,7 @@ def _name_concepts(
     import numpy as np
     import torch
 
-    from cnnviz.core.target import ClassTarget
+    from cnnviz.core.target import named_class
     from cnnviz.engine.arrangement import from_maps
     from cnnviz.engine.replay import replay
     from cnnviz.engine.scores.score import class_probabilities, is_dense
@@ -167,7 +167,7 @@ def _name_concepts(
     shares = shares.flatten(2).mean(dim=2) if is_dense(shares) else shares
     best: Sequence[int] = shares.argmax(dim=1).tolist()
     named = tuple(
-        (ClassTarget(index, model.labels[index] if model.labels else None), float(share[index]))
+        (named_class(index, model.labels), float(share[index]))
         for index, share in zip(best, np.asarray(shares.cpu()), strict=True)
     )
     return named, found.checks

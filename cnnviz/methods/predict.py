@@ -99,7 +99,7 @@ def predict(
 
 
 def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...]:
-    from cnnviz.core.target import ClassTarget
+    from cnnviz.core.target import named_class
     from cnnviz.engine.scores.score import class_probabilities
     from cnnviz.results.predictions import Prediction
 
@@ -112,7 +112,7 @@ def _rank_classes(logits: Tensor, model: Model, k: int) -> tuple[Prediction, ...
         k = len(logits)
     return tuple(
         Prediction(
-            ClassTarget(index, labels[index] if labels else None),
+            named_class(index, labels),
             float(logits[index]),
             float(shares[index]) if head.probable else None,
             None if head.probable else head.unit,
@@ -193,7 +193,7 @@ def _find_winners(logits: Tensor, model: Model, targets: Sequence[Target]) -> _W
 def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Segmentations:
     import torch
 
-    from cnnviz.core.target import ClassTarget
+    from cnnviz.core.target import named_class
     from cnnviz.methods.ask import unsound
     from cnnviz.methods.prepare import provenance_of
     from cnnviz.results.predictions import ClassArea, Segmentations
@@ -204,7 +204,7 @@ def _describe_areas(model: Model, batch: InputBatch, chunks: Chunks[Any]) -> Seg
     areas = tuple(
         tuple(
             ClassArea(
-                ClassTarget(index, labels[index] if labels else None),
+                named_class(index, labels),
                 int(counts[row, index]) / int(shown[row]),
                 int(counts[row, index]),
                 float(means[row, index]),
@@ -226,7 +226,7 @@ def _list_boxes(found: Detected, model: Model, threshold: float) -> tuple[list[D
     """The boxes of one input with its pixels as units, and how many others there are."""
     from collections import Counter
 
-    from cnnviz.core.target import ClassTarget, DetectionTarget
+    from cnnviz.core.target import DetectionTarget, named_class
     from cnnviz.results.detections import BELONGS, Detection
 
     numbers: Counter[int] = Counter()
@@ -236,8 +236,7 @@ def _list_boxes(found: Detected, model: Model, threshold: float) -> tuple[list[D
             break
         numbers[index] += 1
         left, top, right, bottom = (float(edge) for edge in found.boxes[row].tolist())
-        named = ClassTarget(index, model.labels[index] if model.labels and index < len(model.labels) else None)
-        target = DetectionTarget(named, numbers[index], (left, top, right, bottom), score)
+        target = DetectionTarget(named_class(index, model.labels), numbers[index], (left, top, right, bottom), score)
         mask = None if found.masks is None else (found.masks[row] > BELONGS).cpu().numpy()
         points = None if found.points is None else found.points[row, :, :2].double().cpu().numpy()
         listed.append(Detection(target, (left, top, right, bottom), score, mask, points))

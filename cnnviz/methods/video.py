@@ -17,7 +17,7 @@ from cnnviz.catalogue import load
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import SimilarPair
-from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass
+from cnnviz.core.target import ClassTarget, Finer, RegionTarget, Target, TargetLike, TopClass, named_class
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores.dense import widest_class
 from cnnviz.engine.scores.score import class_probabilities
@@ -175,7 +175,7 @@ def _first_class(model: Model, found: Sequence[Predictions | Segmentations | Det
     logits = [torch.from_numpy(one.logits).double() for one in found if isinstance(one, Predictions)]
     if logits:
         best = int(class_probabilities(torch.cat(logits), model.head).sum(dim=0).argmax())
-        return ClassTarget(best, model.labels[best] if model.labels else None)
+        return named_class(best, model.labels)
     if any(isinstance(one, Detections) for one in found):
         return _surest_class([one for one in found if isinstance(one, Detections)])
     areas = sum(torch.from_numpy(one.won).sum(dim=(0, 2, 3)) for one in found if isinstance(one, Segmentations))

@@ -20,6 +20,7 @@ from cnnviz.core.target import (
     TopClass,
     check_indices,
     dense_target,
+    named_class,
 )
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
@@ -181,7 +182,7 @@ def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
     for index, label in enumerate(labels or ()):
         others[index] *= not is_background(label)
     best = int((others if bool(others.any()) else areas).argmax())
-    return ClassTarget(best, labels[best] if labels else None)
+    return named_class(best, labels)
 
 
 def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ from cnnviz.core.target import (
     Target,
     TopClass,
     detection_target,
+    named_class,
 )
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.detections import LABEL, NOTHING, SCORE
 from cnnviz.errors import NowhereError, TargetError
 
-__all__ = ["DETECTIONS", "join_answers", "name_detections", "score_match", "score_overlap", "settle_detection"]
+__all__ = ["DETECTIONS", "join_answers", "score_match", "score_overlap", "settle_detection"]
 
 NAMED, SMALLEST, DETECTIONS = 8, 1e-12, 3
 UNTOLD = (ClassSum, Difference, Finer, RegionTarget)
@@ -51,7 +52,7 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
     there = [row for row in detections.detach().double().tolist() if row[LABEL] != NOTHING]
     some = [row for row in there if isinstance(found.side, TopClass) or int(row[LABEL]) == found.side.index]
     if len(some) < found.number:
-        listed = name_detections(some or there, labels)
+        listed = _name_detections(some or there, labels)
         what = f"There is no detection '{found.recorded}' on"
         raise NowhereError(f"{what} this picture; there {listed}.", what, f"there {listed}")
     row = some[found.number - 1]
@@ -61,14 +62,14 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
             "name another",
         )
         raise NowhereError(f"{what} this picture; {others}.", what, others)
-    side = _name_class(int(row[LABEL]), labels)
+    side = named_class(int(row[LABEL]), labels)
     number = found.number
     if isinstance(found.side, TopClass):
         number = 1 + sum(int(other[LABEL]) == side.index for other in some[: found.number - 1])
     return replace(found, side=side, number=number, box=tuple(row[:LABEL]), probability=row[SCORE])
 
 
-def name_detections(rows: Sequence[Sequence[float]], labels: Sequence[str] | None) -> str:
+def _name_detections(rows: Sequence[Sequence[float]], labels: Sequence[str] | None) -> str:
     """The surest detections in words, with their numbers: ``"are dog #1 (98%) and 3 more"``."""
     if not rows:
         return "are none"
@@ -76,13 +77,9 @@ def name_detections(rows: Sequence[Sequence[float]], labels: Sequence[str] | Non
     for row in rows[:NAMED]:
         index = int(row[LABEL])
         counted[index] = counted.get(index, 0) + 1
-        said.append(f"{_name_class(index, labels)} #{counted[index]} ({row[SCORE]:.1%})")
+        said.append(f"{named_class(index, labels)} #{counted[index]} ({row[SCORE]:.1%})")
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return f"{'are' if len(rows) > 1 else 'is'} {', '.join(said)}{more}"
-
-
-def _name_class(index: int, labels: Sequence[str] | None) -> ClassTarget:
-    return ClassTarget(index, labels[index] if labels and index < len(labels) else None)
 
 
 def score_match(target: DetectionTarget, detections: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from cnnviz.core.target import (
     Unit,
     check_indices,
     class_indices,
+    named_class,
 )
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
@@ -95,7 +96,7 @@ def settle(
         if isinstance(target, (RegionTarget, DetectionTarget)):
             what = "a part of the picture" if isinstance(target, RegionTarget) else "a detection"
             raise TargetError(f"'{target}' asks about {what}; this network has one answer for the whole picture.")
-        best_class = ClassTarget(top, labels[top] if labels else None)
+        best_class = named_class(top, labels)
         found = best_class if isinstance(target, TopClass) else target
         if isinstance(found, Finer) and isinstance(found.first, TopClass):
             found = replace(found, first=best_class)

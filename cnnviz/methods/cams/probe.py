@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
 from cnnviz.core.similar import Similar
-from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass
+from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass, named_class
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
@@ -443,4 +443,4 @@ def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str
         b if isinstance(target, ClassTarget) and target.index == a else a
         for target, (a, b) in zip(targets, best, strict=True)
     ]
-    return [ClassTarget(index, labels[index] if labels else None) for index in indices]
+    return [named_class(index, labels) for index in indices]
