@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.engine.capture import widen_half
-from cnnviz.engine.logits import sketch_output
-from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
+from cnnviz.engine.logits import apply_function, sketch_output
+from cnnviz.errors import ExplanationError
 
 __all__ = ["LABEL", "NOTHING", "SCORE", "Detected", "DetectionReader", "encode_detections", "find_detections"]
 
@@ -98,16 +97,10 @@ def encode_detections(found: Sequence[Detected]) -> Tensor:
 
 
 def _read(reader: DetectionReader, output: Any) -> Any:
-    try:
-        return reader(output)
-    except CnnvizError:
-        raise
-    except Exception as error:
-        if ran_out_of_memory(error):
-            raise
-        raise ExplanationError(
-            f"The detections function failed on {sketch_output(output)}: {describe_failure(error)}."
-        ) from error
+    what = "The detections function failed on"
+    return apply_function(
+        reader, output, lambda failure: ExplanationError(f"{what} {sketch_output(output)}: {failure}.")
+    )
 
 
 def _holds_boxes(one: Any) -> bool:

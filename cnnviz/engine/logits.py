@@ -20,6 +20,7 @@ from cnnviz.errors import CnnvizError, ExplanationError, describe_failure
 __all__ = [
     "TWO",
     "COARSE_ROUNDING",
+    "apply_function",
     "EndWatch",
     "OutputSelector",
     "flatten_answer",
@@ -209,21 +210,36 @@ def _float_tensors(output: Any) -> list[Tensor]:
     return [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.is_floating_point()]
 
 
+def apply_function(function: Callable[[Any], Any], given: Any, say: Callable[[str], CnnvizError]) -> Any:
+    """What a function of the user's makes of something.
+
+    Args:
+        function: The function.
+        given: What it is given.
+        say: Makes the error that is raised of the failure in words.
+
+    Raises:
+        CnnvizError: If it fails, but for want of memory.
+    """
+    try:
+        return function(given)
+    except CnnvizError:
+        raise
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise
+        raise say(describe_failure(error)) from error
+
+
 ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."
 
 
 def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:
     if callable(selector):
-        try:
-            return selector(output)
-        except CnnvizError:
-            raise
-        except Exception as error:
-            if ran_out_of_memory(error):
-                raise
-            raise ExplanationError(
-                f"The function that reads the logits failed on {sketch_output(output)}: {describe_failure(error)}."
-            ) from error
+        what = "The function that reads the logits failed on"
+        return apply_function(
+            selector, output, lambda failure: ExplanationError(f"{what} {sketch_output(output)}: {failure}.")
+        )
     path = [selector]
     if isinstance(selector, str) and "." in selector and not _has_part(output, selector):
         path = list(selector.split("."))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
-from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -31,10 +30,11 @@ from cnnviz.core.target import (
 )
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
+from cnnviz.engine.logits import apply_function
 from cnnviz.engine.scores.dense import DENSE, mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.engine.scores.similarity import cosines
-from cnnviz.errors import CnnvizError, ExplanationError, TargetError, describe_failure
+from cnnviz.errors import ExplanationError, TargetError
 
 __all__ = [
     "at_peaks",
@@ -236,14 +236,9 @@ def _nearest_classes(target: Finer, index: int, logits: Tensor) -> Tensor:
 
 
 def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
-    try:
-        values = target.function(logits)
-    except CnnvizError:
-        raise
-    except Exception as error:
-        if ran_out_of_memory(error):
-            raise
-        raise TargetError(f"The target function '{target}' failed: {describe_failure(error)}.") from error
+    values = apply_function(
+        target.function, logits, lambda failure: TargetError(f"The target function '{target}' failed: {failure}.")
+    )
     if not isinstance(values, Tensor) or values.shape != logits.shape[:1]:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise TargetError(
