@@ -16,7 +16,7 @@ from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.similar import Similar, SimilarPair, record_references
 from cnnviz.core.target import DetectionTarget, RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
-from cnnviz.engine.scores.score import is_dense, watched_layers
+from cnnviz.engine.scores.score import watched_layers
 from cnnviz.engine.state.modes import inference
 from cnnviz.errors import CnnvizError, TargetError, UsageError
 from cnnviz.images.inputs import gather
@@ -91,11 +91,9 @@ def _place(target: Target, picture: Picture) -> Target:
 
 
 def _is_dense(model: Model, batch: Tensor) -> bool:
-    """Whether the network answers for every pixel of the first input, so that what lies around a picture counts."""
-    some = batch[:1].expand(model.fixed_batch or 1, *batch.shape[1:])
+    """Whether the network answers for every pixel, so that what lies around a picture counts."""
     try:
-        with torch.no_grad():
-            return is_dense(model.forward(model.to_device(some)))
+        return model.answers_pixels(batch)
     except CnnvizError:  # said by whatever asks next
         return False
 

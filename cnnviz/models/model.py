@@ -27,7 +27,7 @@ from cnnviz.engine.logits import (
     select_logits,
     two_sided,
 )
-from cnnviz.engine.scores.score import wants_logits
+from cnnviz.engine.scores.score import is_dense, wants_logits
 from cnnviz.engine.state.contents import Fingerprint
 from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
@@ -151,6 +151,7 @@ class Model(Network):
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, int, int], Layers] = {}
         self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
+        self._dense: dict[tuple[int, int, int], bool] = {}
         self.embedding: str | None = self.spell_layer(embedding)
         if self.embedding is not None:
             self.check_layer(str(self.embedding))
@@ -230,6 +231,15 @@ class Model(Network):
             example = self.to_device(torch.zeros(1, self.preprocess.channels, *size))
             self._bottlenecks[known] = find_bottlenecks(self.module, self._logits_of, self.layers_on(size), example)
         return self._bottlenecks[known]
+
+    def answers_pixels(self, inputs: Tensor) -> bool:
+        """Whether it answers for every pixel of inputs like ``(N, C, H, W)``: asked of the first, and remembered."""
+        known = id(self.module), int(inputs.shape[-2]), int(inputs.shape[-1])
+        if known not in self._dense:
+            some = inputs[:1].expand(self.fixed_batch or 1, *inputs.shape[1:])
+            with torch.no_grad():
+                self._dense[known] = is_dense(self.forward(self.to_device(some)))
+        return self._dense[known]
 
     def _logits_of(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return self.logits(module(inputs), len(inputs))

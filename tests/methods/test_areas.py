@@ -120,3 +120,14 @@ def test_a_target_of_another_picture_is_settled_anew():
     boxed = cnnviz.saliency(model_of(8), halves(1, 2, width=16), "green in 0,0,8,8")[0]
     moved = cnnviz.saliency(model_of(8), halves(1, 2, 32, 32), boxed.target)[0]
     assert moved.target.mask.array().sum() == 4
+
+
+def test_whether_a_network_answers_for_pixels_is_asked_once():
+    net = nn.Conv2d(3, 2, 1)
+    model = cnnviz.Model(net, mean=[0.0] * 3, std=[1.0] * 3, input_size=16, resize="whole")
+    tall = np.full((30, 10, 3), 90, np.uint8)
+    cnnviz.predict(model, tall)
+    calls = []
+    with net.register_forward_hook(lambda *_: calls.append(1)):
+        cnnviz.predict(model, tall)
+    assert len(calls) == 1
