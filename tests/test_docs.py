@@ -71,7 +71,6 @@ def test_the_reader_of_a_yolo():
     ]
     held: dict[str, Any] = {"torch": torch}
     exec(block, held)
-    pytest.importorskip("ultralytics")
     net = built(NETWORKS["ultralytics YOLOv8n"])
     model = cnnviz.Model(net, detections=held["read_yolo"], mean=[0] * 3, std=[1] * 3, input_size=64)
     inputs = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

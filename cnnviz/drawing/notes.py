@@ -100,10 +100,10 @@ LARGEST_NOTE = 1 << 26
 """Bytes that a note unpacks to at most."""
 
 UNREADABLE = (
-    OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError,
+    OSError, ValueError, SyntaxError, LookupError, TypeError, RuntimeError, MemoryError, EOFError, ImportError,
     struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
-"""What the formats' readers raise over a damaged file."""
+"""What the formats' readers raise over a damaged file; ImportError where another package replaced Pillow's ``open``."""
 
 _DESCRIPTION, _SOFTWARE, _ASCII = 0x010E, 0x0131, 2
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"

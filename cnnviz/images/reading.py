@@ -147,11 +147,12 @@ def _decode(
                 return _convert_image(image, name, shown, background, value_range)
         except PictureError:
             raise
-        except UnidentifiedImageError as error:
-            raise PictureError(f"{shown} is {_describe_kind(head)}; {_EXPECTED}.") from error
         except Image.DecompressionBombError as error:
             raise PictureError(_explain_too_large(shown)) from error
         except Exception as error:  # a decoder fed with damaged data can raise anything
+            # Packages that replace Pillow's open (ultralytics) answer an unknown file by asking for another package.
+            if any(isinstance(each, UnidentifiedImageError) for each in (error, error.__context__)):
+                raise PictureError(f"{shown} is {_describe_kind(head)}; {_EXPECTED}.") from error
             if passing := _explain_passing(error, shown):
                 raise PassingPictureError(passing) from error
             raise PictureError(

@@ -8,13 +8,14 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from cnnviz.core.picture import Picture
 from cnnviz.errors import ParameterError, PassingPictureError, PictureError, UsageError
 from cnnviz.images import reading
 from cnnviz.images.reading import as_picture, read_picture
 from cnnviz.images.video import open_clip
+from cnnviz.rerunning.difference import DAMAGED, largest_difference
 
 RNG = np.random.default_rng(0)
 PHOTO = np.kron(RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
@@ -138,6 +139,24 @@ def test_files_that_are_no_pictures(tmp_path, content, mention):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     sentence(read_picture, path, mentions=[str(path), mention, "expected a JPEG"])
+
+
+def test_a_package_that_replaced_pillows_open_changes_no_message(tmp_path, monkeypatch):
+    """As ultralytics does: a file that Pillow cannot identify is answered by asking for another package."""
+    opens = Image.open
+
+    def replaced(*given, **settings):
+        try:
+            return opens(*given, **settings)
+        except UnidentifiedImageError:
+            raise ModuleNotFoundError("No module named 'pi_heif'")  # noqa: B904 - as it is raised there
+
+    monkeypatch.setattr(Image, "open", replaced)
+    (tmp_path / "photo.jpg").write_bytes(b"<!DOCTYPE html>")
+    assert "pi_heif" not in sentence(read_picture, tmp_path / "photo.jpg", mentions=["is text", "expected a JPEG"])
+    saved(tmp_path / "whole.png", PHOTO)
+    whole = (tmp_path / "whole.png").read_bytes()
+    assert largest_difference(b"", whole, ".png") == DAMAGED
 
 
 def test_missing_files_and_folders(tmp_path):

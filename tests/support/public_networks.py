@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from cnnviz import Model
@@ -65,11 +66,14 @@ def quiet() -> Iterator[None]:
 
 def package(name: str) -> Any:
     """A package, or a skip that says which one is missing."""
+    opens = Image.open
     with quiet():
         try:
             return import_module(name)
         except ImportError as error:
             pytest.skip(f"{name.partition('.')[0]} cannot be imported: {error}")
+        finally:
+            Image.open = opens  # ultralytics replaces it by one that installs packages over a damaged file
 
 
 def alive(net: nn.Module) -> nn.Module:
