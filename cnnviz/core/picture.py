@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cnnviz.core.dimensions import Size
+from cnnviz.core.sample import Sample
 from cnnviz.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class Geometry:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(Sample):
     """Upright sRGB pixels, where they came from, and how the network's input was cut from them.
 
     Attributes:
@@ -158,15 +157,10 @@ class Picture:
         """Height and width in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of shape and 8-bit pixels, hexadecimal: the same picture has the same one, whatever its format."""
-        import numpy as np
-
-        pixels = np.ascontiguousarray(self.pixels)
-        digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
-        digest.update(pixels.data)
-        return digest.hexdigest()
+    @property
+    def held(self) -> NDArray[np.uint8]:
+        """The 8-bit pixels ``(H, W, 3)``, which the digest is of."""
+        return self.pixels
 
     def in_range(self, value_range: ValueRange | None) -> Picture:
         """The same picture with other values standing for 0 and 1; itself where these do already, or None is given."""
@@ -180,8 +174,3 @@ class Picture:
         shown = levels[:, :, None] if levels.ndim < self.pixels.ndim else levels
         pixels = np.ascontiguousarray(np.broadcast_to(shown, self.pixels.shape))
         return replace(self, pixels=pixels, exact=exact, value_range=value_range, notes=(*self.notes, *notes))
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray:  # type: ignore[type-arg]
-        import numpy as np
-
-        return np.array(self.pixels, dtype=dtype, copy=True if copy is None else copy)
