@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
+from cnnviz.core.sample import Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
 
 __all__ = ["WHOLE", "Preprocess", "assume_preprocess", "spread_size"]
@@ -100,7 +101,7 @@ class Preprocess:
         """How many axes of places the input has: 1 of signals, 2 of pictures, 3 of volumes."""
         return len(self.input_size)
 
-    def __call__(self, picture: Picture) -> tuple[Tensor, Picture]:
+    def __call__(self, picture: Sample) -> tuple[Tensor, Sample]:
         """Make the network's input of one picture.
 
         Args:
@@ -112,6 +113,7 @@ class Preprocess:
         Raises:
             PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large.
         """
+        assert isinstance(picture, Picture)
         if self.channels not in _COLOURS:
             raise PictureError(
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
@@ -141,6 +143,11 @@ class Preprocess:
         top, left, height, width = geometry.crop
         resized = image.resize((geometry.resized[1], geometry.resized[0]), _FILTERS[self.interpolation])
         return resized.crop((left, top, left + width, top + height))
+
+    def to_values(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``(N, C, ...)`` of signals or volumes as what was normalised, float32."""
+        mean, std = self._statistics_like(values := inputs.detach().to("cpu", torch.float32))
+        return np.ascontiguousarray((values * std + mean).numpy())
 
     def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
         """Turn inputs back into pictures for display.
