@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.sample import Sample
 from cnnviz.errors import ParameterError
 
@@ -65,6 +66,8 @@ def scale_values(
 class Geometry:
     """How a network's input was cut from a picture: resized as a whole, then cropped (or padded) to the input.
 
+    The same holds for signals and volumes, with one and three lengths.
+
     Attributes:
         original: Height and width of the picture, in pixels.
         resized: Height and width after the resize, in pixels.
@@ -72,32 +75,43 @@ class Geometry:
             the picture was padded.
     """
 
-    original: tuple[int, int]
-    resized: tuple[int, int]
-    crop: tuple[int, int, int, int]
+    original: Size
+    resized: Size
+    crop: tuple[int, ...]
 
     @classmethod
-    def whole(cls, height: int, width: int) -> Geometry:
+    def whole(cls, *size: int) -> Geometry:
         """The geometry of an input that is the picture itself."""
-        return cls((height, width), (height, width), (0, 0, height, width))
+        return cls(size, size, (*(0 for _ in size), *size))
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def start(self) -> tuple[int, ...]:
+        """Where the input begins within the resized picture: top and left."""
+        return self.crop[: len(self.original)]
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.crop[len(self.original) :]
+
+    @property
+    def scale(self) -> tuple[float, ...]:
         """Picture pixels per input pixel, down and across."""
-        return self.original[0] / self.resized[0], self.original[1] / self.resized[1]
+        return tuple(original / resized for original, resized in zip(self.original, self.resized, strict=True))
 
     @property
     def padded(self) -> bool:
         """Whether something was put around the picture."""
-        ends = zip(self.crop[:2], self.crop[2:], self.resized, strict=True)
+        ends = zip(self.start, self.size, self.resized, strict=True)
         return any(start < 0 or start + length > resized for start, length, resized in ends)
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
+    def box(self) -> tuple[float, ...]:
         """Left, top, right and bottom edge of the input on the picture, in picture pixels (may reach beyond it)."""
-        top, left, height, width = self.crop
-        down, across = self.scale
-        return left * across, top * down, (left + width) * across, (top + height) * down
+        starts = [start * scale for start, scale in zip(self.start, self.scale, strict=True)]
+        places = zip(self.start, self.size, self.scale, strict=True)
+        stops = [(start + length) * scale for start, length, scale in places]
+        return (*reversed(starts), *reversed(stops))
 
     def on_picture(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """A box (left, top, right, bottom) on the input, in picture pixels and within the picture."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.region import Mask, Region, picture_part
 from cnnviz.errors import TargetError
@@ -141,6 +142,8 @@ class Finer(Target):
 class Unit(Target):
     """One channel of a layer: its mean over all places, or its value at one place (row, column).
 
+    A place of a signal's layer is one number, of a volume's three.
+
     Attributes:
         layer: The layer's name.
         channel: Counted from 0.
@@ -150,11 +153,11 @@ class Unit(Target):
 
     layer: str
     channel: int
-    place: tuple[int, int] | None = None
+    place: Size | None = None
     mirrored: bool = False
 
     def __str__(self) -> str:
-        return f"{self.layer}:{self.channel}" + (f"@{self.place[0]},{self.place[1]}" if self.place else "")
+        return f"{self.layer}:{self.channel}" + (f"@{','.join(map(str, self.place))}" if self.place else "")
 
 
 @dataclass(frozen=True, eq=False)

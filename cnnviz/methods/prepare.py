@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Geometry, Picture
@@ -101,7 +102,7 @@ def _is_dense(model: Model, batch: Tensor) -> bool:
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
     """Which call is explained of units and embeddings whose layer runs several times."""
     names = watched_layers(targets)
-    layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
+    layers = model.layers_on(size_of(batch)) if names else {}
     return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
 
 

@@ -185,7 +185,7 @@ def _contributions(found: Probe, row: int) -> Tensor:
 
 def _choose_working_layer(model: Model, batch: InputBatch) -> str:
     """The automatic layer; where only one of its units adds anything, the last before it of which more do."""
-    one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
+    one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, *batch.inputs.shape[1:]))
 
     def speaking(name: str) -> tuple[str, int]:
         found = probe(model, [name], one, batch.targets[:1])
@@ -216,7 +216,7 @@ class _DrivingUnitFinder:
     def __init__(self, model: Model, inputs: Tensor, found: Probe, count: int) -> None:
         self._model, self._inputs, self._found, self._count = model, inputs, found, count
         self._name = found.answer.layers[0]
-        self._field = field_of(model, self._name, tuple(inputs.shape[-2:]))
+        self._field = field_of(model, self._name, tuple(inputs.shape[2:]))
 
     def find(self, row: int, picture: Picture) -> DrivingUnits:
         """The strongest units of one picture."""
@@ -244,7 +244,7 @@ class _DrivingUnitFinder:
         if not units:
             return [], ()
         model = self._model
-        one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
+        one = self._inputs[row, None].expand(model.fixed_batch or 1, *self._inputs.shape[1:])
         fixed = bool(model.fixed_batch)
         with torch.no_grad(), replay(model.module, model.answering([target]), one, self._name, fixed=fixed) as found:
             layer = ChangedLayer(found, self._name, target, found.fixed or len(units), head=model.head)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -109,14 +110,14 @@ class EffectiveField(DrawnResult):
 
     values: NDArray[np.float32]
     layer: str
-    place: tuple[int, int]
+    place: Size
     field: Field | None
     inputs: int
     checks: tuple[str, ...] = ()
     provenance: Provenance = dataclasses.field(default_factory=Provenance, repr=False)
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def centre(self) -> tuple[float, ...]:
         """Where the unit lies, in pixels: its field's centre, or the values' centre of mass."""
         if self.field is not None and self.field.placed:
             return self.field.centre(*self.place)

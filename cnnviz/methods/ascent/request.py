@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnviz.core.aim import parse_aim
+from cnnviz.core.dimensions import Size
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import SimilarPair
 from cnnviz.core.target import Finer, RegionTarget, Target, TargetLike, TopClass, Unit
@@ -101,7 +102,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
     return (values * std + mean).clamp(0, 1), Picture(model.preprocess.to_pixels(values[None])[0], "input")
 
 
-def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> tuple[int, int]:
+def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> Size:
     """Height and width of the pictures: in the proportions of the start, or of the network's input.
 
     Raises:
@@ -117,7 +118,7 @@ def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor 
     return height, width
 
 
-def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pixels: Tensor, size: Size) -> Tensor:
     """Pixels ``(C, H, W)`` in another size, averaged where it is smaller."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Box, Field, Span
 from cnnviz.images.crop import cut_out
 from cnnviz.images.datasets.dataset import Dataset
@@ -33,7 +34,7 @@ class PatchGeometry:
     """
 
     field: Field | None
-    input: tuple[int, int]
+    input: Size
     scale: float = 1.0
 
     @property
@@ -54,7 +55,7 @@ class PatchGeometry:
         return ()
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width of what a unit sees, in pixels of the input, as if that had no end."""
         return (self.field.size if self.field else None) or self.input
 
@@ -65,7 +66,7 @@ class PatchGeometry:
         return max(1, min(round(self.scale), LONGEST // longest))
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Size:
         """Height and width of a patch in its own pixels."""
         height, width = self.size if self.view == "field" else self.input
         return height * self.zoom, width * self.zoom

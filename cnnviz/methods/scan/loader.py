@@ -158,8 +158,8 @@ def _is_death(error: Exception) -> bool:
     return cut_off or message.startswith("DataLoader worker (pid")
 
 
-def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
-    """Channels, height and width of the inputs that a data set makes.
+def example_shape(model: Model, data: Dataset) -> tuple[int, ...]:
+    """Channels and lengths, of pictures height and width, of the inputs that a data set makes.
 
     Raises:
         PictureError: If the network takes no pictures.
@@ -171,10 +171,10 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
     except PictureError:
         first = None
     if isinstance(first, Tensor):
-        channels, height, width = (int(side) for side in first.shape)
+        channels, *size = (int(side) for side in first.shape)
         if channels != preprocess.channels:
             raise UsageError(f"'{model.name}' takes {preprocess.channels} channels; the input has {channels}.")
-        return channels, height, width
+        return channels, *size
     if first is not None:
         preprocess(first)
     return preprocess.channels, *preprocess.input_size
