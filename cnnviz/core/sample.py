@@ -8,15 +8,35 @@ from functools import cached_property
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
+from cnnviz.core.dimensions import PICTURE
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from cnnviz.core.picture import Geometry, ValueRange
 
-__all__ = ["Orientation", "Sample", "Signal", "Volume"]
+__all__ = ["Entrance", "Orientation", "Sample", "Signal", "Volume"]
 
 Kind = TypeVar("Kind", bound="Sample")
+
+
+class Entrance(NamedTuple):
+    """What a network takes, as far as reading has to know.
+
+    Attributes:
+        places: How many axes of places its input has: 1 for signals, 2 for pictures, 3 for volumes and clips.
+        channels: How many channels; None where that is not known.
+        value_range: The values of pictures that stand for 0 and 1; None for those of their kinds.
+        rate: Of a network for clips the frames a second that it was trained with; None for any other, or unknown.
+        frames: How many of them; None for all.
+    """
+
+    places: int = PICTURE
+    channels: int | None = None
+    value_range: ValueRange | None = None
+    rate: float | None = None
+    frames: int | None = None
 
 
 class Sample:

@@ -72,7 +72,7 @@ def read_dicom(files: Sequence[Path], name: str, shown: str, chosen: Path | None
         _check_alike(files, heads, shown)
         check_room((len(files), int(heads[0].Rows), int(heads[0].Columns)), shown, 12)
         order, affine, notes = _place_slices(files, heads, shown)
-        values = _stack_slices(pydicom, [files[place] for place in order], shown)
+        values = _stack_slices(pydicom, [files[place] for place in order])
     middle = heads[order[len(order) // 2]]
     notes = [f"{len(files)} slices of the series {series}", *notes]
     if middle.get("PhotometricInterpretation") == "MONOCHROME1":
@@ -215,7 +215,7 @@ def _place_slices(
     return order, affine, []
 
 
-def _stack_slices(pydicom: Any, files: Sequence[Path], shown: str) -> NDArray[np.float32]:
+def _stack_slices(pydicom: Any, files: Sequence[Path]) -> NDArray[np.float32]:
     """The values ``(slices, rows, columns)``, with each slice's own scale."""
     from pydicom.pixels.processing import apply_modality_lut
 

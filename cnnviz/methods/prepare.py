@@ -62,7 +62,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     inputs: list[Tensor] = []
     pictures: dict[int, Picture] = {}
     notes: list[str] = []
-    for row, item in enumerate(gather(images, model.preprocess.value_range)):
+    for row, item in enumerate(gather(images, model.preprocess.entrance)):
         if isinstance(item, Picture):
             values, pictures[row] = model.preprocess(item)
             notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
