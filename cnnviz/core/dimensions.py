@@ -95,5 +95,5 @@ def spell_size(size: Sequence[int]) -> str:
 
 
 def spell_shape(places: int, channels: object = "C", *, images: object = "N") -> str:
-    """The shape of a batch in letters, such as ``"(N, C, H, W)"``."""
-    return f"({', '.join(map(str, (images, channels, *AXES[places])))})"
+    """The shape of a batch in letters, such as ``"(N, C, H, W)"``; without ``images`` that of one input."""
+    return f"({', '.join(str(each) for each in (images, channels, *AXES[places]) if each is not None)})"

@@ -8,15 +8,13 @@ from functools import cached_property
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from cnnviz.core.dimensions import PICTURE
+from cnnviz.core.dimensions import PICTURE, Size
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cnnviz.core.picture import Geometry, ValueRange
-
-__all__ = ["Entrance", "Orientation", "Sample", "Signal", "Volume"]
+__all__ = ["Entrance", "Geometry", "Orientation", "Sample", "Signal", "Volume"]
 
 Kind = TypeVar("Kind", bound="Sample")
 
@@ -34,9 +32,78 @@ class Entrance(NamedTuple):
 
     places: int = PICTURE
     channels: int | None = None
-    value_range: ValueRange | None = None
+    value_range: tuple[float, float] | None = None
     rate: float | None = None
     frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network's input was cut from a picture: resized as a whole, then cropped (or padded) to the input.
+
+    The same holds for signals and volumes, with one and three lengths.
+
+    Attributes:
+        original: Height and width of the picture, in pixels.
+        resized: Height and width after the resize, in pixels.
+        crop: Top, left, height and width of the input within the resized picture; top and left are negative where
+            the picture was padded.
+    """
+
+    original: Size
+    resized: Size
+    crop: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, *size: int) -> Geometry:
+        """The geometry of an input that is the picture itself."""
+        return cls(size, size, (*(0 for _ in size), *size))
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """Where the input begins within the resized picture: top and left."""
+        return self.crop[: len(self.original)]
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.crop[len(self.original) :]
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Picture pixels per input pixel, down and across."""
+        return tuple(original / resized for original, resized in zip(self.original, self.resized, strict=True))
+
+    @property
+    def padded(self) -> bool:
+        """Whether something was put around the picture."""
+        ends = zip(self.start, self.size, self.resized, strict=True)
+        return any(start < 0 or start + length > resized for start, length, resized in ends)
+
+    @property
+    def box(self) -> tuple[float, ...]:
+        """Left, top, right and bottom edge of the input on the picture, in picture pixels (may reach beyond it)."""
+        starts = [start * scale for start, scale in zip(self.start, self.scale, strict=True)]
+        places = zip(self.start, self.size, self.scale, strict=True)
+        stops = [(start + length) * scale for start, length, scale in places]
+        return (*reversed(starts), *reversed(stops))
+
+    def on_picture(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """A box (left, top, right, bottom) on the input, in picture pixels and within the picture."""
+        top, left = self.crop[:2]
+        (down, across), (high, wide) = self.scale, self.original
+        columns = [min(max((edge + left) * across, 0.0), float(wide)) for edge in box[::2]]
+        rows = [min(max((edge + top) * down, 0.0), float(high)) for edge in box[1::2]]
+        return columns[0], rows[0], columns[1], rows[1]
+
+    def points_on_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points ``(P, 2)`` (x, y) on the input, in picture pixels."""
+        top, left = self.crop[:2]
+        down, across = self.scale
+        import numpy as np
+
+        placed: NDArray[np.float64] = (points + np.array([left, top])) * np.array([across, down])
+        return placed
 
 
 class Sample:
@@ -66,6 +133,11 @@ class Sample:
     def size(self) -> tuple[int, ...]:
         """The length of each axis of places: ``(T,)``, ``(H, W)`` or ``(D, H, W)``."""
         raise NotImplementedError
+
+    @property
+    def cut(self) -> Geometry:
+        """How the network's input was cut from it: all of it, where none was."""
+        return self.geometry or Geometry.whole(*self.size)
 
     @cached_property
     def digest(self) -> str:
@@ -157,7 +229,7 @@ class Volume(Sample):
     spacing: tuple[float, float, float] | None = None
     affine: NDArray[np.float64] | None = field(default=None, repr=False)
     rate: float | None = None
-    window: ValueRange | None = None
+    window: tuple[float, float] | None = None
 
     @property
     def held(self) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ class ClassMaps:
         """
         weights = self.weights_of(target)
         if weights is not None:
-            return torch.einsum("c,chw->hw", weights, self.activation[row])
+            return torch.einsum("c,c...->...", weights, self.activation[row])
         raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; use Grad-CAM.")
 
     def weights_of(self, target: Target) -> Tensor | None:

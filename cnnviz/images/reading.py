@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Sample
-"""One picture: a path, a Pillow image, an array or a Picture; or a signal or a volume, likewise."""
+"""One picture: a path, a Pillow image, an array or a Picture; for networks of these a Signal or a Volume."""
 
 if TYPE_CHECKING:
     ImagesLike: TypeAlias = ImageLike | torch.Tensor | Sequence[ImageLike | torch.Tensor]

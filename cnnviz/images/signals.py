@@ -35,7 +35,7 @@ _BYTES_OF_CELL: Final = 8
 _BITS: Final = {1: 8, 2: 16, 3: 24, 4: 32}
 
 
-class _Table(NamedTuple):
+class _Columns(NamedTuple):
     """The numbers ``(rows, columns)`` of a table, the names of its columns (or none), and the row of the first line."""
 
     values: NDArray[np.float64]
@@ -221,7 +221,7 @@ def _rate_of(times: NDArray[np.float64], name: str, shown: str, first: int) -> f
     return float(scale * (len(times) - 1) / (times[-1] - times[0]))
 
 
-def _numbers_of(given: str, shown: str, suffix: str) -> _Table:
+def _numbers_of(given: str, shown: str, suffix: str) -> _Columns:
     with open_file(given, shown, _EXPECTED) as file:
         check_room((os.fstat(file.fileno()).st_size,), shown, _BYTES_OF_CELL)
         raw = file.read()
@@ -245,7 +245,7 @@ def _numbers_of(given: str, shown: str, suffix: str) -> _Table:
     values = _parse_fast(body, mark, len(head), comma=comma)
     if values is None:
         values = _parse_cells(body, mark, head if named else [""] * len(head), shown, first, comma=comma)
-    return _Table(values, tuple(head) if named else (), first)
+    return _Columns(values, tuple(head) if named else (), first)
 
 
 def _are_names(head: Sequence[str], shown: str, *, comma: bool) -> bool:

@@ -119,14 +119,12 @@ def read_clip(path: str | os.PathLike[str], entrance: Entrance) -> Volume:
         PictureError: It holds no frame that can be read, or its frames do not fit into memory.
     """
     clip = open_clip(path)
-    count, frames = clip.count, []
-    while True:
-        wanted, notes = _choose_frames(count, clip.fps, entrance)
-        check_room((3, len(wanted), *clip.size), quoted(clip.name), 10)
-        frames, seen = _frames_at(clip, wanted)
-        if seen == count or len(frames) == len(wanted):
-            break
-        count = seen  # the file says a number that is an estimate
+    wanted, notes = _choose_frames(clip.count, clip.fps, entrance)
+    check_room((3, len(wanted), *clip.size), quoted(clip.name), 10)
+    frames, seen = _frames_at(clip, wanted)
+    if len(frames) < len(wanted):  # the number that the file says is an estimate
+        wanted, notes = _choose_frames(seen, clip.fps, entrance)
+        frames, _ = _frames_at(clip, wanted)
     values = np.moveaxis(np.stack(frames), -1, 0).astype(np.float32)
     return _clip_of(values, clip.name, clip.fps if entrance.rate is None else entrance.rate, entrance, notes)
 

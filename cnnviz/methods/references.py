@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import PAIR, Reference, Similar, SimilarPair
 from cnnviz.core.target import NoTarget, Target
 from cnnviz.engine.batching import in_chunks, progress_to
@@ -54,7 +54,7 @@ class _ReadReference:
 
 
 def place_references(
-    model: Model, targets: Sequence[Target], inputs: Tensor | None = None, pictures: Sequence[Picture] = (), *,
+    model: Model, targets: Sequence[Target], inputs: Tensor | None = None, pictures: Sequence[Sample] = (), *,
     tensors: frozenset[int] = frozenset(),
 ) -> Placed:  # fmt: skip
     """Targets of likeness with the embeddings of the pictures that they name; others as they are.
@@ -101,7 +101,7 @@ def _key(side: Any) -> Any:
 def _pair_up(
     targets: Sequence[Target],
     inputs: Tensor | None,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Sample],
     tensors: frozenset[int],
     samples: dict[Any, _ReadReference],
 ) -> list[Target]:
@@ -123,7 +123,7 @@ def _read_sides(model: Model, target: Similar, samples: dict[Any, _ReadReference
     if len(items) != len(left):
         raise TargetError(f"'{target}' is told of one picture each; got {len(items)}.")
     for side, item in zip(left, items, strict=True):
-        if isinstance(item, Picture):
+        if isinstance(item, Sample):
             values, _ = model.preprocess(item)
             notes = tuple(f"{item.name}: {note}" for note in item.notes)
             samples[_key(side)] = _ReadReference(item.name, item.digest, values, notes=notes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC, Layer, Layers
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target, Unit
 from cnnviz.drawing.blocks import Gallery, Plate, Table
 from cnnviz.engine.batching import in_chunks
@@ -218,7 +218,7 @@ class _DrivingUnitFinder:
         self._name = found.answer.layers[0]
         self._field = field_of(model, self._name, tuple(inputs.shape[2:]))
 
-    def find(self, row: int, picture: Picture) -> DrivingUnits:
+    def find(self, row: int, picture: Sample) -> DrivingUnits:
         """The strongest units of one picture."""
         target, added = self._found.answer.targets[row], _contributions(self._found, row)
         strongest = added.sort(descending=True, stable=True).indices[: self._count].tolist()
@@ -258,7 +258,7 @@ class _DrivingUnitFinder:
             drops = layer.score - layer.scores(len(units), without)
             return drops.double().cpu().tolist(), layer.checks
 
-    def _activation_map(self, row: int, channel: int, picture: Picture) -> Heatmap:
+    def _activation_map(self, row: int, channel: int, picture: Sample) -> Heatmap:
         maps = self._found.activations[0][row]
         values, unit = maps[channel].float().cpu().numpy(), Unit(self._name, channel)
         rectified = bool(maps.min() >= 0)

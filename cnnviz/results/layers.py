@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap
@@ -71,7 +72,7 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
     def grid(self) -> Grid:
         """A strip: the photograph, then each candidate's map with its evidence."""
         first = self.layers[0].heatmap
-        cells = [Cell(first.boxed(first.picture.pixels), first.caption().partition("\n")[0])]
+        cells = [Cell(first.boxed(pixels_of(first.picture)), first.caption().partition("\n")[0])]
         cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (

@@ -95,6 +95,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
             )
         drawn = np.array(Pillow.fromarray(items[0].pixels).convert(COLOURS[channels]), dtype=np.float32) / 255
         return torch.from_numpy(drawn.reshape(*drawn.shape[:2], channels)).permute(2, 0, 1), items[0]
+    assert isinstance(items[0], Tensor)
     values = items[0].detach().float().cpu()
     if len(values) != channels:
         raise UsageError(f"'{model.name}' takes {channels} channels; the picture to start from has {len(values)}.")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Box, Field, Span
+from cnnviz.core.picture import Picture
 from cnnviz.images.crop import cut_out
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.patches.reread import RereadPicture
@@ -148,7 +149,9 @@ class PatchRows:
         """Cut the patches of one picture."""
         for row, rank in np.argwhere(self._selection.images == image):
             y, x = map(int, self._selection.positions[row, rank])
-            self._pixels[row, rank] = cut_out(reread.picture, self._geometry.window(y, x), self._geometry.zoom)
+            top, left, bottom, right = self._geometry.window(y, x)
+            assert isinstance(reread.picture, Picture)
+            self._pixels[row, rank] = cut_out(reread.picture, (top, left, bottom, right), self._geometry.zoom)
             if self._marks is not None and reread.maps is not None:
                 self._marks[row, rank] = self._geometry.mark(reread.maps[row])
             self._filled[row, rank] = True

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils import signal_handling
 
 from cnnviz.core.change import contextmanager, undoing
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.errors import CnnvizError, PassingPictureError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.models.model import Model
@@ -182,7 +182,7 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, ...]:
 
 def _make_input(data: Dataset, preprocess: Preprocess, image: int, shape: tuple[int, ...]) -> Tensor:
     item = data.item(image)
-    values = preprocess(item)[0] if isinstance(item, Picture) else item.detach()
+    values = preprocess(item)[0] if isinstance(item, Sample) else item.detach()
     if tuple(values.shape) != shape:
         spoken = ", ".join(map(str, sorted([shape, tuple(values.shape)])))
         raise UsageError(f"All inputs of one call must have one size; got {spoken}.")
