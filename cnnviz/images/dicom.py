@@ -192,7 +192,7 @@ def _place_slices(
     step = (sorted_places[-1] - sorted_places[0]) / (len(order) - 1)
     heights = sorted_places @ normal
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     if gaps.min() <= UNEVEN * max(usual, _AGREEING):
         row = int(np.argmin(gaps))
         pair = " and ".join(quoted(files[order[each]].name) for each in (row, row + 1))

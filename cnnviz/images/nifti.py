@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +77,7 @@ def _check_header(given: str, shown: str) -> None:
         packed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
             head = gzip.GzipFile(fileobj=file).read(_HEADER) if packed else file.read(_HEADER)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise PictureError(f"{shown} is truncated or damaged ({reason_of(error)}); {_EXPECTED}.") from error
     if not head:
         raise PictureError(f"{shown} is empty (0 bytes); {_EXPECTED}.")
