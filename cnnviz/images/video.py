@@ -29,6 +29,8 @@ ANIMATED_SUFFIXES: Final = (".gif", ".webp", ".png")
 _EXPECTED: Final = "expected a video such as an .mp4, or an animated GIF, WebP or PNG"
 USUAL_PACE: Final = 25.0
 FASTEST: Final = 240.0
+_WHOLE: Final = 1e-6
+"""What a number that should be whole may lack of it."""
 USUAL_SECONDS: Final = 0.1
 """What viewers make of an animated frame that says no time."""
 
@@ -161,12 +163,12 @@ def as_clip(item: NDArray[Any] | Volume, name: str, entrance: Entrance) -> Volum
 def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int], tuple[str, ...]]:
     """The numbers of the frames that a network is given, and a note of which they are."""
     step = fps / (entrance.rate or fps)
-    frames = entrance.frames or max(1, int(count / step))
+    frames = entrance.frames or max(1, int(count / step + _WHOLE))
     start, notes = (count - frames * step) / 2, []
     if start < 0:
         start, step = 0.0, count / frames
         notes.append(f"too short for {frames} frames at {entrance.rate or fps:g} a second: spread over all of it")
-    wanted = [min(count - 1, int(start + number * step)) for number in range(frames)]
+    wanted = [min(count - 1, int(start + number * step + _WHOLE)) for number in range(frames)]
     pace = f" {entrance.rate:g} a second of {fps:g}" if entrance.rate and abs(entrance.rate - fps) > 0.01 else ""
     notes.insert(0, f"{frames} frames from {wanted[0] + 1} to {wanted[-1] + 1} of {count}{pace and ','}{pace}")
     return wanted, tuple(notes)

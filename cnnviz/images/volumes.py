@@ -136,6 +136,8 @@ def _read_folder(folder: Path, shown: str, channels: int | None) -> Volume:
 def _read_pages(path: Path, shown: str, channels: int | None) -> Volume:
     with open_file(str(path), shown, _EXPECTED):
         count = _count_pages(path)
+    if count == 0:
+        raise PictureError(f"{shown} is damaged, or no TIFF; expected one that is whole.")
     if count == 1:
         raise PictureError(
             f"{shown} is a single slice, and the network takes three dimensions; expected several pages."

@@ -245,6 +245,25 @@ class Preprocess:
         )
 
     @classmethod
+    def from_clips(cls, transform: Any, *, frames: int, rate: float) -> Preprocess:
+        """Take over the preprocessing of one of torchvision's networks for clips.
+
+        Args:
+            transform: What ``weights.transforms()`` returns: a ``VideoClassification`` preset.
+            frames: How many frames the network was trained with.
+            rate: How many of them a second.
+        """
+        resize = transform.resize_size
+        return cls(
+            input_size=(frames, *transform.crop_size),
+            resize=resize[0] if len(resize) == 1 else tuple(resize),
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+            interpolation=transform.interpolation.value,
+            rate=rate,
+        )
+
+    @classmethod
     def from_timm(cls, data_config: Mapping[str, Any]) -> Preprocess:
         """Take over the evaluation preprocessing of a timm network.
 

@@ -81,7 +81,7 @@ def fit_geometry(sample: Sample, preprocess: Preprocess) -> Geometry:
             f"{preprocess.channels}."
         )
     natural = _natural_size(sample, preprocess)
-    if isinstance(sample, Volume) and sample.is_clip and (preprocess.resize is None or _of_frames(preprocess)):
+    if _resizes_frames(sample, preprocess):
         resized = (natural[0], *preprocess.resized_size(natural[1:], preprocess.input_size[1:]))
     else:
         resized = preprocess.resized_size(natural, preprocess.input_size)
@@ -95,10 +95,11 @@ def fit_geometry(sample: Sample, preprocess: Preprocess) -> Geometry:
     return Geometry(tuple(sample.size), resized, (*starts, *size))
 
 
-def _of_frames(preprocess: Preprocess) -> bool:
-    """Whether the resize is one of frames: their shorter side, height and width, or all that fits."""
-    resize = preprocess.resize
-    return not isinstance(resize, tuple) or len(resize) < preprocess.places
+def _resizes_frames(sample: Sample, preprocess: Preprocess) -> bool:
+    """Whether the resize is one of each frame: of a clip, unless it says how many frames too."""
+    if isinstance(preprocess.resize, tuple):
+        return len(preprocess.resize) < preprocess.places
+    return isinstance(sample, Volume) and sample.is_clip
 
 
 def _natural_size(sample: Sample, preprocess: Preprocess) -> Size:
