@@ -50,7 +50,7 @@ def encode_nifti(values: NDArray[Any], volume: Volume, *, packed: bool = True, w
         raise MissingExtraError("Writing NIfTI files", "volumes") from error
     affine = _plain_affine(volume) if volume.affine is None else volume.affine
     data = np.ascontiguousarray(volume.orientation.to_file(np.asarray(values, np.float32)))
-    image = nibabel.Nifti1Image(data, affine)
+    image: Any = nibabel.Nifti1Image(data, affine)  # type: ignore[no-untyped-call]
     image.set_sform(affine, SCANNER)
     image.set_qform(affine, SCANNER)
     image.header.set_xyzt_units("mm")

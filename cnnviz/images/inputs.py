@@ -19,7 +19,7 @@ from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["expand_paths", "gather"]
+__all__ = ["expand_paths", "gather", "read_sample"]
 
 _ACCEPTED: Final = {
     SIGNAL: "a path, an array (C, T), a Signal, a float tensor (N, C, T), or a list of these",
@@ -63,6 +63,16 @@ def gather(images: ImagesLike, entrance: Entrance = PICTURES) -> list[Sample | t
     if not inputs:
         raise UsageError(f"There are no {word}s: an empty {type(images).__name__} was given; expected {accepted}.")
     return inputs
+
+
+def read_sample(path: str | os.PathLike[str], entrance: Entrance) -> Sample:
+    """Read one file (or a folder of slices) as the network takes it.
+
+    Raises:
+        PictureError: It cannot be read, or is of another kind.
+        MissingExtraError: It needs a library that is not installed.
+    """
+    return _READERS[entrance.places](os.fsdecode(path), "", entrance)
 
 
 def expand_paths(paths: Iterable[str], places: int = PICTURE) -> list[Path]:

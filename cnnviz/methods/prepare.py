@@ -66,7 +66,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     for row, item in enumerate(gather(images, model.preprocess.entrance)):
         if isinstance(item, Sample):
             values, pictures[row] = model.preprocess(item)
-            notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
+            notes += [*(f"{item.name}: {note}" for note in pictures[row].notes), *model.notes]
         else:
             values = item.detach()
         inputs.append(values)

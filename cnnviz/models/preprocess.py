@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
+from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
@@ -111,6 +111,45 @@ class Preprocess:
     def places(self) -> int:
         """How many axes of places the input has: 1 of signals, 2 of pictures, 3 of volumes."""
         return len(self.input_size)
+
+    def refined(
+        self,
+        value_range: tuple[float, float] | None,
+        rate: float | None,
+        spacing: float | Sequence[float] | None,
+        standardise: bool | None,
+        *,
+        resized: bool,
+    ) -> Preprocess:
+        """The same with what is not None instead.
+
+        Args:
+            value_range: As this class takes it.
+            rate: Likewise.
+            spacing: Likewise, or one number for every axis.
+            standardise: Likewise.
+            resized: Whether the user gave a resize; without one, volumes at a spacing are not resized besides.
+
+        Raises:
+            ParameterError: If one of them has no meaning for what the network takes, or is out of bounds.
+        """
+        known = self if value_range is None else replace(self, value_range=value_range)
+        if self.places == PICTURE and (rate is not None or standardise):
+            name = "standardise" if rate is None else "rate"
+            raise ParameterError(f"{name} is told of signals and volumes; the network takes pictures.")
+        known = known if rate is None else replace(known, rate=float(rate))
+        known = known if standardise is None else replace(known, standardise=standardise)
+        if spacing is None:
+            return known
+        lengths = tuple(map(float, spacing)) if isinstance(spacing, Sequence) else (float(spacing),) * VOLUME
+        if len(lengths) != VOLUME or self.places != VOLUME:
+            kind = KINDS[self.places]
+            raise ParameterError(
+                f"spacing is {spacing}; expected 1 or 3 lengths in mm, of a volume: this takes {kind}s."
+            )
+        depth, height, width = lengths
+        resize = known.resize if resized else None
+        return replace(known, spacing=(depth, height, width), resize=resize)
 
     @property
     def entrance(self) -> Entrance:
@@ -340,6 +379,7 @@ def assume_preprocess(
     *,
     channels: int,
     places: int = PICTURE,
+    standardise: bool | None = None,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """A preprocessing with what is usual in the place of what is not given, and a note of that.
 
@@ -350,13 +390,15 @@ def assume_preprocess(
         resize: As :class:`Preprocess` takes it; None for the input's shorter side.
         channels: The network's input channels.
         places: How many axes of places its input has, where the size does not say.
+        standardise: Whether inputs are standardised one by one, so that mean 0 and std 1 go without saying.
     """
     size = spread_size(USUAL[places] if input_size is None else input_size, places)
     kept = input_size is None and len(size) != PICTURE
     guesses = ["input size 224"] if input_size is None and not kept else []
     if mean is None or std is None:
         imagenet = channels == len(IMAGENET_MEAN) and len(size) == PICTURE
-        guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
+        usual_values = "ImageNet's mean and std" if imagenet else "mean 0 and std 1"
+        guesses += [] if standardise else [usual_values]
         mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
         std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
     notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
