@@ -91,9 +91,11 @@ class PictureFiles:
         self.model = cache(partial(open_model, values))
         self.files: list[Path] = []
         self.failures: list[str] = []
+        from cnnviz.images.reading import is_folder
+
         for image in values["images"]:
             try:
-                self.files += cnnviz.expand_paths([image], self.places if Path(image).is_dir() else PICTURE)
+                self.files += cnnviz.expand_paths([image], self.places if is_folder(Path(image)) else PICTURE)
             except PictureError as error:
                 self.failures.append(str(error))
 
