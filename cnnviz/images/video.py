@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from cnnviz.core.opencv import quiet_opencv
+from cnnviz.core.change import quiet_opencv
 from cnnviz.core.picture import LUMA, Picture
 from cnnviz.core.sample import Entrance, Volume
 from cnnviz.errors import PictureError

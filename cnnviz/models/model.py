@@ -134,8 +134,6 @@ class Model(Network):
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.grid = check_grid(grid)
-        say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
         self._answered_again: bool | None = None
@@ -144,11 +142,13 @@ class Model(Network):
         self.notes: tuple[str, ...] = ()
         known = preprocess
         if known is None:
-            width, places = guess_entrance(self.module)
             known, self.notes = assume_preprocess(
-                mean, std, input_size, resize, channels=channels or width, places=places, standardise=standardise
-            )
+                mean, std, input_size, resize, channels=channels, entrance=guess_entrance(self.module),
+                standardise=standardise,
+            )  # fmt: skip
         self.preprocess = known.refined(value_range, rate, spacing, standardise, resized=resize is not None)
+        self.grid = check_grid(grid, self.places)
+        say_grid(self.module, self.grid)
         self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, ...], Layers] = {}

@@ -377,8 +377,8 @@ def assume_preprocess(
     input_size: int | Size | None,
     resize: int | Size | Literal["whole"] | None,
     *,
-    channels: int,
-    places: int = PICTURE,
+    channels: int | None,
+    entrance: tuple[int, int],
     standardise: bool | None = None,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """A preprocessing with what is usual in the place of what is not given, and a note of that.
@@ -388,10 +388,11 @@ def assume_preprocess(
         std: Likewise.
         input_size: Side, or a length for each axis, or None.
         resize: As :class:`Preprocess` takes it; None for the input's shorter side.
-        channels: The network's input channels.
-        places: How many axes of places its input has, where the size does not say.
+        channels: The network's input channels, or None.
+        entrance: The channels and axes of places that its first convolution takes, where nothing else says.
         standardise: Whether inputs are standardised one by one, so that mean 0 and std 1 go without saying.
     """
+    channels, places = channels or entrance[0], entrance[1]
     size = spread_size(USUAL[places] if input_size is None else input_size, places)
     kept = input_size is None and len(size) != PICTURE
     guesses = ["input size 224"] if input_size is None and not kept else []
