@@ -135,7 +135,8 @@ class PictureFiles:
     def _read(self, file: Path) -> cnnviz.Sample:
         """One file, as the network takes it; the network is opened only where its name does not say what that is."""
         if self._told == PICTURE or (self._told is None and file.suffix.lower() in PLAIN) or self.places == PICTURE:
-            return cnnviz.read_picture(file, value_range=self._values["value_range"])
+            asked = self._values["value_range"]
+            return cnnviz.read_picture(file, value_range=None if isinstance(asked, str) else asked)
         from cnnviz.images.inputs import read_sample
 
         return read_sample(file, self.model().preprocess.entrance)

@@ -267,7 +267,7 @@ def _entrance_of(preprocess: Mapping[str, Any]) -> Entrance:
     size, known = preprocess.get("input_size", [1] * PICTURE), as_pair(preprocess.get("value_range"))
     clips = preprocess.get("rate") if len(size) == VOLUME else None
     frames = size[0] if clips and not preprocess.get("keeps_size") else None
-    return Entrance(len(size), preprocess.get("channels"), known, clips, frames)
+    return Entrance(len(size), preprocess.get("channels"), None if isinstance(known, str) else known, clips, frames)
 
 
 def _listed(target: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from cnnviz.core.dimensions import VOLUME
 from cnnviz.errors import OutputError, quoted, visible
+from cnnviz.models.resampling import RANGES
 from cnnviz.provenance import Provenance
 
 __all__ = ["LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
@@ -181,6 +182,7 @@ def _is_range(value: Any) -> bool:
 SIDE, SEED = is_count(1, LARGEST_SIDE), is_count(0, LARGEST_SEED)
 NUMBERS = Many(is_number, most=LARGEST_SIDE)
 SIDES, LENGTH = Many(SIDE, most=VOLUME), Many(is_count(1, LONGEST_SIGNAL), count=1)
+IS_RANGE_WORD = _is_match(re.compile("|".join(RANGES)))
 IS_RATE, SPACING = _is_number_in(0, LARGEST_COUNT), Many(is_number, most=VOLUME)
 IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 
@@ -202,7 +204,7 @@ OPENING = Record(
         "output": (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
         "head": is_text,
         "embedding": is_text,
-        "value_range": _is_range,
+        "value_range": (_is_range, IS_RANGE_WORD),
         "rate": IS_RATE,
         "spacing": SPACING,
         "standardise": _is_truth,
@@ -219,7 +221,7 @@ PREPROCESS = Record(
         "std": NUMBERS,
         "interpolation": is_text,
         "channels": SIDE,
-        "value_range": _is_range,
+        "value_range": (_is_range, IS_RANGE_WORD),
         "keeps_size": _is_truth,
         "rate": IS_RATE,
         "spacing": SPACING,
