@@ -17,7 +17,7 @@ from cnnviz.core.dimensions import KINDS, PICTURE, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
-from cnnviz.models.resampling import check_range_word, crop_offset, fit, fit_geometry
+from cnnviz.models.resampling import check_range_word, fit, fit_geometry
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "WHOLE", "Preprocess"]
 
@@ -353,9 +353,7 @@ class Preprocess:
                 f"The picture '{picture.name}' of {picture.size[0]} x {picture.size[1]} pixels would be resized to "
                 f"{height} x {width}; expected a less elongated picture."
             )
-        down, across = self.input_size
-        crop = crop_offset(height, down), crop_offset(width, across), down, across
-        return Geometry(picture.size, (height, width), crop)
+        return Geometry.centred(picture.size, (height, width), self.input_size)
 
     def resized_size(self, size: Size, wanted: Size) -> Size:
         """The size after the resize; torchvision cuts the longer side's fraction off.

@@ -18,7 +18,7 @@ from cnnviz.errors import ParameterError, PictureError, quoted
 if TYPE_CHECKING:
     from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["RANGES", "check_range_word", "crop_offset", "fit", "fit_geometry", "resample"]
+__all__ = ["RANGES", "check_range_word", "fit", "fit_geometry", "resample"]
 
 FINEST: Final = 4096
 """Largest number in the ratio of two rates, of which others are approximated."""
@@ -98,8 +98,7 @@ def fit_geometry(sample: Sample, preprocess: Preprocess) -> Geometry:
             "smaller one."
         )
     size = resized if preprocess.keeps_size else preprocess.input_size
-    starts = tuple(crop_offset(length, own) for length, own in zip(resized, size, strict=True))
-    return Geometry(tuple(sample.size), resized, (*starts, *size))
+    return Geometry.centred(tuple(sample.size), resized, size)
 
 
 def _resizes_frames(sample: Sample, preprocess: Preprocess) -> bool:
@@ -252,11 +251,6 @@ def _cut_notes(geometry: Geometry) -> tuple[str, ...]:
     if geometry.padded:
         said = f"{spell_size(geometry.resized)} in the middle of {spell_size(geometry.size)}, zeros around it"
     return (said,)
-
-
-def crop_offset(length: int, wanted: int) -> int:
-    """Where a centred crop begins, as torchvision rounds it; padding (below 0) has its odd part at the end."""
-    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
 
 
 def _spell(spacing: tuple[float, ...]) -> str:
