@@ -107,12 +107,12 @@ PIXELS = (
     ),
     Mutation(
         "Effective field: not the unit in the middle", f"{M}/units/effective_field.py",
-        "place = rows // 2, columns // 2", "place = columns // 4, rows // 4",
+        "tuple(length // 2 for length in", "tuple(length // 4 for length in",
         ("tests/methods/test_effective_field.py",), "the field of a unit at the border, cut off",
     ),
     Mutation(
         "Effective field: side for area", "cnnviz/results/layers.py",
-        "float(np.sqrt((self.values > LEAST * most).sum()))", "float((self.values > LEAST * most).sum())",
+        "return float(np.sqrt(count)) if places == PICTURE", "return float(count) if places == PICTURE",
         ("tests/methods/test_effective_field.py",), "the size is that of the square",
     ),
     Mutation(
