@@ -270,7 +270,7 @@ PLACES = (
     ),
     Mutation(
         "Patches: rows and columns exchanged", "cnnviz/methods/scan/index.py",
-        "np.where(places[..., None] < 0, np.int32(-1), along)", "np.where(places[..., None] < 0, np.int32(-1), along[..., ::-1])",
+        "< 0, np.int32(-1), along)", "< 0, np.int32(-1), along[..., ::-1])",
         SCAN, "patches are cut at the transposed place",
     ),
     Mutation(

@@ -234,7 +234,7 @@ TELLING = (
     ),
     Mutation(
         "Examples' colours: a window without its second axis", f"{M}/ascent/spectrum.py",
-        "down[:, None] * across", "down[:, None] * torch.ones_like(across)",
+        "window = window[..., None] * torch", "window = 0 * window[..., None] + torch",
         ("tests/methods/test_maximize_parts.py",), "the left and right edge of examples is taken for detail",
     ),
 )  # fmt: skip

@@ -36,8 +36,8 @@ class Concepts(DrawnResult):
     Saved as ``.npz`` they are ``values``, ``vectors``, ``labels``, ``images`` (names) and ``provenance`` (JSON text).
 
     Attributes:
-        values: ``(N, k, h, w)`` (or ``(N, k, t)``, ``(N, k, d, h, w)``) float32, at least 0: how much of each concept is
-            at each place.
+        values: ``(N, k, h, w)`` (or ``(N, k, t)``, ``(N, k, d, h, w)``) float32, at least 0: how much of each concept
+            is at each place.
         vectors: ``(k, C)`` float32: each concept as an activation of the layer.
         classes: For each concept the class that the network gives it, with its probability; none where the network
             gives no logits of classes.
