@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.errors import PictureError, UsageError
@@ -64,21 +65,25 @@ class MemoryDataset(Dataset):
         return hashlib.sha256(f"{item.dtype}{tuple(item.shape)}".encode() + values.tobytes()).hexdigest()
 
 
-def open_memory(source: Any) -> MemoryDataset:
+def open_memory(source: Any, places: int = PICTURE) -> MemoryDataset:
     """A data set of what methods accept as images.
+
+    Args:
+        source: A path, an array, a picture, a tensor, or a sequence of these.
+        places: How many axes of places a tensor's inputs have: 2 of pictures.
 
     Raises:
         PictureError: If an array or PIL image is none that can be read.
         UsageError: If there is nothing in it, or something that is no image.
     """
     if not isinstance(source, Sequence):
-        return MemoryDataset(gather(source))
+        return MemoryDataset(gather(source, places=places))
     items: list[Path | Sample | torch.Tensor] = []
     for number, item in enumerate(source, 1):
         if isinstance(item, (str, os.PathLike)):
             items.append(Path(os.fsdecode(item)))
         else:
-            found = gather(item)
+            found = gather(item, places=places)
             items += [as_picture(each, f"image {number}") if isinstance(each, Picture) else each for each in found]
     if not items:
         raise UsageError("There are no images: an empty sequence was given.")

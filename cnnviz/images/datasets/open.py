@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.folders import open_list, open_tree
@@ -23,7 +24,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 EXPECTED = "a folder, a list (.txt), tars ('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or a sequence of pictures"
 
 
-def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
+def open_dataset(source: Any, *, classes: bool | None = None, places: int = PICTURE) -> Dataset:
     """Open a data set; no picture is read yet.
 
     Args:
@@ -42,6 +43,7 @@ def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
         classes: Whether the folders directly in a folder are classes (as torchvision's ``ImageFolder`` has them,
             sorted by name). None decides: they are if at least two hold pictures and no picture lies beside them; a
             note of the data set says so. Only for a folder.
+        places: How many axes of places the inputs have: 2 of pictures, 1 of signals, 3 of volumes.
 
     Raises:
         PictureError: If it is missing, cannot be read or holds no picture.
@@ -61,7 +63,7 @@ def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
-    return open_memory(source)
+    return open_memory(source, places)
 
 
 def _open_named(text: str, path: Path) -> Dataset:
