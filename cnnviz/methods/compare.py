@@ -145,9 +145,8 @@ def _check_request(
         raise UsageError("Name at least one method to compare; 'cnnviz methods' lists them.")
     kinds = sorted({KINDS[network.places] for network in networks})
     if len(kinds) > 1:
-        raise UsageError(
-            f"Networks are compared on the same inputs; these take {' and '.join(f'{kind}s' for kind in kinds)}."
-        )
+        taken = " and ".join(f"{kind}s" for kind in kinds)
+        raise UsageError(f"Networks are compared on the same inputs; these take {taken}.")
     if layers and "layer" in settings:
         raise UsageError("Give layers to compare, or one layer for all; not both.")
     if len(set(layers)) < len(layers):

@@ -150,6 +150,5 @@ def scan_patches(
     check_network(model)
     share = None if shard is None else JobShare.parse(shard)
     request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
-    return scan(model, open_dataset(data, places=model.places), None if index is None else Path(index), request, share)[
-        0
-    ]
+    opened = open_dataset(data, places=model.places)
+    return scan(model, opened, None if index is None else Path(index), request, share)[0]
