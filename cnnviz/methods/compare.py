@@ -64,7 +64,7 @@ def compare(
     for network in networks:
         check_network(network)
     _check_request(chosen, settings, networks, layers)
-    given = gather(images, places=networks[0].places)
+    given = gather(images, networks[0].preprocess.entrance._replace(value_range=None))
     ask = _MapQuestion(given, set())
     panels: list[Panel] = []
     for name, network in zip(_name_networks(networks), networks, strict=True):

@@ -26,7 +26,7 @@ FLAT = 1
 """The length of the axis that the one form has and the other has not."""
 
 EXEMPT = {
-    "maximize": "it starts from noise, whose numbers are drawn for as many waves as the canvas has, one pixel high or not",
+    "maximize": "it starts from noise, and a canvas one pixel high has other waves than one without that axis",
     "rise": "its grid of random cells has as many cells along an axis of one pixel as along any other",
 }
 """Methods that are no question of the same numbers, and why."""
@@ -74,7 +74,7 @@ def network(places: int, flat: bool, channels: int = 2) -> nn.Module:
 
 @dataclass(frozen=True)
 class Pair:
-    """One network in two forms, the first with an axis more, of one pixel; and its inputs ``(N, C, ...)`` without it."""
+    """One network in two forms, the second with an axis more, of one pixel; and its inputs in both."""
 
     places: int
     size: tuple[int, ...]

@@ -89,7 +89,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Sample]:
         UsageError: If there are several, or a tensor has another number of channels.
         PictureError: If it cannot be read, or the network takes neither grey nor colour.
     """
-    items = gather(like, places=model.places)
+    items = gather(like, model.preprocess.entrance._replace(value_range=None))
     if len(items) != 1:
         raise UsageError(f"An ascent starts from one picture; got {len(items)}.")
     channels = model.preprocess.channels

@@ -82,7 +82,7 @@ def value_range(model: Model) -> tuple[Tensor, Tensor]:
 
 def has_colours(model: Model) -> bool:
     """Whether the network takes pictures, or clips: colours from 0 to 1."""
-    return model.places == PICTURE
+    return model.places == PICTURE or model.preprocess.entrance.rate is not None
 
 
 def assumed_statistics(model: Model) -> ColourStatistics:
@@ -108,7 +108,7 @@ def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
     mean, std = (_as_column(values, model.places) for values in (model.preprocess.mean, model.preprocess.std))
     low, span = value_range(model)
     pixels: list[Tensor] = []
-    for item in gather(images, places=model.places):
+    for item in gather(images, model.preprocess.entrance._replace(value_range=None)):
         values = model.preprocess(item)[0] if isinstance(item, Sample) else item.detach().float().cpu()
         if values.shape[0] != model.preprocess.channels or (pixels and pixels[0].shape != values.shape):
             usual = spell_shape(model.places, model.preprocess.channels, images=None)

@@ -46,7 +46,8 @@ class DifferentiableMaps:
     """Maps of a training step, with the answers of the same forward.
 
     Attributes:
-        maps: ``(N, h, w)`` (or ``(N, t)``, ``(N, d, h, w)``), signed, at the layer's resolution, in units of the score; ``relu()`` is the map as drawn.
+        maps: ``(N, h, w)`` (or ``(N, t)``, ``(N, d, h, w)``), signed, at the layer's resolution, in units of the score;
+            ``relu()`` is the map as drawn.
         logits: ``(N, K)``, for the usual loss.
         scores: ``(N,)``: the targets' scores.
         targets: The settled target of every image.
