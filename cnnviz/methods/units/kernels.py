@@ -75,7 +75,7 @@ def _missed_squares(parts: Tensor, maps: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _held_shares(parts: Tensor, maps: Tensor, vectors: Tensor) -> NDArray[np.float32]:
-    whole = parts.square().sum(dim=(1, 2, 3)).clamp_min(TINY)
+    whole = parts.square().flatten(1).sum(dim=1).clamp_min(TINY)
     return np.asarray((1 - _missed_squares(parts, maps, vectors) / whole).float().numpy())
 
 
