@@ -63,15 +63,14 @@ def by_brute_force(model: Model, image: torch.Tensor, windows: Windows, target: 
 def both_ways(model: Model, image: torch.Tensor, windows: Windows, numbers: torch.Tensor):
     """Logits with windows hidden, window by window and of whole pictures; and those of the unchanged picture."""
     size = image.shape[-2], image.shape[-1]
-    route = plan_route(model.gates_on(size), extents(windows.rows), extents(windows.columns))
+    route = plan_route(model.gates_on(size), *map(extents, windows.profiles))
     assert 0 < route.share < 1
     masks = windows.masks(numbers).to(image)
-    rows, columns = (numbers // windows.shape[1]).numpy(), (numbers % windows.shape[1]).numpy()
     with torch.no_grad():
         clean, whole = model.module(image.clone()), model.module(image * (1 - masks))
         regional = Regional(model.module, model.logits, route)
         assert torch.equal(regional.see(image), clean)
-        return regional(image * (1 - masks), rows, columns), whole, clean
+        return regional(image * (1 - masks), *windows.places(numbers)), whole, clean
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -286,7 +285,7 @@ class Counting(nn.Module):
 def test_how_many_pictures_there_are(late, said):
     model = model_of(Counting(late=late).double().eval())
     image = noise(1, 32, torch.float64)
-    route = plan_route(model.gates_on((32, 32)), *[extents(Windows.over((32, 32), 8, 8).rows)] * 2)
+    route = plan_route(model.gates_on((32, 32)), *map(extents, Windows.over((32, 32), 8, 8).profiles))
     assert [segment.stop.name for segment in route.segments] == ["first", "second"]
     found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
     assert found.checks == said
@@ -300,7 +299,7 @@ def test_gates_are_what_every_way_leads_through():
     found = model_of(net).gates_on((32, 32))
     assert [bottleneck.name for bottleneck in found.layers] == ["", "0.0", "0.1", "0"]
     last = found.layers[-1]
-    assert last.rows == UnitGrid(first=-1, stride=2, size=6, count=15)
+    assert last.grids[0] == UnitGrid(first=-1, stride=2, size=6, count=15)
     assert last.work == 2 * 30 * 30 * 6 * 9 * (3 + 6)
     assert found.work == last.work + 2 * 6 * 5
 
@@ -358,16 +357,16 @@ def test_a_network_that_needs_values_or_is_hooked_has_no_gates():
 def test_the_parts_of_one_convolution():
     pixel, conv = UnitGrid(0, 1, 1, 20), UnitGrid(-1, 1, 3, 20)
     bottlenecks = Bottlenecks(
-        (Bottleneck("", 3, pixel, pixel, 0), Bottleneck("conv", 8, conv, conv, 10**12)), 2 * 10**12
+        (Bottleneck("", 3, (pixel, pixel), 0), Bottleneck("conv", 8, (conv, conv), 10**12)), 2 * 10**12
     )
     (segment,) = plan_route(
         bottlenecks, extents(windows_at(20, [8, 0, 17])), extents(windows_at(20, [8, 0, 17]))
     ).segments
     # a window of 3 pixels is seen by 5 units, made from 7 pixels; at an end it is seen by 4, and the part is moved in
-    assert (segment.rows.length, segment.rows.handed) == (7, 5)
-    assert segment.rows.targets.tolist() == [7, 0, 15]
-    assert segment.rows.starts.tolist() == [6, 0, 13]
-    assert segment.rows.skipped.tolist() == [1, 0, 2]
+    assert (segment.extents[0].length, segment.extents[0].handed) == (7, 5)
+    assert segment.extents[0].targets.tolist() == [7, 0, 15]
+    assert segment.extents[0].starts.tolist() == [6, 0, 13]
+    assert segment.extents[0].skipped.tolist() == [1, 0, 2]
 
 
 def windows_at(length: int, starts: list[int]) -> torch.Tensor:

@@ -41,7 +41,7 @@ def test_no_window_hides_nothing():
 
 
 def test_soft_windows_fade_from_the_middle_to_the_ends():
-    (sharp,), (half,), (soft,) = (Windows.over((8, 8), 8, 1, soft).rows for soft in (0.0, 0.5, 1.0))
+    (sharp,), (half,), (soft,) = (Windows.over((8, 8), 8, 1, soft).profiles[0] for soft in (0.0, 0.5, 1.0))
     assert sharp.tolist() == [1] * 8
     assert half[2:6].tolist() == [1] * 4
     assert torch.allclose(soft, soft.flip(0))

@@ -22,6 +22,7 @@ from cnnviz.engine.scores.score import class_probabilities, roundings, score, sc
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, assemble, naming_pictures
+from cnnviz.methods.occlusion.sides import distances_of
 from cnnviz.methods.prepare import InputBatch
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
@@ -79,7 +80,7 @@ class Scorer:
         caught = None
         if logits is None or not torch.equal(image, example):
             with torch.no_grad(), _allow_tf32(allowed=False):
-                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
+                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, *image.shape), targets)
         every = logits[:1].expand(len(targets), *logits.shape[1:])
         settled = tuple(settle(targets, every, self.model.labels, self.model.head))
         scores = scores_of(settled, logits, self.kind, self.model.head, caught)[0]
@@ -135,7 +136,7 @@ class Scorer:
     def _forward_filled(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
         missing = (self.model.fixed_batch or 0) - len(inputs)
         if missing > 0:
-            inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
+            inputs = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])])
         if self.private:
             inputs = inputs.to(memory_format=self.quick.memory_format)
         return _forward(self.quick, inputs, targets)
@@ -294,7 +295,7 @@ def scored_maps(
         batch_size: Most changed pictures at once; None is what suits the device.
         ask: How a private copy is first asked about the first picture; left out, as a model is.
     """
-    groups = _group_same_pictures(batch.inputs)
+    groups = _group_same_pictures(batch)
     answers: dict[int, Answer] = {}
     with undisturbed(model.module), naming_pictures(model, batch):
         example = model.to_device(batch.inputs[:1])
@@ -312,11 +313,13 @@ def scored_maps(
     return assemble(model, batch, chunks, rectified=False, steady=scorer.private)
 
 
-def _group_same_pictures(inputs: Tensor) -> list[list[int]]:
-    """Rows of inputs ``(N, C, H, W)``, those that are equal together."""
+def _group_same_pictures(batch: InputBatch) -> list[list[int]]:
+    """Rows of a batch, those together whose inputs are equal, and as far apart their places."""
     groups: list[list[int]] = []
-    for row, one in enumerate(inputs):
-        known = next((group for group in groups if torch.equal(inputs[group[0]], one)), None)
+    apart = [distances_of(sample) for sample in batch.pictures]
+    for row, one in enumerate(batch.inputs):
+        alike = (group for group in groups if apart[group[0]] == apart[row])
+        known = next((group for group in alike if torch.equal(batch.inputs[group[0]], one)), None)
         if known is None:
             groups.append([row])
         else:
