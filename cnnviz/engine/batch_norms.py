@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 from weakref import ref
 
 import torch
@@ -19,7 +19,9 @@ from cnnviz.engine.undisturbed import undisturbed
 
 __all__ = ["NormDistance", "trained_norms", "watch_norms", "Pair", "folded_copy", "observe_pairs"]
 
-Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
+Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Pair: TypeAlias = tuple[Conv, Norm]
 
 
 @contextmanager
@@ -32,15 +34,15 @@ def observe_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     Args:
         module: The network; it is in evaluation mode inside, and comes back as it was.
     """
-    outputs: dict[int, tuple[nn.Conv2d, ref[Tensor]]] = {}
+    outputs: dict[int, tuple[Conv, ref[Tensor]]] = {}
     found: list[Pair] = []
     calls: Counter[nn.Module] = Counter()
 
     def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         calls[part] += 1
-        if isinstance(part, nn.Conv2d) and isinstance(output, Tensor):
+        if isinstance(part, Conv) and isinstance(output, Tensor):
             outputs[id(output)] = part, ref(output)
-        elif isinstance(part, nn.BatchNorm2d) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
+        elif isinstance(part, Norm) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
             conv, returned = outputs[id(inputs[0])]
             if returned() is inputs[0]:
                 found.append((conv, part))
@@ -48,14 +50,14 @@ def observe_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     pairs: list[Pair] = []
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for part in module.modules():
-            if type(part) in (nn.Conv2d, nn.BatchNorm2d):
+            if type(part) in (*get_args(Conv), *get_args(Norm)):
                 hooks.callback(part.register_forward_hook(seen).remove)
         yield pairs
     pairs += [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1]
 
 
 def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
-    """A copy in evaluation mode, batch norms folded into the convolutions before them, in channels-last memory.
+    """A copy in evaluation mode, batch norms folded into the convolutions before them.
 
     The caller checks the copy's answers against the network's own: a convolution whose output something else reads
     would show there.
@@ -73,11 +75,11 @@ def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     clone = copy.deepcopy(module, replaced)
     for part in clone.modules():
         part.training = False
-    return clone.requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
+    return clone.requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
-def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def _fold_norm(conv: Conv, norm: Norm) -> Conv:
     """A copy of a convolution that gives what the norm after it would."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

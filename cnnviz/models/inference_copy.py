@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, count_places
 from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
 from cnnviz.engine.scores.score import is_detected
 from cnnviz.errors import ModelError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Ask", "InferenceCopy", "inference_copy"]
 
 FOLDED_LOSS, TINY = 1e-3, 1e-30
+CHANNELS_LAST = {SIGNAL: (), PICTURE: (torch.channels_last,), VOLUME: (torch.channels_last_3d,)}
 NO_ROOM = "there is not enough memory for a faster copy of this network; the network itself ran"
 
 Ask: TypeAlias = "Callable[[Model, Tensor], Tensor]"
@@ -85,7 +87,7 @@ def _compared_copy(
     model: Model, example: Tensor, logits: Tensor, pairs: Sequence[Pair], ask: Ask, *, halved: bool
 ) -> InferenceCopy:
     with torch.no_grad():
-        for memory_format in (torch.channels_last, torch.contiguous_format):
+        for memory_format in (*CHANNELS_LAST[count_places(example.shape)], torch.contiguous_format):
             try:
                 clone = _make_clone(model, pairs, memory_format)
                 loss = _logit_loss(ask(clone, example.contiguous(memory_format=memory_format)), logits)
