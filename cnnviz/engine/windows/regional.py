@@ -178,7 +178,7 @@ class Regional:
         module: nn.Module,
         select: Callable[[Any, int], Tensor],
         route: Route,
-        memory_format: torch.memory_format = torch.channels_last,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._route, self._memory_format = route, memory_format
         self._sections = Sections(module, select, {segment.stop.name for segment in route.segments})

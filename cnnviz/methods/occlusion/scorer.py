@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.change import contextmanager, undoing
+from cnnviz.core.dimensions import VOLUME, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
@@ -32,6 +33,8 @@ from cnnviz.results.heatmap import Heatmaps
 __all__ = ["Scorer", "scores_of", "Question", "scored_maps"]
 
 TINY = 1e-30
+MOST_VALUES = 1 << 24
+"""Most values of changed volumes at once."""
 
 
 class Scorer:
@@ -66,7 +69,7 @@ class Scorer:
         ask: Ask | None = None,
     ) -> None:
         self.model, self.kind, self.precision = model, kind, precision
-        self.size = model.fixed_batch or batch_size or usual_size(model.device)
+        self.size = model.fixed_batch or batch_size or _usual_size_of(example)
         found = self._make_copy(example, targets, ask)
         self.quick, self.checks = found.model, found.checks
         self._known = example[0], found.logits
@@ -149,6 +152,12 @@ class Scorer:
         with _allow_tf32(allowed=False):
             found = inference_copy(self.model, example, halved=halved, ask=None if rounded else ask)
         return replace(found, checks=found.checks + _measure_tf32_loss(found.model, example)) if rounded else found
+
+
+def _usual_size_of(example: Tensor) -> int:
+    """How many changed copies of an input are asked about at once: of large volumes fewer, for they take memory."""
+    usual = usual_size(example.device)
+    return max(1, min(usual, MOST_VALUES // example.numel())) if has_places(example, VOLUME) else usual
 
 
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:

@@ -97,11 +97,12 @@ def _told(unit: str, told: str, sample: Sample | None) -> str:
     places = PLACES[len(sample.size)] if sample is not None else "places"
     of = "" if sample is None else f" of '{sample.name}'"
     if told:
-        return f"how far apart the {places}{of} lie is known in {NAMED[told]}; expected that, or {places} such as 8."
-    tell = {"mm": "a volume with its spacing, as NIfTI and DICOM files tell it", "s": "a signal or clip with its rate"}
-    return (
-        f"how many {NAMED[unit]} apart the {places}{of} lie is not known; expected {places} such as 8, or {tell[unit]}."
-    )
+        return f"the {places}{of} lie {NAMED[told]} apart; expected a length in {told}, or {places} such as 8."
+    told_by = {
+        (Volume, "mm"): ", or a volume with its spacing, as NIfTI and DICOM files tell it",
+        (Signal, "s"): ", or a signal with its rate",
+    }.get((type(sample), unit), "")
+    return f"how many {NAMED[unit]} the {places}{of} lie apart is not known; expected {places} such as 8{told_by}."
 
 
 def distances_of(sample: Sample) -> Sequence[tuple[float, str] | None]:
