@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
@@ -18,8 +18,9 @@ from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTar
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.overlay import place, upsample
-from cnnviz.drawing.samples import draw_over, pixels_of
+from cnnviz.drawing.samples import draw_alone, draw_over, draw_panel, is_wide, name_place, pixels_of, usual_cmap
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.volumes import Axis, Slicing
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
@@ -45,10 +46,14 @@ class Look:
         align: Where a layer's values lie: ``"field"`` at the centre of what each unit sees, ``"pixel"`` evenly over the
             network's input, as other tools draw them. A map whose units have no places, and one of pixels, is the same
             under both.
+        slices: Of volumes: how many slices are drawn; None draws three views through the map's peak, or where an axis
+            is named and of clips eight.
+        axis: Of volumes: the axis across which the slices lie: ``"axial"`` (or 0), ``"coronal"`` (1) or ``"sagittal"``
+            (2); None is the first.
 
     Raises:
         UnknownNameError: If there is no such colour map.
-        ParameterError: If there is no such style, normalisation or alignment, or alpha is out of bounds.
+        ParameterError: If there is no such style, normalisation, alignment or axis, or alpha is out of bounds.
     """
 
     style: Style = "panel"
@@ -57,6 +62,8 @@ class Look:
     cmap: ColourMap | None = None
     alpha: float = 0.7
     align: Align = "field"
+    slices: int | None = None
+    axis: Axis | int | None = None
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
@@ -67,6 +74,23 @@ class Look:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
         object.__setattr__(self, "cmap", cmap_name(self.cmap))
         self.scale_of(np.zeros(1))
+        Slicing(self.slices, self.axis)
+
+    @property
+    def slicing(self) -> Slicing:
+        """Which slices of a volume are drawn."""
+        return Slicing(self.slices, self.axis)
+
+    def describe(self) -> dict[str, Any]:
+        """The look as plain values, for provenance; what only volumes have is left out unless it is asked for."""
+        asked = {"slices": self.slices, "axis": self.axis}
+        own = {name: value for name, value in asdict(self).items() if name not in asked}
+        return own | {name: value for name, value in asked.items() if value is not None}
+
+    def suited(self, sample: Sample, *, signed: bool) -> Look:
+        """The same with the colour map that suits what is drawn, where none is named."""
+        usual = usual_cmap(sample, signed=signed) if self.cmap is None else None
+        return self if usual is None else replace(self, cmap=usual)
 
     def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
         """The scale that this look has for some values.
@@ -210,7 +234,7 @@ class Explanations(StyledBatch[E, Look]):
     def _draw(self, look: Look, scale: Scale | None) -> Grid:
         cells = [one.cells(look, scale) for one in self]
         rows = rows_of([one.picture for one in self], cells, photographed=look.style == "panel")
-        provenance = self.provenance.drawn(**asdict(look))
+        provenance = self.provenance.drawn(**look.describe())
         if look.style != "panel":
             return Grid(Sheet(rows), provenance)
         title = self._title(self[0].model, self._layer_words())
@@ -251,6 +275,8 @@ class Heatmap(Explanation):
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear.
 
+        Of signals ``(T,)``, linear, and of volumes ``(D, H, W)``, trilinear.
+
         Args:
             align: ``"field"``: each value at the centre of what its unit sees, the outer ones held for half a stride,
                 NaN beyond. ``"pixel"``: the values spread evenly, which is what
@@ -269,8 +295,10 @@ class Heatmap(Explanation):
         """
         return place(self.upsampled(align), self.geometry)
 
-    def peak(self, align: Align = "field") -> tuple[int, int]:
+    def peak(self, align: Align = "field") -> tuple[int, ...]:
         """Column and row (x, y) of the map's maximum on the original picture, in pixels.
+
+        Of signals the sample (t,), and of volumes column, row and slice (x, y, z).
 
         Args:
             align: As in :meth:`upsampled`.
@@ -281,20 +309,32 @@ class Heatmap(Explanation):
         placed = self.on_original(align)
         if np.isnan(placed).all():
             raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
-        row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
-        return int(column), int(row)
+        return tuple(int(at) for at in reversed(np.unravel_index(int(np.nanargmax(placed)), placed.shape)))
+
+    def caption(self) -> str:
+        """Target with probability or score, where a signal's or volume's map is strongest, or that nothing is to see."""
+        words = super().caption()
+        if not is_wide(self.picture) or self.blank or np.isnan(self.values).all():
+            return words
+        return f"{words}\nstrongest at {name_place(self.picture, self.peak()[::-1])}"
 
     def scale(self, look: Look = Look()) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        return look.scale_of(self._drawn_values(look), signed=not self.rectified)
+        signed = not self.rectified
+        return look.suited(self.picture, signed=signed).scale_of(self._drawn_values(look), signed=signed)
 
     def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
-        """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
+        """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size.
+
+        Signals are drawn as lines over the map's colours, volumes as slices with the map over them.
+        """
         return self._draw_over(self._drawn_values(look), scale or self.scale(look), look)
 
     def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
+        if is_wide(self.picture):
+            return self._wide_cells(look, scale)
         if look.style == "map":
             return (Cell(self._boxed_input(colourise(self._drawn_values(look), scale))),)
         drawn = self.overlay(look, scale)
@@ -326,15 +366,33 @@ class Heatmap(Explanation):
         evidence = "no positive evidence" if self.rectified else "no evidence"
         return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
 
+    def _wide_cells(self, look: Look, scale: Scale) -> tuple[Cell, ...]:
+        """The pictures of a signal's or volume's map: what it is of and the map are one."""
+        wide = self._drawn_values(look)
+        if look.style == "map":
+            return (Cell(draw_alone(self.picture, place(wide, self.geometry), scale, look.slicing), paper=True),)
+        if look.style == "overlay":
+            return (Cell(self._draw_over(wide, scale, look), paper=True),)
+        seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
+        drawn = draw_panel(
+            self.picture, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen, slicing=look.slicing
+        )
+        shown = Cell(drawn, f"{self.picture.name}: {self.caption()}", scale, paper=True)
+        return (shown,) if self.spread is None else (shown, self._spread_cell(self.spread, look))
+
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
         wide = upsample(spread, self.geometry.size, self.field if look.align == "field" else None)
-        scale = scale_of(wide, signed=False)
-        return Cell(self._draw_over(wide, scale, look), "spread", scale)
+        cmap = usual_cmap(self.picture, signed=False)
+        scale = scale_of(wide, signed=False, cmap=cmap)
+        return Cell(self._draw_over(wide, scale, look), "spread", scale, paper=is_wide(self.picture))
 
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        return self.boxed(draw_over(self.picture, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen))
+        placed = place(wide, self.geometry)
+        return self.boxed(
+            draw_over(self.picture, placed, scale, alpha=look.alpha, seen=seen, slicing=look.slicing)
+        )
 
     def _drawn_values(self, look: Look) -> NDArray[np.float32]:
         """The map on the network's input grid as it is drawn: a flat one is zero wherever it has a value."""
@@ -358,7 +416,7 @@ class Heatmaps(Explanations[Heatmap]):
     Saved as ``.npz`` they are ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right,
     bottom of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any,
     also ``spreads``, ``error_bars``, and ``rows`` and ``columns`` (the centres of a map's places on the input, in
-    pixels).
+    pixels; of volumes also ``slices``, and of signals ``samples`` alone).
 
     Attributes:
         maps: The maps, one a picture.
@@ -391,9 +449,10 @@ class Heatmaps(Explanations[Heatmap]):
 
     def _centres(self) -> dict[str, NDArray[Any]]:
         seen = self.maps[0].field
-        if seen is None or not seen.rows or not seen.columns:
+        if seen is None:
             return {}
-        return {"rows": seen.rows.middles(), "columns": seen.columns.middles()}
+        names = ("samples",) if len(seen.spans) == 1 else ("slices", "rows", "columns")[-len(seen.spans) :]
+        return {name: span.middles() for name, span in zip(names, seen.spans, strict=False)}
 
     def _certainty(self) -> dict[str, NDArray[Any]]:
         spreads = [one.spread for one in self.maps if one.spread is not None]
@@ -411,5 +470,6 @@ class Heatmaps(Explanations[Heatmap]):
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:
             return None
-        shown = np.stack([one._drawn_values(look) for one in self.maps])
-        return look.scale_of(shown, signed=not self.maps[0].rectified)
+        shown = np.concatenate([one._drawn_values(look).ravel() for one in self.maps])
+        signed = not self.maps[0].rectified
+        return look.suited(self.maps[0].picture, signed=signed).scale_of(shown, signed=signed)
