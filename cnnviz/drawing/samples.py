@@ -13,11 +13,9 @@ from cnnviz.core.sample import Sample, Signal, Volume
 from cnnviz.drawing.colour import ColourMap, Scale, colourise
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.signals import draw_signal
-from cnnviz.drawing.volumes import Shades, Slicing, draw_volume
+from cnnviz.drawing.volumes import THROUGH, Shades, Slicing, draw_volume
 
 __all__ = ["draw_alone", "draw_in_place", "draw_over", "draw_panel", "is_wide", "name_place", "pixels_of", "usual_cmap"]
-
-EVERYWHERE = Slicing()
 
 
 def is_wide(sample: Sample) -> bool:
@@ -38,7 +36,7 @@ def usual_cmap(sample: Sample, *, signed: bool) -> ColourMap | None:
     return LinearSegmentedColormap.from_list("glow", GLOW)
 
 
-def pixels_of(sample: Sample, slicing: Slicing = EVERYWHERE) -> NDArray[np.uint8]:
+def pixels_of(sample: Sample, slicing: Slicing = THROUGH) -> NDArray[np.uint8]:
     """A picture as it is, a signal as lines, a volume as slices; ``(H, W, 3)`` RGB.
 
     Args:
@@ -60,7 +58,7 @@ def draw_over(
     *,
     alpha: float = 0.7,
     seen: NDArray[np.bool_] | None = None,
-    slicing: Slicing = EVERYWHERE,
+    slicing: Slicing = THROUGH,
 ) -> NDArray[np.uint8]:
     """A map over what it is of: the stronger a value, the more of its colour.
 
@@ -103,9 +101,7 @@ def draw_panel(
     return draw_over(sample, values, scale, alpha=alpha, seen=seen)
 
 
-def draw_alone(
-    sample: Sample, values: NDArray[Any], scale: Scale, slicing: Slicing = EVERYWHERE
-) -> NDArray[np.uint8]:
+def draw_alone(sample: Sample, values: NDArray[Any], scale: Scale, slicing: Slicing = THROUGH) -> NDArray[np.uint8]:
     """A map without what it is of, its places where they lie on it.
 
     Args:

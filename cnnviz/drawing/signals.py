@@ -202,14 +202,15 @@ def _colour_band(
 
 
 def _draw_line(row: NDArray[np.uint8], values: NDArray[np.float32], looked: NDArray[np.bool_]) -> None:
-    """One channel's line over its row ``(h, w, 3)``, with the paper's colour along it so that it shows on any colour."""
+    """One channel's line over its row ``(h, w, 3)``, with paper left free along it so that it shows on any colour."""
     height, width = row.shape[:2]
     places = _line_places(values.astype(np.float64), height, width)
     thick = LINE if height >= NUMBERED else max(2, round(LINE * min(1.0, height / 60)))
     ink = np.where(looked, INK, PALE_INK)[None, :, None]
     halo = HALO if height >= NUMBERED else thick // 2
     for pixels, colour, most in ((thick + 2 * halo, np.full_like(ink, PAPER), 0.55), (thick, ink, 1.0)):
-        drawn = cv2.polylines(np.zeros((height, width), np.uint8), [places], False, 255, pixels, cv2.LINE_AA, BITS)
+        drawn = np.zeros((height, width), np.uint8)
+        cv2.polylines(drawn, [places], isClosed=False, color=255, thickness=pixels, lineType=cv2.LINE_AA, shift=BITS)
         opacity = drawn[..., None] * (most / 255)
         row[:] = np.rint(row * (1 - opacity) + colour * opacity).astype(np.uint8)
 
@@ -231,7 +232,7 @@ def _line_places(values: NDArray[np.float64], height: int, width: int) -> NDArra
         some = down[starts], np.minimum.reduceat(down, starts), np.maximum.reduceat(down, starts), down[ends]
         across, down = np.repeat(np.arange(width), len(some)).astype(np.float64), np.stack(some, axis=1).ravel()
     places = np.stack([across, down], axis=1) * (1 << BITS)
-    return np.rint(places).astype(np.int32)[:, None]
+    return np.asarray(np.rint(places)[:, None], dtype=np.int32)
 
 
 def _add_words(canvas: NDArray[np.uint8], signal: Signal, panel: Panel) -> NDArray[np.uint8]:
@@ -245,26 +246,27 @@ def _add_words(canvas: NDArray[np.uint8], signal: Signal, panel: Panel) -> NDArr
         line = next(iter(wrap(name, int(MOST_GUTTER * WIDTH), size, most=1)), "")
         if channel % every == 0:
             middle = channel * panel.row + panel.row // 2
-            _write(draw, line, (right, middle), size, "rm", INK)
+            _write(draw, line, (right, middle), "rm", size=size, grey=INK)
     if panel.row >= NUMBERED:
         for channel, values in enumerate(signal.values):
             low, high = _end_numbers(values)
             top = channel * panel.row
             ends = ((high, ROOM), (low, 1 - ROOM)) if low != high else ((low, 1 - ROOM),)
             for number, share in ends:
-                _write(draw, number, (right, top + round(share * panel.row)), SMALL, "rm", FAINT)
+                _write(draw, number, (right, top + round(share * panel.row)), "rm", size=SMALL, grey=FAINT)
     ticks = time_ticks(signal, panel.width)
     baseline = below + EM // 4 + ascent(SMALL)
     for place, word in zip(ticks.places, ticks.words, strict=True):
         middle = round(panel.column(place, signal.size[0]))
         draw.rectangle((middle - 1, below, middle + 1, below + EM // 4), fill=(FAINT,) * 3)
-        _write(draw, word, (middle, baseline), SMALL, "ms", FAINT)
-    _write(draw, ticks.unit, (right, baseline), SMALL, "rs", FAINT)
+        _write(draw, word, (middle, baseline), "ms", size=SMALL, grey=FAINT)
+    _write(draw, ticks.unit, (right, baseline), "rs", size=SMALL, grey=FAINT)
     return np.array(image)
 
 
-def _write(draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int], size: int, anchor: str, grey: int) -> None:
-    draw.text(place, words, fill=(grey,) * 3, font=font(size), anchor=anchor)
+def _write(draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int], anchor: str, **ink: int) -> None:
+    """Words of a grey and a size, at a place that ``anchor`` names."""
+    draw.text(place, words, fill=(ink["grey"],) * 3, font=font(ink["size"]), anchor=anchor)
 
 
 def _name_size(row: int) -> int:

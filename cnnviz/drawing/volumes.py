@@ -21,6 +21,8 @@ from cnnviz.errors import ParameterError
 __all__ = [
     "AXES",
     "MARK",
+    "BARE",
+    "THROUGH",
     "Axis",
     "Bare",
     "Painter",
@@ -93,7 +95,8 @@ class Slicing:
         return self.slices is not None or self.axis is not None
 
 
-class View(NamedTuple):
+@dataclass(frozen=True)
+class View:
     """One slice of a volume as it is drawn.
 
     Attributes:
@@ -133,7 +136,7 @@ class View(NamedTuple):
 
     def cut(self, values: NDArray[Any]) -> NDArray[Any]:
         """The slice of values ``(..., D, H, W)``, as it is drawn: its first line is the upper one."""
-        found = values.take(self.index, axis=self.axis - 3)
+        found: NDArray[Any] = values.take(self.index, axis=self.axis - 3)
         return found[..., ::-1, :] if self.flipped else found
 
     def spot(self, place: Sequence[int]) -> tuple[float, float]:
@@ -146,7 +149,7 @@ class View(NamedTuple):
         """Its values as grey, or the colours of a clip, ``(h, w, 3)``."""
         held = self.cut(self.volume.values)
         if self.volume.is_clip and len(held) == 3:
-            return np.rint(np.moveaxis(held, 0, -1).clip(0, 255)).astype(np.uint8)
+            return np.asarray(np.rint(np.moveaxis(held, 0, -1).clip(0, 255)), dtype=np.uint8)
         low, high = window_of(self.volume)
         share = ((held[0] - low) / (high - low)).clip(0, 1) if high > low else np.full(held.shape[1:], 0.5)
         return np.repeat(np.rint(share * 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -186,6 +189,10 @@ class Bare(NamedTuple):
         return None
 
 
+BARE: Final = Bare()
+THROUGH: Final = Slicing()
+
+
 class Shades(NamedTuple):
     """Draws a map over slices, or alone.
 
@@ -221,7 +228,7 @@ class Shades(NamedTuple):
 
 
 def draw_volume(
-    volume: Volume, painter: Painter = Bare(), slicing: Slicing = Slicing(), *, both: bool = False
+    volume: Volume, painter: Painter = BARE, slicing: Slicing = THROUGH, *, both: bool = False
 ) -> NDArray[np.uint8]:
     """A volume as three views through one place, or as slices along an axis.
 
@@ -247,7 +254,7 @@ def draw_volume(
     if slicing.along or volume.is_clip:
         return _draw_along(views_of(volume, slicing, focus), painter, marked)
     views = [View(volume, axis, focus[axis]) for axis in range(3)]
-    return _draw_rows(views, [Bare(), painter] if both else [painter], marked)
+    return _draw_rows(views, [BARE, painter] if both else [painter], marked)
 
 
 def views_of(volume: Volume, slicing: Slicing, focus: Size) -> list[View]:
@@ -291,9 +298,7 @@ def _draw_along(views: Sequence[View], painter: Painter, focus: Size | None) -> 
     scale = min(wide / width, TALLEST / height)
     size = max(1, round(height * scale)), max(1, round(width * scale))
     down = -(-len(views) // across)
-    canvas = Image.new(
-        "RGB", (across * (size[1] + GAP) - GAP, down * (size[0] + GAP) - GAP), "white"
-    )
+    canvas = Image.new("RGB", (across * (size[1] + GAP) - GAP, down * (size[0] + GAP) - GAP), "white")
     for number, view in enumerate(views):
         drawn = _enlarge(painter.over(view), size)
         if number == 0:

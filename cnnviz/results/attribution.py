@@ -112,7 +112,7 @@ class Attribution(Explanation):
     def _wide_cell(self, look: Look, scale: Scale) -> Cell:
         """The picture of attributions to a signal, each channel's under its own line, or to a volume."""
         values = self.on_original()
-        seen = np.isfinite(values).any(axis=0)
+        seen = np.asarray(np.isfinite(values).any(axis=0))
         if isinstance(self.picture, Signal) and len(values) == self.picture.channels:
             shown = values if self.channels != "absolute" else np.abs(values)
         else:
