@@ -17,9 +17,21 @@ from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.look import Align, Look, Style, look_of
 from cnnviz.drawing.overlay import place, upsample
-from cnnviz.drawing.samples import draw_alone, draw_over, draw_panel, is_wide, name_place, pixels_of, usual_cmap
+from cnnviz.drawing.samples import (
+    Align,
+    Look,
+    Style,
+    draw_alone,
+    draw_in_place,
+    draw_over,
+    draw_panel,
+    is_wide,
+    look_of,
+    name_place,
+    pixels_of,
+    usual_cmap,
+)
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError
 from cnnviz.provenance import Provenance
@@ -227,10 +239,13 @@ class Heatmap(Explanation):
 
     def caption(self) -> str:
         """Target with probability or score; of signals and volumes also where the map is strongest."""
-        words = super().caption()
-        if not is_wide(self.picture) or self.blank or np.isnan(self.values).all():
-            return words
-        return f"{words}\nstrongest at {name_place(self.picture, self.peak()[::-1])}"
+        return "\n".join(filter(None, (super().caption(), self.strongest())))
+
+    def strongest(self) -> str:
+        """Where the map of a signal or a volume is strongest, in words; empty for pictures, and where it is blank."""
+        if not is_wide(self.picture) or self.blank:
+            return ""
+        return f"strongest at {name_place(self.picture, self.peak()[::-1])}"
 
     def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
@@ -243,6 +258,10 @@ class Heatmap(Explanation):
         Signals are drawn as lines over the map's colours, volumes as slices with the map over them.
         """
         return self._draw_over(self._drawn_values(look), scale or self.scale(look), look)
+
+    def in_place(self, scale: Scale) -> NDArray[np.uint8]:
+        """A map that is too fine for an overlay, in the place of the photograph that the network saw."""
+        return self.boxed(draw_in_place(self.picture, self.on_original(), scale))
 
     def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
