@@ -87,8 +87,8 @@ PLACES = (
     ),
     Mutation(
         "Overlay: taps weighed the other way round", f"{D}/overlay.py",
-        "values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight",
-        "values[..., columns.first] * columns.weight + values[..., columns.second] * (1 - columns.weight)",
+        "found.take(own.first, axis) * (1 - weight) + found.take(own.second, axis) * weight",
+        "found.take(own.first, axis) * weight + found.take(own.second, axis) * (1 - weight)",
         BILINEAR, "each pixel shows the farther unit",
     ),
     Mutation(
@@ -247,9 +247,8 @@ PLACES = (
         ("tests/results/test_heatmap.py", "tests/results/test_heatmaps.py"), "a signed map loses its negative half",
     ),
     Mutation(
-        "Geometry: scale upside down", "cnnviz/core/picture.py",
-        "return self.original[0] / self.resized[0], self.original[1] / self.resized[1]",
-        "return self.resized[0] / self.original[0], self.resized[1] / self.original[1]",
+        "Geometry: scale upside down", "cnnviz/core/sample.py",
+        "tuple(original / resized for original", "tuple(resized / original for original",
         ("tests/core/test_picture.py",), "boxes on the photograph are too small or too large",
     ),
     Mutation(

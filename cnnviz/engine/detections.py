@@ -12,9 +12,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cnnviz.engine.capture import widen_half
 from cnnviz.engine.logits import apply_function, sketch_output
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import ExplanationError, ParameterError
 
-__all__ = ["LABEL", "NOTHING", "SCORE", "Detected", "DetectionReader", "encode_detections", "find_detections"]
+__all__ = [
+    "LABEL",
+    "NOTHING",
+    "SCORE",
+    "Detected",
+    "DetectionReader",
+    "check_reader",
+    "encode_detections",
+    "find_detections",
+]
 
 DetectionReader: TypeAlias = Callable[[Any], Any]
 """From a network's output to boxes, scores and labels: a mapping of batched tensors, or one for each image."""
@@ -51,6 +60,19 @@ class Detected:
     labels: Tensor
     masks: Tensor | None = None
     points: Tensor | None = None
+
+
+def check_reader(detections: DetectionReader | None, output: object) -> DetectionReader | None:
+    """A reader of detections, as given; ``output`` is what was said of where logits are.
+
+    Raises:
+        ParameterError: If it is no function, or both were given.
+    """
+    if detections is not None and not callable(detections):
+        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
+    if detections is not None and output is not None:
+        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    return detections
 
 
 def find_detections(output: Any, reader: DetectionReader | None, count: int) -> list[Detected] | None:

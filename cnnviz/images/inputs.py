@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from PIL import Image
 
-from cnnviz.core.dimensions import PICTURE, batch_of, has_places, spell_shape
+from cnnviz.core.dimensions import PICTURE, batch_of, has_places, is_one_input, spell_shape
 from cnnviz.core.picture import Picture, ValueRange
 from cnnviz.core.sample import Sample
 from cnnviz.errors import PictureError, UsageError
@@ -115,7 +115,7 @@ def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
 def _split_inputs(item: Any, name: str, value_range: ValueRange | None, places: int) -> Iterator[Sample | torch.Tensor]:
     if _is_tensor(item):
         yield from _split_tensors(item, name, places)
-    elif isinstance(item, Sample):
+    elif isinstance(item, Sample) and not isinstance(item, Picture):
         yield item
     elif isinstance(item, np.ndarray) and item.ndim == _BATCH_DIMS:
         yield from _split_pictures(item, name, value_range)
@@ -146,4 +146,4 @@ def _split_tensors(tensor: torch.Tensor, name: str, places: int) -> Iterator[tor
     if not has_places(batch, places):
         axes = spell_shape(places), spell_shape(places, images=None)
         raise UsageError(f"{name} is a tensor of shape {shape}; expected network input {' or '.join(axes)}.")
-    yield from batch
+    yield from [tensor] if is_one_input(shape, places) else tensor

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence
 
-from cnnviz.core.opencv import quiet_opencv
+from cnnviz.core.change import quiet_opencv
 from cnnviz.core.picture import Picture
 from cnnviz.errors import PictureError
 from cnnviz.images.reading import as_picture, check_size, quoted, read_picture

@@ -17,7 +17,7 @@ from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call,
 from cnnviz.core.target import Target
 from cnnviz.engine.arrangement import check_grid, layers_with_grid, say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
-from cnnviz.engine.detections import Detected, DetectionReader, encode_detections, find_detections
+from cnnviz.engine.detections import Detected, DetectionReader, check_reader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import (
     TWO,
@@ -132,13 +132,11 @@ class Model(Network):
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
-        self.detections = _check_reader(detections, output)
+        self.detections = check_reader(detections, output)
         self.detecting = False
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.grid = check_grid(grid)
-        say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
         self._answered_again: bool | None = None
@@ -147,11 +145,11 @@ class Model(Network):
         self.notes: tuple[str, ...] = ()
         known = preprocess
         if known is None:
-            width, places = guess_entrance(self.module)
-            known, self.notes = assume_preprocess(
-                mean, std, input_size, resize, channels=channels or width, places=places
-            )
+            entrance = guess_entrance(self.module)
+            known, self.notes = assume_preprocess(mean, std, input_size, resize, channels=channels, entrance=entrance)
         self.preprocess = known if value_range is None else replace(known, value_range=value_range)
+        self.grid = check_grid(grid, self.places)
+        say_grid(self.module, self.grid)
         self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, ...], Layers] = {}
@@ -447,11 +445,3 @@ class Model(Network):
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()
         yield from self.module.buffers()
-
-
-def _check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
-    if detections is not None and not callable(detections):
-        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
-    if detections is not None and output is not None:
-        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
-    return detections

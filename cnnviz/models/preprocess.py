@@ -117,7 +117,7 @@ class Preprocess:
         if self.channels not in _COLOURS:
             raise PictureError(
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
-                f"expected a float tensor {(*'N', self.channels, *self.input_size)}."
+                f"expected a float tensor (N, {', '.join(map(str, (self.channels, *self.input_size)))})."
             )
         picture = replace(picture.in_range(self.value_range), geometry=self.geometry(picture))
         values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
@@ -287,8 +287,8 @@ def assume_preprocess(
     input_size: int | Size | None,
     resize: int | Size | Literal["whole"] | None,
     *,
-    channels: int,
-    places: int = PICTURE,
+    channels: int | None,
+    entrance: tuple[int, int],
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """A preprocessing with what is usual in the place of what is not given, and a note of that.
 
@@ -297,9 +297,10 @@ def assume_preprocess(
         std: Likewise.
         input_size: Side, or a length for each axis, or None.
         resize: As :class:`Preprocess` takes it; None for the input's shorter side.
-        channels: The network's input channels.
-        places: How many axes of places its input has, where the size does not say.
+        channels: The network's input channels, or None.
+        entrance: The channels and axes of places that its first convolution takes, where nothing else says.
     """
+    channels, places = channels or entrance[0], entrance[1]
     size = spread_size(USUAL[places] if input_size is None else input_size, places)
     kept = input_size is None and len(size) != PICTURE
     guesses = ["input size 224"] if input_size is None and not kept else []
