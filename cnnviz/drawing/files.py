@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import threading
@@ -9,15 +10,15 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cnnviz.core.atomic import replacing
-from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, find_note
-from cnnviz.errors import OutputError
+from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note
+from cnnviz.errors import MissingExtraError, OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRAY_SUFFIXES",
     "FIGURE_SUFFIXES",
+    "NIFTI_SUFFIXES",
     "NOTED_SUFFIXES",
     "PAGE_SUFFIXES",
     "PICTURE_SUFFIXES",
     "SUFFIXES",
+    "ending_of",
     "ensure_writable",
     "read_note",
     "steady_settings",
     "write_arrays",
     "write_figure",
     "write_labels",
+    "write_nifti",
     "write_page",
     "write_pixels",
 ]
@@ -44,6 +48,7 @@ FIGURE_SUFFIXES = (".svg", ".pdf")
 ARRAY_SUFFIXES = (".npz",)
 PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4", ".json")
 """Everything that can carry a note, or has one beside it."""
 
@@ -167,6 +172,33 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> N
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+def write_nifti(path: Path, values: NDArray[Any], affine: NDArray[np.float64], note: str, *, unit: str = "mm") -> None:
+    """Write values on a grid in space as NIfTI, to be opened in any viewer.
+
+    Args:
+        path: Ends in ``.nii`` or ``.nii.gz``.
+        values: ``(I, J, K)`` or ``(I, J, K, N)``.
+        affine: ``(4, 4)``, from indices (i, j, k) to the patient's right, front and head (RAS+).
+        note: Kept as a comment (see :func:`read_note`).
+        unit: That of the affine: ``"mm"``, ``"meter"`` or ``"micron"``.
+
+    Raises:
+        OutputError: The file cannot be written.
+        MissingExtraError: nibabel is not installed.
+    """
+    suffix = _ensure_suffix(path, NIFTI_SUFFIXES)
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtraError(f"Writing NIfTI files, such as '{path.name}',", "volumes") from error
+    image: Any = cast("Any", nibabel).Nifti1Image(np.asarray(values, dtype=np.float32), affine)
+    image.header.set_xyzt_units(unit)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(NIFTI_COMMENT, f"{MARK} {note}".encode()))
+    content = image.to_bytes()
+    with replacing(path) as file:
+        file.write(content if suffix == NIFTI_SUFFIXES[0] else gzip.compress(content, mtime=0))
+
+
 def write_page(path: Path, text: str) -> None:
     """Write an HTML page, with its note inside already.
 
@@ -189,7 +221,9 @@ def read_note(path: str | os.PathLike[str]) -> str:
         OutputError: There is no such file, it cannot be read, or it holds no note.
     """
     path = Path(path)
-    suffix = _ensure_suffix(path, NOTED_SUFFIXES)
+    suffix = ending_of(path)
+    if suffix not in NIFTI_SUFFIXES:
+        _ensure_suffix(path, NOTED_SUFFIXES)
     try:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
@@ -215,10 +249,16 @@ def _ensure_place(path: Path, *, force: bool) -> None:
         raise OutputError(f"The folder '{path.parent}' may not be written to.")
 
 
+def ending_of(path: Path) -> str:
+    """A file's ending in small letters, of which ``.nii.gz`` is one."""
+    packed = NIFTI_SUFFIXES[1]
+    return packed if path.name.lower().endswith(packed) else path.suffix.lower()
+
+
 def _ensure_suffix(path: Path, known: tuple[str, ...]) -> str:
-    suffix = path.suffix.lower()
+    suffix = ending_of(path)
     if suffix not in known:
-        given = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        given = f"ends in '{path.name[-len(suffix) :]}'" if path.suffix else "has no ending"
         choices = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
         raise OutputError(f"'{path.name}' {given}, but must end in {choices}.")
     return suffix

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import KINDS
 from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample, Signal, Volume
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
+from cnnviz.drawing.files import ensure_writable, write_nifti
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.signals import draw_signal
-from cnnviz.drawing.volumes import THROUGH, Axis, Shades, Slicing, draw_volume
-from cnnviz.errors import ParameterError
+from cnnviz.drawing.volumes import THROUGH, Axis, Shades, Slicing, draw_volume, on_file_grid, world_place, write_slices
+from cnnviz.errors import OutputError, ParameterError
 
 __all__ = [
     "Align",
@@ -30,6 +33,8 @@ __all__ = [
     "name_place",
     "pixels_of",
     "usual_cmap",
+    "write_grids",
+    "write_moving",
 ]
 
 
@@ -251,10 +256,64 @@ def name_place(sample: Sample, place: Sequence[int]) -> str:
         return f"{_spell_time(place[0] / sample.rate, lasting)}, pixel {place[2]}, {place[1]}"
     if sample.spacing is None:
         return f"voxel {', '.join(map(str, reversed(place)))}"
+    world = world_place(sample, place)
+    if world is not None:
+        return f"{', '.join(_spell_millimetres(each) for each in world)} mm (right, front, head)"
     lengths = [f"{at * each:.3g}" for at, each in zip(reversed(place), reversed(sample.spacing), strict=True)]
-    return f"{', '.join(lengths)} mm"
+    return f"{', '.join(lengths)} mm from the first voxel"
+
+
+def _spell_millimetres(length: float) -> str:
+    return f"{length + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _spell_time(seconds: float, whole: float) -> str:
     """A time in three digits of the whole, such as ``"1.32 s"``."""
     return f"{1000 * seconds:.4g} ms" if whole < 1 else f"{seconds:.2f} s"
+
+
+def write_grids(path: Path, maps: Sequence[tuple[Sample, NDArray[np.float32]]], note: str) -> None:
+    """Write maps of a volume as NIfTI on its own grid; several of the same one are the fourth axis.
+
+    Args:
+        path: Ends in ``.nii`` or ``.nii.gz``.
+        maps: Each with what it is of.
+        note: Kept as a comment.
+
+    Raises:
+        OutputError: It is no volume, or another one; or the file cannot be written.
+        MissingExtraError: nibabel is not installed.
+    """
+    held: list[NDArray[Any]] = []
+    first = maps[0][0]
+    for sample, values in maps:
+        if not isinstance(sample, Volume) or sample.is_clip:
+            what = "clip" if isinstance(sample, Volume) else KINDS[len(sample.size)]
+            raise OutputError(
+                f"'{path.name}' is for maps of volumes, and '{sample.name}' is a {what}; write .npz for its values."
+            )
+        if sample.digest != first.digest:
+            raise OutputError(f"'{path.name}' holds maps of one volume; there are several: name a folder.")
+        grid, affine, unit = on_file_grid(sample, values)
+        held.append(grid)
+    write_nifti(path, held[0] if len(held) == 1 else np.stack(held, axis=-1), affine, note, unit=unit)
+
+
+def write_moving(path: Path, sample: Sample, values: NDArray[np.float32], **how: Any) -> None:
+    """Write a map as an animation through the slices of a volume, or frame by frame of a clip.
+
+    Args:
+        path: Ends in .gif, .webp or .mp4.
+        sample: What it is of.
+        values: As :func:`draw_over` takes them.
+        **how: ``scale``, ``alpha``, ``seen``, ``slicing``, ``caption`` and ``note``.
+
+    Raises:
+        OutputError: It is a signal, or the file cannot be written.
+    """
+    if not isinstance(sample, Volume):
+        ensure_writable(path, force=True)
+        raise OutputError(f"'{path.name}' is an animation, and '{sample.name}' is a {KINDS[len(sample.size)]}.")
+    shades = Shades(values, how["scale"], how["alpha"], how["seen"])
+    about = {name: how[name] for name in ("scale", "caption", "note")}
+    write_slices(path, sample, shades, how["slicing"], **about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.core.dimensions import Size
-from cnnviz.core.sample import Volume
+from cnnviz.core.sample import Orientation, Volume
+from cnnviz.drawing.animation import MOST_A_SECOND, FrameWriter
 from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.overlay import overlay
-from cnnviz.drawing.sheet import well_across
+from cnnviz.drawing.raster import montage
+from cnnviz.drawing.sheet import Cell, Sheet, well_across
 from cnnviz.drawing.text import ascent, font, line_height
 from cnnviz.errors import ParameterError
 
@@ -31,7 +34,10 @@ __all__ = [
     "View",
     "draw_slice",
     "draw_volume",
+    "on_file_grid",
     "views_of",
+    "world_place",
+    "write_slices",
 ]
 
 Axis: TypeAlias = Literal["axial", "coronal", "sagittal", "0", "1", "2"]
@@ -56,6 +62,12 @@ MARK: Final = (40, 225, 150)
 THIN, FREE, FRAME, HALO = 3, 26, 8, 3
 STRENGTH: Final = 0.75
 INK: Final = (32, 32, 32)
+A_SECOND: Final = 12.0
+"""Slices of a volume that an animation shows a second."""
+
+FAR: Final = 30.0
+"""How many times larger another unit of length is, at least."""
+
 SAMPLED: Final = 1 << 20
 """Values that the brightness of a volume is taken from, at least where it has so many."""
 
@@ -322,6 +334,59 @@ def draw_slice(view: View, painter: Painter, longer: int = SMALLEST_FRAME) -> ND
     shape = view.pixels().shape[:2]
     scale = max(longer, *shape) / max(height, width)
     return _add_name(_enlarge(painter.over(view), (max(1, round(height * scale)), max(1, round(width * scale)))), view)
+
+
+def on_file_grid(volume: Volume, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+    """Values ``(..., D, H, W)`` on the axes ``(..., I, J, K)`` of the file that a volume is from, affine, and its unit.
+
+    A volume that is from no such file gets axes and an affine by which it lies as one that is: slices to the head, rows
+    to the back, columns to the left.
+    """
+    if volume.affine is None:
+        slices, rows, columns = volume.spacing or (1.0, 1.0, 1.0)
+        return np.moveaxis(values, (-3, -1), (-1, -3)), np.diag([-columns, -rows, slices, 1.0]), "mm"
+    orientation = Orientation.of(volume.affine)
+    ratio = volume.spacing[0] / orientation.spacing(volume.affine)[0] if volume.spacing else 1.0
+    unit = "meter" if ratio > FAR else "micron" if ratio < 1 / FAR else "mm"
+    return orientation.to_file(values), volume.affine, unit
+
+
+def world_place(volume: Volume, place: Sequence[int]) -> NDArray[np.float64] | None:
+    """Where a place (slice, row, column) lies in the affine's unit to the right, front and head; None without one."""
+    if volume.affine is None:
+        return None
+    axes, flipped = Orientation.of(volume.affine)
+    index = np.ones(4)
+    for at, length, axis, against in zip(place, volume.size, axes, flipped, strict=True):
+        index[axis] = length - 1 - at if against else at
+    return np.asarray((volume.affine @ index)[:3], dtype=np.float64)
+
+
+def write_slices(
+    path: Path, volume: Volume, painter: Painter, slicing: Slicing, *, caption: str, scale: Scale | None, note: str
+) -> None:
+    """Write a map of a volume as an animation through its slices; of a clip, frame by frame at its own rate.
+
+    Args:
+        path: Ends in .gif, .webp or .mp4.
+        volume: The volume.
+        painter: Draws what belongs on each slice.
+        slicing: Along which axis, and how many of the slices; None for all.
+        caption: Stands under every frame.
+        scale: What the colours mean.
+        note: A JSON object as text.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    axis, length = slicing.number, volume.size[slicing.number]
+    count = min(length, slicing.slices or length)
+    rate = volume.rate if volume.rate is not None and axis == 0 and count == length else A_SECOND
+    with FrameWriter(path, min(rate, MOST_A_SECOND), note) as writer:
+        for index in np.unique(np.rint((np.arange(count) + 0.5) * length / count - 0.5).astype(int)):
+            view = View(volume, axis, int(index))
+            cells = Cell(draw_slice(view, BARE)), Cell(draw_slice(view, painter), caption, scale)
+            writer.add(montage(Sheet((cells,))))
 
 
 def _enlarge(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

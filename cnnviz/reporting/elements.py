@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnviz.core.dimensions import KINDS, spell_size
 from cnnviz.core.sample import Sample

@@ -109,6 +109,10 @@ class Attribution(Explanation):
         """What there is to say without a picture, as plain values."""
         return self.flat.describe()
 
+    def volume_values(self, look: Look = PLAIN) -> NDArray[np.float32]:
+        """The channels as one map, on what they are of."""
+        return self.flat.volume_values(look)
+
     def _wide_cell(self, look: Look, scale: Scale) -> Cell:
         """The picture of attributions to a signal, each channel's under its own line, or to a volume."""
         values = self.on_original()

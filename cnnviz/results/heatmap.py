@@ -5,18 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry
+from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
+from cnnviz.drawing.animation import ANIMATION_SUFFIXES
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import Scale, colourise, scale_of
+from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.samples import (
     Align,
@@ -31,9 +34,11 @@ from cnnviz.drawing.samples import (
     name_place,
     pixels_of,
     usual_cmap,
+    write_grids,
+    write_moving,
 )
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import ExplanationError, OutputError
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
@@ -97,6 +102,14 @@ class Explanation(Part):
     @abstractmethod
     def blank(self) -> bool:
         """Whether there is nothing to see."""
+
+    @abstractmethod
+    def volume_values(self, look: Look) -> NDArray[np.float32]:
+        """One value a place of what is explained, NaN where the network did not look."""
+
+    def seen(self) -> NDArray[np.bool_]:
+        """What of the picture the network saw."""
+        return ~np.isnan(place(np.zeros(self.geometry.size, np.float32), self.geometry))
 
     @abstractmethod
     def blank_note(self) -> str:
@@ -165,6 +178,30 @@ class Explanations(StyledBatch[E, Look]):
             return Grid(Sheet(rows), provenance)
         title = self._title(self[0].model, self._layer_words())
         return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._notes(look))), provenance)
+
+    def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
+        ending = ending_of(where)
+        pictured = any(isinstance(one.picture, Picture) for one in self)
+        if ending in NIFTI_SUFFIXES:
+            write_grids(where, [(one.picture, one.volume_values(look)) for one in self], self._written(look, "nii"))
+        elif ending in ANIMATION_SUFFIXES and ending not in PICTURE_SUFFIXES and not pictured:
+            self._write_slices(where, look, scale)
+        else:
+            return super()._write(where, look, scale)
+        return where
+
+    def _write_slices(self, where: Path, look: Look, scale: Scale | None) -> None:
+        """Write an animation through the slices of one volume, or a clip with its map."""
+        if len(self) > 1:
+            raise OutputError(f"'{where.name}' shows one map at a time; there are {len(self)}: name a folder.")
+        one = self[0]
+        how = {"scale": scale or one.scale(look), "alpha": look.alpha, "seen": one.seen(), "slicing": look.slicing}
+        words = f"{one.picture.name}: {one.caption().splitlines()[0]}"
+        note = self._written(look, ending_of(where)[1:])
+        write_moving(where, one.picture, one.volume_values(look), **how, caption=words, note=note)
+
+    def _written(self, look: Look, format_: str) -> str:
+        return self.provenance.drawn(**look.describe(), format=format_).to_json()
 
     def _layer_words(self) -> str | None:
         """The layer, where the title says it."""
@@ -276,6 +313,10 @@ class Heatmap(Explanation):
         shown = Cell(self.boxed(pixels_of(self.picture)), self.picture.name), Cell(drawn, self.caption(), scale)
         return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
 
+    def volume_values(self, look: Look = PLAIN) -> NDArray[np.float32]:
+        """The map as it is drawn, on what it is of."""
+        return place(self._drawn_values(look), self.geometry)
+
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
         return {
@@ -306,10 +347,8 @@ class Heatmap(Explanation):
             return (Cell(draw_alone(self.picture, place(wide, self.geometry), scale, look.slicing), paper=True),)
         if look.style == "overlay":
             return (Cell(self._draw_over(wide, scale, look), paper=True),)
-        seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        drawn = draw_panel(
-            self.picture, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen, slicing=look.slicing
-        )
+        placed, seen = place(wide, self.geometry), self.seen()
+        drawn = draw_panel(self.picture, placed, scale, alpha=look.alpha, seen=seen, slicing=look.slicing)
         shown = Cell(drawn, f"{self.picture.name}: {self.caption()}", scale, paper=True)
         return (shown,) if self.spread is None else (shown, self._spread_cell(self.spread, look))
 
@@ -321,8 +360,7 @@ class Heatmap(Explanation):
 
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
-        seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        placed = place(wide, self.geometry)
+        placed, seen = place(wide, self.geometry), self.seen()
         return self.boxed(draw_over(self.picture, placed, scale, alpha=look.alpha, seen=seen, slicing=look.slicing))
 
     def _drawn_values(self, look: Look) -> NDArray[np.float32]:
