@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
@@ -18,7 +19,7 @@ from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.raster import montage
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
-from cnnviz.drawing.text import ascent, font, line_height
+from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
 
 __all__ = [
@@ -284,21 +285,22 @@ def _draw_rows(views: Sequence[View], painters: Sequence[Painter], focus: Size |
     gaps = GAP * (len(extents) - 1)
     scale = min((WIDTH - gaps) / sum(width for _, width in extents), TALLEST / max(height for height, _ in extents))
     sizes = [(max(1, round(height * scale)), max(1, round(width * scale))) for height, width in extents]
-    tall, wide = max(height for height, _ in sizes), sum(width for _, width in sizes) + gaps
+    columns = [max(width, ceil(text_width(view.name, EM))) for view, (_, width) in zip(views, sizes, strict=True)]
+    tall, wide = max(height for height, _ in sizes), sum(columns) + gaps
     below = line_height(EM) + EM // 4
     canvas = Image.new("RGB", (wide, len(painters) * (tall + GAP) - GAP + below), "white")
     draw = ImageDraw.Draw(canvas)
     for number, painter in enumerate(painters):
         left = 0
-        for view, (height, width) in zip(views, sizes, strict=True):
+        for view, (height, width), column in zip(views, sizes, columns, strict=True):
             top = number * (tall + GAP) + (tall - height) // 2
             drawn = _enlarge(painter.over(view), (height, width))
             drawn = drawn if focus is None else _add_cross(drawn, view.spot(focus))
-            canvas.paste(Image.fromarray(_add_letters(drawn, view)), (left, top))
+            canvas.paste(Image.fromarray(_add_letters(drawn, view)), (left + (column - width) // 2, top))
             if number == len(painters) - 1:
-                spot = left + width // 2, canvas.height - below + EM // 4 + ascent(EM)
+                spot = left + column // 2, canvas.height - below + EM // 4 + ascent(EM)
                 draw.text(spot, view.name, fill=INK, font=font(EM), anchor="ms")
-            left += width + GAP
+            left += column + GAP
     return np.array(canvas)
 
 
