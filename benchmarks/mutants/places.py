@@ -128,13 +128,13 @@ PLACES = (
     ),
     Mutation(
         "Preprocessing: crop's offsets exchanged", "cnnviz/models/preprocess.py",
-        "crop = _crop_offset(height, down), _crop_offset(width, across), down, across",
-        "crop = _crop_offset(width, across), _crop_offset(height, down), down, across",
+        "crop = crop_offset(height, down), crop_offset(width, across), down, across",
+        "crop = crop_offset(width, across), crop_offset(height, down), down, across",
         PREPROCESS, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
         "Preprocessing: the longer side rounded up", "cnnviz/models/preprocess.py",
-        "longer = int(self.resize * max(size) / min(size))", "longer = math.ceil(self.resize * max(size) / min(size))",
+        "tuple(int(self.resize * side / min(size)) for", "tuple(math.ceil(self.resize * side / min(size)) for",
         PREPROCESS, "one pixel more than torchvision's, so other logits",
     ),
     Mutation(

@@ -11,6 +11,7 @@ sheet      cells in rows and columns with words around them, and where everythin
 raster     a sheet as pixels
 figure     a sheet as a matplotlib figure
 files      pictures, figures, arrays and pages written whole or not at all
+nifti      maps of volumes as NIfTI files
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4
 blocks     what a page is made of, as plain data

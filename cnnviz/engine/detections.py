@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cnnviz.engine.capture import widen_half
-from cnnviz.engine.logits import apply_function, sketch_output
+from cnnviz.engine.logits import OutputSelector, apply_function, sketch_output
 from cnnviz.errors import ExplanationError, ParameterError
 
 __all__ = [
@@ -60,19 +60,6 @@ class Detected:
     labels: Tensor
     masks: Tensor | None = None
     points: Tensor | None = None
-
-
-def check_reader(detections: DetectionReader | None, output: object) -> DetectionReader | None:
-    """A reader of detections, as given; ``output`` is what was said of where logits are.
-
-    Raises:
-        ParameterError: If it is no function, or both were given.
-    """
-    if detections is not None and not callable(detections):
-        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
-    if detections is not None and output is not None:
-        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
-    return detections
 
 
 def find_detections(output: Any, reader: DetectionReader | None, count: int) -> list[Detected] | None:
@@ -191,3 +178,16 @@ def _take(found: Detected, rows: Tensor) -> Detected:
     if masks is not None and masks.dim() > 3:  # torchvision's have a channel
         masks = masks[:, 0]
     return Detected(found.boxes[rows], found.scores[rows], found.labels[rows], masks, points)
+
+
+def check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
+    """A user's reader of boxes, or None.
+
+    Raises:
+        ParameterError: If it cannot be called, or the place of logits is given too.
+    """
+    if detections is not None and not callable(detections):
+        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
+    if detections is not None and output is not None:
+        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    return detections

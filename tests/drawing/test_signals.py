@@ -147,7 +147,7 @@ def test_any_number_of_channels_has_room_and_names(channels):
 @pytest.mark.parametrize("values", [np.nan, 0.0, 3.0])
 def test_short_flat_and_empty_maps_are_drawn(length, values):
     one, shown = signal(np.full(length, 5.0)), np.full(length, values)
-    drawn = draw_over(one, shown, scale_of(shown))
+    drawn = draw_over(one, shown, scale_of(shown), seen=np.ones(length, bool))
     assert drawn.shape == pixels_of(one).shape
     line = rows_of_line(drawn, panel_of(one), 0)
     assert abs(line[len(line) // 2] - panel_of(one).row / 2) < 8
