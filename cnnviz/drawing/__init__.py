@@ -10,8 +10,7 @@ text       words in the font that ships with matplotlib: measured and wrapped
 sheet      cells in rows and columns with words around them, and where everything goes
 raster     a sheet as pixels
 figure     a sheet as a matplotlib figure
-files      pictures, figures, arrays and pages written whole or not at all
-nifti      maps of volumes as NIfTI files
+files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4
 blocks     what a page is made of, as plain data

@@ -10,15 +10,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cnnviz.core.atomic import replacing
+from cnnviz.core.sample import Volume
 from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note
-from cnnviz.errors import MissingExtraError, OutputError
+from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +32,7 @@ __all__ = [
     "PAGE_SUFFIXES",
     "PICTURE_SUFFIXES",
     "SUFFIXES",
+    "encode_nifti",
     "ending_of",
     "ensure_writable",
     "read_note",
@@ -172,31 +174,86 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> N
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def write_nifti(path: Path, values: NDArray[Any], affine: NDArray[np.float64], note: str, *, unit: str = "mm") -> None:
-    """Write values on a grid in space as NIfTI, to be opened in any viewer.
+SCANNER: Final = 1
+"""NIfTI's code for places that a scanner has given."""
+
+FAR: Final = 30.0
+"""How many times larger another unit of length is, at least."""
+
+
+def encode_nifti(values: NDArray[Any], volume: Volume, *, packed: bool = True, note: str = "") -> bytes:
+    """A map as the content of a NIfTI file that lies on the volume in any viewer.
+
+    A volume that does not say how the body lies in it gets the axes that its drawing has: columns to the left, rows to
+    the back, slices to the head, from the origin on.
+
+    Args:
+        values: ``(D, H, W)``, as long as the volume along each axis, or ``(N, D, H, W)`` of several maps; NaN where
+            there is no value.
+        volume: What the map is of.
+        packed: Whether it is packed with gzip, for a ``.nii.gz``; the same map has the same bytes.
+        note: Kept as a comment (see :func:`read_note`).
+
+    Raises:
+        ParameterError: The map is not as large as the volume, or that is a clip.
+        MissingExtraError: If nibabel is not installed.
+    """
+    if tuple(values.shape[-len(volume.size) :]) != volume.size:
+        raise ParameterError(
+            f"The map has the shape {tuple(values.shape)}, the volume {volume.size}; expected the same."
+        )
+    if volume.is_clip:
+        raise ParameterError("A clip has no place in space, so its map cannot be a NIfTI file; expected an .npz.")
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtraError("Writing NIfTI files", "volumes") from error
+    affine = _plain_affine(volume) if volume.affine is None else volume.affine
+    turned = volume.orientation.to_file(np.asarray(values, np.float32))
+    data = np.ascontiguousarray(np.moveaxis(turned, 0, -1) if turned.ndim > len(volume.size) else turned)
+    image: Any = nibabel.Nifti1Image(data, affine)  # type: ignore[no-untyped-call]
+    image.set_sform(affine, SCANNER)
+    image.set_qform(affine, SCANNER)
+    image.header.set_xyzt_units(_unit_of(volume))
+    finite = data[np.isfinite(data)]
+    image.header["cal_min"], image.header["cal_max"] = (finite.min(), finite.max()) if finite.size else (0, 0)
+    image.header["descrip"] = MARK.encode()
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(NIFTI_COMMENT, f"{MARK} {note}".encode()))
+    content: bytes = image.to_bytes()
+    return gzip.compress(content, mtime=0) if packed else content
+
+
+def _plain_affine(volume: Volume) -> NDArray[np.float64]:
+    """The place of a volume that says none: voxels of its spacing, or of 1 mm, the way up that it is drawn."""
+    slices, rows, columns = volume.spacing or (1.0, 1.0, 1.0)
+    return np.diag([-columns, -rows, slices, 1.0])
+
+
+def _unit_of(volume: Volume) -> str:
+    """The unit of a volume's affine, beside which its spacing is in millimetres."""
+    if volume.affine is None or volume.spacing is None:
+        return "mm"
+    ratio = volume.spacing[0] / volume.orientation.spacing(volume.affine)[0]
+    return "meter" if ratio > FAR else "micron" if ratio < 1 / FAR else "mm"
+
+
+def write_nifti(path: Path, values: NDArray[Any], volume: Volume, note: str) -> None:
+    """Write maps of a volume as NIfTI, on its own grid.
 
     Args:
         path: Ends in ``.nii`` or ``.nii.gz``.
-        values: ``(I, J, K)`` or ``(I, J, K, N)``.
-        affine: ``(4, 4)``, from indices (i, j, k) to the patient's right, front and head (RAS+).
+        values: As :func:`encode_nifti` takes them.
+        volume: What the maps are of.
         note: Kept as a comment (see :func:`read_note`).
-        unit: That of the affine: ``"mm"``, ``"meter"`` or ``"micron"``.
 
     Raises:
         OutputError: The file cannot be written.
         MissingExtraError: nibabel is not installed.
     """
-    suffix = _ensure_suffix(path, NIFTI_SUFFIXES)
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingExtraError(f"Writing NIfTI files, such as '{path.name}',", "volumes") from error
-    image: Any = cast("Any", nibabel).Nifti1Image(np.asarray(values, dtype=np.float32), affine)
-    image.header.set_xyzt_units(unit)
-    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(NIFTI_COMMENT, f"{MARK} {note}".encode()))
-    content = image.to_bytes()
+    packed = _ensure_suffix(path, NIFTI_SUFFIXES) != NIFTI_SUFFIXES[0]
+    content = encode_nifti(values, volume, packed=packed, note=note)
     with replacing(path) as file:
-        file.write(content if suffix == NIFTI_SUFFIXES[0] else gzip.compress(content, mtime=0))
+        file.write(content)
 
 
 def write_page(path: Path, text: str) -> None:

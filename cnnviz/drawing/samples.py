@@ -17,7 +17,7 @@ from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, co
 from cnnviz.drawing.files import ensure_writable, write_nifti
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.signals import draw_signal
-from cnnviz.drawing.volumes import THROUGH, Axis, Shades, Slicing, draw_volume, on_file_grid, world_place, write_slices
+from cnnviz.drawing.volumes import THROUGH, Axis, Shades, Slicing, draw_volume, world_place, write_slices
 from cnnviz.errors import OutputError, ParameterError
 
 __all__ = [
@@ -284,9 +284,8 @@ def write_grids(path: Path, maps: Sequence[tuple[Sample, NDArray[np.float32]]], 
         OutputError: It is no volume, or another one; or the file cannot be written.
         MissingExtraError: nibabel is not installed.
     """
-    held: list[NDArray[Any]] = []
     first = maps[0][0]
-    for sample, values in maps:
+    for sample, _ in maps:
         if not isinstance(sample, Volume) or sample.is_clip:
             what = "clip" if isinstance(sample, Volume) else KINDS[len(sample.size)]
             raise OutputError(
@@ -294,9 +293,9 @@ def write_grids(path: Path, maps: Sequence[tuple[Sample, NDArray[np.float32]]], 
             )
         if sample.digest != first.digest:
             raise OutputError(f"'{path.name}' holds maps of one volume; there are several: name a folder.")
-        grid, affine, unit = on_file_grid(sample, values)
-        held.append(grid)
-    write_nifti(path, held[0] if len(held) == 1 else np.stack(held, axis=-1), affine, note, unit=unit)
+    assert isinstance(first, Volume)
+    held = [values for _, values in maps]
+    write_nifti(path, held[0] if len(held) == 1 else np.stack(held), first, note)
 
 
 def write_moving(path: Path, sample: Sample, values: NDArray[np.float32], **how: Any) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.core.dimensions import Size
-from cnnviz.core.sample import Orientation, Volume
+from cnnviz.core.sample import Volume
 from cnnviz.drawing.animation import MOST_A_SECOND, FrameWriter
 from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.overlay import overlay
@@ -35,7 +35,6 @@ __all__ = [
     "View",
     "draw_slice",
     "draw_volume",
-    "on_file_grid",
     "views_of",
     "world_place",
     "write_slices",
@@ -65,9 +64,6 @@ STRENGTH: Final = 0.75
 INK: Final = (32, 32, 32)
 A_SECOND: Final = 12.0
 """Slices of a volume that an animation shows a second."""
-
-FAR: Final = 30.0
-"""How many times larger another unit of length is, at least."""
 
 SAMPLED: Final = 1 << 20
 """Values that the brightness of a volume is taken from, at least where it has so many."""
@@ -338,26 +334,11 @@ def draw_slice(view: View, painter: Painter, longer: int = SMALLEST_FRAME) -> ND
     return _add_name(_enlarge(painter.over(view), (max(1, round(height * scale)), max(1, round(width * scale)))), view)
 
 
-def on_file_grid(volume: Volume, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64], str]:
-    """Values ``(..., D, H, W)`` on the axes ``(..., I, J, K)`` of the file that a volume is from, affine, and its unit.
-
-    A volume that is from no such file gets axes and an affine by which it lies as one that is: slices to the head, rows
-    to the back, columns to the left.
-    """
-    if volume.affine is None:
-        slices, rows, columns = volume.spacing or (1.0, 1.0, 1.0)
-        return np.moveaxis(values, (-3, -1), (-1, -3)), np.diag([-columns, -rows, slices, 1.0]), "mm"
-    orientation = Orientation.of(volume.affine)
-    ratio = volume.spacing[0] / orientation.spacing(volume.affine)[0] if volume.spacing else 1.0
-    unit = "meter" if ratio > FAR else "micron" if ratio < 1 / FAR else "mm"
-    return orientation.to_file(values), volume.affine, unit
-
-
 def world_place(volume: Volume, place: Sequence[int]) -> NDArray[np.float64] | None:
     """Where a place (slice, row, column) lies in the affine's unit to the right, front and head; None without one."""
     if volume.affine is None:
         return None
-    axes, flipped = Orientation.of(volume.affine)
+    axes, flipped = volume.orientation
     index = np.ones(4)
     for at, length, axis, against in zip(place, volume.size, axes, flipped, strict=True):
         index[axis] = length - 1 - at if against else at

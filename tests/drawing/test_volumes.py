@@ -19,7 +19,6 @@ from cnnviz.drawing.volumes import (
     Slicing,
     View,
     draw_volume,
-    on_file_grid,
     views_of,
     window_of,
     world_place,
@@ -218,8 +217,10 @@ def test_a_volume_from_elsewhere_is_written_so_that_it_comes_back_as_it_is(tmp_p
 
 
 def test_metres_stay_metres(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
     one = volume(np.zeros((2, 2, 2)), affine=np.diag([0.002, 0.002, 0.002, 1]), spacing=(2.0, 2.0, 2.0))
-    assert on_file_grid(one, np.zeros((2, 2, 2)))[2] == "meter"
+    write_grids(tmp_path / "map.nii", [(one, np.zeros((2, 2, 2)))], "{}")
+    assert nibabel.load(tmp_path / "map.nii").header.get_xyzt_units()[0] == "meter"
 
 
 def test_other_volumes_and_clips_are_no_nifti(tmp_path):
