@@ -222,6 +222,14 @@ LOOK = (
         "--align", type=click.Choice(["field", "pixel"]), default="field", section="Drawing",
         help="A layer's values lie where its units look, or spread evenly over the input, as other tools draw them.",
     ),
+    Option(
+        "--slices", type=click.IntRange(1), metavar="N", section="Drawing",
+        help="Of volumes: so many slices along an axis; left out, three views through the map's peak.",
+    ),
+    Option(
+        "--axis", type=click.Choice(["axial", "coronal", "sagittal", "0", "1", "2"]), section="Drawing",
+        help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
+    ),
 )  # fmt: skip
 
 
