@@ -8,6 +8,9 @@ from .core.layer import Layer as Layer
 from .core.layer import Layers as Layers
 from .core.picture import Geometry as Geometry
 from .core.picture import Picture as Picture
+from .core.sample import Sample as Sample
+from .core.sample import Signal as Signal
+from .core.sample import Volume as Volume
 from .core.similar import Similar as Similar
 from .core.target import Target as Target
 from .drawing.files import ensure_writable as ensure_writable

@@ -64,17 +64,17 @@ def field_words(field: cnnviz.Field | None) -> tuple[str, str, str, str]:
         return "-", "-", "-", kind
     more = ["" if field.regular else "irregular", "" if field.aligned else "branches not aligned"]
     return (
-        _format_pair(field.size),
-        _format_pair(field.stride),
-        _format_pair(field.offset),
+        _format_lengths(field.size),
+        _format_lengths(field.stride),
+        _format_lengths(field.offset),
         ", ".join([kind, *filter(None, more)]),
     )
 
 
-def _format_pair(pair: tuple[float, float]) -> str:
-    """One number where down and across are the same."""
-    down, across = (f"{number:g}" for number in pair)
-    return down if down == across else f"{down}x{across}"
+def _format_lengths(lengths: Sequence[float]) -> str:
+    """One number where all axes have the same."""
+    numbers = [f"{number:g}" for number in lengths]
+    return numbers[0] if len({*numbers}) == 1 else "x".join(numbers)
 
 
 def measure(values: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@
 - ``head``: what the numbers of a network's output mean.
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.
 - ``field``: the receptive field of a layer's units.
+- ``sample``: what a network is asked about, of whatever kind; signals and volumes.
 - ``picture``: a picture, and how a network's input was cut from it.
 - ``change``: changes for a while, undone also where an interrupt strikes in their undoing.
 - ``capacity``: the memory that is free, and errors that say that there is none.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
+from cnnviz.core.dimensions import Size, spell_size
 from cnnviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +17,8 @@ __all__ = ["Box", "Field", "Kind", "Span"]
 
 Kind: TypeAlias = Literal["spatial", "gated", "whole", "unknown"]
 
-Box: TypeAlias = tuple[int, int, int, int]
-"""Top, left, bottom and right in pixels of the network's input; bottom and right are one past the last."""
+Box: TypeAlias = tuple[int, ...]
+"""The first place along each axis of the network's input, then one past the last: top, left, bottom and right."""
 
 
 @dataclass(frozen=True)
@@ -110,79 +112,106 @@ class Field:
 
     Attributes:
         kind: ``"spatial"``, ``"gated"``, ``"whole"`` or ``"unknown"``.
-        input: Height and width of the input that it was measured on.
+        input: Lengths of the input that it was measured on: of a picture height and width.
         because: The operation that let the whole image in, or that is not known; empty for spatial fields.
-        rows: The fields down the image; None unless spatial or gated.
-        columns: The fields across the image; None unless spatial or gated.
+        spans: The fields along each axis of the input: of a picture down and across; none unless spatial or gated.
     """
 
     kind: Kind
-    input: tuple[int, int]
+    input: Size
     because: str = ""
-    rows: Span | None = None
-    columns: Span | None = None
+    spans: tuple[Span, ...] = ()
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width of a unit's field as if the input had no end; None unless spatial or gated."""
-        return (self.rows.size, self.columns.size) if self.rows and self.columns else None
+    def rows(self) -> Span | None:
+        """The fields down the image; None unless spatial or gated, and of signals."""
+        return self.spans[-2] if len(self.spans) > 1 else None
 
     @property
-    def stride(self) -> tuple[float, float] | None:
-        """Pixels from one unit to the next, down and across; None unless spatial or gated."""
-        return (self.rows.stride, self.columns.stride) if self.rows and self.columns else None
+    def columns(self) -> Span | None:
+        """The fields across the image, or along a signal; None unless spatial or gated."""
+        return self.spans[-1] if self.spans else None
 
     @property
-    def offset(self) -> tuple[float, float] | None:
-        """Centre of unit 0 in pixels, down and across, (0, 0) being the centre of the first pixel; or None."""
-        return (self.rows.offset, self.columns.offset) if self.rows and self.columns else None
+    def size(self) -> Size | None:
+        """Lengths of a unit's field as if the input had no end: of a picture height and width; or None."""
+        return tuple(span.size for span in self.spans) or None
+
+    @property
+    def stride(self) -> tuple[float, ...] | None:
+        """Pixels from one unit to the next along each axis; None unless spatial or gated."""
+        return tuple(span.stride for span in self.spans) or None
+
+    @property
+    def offset(self) -> tuple[float, ...] | None:
+        """Centre of unit 0 in pixels along each axis, 0 being the centre of the first pixel; or None."""
+        return tuple(span.offset for span in self.spans) or None
+
+    @property
+    def grid(self) -> Size:
+        """How many units there are along each axis; empty unless spatial or gated."""
+        return tuple(len(span) for span in self.spans)
 
     @property
     def placed(self) -> bool:
         """Whether every unit has a place of its own on the input: a spatial or gated field."""
-        return self.rows is not None and self.columns is not None
+        return bool(self.spans)
 
     @property
     def regular(self) -> bool:
         """Whether every unit's field is its neighbour's, moved by the stride."""
-        return not self.rows or not self.columns or (self.rows.regular and self.columns.regular)
+        return all(span.regular for span in self.spans)
 
     @property
     def aligned(self) -> bool:
         """Whether all branches that lead to the layer have the same centres."""
-        return not self.rows or not self.columns or (self.rows.aligned and self.columns.aligned)
+        return all(span.aligned for span in self.spans)
 
-    def centre(self, y: int, x: int) -> tuple[float, float]:
-        """Centre of a unit's field in input pixels, down and across; the image's own where the field is no box."""
-        if not self.rows or not self.columns:
-            return (self.input[0] - 1) / 2, (self.input[1] - 1) / 2
-        return self.rows.centre(y), self.columns.centre(x)
+    def centre(self, *place: int) -> tuple[float, ...]:
+        """Centre of a unit's field in input pixels along each axis; the image's own where the field is no box."""
+        if not self.spans:
+            return tuple((length - 1) / 2 for length in self.input)
+        return tuple(span.centre(unit) for span, unit in zip(self.spans, place, strict=True))
 
-    def box(self, y: int, x: int, height: int, width: int) -> Box:
+    @overload
+    def box(self, *place_and_size: int) -> Box: ...
+    @overload
+    def box(self, *place_and_size: int, spacing: float | Sequence[float]) -> tuple[float, ...]: ...
+    def box(self, *place_and_size: int, spacing: float | Sequence[float] | None = None) -> Box | tuple[float, ...]:
         """What a unit sees of an input: exact on the measured input, by arithmetic on one of another size.
 
         Args:
-            y: The unit's row.
-            x: The unit's column.
-            height: Of the input, in pixels.
-            width: Of the input, in pixels.
+            *place_and_size: The unit's place, then the lengths of the input in pixels: of a picture row, column, height
+                and width; of a signal the place and the length.
+            spacing: The distance from one place of the input to the next, along each axis or all: seconds a sample of a
+                signal, millimetres a voxel of a volume.
 
         Returns:
-            Top, left, bottom, right, clipped to the input; bottom and right are one past the last. A unit that sees
-            nothing but padding has an empty box.
+            The first place along each axis, then one past the last (of a picture top, left, bottom, right), clipped to
+            the input. A unit that sees nothing but padding has an empty box. With a spacing the same in its unit, from
+            the first place's edge.
 
         Raises:
             UsageError: If there is no such unit, or the fields are irregular and the input is not the measured one.
         """
-        if not self.rows or not self.columns:
-            return 0, 0, height, width
-        if (height, width) != self.input:
-            (top, bottom), (left, right) = self.rows.reach(y, height), self.columns.reach(x, width)
-            return top, left, bottom, right
-        if not (0 <= y < len(self.rows) and 0 <= x < len(self.columns)):
-            raise UsageError(f"There is no unit {y},{x} among {len(self.rows)} x {len(self.columns)}.")
-        (top, bottom), (left, right) = self.rows.seen[y], self.columns.seen[x]
-        return top, left, bottom, right
+        count = len(self.input)
+        if len(place_and_size) != 2 * count:
+            raise UsageError(f"A box needs a place and a size of {count} numbers each; got {len(place_and_size)}.")
+        seen = self._seen_at(place_and_size[:count], place_and_size[count:])
+        found = (*(start for start, _ in seen), *(stop for _, stop in seen))
+        if spacing is None:
+            return found
+        steps = tuple(spacing) if isinstance(spacing, Sequence) else (spacing,) * count
+        return tuple(edge * step for edge, step in zip(found, steps * 2, strict=True))
+
+    def _seen_at(self, place: Size, size: Size) -> list[tuple[int, int]]:
+        if not self.spans:
+            return [(0, length) for length in size]
+        if size != self.input:
+            return [span.reach(unit, length) for span, unit, length in zip(self.spans, place, size, strict=True)]
+        if not all(0 <= unit < len(span) for span, unit in zip(self.spans, place, strict=True)):
+            raise UsageError(f"There is no unit {','.join(map(str, place))} among {spell_size(self.grid)}.")
+        return [span.seen[unit] for span, unit in zip(self.spans, place, strict=True)]
 
     def describe(self) -> dict[str, Any]:
         """Plain values: kind, because, and where it is a box size, stride, offset, regular and aligned."""

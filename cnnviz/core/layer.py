@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from math import prod
+from typing import Final, Literal, TypeAlias
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Field
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import UnknownNameError, UsageError
@@ -18,6 +20,7 @@ __all__ = [
     "AutomaticLayer",
     "Layer",
     "Layers",
+    "Order",
     "is_layer_name",
     "split_call",
     "split_function",
@@ -27,28 +30,55 @@ AUTOMATIC = "last-spatial"
 FUNCTION = "+"
 
 
+Order: TypeAlias = Literal["NCT", "NCHW", "NCDHW", "NHWC", "NDHWC", "NTC"]
+CHANNELS_FIRST: Final[tuple[Order, ...]] = ("NCT", "NCHW", "NCDHW")
+CHANNELS_LAST: Final[tuple[Order, ...]] = ("NTC", "NHWC", "NDHWC")
+
+
 @dataclass(frozen=True)
 class Arrangement:
     """Where an activation keeps its channels and its places.
 
     Attributes:
-        order: ``"NCHW"``, ``"NHWC"`` (channels last) or ``"NTC"`` (tokens).
-        grid: Rows and columns of places.
+        order: ``"NCT"``, ``"NCHW"``, ``"NCDHW"``; ``"NHWC"``, ``"NDHWC"`` (channels last) or ``"NTC"`` (tokens, and
+            signals with channels last).
+        grid: How many places there are along each axis: of a picture rows and columns.
         channels: Number of channels.
         prefix: Tokens before the grid that belong to no place, such as a class token.
         inferred: Whether the grid is not one of maps that the network made, but follows from the number of tokens.
     """
 
-    order: Literal["NCHW", "NHWC", "NTC"]
-    grid: tuple[int, int]
+    order: Order
+    grid: Size
     channels: int
     prefix: int = 0
     inferred: bool = field(default=False, compare=False)
 
+    @classmethod
+    def of_maps(cls, shape: Size, *, last: bool = False) -> Arrangement:
+        """Maps of one image.
+
+        Args:
+            shape: ``(C, ...)``, or ``(..., C)`` with channels last.
+            last: Whether channels are last.
+        """
+        grid, channels = (shape[:-1], shape[-1]) if last else (shape[1:], shape[0])
+        return cls((CHANNELS_LAST if last else CHANNELS_FIRST)[len(grid) - 1], grid, channels)
+
     @property
     def spatial(self) -> bool:
         """Whether there is more than one place."""
-        return self.grid[0] * self.grid[1] > 1
+        return prod(self.grid) > 1
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether it is maps with their channels before their places."""
+        return self.order.startswith("NC")
+
+    @property
+    def tokens(self) -> bool:
+        """Whether it is a sequence of tokens."""
+        return self.order == "NTC"
 
 
 @dataclass(frozen=True)
@@ -128,7 +158,7 @@ class AutomaticLayer:
     name: str
     beside: tuple[str, ...] = ()
     reached: bool = True
-    coarsest: tuple[int, int] | None = None
+    coarsest: Size | None = None
     read: bool = False
     detected: bool = True
 
@@ -141,7 +171,7 @@ class AutomaticLayer:
         owner, function = split_function(self.name)
         spoken = f"{owner} after its {function} ('{self.name}')" if function else self.name
         if self.coarsest is not None:
-            grid = f"{self.coarsest[0]}x{self.coarsest[1]}"
+            grid = "x".join(map(str, self.coarsest))
             return (f"layer {spoken}, chosen as the deepest: the last on the coarsest grid, {grid}",)
         if self.read:
             return (f"layer {spoken}, chosen as the last of which the detection is read from several places",)

@@ -30,7 +30,7 @@ from cnnviz.errors import TargetError, UnknownNameError, nearest
 
 __all__ = ["parse_target"]
 
-UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<row>{NUMBER}),\s*(?P<column>{NUMBER}))?")
+UNIT = re.compile(rf"(?P<layer>.+):(?P<channel>{NUMBER})(@(?P<place>{NUMBER}(,\s*{NUMBER}){{0,2}}))?")
 DETECTION = re.compile(rf"(?P<side>.*?)\s*#(?P<number>{NUMBER})", re.DOTALL)
 INDEX = re.compile(rf"-?{NUMBER}")
 VERSUS = re.compile(r" - | vs\.? ")
@@ -241,7 +241,7 @@ def _parse_unit(match: re.Match[str], layers: Iterable[str]) -> Unit:
     layer = match["layer"]
     if not is_layer_name(layer, names):
         raise UnknownNameError("layer", layer, names, "'cnnviz layers' lists them all.")
-    place = (int(match["row"]), int(match["column"])) if match["row"] else None
+    place = tuple(map(int, match["place"].split(","))) if match["place"] else None
     return Unit(layer, int(match["channel"]), place)
 
 

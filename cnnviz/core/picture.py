@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from cnnviz.core.sample import Geometry, Sample
 from cnnviz.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -62,64 +61,8 @@ def scale_values(
     return levels.astype(np.uint8), None if held else shares.astype(np.float32), (more,) if outside else ()
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How a network's input was cut from a picture: resized as a whole, then cropped (or padded) to the input.
-
-    Attributes:
-        original: Height and width of the picture, in pixels.
-        resized: Height and width after the resize, in pixels.
-        crop: Top, left, height and width of the input within the resized picture; top and left are negative where
-            the picture was padded.
-    """
-
-    original: tuple[int, int]
-    resized: tuple[int, int]
-    crop: tuple[int, int, int, int]
-
-    @classmethod
-    def whole(cls, height: int, width: int) -> Geometry:
-        """The geometry of an input that is the picture itself."""
-        return cls((height, width), (height, width), (0, 0, height, width))
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Picture pixels per input pixel, down and across."""
-        return self.original[0] / self.resized[0], self.original[1] / self.resized[1]
-
-    @property
-    def padded(self) -> bool:
-        """Whether something was put around the picture."""
-        ends = zip(self.crop[:2], self.crop[2:], self.resized, strict=True)
-        return any(start < 0 or start + length > resized for start, length, resized in ends)
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom edge of the input on the picture, in picture pixels (may reach beyond it)."""
-        top, left, height, width = self.crop
-        down, across = self.scale
-        return left * across, top * down, (left + width) * across, (top + height) * down
-
-    def on_picture(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """A box (left, top, right, bottom) on the input, in picture pixels and within the picture."""
-        top, left = self.crop[:2]
-        (down, across), (high, wide) = self.scale, self.original
-        columns = [min(max((edge + left) * across, 0.0), float(wide)) for edge in box[::2]]
-        rows = [min(max((edge + top) * down, 0.0), float(high)) for edge in box[1::2]]
-        return columns[0], rows[0], columns[1], rows[1]
-
-    def points_on_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points ``(P, 2)`` (x, y) on the input, in picture pixels."""
-        top, left = self.crop[:2]
-        down, across = self.scale
-        import numpy as np
-
-        placed: NDArray[np.float64] = (points + np.array([left, top])) * np.array([across, down])
-        return placed
-
-
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(Sample):
     """Upright sRGB pixels, where they came from, and how the network's input was cut from them.
 
     Attributes:
@@ -144,15 +87,10 @@ class Picture:
         """Height and width in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of shape and 8-bit pixels, hexadecimal: the same picture has the same one, whatever its format."""
-        import numpy as np
-
-        pixels = np.ascontiguousarray(self.pixels)
-        digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
-        digest.update(pixels.data)
-        return digest.hexdigest()
+    @property
+    def held(self) -> NDArray[np.uint8]:
+        """The 8-bit pixels ``(H, W, 3)``, which the digest is of."""
+        return self.pixels
 
     def in_range(self, value_range: ValueRange | None) -> Picture:
         """The same picture with other values standing for 0 and 1; itself where these do already, or None is given."""
@@ -166,8 +104,3 @@ class Picture:
         shown = levels[:, :, None] if levels.ndim < self.pixels.ndim else levels
         pixels = np.ascontiguousarray(np.broadcast_to(shown, self.pixels.shape))
         return replace(self, pixels=pixels, exact=exact, value_range=value_range, notes=(*self.notes, *notes))
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray:  # type: ignore[type-arg]
-        import numpy as np
-
-        return np.array(self.pixels, dtype=dtype, copy=True if copy is None else copy)

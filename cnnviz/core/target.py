@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.dimensions import Size
 from cnnviz.core.region import Mask, Region, picture_part
+from cnnviz.core.sample import Sample
 from cnnviz.errors import TargetError
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class Finer(Target):
 class Unit(Target):
     """One channel of a layer: its mean over all places, or its value at one place (row, column).
 
+    A place of a signal's layer is one number, of a volume's three.
+
     Attributes:
         layer: The layer's name.
         channel: Counted from 0.
@@ -150,11 +153,11 @@ class Unit(Target):
 
     layer: str
     channel: int
-    place: tuple[int, int] | None = None
+    place: Size | None = None
     mirrored: bool = False
 
     def __str__(self) -> str:
-        return f"{self.layer}:{self.channel}" + (f"@{self.place[0]},{self.place[1]}" if self.place else "")
+        return f"{self.layer}:{self.channel}" + (f"@{','.join(map(str, self.place))}" if self.place else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,19 +218,19 @@ class RegionTarget(Target):
         """How many pixels of the answer are meant."""
         return 0 if self.mask is None else int(self.mask.array().sum())
 
-    def placed(self, picture: Picture, read: Callable[[str], NDArray[np.bool_]]) -> RegionTarget:
+    def placed(self, picture: Sample, read: Callable[[str], NDArray[np.bool_]]) -> RegionTarget:
         """The same with its region, if any, on the input of a picture; ``read`` is from a mask's file to pixels.
 
         What was found for another picture is forgotten.
         """
         if self.picture not in (None, picture.digest):
             return replace(self, seen=None, mask=None, frame=None, picture=None).placed(picture, read)
-        geometry = picture.geometry or Geometry.whole(*picture.size)
+        geometry = picture.cut
         if self.region is None:
             return self if self.mask is not None else replace(self, frame=picture_part(geometry))
         return self if self.seen is not None else replace(self, seen=self.region.on_input(geometry, read))
 
-    def settled_for(self, picture: Picture) -> RegionTarget:
+    def settled_for(self, picture: Sample) -> RegionTarget:
         """The same, told to be settled for a picture."""
         return replace(self, picture=picture.digest)
 
@@ -281,12 +284,12 @@ class DetectionTarget(Target):
         """What a record says of it, by which it can be asked again."""
         return f"#{self.number}" if isinstance(self.side, TopClass) else f"{self.side.spelt} #{self.number}"
 
-    def placed(self, picture: Picture) -> DetectionTarget:
+    def placed(self, picture: Sample) -> DetectionTarget:
         """The same for a picture: a box that was found for another, or for another cut of it, is forgotten."""
         known = self.picture in (None, _identify_cut(picture))
         return self if known else replace(self, box=None, probability=None, picture=None)
 
-    def settled_for(self, picture: Picture) -> DetectionTarget:
+    def settled_for(self, picture: Sample) -> DetectionTarget:
         """The same, told to be settled for a picture."""
         return replace(self, picture=_identify_cut(picture))
 
@@ -308,8 +311,8 @@ class DetectionTarget(Target):
         return f"detection #{self.number}" if isinstance(self.side, TopClass) else f"{self.side} #{self.number}"
 
 
-def _identify_cut(picture: Picture) -> str:
-    return f"{picture.digest} {picture.geometry or Geometry.whole(*picture.size)}"
+def _identify_cut(picture: Sample) -> str:
+    return f"{picture.digest} {picture.cut}"
 
 
 NAMED_CLASSES = 3

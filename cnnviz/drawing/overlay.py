@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import LUMA, Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
@@ -45,16 +47,17 @@ def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 _BAND_PIXELS = 1 << 16
 
 
-def upsample(values: NDArray[Any], size: tuple[int, int], field: Field | None = None) -> NDArray[np.float32]:
-    """Maps on a finer (or coarser) grid: bilinear, no smoothing when shrinking.
+def upsample(values: NDArray[Any], size: Size, field: Field | None = None) -> NDArray[np.float32]:
+    """Maps on a finer (or coarser) grid: linear along every axis, no smoothing when shrinking.
 
     Without a field the values are spread evenly, the edges held: the same arithmetic as
-    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``. With one, each value lies at the centre
-    of what its unit sees; the outer values are held for half a stride, and what lies farther out is NaN.
+    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``, or linear and trilinear. With one, each
+    value lies at the centre of what its unit sees; the outer values are held for half a stride, and what lies farther
+    out is NaN.
 
     Args:
-        values: ``(..., h, w)``.
-        size: Height and width wanted.
+        values: ``(..., h, w)``, or with one or three axes of places.
+        size: Lengths wanted, of pictures height and width.
         field: What the units see of an input of that size; one without places, or of another number of units, counts
             as none.
 
@@ -62,21 +65,19 @@ def upsample(values: NDArray[Any], size: tuple[int, int], field: Field | None = 
         ``(..., H, W)`` float32.
     """
     values = np.asarray(values, dtype=np.float32)
-    height, width = values.shape[-2:]
-    rows, columns = _axes_of(field, values.shape[-2:])
-    down, across = _positions(rows, height, size[0]), _positions(columns, width, size[1])
-    beside_down = _find_neighbours(np.nan_to_num(down), height)
-    enlarged = _interpolate(values, beside_down, _find_neighbours(np.nan_to_num(across), width))
-    enlarged[..., np.isnan(down), :] = np.nan
-    enlarged[..., np.isnan(across)] = np.nan
+    grid = values.shape[values.ndim - len(size) :]
+    spans = _axes_of(field, grid)
+    places = [_positions(span, count, length) for span, count, length in zip(spans, grid, size, strict=True)]
+    beside = [_find_neighbours(np.nan_to_num(own), count) for own, count in zip(places, grid, strict=True)]
+    enlarged = _interpolate(values, beside)
+    for axis, own in enumerate(places):
+        np.moveaxis(enlarged, axis - len(size), 0)[np.isnan(own)] = np.nan
     return enlarged
 
 
-def _axes_of(field: Field | None, grid: tuple[int, ...]) -> tuple[Span | None, Span | None]:
-    """A field's two axes, if it places maps of that many rows and columns."""
-    if field is None or not field.rows or not field.columns or (len(field.rows), len(field.columns)) != grid:
-        return None, None
-    return field.rows, field.columns
+def _axes_of(field: Field | None, grid: Size) -> Sequence[Span | None]:
+    """A field's axes, if it places maps of that many units along each."""
+    return field.spans if field is not None and field.grid == grid else (None,) * len(grid)
 
 
 def _positions(span: Span | None, count: int, length: int) -> NDArray[np.float64]:
@@ -90,23 +91,23 @@ def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
     """A map of the network's input, on the picture the input was cut from.
 
     Args:
-        values: ``(h, w)``, one value a pixel of the network's input.
+        values: ``(h, w)``, one value a pixel of the network's input; of signals and volumes likewise.
         geometry: How the input was cut from the picture; ``h`` and ``w`` are its crop's height and width.
 
     Returns:
-        ``(H, W)`` float32 on the whole picture, bilinear; NaN where the network saw nothing.
+        ``(H, W)`` float32 on the whole picture, linear along every axis; NaN where the network saw nothing.
 
     Raises:
         ParameterError: The map is not as large as the input.
     """
     values = np.asarray(values, dtype=np.float32)
-    top, left, height, width = geometry.crop
-    if values.shape != (height, width):
-        raise ParameterError(f"The map is {values.shape}, but the network's input is {(height, width)}.")
-    rows, across = _covered_pixels(geometry.original[0], geometry.resized[0], top, height)
-    columns, down = _covered_pixels(geometry.original[1], geometry.resized[1], left, width)
+    if values.shape != geometry.size:
+        raise ParameterError(f"The map is {values.shape}, but the network's input is {geometry.size}.")
+    axes = zip(geometry.original, geometry.resized, geometry.start, geometry.size, strict=True)
+    covered, places = zip(*(_covered_pixels(*each) for each in axes), strict=True)
+    beside = [_find_neighbours(own, length) for own, length in zip(places, geometry.size, strict=True)]
     placed = np.full(geometry.original, np.nan, dtype=np.float32)
-    placed[rows, columns] = _interpolate(values, _find_neighbours(across, height), _find_neighbours(down, width))
+    placed[covered] = _interpolate(values, beside)
     return placed
 
 
@@ -200,10 +201,18 @@ def _find_neighbours(positions: NDArray[np.float64], length: int) -> _Neighbours
     return _Neighbours(first, second, weight)
 
 
-def _interpolate(values: NDArray[np.float32], rows: _Neighbours, columns: _Neighbours) -> NDArray[np.float32]:
-    wide = values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight
-    down = rows.weight[:, None]
-    return np.asarray(wide[..., rows.first, :] * (1 - down) + wide[..., rows.second, :] * down, dtype=np.float32)
+def _interpolate(values: NDArray[np.float32], beside: Sequence[_Neighbours]) -> NDArray[np.float32]:
+    """Values at places between them, the last axis first.
+
+    Args:
+        values: ``(..., h, w)``.
+        beside: The neighbours along each of the last axes.
+    """
+    found: NDArray[Any] = values
+    for behind, own in enumerate(reversed(beside)):
+        weight, axis = own.weight.reshape(-1, *[1] * behind), -1 - behind
+        found = found.take(own.first, axis) * (1 - weight) + found.take(own.second, axis) * weight
+    return np.asarray(found, dtype=np.float32)
 
 
 def _covered_pixels(original: int, resized: int, start: int, length: int) -> tuple[slice, NDArray[np.float64]]:

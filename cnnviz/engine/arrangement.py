@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from cnnviz.core.dimensions import PICTURE, SIGNAL, Size, reorder_places
 from cnnviz.core.layer import Arrangement, Layers
 from cnnviz.engine.calls.cuts import Cuts
 from cnnviz.engine.calls.descent import Descent
@@ -30,22 +32,21 @@ __all__ = [
     "with_places",
 ]
 
-MAPS, TOKENS, SIDES, MOST_PREFIXES = 4, 3, 2, 8
+SEQUENCE, SIDES, MOST_PREFIXES = 2, (1, 2, 3), 8
 FEW_PREFIXES, LARGEST_PATCH = 2, 32
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
-TO_LAST: tuple[int, ...] = (0, 2, 3, 1)
-TO_FIRST: tuple[int, ...] = (0, 3, 1, 2)
+BATCH_FIRST = (nn.RNNBase, nn.MultiheadAttention)
 
 
-_SAID: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+_SAID: WeakKeyDictionary[nn.Module, Size] = WeakKeyDictionary()
 
 
-def said_grid(module: nn.Module) -> tuple[int, int] | None:
+def said_grid(module: nn.Module) -> Size | None:
     """The grid that was said of a network."""
     return _SAID.get(module)
 
 
-def say_grid(module: nn.Module, grid: tuple[int, int] | None) -> None:
+def say_grid(module: nn.Module, grid: Size | None) -> None:
     """Remember on what grid a network's tokens lie, or that it is to be recognised."""
     if grid is None:
         _SAID.pop(module, None)
@@ -53,7 +54,7 @@ def say_grid(module: nn.Module, grid: tuple[int, int] | None) -> None:
         _SAID[module] = grid
 
 
-def check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
+def check_grid(grid: Sequence[int] | None) -> Size | None:
     """Rows and columns of tokens, as given.
 
     Raises:
@@ -61,20 +62,21 @@ def check_grid(grid: tuple[int, int] | None) -> tuple[int, int] | None:
     """
     given: Any = grid
     sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
-    if grid is not None and (len(sides) != SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
+    if grid is not None and (len(sides) not in SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
         raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
-    return None if grid is None else (int(sides[0]), int(sides[1]))
+    return None if grid is None else tuple(int(side) for side in sides)
 
 
-def layers_with_grid(layers: Layers, grid: tuple[int, int] | None) -> Layers:
+def layers_with_grid(layers: Layers, grid: Size | None) -> Layers:
     """The layers, if the grid that was given is that of one of them."""
     there = {layer.arrangement.grid for layer in layers.values() if layer.arrangement is not None}
     if grid is None or grid in there:
         return layers
-    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SIDES]
+    shapes = [layer.shape for layer in layers.values() if layer.shape is not None and len(layer.shape) == SEQUENCE]
     counts = ", ".join(map(str, sorted({shape[0] for shape in shapes}))) or "none"
+    asked = "x".join(map(str, grid))
     raise ParameterError(
-        f"No layer's tokens lie on a grid of {grid[0]}x{grid[1]}; the numbers of tokens of its layers are: {counts}."
+        f"No layer's tokens lie on a grid of {asked}; the numbers of tokens of its layers are: {counts}."
     )
 
 
@@ -88,27 +90,33 @@ class Arranger:
     been seen, the input cut into square patches. An attention's heads over such sequences, ``(N, heads, T, C)``,
     ``(N, heads, S, T)`` and ``(N, T, T, heads)``, and weights between as many tokens are no maps.
 
+    Maps have as many axes of places as the input. Of a network of signals ``(N, C, T)`` a sequence of tokens is maps
+    with channels last.
+
     Args:
         module: The network; the grid that was said of it comes before all others.
-        size: Height and width of the input.
+        size: Lengths of the input: of a picture height and width.
     """
 
     def __init__(self, module: nn.Module | None = None, size: Sequence[int] = ()) -> None:
         self._orders: dict[tuple[int, ...], Arrangement] = {}
-        self._grids: dict[tuple[int, int], bool] = {}
+        self._grids: dict[Size, bool] = {}
         self._sequences: set[int] = set()
         self._lengths: set[int] = set()
         self._channels_first: set[tuple[int, ...]] = set()
         self._size = tuple(size)
+        self._places = len(self._size) or PICTURE
         self._said = None if module is None else _SAID.get(module)
 
     def observe(self, module: nn.Module, output: Any, batch: int) -> Arrangement | None:
         """The arrangement of a layer's output, or None if it has none (a vector, no tensor, another batch size)."""
         tensor = first_tensor(output)
-        if tensor is None or tensor.dim() not in (MAPS, TOKENS) or tensor.shape[0] != batch:
+        if tensor is None or not tensor.dim() or tensor.shape[0] != batch:
             return None
         shape = tuple(tensor.shape[1:])
-        maps = tensor.dim() == MAPS
+        maps = len(shape) == self._places + 1
+        if not maps and len(shape) != SEQUENCE:
+            return None
         found = self._maps_arrangement(module, shape) if maps else self._tokens_arrangement(module, shape)
         if found is not None and maps and found.spatial:
             self._grids.pop(found.grid, None)
@@ -118,20 +126,45 @@ class Arranger:
         return found
 
     def _maps_arrangement(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
-        first = Arrangement("NCHW", (shape[1], shape[2]), shape[0])
-        last = Arrangement("NHWC", (shape[0], shape[1]), shape[2])
+        first, last = Arrangement.of_maps(shape), Arrangement.of_maps(shape, last=True)
+        if self._places == SIGNAL:
+            return self._signal_arrangement(module, first, self._with_prefix(last))
         if isinstance(module, CHANNELS_FIRST):
             return first
         if isinstance(module, nn.Linear):
-            return None if {shape[0], shape[1]} <= self._sequences else last
+            return None if {*shape[:-1]} <= self._sequences else last
         if isinstance(module, nn.LayerNorm) and not _norms_last_axis(module, shape):
             return first
         if isinstance(module, nn.LayerNorm):
-            heads = shape[1] in self._sequences and (shape[0], shape[1]) not in self._grids
+            heads = shape[1] in self._sequences and shape[:-1] not in self._grids
             return None if heads else last
-        known = {TO_LAST: last, TO_FIRST: first}.get(_permute_order(module)) or self._orders.get(shape)
-        between = {shape[1], shape[2]} & self._sequences or {shape[1], shape[2]} <= self._lengths
+        orders = {reorder_places(self._places, last=True): last, reorder_places(self._places, last=False): first}
+        known = orders.get(_permute_order(module)) or self._orders.get(shape)
+        between = {*shape[1:]} & self._sequences or {*shape[1:]} <= self._lengths
         return known or (None if between else first)
+
+    def _signal_arrangement(self, module: nn.Module, first: Arrangement, last: Arrangement) -> Arrangement | None:
+        """Of the two that a signal's ``(C, T)`` or ``(T, C)`` can be."""
+        if isinstance(module, CHANNELS_FIRST):
+            return first
+        batch_first = isinstance(module, BATCH_FIRST) and module.batch_first
+        sequence = isinstance(module, (nn.Linear, nn.TransformerEncoderLayer)) or batch_first
+        shape = first.channels, *first.grid
+        if sequence or (isinstance(module, nn.LayerNorm) and _norms_last_axis(module, shape)):
+            self._lengths.add(shape[0])
+            return last
+        weights = shape[0] == shape[1] and shape[0] in self._lengths  # an attention's, between as many tokens
+        return self._orders.get(shape) or (None if weights else first)
+
+    def _with_prefix(self, last: Arrangement) -> Arrangement:
+        """A signal's tokens, after those that belong to no place, if so many places are known."""
+        (count,) = last.grid
+        lengths = [grid[0] for grid in reversed(self._grids)]
+        if self._said is not None:
+            lengths.insert(0, self._said[0])
+        fitting = [length for length in lengths if 0 <= count - length <= FEW_PREFIXES and length > 1]
+        length = count if count in fitting else next(iter(fitting), count)
+        return Arrangement(last.order, (length,), last.channels, count - length)
 
     def _tokens_arrangement(self, module: nn.Module, shape: tuple[int, ...]) -> Arrangement | None:
         count, channels = shape
@@ -148,37 +181,40 @@ class Arranger:
         self._sequences.add(count)
         if inferred:
             self._grids[grid] = True
-        return Arrangement("NTC", grid, channels, count - grid[0] * grid[1], inferred)
+        return Arrangement("NTC", grid, channels, count - prod(grid), inferred)
 
-    def _find_grid(self, count: int) -> tuple[tuple[int, int], bool] | None:
+    def _find_grid(self, count: int) -> tuple[Size, bool] | None:
         """The grid that so many tokens lie on, and whether the network has made no maps of it."""
         said = {} if self._said is None else {self._said: False}
         for grid, inferred in (*said.items(), *reversed(self._grids.items())):
-            if 0 <= count - grid[0] * grid[1] <= MOST_PREFIXES:
+            if 0 <= count - prod(grid) <= MOST_PREFIXES:
                 return grid, inferred
         merged = (each for grid in reversed(self._grids) for each in _halved(grid))
         patched = () if self._grids else _patch_grids(self._size)
-        fitting = [grid for grid in (*merged, *patched) if 0 <= count - grid[0] * grid[1] <= FEW_PREFIXES]
-        return (min(fitting, key=lambda grid: count - grid[0] * grid[1]), True) if fitting else None
+        fitting = [grid for grid in (*merged, *patched) if 0 <= count - prod(grid) <= FEW_PREFIXES]
+        return (min(fitting, key=lambda grid: count - prod(grid)), True) if fitting else None
 
 
-def _halved(grid: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """A grid of which two by two places became one: once, with or without a place left over; again where it is even."""
-    rows, columns = grid
+def _halved(grid: Size) -> Iterator[Size]:
+    """A grid of which two by two places became one: once, with or without a place left over; again where it is even.
+
+    Of a volume's or a clip's the first axis stays as it is.
+    """
+    *before, rows, columns = grid
     if min(rows, columns) > 2:
-        yield (rows + 1) // 2, (columns + 1) // 2
-        yield rows // 2, columns // 2
+        yield *before, (rows + 1) // 2, (columns + 1) // 2
+        yield *before, rows // 2, columns // 2
     while rows % 2 == 0 and columns % 2 == 0 and min(rows, columns) > 2:
         rows, columns = rows // 2, columns // 2
-        yield rows, columns
+        yield *before, rows, columns
 
 
-def _patch_grids(size: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """An input cut into square patches."""
-    if len(size) == 2:
+def _patch_grids(size: Sequence[int]) -> Iterator[Size]:
+    """An input cut into square patches, or cubes."""
+    if len(size) > 1:
         for side in range(2, LARGEST_PATCH + 1):
-            if size[0] % side == 0 and size[1] % side == 0 and min(size) > side:
-                yield size[0] // side, size[1] // side
+            if all(length % side == 0 for length in size) and min(size) > side:
+                yield tuple(length // side for length in size)
 
 
 def _norms_last_axis(norm: nn.LayerNorm, shape: tuple[int, ...]) -> bool:
@@ -215,22 +251,22 @@ def replaced_tensor(output: Any, tensor: Tensor) -> Any:
 
 
 def to_maps(activation: Tensor, arrangement: Arrangement) -> Tensor:
-    """An activation as maps ``(N, C, h, w)``; tokens that belong to no place are left out."""
-    if arrangement.order == "NHWC":
-        return activation.permute(0, 3, 1, 2)
-    if arrangement.order == "NTC":
+    """An activation as maps ``(N, C, h, w)``, or of a signal or volume; tokens that belong to no place are left out."""
+    if arrangement.tokens:
         placed = activation[:, arrangement.prefix :].transpose(1, 2)
         return placed.reshape(*placed.shape[:2], *arrangement.grid)
+    if not arrangement.channels_first:
+        return activation.permute(reorder_places(len(arrangement.grid), last=False))
     return activation
 
 
 def from_maps(maps: Tensor, arrangement: Arrangement, recorded: Tensor) -> Tensor:
     """Maps ``(N, C, h, w)`` in an activation's own arrangement; tokens without a place are the recorded ones."""
-    if arrangement.order == "NHWC":
-        return maps.permute(0, 2, 3, 1)
-    if arrangement.order == "NTC":
+    if arrangement.tokens:
         before = recorded[:1, : arrangement.prefix].expand(len(maps), -1, -1)
         return torch.cat([before, maps.flatten(2).transpose(1, 2)], dim=1)
+    if not arrangement.channels_first:
+        return maps.permute(reorder_places(len(arrangement.grid), last=True))
     return maps
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cnnviz.core.dimensions import count_places, place_dims
 from cnnviz.core.target import ClassTarget, Difference, Target
 from cnnviz.engine.capture import widen_half
 from cnnviz.errors import ExplanationError
@@ -17,9 +18,11 @@ from cnnviz.errors import ExplanationError
 __all__ = ["NOT_FINITE", "ClassMaps", "find_class_maps"]
 
 aten = torch.ops.aten
-POOLS = (aten.mean.dim, aten._adaptive_avg_pool2d.default, aten.avg_pool2d.default)
+POOLS = (
+    aten.mean.dim, aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default,
+    aten.avg_pool2d.default, aten.avg_pool3d.default,
+)  # fmt: skip
 PRODUCTS = {aten.addmm.default: (1, 2), aten.mm.default: (0, 1)}
-MAPS = 4
 NOT_FINITE = "The network's answer is not finite: its weights or its input hold NaN or infinity."
 SUMMATION = 1e-5
 
@@ -46,7 +49,7 @@ class ClassMaps:
         """
         weights = self.weights_of(target)
         if weights is not None:
-            return torch.einsum("c,chw->hw", weights, self.activation[row])
+            return torch.einsum("c,c...->...", weights, self.activation[row])
         raise ExplanationError(f"CAM explains classes and their differences, not '{target}'; use Grad-CAM.")
 
     def weights_of(self, target: Target) -> Tensor | None:
@@ -112,7 +115,7 @@ class _PooledProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func in POOLS and args[0].dim() == MAPS and output.numel() == args[0].shape[0] * args[0].shape[1]:
+        if func in POOLS and count_places(args[0].shape) and output.numel() == args[0].shape[0] * args[0].shape[1]:
             self.pooled.append((args[0], output.flatten(1).clone()))
         elif func in PRODUCTS:
             factor, weights = (args[position] for position in PRODUCTS[func])
@@ -130,7 +133,7 @@ def _equal_but_rounding(one: Tensor, other: Tensor) -> bool:
 
 def _is_spatial_mean(activation: Tensor, pooled: Tensor) -> bool:
     """Whether it is the mean over all places: not over other axes or some places, nor of what was changed since."""
-    means = widen_half(activation).mean(dim=(2, 3))
+    means = widen_half(activation).mean(dim=place_dims(activation))
     if means.shape != pooled.shape:
         return False
     tolerance = (2 * torch.finfo(pooled.dtype).eps + SUMMATION) * float(activation.abs().max())

@@ -85,7 +85,7 @@ def _is_projection(layers: Layers, layer: Layer) -> bool:
     parts = layer.name.split(".")
     around = [layers.get(".".join(parts[:end])) for end in range(1, len(parts))]
     return any(
-        each.kind == "Linear" and each.arrangement is not None and each.arrangement.order == "NTC"
+        each.kind == "Linear" and each.arrangement is not None and each.arrangement.tokens
         for each in (layer, *around)
         if each is not None
     )
@@ -139,7 +139,7 @@ def observe_layers(module: nn.Module, example: Tensor) -> Layers:
 
     Args:
         module: The network; comes back as it was.
-        example: One input ``(1, C, H, W)`` on the network's device.
+        example: One input ``(1, C, ...)`` on the network's device.
 
     Raises:
         ModelError: If the network fails on this input.
@@ -152,7 +152,7 @@ def _observe_blank_copy(module: nn.Module, example: Tensor) -> _Observer | None:
     if touched(module):
         return None
     empty = example.to("meta")
-    for given in (empty.expand(2, -1, -1, -1), empty) if len(empty) == 1 else (empty,):
+    for given in (empty.expand(2, *empty.shape[1:]), empty) if len(empty) == 1 else (empty,):
         try:
             with _disable_current_modes():
                 return _observe_module(blank_copy(module), given)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.dimensions import PICTURE, has_places
 from cnnviz.core.head import End, Head
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.engine.activations import plain_name
@@ -38,7 +39,7 @@ ROUNDING, COARSE_ROUNDING = 1e-4, 1e-2
 """How far the sum of probabilities may be from 1, in float32 and wider, and in half precision."""
 COORDINATES = (2, 3)
 """How many numbers a place has, with or without what it is worth."""
-CLASSES_DIM, POINTS_DIM, DENSE_DIM, USUAL_NAMES = 2, 3, 4, ("logits", "out", "output", "outputs", "pred", "predictions")
+CLASSES_DIM, POINTS_DIM, USUAL_NAMES = 2, 3, ("logits", "out", "output", "outputs", "pred", "predictions")
 
 
 def select_logits(output: Any, selector: OutputSelector = None, *, count: int | None = None) -> Tensor:
@@ -71,7 +72,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
             "have it; explain one of them as a value, with Model(..., output=lambda found: found[:, 3, :1], "
             "head='value') or --logits FILE.py:FUNCTION --head value."
         )
-    if found.dim() not in (CLASSES_DIM, DENSE_DIM):
+    if found.dim() != CLASSES_DIM and not has_places(found, PICTURE):
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K) or (N, K, h, w); "
             "say how to read class scores from it with Model(..., output=function) or --logits FILE.py:FUNCTION."

@@ -30,7 +30,7 @@ def cut_out(picture: Picture, box: Box, zoom: int) -> NDArray[np.uint8]:
     Returns:
         ``((bottom - top) zoom, (right - left) zoom, 3)`` uint8, grey where the network saw nothing of the photograph.
     """
-    geometry = picture.geometry or Geometry.whole(*picture.size)
+    geometry = picture.cut
     top, left, bottom, right = box
     canvas = np.full(((bottom - top) * zoom, (right - left) * zoom, 3), GREY, dtype=np.uint8)
     rows = _visible_span((top, bottom), 0, geometry)

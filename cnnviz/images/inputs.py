@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from PIL import Image
 
+from cnnviz.core.dimensions import PICTURE, batch_of, has_places, spell_shape
 from cnnviz.core.picture import Picture, ValueRange
+from cnnviz.core.sample import Sample
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted
 
@@ -24,7 +26,9 @@ _ACCEPTED = "a path, a PIL image, an array, a Picture, a float tensor (N, C, H, 
 _BATCH_DIMS = 4
 
 
-def gather(images: ImagesLike, value_range: ValueRange | None = None) -> list[Picture | torch.Tensor]:
+def gather(
+    images: ImagesLike, value_range: ValueRange | None = None, *, places: int = PICTURE
+) -> list[Sample | torch.Tensor]:
     """Make a list of single inputs of whatever a method was given.
 
     Args:
@@ -32,6 +36,7 @@ def gather(images: ImagesLike, value_range: ValueRange | None = None) -> list[Pi
             tensor, or a list, tuple or other iterable of these. A float tensor is network input, preprocessed already:
             ``(N, C, H, W)`` is N inputs and ``(C, H, W)`` is one, with any number of channels.
         value_range: The values of pictures that stand for 0 and 1; None for those of their kinds.
+        places: How many axes of places a tensor's inputs have: 2 of pictures.
 
     Returns:
         For each input its Picture, or its tensor ``(C, H, W)`` as it was given: same type, device and graph. Pictures
@@ -42,12 +47,14 @@ def gather(images: ImagesLike, value_range: ValueRange | None = None) -> list[Pi
         UsageError: There is nothing in it, or something that is none of these.
     """
     if _is_single(images):
-        inputs = list(_split_inputs(images, "image", value_range))
+        inputs = list(_split_inputs(images, "image", value_range, places))
     elif isinstance(images, Iterable) and not isinstance(images, (bytes, dict)):
         items = list(images)
         names = ["image"] if len(items) == 1 else [f"image {count}" for count in range(1, len(items) + 1)]
         inputs = [
-            each for item, name in zip(items, names, strict=True) for each in _split_inputs(item, name, value_range)
+            each
+            for item, name in zip(items, names, strict=True)
+            for each in _split_inputs(item, name, value_range, places)
         ]
     else:
         raise UsageError(f"The images are of type {type(images).__name__}; expected {_ACCEPTED}.")
@@ -96,7 +103,7 @@ def _list_pictures(folder: Path) -> list[Path]:
 
 
 def _is_single(images: Any) -> bool:
-    return isinstance(images, (str, os.PathLike, Image.Image, np.ndarray, Picture)) or _is_tensor(images)
+    return isinstance(images, (str, os.PathLike, Image.Image, np.ndarray, Sample)) or _is_tensor(images)
 
 
 def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
@@ -105,9 +112,11 @@ def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _split_inputs(item: Any, name: str, value_range: ValueRange | None) -> Iterator[Picture | torch.Tensor]:
+def _split_inputs(item: Any, name: str, value_range: ValueRange | None, places: int) -> Iterator[Sample | torch.Tensor]:
     if _is_tensor(item):
-        yield from _split_tensors(item, name)
+        yield from _split_tensors(item, name, places)
+    elif isinstance(item, Sample):
+        yield item
     elif isinstance(item, np.ndarray) and item.ndim == _BATCH_DIMS:
         yield from _split_pictures(item, name, value_range)
     elif _is_single(item):
@@ -126,13 +135,15 @@ def _split_pictures(batch: np.ndarray[Any, Any], name: str, value_range: ValueRa
         yield as_picture(picture, f"{name} {count}" if len(batch) > 1 else name, value_range=value_range)
 
 
-def _split_tensors(tensor: torch.Tensor, name: str) -> Iterator[torch.Tensor]:
+def _split_tensors(tensor: torch.Tensor, name: str, places: int) -> Iterator[torch.Tensor]:
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point():
         raise UsageError(
             f"{name} is a tensor of {tensor.dtype}, but a tensor is network input and expected to be float; for a "
             "picture (C, H, W) pass tensor.permute(1, 2, 0).numpy()."
         )
-    if len(shape) not in (_BATCH_DIMS - 1, _BATCH_DIMS):
-        raise UsageError(f"{name} is a tensor of shape {shape}; expected network input (N, C, H, W) or (C, H, W).")
-    yield from tensor if len(shape) == _BATCH_DIMS else [tensor]
+    batch = batch_of(tensor, places)
+    if not has_places(batch, places):
+        axes = spell_shape(places), spell_shape(places, images=None)
+        raise UsageError(f"{name} is a tensor of shape {shape}; expected network input {' or '.join(axes)}.")
+    yield from batch

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnviz.core.capacity import free_memory, ran_out_of_memory, spell_bytes
 from cnnviz.core.picture import Picture, ValueRange, check_range
+from cnnviz.core.sample import Sample
 from cnnviz.core.untrusted import open_ordinary
 from cnnviz.errors import ParameterError, PassingPictureError, PictureError, UsageError, nearest, quoted
 from cnnviz.images.pixels import Colour, ConvertedPixels, pixels_of_array, pixels_of_image
@@ -36,8 +37,8 @@ __all__ = [
     "read_picture",
 ]
 
-ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Picture
-"""One picture: a path, a Pillow image, an array or a Picture."""
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Sample
+"""One picture: a path, a Pillow image, an array or a Picture; for networks of these a Signal or a Volume."""
 
 if TYPE_CHECKING:
     ImagesLike: TypeAlias = ImageLike | torch.Tensor | Sequence[ImageLike | torch.Tensor]

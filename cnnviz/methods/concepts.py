@@ -77,9 +77,9 @@ def dff(
     with undisturbed(model.module):
         found, activations, chunk, notes = _gather_activations(model, batch, layer or AUTOMATIC, batch_size)
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
-        one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, -1, -1, -1)
+        one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, *batch.inputs.shape[1:])
         classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
-    called = note_call(model, found, batch.inputs.shape[-2:])
+    called = note_call(model, found, batch.inputs.shape[2:])
     nothing = [] if maps.any() else [NOTHING]
     return Concepts(
         values=maps.float().numpy(),
@@ -87,7 +87,7 @@ def dff(
         classes=classes,
         pictures=batch.pictures,
         layer=found,
-        field=field_of(model, found, batch.inputs.shape[-2:]),
+        field=field_of(model, found, batch.inputs.shape[2:]),
         model=model.name,
         checks=(*nothing, *batch.checks, *notes, *called, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
@@ -161,7 +161,8 @@ def _name_concepts(
         assert arrangement is not None
         logits = []
         for vector in vectors.to(found.activation):
-            maps = vector[None, :, None, None].expand(found.fixed or 1, -1, *arrangement.grid)
+            spread = vector.reshape(1, -1, *(1 for _ in arrangement.grid))
+            maps = spread.expand(found.fixed or 1, -1, *arrangement.grid)
             logits.append(found(from_maps(maps, arrangement, found.activation))[:1])
     shares = class_probabilities(torch.cat(logits).double(), model.head)
     shares = shares.flatten(2).mean(dim=2) if is_dense(shares) else shares

@@ -146,11 +146,9 @@ def _with_places(
     """The predictions with the places ``(N, K, 2)`` of their peaks on the pictures."""
     from dataclasses import replace
 
-    from cnnviz.core.picture import Geometry
-
     def place(row: int, index: int) -> tuple[int, int]:
         picture = batch.pictures[row]
-        left, top, right, bottom = (picture.geometry or Geometry.whole(*picture.size)).box
+        left, top, right, bottom = (picture.cut).box
         down, across = places[row, index].tolist()
         return int(left + across * (right - left)), int(top + down * (bottom - top))
 
@@ -246,14 +244,13 @@ def _list_boxes(found: Detected, model: Model, threshold: float) -> tuple[list[D
 def _describe_boxes(model: Model, batch: InputBatch, chunks: Chunks[Any], threshold: float) -> Detections:
     from dataclasses import replace
 
-    from cnnviz.core.picture import Geometry
     from cnnviz.methods.prepare import provenance_of
     from cnnviz.results.detections import Detections
 
     rows = [one for each in chunks.results for one in each]
     found = []
     for picture, (listed, _) in zip(batch.pictures, rows, strict=True):
-        geometry = picture.geometry or Geometry.whole(*picture.size)
+        geometry = picture.cut
         found.append(
             tuple(
                 replace(

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, size_of
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Geometry, Sample, Signal, Volume
 from cnnviz.core.similar import Similar, SimilarPair, record_references
 from cnnviz.core.target import DetectionTarget, RegionTarget, Target, TargetLike, TopClass, Unit, dense_target
 from cnnviz.engine.scores.score import watched_layers
@@ -44,7 +46,7 @@ class InputBatch:
     """
 
     inputs: Tensor
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Sample, ...]
     targets: tuple[Target, ...]
     checks: tuple[str, ...]
     tensors: frozenset[int] = frozenset()
@@ -59,10 +61,10 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
         UsageError: If there is no image, or tensors have several sizes or another number of channels.
     """
     inputs: list[Tensor] = []
-    pictures: dict[int, Picture] = {}
+    pictures: dict[int, Sample] = {}
     notes: list[str] = []
-    for row, item in enumerate(gather(images, model.preprocess.value_range)):
-        if isinstance(item, Picture):
+    for row, item in enumerate(gather(images, model.preprocess.value_range, places=model.places)):
+        if isinstance(item, Sample):
             values, pictures[row] = model.preprocess(item)
             notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
         else:
@@ -84,7 +86,9 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     return InputBatch(batch, shown, placed, tuple(dict.fromkeys(notes)), frozenset(tensors))
 
 
-def _place(target: Target, picture: Picture) -> Target:
+def _place(target: Target, picture: Sample) -> Target:
+    if isinstance(target, (DetectionTarget, RegionTarget)) and not isinstance(picture, Picture):
+        raise TargetError(f"'{target}' is told of pictures, which this network does not take; expected a class.")
     if isinstance(target, DetectionTarget):
         return target.placed(picture)
     return target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target
@@ -101,7 +105,7 @@ def _is_dense(model: Model, batch: Tensor) -> bool:
 def _note_calls(model: Model, targets: Sequence[Target], batch: Tensor) -> list[str]:
     """Which call is explained of units and embeddings whose layer runs several times."""
     names = watched_layers(targets)
-    layers = model.layers_on((int(batch.shape[-2]), int(batch.shape[-1]))) if names else {}
+    layers = model.layers_on(size_of(batch)) if names else {}
     return [check for name in names for check in layers[split_call(name)[0]].describe_call(name)]
 
 
@@ -129,19 +133,20 @@ def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:
     return [{"file": name, "sha256": file_digest(Path(file))} for name, file in sorted(named)]
 
 
-def _identify(picture: Picture, *, tensor: bool) -> dict[str, str]:
+def _identify(picture: Sample, *, tensor: bool) -> dict[str, str]:
     """A picture as provenance names it: by its file's name and the hash of its pixels."""
     identity = {"name": picture.name, "sha256": picture.digest}
     return {**identity, "kind": "tensor"} if tensor else identity
 
 
-def _show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Picture]:
-    """Some rows of a batch as pictures, by row."""
+def _show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Sample]:
+    """Some rows of a batch as pictures, signals or volumes, by row."""
     if not rows:
         return {}
-    seen = model.preprocess.to_pixels(batch if len(rows) == len(batch) else batch[list(rows)])
-    whole = Geometry.whole(*seen.shape[1:3])
-    return {row: Picture(pixels, f"input {row + 1}", whole) for row, pixels in zip(rows, seen, strict=True)}
+    some, whole = batch if len(rows) == len(batch) else batch[list(rows)], Geometry.whole(*size_of(batch))
+    held: Any = model.preprocess.to_pixels(some) if model.places == PICTURE else model.preprocess.to_values(some)
+    kind = {SIGNAL: Signal, PICTURE: Picture, VOLUME: Volume}[model.places]
+    return {row: kind(each, f"input {row + 1}", whole) for row, each in zip(rows, held, strict=True)}
 
 
 def _stack_inputs(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:

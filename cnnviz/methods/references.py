@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import PAIR, Reference, Similar, SimilarPair
 from cnnviz.core.target import NoTarget, Target
 from cnnviz.engine.batching import in_chunks, progress_to
@@ -43,7 +43,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _ReadReference:
     """A picture to be shown to the network: its input ``(C, H, W)``, and how a record names it."""
 
     name: str
@@ -54,7 +54,7 @@ class _Sample:
 
 
 def place_references(
-    model: Model, targets: Sequence[Target], inputs: Tensor | None = None, pictures: Sequence[Picture] = (), *,
+    model: Model, targets: Sequence[Target], inputs: Tensor | None = None, pictures: Sequence[Sample] = (), *,
     tensors: frozenset[int] = frozenset(),
 ) -> Placed:  # fmt: skip
     """Targets of likeness with the embeddings of the pictures that they name; others as they are.
@@ -72,7 +72,7 @@ def place_references(
         TargetError: If a pair is no pair, or an embedding is zero, not finite, or of one number.
         PictureError: If a picture cannot be read.
     """
-    samples: dict[Any, _Sample] = {}
+    samples: dict[Any, _ReadReference] = {}
     if any(isinstance(target, SimilarPair) for target in targets):
         targets = _pair_up(targets, inputs, pictures, tensors, samples)
     wanted = [target for target in targets if isinstance(target, Similar)]
@@ -101,9 +101,9 @@ def _key(side: Any) -> Any:
 def _pair_up(
     targets: Sequence[Target],
     inputs: Tensor | None,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Sample],
     tensors: frozenset[int],
-    samples: dict[Any, _Sample],
+    samples: dict[Any, _ReadReference],
 ) -> list[Target]:
     """Each of two pictures explained towards the other, whose input is known already."""
     alone = all(isinstance(target, SimilarPair) for target in targets)
@@ -112,31 +112,31 @@ def _pair_up(
         raise TargetError(f"'{PAIR}' explains exactly two pictures, each towards the other; {given}.")
     sides: list[Any] = [inputs[row] if row in tensors else picture for row, picture in enumerate(pictures)]
     for row, (side, picture) in enumerate(zip(sides, pictures, strict=True)):
-        samples[_key(side)] = _Sample(picture.name, picture.digest, inputs[row], row in tensors)
+        samples[_key(side)] = _ReadReference(picture.name, picture.digest, inputs[row], row in tensors)
     return [Similar(side) for side in reversed(sides)]
 
 
-def _read_sides(model: Model, target: Similar, samples: dict[Any, _Sample]) -> None:
+def _read_sides(model: Model, target: Similar, samples: dict[Any, _ReadReference]) -> None:
     """Read and prepare the pictures that a target names, but those that are known."""
     left = [side for side in target.sides if _key(side) not in samples]
-    items = gather(left, model.preprocess.value_range) if left else []
+    items = gather(left, model.preprocess.value_range, places=model.places) if left else []
     if len(items) != len(left):
         raise TargetError(f"'{target}' is told of one picture each; got {len(items)}.")
     for side, item in zip(left, items, strict=True):
-        if isinstance(item, Picture):
+        if isinstance(item, Sample):
             values, _ = model.preprocess(item)
             notes = tuple(f"{item.name}: {note}" for note in item.notes)
-            samples[_key(side)] = _Sample(item.name, item.digest, values, notes=notes)
+            samples[_key(side)] = _ReadReference(item.name, item.digest, values, notes=notes)
             continue
         if len(item) != model.preprocess.channels:
             raise UsageError(f"'{model.name}' takes {model.preprocess.channels} channels; the picture to be similar to "
                              f"has {len(item)}.")  # fmt: skip
         values = item.detach().float().cpu()
         digest = hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
-        samples[_key(side)] = _Sample("a tensor", digest, item.detach(), tensor=True)
+        samples[_key(side)] = _ReadReference("a tensor", digest, item.detach(), tensor=True)
 
 
-def _embed(model: Model, samples: Sequence[_Sample]) -> tuple[list[NDArray[np.float64]], str]:
+def _embed(model: Model, samples: Sequence[_ReadReference]) -> tuple[list[NDArray[np.float64]], str]:
     """The embeddings of some pictures, those of one size together; and in words what an embedding is."""
     watch = [] if model.embedding is None else [model.embedding]
     found: dict[int, NDArray[np.float64]] = {}
@@ -181,7 +181,7 @@ def _describe_embedding(model: Model, count: int, *, averaged: bool) -> str:
     return f"the embedding is {_describe_source(model, averaged=averaged)}, {count} numbers{advice}"
 
 
-def _reference_of(sample: _Sample, vector: NDArray[np.float64], check: str) -> Reference:
+def _reference_of(sample: _ReadReference, vector: NDArray[np.float64], check: str) -> Reference:
     size = float(np.linalg.norm(vector))
     if not np.isfinite(size) or size == 0:
         kind = "zero" if size == 0 else "not finite"

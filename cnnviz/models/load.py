@@ -13,6 +13,7 @@ import torch
 
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.change import Locked, contextmanager, undoing
+from cnnviz.core.dimensions import VOLUME, Size, spell_size
 from cnnviz.core.head import HeadLike, parse_head
 from cnnviz.engine.logits import OutputSelector
 from cnnviz.engine.state.modes import RANDOM, inference
@@ -24,7 +25,7 @@ from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
 from cnnviz.models.names import model_names
 from cnnviz.models.origin import OpenedNetwork, describe_opening, names_code, one_line
-from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.preprocess import Preprocess, spread_size
 from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["load_model", "model_names", "resolve_device"]
@@ -56,9 +57,6 @@ def _available_devices() -> list[str]:
     return ["cpu", *(f"cuda:{index}" for index in range(cuda)), *mps]
 
 
-SIDES = 2
-
-
 def load_model(
     model: str | os.PathLike[str],
     *,
@@ -66,12 +64,12 @@ def load_model(
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    input_size: int | tuple[int, int] | None = None,
+    input_size: int | Size | None = None,
     value_range: tuple[float, float] | None = None,
     output: OutputSelector = None,
     head: HeadLike = None,
     embedding: str | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: Size | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Model:
@@ -85,7 +83,8 @@ def load_model(
         labels: Names of the classes, or a file of them (one a line, or JSON).
         mean: Mean that training subtracted, per channel, on pixels in [0, 1], instead of what the source knows.
         std: Standard deviation it divided by, likewise.
-        input_size: Side, or height and width, of the input in pixels, likewise.
+        input_size: Side, or height and width, of the input in pixels, likewise; one length of a signal, three of a
+            volume.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
             type, or of the bits that 16-bit values use.
         output: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
@@ -178,7 +177,7 @@ class _AskedPreprocess(NamedTuple):
 
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    input_size: tuple[int, int] | None
+    input_size: int | Size | None
     value_range: tuple[float, float] | None
 
     def over(self, known: Preprocess) -> Preprocess:
@@ -186,13 +185,14 @@ class _AskedPreprocess(NamedTuple):
         known = replace(known, mean=self.mean or known.mean, std=self.std or known.std)
         if self.input_size is None:
             return known
-        height, width = self.input_size
-        old, resize = known.input_size, known.resize
+        new, old, resize = spread_size(self.input_size, known.places), known.input_size, known.resize
+        if len(new) != len(old):
+            raise ParameterError(f"input_size is {spell_size(new)}; expected as many lengths as in {spell_size(old)}.")
         if isinstance(resize, int):
-            resize = round(resize * min(height, width) / min(old))
+            resize = round(resize * min(new) / min(old))
         elif isinstance(resize, tuple):
-            resize = (round(resize[0] * height / old[0]), round(resize[1] * width / old[1]))
-        return replace(known, input_size=self.input_size, resize=resize)
+            resize = tuple(round(side * own / was) for side, own, was in zip(resize, new, old, strict=True))
+        return replace(known, input_size=new, resize=resize, keeps_size=False)
 
 
 @contextmanager
@@ -258,12 +258,13 @@ def _open_file(model: str, weights: str | os.PathLike[str] | None, device: torch
     raise UsageError(f"'{file.name}' holds weights only; name their network as the model and give it as the weights.")
 
 
-def _check_options(opened: OpenedNetwork, labels: tuple[str, ...] | None, input_size: tuple[int, int] | None) -> None:
+def _check_options(opened: OpenedNetwork, labels: tuple[str, ...] | None, input_size: int | Size | None) -> None:
     if labels is not None and opened.classes is not None and len(labels) != opened.classes:
         raise UsageError(f"{opened.name} has {opened.classes} classes, but the labels given are {len(labels)}.")
-    if input_size is not None and opened.fixed_size is not None and input_size != opened.fixed_size:
-        height, width = opened.fixed_size
-        raise UsageError(f"{opened.name} was exported for inputs of {height}x{width} only; leave out the input size.")
+    only = opened.fixed_size
+    if input_size is not None and only is not None and spread_size(input_size, len(only)) != only:
+        size = "x".join(map(str, only))
+        raise UsageError(f"{opened.name} was exported for inputs of {size} only; leave out the input size.")
 
 
 def _make_model(
@@ -274,7 +275,7 @@ def _make_model(
     output: OutputSelector,
     head: HeadLike,
     embedding: str | None,
-    grid: tuple[int, int] | None,
+    grid: Size | None,
 ) -> Model:
     ready = Model(
         opened.module,
@@ -311,8 +312,8 @@ def _parse_statistics(name: str, values: Sequence[float] | None) -> tuple[float,
     return numbers
 
 
-def _parse_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != SIDES or min(pair) < 1:
+def _parse_size(size: int | Size) -> int | Size:
+    sides = (size,) if isinstance(size, int) else tuple(size)
+    if not 1 <= len(sides) <= VOLUME or min(sides) < 1:
         raise ParameterError(f"input_size is {size}; expected a side, or height and width, of at least 1 pixel.")
-    return pair[0], pair[1]
+    return size if isinstance(size, int) else sides

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.dimensions import Size, size_of
 from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.core.target import Target
@@ -35,7 +36,7 @@ from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, Us
 from cnnviz.method import Network
 from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
 from cnnviz.models.labels import name_classes
-from cnnviz.models.origin import guess_channels
+from cnnviz.models.origin import guess_entrance
 from cnnviz.models.preprocess import Preprocess, assume_preprocess
 
 __all__ = ["Model"]
@@ -61,8 +62,9 @@ class Model(Network):
         readable: Whether logits were found in what the network last returned.
 
     Args:
-        module: A trained network that takes ``(N, C, H, W)`` and returns logits ``(N, K)``. Wrappers of
-            ``torch.compile`` are taken off; weights created in inference mode are copied privately.
+        module: A trained network that takes pictures ``(N, C, H, W)``, signals ``(N, C, T)`` or volumes
+            ``(N, C, D, H, W)`` and returns logits ``(N, K)``. Wrappers of ``torch.compile`` are taken off; weights
+            created in inference mode are copied privately.
         inputs: Of a network that takes more than the picture, the arguments of its forward by name (or in order), one
             of which is ``...``, the picture: ``{"image": ..., "age": tensor}``. The others are fixed: tensors
             ``(1, ...)`` are repeated for every picture, anything else is given as it is.
@@ -71,7 +73,8 @@ class Model(Network):
         mean: Mean that the network's training subtracted, a value per channel, on pixels in [0, 1].
         std: Standard deviation it divided by. Without mean and std, ImageNet's are taken for three channels and
             0 and 1 for any other number, and every result made from pictures says so.
-        input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given.
+        input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given. One number is
+            the length of a signal, three are depth, height and width of a volume; left out, these keep their own size.
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
             ``"whole"`` crops nothing: all of the picture fits into the input, with black around it.
         labels: Names of the classes, in the order of the logits, or by index.
@@ -109,7 +112,7 @@ class Model(Network):
         forward: Forward = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        input_size: int | tuple[int, int] | None = None,
+        input_size: int | Size | None = None,
         resize: int | tuple[int, int] | Literal["whole"] | None = None,
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
@@ -120,7 +123,7 @@ class Model(Network):
         embedding: str | nn.Module | None = None,
         name: str | None = None,
         preprocess: Preprocess | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: Size | None = None,
         fixed_batch: int | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
@@ -144,22 +147,29 @@ class Model(Network):
         self.notes: tuple[str, ...] = ()
         known = preprocess
         if known is None:
-            found = channels or guess_channels(self.module)
-            known, self.notes = assume_preprocess(mean, std, input_size, resize, channels=found)
+            width, places = guess_entrance(self.module)
+            known, self.notes = assume_preprocess(
+                mean, std, input_size, resize, channels=channels or width, places=places
+            )
         self.preprocess = known if value_range is None else replace(known, value_range=value_range)
         self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
-        self._observed: dict[tuple[int, int, int], Layers] = {}
-        self._bottlenecks: dict[tuple[int, int, int], Bottlenecks | None] = {}
-        self._dense: dict[tuple[int, int, int], bool] = {}
+        self._observed: dict[tuple[int, ...], Layers] = {}
+        self._bottlenecks: dict[tuple[int, ...], Bottlenecks | None] = {}
+        self._dense: dict[tuple[int, ...], bool] = {}
         self.embedding: str | None = self.spell_layer(embedding)
         if self.embedding is not None:
             self.check_layer(str(self.embedding))
 
     def __repr__(self) -> str:
-        height, width = self.preprocess.input_size
+        size = "x".join(map(str, (self.preprocess.channels, *self.preprocess.input_size)))
         classes = f"{len(self.labels)} labels" if self.labels else "no labels"
-        return f"Model({self.name!r}, input {self.preprocess.channels}x{height}x{width}, {classes}, {self.device})"
+        return f"Model({self.name!r}, input {size}, {classes}, {self.device})"
+
+    @property
+    def places(self) -> int:
+        """How many axes of places its input has: 1 of signals, 2 of pictures, 3 of volumes."""
+        return len(self.preprocess.input_size)
 
     @property
     def device(self) -> torch.device:
@@ -176,13 +186,14 @@ class Model(Network):
         """Every layer with kind, output shape and receptive field, from one real forward of an empty picture."""
         return self.layers_on(self.preprocess.input_size)
 
-    def layers_on(self, size: tuple[int, int]) -> Layers:
-        """The layers for inputs of another height and width; a size that was asked before is remembered.
+    def layers_on(self, size: Size) -> Layers:
+        """The layers for inputs of another size; one that was asked before is remembered.
 
         Raises:
             ModelError: If the network fails on inputs of that size.
             ParameterError: If no layer has as many tokens as the grid that was given.
         """
+        size = tuple(map(int, size))
         known = id(self.module), *size
         if known not in self._observed:
             example = torch.zeros(self.fixed_batch or 1, self.preprocess.channels, *size)
@@ -222,8 +233,8 @@ class Model(Network):
             )
         return self._answered_again
 
-    def gates_on(self, size: tuple[int, int]) -> Bottlenecks | None:
-        """The bottlenecks for inputs of a height and width; None if there are none. A known answer is remembered."""
+    def gates_on(self, size: Size) -> Bottlenecks | None:
+        """The bottlenecks for inputs of a size; None if there are none. A known answer is remembered."""
         if self.head.end or self.detecting or (isinstance(self.module, Adapted) and self.module.call.placed):
             return None
         known = id(self.module), *size
@@ -234,7 +245,7 @@ class Model(Network):
 
     def answers_pixels(self, inputs: Tensor) -> bool:
         """Whether it answers for every pixel of inputs like ``(N, C, H, W)``: asked of the first, and remembered."""
-        known = id(self.module), int(inputs.shape[-2]), int(inputs.shape[-1])
+        known = id(self.module), *size_of(inputs)
         if known not in self._dense:
             some = inputs[:1].expand(self.fixed_batch or 1, *inputs.shape[1:])
             with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from cnnviz.core.change import contextmanager, undoing
+from cnnviz.core.dimensions import PICTURE, Size, kernel_places
 from cnnviz.core.head import HeadLike
 from cnnviz.engine.detections import DetectionReader
 from cnnviz.engine.logits import OutputSelector
@@ -36,12 +37,12 @@ def describe_opening(
     labels: Sequence[str] | str | os.PathLike[str] | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    input_size: int | tuple[int, int] | None,
+    input_size: int | Size | None,
     output: OutputSelector,
     head: HeadLike,
     embedding: str | None,
     value_range: Sequence[float] | None,
-    grid: tuple[int, int] | None,
+    grid: Size | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -121,8 +122,6 @@ def _function_name(function: Any) -> str:
 
 RANDOM: Final = "the weights are random"
 
-KERNEL_DIMS: Final = 4
-
 
 @dataclass(frozen=True)
 class OpenedNetwork:
@@ -142,8 +141,8 @@ class OpenedNetwork:
         detections: Reads the boxes in its output, where it is a detector of another form than torchvision's.
         embedding: The layer whose output is its embedding.
         fixed_batch: The only batch size it takes.
-        fixed_size: The only input height and width it takes.
-        input_size: Height and width of its input, where there is no preprocessing.
+        fixed_size: The only lengths of its input that it takes: of pictures height and width.
+        input_size: Lengths of its input, where there is no preprocessing.
         channels: Its input channels, where they are known.
         grid: Rows and columns on which its tokens lie, where that was said.
     """
@@ -161,10 +160,10 @@ class OpenedNetwork:
     detections: DetectionReader | None = None
     embedding: str | None = None
     fixed_batch: int | None = None
-    fixed_size: tuple[int, int] | None = None
-    input_size: tuple[int, int] | None = None
+    fixed_size: Size | None = None
+    input_size: Size | None = None
     channels: int | None = None
-    grid: tuple[int, int] | None = None
+    grid: Size | None = None
 
 
 @contextmanager
@@ -219,14 +218,24 @@ def plain_module(module: nn.Module) -> nn.Module:
     return module
 
 
-def guess_channels(module: nn.Module) -> int:
-    """Input channels, as the first convolution or the first weight with four dimensions has them; 3 without either."""
+def guess_entrance(module: nn.Module) -> tuple[int, int]:
+    """Input channels and axes of places, as the first convolution or the first weight like a kernel has them.
+
+    Without either they are those of a colour picture: 3 channels, 2 axes.
+    """
     for part in module.modules():
         quantised = type(part).__module__.startswith("torch.ao.nn.quantized") and "Conv" in type(part).__name__
-        if (quantised or isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))) and part.in_channels:
-            return int(cast("Any", part).in_channels)
+        if (quantised or isinstance(part, nn.modules.conv._ConvNd)) and part.in_channels:
+            return int(cast("Any", part).in_channels), _places_of_convolution(part)
         scripted = part.parameters() if isinstance(part, torch.jit.ScriptModule) else ()
-        if kernels := [weight for weight in scripted if weight.dim() == KERNEL_DIMS]:
-            return int(kernels[0].shape[1])
-    weights = (weight for weight in module.parameters() if weight.dim() == KERNEL_DIMS)
-    return next((int(weight.shape[1]) for weight in weights), 3)
+        if kernels := [weight for weight in scripted if kernel_places(weight)]:
+            return int(kernels[0].shape[1]), kernel_places(kernels[0]) or PICTURE
+    weights = (weight for weight in module.parameters() if kernel_places(weight))
+    first = next(weights, None)
+    return (3, PICTURE) if first is None else (int(first.shape[1]), kernel_places(first) or PICTURE)
+
+
+def _places_of_convolution(part: nn.Module) -> int:
+    """How many axes of places a convolution slides along, by its kernel's sides or its name."""
+    sides = getattr(part, "kernel_size", None)
+    return len(sides) if isinstance(sides, tuple) else PICTURE

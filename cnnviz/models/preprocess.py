@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
+from cnnviz.core.sample import Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
 
-__all__ = ["WHOLE", "Preprocess"]
+__all__ = ["WHOLE", "Preprocess", "assume_preprocess", "spread_size"]
 
 WHOLE: Final = "whole"
 """A resize by which all of a picture fits into the input, its shape kept."""
@@ -25,6 +27,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_RESIZED = 1 << 28
 """Most pixels a picture may be resized to: a strip of 1 x 100 000 pixels would not fit into memory."""
+
+USUAL = {SIGNAL: 1024, PICTURE: 224, VOLUME: 64}
+"""The side of an input of which nothing is known, by its axes of places."""
 
 _TIMM_CROP_PCT = 0.875
 _COLOUR_DIMS = 3
@@ -47,7 +52,8 @@ class Preprocess:
     bit. Where the resized picture is smaller than the input, black is added around it before the normalisation.
 
     Attributes:
-        input_size: Height and width of the network's input, in pixels.
+        input_size: Height and width of the network's input, in pixels; length of a signal; depth, height and width of a
+            volume.
         resize: The shorter side after the resize (the longer follows), an exact height and width, ``"whole"``: as large
             as fits into the input, so that all of it is seen and keeps its shape; or None: no resize.
         mean: Mean of each channel, subtracted from values in [0, 1]; one value stands for all channels.
@@ -55,25 +61,28 @@ class Preprocess:
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, all as Pillow does them.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma); pictures cannot feed any other number.
         value_range: The values of pictures that stand for 0 and 1; None for those they were read with.
+        keeps_size: Whether inputs are as long as what they are made of; ``input_size`` is then only what layers are
+            listed for.
 
     Raises:
         ParameterError: A size is not positive, a length does not fit the channels, or a value is out of bounds.
     """
 
-    input_size: tuple[int, int]
-    resize: int | tuple[int, int] | Literal["whole"] | None = None
+    input_size: Size
+    resize: int | Size | Literal["whole"] | None = None
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     channels: int = 3
     value_range: tuple[float, float] | None = None
+    keeps_size: bool = False
 
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise ParameterError(f"channels is {self.channels}; expected 1 or more.")
         object.__setattr__(self, "input_size", _check_size("input_size", self.input_size))
         if isinstance(self.resize, int):
-            _check_size("resize", (self.resize, self.resize))
+            _check_size("resize", (self.resize,) * self.places)
         elif isinstance(self.resize, str):
             if self.resize != WHOLE:
                 raise ParameterError(f"resize is '{self.resize}'; expected pixels, or '{WHOLE}' for all of a picture.")
@@ -87,7 +96,12 @@ class Preprocess:
         if self.interpolation not in _FILTERS:
             raise ParameterError(f"interpolation is '{self.interpolation}'; expected one of {', '.join(_FILTERS)}.")
 
-    def __call__(self, picture: Picture) -> tuple[Tensor, Picture]:
+    @property
+    def places(self) -> int:
+        """How many axes of places the input has: 1 of signals, 2 of pictures, 3 of volumes."""
+        return len(self.input_size)
+
+    def __call__(self, picture: Sample) -> tuple[Tensor, Sample]:
         """Make the network's input of one picture.
 
         Args:
@@ -99,10 +113,11 @@ class Preprocess:
         Raises:
             PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large.
         """
+        assert isinstance(picture, Picture)
         if self.channels not in _COLOURS:
             raise PictureError(
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
-                f"expected a float tensor (N, {self.channels}, {self.input_size[0]}, {self.input_size[1]})."
+                f"expected a float tensor {(*'N', self.channels, *self.input_size)}."
             )
         picture = replace(picture.in_range(self.value_range), geometry=self.geometry(picture))
         values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
@@ -126,8 +141,13 @@ class Preprocess:
     def _cut(self, image: Image.Image, picture: Picture) -> Image.Image:
         geometry = picture.geometry or self.geometry(picture)
         top, left, height, width = geometry.crop
-        resized = image.resize(geometry.resized[::-1], _FILTERS[self.interpolation])
+        resized = image.resize((geometry.resized[1], geometry.resized[0]), _FILTERS[self.interpolation])
         return resized.crop((left, top, left + width, top + height))
+
+    def to_values(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Inputs ``(N, C, ...)`` of signals or volumes as what was normalised, float32."""
+        mean, std = self._statistics_like(values := inputs.detach().to("cpu", torch.float32))
+        return np.ascontiguousarray((values * std + mean).numpy())
 
     def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
         """Turn inputs back into pictures for display.
@@ -163,6 +183,7 @@ class Preprocess:
             "interpolation": self.interpolation,
             "channels": self.channels,
             **({} if self.value_range is None else {"value_range": list(self.value_range)}),
+            **({"keeps_size": True} if self.keeps_size else {}),
         }
 
     @classmethod
@@ -242,7 +263,7 @@ class Preprocess:
         crop = _crop_offset(height, down), _crop_offset(width, across), down, across
         return Geometry(picture.size, (height, width), crop)
 
-    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _resized_size(self, size: Size) -> Size:
         """Height and width after the resize; torchvision cuts the longer side's fraction off."""
         if self.resize is None:
             return size
@@ -250,49 +271,60 @@ class Preprocess:
             return self.resize
         if isinstance(self.resize, str):
             share = min(own / side for own, side in zip(self.input_size, size, strict=True))
-            height, width = (
-                max(1, min(own, round(side * share))) for own, side in zip(self.input_size, size, strict=True)
-            )
-            return height, width
+            return tuple(max(1, min(own, round(side * share))) for own, side in zip(self.input_size, size, strict=True))
         longer = int(self.resize * max(size) / min(size))
         return (self.resize, longer) if size[0] < size[1] else (longer, self.resize)
 
     def _statistics_like(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(each, dtype=values.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
+        shape = -1, *(1 for _ in self.input_size)
+        mean, std = (torch.tensor(each, dtype=values.dtype).view(shape) for each in (self.mean, self.std))
         return mean, std
 
 
 def assume_preprocess(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    input_size: int | tuple[int, int] | None,
-    resize: int | tuple[int, int] | Literal["whole"] | None,
+    input_size: int | Size | None,
+    resize: int | Size | Literal["whole"] | None,
     *,
     channels: int,
+    places: int = PICTURE,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """A preprocessing with what is usual in the place of what is not given, and a note of that.
 
     Args:
         mean: As :class:`Preprocess` takes it, or None.
         std: Likewise.
-        input_size: Side, or height and width, or None.
+        input_size: Side, or a length for each axis, or None.
         resize: As :class:`Preprocess` takes it; None for the input's shorter side.
         channels: The network's input channels.
+        places: How many axes of places its input has, where the size does not say.
     """
-    given: Any = 224 if input_size is None else input_size
-    size = (int(given), int(given)) if hasattr(given, "__index__") else tuple(given)
-    guesses = ["input size 224"] if input_size is None else []
+    size = spread_size(USUAL[places] if input_size is None else input_size, places)
+    kept = input_size is None and len(size) != PICTURE
+    guesses = ["input size 224"] if input_size is None and not kept else []
     if mean is None or std is None:
-        imagenet = channels == len(IMAGENET_MEAN)
+        imagenet = channels == len(IMAGENET_MEAN) and len(size) == PICTURE
         guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
         mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
         std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
     notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
-    shorter = resize if resize is not None else min(size)
+    usual = {SIGNAL: None, PICTURE: min(size), VOLUME: None if kept else size}[len(size)]
     known = Preprocess(
-        input_size=(size[0], size[1]), resize=shorter, mean=tuple(mean), std=tuple(std), channels=channels
+        input_size=size,
+        resize=resize if resize is not None else usual,
+        mean=tuple(mean),
+        std=tuple(std),
+        channels=channels,
+        keeps_size=kept,
     )
     return known, notes
+
+
+def spread_size(size: int | Size, places: int) -> Size:
+    """A side for every axis, or the lengths as they are."""
+    given: Any = size
+    return (int(given),) * places if hasattr(given, "__index__") else tuple(given)
 
 
 def _crop_offset(length: int, wanted: int) -> int:
@@ -306,11 +338,11 @@ def _stretch(values: Tensor) -> Tensor:
     return (values - low) / (high - low).clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def _check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    height, width = (int(side) for side in size)
-    if min(height, width) < 1:
-        raise ParameterError(f"{name} is {height} x {width}; expected at least 1 pixel each way.")
-    return height, width
+def _check_size(name: str, size: Size) -> Size:
+    sides = tuple(int(side) for side in size)
+    if not sides or len(sides) > VOLUME or min(sides) < 1:
+        raise ParameterError(f"{name} is {spell_size(sides)}; expected 1 to 3 lengths of at least 1 pixel.")
+    return sides
 
 
 def _check_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target
 from cnnviz.drawing.blocks import Block
 from cnnviz.errors import ExplanationError
@@ -70,7 +70,7 @@ class ReportContext:
 
     model: Model
     images: ImagesLike
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Sample, ...]
     predictions: Predictions | Segmentations | Detections | None
     targets: tuple[Target, ...]
     methods: tuple[str, ...]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC, Layer, Layers
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target, Unit
 from cnnviz.drawing.blocks import Gallery, Plate, Table
 from cnnviz.engine.batching import in_chunks
@@ -185,7 +185,7 @@ def _contributions(found: Probe, row: int) -> Tensor:
 
 def _choose_working_layer(model: Model, batch: InputBatch) -> str:
     """The automatic layer; where only one of its units adds anything, the last before it of which more do."""
-    one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
+    one = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, *batch.inputs.shape[1:]))
 
     def speaking(name: str) -> tuple[str, int]:
         found = probe(model, [name], one, batch.targets[:1])
@@ -216,9 +216,9 @@ class _DrivingUnitFinder:
     def __init__(self, model: Model, inputs: Tensor, found: Probe, count: int) -> None:
         self._model, self._inputs, self._found, self._count = model, inputs, found, count
         self._name = found.answer.layers[0]
-        self._field = field_of(model, self._name, tuple(inputs.shape[-2:]))
+        self._field = field_of(model, self._name, tuple(inputs.shape[2:]))
 
-    def find(self, row: int, picture: Picture) -> DrivingUnits:
+    def find(self, row: int, picture: Sample) -> DrivingUnits:
         """The strongest units of one picture."""
         target, added = self._found.answer.targets[row], _contributions(self._found, row)
         strongest = added.sort(descending=True, stable=True).indices[: self._count].tolist()
@@ -244,7 +244,7 @@ class _DrivingUnitFinder:
         if not units:
             return [], ()
         model = self._model
-        one = self._inputs[row, None].expand(model.fixed_batch or 1, -1, -1, -1)
+        one = self._inputs[row, None].expand(model.fixed_batch or 1, *self._inputs.shape[1:])
         fixed = bool(model.fixed_batch)
         with torch.no_grad(), replay(model.module, model.answering([target]), one, self._name, fixed=fixed) as found:
             layer = ChangedLayer(found, self._name, target, found.fixed or len(units), head=model.head)
@@ -258,7 +258,7 @@ class _DrivingUnitFinder:
             drops = layer.score - layer.scores(len(units), without)
             return drops.double().cpu().tolist(), layer.checks
 
-    def _activation_map(self, row: int, channel: int, picture: Picture) -> Heatmap:
+    def _activation_map(self, row: int, channel: int, picture: Sample) -> Heatmap:
         maps = self._found.activations[0][row]
         values, unit = maps[channel].float().cpu().numpy(), Unit(self._name, channel)
         rectified = bool(maps.min() >= 0)

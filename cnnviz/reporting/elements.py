@@ -9,11 +9,12 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.drawing.blocks import Bar, Bars, Block, Facts, Gallery, Group, Plate, Size, Words
 from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.overlay import overlay, place
+from cnnviz.drawing.overlay import place
+from cnnviz.drawing.samples import draw_over
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
@@ -52,15 +53,15 @@ def missing_note(sentence: str) -> Words:
     return Words(sentence, "missing")
 
 
-def photograph_plate(picture: Picture, title: str = "", caption: str = "") -> Plate:
+def photograph_plate(picture: Sample, title: str = "", caption: str = "") -> Plate:
     """A picture as it was given; what the network did not see of it is faded."""
-    seen = np.zeros(_geometry(picture).crop[2:], dtype=np.float32)
+    seen = np.zeros(picture.cut.size, dtype=np.float32)
     nothing = scale_of(seen)
-    drawn = overlay(picture.pixels, place(seen, _geometry(picture)), nothing)
+    drawn = draw_over(picture, place(seen, picture.cut), nothing)
     return Plate(drawn, f"The picture {picture.name}.", title, caption)
 
 
-def prediction_bars(picture: Picture, best: Sequence[Prediction], target: Target) -> Bars:
+def prediction_bars(picture: Sample, best: Sequence[Prediction], target: Target) -> Bars:
     """The first classes of a picture as bars beside it, the explained one marked."""
     index = target.index if isinstance(target, ClassTarget) else None
     bars = tuple(
@@ -145,14 +146,10 @@ def _plate_size(plates: Sequence[Plate]) -> Size:
     return "small" if longest <= SMALL_CELL else "medium"
 
 
-def _geometry(picture: Picture) -> Geometry:
-    return picture.geometry or Geometry.whole(*picture.size)
-
-
 def _draw_in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """The map's own colours where the network looked, the faded photograph around."""
     placed = flat.on_original()
-    around = overlay(flat.picture.pixels, placed, scale, alpha=0)
+    around = draw_over(flat.picture, placed, scale, alpha=0)
     return flat.boxed(np.where(np.isnan(placed)[..., None], around, colourise(placed, scale)))
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import Layer, Layers
 from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
@@ -70,7 +71,7 @@ def _leaf_layers(layers: Layers) -> list[Layer]:
 
 def _last_of_each_grid(layers: Layers, automatic: str | None) -> list[Layer]:
     """The last layer at each size of the grid, or the automatic one of that size, in the order of the forward."""
-    last: dict[tuple[int, int], Layer] = {}
+    last: dict[Size, Layer] = {}
     for layer in sorted(_leaf_layers(layers), key=lambda layer: layer.order):
         if layer.arrangement is not None:
             last[layer.arrangement.grid] = layer

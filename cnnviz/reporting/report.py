@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge
 
 from cnnviz.catalogue import load
+from cnnviz.core.sample import Sample
 from cnnviz.method import Seed, method
 from cnnviz.provenance import asking
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from cnnviz.core.picture import Picture
     from cnnviz.core.target import Target, TargetLike
     from cnnviz.images.reading import ImagesLike
     from cnnviz.methods.prepare import InputBatch
@@ -89,7 +89,7 @@ def report(
     if layer is not None:
         model.check_layer(layer)
 
-    def write(given: list[Picture | Tensor], target: TargetLike) -> Report:
+    def write(given: list[Sample | Tensor], target: TargetLike) -> Report:
         with asking({"target": target, "examples": record_examples(examples)}):
             with part_of_progress(slice(0, 1), len(asked_for) + 1):
                 predictions, unread = _read_answers(model, given, classes, batch_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import ClassTarget, RegionTarget, Target, Unit
 from cnnviz.drawing.blocks import Group
@@ -70,7 +71,7 @@ def write_features(context: ReportContext) -> ChapterContent:
 
 def _choose_stages(context: ReportContext) -> list[str]:
     """Layers to look at: the last at the first, the middle and the last size of the grid; for that the one of maps."""
-    last: dict[tuple[int, int], Layer] = {}
+    last: dict[Size, Layer] = {}
     for layer in sorted(context.model.layers.values(), key=lambda layer: layer.order):
         if layer.spatial and layer.arrangement is not None:
             last[layer.arrangement.grid] = layer

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint
 from cnnviz.drawing.overlay import place
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Explanation, Explanations, Heatmap, Heatmaps, Look
@@ -94,7 +95,7 @@ class Attribution(Explanation):
         seen = np.ix_(*(np.flatnonzero(looked.any(axis=axis)) for axis in (1, 0)))
         drawn = self.boxed(self._colour(self.on_original(), placed, scale))[seen]
         bar = None if self.coloured else scale
-        shown = self.boxed(self.picture.pixels)[seen]
+        shown = self.boxed(pixels_of(self.picture))[seen]
         return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
     def describe(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.target import NoTarget
 from cnnviz.drawing.colour import Scale, colourise
-from cnnviz.drawing.overlay import overlay
+from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
@@ -250,7 +250,8 @@ class _ComparisonSheet:
         one = (explained or [_first_maps(panel)[number]])[0]
         picture = one.picture
         return Cell(
-            one.boxed(picture.pixels), picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}"
+            one.boxed(pixels_of(picture)),
+            picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}",
         )
 
     def _cell(self, panel: Panel, name: str, number: int) -> Cell | None:
@@ -275,7 +276,7 @@ class _ComparisonSheet:
 def _draw_in_place(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
     """A map in the place of the photograph that the network saw."""
     placed = one.on_original()
-    around = overlay(one.picture.pixels, placed, scale, alpha=0.0)
+    around = draw_over(one.picture, placed, scale, alpha=0.0)
     return one.boxed(np.where(np.isfinite(placed)[..., None], colourise(placed, scale), around))
 
 

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
@@ -19,7 +20,7 @@ from cnnviz.results.result import Grid
 
 __all__ = ["CellLike", "grid"]
 
-Drawable: TypeAlias = Heatmap | Attribution | Picture | NDArray[np.uint8] | Cell
+Drawable: TypeAlias = Heatmap | Attribution | Sample | NDArray[np.uint8] | Cell
 CellLike: TypeAlias = Drawable | tuple[Drawable, str] | None
 
 
@@ -98,8 +99,8 @@ def _draw_cell(each: CellLike) -> Cell:
     if isinstance(shown, Attribution):
         drawn = shown.cells()[1]
         return Cell(drawn.pixels, drawn.caption if caption is None else caption, drawn.scale)
-    if isinstance(shown, Picture):
-        return Cell(shown.pixels, shown.name if caption is None else caption)
+    if isinstance(shown, Sample):
+        return Cell(pixels_of(shown), shown.name if caption is None else caption)
     if isinstance(shown, np.ndarray):
         return Cell(shown, caption or "")
     if isinstance(shown, Cell):

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import Geometry
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
@@ -46,7 +48,7 @@ class Concepts(DrawnResult):
     values: NDArray[np.float32] = field(repr=False)
     vectors: NDArray[np.float32] = field(repr=False)
     classes: tuple[tuple[ClassTarget, float], ...]
-    pictures: tuple[Picture, ...] = field(repr=False)
+    pictures: tuple[Sample, ...] = field(repr=False)
     layer: str
     model: str
     checks: tuple[str, ...] = ()
@@ -58,7 +60,7 @@ class Concepts(DrawnResult):
 
     def upsampled(self) -> NDArray[np.float32]:
         """The maps on the network's input grid, ``(N, k, H, W)`` float32, NaN where no unit belongs."""
-        sizes = [self._geometry(row).crop[2:] for row in range(len(self))]
+        sizes = [self._geometry(row).size for row in range(len(self))]
         return np.stack([upsample(maps, size, self.field) for maps, size in zip(self.values, sizes, strict=True)])
 
     def on_original(self, row: int) -> NDArray[np.float32]:
@@ -67,7 +69,7 @@ class Concepts(DrawnResult):
         NaN where the network did not look, or no unit belongs.
         """
         geometry = self._geometry(row)
-        return np.stack([place(upsample(each, geometry.crop[2:], self.field), geometry) for each in self.values[row]])
+        return np.stack([place(upsample(each, geometry.size, self.field), geometry) for each in self.values[row]])
 
     def grid(self) -> Grid:
         """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
@@ -91,7 +93,7 @@ class Concepts(DrawnResult):
 
     def _geometry(self, row: int) -> Geometry:
         picture = self.pictures[row]
-        return picture.geometry or Geometry.whole(*picture.size)
+        return picture.cut
 
     def _draw_row(self, row: int) -> tuple[Cell, ...]:
         picture, colours = self.pictures[row], choose_colours(len(self.vectors))
@@ -99,9 +101,9 @@ class Concepts(DrawnResult):
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
-        drawn = [paint_shares(picture.pixels, shares * first, colours)]
-        drawn += [paint_shares(picture.pixels, shares[[k]], colours[[k]]) for k in range(len(colours))]
-        return (Cell(picture.pixels, picture.name), *(Cell(each) for each in drawn))
+        drawn = [paint_shares(pixels_of(picture), shares * first, colours)]
+        drawn += [paint_shares(pixels_of(picture), shares[[k]], colours[[k]]) for k in range(len(colours))]
+        return (Cell(pixels_of(picture), picture.name), *(Cell(each) for each in drawn))
 
 
 def choose_colours(count: int) -> NDArray[np.float32]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.atomic import replacing
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget, DetectionTarget
 from cnnviz.drawing.boxes import colour_of, draw_boxes, draw_points, enlarge
 from cnnviz.drawing.files import SUFFIXES, ensure_writable
 from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnParts, Grid
@@ -89,7 +90,7 @@ class Detections(DrawnParts[tuple[Detection, ...]]):
     _SUFFIXES = (*SUFFIXES, COCO)
 
     found: tuple[tuple[Detection, ...], ...]
-    pictures: tuple[Picture, ...] = field(repr=False)
+    pictures: tuple[Sample, ...] = field(repr=False)
     model: str = ""
     threshold: float = 0.5
     below: tuple[int, ...] = ()
@@ -106,7 +107,7 @@ class Detections(DrawnParts[tuple[Detection, ...]]):
         picture, mask = self.pictures[row], self.found[row][number].mask
         if mask is None:
             return None
-        geometry = picture.geometry or Geometry.whole(*picture.size)
+        geometry = picture.cut
         return np.asarray(np.nan_to_num(place(upsample(mask.astype(np.float32), mask.shape), geometry)) > BELONGS)
 
     def grid(self) -> Grid:
@@ -186,7 +187,7 @@ class Detections(DrawnParts[tuple[Detection, ...]]):
     def _draw(self, row: int) -> Cell:
         picture, some = self.pictures[row], self.found[row]
         colours = [colour_of(one.side.index) for one in some]
-        pixels = picture.pixels
+        pixels = pixels_of(picture)
         for number, colour in enumerate(colours):
             if (mask := self.mask_on_original(row, number)) is not None:
                 tinted = (1 - FAINT) * pixels + FAINT * np.array(colour)

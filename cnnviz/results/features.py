@@ -10,10 +10,11 @@ from typing import Any, Final, Literal, Self, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import Scale, colourise, ticks
 from cnnviz.drawing.overlay import masked
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
@@ -85,7 +86,7 @@ class FeatureMaps(Parts[Heatmap], Part):
         return tuple(one.target.channel for one in self.parts if isinstance(one.target, Unit))
 
     @property
-    def picture(self) -> Picture:
+    def picture(self) -> Sample:
         """The picture, with the geometry of the network's input."""
         return self.parts[0].picture
 
@@ -122,7 +123,7 @@ class FeatureMaps(Parts[Heatmap], Part):
             look: How they are drawn.
             scale: One for all of them; None gives each its own.
         """
-        first = Cell(self.picture.pixels[self._seen_part()], self.picture.name)
+        first = Cell(pixels_of(self.picture)[self._seen_part()], self.picture.name)
         cells = [first, *(self._draw_cell(number, look, scale) for number in range(len(self)))]
         across = well_across(len(cells))
         return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
@@ -155,7 +156,7 @@ class FeatureMaps(Parts[Heatmap], Part):
         least = self.threshold(number, look.quantile)
         said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
         return Cell(
-            masked(self.picture.pixels, self.responds(number, look.quantile, look.look.align))[seen],
+            masked(pixels_of(self.picture), self.responds(number, look.quantile, look.look.align))[seen],
             f"unit {unit}, {said}",
         )
 

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import Geometry
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
-from cnnviz.drawing.overlay import overlay, place, upsample
+from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
@@ -113,7 +115,7 @@ class Explanation(Part):
     target: Target
     score: float
     probability: float | None
-    picture: Picture
+    picture: Sample
     layer: str | None
     rectified: bool
     model: str
@@ -124,7 +126,7 @@ class Explanation(Part):
     @property
     def geometry(self) -> Geometry:
         """How the network's input was cut from the picture."""
-        return self.picture.geometry or Geometry.whole(*self.picture.size)
+        return self.picture.cut
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -255,7 +257,7 @@ class Heatmap(Explanation):
                 ``torch.nn.functional.interpolate(mode="bilinear")`` and other tools do; also done where the units have
                 no places of their own.
         """
-        return upsample(self._rectified_values(), self.geometry.crop[2:], self.field if align == "field" else None)
+        return upsample(self._rectified_values(), self.geometry.size, self.field if align == "field" else None)
 
     def on_original(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the original picture's pixels, ``(H, W)`` float32.
@@ -298,7 +300,7 @@ class Heatmap(Explanation):
         drawn = self.overlay(look, scale)
         if look.style == "overlay":
             return (Cell(drawn),)
-        shown = Cell(self.boxed(self.picture.pixels), self.picture.name), Cell(drawn, self.caption(), scale)
+        shown = Cell(self.boxed(pixels_of(self.picture)), self.picture.name), Cell(drawn, self.caption(), scale)
         return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
 
     def describe(self) -> dict[str, Any]:
@@ -325,14 +327,14 @@ class Heatmap(Explanation):
         return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
 
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
-        wide = upsample(spread, self.geometry.crop[2:], self.field if look.align == "field" else None)
+        wide = upsample(spread, self.geometry.size, self.field if look.align == "field" else None)
         scale = scale_of(wide, signed=False)
         return Cell(self._draw_over(wide, scale, look), "spread", scale)
 
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
         seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        return self.boxed(overlay(self.picture.pixels, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen))
+        return self.boxed(draw_over(self.picture, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen))
 
     def _drawn_values(self, look: Look) -> NDArray[np.float32]:
         """The map on the network's input grid as it is drawn: a flat one is zero wherever it has a value."""

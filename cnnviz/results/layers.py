@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap
@@ -70,7 +72,7 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
     def grid(self) -> Grid:
         """A strip: the photograph, then each candidate's map with its evidence."""
         first = self.layers[0].heatmap
-        cells = [Cell(first.boxed(first.picture.pixels), first.caption().partition("\n")[0])]
+        cells = [Cell(first.boxed(pixels_of(first.picture)), first.caption().partition("\n")[0])]
         cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (
@@ -109,14 +111,14 @@ class EffectiveField(DrawnResult):
 
     values: NDArray[np.float32]
     layer: str
-    place: tuple[int, int]
+    place: Size
     field: Field | None
     inputs: int
     checks: tuple[str, ...] = ()
     provenance: Provenance = dataclasses.field(default_factory=Provenance, repr=False)
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def centre(self) -> tuple[float, ...]:
         """Where the unit lies, in pixels: its field's centre, or the values' centre of mass."""
         if self.field is not None and self.field.placed:
             return self.field.centre(*self.place)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.atomic import read_record, write_record
+from cnnviz.core.dimensions import Size
 from cnnviz.errors import OutputError, UnknownNameError
 
 __all__ = ["DECILES", "INDEX_FILE", "NO_IMAGE", "Failure", "LayerIndex", "PatchIndex", "Samples"]
@@ -81,7 +82,7 @@ class LayerIndex:
 
     name: str
     ranked: str
-    grid: tuple[int, int]
+    grid: Size
     values: NDArray[np.float32] = field(repr=False)
     images: NDArray[np.int64] = field(repr=False)
     positions: NDArray[np.int32] = field(repr=False)
@@ -128,7 +129,7 @@ class LayerIndex:
 
 
 def _ensure_within(
-    values: NDArray[Any], images: NDArray[Any], positions: NDArray[Any], grid: tuple[int, int], shape: tuple[int, ...]
+    values: NDArray[Any], images: NDArray[Any], positions: NDArray[Any], grid: Size, shape: tuple[int, ...]
 ) -> None:
     """Refuse values, numbers and places of another shape or type, and places outside a grid.
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.atomic import make_folder, number_twins
-from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.region import is_background
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.files import write_labels
 from cnnviz.drawing.overlay import place, upsample, veiled
+from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError
 from cnnviz.provenance import Provenance
@@ -96,7 +97,7 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
 
     best: tuple[tuple[Prediction, ...], ...]
     logits: NDArray[np.float32] = field(repr=False)
-    pictures: tuple[Picture, ...] = field(repr=False)
+    pictures: tuple[Sample, ...] = field(repr=False)
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
 
@@ -161,7 +162,7 @@ class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
 
     areas: tuple[tuple[ClassArea, ...], ...]
     won: NDArray[np.bool_] = field(repr=False)
-    pictures: tuple[Picture, ...] = field(repr=False)
+    pictures: tuple[Sample, ...] = field(repr=False)
     model: str = ""
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
@@ -170,8 +171,8 @@ class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
     def on_original(self, row: int, index: int) -> NDArray[np.bool_]:
         """Where a class wins on a picture's own pixels, ``(H, W)``; false where the network did not look."""
         picture = self.pictures[row]
-        geometry = picture.geometry or Geometry.whole(*picture.size)
-        wide = upsample(self.won[row, index].astype(np.float32), geometry.crop[2:])
+        geometry = picture.cut
+        wide = upsample(self.won[row, index].astype(np.float32), geometry.size)
         return np.asarray(np.nan_to_num(place(wide, geometry)) > 0.5)
 
     def colours(self) -> NDArray[np.float32]:
@@ -200,12 +201,12 @@ class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
                 "Several classes are likelier than not at one pixel, which one mask cannot hold; an .npz holds all."
             )
         picture, indices = self.pictures[row], [area.target.index for area in self[row]]
-        geometry = picture.geometry or Geometry.whole(*picture.size)
+        geometry = picture.cut
         none = ~self.won[row].any(axis=0)
         best = np.zeros(picture.size, dtype=np.float32)
         found = np.full(picture.size, NO_CLASS, dtype=np.uint8)
         for index, where in [*((index, self.won[row, index]) for index in indices), (NO_CLASS, none)]:
-            share = np.nan_to_num(place(upsample(where.astype(np.float32), geometry.crop[2:]), geometry))
+            share = np.nan_to_num(place(upsample(where.astype(np.float32), geometry.size), geometry))
             found[share > best] = index
             best = np.maximum(best, share)
         return found
@@ -264,14 +265,14 @@ class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
         first = masks & (np.cumsum(masks, axis=0) == 1)
         words = f"the {DRAWN} largest of {DRAWN + others} classes" if others else "all classes"
         words = words if shown else "no class but the background" if self[row] else "no class is likelier than not"
-        geometry = picture.geometry or Geometry.whole(*picture.size)
-        seen = ~np.isnan(place(np.zeros(geometry.crop[2:], dtype=np.float32), geometry))
-        together = veiled(picture.pixels, paint_shares(picture.pixels, first, colours), seen)
-        cells = [Cell(picture.pixels, picture.name), Cell(together, words)]
+        geometry = picture.cut
+        seen = ~np.isnan(place(np.zeros(geometry.size, dtype=np.float32), geometry))
+        together = veiled(pixels_of(picture), paint_shares(pixels_of(picture), first, colours), seen)
+        cells = [Cell(pixels_of(picture), picture.name), Cell(together, words)]
         for number, area in enumerate(shown):
-            painted = paint_shares(picture.pixels, masks[[number]], colours[[number]])
+            painted = paint_shares(pixels_of(picture), masks[[number]], colours[[number]])
             said = f"area {area.share:.1%}\nprob. {area.probability:.0%}"
-            cells.append(Cell(veiled(picture.pixels, painted, seen), f"{area.target}\n{said}"))
+            cells.append(Cell(veiled(pixels_of(picture), painted, seen), f"{area.target}\n{said}"))
         return [*cells]
 
     def __str__(self) -> str:

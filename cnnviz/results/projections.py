@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint_alone
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -48,7 +48,7 @@ class Projections(DrawnResult):
     rows: NDArray[np.int64] = field(repr=False)
     units: tuple[Unit, ...]
     seen: NDArray[np.uint8] = field(repr=False)
-    pictures: tuple[Picture, ...] = field(repr=False)
+    pictures: tuple[Sample, ...] = field(repr=False)
     model: str
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)

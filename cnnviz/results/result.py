@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.figure import figure
 from cnnviz.drawing.files import (
@@ -418,7 +418,7 @@ class StyledBatch(ResultBatch[P], Generic[P, Way]):
 
 
 def rows_of(
-    pictures: Sequence[Picture], cells: Sequence[tuple[Cell, ...]], *, photographed: bool
+    pictures: Sequence[Sample], cells: Sequence[tuple[Cell, ...]], *, photographed: bool
 ) -> tuple[tuple[Cell | None, ...], ...]:
     """Cells in rows, a row a picture; what was explained about the same picture in turn stands side by side.
 

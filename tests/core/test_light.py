@@ -11,7 +11,7 @@ HEAVY = ("torch", "torchvision", "timm", "numpy", "PIL", "cv2", "matplotlib")
 @pytest.mark.parametrize(
     "modules",
     [
-        ("cnnviz.core.target", "cnnviz.core.field", "cnnviz.core.layer", "cnnviz.core.picture", "cnnviz.core.atomic"),
+        ("cnnviz.core.target", "cnnviz.core.field", "cnnviz.core.layer", "cnnviz.core.picture", "cnnviz.core.sample"),
         ("cnnviz.method", "cnnviz.errors", "cnnviz.provenance", "cnnviz.models.names"),
     ],
 )

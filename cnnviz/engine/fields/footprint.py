@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import NamedTuple, TypeAlias
@@ -13,9 +13,9 @@ from cnnviz.core.field import Kind
 from cnnviz.engine.fields.axes import AxisCoverage
 from cnnviz.engine.fields.reads import Reads
 
-__all__ = ["ACROSS", "DOWN", "Atom", "Dim", "Footprint", "concatenate", "join_branches", "plain_dim"]
+__all__ = ["Atom", "Dim", "Footprint", "concatenate", "join_branches", "plain_dim"]
 
-DOWN, ACROSS, TOKENS = "y", "x", "tokens"
+AXES, TOKENS = ("z", "y", "x"), "tokens"
 
 
 class Atom(NamedTuple):
@@ -52,15 +52,19 @@ class Footprint:
 
     @classmethod
     def of_input(cls, shape: Sequence[int]) -> Footprint:
-        """The input ``(..., H, W)`` itself."""
-        height, width = shape[-2:]
-        dims = (*map(plain_dim, shape[:-2]), (Atom(DOWN, height),), (Atom(ACROSS, width),))
-        return cls("spatial", "", dims, {DOWN: AxisCoverage.of_pixels(height), ACROSS: AxisCoverage.of_pixels(width)})
+        """The input ``(N, C, ...)`` itself, with an axis of places for every further dimension."""
+        size = dict(zip(AXES[len(AXES) + 2 - len(shape) :], shape[2:], strict=True))
+        dims = (*map(plain_dim, shape[:2]), *((Atom(label, length),) for label, length in size.items()))
+        return cls("spatial", "", dims, {label: AxisCoverage.of_pixels(length) for label, length in size.items()})
 
     @property
     def placed(self) -> bool:
-        """Whether places are followed down and across."""
-        return len(self.axes) == 2
+        """Whether places are followed along every axis."""
+        return bool(self.axes)
+
+    def everywhere(self, labels: Set[str]) -> bool:
+        """Whether these are all axes of places, or a jumble of tokens."""
+        return TOKENS in labels or (self.placed and self.axes.keys() <= labels)
 
     def lost(self, because: str) -> Footprint:
         """Nothing known any more, because of an operation; of a whole footprint it still is."""
@@ -94,7 +98,7 @@ class Footprint:
         labels = self.labels(dims)
         if not labels:
             return None
-        return self.whole(because) if TOKENS in labels or {DOWN, ACROSS} <= labels else self.lost(because)
+        return self.whole(because) if self.everywhere(labels) else self.lost(because)
 
     def resampled(self, reads: Mapping[str, Reads], shape: Sequence[int]) -> Footprint:
         """An operation's output whose places read these inputs along each axis; an axis without is kept."""

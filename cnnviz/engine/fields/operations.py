@@ -14,8 +14,6 @@ from torch import Tensor
 
 from cnnviz.engine.fields.call import LAYOUT, Call, FootprintRule, RuleOutput
 from cnnviz.engine.fields.footprint import (
-    ACROSS,
-    DOWN,
     TOKENS,
     Atom,
     Dim,
@@ -181,7 +179,7 @@ def _pair_tokens(first: Footprint, second: Footprint) -> Footprint:
     if not first.dims or not second.dims:
         return (first if not first.dims else second).lost("attention")
     inner = first.labels([len(first.dims) - 2, len(first.dims) - 1]) | second.labels([len(second.dims) - 1])
-    if TOKENS in inner or {DOWN, ACROSS} <= inner:
+    if first.everywhere(inner):
         return first.whole("attention")
     return first.lost("attention in windows")
 
@@ -197,8 +195,7 @@ def _attention(call: Call) -> RuleOutput:
         found = call.source.lost("attention")
     else:
         labels = query.labels([len(query.dims) - 2])
-        everywhere = TOKENS in labels or {DOWN, ACROSS} <= labels
-        found = query.whole("attention") if everywhere else query.lost("attention in windows")
+        found = query.whole("attention") if query.everywhere(labels) else query.lost("attention in windows")
     return [found, *[None for _ in call.outputs[1:]]]
 
 
@@ -350,8 +347,8 @@ def _reduce(call: Call) -> RuleOutput:
     labels = source.labels(dims)
     if labels == source.labels() and labels:
         return source.whole("global pooling")
-    if len(labels) == 1 and kept and (label := next(iter(labels))) in source.axes:
-        axes = {**source.axes, label: source.axes[label].together()}
+    if labels and kept and labels <= source.axes.keys():
+        axes = {label: axis.together() if label in labels else axis for label, axis in source.axes.items()}
         single = tuple(_single_place(dim) if at in dims else dim for at, dim in enumerate(source.dims))
         return replace(source, dims=single, axes=axes)
     if labels:

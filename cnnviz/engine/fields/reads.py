@@ -83,17 +83,20 @@ def _read_adaptive_pool(_given: Arguments, _at: int, _count: int, before: int, a
     return Reads(places, places < stops[:, None], before / after)
 
 
-def _scale_factor(given: Arguments, at: int, before: int, after: int) -> np.float32:
+SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}
+
+
+def _scale_factor(given: Arguments, at: int, count: int, before: int, after: int) -> np.float32:
     """Inputs from one output to the next of an interpolation, in torch's own single precision."""
     if given.get("align_corners"):
         return np.float32((before - 1) / (after - 1) if after > 1 else 0)
-    scale = given.get("scales_h" if at == 0 else "scales_w")
+    scale = given.get(SCALES[count][at])
     return np.float32(1 / scale) if scale else np.float32(before) / np.float32(after)
 
 
 def _nearest_rule(shift: float) -> ReadRule:
-    def read(given: Arguments, at: int, _count: int, before: int, after: int) -> Reads:
-        factor = _scale_factor(given, at, before, after)
+    def read(given: Arguments, at: int, count: int, before: int, after: int) -> Reads:
+        factor = _scale_factor(given, at, count, before, after)
         positions = factor * (np.arange(after, dtype=np.float32) + np.float32(shift))
         places = np.floor(positions).astype(np.int64)[:, None]
         return Reads.all_used(np.minimum(places, before - 1), float(factor), places)
@@ -104,8 +107,8 @@ def _nearest_rule(shift: float) -> ReadRule:
 def _interpolation_rule(reach: int) -> ReadRule:
     """Interpolation between the ``2 * reach`` nearest inputs; those beyond the ends are the ends."""
 
-    def read(given: Arguments, at: int, _count: int, before: int, after: int) -> Reads:
-        factor, positions = _output_positions(given, at, before, after)
+    def read(given: Arguments, at: int, count: int, before: int, after: int) -> Reads:
+        factor, positions = _output_positions(given, at, count, before, after)
         held = np.clip(positions, 0, before - 1) if reach == 1 else positions
         around = np.arange(1 - reach, reach + 1, dtype=np.int64)
         exact = np.abs(held - np.rint(held)) < NO_WEIGHT
@@ -116,9 +119,9 @@ def _interpolation_rule(reach: int) -> ReadRule:
     return read
 
 
-def _output_positions(given: Arguments, at: int, before: int, after: int) -> tuple[float, Floats]:
+def _output_positions(given: Arguments, at: int, count: int, before: int, after: int) -> tuple[float, Floats]:
     """An interpolation's step, and where its outputs lie on its input."""
-    factor = _scale_factor(given, at, before, after)
+    factor = _scale_factor(given, at, count, before, after)
     shift = np.float32(0 if given.get("align_corners") else 0.5)
     return float(factor), factor * (np.arange(after, dtype=np.float32) + shift) - shift
 
@@ -126,8 +129,8 @@ def _output_positions(given: Arguments, at: int, before: int, after: int) -> tup
 def _antialiased_rule(reach: float) -> ReadRule:
     """Interpolation that averages when it shrinks: its kernel is as much wider."""
 
-    def read(given: Arguments, at: int, _count: int, before: int, after: int) -> Reads:
-        factor, positions = _output_positions(given, at, before, after)
+    def read(given: Arguments, at: int, count: int, before: int, after: int) -> Reads:
+        factor, positions = _output_positions(given, at, count, before, after)
         support = reach * max(factor, 1.0)
         offsets = np.arange(2 * ceil(support) + 2, dtype=np.int64)
         places = np.floor(positions - support).astype(np.int64)[:, None] + offsets
@@ -189,15 +192,17 @@ READ_RULES: dict[str, tuple[ReadRule, int]] = {
     **{f"max_pool{n}d_with_indices": (_read_pool, n) for n in (2, 3)},
     **{f"{kind}_pool{n}d": (_read_adaptive_pool, n) for kind in ("adaptive_avg", "adaptive_max") for n in (1, 2, 3)},
     **{f"_adaptive_avg_pool{n}d": (_read_adaptive_pool, n) for n in (2, 3)},
-    "upsample_nearest2d": (_nearest_rule(0.0), 2),
-    "_upsample_nearest_exact2d": (_nearest_rule(0.5), 2),
+    **{f"upsample_nearest{n}d": (_nearest_rule(0.0), n) for n in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{n}d": (_nearest_rule(0.5), n) for n in (1, 2, 3)},
+    "upsample_linear1d": (_interpolation_rule(1), 1),
     "upsample_bilinear2d": (_interpolation_rule(1), 2),
+    "upsample_trilinear3d": (_interpolation_rule(1), 3),
     "upsample_bicubic2d": (_interpolation_rule(2), 2),
     "_upsample_bilinear2d_aa": (_antialiased_rule(1.0), 2),
     "_upsample_bicubic2d_aa": (_antialiased_rule(2.0), 2),
     "constant_pad_nd": (_read_constant_padding, 0),
-    "reflection_pad2d": (_REFLECT, 2),
-    "replication_pad2d": (_REPLICATE, 2),
+    **{f"reflection_pad{n}d": (_REFLECT, n) for n in (1, 2, 3)},
+    **{f"replication_pad{n}d": (_REPLICATE, n) for n in (1, 2, 3)},
     "pixel_shuffle": (_read_pixel_shuffle, 2),
     "pixel_unshuffle": (_read_pixel_unshuffle, 2),
 }

@@ -11,16 +11,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.field import Field
 from cnnviz.core.layer import Arrangement
 from cnnviz.engine.fields.call import LAYOUT, Call, tensors_in
-from cnnviz.engine.fields.footprint import ACROSS, DOWN, Dim, Footprint
+from cnnviz.engine.fields.footprint import Dim, Footprint
 from cnnviz.engine.fields.operations import UNRELATED, footprint_rule
 from cnnviz.engine.fields.parts import part_of, read_part, write_part
 
 __all__ = ["FieldTrace"]
-
-ORDERS = {"NCHW": ((), (DOWN,), (ACROSS,)), "NHWC": ((DOWN,), (ACROSS,), ()), "NTC": ((DOWN, ACROSS), ())}
 
 
 class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -30,12 +29,12 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     neither the input nor any activation had an end. No operation is changed.
 
     Args:
-        inputs: ``(N, C, H, W)``, the tensor that the forward will start from.
+        inputs: ``(N, C, ...)``, the tensor that the forward will start from.
     """
 
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._size = int(inputs.shape[-2]), int(inputs.shape[-1])
+        self._size = size_of(inputs)
         self._known: MutableMapping[Tensor, Footprint] = WeakTensorKeyDictionary()
         self._known[inputs] = Footprint.of_input(inputs.shape)
 
@@ -50,10 +49,8 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if tensor is None or found is None:
             return None
         if found.placed and _matches_arrangement(found, arrangement):
-            rows, columns = (
-                found.axes[label].span(length) for label, length in zip((DOWN, ACROSS), self._size, strict=True)
-            )
-            return Field(found.kind, self._size, found.because, rows, columns)
+            spans = (axis.span(length) for axis, length in zip(found.axes.values(), self._size, strict=True))
+            return Field(found.kind, self._size, found.because, tuple(spans))
         if found.kind in ("whole", "unknown"):
             return Field(found.kind, self._size, found.because)
         flat = arrangement is None and bool(found.labels([tensor.dim() - 1]))
@@ -115,7 +112,15 @@ def _matches_arrangement(found: Footprint, arrangement: Arrangement | None) -> b
         return False
     if any(not all(atom.label for atom in dim if atom.size > 1) for dim in found.dims if _has_places(dim)):
         return False  # tokens in groups, not row by row
-    return tuple(tuple(atom.label for atom in dim if atom.label) for dim in found.dims[1:]) == ORDERS[arrangement.order]
+    return [tuple(atom.label for atom in dim if atom.label) for dim in found.dims[1:]] == _labels_of(found, arrangement)
+
+
+def _labels_of(found: Footprint, arrangement: Arrangement) -> list[tuple[str, ...]]:
+    """Which axes of places each dimension of one image has by its arrangement."""
+    places: list[tuple[str, ...]] = [(label,) for label in found.axes]
+    if arrangement.tokens:
+        return [tuple(found.axes), ()]
+    return [(), *places] if arrangement.channels_first else [*places, ()]
 
 
 def _has_places(dim: Dim) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import PICTURE, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
@@ -27,7 +28,6 @@ from cnnviz.engine.logits import COARSE_ROUNDING, sum_to_one
 from cnnviz.errors import NowhereError, TargetError
 
 __all__ = [
-    "DENSE",
     "NAME_A_REGION",
     "everywhere",
     "is_top",
@@ -41,7 +41,7 @@ __all__ = [
     "winners",
 ]
 
-DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6
+EVEN_CHANCE, NAMED = 0.5, 6
 NAME_A_REGION = f"A region can be named: {FORMS}."
 
 
@@ -187,7 +187,7 @@ def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
 
 def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:
     """Logits of the target's classes, less its rival's, summed over its pixels, ``(n,)``."""
-    if target.mask is None or logits.dim() != DENSE:
+    if target.mask is None or not has_places(logits, PICTURE):
         raise TargetError(f"'{target}' cannot be scored before it is settled on a dense answer.")
     grid = tuple(logits.shape[2:])
     if grid != target.mask.shape:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
+from cnnviz.core.dimensions import PICTURE, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -31,7 +32,7 @@ from cnnviz.core.target import (
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.logits import apply_function
-from cnnviz.engine.scores.dense import DENSE, mean_probability, settle_dense, sum_region
+from cnnviz.engine.scores.dense import mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.engine.scores.similarity import cosines
 from cnnviz.errors import ExplanationError, TargetError
@@ -116,7 +117,7 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
 
 def is_dense(logits: Tensor) -> bool:
     """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
-    return logits.dim() == DENSE
+    return has_places(logits, PICTURE)
 
 
 def is_detected(logits: Tensor) -> bool:
@@ -254,14 +255,14 @@ def _score_custom(target: CustomTarget, logits: Tensor) -> Tensor:
 
 
 def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:
-    """The maps ``(N, C, h, w)`` of a unit's layer, which has that unit."""
+    """The maps ``(N, C, h, w)`` of a unit's layer, which has that unit; a vector's numbers have one place."""
     if captured is None or target.layer not in captured.watched:
         raise ExplanationError(f"Layer '{target.layer}' was not watched, so its units have no score here.")
     output = captured.watched[target.layer]
     arrangement = captured.watched_arrangements[target.layer]
     if arrangement is None and output.dim() != 2:
         raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
-    maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
+    maps = to_maps(output, arrangement) if arrangement else output[:, :, None]
     channels = maps.shape[1]
     if not 0 <= target.channel < channels:
         raise TargetError(f"Layer '{target.layer}' has channels 0 to {channels - 1}; there is no {target.channel}.")
@@ -270,12 +271,17 @@ def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:
 
 def _score_unit(target: Unit, captured: Capture | None) -> Tensor:
     maps = _unit_maps(target, captured)
-    if target.place is None:
-        return maps[:, target.channel].mean(dim=(1, 2))
-    (row, column), (rows, columns) = target.place, maps.shape[2:]
-    if not (0 <= row < rows and 0 <= column < columns):
-        raise TargetError(f"Layer '{target.layer}' has {rows}x{columns} places; there is none at {row},{column}.")
-    return maps[:, target.channel, row, columns - 1 - column if target.mirrored else column]
+    place, grid = target.place, maps.shape[2:]
+    if place is None:
+        return maps[:, target.channel].mean(dim=tuple(range(1, maps.dim() - 1)))
+    if len(place) != len(grid) or not all(0 <= at < length for at, length in zip(place, grid, strict=True)):
+        sides, asked = "x".join(map(str, grid)), ",".join(map(str, place))
+        raise TargetError(f"Layer '{target.layer}' has {sides} places; there is none at {asked}.")
+    *before, last = place
+    held = maps[:, target.channel]
+    for at in (*before, grid[-1] - 1 - last if target.mirrored else last):
+        held = held[:, at]
+    return held
 
 
 def class_probabilities(logits: Tensor, head: Head) -> Tensor:

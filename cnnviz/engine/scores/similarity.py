@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import PICTURE, has_places, place_dims
 from cnnviz.core.layer import Arrangement
 from cnnviz.core.similar import Similar
 from cnnviz.engine.arrangement import to_maps
@@ -14,7 +15,7 @@ from cnnviz.errors import ExplanationError, TargetError
 
 __all__ = ["cosines", "embedding_of"]
 
-VECTORS, MAPS = 2, 4
+VECTORS = 2
 
 
 def embedding_of(layer: str | None, logits: Tensor, captured: Capture | None) -> tuple[Tensor, bool]:
@@ -33,10 +34,11 @@ def embedding_of(layer: str | None, logits: Tensor, captured: Capture | None) ->
         if captured is None or layer not in captured.watched:
             raise ExplanationError(f"Layer '{layer}' was not watched, so there is no embedding here.")
         output, arrangement = captured.watched[layer], captured.watched_arrangements[layer]
-    elif logits.dim() == MAPS:
-        arrangement = Arrangement("NCHW", (logits.shape[2], logits.shape[3]), logits.shape[1])
+    elif has_places(logits, PICTURE):
+        arrangement = Arrangement.of_maps(tuple(logits.shape[1:]))
     if arrangement is not None:
-        return to_maps(output, arrangement).mean(dim=(2, 3)), arrangement.grid != (1, 1)
+        maps = to_maps(output, arrangement)
+        return maps.mean(dim=place_dims(maps)), arrangement.spatial
     if layer is None and output.dim() == DETECTIONS:
         raise ExplanationError(
             "A detector's boxes are no embedding; --embedding LAYER (Model(..., embedding=LAYER)) takes a layer's."

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
 from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
@@ -40,7 +41,7 @@ class RecordedLayer:
     name: str
     call: int
     units: int
-    grid: tuple[int, int]
+    grid: Size
     arrangement: Arrangement | None
     saturation: Saturation | None
 

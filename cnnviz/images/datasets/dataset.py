@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Dataset(ABC):
         return f"{type(self).__name__}({self.name!r}, {len(self)} pictures, {classes})"
 
     @abstractmethod
-    def item(self, index: int) -> Picture | torch.Tensor:
+    def item(self, index: int) -> Sample | torch.Tensor:
         """What a network is given: a picture, or a float tensor ``(C, H, W)`` that is network input already.
 
         Raises:

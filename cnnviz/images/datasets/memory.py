@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset, Keys
 from cnnviz.images.inputs import gather
@@ -29,12 +30,12 @@ class MemoryDataset(Dataset):
 
     name = "images"
 
-    def __init__(self, items: Sequence[Path | Picture | torch.Tensor]) -> None:
+    def __init__(self, items: Sequence[Path | Sample | torch.Tensor]) -> None:
         width = len(str(len(items) - 1))
         self._items = tuple(items)
         self.keys = Keys(f"{index:0{width}} {_item_name(item)}".rstrip() for index, item in enumerate(items))
 
-    def item(self, index: int) -> Picture | torch.Tensor:
+    def item(self, index: int) -> Sample | torch.Tensor:
         """What was given, as a picture or a float tensor ``(C, H, W)``.
 
         Raises:
@@ -55,7 +56,7 @@ class MemoryDataset(Dataset):
     def mark(self, index: int) -> str:
         """A file's size in bytes, a picture's hash or that of a tensor's type, shape and values."""
         item = self._items[index]
-        if isinstance(item, Picture):
+        if isinstance(item, Sample):
             return item.digest
         if isinstance(item, Path):
             return str(item.stat().st_size) if item.is_file() else "missing"
@@ -72,7 +73,7 @@ def open_memory(source: Any) -> MemoryDataset:
     """
     if not isinstance(source, Sequence):
         return MemoryDataset(gather(source))
-    items: list[Path | Picture | torch.Tensor] = []
+    items: list[Path | Sample | torch.Tensor] = []
     for number, item in enumerate(source, 1):
         if isinstance(item, (str, os.PathLike)):
             items.append(Path(os.fsdecode(item)))
@@ -84,7 +85,7 @@ def open_memory(source: Any) -> MemoryDataset:
     return MemoryDataset(items)
 
 
-def _item_name(item: Path | Picture | torch.Tensor) -> str:
-    if isinstance(item, Picture):
+def _item_name(item: Path | Sample | torch.Tensor) -> str:
+    if isinstance(item, Sample):
         return item.name if item.name != "image" else ""
     return item.name if isinstance(item, Path) else ""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.capture import differentiate
@@ -101,7 +102,7 @@ class Optimiser:
         recipe: Recipe,
         transform: ViewTransform,
         normalise: Any,
-        input_size: tuple[int, int],
+        input_size: Size,
         pictures: int,
         patience: int,
         keep: frozenset[int],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.dimensions import Size
 from cnnviz.methods.ascent.recipes import Recipe
 from cnnviz.methods.ascent.spectrum import ColourStatistics, frequencies
 
@@ -33,7 +34,7 @@ class ParameterisedImages(ABC):
         size: Height and width of the pictures.
     """
 
-    def __init__(self, size: tuple[int, int], parameters: Tensor) -> None:
+    def __init__(self, size: Size, parameters: Tensor) -> None:
         self.size = size
         self.parameters = parameters.requires_grad_()
 
@@ -82,7 +83,7 @@ class Fourier(ParameterisedImages):
 
     def __init__(
         self,
-        size: tuple[int, int],
+        size: Size,
         noise: Tensor,
         statistics: ColourStatistics,
         recipe: Recipe,
@@ -116,9 +117,7 @@ class Phase(ParameterisedImages):
         start: Pictures ``(G, C, H, W)`` in [0, 1] whose phases to start from.
     """
 
-    def __init__(
-        self, size: tuple[int, int], noise: Tensor, statistics: ColourStatistics, *, start: Tensor | None
-    ) -> None:
+    def __init__(self, size: Size, noise: Tensor, statistics: ColourStatistics, *, start: Tensor | None) -> None:
         self.magnitude = statistics.magnitude(*size).to(noise.device)
         self.colours = Colours(statistics, noise.device)
         parameters = noise
@@ -149,7 +148,7 @@ class Pyramid(ParameterisedImages):
 
     def __init__(
         self,
-        size: tuple[int, int],
+        size: Size,
         noise: Tensor,
         statistics: ColourStatistics,
         *,
@@ -188,7 +187,7 @@ class Pixels(ParameterisedImages):
         start: Pictures ``(G, C, H, W)`` in [0, 1] to start from.
     """
 
-    def __init__(self, size: tuple[int, int], noise: Tensor, recipe: Recipe, *, start: Tensor | None) -> None:
+    def __init__(self, size: Size, noise: Tensor, recipe: Recipe, *, start: Tensor | None) -> None:
         self.recipe = recipe
         self.kernel = _gaussian_kernel(recipe.blur).to(noise.device) if recipe.blur_every else None
         super().__init__(size, noise * recipe.noisy if start is None else start - 0.5)

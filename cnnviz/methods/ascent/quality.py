@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batch_norms import watch_norms
 from cnnviz.engine.batching import in_chunks, usual_size
@@ -198,7 +199,7 @@ def clean_input(model: Model, canvas: Tensor) -> Tensor:
     return _normalise_pixels(model, sized)
 
 
-def held_out_views(canvas: Tensor, size: tuple[int, int], *, draws: int = DRAWS, seed: int = 0) -> Tensor:
+def held_out_views(canvas: Tensor, size: Size, *, draws: int = DRAWS, seed: int = 0) -> Tensor:
     """A picture turned by up to 10 degrees and cropped to 60 to 100 % of its side, somewhere within it.
 
     Args:

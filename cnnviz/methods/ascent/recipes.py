@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from cnnviz.core.dimensions import Size
+
 __all__ = [
     "RECIPES",
     "AscentPrecision",
@@ -69,7 +71,7 @@ def draw_views(
     generators: Sequence[torch.Generator],
     *,
     count: int,
-    size: tuple[int, int],
+    size: Size,
     progress: float,
 ) -> Tensor:
     """Samples of pictures, each seen its own way; what lies beyond the canvas is its reflection.
@@ -108,7 +110,7 @@ def draw_views(
 
 
 def _sample_views(
-    transform: ViewTransform, generator: torch.Generator, count: int, canvas: Sequence[int], size: tuple[int, int]
+    transform: ViewTransform, generator: torch.Generator, count: int, canvas: Sequence[int], size: Size
 ) -> Tensor:
     """Affine maps ``(count, 2, 3)`` from a sample's coordinates to the canvas's, both from -1 to 1."""
     import torch

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnviz.core.aim import parse_aim
+from cnnviz.core.dimensions import Size
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import SimilarPair
 from cnnviz.core.target import Finer, RegionTarget, Target, TargetLike, TopClass, Unit
@@ -94,6 +95,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
             )
         drawn = np.array(Pillow.fromarray(items[0].pixels).convert(COLOURS[channels]), dtype=np.float32) / 255
         return torch.from_numpy(drawn.reshape(*drawn.shape[:2], channels)).permute(2, 0, 1), items[0]
+    assert isinstance(items[0], Tensor)
     values = items[0].detach().float().cpu()
     if len(values) != channels:
         raise UsageError(f"'{model.name}' takes {channels} channels; the picture to start from has {len(values)}.")
@@ -101,7 +103,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
     return (values * std + mean).clamp(0, 1), Picture(model.preprocess.to_pixels(values[None])[0], "input")
 
 
-def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> tuple[int, int]:
+def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> Size:
     """Height and width of the pictures: in the proportions of the start, or of the network's input.
 
     Raises:
@@ -117,7 +119,7 @@ def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor 
     return height, width
 
 
-def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pixels: Tensor, size: Size) -> Tensor:
     """Pixels ``(C, H, W)`` in another size, averaged where it is smaller."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels

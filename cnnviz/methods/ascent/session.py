@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.picture import Picture
 from cnnviz.core.similar import Similar, record_references
 from cnnviz.core.target import DetectionTarget, Target
@@ -50,7 +51,7 @@ class AscentSettings:
     """
 
     recipe: Recipe
-    canvas: tuple[int, int]
+    canvas: Size
     seed: int = 0
     frames: int = 0
     patience: int = 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
@@ -81,7 +81,7 @@ def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
     mean, std = (_as_column(values) for values in (model.preprocess.mean, model.preprocess.std))
     pixels: list[Tensor] = []
     for item in gather(images):
-        values = model.preprocess(item)[0] if isinstance(item, Picture) else item.detach().float().cpu()
+        values = model.preprocess(item)[0] if isinstance(item, Sample) else item.detach().float().cpu()
         if values.shape[0] != model.preprocess.channels or (pixels and pixels[0].shape != values.shape):
             expected = tuple(pixels[0].shape) if pixels else (model.preprocess.channels, "H", "W")
             raise UsageError(f"The examples must have one size, {expected}; got {tuple(values.shape)}.")

@@ -75,8 +75,7 @@ def cam(
         logits = found.logits[: len(targets)]
         settled = tuple(settle(targets, logits, model.labels, model.head))
         values = torch.stack([found.of(row, each) for row, each in enumerate(settled)])
-        _, channels, height, width = found.activation.shape
-        field = fields.of(found.activation, Arrangement("NCHW", (height, width), channels))
+        field = fields.of(found.activation, Arrangement.of_maps(tuple(found.activation.shape[1:])))
         scores = score(settled, logits).detach()
         return Answer((), (values,), logits.detach(), scores, settled, field=field, flat=NOTHING)
 

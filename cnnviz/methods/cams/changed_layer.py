@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeAlias
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.similar import Similar
@@ -145,7 +147,7 @@ def perturbation_maps(
         copies = model.fixed_batch or 1
         rows = [
             _explain_image(
-                model, inputs[row, None].expand(copies, -1, -1, -1), target, known, explain, settings=settings
+                model, inputs[row, None].expand(copies, *inputs.shape[1:]), target, known, explain, settings=settings
             )
             for row, target in enumerate(targets)
         ]
@@ -190,12 +192,12 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
     channels = maps.shape[1]
     linear = layer.linear_weights()
     if linear is not None:
-        shown = maps[0].to(linear.dtype)
-        return torch.einsum("c,chw->hw", linear * shown.mean(dim=(1, 2)) / _magnitude(layer.score), shown)
+        shown, places = maps[0].to(linear.dtype), tuple(range(1, maps[0].dim()))
+        return torch.einsum("c,c...->...", linear * shown.mean(dim=places) / _magnitude(layer.score), shown)
 
     def without(some: slice) -> Tensor:
         each = torch.arange(some.start, some.stop, device=maps.device)
-        ablated = maps.repeat(len(each), 1, 1, 1)
+        ablated = maps.repeat(len(each), *(1 for _ in maps.shape[1:]))
         ablated[each - some.start, each] = 0
         return ablated
 
@@ -203,7 +205,7 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
     layer.expect_differences(weight=float(maps.abs().sum(dim=1).max() / _magnitude(layer.score)))
     weights = (layer.score - scores) / _magnitude(layer.score)
     wide = torch.promote_types(weights.dtype, maps.dtype)  # of half precision the scores of places are wider
-    return torch.einsum("c,chw->hw", weights.to(wide), maps[0].to(wide))
+    return torch.einsum("c,c...->...", weights.to(wide), maps[0].to(wide))
 
 
 def _magnitude(score: Tensor) -> Tensor:
@@ -213,13 +215,22 @@ def _magnitude(score: Tensor) -> Tensor:
 def keep_one_place(layer: ChangedLayer, *, blur: bool, probability: bool) -> Tensor:
     """The score of one image with only the neighbourhood of each place of the layer kept, ``(h, w)``."""
     maps = layer.maps
-    height, width = maps.shape[2:]
-    corners = torch.tensor([1.0, 2.0, 1.0], dtype=maps.dtype, device=maps.device)
-    kernel = torch.outer(corners, corners) / 16
+    size = size_of(maps)
+    count = math.prod(size)
 
     def at(some: slice) -> Tensor:
         places = torch.arange(some.start, some.stop, device=maps.device)
-        masks = functional.one_hot(places, height * width).to(maps.dtype).reshape(-1, 1, height, width)
-        return maps * (functional.conv2d(masks, kernel[None, None], padding=1) if blur else masks)
+        masks = functional.one_hot(places, count).to(maps.dtype).reshape(-1, 1, *size)
+        return maps * (_soften(masks) if blur else masks)
 
-    return layer.scores(height * width, at, kind="probability" if probability else "logit").reshape(height, width)
+    return layer.scores(count, at, kind="probability" if probability else "logit").reshape(size)
+
+
+def _soften(masks: Tensor) -> Tensor:
+    """Masks ``(n, 1, h, w)`` after the 3x3 Gaussian that adds up to 1; an axis of one place has no neighbours."""
+    kernel = masks.new_ones(())
+    for length in size_of(masks):
+        own = masks.new_tensor([1.0, 2.0, 1.0] if length > 1 else [1.0])
+        kernel = kernel[..., None] * own / own.sum()
+    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[kernel.dim() - 1]
+    return convolve(masks, kernel[None, None], padding="same")

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cnnviz.core.target import ClassTarget, RegionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import capture, widen_half
 from cnnviz.engine.scores.score import class_probabilities, score, score_region, watched_layers
 from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.grids import enlarge_evenly
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
 from cnnviz.models.inference_copy import InferenceCopy, inference_copy
 from cnnviz.models.model import Model
@@ -67,7 +67,7 @@ class ChannelMasks:
         probability = self.weights == "probability" and of_classes and model.head.probable
 
         def masked(some: slice) -> Tensor:
-            masks = _stretch_to_masks(kept[some], image.shape[-2:])
+            masks = _stretch_to_masks(kept[some], image.shape[1:])
             return _score_pictures(model, image * masks[:, None].to(image.dtype), target, probability=probability)
 
         size = model.fixed_batch or self.settings.batch_size
@@ -77,20 +77,21 @@ class ChannelMasks:
         if self.settings.counterfactual:
             scores = 1 - scores if probability else -scores
         weighed = scores.softmax(dim=0) if self.weights == "softmax" else scores
-        return torch.einsum("k,khw->hw", weighed, kept)
+        return torch.einsum("k,k...->...", weighed, kept)
 
 
 def _stretch_to_masks(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """Maps ``(b, h, w)`` enlarged to the picture's size and each stretched to [0, 1]."""
-    wide = functional.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
-    low, high = wide.amin(dim=(1, 2), keepdim=True), wide.amax(dim=(1, 2), keepdim=True)
+    wide = enlarge_evenly(maps, size)
+    places = tuple(range(1, wide.dim()))
+    low, high = wide.amin(dim=places, keepdim=True), wide.amax(dim=places, keepdim=True)
     return (wide - low) / (high - low).clamp_min(torch.finfo(wide.dtype).tiny)
 
 
 def _score_pictures(model: Model, pictures: Tensor, target: Target, *, probability: bool) -> Tensor:
     count = len(pictures)
     if model.fixed_batch and count < model.fixed_batch:
-        pictures = torch.cat([pictures, pictures[-1:].expand(model.fixed_batch - count, -1, -1, -1)])
+        pictures = torch.cat([pictures, pictures[-1:].expand(model.fixed_batch - count, *pictures.shape[1:])])
     targets = [target] * len(pictures)
     pictures = model.to_device(pictures).to(memory_format=model.memory_format)
     with torch.no_grad(), capture(model.module, [], watched_layers(targets)) as caught:

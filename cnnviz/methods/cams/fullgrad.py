@@ -92,16 +92,15 @@ def fullgrad(
 
 def _add_terms(found: FullGradients) -> Tensor:
     """The terms of the input and of the biases that have places, at the input's size, ``(N, H, W)``."""
-    from torch.nn import functional
-
     from cnnviz.engine.arrangement import to_maps
+    from cnnviz.methods.cams.grids import enlarge_evenly
 
-    size = found.inputs.shape[-2:]
+    size = found.inputs.shape[2:]
     total = _stretch_and_add(found.inputs)
     for bias, arrangement in found.biases:
         if arrangement is not None and arrangement.spatial:
             maps = _stretch_and_add(to_maps(bias, arrangement))
-            total = total + functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+            total = total + enlarge_evenly(maps, size)
     return total
 
 
@@ -110,7 +109,8 @@ def _stretch_and_add(maps: Tensor) -> Tensor:
     import torch
 
     values = maps.abs().float()
-    low, high = values.amin(dim=(1, 2, 3), keepdim=True), values.amax(dim=(1, 2, 3), keepdim=True)
+    each = tuple(range(1, values.dim()))
+    low, high = values.amin(dim=each, keepdim=True), values.amax(dim=each, keepdim=True)
     range_ = high - low
     told = range_ > torch.finfo(values.dtype).eps * high
     return torch.where(told, (values - low) / range_, torch.zeros_like(values)).sum(dim=1)

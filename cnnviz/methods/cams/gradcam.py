@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
+from cnnviz.core.dimensions import place_dims
 from cnnviz.method import method
 from cnnviz.methods.settings import Fuse
 
@@ -75,7 +76,7 @@ def gradcam(
 
 def weigh_by_mean_gradient(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with each channel's mean gradient as its weight, ``(N, h, w)``."""
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    weights = gradients.mean(dim=place_dims(gradients), keepdim=True)
     return (weights * activations).sum(dim=1)
 
 
@@ -139,16 +140,16 @@ def weigh_by_share(activations: Tensor, gradients: Tensor) -> Tensor:
 
 def bound_shares(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
     """The weights of Grad-CAM++ ``(N, C)``, and what they are at most if no denominator is below 1."""
-    return _share_weights(activations, gradients)[:, :, 0, 0], gradients.clamp_min(0).sum(dim=(2, 3))
+    return _share_weights(activations, gradients).flatten(1), gradients.clamp_min(0).sum(dim=place_dims(gradients))
 
 
 def _share_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     import torch
 
-    shares = 2 + gradients * activations.sum(dim=(2, 3), keepdim=True)
+    shares = 2 + gradients * activations.sum(dim=place_dims(activations), keepdim=True)
     shares = torch.where(shares.abs() > SMALLEST, shares, torch.full_like(shares, SMALLEST))
     alphas = torch.where(gradients != 0, 1 / shares, torch.zeros_like(shares))
-    return (alphas * gradients.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
+    return (alphas * gradients.clamp_min(0)).sum(dim=place_dims(gradients), keepdim=True)
 
 
 @method
@@ -210,16 +211,17 @@ def weigh_by_normalised_activation(activations: Tensor, gradients: Tensor) -> Te
 
 def bound_normalised_activation(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
     """The weights of XGrad-CAM ``(N, C)``, and what they are at most where activations have one sign: a mean."""
-    return _normalised_weights(activations, gradients)[:, :, 0, 0], gradients.abs().amax(dim=(2, 3))
+    return _normalised_weights(activations, gradients).flatten(1), gradients.abs().amax(dim=place_dims(gradients))
 
 
 def _normalised_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     import torch
 
-    total = activations.sum(dim=(2, 3), keepdim=True)
-    least = (SMALLEST * activations.abs().sum(dim=(2, 3), keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
+    places = place_dims(activations)
+    total = activations.sum(dim=places, keepdim=True)
+    least = (SMALLEST * activations.abs().sum(dim=places, keepdim=True)).clamp_min(torch.finfo(total.dtype).tiny)
     total = torch.where(total.abs() > least, total, torch.where(total < 0, -least, least))
-    return (gradients * activations).sum(dim=(2, 3), keepdim=True) / total
+    return (gradients * activations).sum(dim=places, keepdim=True) / total
 
 
 @method

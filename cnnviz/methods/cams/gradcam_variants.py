@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from cnnviz.core.dimensions import place_dims
 from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Fuse
 
@@ -115,8 +116,8 @@ def weigh_by_averaged_share(activations: Tensor, powers: Sequence[Tensor], sign:
 def bound_averaged_shares(activations: Tensor, noisy: Sequence[Tensor], sign: int) -> tuple[Tensor, Tensor]:
     """The weights ``(N, C)``, and what they are at most if no denominator is below the mean square."""
     powers = _average_powers(noisy)
-    bounds = (sign * powers[0].double()).clamp_min(0).sum(dim=(2, 3))
-    return _averaged_weights(activations, powers, sign)[:, :, 0, 0], bounds
+    bounds = (sign * powers[0].double()).clamp_min(0).sum(dim=place_dims(activations))
+    return _averaged_weights(activations, powers, sign).flatten(1), bounds
 
 
 def _averaged_weights(activations: Tensor, powers: Sequence[Tensor], sign: int) -> Tensor:
@@ -124,11 +125,12 @@ def _averaged_weights(activations: Tensor, powers: Sequence[Tensor], sign: int) 
 
     first, second, third = (power.double() for power in powers)
     first, third = sign * first, sign * third
-    shares = 2 * second + activations.double().sum(dim=(2, 3), keepdim=True) * third
+    places = place_dims(activations)
+    shares = 2 * second + activations.double().sum(dim=places, keepdim=True) * third
     least = SMALLEST * second
     shares = torch.where(shares.abs() > least, shares, least)
     alphas = torch.where(second > 0, second / shares, torch.zeros_like(shares))
-    return (alphas * first.clamp_min(0)).sum(dim=(2, 3), keepdim=True)
+    return (alphas * first.clamp_min(0)).sum(dim=places, keepdim=True)
 
 
 def _average_powers(gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -144,7 +146,8 @@ def _add_noise(inputs: Tensor, noise: float, generator: torch.Generator) -> Tens
     import torch
 
     drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
-    ranges = inputs.amax(dim=(1, 2, 3), keepdim=True) - inputs.amin(dim=(1, 2, 3), keepdim=True)
+    each = tuple(range(1, inputs.dim()))
+    ranges = inputs.amax(dim=each, keepdim=True) - inputs.amin(dim=each, keepdim=True)
     return inputs + noise * ranges * drawn
 
 
@@ -215,7 +218,7 @@ def shapleycam(
 
 def weigh_by_shapley_value(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Tensor:
     """Activations ``(N, C, h, w)`` summed with gradient less half the curvature as weights, ``(N, h, w)``."""
-    weights = (gradients - curvatures / 2).mean(dim=(2, 3), keepdim=True)
+    weights = (gradients - curvatures / 2).mean(dim=place_dims(gradients), keepdim=True)
     return (weights * activations).sum(dim=1)
 
 

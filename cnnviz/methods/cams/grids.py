@@ -12,30 +12,37 @@ from torch.nn import functional
 
 from cnnviz.core.field import Field
 
-__all__ = ["mirror_back", "resample_to_finest"]
+__all__ = ["INTERPOLATION", "enlarge_evenly", "mirror_back", "resample_to_finest"]
+
+INTERPOLATION = ("linear", "bilinear", "trilinear")
+"""How torch calls linear interpolation along one, two and three axes."""
 
 
 def resample_to_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -> tuple[list[Tensor], Field | None]:
     """Maps of several layers on the grid of the finest, each value taken where its unit looks.
 
     Args:
-        maps: ``(n, h, w)`` of each layer.
+        maps: ``(n, h, w)`` of each layer, or of signals or volumes.
         fields: What the layers' units see; unless all have places, all maps are spread evenly.
 
     Returns:
         The maps, and the finest's field.
     """
-    finest = max(range(len(maps)), key=lambda at: maps[at].shape[-2] * maps[at].shape[-1])
-    height, width = maps[finest].shape[-2:]
+    finest = max(range(len(maps)), key=lambda at: maps[at][0].numel())
     known = [one for one in fields if one is not None and one.placed]
     if len(known) < len(maps):
-        even = [functional.interpolate(one[:, None].float(), size=(height, width), mode="bilinear") for one in maps]
-        return [one[:, 0] for one in even], None
+        return [enlarge_evenly(one.float(), maps[finest].shape[1:]) for one in maps], None
     goal = known[finest]
     placed = [
         one.float() if own is goal else _resample(one.float(), own, goal) for one, own in zip(maps, known, strict=True)
     ]
     return placed, goal
+
+
+def enlarge_evenly(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps ``(n, h, w)``, or of signals or volumes, spread evenly over a finer grid, linear along every axis."""
+    mode = INTERPOLATION[len(size) - 1]
+    return functional.interpolate(maps[:, None], size=tuple(size), mode=mode, align_corners=False)[:, 0]
 
 
 def mirror_back(maps: Tensor, field: Field | None) -> tuple[Tensor, Tensor]:
@@ -50,20 +57,17 @@ def mirror_back(maps: Tensor, field: Field | None) -> tuple[Tensor, Tensor]:
     """
     if field is None or not field.columns or len(field.columns) != maps.shape[-1]:
         return maps.flip(-1), torch.ones(maps.shape[-1], dtype=torch.bool, device=maps.device)
-    width = field.input[1]
+    width = field.input[-1]
     columns = field.columns.units_at(width - 1 - field.columns.middles(), width)
     known = torch.from_numpy(~np.isnan(columns)).to(maps.device)
     return _interpolate(maps, np.nan_to_num(columns), -1), known
 
 
 def _resample(maps: Tensor, own: Field, goal: Field) -> Tensor:
-    for dim, (source, target, length) in enumerate(
-        zip((own.rows, own.columns), (goal.rows, goal.columns), own.input, strict=True)
-    ):
-        if source is not None and target is not None:
-            units = source.units_at(target.middles(), length)
-            held = np.where(target.middles() < source.offset, 0, len(source) - 1)
-            maps = _interpolate(maps, np.where(np.isnan(units), held, units), dim - 2)
+    for dim, (source, target, length) in enumerate(zip(own.spans, goal.spans, own.input, strict=True), 1):
+        units = source.units_at(target.middles(), length)
+        held = np.where(target.middles() < source.offset, 0, len(source) - 1)
+        maps = _interpolate(maps, np.where(np.isnan(units), held, units), dim)
     return maps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TypeAlias
 
 import torch
@@ -127,16 +128,16 @@ def layer_maps(
         if automatic and chosen and chosen != list(found.layers):
             found = answer(inputs, targets, chosen)
         chosen[:] = found.layers
-        fields = [field_of_places(model, name, inputs.shape[-2:]) for name in found.layers]
+        fields = [field_of_places(model, name, inputs.shape[2:]) for name in found.layers]
         values, field = _fuse(found.values, fields, settings)
         if settings.flip:
             mirrored = answer(
                 inputs.flip(-1), [_mirror(target, inputs.shape[-1]) for target in found.targets], found.layers
             )
             values = _average(values, _fuse(mirrored.values, fields, settings)[0], field)
-        spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[-2:])]
+        spread = [check for name in found.layers for check in note_call(model, name, inputs.shape[2:])]
         spread += [check for name, one in zip(found.layers, fields, strict=True) for check in note_unplaced(name, one)]
-        spread += [check for name in found.layers for check in note_inferred(model, name, inputs.shape[-2:])]
+        spread += [check for name in found.layers for check in note_inferred(model, name, inputs.shape[2:])]
         checks, one = (*said, *found.checks, *spread), len(found.layers) == 1
         roundings, flat = found.roundings if one else (), found.flat or CANCELLED
         return replace(found, values=(values,), checks=checks, field=field, roundings=roundings, flat=flat)
@@ -159,19 +160,19 @@ def _common_layer(model: Model, batch: InputBatch) -> AutomaticLayer:
 
 
 def field_of(model: Model, name: str, size: Sequence[int]) -> Field | None:
-    """What a layer's units see of inputs of a height and width; None if its output is not made from them.
+    """What a layer's units see of inputs of a size; None if its output is not made from them.
 
     Args:
         model: The network.
         name: The layer's name, or one call of it, such as ``"relu#2"``.
-        size: Height and width of the input.
+        size: Lengths of the input: of a picture height and width.
     """
-    return model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]].field_of(name)
+    return model.layers_on(tuple(size))[split_call(name)[0]].field_of(name)
 
 
 def note_call(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:
     """A sentence on which call is shown of a layer that runs several times."""
-    return model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]].describe_call(name)
+    return model.layers_on(tuple(size))[split_call(name)[0]].describe_call(name)
 
 
 def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | None:
@@ -181,7 +182,7 @@ def field_of_places(model: Model, name: str, size: Sequence[int]) -> Field | Non
         UsageError: If its output, though it looks like a map of one image, is made once for all of them.
     """
     found = field_of(model, name, size)
-    layer = model.layers_on((int(size[0]), int(size[1])))[split_call(name)[0]]
+    layer = model.layers_on(tuple(size))[split_call(name)[0]]
     if found is None and (layer.arrangement is None or any(layer.fields)):
         raise UsageError(
             f"Layer '{name}' is not made from the picture: its output is the same for every one; choose another layer."
@@ -199,13 +200,13 @@ def note_unplaced(name: str, field: Field | None) -> tuple[str, ...]:
 
 def note_inferred(model: Model, name: str, size: Sequence[int]) -> tuple[str, ...]:
     """A sentence on tokens whose grid is inferred from their number."""
-    layer = model.layers_on((int(size[0]), int(size[1]))).get(split_call(name)[0])
+    layer = model.layers_on(tuple(size)).get(split_call(name)[0])
     if layer is None or layer.arrangement is None or not layer.arrangement.inferred:
         return ()
-    rows, columns = layer.arrangement.grid
-    count = layer.arrangement.prefix + rows * columns
+    grid = layer.arrangement.grid
+    count, rows = layer.arrangement.prefix + prod(grid), " rows of ".join(map(str, grid))
     return (
-        f"the {count} tokens of {name} are read as {rows} rows of {columns}, which follows from their number only; "
+        f"the {count} tokens of {name} are read as {rows}, which follows from their number only; "
         "Model(..., grid=(rows, columns)) or --grid says otherwise",
     )
 
@@ -231,7 +232,7 @@ def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamS
         return maps[0], fields[0]
     shown = [each.clamp_min(0) if settings.relu else each for each in maps]
     fine, field = resample_to_finest(shown, fields)
-    most = [each.abs().amax(dim=(1, 2), keepdim=True) for each in fine]
+    most = [each.abs().amax(dim=tuple(range(1, each.dim())), keepdim=True) for each in fine]
     stack = torch.stack(
         [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
     )

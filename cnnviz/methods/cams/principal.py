@@ -32,7 +32,7 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     if not bool(proven.all()):
         along[~proven] = _decompose_gram(scaled[~proven].transpose(1, 2))
     found = (along * largest).reshape(len(maps), *maps.shape[2:])
-    agreement = (found * like).sum(dim=(1, 2), keepdim=True)
+    agreement = (found * like).sum(dim=tuple(range(1, found.dim())), keepdim=True)
     return torch.where(agreement < 0, -found, found).to(maps.dtype)
 
 

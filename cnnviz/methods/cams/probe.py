@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from cnnviz.core.dimensions import Size, size_of
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass, named_class
@@ -111,17 +113,17 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
             try:
                 probe(model, [AUTOMATIC], some, some_targets)
             except ExplanationError:  # no gradient at all: whoever needs none takes the last layer with places
-                layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+                layers = model.layers_on(size_of(inputs))
                 if not any(layer.spatial for layer in layers.values()):
                     raise
                 return AutomaticLayer(layers.last_spatial().name, reached=False)
             except NowhereError:
                 if not all(isinstance(target, TopClass) for target in some_targets):
                     raise
-                last = model.layers_on((inputs.shape[-2], inputs.shape[-1])).last_run_once()
+                last = model.layers_on(size_of(inputs)).last_run_once()
                 return AutomaticLayer(last.name, reached=False, detected=False)
         return model.automatic_layers[key]
-    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    layers = model.layers_on(size_of(inputs))
     if len(watch) == 1 and _is_averaged(layers, watch[0], targets):
         return AutomaticLayer(watch[0])
     until = [entrance(layers, name) for name in watch]
@@ -207,7 +209,7 @@ def _find_bottleneck(model: Model, inputs: Tensor, targets: Sequence[Target], *,
     pools. Of one grid's layers those are taken through which all passes that comes from the grid's main part: a gate
     hangs beside it.
     """
-    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    layers = model.layers_on(size_of(inputs))
     placed = [layer for layer in layers.values() if layer.spatial and layer.arrangement and layer.field is not None]
     if not placed:
         return None
@@ -218,7 +220,7 @@ def _find_bottleneck(model: Model, inputs: Tensor, targets: Sequence[Target], *,
     own = [layer for layer in own if grids[layer.name] in mixing] or own
     answering = {layer.name for layer in own if layer.arrangement and layer.arrangement.channels == classes}
     gradients = _gradients_at(model, inputs, targets)
-    for grid in sorted({grids[layer.name] for layer in own}, key=lambda grid: grid[0] * grid[1]):
+    for grid in sorted({grids[layer.name] for layer in own}, key=prod):
         there = [layer for layer in own if grids[layer.name] == grid]
         names = [layer.name for layer in sorted(there, key=lambda each: (each.name in answering, -each.order))]
         found, arrangements = gradients(names)
@@ -238,7 +240,7 @@ def _mixes_places(model: Model, layer: Layer) -> bool:
     kernel, weight = getattr(part, "kernel_size", 1), getattr(part, "weight", None)
     if layer.arrangement is None or layer.arrangement.channels == 1:
         return False
-    return layer.arrangement.order != "NCHW" or (weight is not None and kernel not in (1, (1,), (1, 1), (1, 1, 1)))
+    return not layer.arrangement.channels_first or (weight is not None and kernel not in (1, (1,), (1, 1), (1, 1, 1)))
 
 
 class _GridParts(NamedTuple):
@@ -248,7 +250,7 @@ class _GridParts(NamedTuple):
     aside: list[str]
 
 
-def _split_grid(layers: Layers, grid: tuple[int, int], reached: Sequence[str]) -> _GridParts:
+def _split_grid(layers: Layers, grid: Size, reached: Sequence[str]) -> _GridParts:
     run = sorted((layer for layer in layers.values() if layer.arrangement and layer.field), key=lambda each: each.order)
     runs: list[list[str]] = [[]]
     aside = []
@@ -258,7 +260,7 @@ def _split_grid(layers: Layers, grid: tuple[int, int], reached: Sequence[str]) -
             runs[-1].append(layer.name)
         elif own != grid and runs[-1]:
             runs.append([])
-        if own[0] * own[1] < grid[0] * grid[1]:
+        if prod(own) < prod(grid):
             aside.append(layer.name)
     return _GridParts(max(runs, key=len)[0], aside)
 
@@ -301,7 +303,7 @@ def _find_read(model: Model, inputs: Tensor, targets: Sequence[Target]) -> Autom
 
     A detector's head, which runs on maps of several sizes, or reads a box from a single place, is passed over.
     """
-    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    layers = model.layers_on(size_of(inputs))
     placed = [layer for layer in layers.values() if layer.spatial and layer.calls == 1 and layer.kind != "Identity"]
     names = [layer.name for layer in sorted(placed, key=lambda each: -each.order)]
     gradients = _gradients_at(model, inputs, targets)
@@ -367,7 +369,7 @@ def _choose_reached(
     kept = [targets[row] for row in asked]
 
     gradients = _gradients_at(model, some, kept)
-    layers = model.layers_on((inputs.shape[-2], inputs.shape[-1]))
+    layers = model.layers_on(size_of(inputs))
     name, count = last_reached(layers, gradients, count=len(kept), before=before, last=attended)
     if name is not None and count > sum(rows[row] for row in asked if first.name not in attended):
         return AutomaticLayer(name)
@@ -390,7 +392,7 @@ def _is_projected(model: Model, name: str, reach: _Reach) -> bool:
     """Whether a layer may be the queries, keys or values of tokens."""
     arrangement = reach.arrangements[name]
     part = hookable_parts(model.module).get(split_call(name)[0])
-    return is_linear(part) and arrangement is not None and arrangement.order == "NTC"
+    return is_linear(part) and arrangement is not None and arrangement.tokens
 
 
 def _attended_layers(model: Model, inputs: Tensor, targets: Sequence[Target]) -> set[str]:

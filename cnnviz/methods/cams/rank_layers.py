@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.catalogue import load
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import Layer
 from cnnviz.core.target import ClassTarget, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.engine.capture import capture
@@ -38,8 +39,8 @@ def choose_layer(model: Model) -> str:
         ExplanationError: If there is none.
     """
     check_network(model)
-    height, width = model.preprocess.input_size
-    noise = torch.randn(model.fixed_batch or 1, model.preprocess.channels, height, width, generator=_seed_noise())
+    shape = model.fixed_batch or 1, model.preprocess.channels, *model.preprocess.input_size
+    noise = torch.randn(shape, generator=_seed_noise())
     with undisturbed(model.module):
         return automatic_layer(model, model.to_device(noise), [TopClass()] * len(noise)).name
 
@@ -100,7 +101,7 @@ def _find_candidates(model: Model, inputs: Tensor, targets: Sequence[Target]) ->
         last_order = layers[automatic_layer(model, _fill_batch(model, inputs), targets).name].order
     except ExplanationError:  # a map without gradients may still be drawn anywhere
         last_order = max(layer.order for layer in layers.values())
-    last: dict[tuple[int, int], Layer] = {}
+    last: dict[Size, Layer] = {}
     for layer in sorted((layer for layer in layers.values() if layer.spatial), key=lambda layer: layer.order):
         if layer.arrangement is not None and layer.order <= last_order:
             last[layer.arrangement.grid] = layer
@@ -128,7 +129,7 @@ def _score_image(model: Model, inputs: Tensor, targets: Sequence[Target]) -> flo
 
 
 def _fill_batch(model: Model, inputs: Tensor) -> Tensor:
-    return inputs.expand(model.fixed_batch or 1, -1, -1, -1)
+    return inputs.expand(model.fixed_batch or 1, *inputs.shape[1:])
 
 
 def _seed_noise() -> torch.Generator:

@@ -221,12 +221,12 @@ def _import_captum(algorithm: str) -> Any:
 
 
 def _number_cells(image: Tensor, count: int) -> Tensor:
-    """Numbers of square cells ``(1, C, H, W)``, the same in every channel."""
-    height, width = image.shape[-2:]
-    down, across = min(count, height), min(count, width)
-    rows = torch.arange(height, device=image.device) * down // height
-    columns = torch.arange(width, device=image.device) * across // width
-    return (rows[:, None] * across + columns).expand_as(image)
+    """Numbers of square cells ``(1, C, H, W)``, the same in every channel; of signals and volumes likewise."""
+    cells = torch.zeros((), dtype=torch.int64, device=image.device)
+    for length in image.shape[2:]:
+        across = min(count, length)
+        cells = cells[..., None] * across + torch.arange(length, device=image.device) * across // length
+    return cells.expand_as(image)
 
 
 def _completeness_error(scored: _ScoreOnly, image: Tensor, empty: Tensor, values: Tensor) -> float:

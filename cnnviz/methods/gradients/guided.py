@@ -108,10 +108,11 @@ def guided_gradcam(
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
     import torch
-    from torch.nn import functional
 
+    from cnnviz.core.dimensions import place_dims
     from cnnviz.core.layer import AUTOMATIC
     from cnnviz.methods.ask import attribute
+    from cnnviz.methods.cams.grids import enlarge_evenly
     from cnnviz.methods.cams.probe import automatic_layer, probe
     from cnnviz.methods.gradients.input_gradients import input_gradients
 
@@ -122,10 +123,10 @@ def guided_gradcam(
         guided = input_gradients(model, inputs, targets, "guided")
         name = layer if layer not in (None, AUTOMATIC) else automatic_layer(model, inputs, targets).name
         found = probe(model, [str(name)], inputs, guided.targets)
-        weights = found.gradients[0].mean(dim=(2, 3))
-        small = torch.einsum("nk,nkhw->nhw", weights, found.activations[0]).clamp_min(0)
-        large = functional.interpolate(small[:, None], size=inputs.shape[-2:], mode="bilinear", align_corners=False)
-        weighed = guided.with_values(guided.values[0] * large, checks=found.answer.checks)
+        weights = found.gradients[0].mean(dim=place_dims(found.gradients[0]))
+        small = torch.einsum("nk,nk...->n...", weights, found.activations[0]).clamp_min(0)
+        large = enlarge_evenly(small, inputs.shape[2:])
+        weighed = guided.with_values(guided.values[0] * large[:, None], checks=found.answer.checks)
         return replace(weighed, layers=(str(name),))
 
     return attribute(model, images, target, answer, channels=channels, batch_size=batch_size, caveat=CAVEAT)

@@ -133,7 +133,8 @@ class NoisyCopies:
     def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
         self._inputs = widen_half(inputs)
         self._dtype = inputs.dtype
-        ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)
+        each = tuple(range(1, inputs.dim()))
+        ranges = self._inputs.amax(dim=each, keepdim=True) - self._inputs.amin(dim=each, keepdim=True)
         self._deviations = noise * ranges
         self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()
 

@@ -126,7 +126,6 @@ def _state_completeness(error: Tensor, taken: list[int], tolerance: float, most:
 
 def fill_inputs(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:
     """A baseline for each of the inputs ``(N, C, H, W)``."""
-    height, width = inputs.shape[-2:]
-    everything = torch.ones(1, 1, height, width, device=inputs.device)
-    side = round(SHARE_BLURRED * min(height, width))
+    everything = torch.ones(1, 1, *inputs.shape[2:], device=inputs.device)
+    side = round(SHARE_BLURRED * min(inputs.shape[2:]))
     return torch.cat([fill_with(name, model, image, side=side, seed=seed)(everything) for image in inputs])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnnviz.core.change import contextmanager, undoing
 from cnnviz.core.head import Head
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassSum, ClassTarget, DetectionTarget, Difference, RegionTarget, Target
 from cnnviz.engine.batching import Chunks, in_slices, usual_size
@@ -234,7 +234,7 @@ class Question:
     scorer: Scorer
     image: Tensor
     clean: Answer
-    picture: Picture
+    picture: Sample
 
     def answer(
         self,

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.field import Box, Field, Span
+from cnnviz.core.picture import Picture
 from cnnviz.images.crop import cut_out
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.patches.reread import RereadPicture
@@ -33,7 +35,7 @@ class PatchGeometry:
     """
 
     field: Field | None
-    input: tuple[int, int]
+    input: Size
     scale: float = 1.0
 
     @property
@@ -54,7 +56,7 @@ class PatchGeometry:
         return ()
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width of what a unit sees, in pixels of the input, as if that had no end."""
         return (self.field.size if self.field else None) or self.input
 
@@ -65,7 +67,7 @@ class PatchGeometry:
         return max(1, min(round(self.scale), LONGEST // longest))
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Size:
         """Height and width of a patch in its own pixels."""
         height, width = self.size if self.view == "field" else self.input
         return height * self.zoom, width * self.zoom
@@ -147,7 +149,9 @@ class PatchRows:
         """Cut the patches of one picture."""
         for row, rank in np.argwhere(self._selection.images == image):
             y, x = map(int, self._selection.positions[row, rank])
-            self._pixels[row, rank] = cut_out(reread.picture, self._geometry.window(y, x), self._geometry.zoom)
+            top, left, bottom, right = self._geometry.window(y, x)
+            assert isinstance(reread.picture, Picture)
+            self._pixels[row, rank] = cut_out(reread.picture, (top, left, bottom, right), self._geometry.zoom)
             if self._marks is not None and reread.maps is not None:
                 self._marks[row, rank] = self._geometry.mark(reread.maps[row])
             self._filled[row, rank] = True

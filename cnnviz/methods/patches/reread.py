@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnviz.core.change import contextmanager
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.sample import Sample
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
@@ -37,7 +38,7 @@ class RereadPicture:
         maps: ``(U, h, w)``: the layer's output; None if it was not asked for.
     """
 
-    picture: Picture
+    picture: Sample
     inputs: Tensor
     peaks: NDArray[np.float32]
     places: NDArray[np.int64]
@@ -71,7 +72,7 @@ class Rereader:
             units: The units whose maps are wanted.
             maps: Whether they are.
         """
-        read: list[tuple[int, Picture, Tensor]] = []
+        read: list[tuple[int, Sample, Tensor]] = []
         for image in images:
             try:
                 read.append((image, *self._read(image)))
@@ -84,16 +85,16 @@ class Rereader:
         if read:
             yield self._run(read, units, maps=maps)
 
-    def _read(self, image: int) -> tuple[Picture, Tensor]:
+    def _read(self, image: int) -> tuple[Sample, Tensor]:
         item = self._data.item(image)
-        if isinstance(item, Picture):
+        if isinstance(item, Sample):
             inputs, picture = self._model.preprocess(item)
             return picture, inputs
         pixels = self._model.preprocess.to_pixels(item[None])[0]
         return Picture(pixels, self._data.keys[image], Geometry.whole(*pixels.shape[:2])), item
 
     def _run(
-        self, read: Sequence[tuple[int, Picture, Tensor]], units: Sequence[int], *, maps: bool
+        self, read: Sequence[tuple[int, Sample, Tensor]], units: Sequence[int], *, maps: bool
     ) -> dict[int, RereadPicture]:
         given = torch.stack([inputs for _, _, inputs in read])
         padding = given[-1:].expand(self._block - len(given), *given.shape[1:])

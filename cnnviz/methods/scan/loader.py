@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data._utils import signal_handling
 
 from cnnviz.core.change import contextmanager, undoing
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.errors import CnnvizError, PassingPictureError, PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.models.model import Model
@@ -158,8 +158,8 @@ def _is_death(error: Exception) -> bool:
     return cut_off or message.startswith("DataLoader worker (pid")
 
 
-def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
-    """Channels, height and width of the inputs that a data set makes.
+def example_shape(model: Model, data: Dataset) -> tuple[int, ...]:
+    """Channels and lengths, of pictures height and width, of the inputs that a data set makes.
 
     Raises:
         PictureError: If the network takes no pictures.
@@ -171,10 +171,10 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
     except PictureError:
         first = None
     if isinstance(first, Tensor):
-        channels, height, width = (int(side) for side in first.shape)
+        channels, *size = (int(side) for side in first.shape)
         if channels != preprocess.channels:
             raise UsageError(f"'{model.name}' takes {preprocess.channels} channels; the input has {channels}.")
-        return channels, height, width
+        return channels, *size
     if first is not None:
         preprocess(first)
     return preprocess.channels, *preprocess.input_size
@@ -182,7 +182,7 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, int, int]:
 
 def _make_input(data: Dataset, preprocess: Preprocess, image: int, shape: tuple[int, ...]) -> Tensor:
     item = data.item(image)
-    values = preprocess(item)[0] if isinstance(item, Picture) else item.detach()
+    values = preprocess(item)[0] if isinstance(item, Sample) else item.detach()
     if tuple(values.shape) != shape:
         spoken = ", ".join(map(str, sorted([shape, tuple(values.shape)])))
         raise UsageError(f"All inputs of one call must have one size; got {spoken}.")

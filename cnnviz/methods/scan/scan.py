@@ -177,7 +177,7 @@ class _Scanner:
         self,
         model: Model,
         data: Dataset,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         manifest: Manifest,
         layers: Sequence[RecordedLayer],
     ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.method import check_network, interruptible
@@ -111,7 +112,7 @@ def _draw_noise(model: Model, count: int, seed: int) -> Tensor:
 
 
 def _mean_magnitudes(
-    model: Model, batch: InputBatch, layer: Layer, name: str, *, place: tuple[int, int], size: int
+    model: Model, batch: InputBatch, layer: Layer, name: str, *, place: Size, size: int
 ) -> tuple[Tensor, int, tuple[str, ...]]:
     """Mean over inputs of the magnitude of one place's gradient ``(H, W)``, the chunk size, and what to know."""
     import torch
@@ -137,7 +138,7 @@ def _mean_magnitudes(
         return gradient.detach().abs().double().sum(dim=(0, 1)).cpu()
 
     with undisturbed(model.module):
-        first = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, -1, -1, -1))
+        first = model.to_device(batch.inputs[:1].expand(model.fixed_batch or 1, *batch.inputs.shape[1:]))
         plus, minus = torch.ones(arrangement.channels), _alternating_signs(arrangement.channels)
         fixed = magnitudes(first, 1, plus).max() < ROUNDING * _rounding_error(model) * magnitudes(first, 1, minus).max()
         signs = minus if fixed else plus

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import AUTOMATIC, Arrangement
 from cnnviz.core.target import Unit
 from cnnviz.engine.arrangement import to_maps
@@ -110,7 +111,7 @@ class _LargestActivations:
 
     values: Tensor
     places: Tensor
-    grid: tuple[int, int]
+    grid: Size
     checks: tuple[str, ...]
 
 
@@ -136,7 +137,7 @@ class _LayerProjector:
         self._call, self._arrangement = layer.call, layer.arrangement
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> Size:
         """Rows and columns of the layer's map."""
         return self._arrangement.grid if self._arrangement else (1, 1)
 
@@ -200,7 +201,7 @@ class _LayerProjector:
         return np.array(boxes, dtype=np.int64).reshape(*places.shape[:-1], 4)
 
     @property
-    def _size_of_inputs(self) -> tuple[int, int]:
+    def _size_of_inputs(self) -> Size:
         height, width = self._batch.inputs.shape[-2:]
         return int(height), int(width)
 

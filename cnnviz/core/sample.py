@@ -1,0 +1,234 @@
+"""What a network is asked about: the base of pictures, signals over time, and volumes in space or of frames."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from cnnviz.core.dimensions import Size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Geometry", "Sample", "Signal", "Volume"]
+
+Kind = TypeVar("Kind", bound="Sample")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network's input was cut from a picture: resized as a whole, then cropped (or padded) to the input.
+
+    The same holds for signals and volumes, with one and three lengths.
+
+    Attributes:
+        original: Height and width of the picture, in pixels.
+        resized: Height and width after the resize, in pixels.
+        crop: Top, left, height and width of the input within the resized picture; top and left are negative where
+            the picture was padded.
+    """
+
+    original: Size
+    resized: Size
+    crop: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, *size: int) -> Geometry:
+        """The geometry of an input that is the picture itself."""
+        return cls(size, size, (*(0 for _ in size), *size))
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """Where the input begins within the resized picture: top and left."""
+        return self.crop[: len(self.original)]
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.crop[len(self.original) :]
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Picture pixels per input pixel, down and across."""
+        return tuple(original / resized for original, resized in zip(self.original, self.resized, strict=True))
+
+    @property
+    def padded(self) -> bool:
+        """Whether something was put around the picture."""
+        ends = zip(self.start, self.size, self.resized, strict=True)
+        return any(start < 0 or start + length > resized for start, length, resized in ends)
+
+    @property
+    def box(self) -> tuple[float, ...]:
+        """Left, top, right and bottom edge of the input on the picture, in picture pixels (may reach beyond it)."""
+        starts = [start * scale for start, scale in zip(self.start, self.scale, strict=True)]
+        places = zip(self.start, self.size, self.scale, strict=True)
+        stops = [(start + length) * scale for start, length, scale in places]
+        return (*reversed(starts), *reversed(stops))
+
+    def on_picture(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """A box (left, top, right, bottom) on the input, in picture pixels and within the picture."""
+        top, left = self.crop[:2]
+        (down, across), (high, wide) = self.scale, self.original
+        columns = [min(max((edge + left) * across, 0.0), float(wide)) for edge in box[::2]]
+        rows = [min(max((edge + top) * down, 0.0), float(high)) for edge in box[1::2]]
+        return columns[0], rows[0], columns[1], rows[1]
+
+    def points_on_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points ``(P, 2)`` (x, y) on the input, in picture pixels."""
+        top, left = self.crop[:2]
+        down, across = self.scale
+        import numpy as np
+
+        placed: NDArray[np.float64] = (points + np.array([left, top])) * np.array([across, down])
+        return placed
+
+
+class Sample:
+    """One thing to ask a network about; its kinds are ``Picture``, ``Signal`` and ``Volume``, each a frozen dataclass.
+
+    Attributes:
+        name: A file's name (never its folder) or a word such as ``"image 3"``; used in captions and file names.
+        geometry: How the network's input was cut out; None until a model has preprocessed the sample.
+        notes: What reading had to decide.
+    """
+
+    if TYPE_CHECKING:  # fields of the kinds, whose order is theirs
+
+        @property
+        def name(self) -> str: ...  # noqa: D102
+        @property
+        def geometry(self) -> Geometry | None: ...  # noqa: D102
+        @property
+        def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def held(self) -> NDArray[Any]:
+        """The values themselves, as the kind holds them; not a copy."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The length of each axis of places: ``(T,)``, ``(H, W)`` or ``(D, H, W)``."""
+        raise NotImplementedError
+
+    @property
+    def cut(self) -> Geometry:
+        """How the network's input was cut from it: all of it, where none was."""
+        return self.geometry or Geometry.whole(*self.size)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape, type and values, hexadecimal: the same content has the same one, whatever its format."""
+        import numpy as np
+
+        values = np.ascontiguousarray(self.held)
+        digest = hashlib.sha256(f"{values.shape}{values.dtype}".encode())
+        digest.update(values.data)
+        return digest.hexdigest()
+
+    def changed(self: Kind, **fields: Any) -> Kind:
+        """The same sample with some of its fields replaced."""
+        return cast("Kind", replace(cast("Any", self), **fields))
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray:  # type: ignore[type-arg]
+        import numpy as np
+
+        return np.array(self.held, dtype=dtype, copy=True if copy is None else copy)
+
+
+@dataclass(frozen=True, eq=False)
+class Signal(Sample):
+    """Values of each channel, one after another in time.
+
+    Attributes:
+        values: ``(C, T)`` float32, finite, in the units they were read in.
+        name: A file's name (never its folder) or a word such as ``"signal 3"``.
+        geometry: How the network's input was cut out; None until a model has preprocessed the signal.
+        notes: What reading had to decide, such as another rate.
+        rate: Samples a second; None where it is not known.
+        channel_names: A name for each channel; empty where they have none.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    name: str = "signal"
+    geometry: Geometry | None = None
+    notes: tuple[str, ...] = ()
+    rate: float | None = None
+    channel_names: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> NDArray[np.float32]:
+        """The values ``(C, T)``."""
+        return self.values
+
+    @property
+    def size(self) -> tuple[int]:
+        """How many samples each channel has."""
+        return (int(self.values.shape[1]),)
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return int(self.values.shape[0])
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it lasts; None where its rate is not known."""
+        return None if self.rate is None else self.size[0] / self.rate
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Sample):
+    """Values on a grid of slices, rows and columns; of a clip the slices are its frames.
+
+    Where a file says how the body lies in it, slices run from the feet to the head (inferior to superior), rows from
+    the front to the back (anterior to posterior) and columns from the patient's right to the left. So a slice drawn as
+    it is has the front of the body at its top and the patient's left on its right: the radiological convention.
+
+    Attributes:
+        values: ``(C, D, H, W)`` float32, finite, in the units they were read in; of a clip red, green and blue, 0 to
+            255, and ``D`` is time.
+        name: A file's or a folder's name (never where it is) or a word such as ``"volume 3"``.
+        geometry: How the network's input was cut out; None until a model has preprocessed the volume.
+        notes: What reading had to decide.
+        spacing: Millimetres from one slice, row and column to the next; None where they are not known.
+        affine: ``(4, 4)`` float64, from the indices (i, j, k) of the file it was read from to millimetres to the
+            patient's right, front and head (RAS+); None where the file says nothing of it. The file's axes are those of
+            ``values`` in an order and directions that follow from it, as ``images.volumes`` says.
+        rate: Frames a second of a clip; None for any other volume.
+        window: The values to be drawn black and white; None for the lowest and the highest.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+    name: str = "volume"
+    geometry: Geometry | None = None
+    notes: tuple[str, ...] = ()
+    spacing: tuple[float, float, float] | None = None
+    affine: NDArray[np.float64] | None = field(default=None, repr=False)
+    rate: float | None = None
+    window: tuple[float, float] | None = None
+
+    @property
+    def held(self) -> NDArray[np.float32]:
+        """The values ``(C, D, H, W)``."""
+        return self.values
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """How many slices (or frames), rows and columns there are."""
+        slices, rows, columns = self.values.shape[1:]
+        return int(slices), int(rows), int(columns)
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return int(self.values.shape[0])
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether its slices are frames, one after another in time."""
+        return self.rate is not None
