@@ -29,7 +29,7 @@ _MARGIN: Final = 4
 
 def _seconds(count: int) -> NDArray[np.float64]:
     """When the samples of an event are taken, ``(count,)`` seconds after its start."""
-    return (np.arange(count) + 0.5) / RATE
+    return np.asarray((np.arange(count) + 0.5) / RATE)
 
 
 def _window(count: int, rise: float) -> NDArray[np.float64]:
@@ -40,11 +40,11 @@ def _window(count: int, rise: float) -> NDArray[np.float64]:
 
 
 def _bump(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    return rng.choice((-1.0, 1.0)) * _window(count, 0.5)
+    return np.asarray(rng.choice((-1.0, 1.0)) * _window(count, 0.5))
 
 
 def _plateau(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    return rng.choice((-1.0, 1.0)) * _window(count, rng.uniform(0.02, 0.06))
+    return np.asarray(rng.choice((-1.0, 1.0)) * _window(count, rng.uniform(0.02, 0.06)))
 
 
 def _decay(rng: np.random.Generator, count: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Volumes of one channel: one solid of which every voxel is known, in a cloudy, noisy block with things that are no solid.
+"""Volumes of one channel: one solid of which every voxel is known, in a cloudy, noisy block with other things.
 
-A volume depends on ``(seed, index, size, label)`` only, like a scene of `cnnviz.images.synthetic.scenes`. Its slices are
-twice as far apart as its rows and columns, as those of many a scanner: forms are true in millimetres, not in voxels.
+A volume depends on ``(seed, index, size, label)`` only, like a scene of `cnnviz.images.synthetic.scenes`. Its slices
+are twice as far apart as its rows and columns, as those of many a scanner: forms are true in millimetres, not voxels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cnnviz.core.dimensions import Size
 
 __all__ = []
 
@@ -30,9 +32,6 @@ _REACH: Final = 1.12
 _EDGE: Final = 1.6
 _UNDECIDED: Final = 0.1
 _CLOUD_GRID: Final = 4
-
-Size = tuple[int, ...]
-"""Slices, rows and columns."""
 
 Places = tuple["NDArray[np.float32]", "NDArray[np.float32]", "NDArray[np.float32]"]
 """The coordinates x, y and z of every voxel in a solid's own frame, where its radius is 1, z along its axis."""
@@ -69,7 +68,7 @@ def _rod(places: Places) -> NDArray[np.float32]:
 def _cone(places: Places) -> NDArray[np.float32]:
     x, y, z = places
     side = np.float32(0.9) * np.sqrt(x * x + y * y) + np.float32(0.44) * (z - np.float32(1.05))
-    return np.maximum(side, np.float32(-0.7) - z)
+    return np.asarray(np.maximum(side, np.float32(-0.7) - z))
 
 
 def _jack(places: Places) -> NDArray[np.float32]:
@@ -140,7 +139,7 @@ def draw_volume(
     places, radius = _draw_places(rng, size)
     outside = _FORMS[name](places) * np.float32(radius)
     cover = np.clip(np.float32(0.5) - outside / np.float32(_EDGE), 0, 1)
-    behind = np.float32((cover * values).sum() / cover.sum())
+    behind = float((cover * values).sum() / cover.sum())
     values += cover * (_draw_colour(rng, behind) + _draw_cloud(rng, size, rng.uniform(0.02, 0.06)) - values)
     values += np.float32(rng.uniform(0.015, 0.05)) * rng.standard_normal(size, dtype=np.float32)
     return DrawnVolume(
@@ -155,8 +154,8 @@ def draw_volume(
 
 @lru_cache(maxsize=8)
 def _millimetres(size: Size) -> tuple[NDArray[np.float32], ...]:
-    """Where the voxels' centres lie along each axis, from the volume's edge; each is to be broadcast over the others."""
-    lines = [(np.arange(side, dtype=np.float32) + np.float32(0.5)) * gap for side, gap in zip(size, SPACING, strict=True)]
+    """Where the voxels' centres lie along each axis, from the volume's edge, to be broadcast over each other."""
+    lines = [(np.arange(side, dtype=np.float32) + 0.5) * gap for side, gap in zip(size, SPACING, strict=True)]
     return lines[0][:, None, None], lines[1][:, None], lines[2]
 
 
@@ -177,9 +176,7 @@ def _draw_places(rng: np.random.Generator, size: Size) -> tuple[Places, float]:
     radius = float(rng.uniform(_LEAST_RADIUS, _GREATEST_RADIUS))
     lengths = np.asarray(size) * SPACING
     middle = rng.uniform(_REACH * radius, lengths - _REACH * radius)
-    away = [
-        (line - np.float32(at)) / np.float32(radius) for line, at in zip(_millimetres(size), middle.tolist(), strict=True)
-    ]
+    away = [(line - at) / radius for line, at in zip(_millimetres(size), middle.tolist(), strict=True)]
     x, y, z = (row[0] * away[0] + row[1] * away[1] + row[2] * away[2] for row in _draw_turn(rng))
     return (x, y, z), radius
 
