@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cnnviz.core.dimensions import VOLUME
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.method import MOST_SEED, Parameter
 
@@ -59,6 +60,8 @@ class SectionedCommand(click.Command):
 
 SIDE = r"0*[1-9]\d{0,5}"
 """A side of a picture in pixels, as a pattern: up to six digits."""
+LENGTH = r"\d{1,6}(?:\.\d{1,6})?|\.\d{1,6}"
+"""A length in millimetres, as a pattern."""
 
 
 def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -77,14 +80,32 @@ def read_range(context: click.Context, parameter: click.Parameter, value: str | 
     return found
 
 
-def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """``"224"`` or ``"240x320"`` as height and width."""
+def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | tuple[int, ...] | None:
+    """``"224"`` as the side of every axis; ``"240x320"`` as height and width, or three with the depth before."""
     if value is None:
         return None
     sides = value.lower().split("x")
-    if len(sides) > 2 or not all(re.fullmatch(SIDE, side) for side in sides):
-        raise click.BadParameter(f"'{value}' is no size such as 224 or 240x320 (height x width).")
-    return int(sides[0]), int(sides[-1])
+    if len(sides) > VOLUME or not all(re.fullmatch(SIDE, side) for side in sides):
+        raise click.BadParameter(
+            f"'{value}' is no size such as 224, 240x320 (height x width) or 64x128x128 (depth first)."
+        )
+    return int(sides[0]) if len(sides) == 1 else tuple(map(int, sides))
+
+
+def read_grid(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """``"7x7"`` as rows and columns; one number stands for both."""
+    found = read_size(context, parameter, value)
+    return (found, found) if isinstance(found, int) else found
+
+
+def read_spacing(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """``"1.5"`` or ``"5x0.7x0.7"`` as millimetres along slices, rows and columns."""
+    if value is None:
+        return None
+    lengths = value.lower().split("x")
+    if len(lengths) not in (1, VOLUME) or not all(re.fullmatch(LENGTH, each) and float(each) > 0 for each in lengths):
+        raise click.BadParameter(f"'{value}' is no spacing such as 1.5 or 5x0.7x0.7 (slices x rows x columns, in mm).")
+    return tuple(map(float, lengths))
 
 
 def read_key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | int | None:
@@ -122,7 +143,22 @@ NETWORK = (
     Option("--labels", metavar="FILE", section="Network", help="Names of the classes: one a line, or JSON."),
     Option("--mean", callback=read_list, metavar="R,G,B", section="Network", help="Mean that its training subtracted."),
     Option("--std", callback=read_list, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
-    Option("--input-size", callback=read_size, metavar="N|HxW", section="Network", help="Pixels of its input."),
+    Option(
+        "--input-size", callback=read_size, metavar="N|HxW|DxHxW", section="Network",
+        help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
+    ),
+    Option(
+        "--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
+        help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
+    ),
+    Option(
+        "--spacing", callback=read_spacing, metavar="MM|DxHxW", section="Network",
+        help="Millimetres between slices, rows and columns of the volumes that it was trained with.",
+    ),
+    Option(
+        "--standardise", is_flag=True, default=None, section="Network",
+        help="Each channel of a signal or volume gets mean 0 and deviation 1.",
+    ),
     Option(
         "--range", "value_range", callback=read_range, metavar="LOW,HIGH", section="Network",
         help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
@@ -143,7 +179,7 @@ NETWORK = (
         help="The layer whose output 'similar:FILE' compares, averaged over places; left out, the network's output.",
     ),
     Option(
-        "--grid", callback=read_size, metavar="HxW", section="Network",
+        "--grid", callback=read_grid, metavar="HxW", section="Network",
         help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
     ),
     Option(

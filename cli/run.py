@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import click
 
 import cnnviz
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.errors import NowhereError, PictureError
 
 from .errors import FAILED, say_error
@@ -17,8 +18,8 @@ from .output import Console, echo
 
 __all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "run"]
 
-NumberedPicture: TypeAlias = "tuple[int, cnnviz.Picture]"
-"""A picture with its number among all that were given."""
+NumberedPicture: TypeAlias = "tuple[int, cnnviz.Sample]"
+"""A picture, a signal or a volume with its number among all that were given."""
 
 Entries: TypeAlias = Iterable[dict[str, Any]]
 """What there is to say about some pictures, as the JSON document has it."""
@@ -48,6 +49,9 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "std",
         "input_size",
         "value_range",
+        "rate",
+        "spacing",
+        "standardise",
         "head",
         "embedding",
         "grid",
@@ -55,7 +59,10 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "seed",
     )
     given = {name: values[name] for name in plain}
-    return cnnviz.load_model(values["model"], output=values["logits"], **given)
+    model = cnnviz.load_model(values["model"], output=values["logits"], **given)
+    if isinstance(values["input_size"], int):  # a record says every side
+        model.opening["input_size"] = list(model.preprocess.input_size)
+    return model
 
 
 def batch_of(values: Mapping[str, Any]) -> int:
@@ -63,40 +70,56 @@ def batch_of(values: Mapping[str, Any]) -> int:
     return values.get("batch_size") or AT_ONCE
 
 
+PLAIN = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""Endings of files that are read as pictures before it is known what the network takes."""
+
+
 class PictureFiles:
-    """The pictures given to a command; a folder stands for the pictures in it.
+    """The pictures given to a command, or the signals or volumes; a folder stands for those in it.
 
     Args:
-        images: Files and folders.
-        value_range: The values of pictures that stand for 0 and 1, where that was given.
+        values: What the command line gave.
 
     Attributes:
-        files: All picture files, in order.
+        files: All files, in order; a folder of slices for a network of volumes is one.
         failures: A sentence for everything that could not be used so far.
+        model: Opens the network; once.
     """
 
-    def __init__(self, images: Sequence[str], value_range: tuple[float, float] | None = None) -> None:
-        self._value_range = value_range
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self.model = cache(partial(open_model, values))
         self.files: list[Path] = []
         self.failures: list[str] = []
-        for image in images:
+        for image in values["images"]:
             try:
-                self.files += cnnviz.expand_paths([image])
+                self.files += cnnviz.expand_paths([image], self.places if Path(image).is_dir() else PICTURE)
             except PictureError as error:
                 self.failures.append(str(error))
 
-    def batches(self, size: int, model: Callable[[], cnnviz.Model]) -> Iterator[list[NumberedPicture]]:
+    @property
+    def places(self) -> int:
+        """How many axes of places the network takes, by its name where that tells, else by opening it."""
+        known = self._told
+        return self.model().places if known is None else known
+
+    @cached_property
+    def _told(self) -> int | None:
+        from cnnviz.models.names import places_of
+
+        return places_of(self._values["model"])
+
+    def batches(self, size: int) -> Iterator[list[NumberedPicture]]:
         """The pictures that can be read and fed to the network, so many at a time.
 
         Args:
             size: Most pictures at a time.
-            model: Opens the network; called once there is a picture for it.
         """
         batch: list[NumberedPicture] = []
         for number, file in enumerate(self.files):
             try:
-                picture = cnnviz.read_picture(file, value_range=self._value_range)
-                model().preprocess.geometry(picture)
+                picture = self._read(file)
+                self.model().preprocess.geometry(picture)
             except PictureError as error:
                 self.failures.append(str(error))
                 continue
@@ -107,9 +130,17 @@ class PictureFiles:
         if batch:
             yield batch
 
+    def _read(self, file: Path) -> cnnviz.Sample:
+        """One file, as the network takes it; the network is opened only where its name does not say what that is."""
+        if self._told == PICTURE or (self._told is None and file.suffix.lower() in PLAIN) or self.places == PICTURE:
+            return cnnviz.read_picture(file, value_range=self._values["value_range"])
+        from cnnviz.images.inputs import read_sample
+
+        return read_sample(file, self.model().preprocess.entrance)
+
 
 def _ask_where_there(
-    ask: Callable[[list[cnnviz.Picture]], Answer], batch: list[NumberedPicture], pictures: PictureFiles
+    ask: Callable[[list[cnnviz.Sample]], Answer], batch: list[NumberedPicture], pictures: PictureFiles
 ) -> tuple[list[NumberedPicture], Answer | None]:
     """The answer about the pictures that have the class that is asked about; the others are among the failures.
 
@@ -131,7 +162,7 @@ def _ask_where_there(
 def run(
     pictures: PictureFiles,
     values: Mapping[str, Any],
-    ask: Callable[[cnnviz.Model, list[cnnviz.Picture]], Answer],
+    ask: Callable[[cnnviz.Model, list[cnnviz.Sample]], Answer],
     write: Callable[[Console, list[int], Answer], Entries],
     *,
     at_once: int,
@@ -149,10 +180,10 @@ def run(
         document: Makes the JSON document of all entries.
         text: Makes what is printed where no JSON is asked for; left out, nothing is but the files' names.
     """
-    model = cache(partial(open_model, values))
+    model = pictures.model
     entries: list[dict[str, Any]] = []
     with Console(len(pictures.files), values) as console:
-        for batch in pictures.batches(at_once, model):
+        for batch in pictures.batches(at_once):
             with console.progress(len(batch)):
                 answered, answer = _ask_where_there(partial(ask, model()), batch, pictures)
             if answer is None:

@@ -30,6 +30,7 @@ SHARED = {
     "layers": "the layers of a network, and what is found out about them",
     "maximize": "the method and its command",
     "method": "what a method is, and the command of one",
+    "nifti": "NIfTI files: read as volumes, and written with the map of one",
     "patches": "the method, its result and its command",
     "predict": "the method and its command",
     "projections": "the method and its result",

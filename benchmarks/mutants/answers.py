@@ -27,7 +27,7 @@ ANSWERS = (
     ),
     Mutation(
         "Regions: a label wins from a probability of a quarter on", f"{S}/dense.py",
-        "DENSE, EVEN_CHANCE, NAMED = 4, 0.5, 6", "DENSE, EVEN_CHANCE, NAMED = 4, 0.25, 6",
+        "EVEN_CHANCE, NAMED = 0.5, 6", "EVEN_CHANCE, NAMED = 0.25, 6",
         DENSE, "pixels that a label does not win are explained",
     ),
     Mutation(
@@ -72,7 +72,7 @@ ANSWERS = (
         BOXES, "flip explains what is on the other side",
     ),
     Mutation(
-        "Boxes: placed on the picture without its scale", "cnnviz/core/picture.py",
+        "Boxes: placed on the picture without its scale", "cnnviz/core/sample.py",
         "columns = [min(max((edge + left) * across, 0.0), float(wide)) for edge in box[::2]]",
         "columns = [min(max(edge + left, 0.0), float(wide)) for edge in box[::2]]",
         BOXES, "boxes are drawn where nothing was found",
@@ -99,7 +99,7 @@ ANSWERS = (
     ),
     Mutation(
         "Likeness: the largest place of each channel for the mean", f"{S}/similarity.py",
-        "return to_maps(output, arrangement).mean(dim=(2, 3))", "return to_maps(output, arrangement).amax(dim=(2, 3))",
+        "return maps.mean(dim=place_dims(maps))", "return maps.amax(dim=place_dims(maps))",
         SIMILAR, "another embedding than is said",
     ),
     Mutation(

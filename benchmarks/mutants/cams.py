@@ -18,18 +18,20 @@ CAMS = (
     ),
     Mutation(
         "Grad-CAM: mean over places becomes a sum", f"{M}/cams/gradcam.py",
-        "gradients.mean(dim=(2, 3), keepdim=True)", "gradients.sum(dim=(2, 3), keepdim=True)",
+        "gradients.mean(dim=place_dims(gradients), keepdim=True)",
+        "gradients.sum(dim=place_dims(gradients), keepdim=True)",
         CLOSED, "the map is no longer in units of the score",
     ),
     Mutation(
         "Grad-CAM: map transposed", f"{M}/cams/gradcam.py",
-        "gradients.mean(dim=(2, 3), keepdim=True)\n    return (weights * activations).sum(dim=1)",
-        "gradients.mean(dim=(2, 3), keepdim=True)\n    return (weights * activations).sum(dim=1).mT.contiguous()",
+        "gradients.mean(dim=place_dims(gradients), keepdim=True)\n    return (weights * activations).sum(dim=1)",
+        "gradients.mean(dim=place_dims(gradients), keepdim=True)\n"
+        "    return (weights * activations).sum(dim=1).mT.contiguous()",
         ("tests/methods/test_gradcam.py",), "rows and columns are exchanged",
     ),
     Mutation(
         "Grad-CAM: channels' weights averaged over the batch", f"{M}/cams/gradcam.py",
-        "gradients.mean(dim=(2, 3), keepdim=True)", "gradients.mean(dim=(0, 2, 3), keepdim=True)",
+        "gradients.mean(dim=place_dims(gradients), keepdim=True)", "gradients.mean(dim=(0, 2, 3), keepdim=True)",
         SHARED, "a picture's map depends on the pictures beside it",
     ),
     Mutation(
@@ -60,8 +62,8 @@ CAMS = (
     ),
     Mutation(
         "XGrad-CAM: not divided by the channel's sum", f"{M}/cams/gradcam.py",
-        "return (gradients * activations).sum(dim=(2, 3), keepdim=True) / total",
-        "return (gradients * activations).sum(dim=(2, 3), keepdim=True)",
+        "return (gradients * activations).sum(dim=places, keepdim=True) / total",
+        "return (gradients * activations).sum(dim=places, keepdim=True)",
         CLOSED, "strong channels count twice",
     ),
     Mutation(
@@ -115,7 +117,7 @@ CAMS = (
     ),
     Mutation(
         "FullGrad: biases left out of the map", f"{M}/cams/fullgrad.py",
-        "total = total + functional", "total = total + 0 * functional",
+        "total = total + enlarge_evenly", "total = total + 0 * enlarge_evenly",
         CLOSED, "input times gradient alone is left",
     ),
     Mutation(
@@ -151,12 +153,12 @@ CAMS = (
     ),
     Mutation(
         "Unit targets: sum over places for the mean", "cnnviz/engine/scores/score.py",
-        "maps[:, target.channel].mean(dim=(1, 2))", "maps[:, target.channel].sum(dim=(1, 2))",
+        "maps[:, target.channel].mean(dim=", "maps[:, target.channel].sum(dim=",
         ("tests/engine/test_scores.py",), "a unit's score grows with the picture",
     ),
     Mutation(
         "Unit targets: the mirrored column is one off", "cnnviz/engine/scores/score.py",
-        "columns - 1 - column if target.mirrored", "columns - 2 - column if target.mirrored",
+        "grid[-1] - 1 - last if target.mirrored", "grid[-1] - 2 - last if target.mirrored",
         SHARED, "flip averages in a neighbouring unit",
     ),
     Mutation(

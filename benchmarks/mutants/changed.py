@@ -26,13 +26,13 @@ CHANGED = (
         CLOSED, "no mask hides anything for good",
     ),
     Mutation(
-        "Score-CAM: masks enlarged corner to corner", f"{M}/cams/channel_masks.py",
-        'mode="bilinear", align_corners=False)[:, 0]', 'mode="bilinear", align_corners=True)[:, 0]',
+        "Score-CAM: masks enlarged corner to corner", f"{M}/cams/grids.py",
+        "mode=mode, align_corners=False)[:, 0]", "mode=mode, align_corners=True)[:, 0]",
         ("tests/methods/test_scorecam.py",), "masks lie beside what their units see",
     ),
     Mutation(
         "Ablation-CAM: closed form's sign", f"{M}/cams/changed_layer.py",
-        '"c,chw->hw", linear * shown', '"c,chw->hw", -linear * shown',
+        '"c,c...->...", linear * shown', '"c,c...->...", -linear * shown',
         CLOSED, "evidence against the class is drawn as evidence for it",
     ),
     Mutation(
@@ -47,12 +47,12 @@ CHANGED = (
     ),
     Mutation(
         "Recipro-CAM: blur that does not add up to 1", f"{M}/cams/changed_layer.py",
-        "torch.outer(corners, corners) / 16", "torch.outer(corners, corners) / 9",
+        "own / own.sum()", "own / 3",
         CLOSED, "a place is shown brighter than it is",
     ),
     Mutation(
         "Recipro-CAM: mask added", f"{M}/cams/changed_layer.py",
-        "return maps * (functional", "return maps + (functional",
+        "return maps * (_soften", "return maps + (_soften",
         CLOSED, "everything stays visible",
     ),
     Mutation(

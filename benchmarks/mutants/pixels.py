@@ -192,8 +192,8 @@ PIXELS = (
     ),
     Mutation(
         "SmoothGrad: the largest value for the range", f"{M}/gradients/input_gradients.py",
-        "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True) - self._inputs.amin(dim=(1, 2, 3), keepdim=True)",
-        "ranges = self._inputs.amax(dim=(1, 2, 3), keepdim=True)",
+        "ranges = self._inputs.amax(dim=each, keepdim=True) - self._inputs.amin(dim=each, keepdim=True)",
+        "ranges = self._inputs.amax(dim=each, keepdim=True)",
         GRADIENTS, "noise depends on how bright the picture is",
     ),
     Mutation(

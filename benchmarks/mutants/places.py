@@ -87,8 +87,8 @@ PLACES = (
     ),
     Mutation(
         "Overlay: taps weighed the other way round", f"{D}/overlay.py",
-        "values[..., columns.first] * (1 - columns.weight) + values[..., columns.second] * columns.weight",
-        "values[..., columns.first] * columns.weight + values[..., columns.second] * (1 - columns.weight)",
+        "found.take(own.first, axis) * (1 - weight) + found.take(own.second, axis) * weight",
+        "found.take(own.first, axis) * weight + found.take(own.second, axis) * (1 - weight)",
         BILINEAR, "each pixel shows the farther unit",
     ),
     Mutation(
@@ -128,13 +128,13 @@ PLACES = (
     ),
     Mutation(
         "Preprocessing: crop's offsets exchanged", "cnnviz/models/preprocess.py",
-        "crop = _crop_offset(height, down), _crop_offset(width, across), down, across",
-        "crop = _crop_offset(width, across), _crop_offset(height, down), down, across",
+        "crop = crop_offset(height, down), crop_offset(width, across), down, across",
+        "crop = crop_offset(width, across), crop_offset(height, down), down, across",
         PREPROCESS, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
         "Preprocessing: the longer side rounded up", "cnnviz/models/preprocess.py",
-        "longer = int(self.resize * max(size) / min(size))", "longer = math.ceil(self.resize * max(size) / min(size))",
+        "tuple(int(self.resize * side / min(size)) for", "tuple(math.ceil(self.resize * side / min(size)) for",
         PREPROCESS, "one pixel more than torchvision's, so other logits",
     ),
     Mutation(
@@ -247,9 +247,8 @@ PLACES = (
         ("tests/results/test_heatmap.py", "tests/results/test_heatmaps.py"), "a signed map loses its negative half",
     ),
     Mutation(
-        "Geometry: scale upside down", "cnnviz/core/picture.py",
-        "return self.original[0] / self.resized[0], self.original[1] / self.resized[1]",
-        "return self.resized[0] / self.original[0], self.resized[1] / self.original[1]",
+        "Geometry: scale upside down", "cnnviz/core/sample.py",
+        "tuple(original / resized for original", "tuple(resized / original for original",
         ("tests/core/test_picture.py",), "boxes on the photograph are too small or too large",
     ),
     Mutation(

@@ -29,14 +29,14 @@ def run_compare(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"], values["value_range"])
     values["methods"], values["layers"] = (_split_names(values[name]) for name in ("methods", "layers"))
     values["settings"] = _read_settings(values)
     look = _read_look(values)
     first, *others = _split_networks(values)
+    pictures = PictureFiles({**values, "model": first})
     planned = plan_output(pictures.files, "compare", values["out"], force=values["force"], singly=False)
 
-    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Comparison:
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
         networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model
         settings = {"layers": values["layers"], **values["settings"]}
         return cnnviz.compare(networks, batch, values["methods"], values["target"], **settings)
@@ -47,7 +47,7 @@ def run_compare(**values: Any) -> None:
             maps = {name: each[row].describe() for name, each in found.items()}
             yield {"image": str(pictures.files[number]), "output": str(planned.files[0]), "maps": maps}
 
-    run(pictures, {**values, "model": first}, ask, write, at_once=len(pictures.files))
+    run(pictures, values, ask, write, at_once=len(pictures.files))
 
 
 def _split_networks(values: Mapping[str, Any]) -> list[str]:

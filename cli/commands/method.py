@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -15,13 +15,14 @@ from click.core import ParameterSource
 import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.atomic import make_folder
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.core.similar import PAIR
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
 from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output
-from ..run import Entries, PictureFiles, batch_of, open_model, run
+from ..run import Entries, PictureFiles, batch_of, run
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -41,12 +42,13 @@ def is_filmed(values: Mapping[str, Any]) -> bool:
     return any(image.lower().endswith(VIDEO_SUFFIXES) for image in images)
 
 
-def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:
+def film(method: Method[Any, Any], values: Mapping[str, Any], model: Callable[[], cnnviz.Model]) -> None:
     """Explain every frame of a clip and write the maps as a clip.
 
     Args:
         method: The method.
         values: What the command line gave.
+        model: Opens the network.
     """
     clip, *others = values["images"]
     if others:
@@ -59,9 +61,7 @@ def film(method: Method[Any, Any], values: Mapping[str, Any]) -> None:
     settings = {name: values[name] for name in method.parameters}
     with Console(1, values) as console:
         with console.progress(1):
-            made = cnnviz.video(
-                open_model(values), clip, method, targets[0], file, look=_choose_look(method, values), **settings
-            )
+            made = cnnviz.video(model(), clip, method, targets[0], file, look=_choose_look(method, values), **settings)
         console.name_files([file])
         console.note(made.checks)
         console.document = {"clip": clip, "output": str(file), **made.describe()}
@@ -124,10 +124,10 @@ def run_method(name: str, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
-    if method.singly and is_filmed(values):
-        film(method, values)
+    pictures = PictureFiles(values)
+    if method.singly and is_filmed(values) and pictures.places == PICTURE:
+        film(method, values, pictures.model)
         return
-    pictures = PictureFiles(values["images"], values["value_range"])
     paired = PAIR in values.get("target", ())
     if paired:
         values["out"] = _plan_pair(pictures, name, values)
@@ -140,7 +140,7 @@ def run_method(name: str, **values: Any) -> None:
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
 
-    def ask(model: cnnviz.Model, shown: list[cnnviz.Picture]) -> Any:
+    def ask(model: cnnviz.Model, shown: list[cnnviz.Sample]) -> Any:
         if paired:
             _refuse_failures(pictures)
         return _ask(method, values, model, shown)
@@ -192,7 +192,7 @@ def _is_browsing(values: Mapping[str, Any]) -> bool:
 
 
 def _ask(
-    method: Method[Any, Any], values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Picture]
+    method: Method[Any, Any], values: Mapping[str, Any], model: cnnviz.Model, pictures: list[cnnviz.Sample]
 ) -> Any:
     settings = {name: values[name] for name in method.parameters}
     if "target" not in method.needs:

@@ -46,13 +46,13 @@ def run_predict(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"], values["value_range"])
+    pictures = PictureFiles(values)
 
     out, force = values["out"], values["force"]
     planned = plan_output(pictures.files, "predict", out, force=force, more=(COCO,)) if out else None
     masks = _plan_masks(pictures.files, values["masks"], force=force) if values["masks"] else None
 
-    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> Answer:
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> Answer:
         found = cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})
         if isinstance(found, cnnviz.Predictions) and (planned or masks):
             raise UsageError(NOTHING_DRAWN.format(option="--out" if planned else "--masks"))

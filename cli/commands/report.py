@@ -26,7 +26,7 @@ def run_report(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"], values["value_range"])
+    pictures = PictureFiles(values)
     page = Path(values["out"])
     folder = None if values["figures"] is None else Path(values["figures"])
     cnnviz.ensure_writable(page, force=True, suffixes=PAGES)
@@ -34,7 +34,7 @@ def run_report(**values: Any) -> None:
     if folder is not None:
         ensure_folder(folder)
 
-    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Report:
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Report:
         settings = {name: values[name] for name in METHOD.parameters}
         return cnnviz.report(model, batch, values["target"], values["data"], **settings)
 

@@ -35,11 +35,11 @@ def run_features(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    pictures = PictureFiles(values["images"], values["value_range"])
+    pictures = PictureFiles(values)
     planned = plan_output(pictures.files, "features", values["out"], force=values["force"])
     look = {str(option.name): values[str(option.name)] for option in DRAWING}
 
-    def ask(model: cnnviz.Model, batch: list[cnnviz.Picture]) -> cnnviz.Features:
+    def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Features:
         return cnnviz.features(model, batch, **{name: values[name] for name in FEATURES.parameters})
 
     def write(console: Console, numbers: list[int], found: cnnviz.Features) -> Entries:

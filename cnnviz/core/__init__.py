@@ -7,12 +7,12 @@
 - ``aim``: targets of pictures that are made.
 - ``head``: what the numbers of a network's output mean.
 - ``layer``: the layers of a network, and where an activation keeps its channels and places.
+- ``dimensions``: how many axes of places there are.
 - ``field``: the receptive field of a layer's units.
-- ``sample``: what a network is asked about, of whatever kind; signals and volumes.
-- ``picture``: a picture, and how a network's input was cut from it.
+- ``sample``: what a network is asked about, of whatever kind, and how its input was cut from it; signals and volumes.
+- ``picture``: a picture.
 - ``change``: changes for a while, undone also where an interrupt strikes in their undoing.
 - ``capacity``: the memory that is free, and errors that say that there is none.
 - ``atomic``: files that are written whole or not at all.
 - ``untrusted``: what comes from outside, checked where it enters.
-- ``opencv``: OpenCV without words of its own.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from cnnviz.errors import UsageError
 
-__all__ = ["Change", "Locked", "contextmanager", "noted", "undo_since", "undoing"]
+__all__ = ["Change", "Locked", "contextmanager", "noted", "quiet_opencv", "undo_since", "undoing"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,6 +177,19 @@ def contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractCo
         return _Steps(function(*args, **kwargs))
 
     return begin
+
+
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Inside, OpenCV opens videos without words of its own, as FFmpeg then does for good: errors say what is wrong."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
 
 
 def noted() -> int:

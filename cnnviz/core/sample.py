@@ -5,17 +5,36 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, Size
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Geometry", "Sample", "Signal", "Volume"]
+__all__ = ["Entrance", "Geometry", "Orientation", "Sample", "Signal", "Volume"]
 
 Kind = TypeVar("Kind", bound="Sample")
+
+
+class Entrance(NamedTuple):
+    """What a network takes, as far as reading has to know.
+
+    Attributes:
+        places: How many axes of places its input has: 1 for signals, 2 for pictures, 3 for volumes and clips.
+        channels: How many channels; None where that is not known.
+        value_range: The values of pictures that stand for 0 and 1; None for those of their kinds.
+        rate: Of a network for clips the frames a second that it was trained with; None for any other, or unknown.
+        frames: How many of them; None for all.
+    """
+
+    places: int = PICTURE
+    channels: int | None = None
+    value_range: tuple[float, float] | None = None
+    rate: float | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,8 +216,8 @@ class Volume(Sample):
         notes: What reading had to decide.
         spacing: Millimetres from one slice, row and column to the next; None where they are not known.
         affine: ``(4, 4)`` float64, from the indices (i, j, k) of the file it was read from to millimetres to the
-            patient's right, front and head (RAS+); None where the file says nothing of it. The file's axes are those of
-            ``values`` in an order and directions that follow from it, as ``images.volumes`` says.
+            patient's right, front and head (RAS+); None where the file says nothing of it. How ``values`` lie to the
+            file's axes follows from it: see :class:`Orientation`.
         rate: Frames a second of a clip; None for any other volume.
         window: The values to be drawn black and white; None for the lowest and the highest.
     """
@@ -232,3 +251,67 @@ class Volume(Sample):
     def is_clip(self) -> bool:
         """Whether its slices are frames, one after another in time."""
         return self.rate is not None
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the values lie to the axes of the file; as they are where it says nothing of the body."""
+        return Orientation((2, 1, 0), (False, False, False)) if self.affine is None else Orientation.of(self.affine)
+
+
+WANTED: Final = ((2, 1), (1, -1), (0, -1))
+"""The axis of RAS+ millimetres, and the direction on it, that slices, rows and columns run along: S, P and L."""
+
+
+class Orientation(NamedTuple):
+    """How a volume's slices, rows and columns lie to the three axes (i, j, k) of the file it comes from.
+
+    Attributes:
+        axes: For slices, rows and columns the axis of the file that they run along.
+        flipped: Whether they run against it.
+    """
+
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, affine: NDArray[np.float64]) -> Orientation:
+        """The axes of a file that run most nearly to the head, to the back and to the left of a patient.
+
+        Args:
+            affine: ``(4, 4)``, from indices (i, j, k) to RAS+ millimetres; of full rank.
+        """
+        import numpy as np
+
+        directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+        def agreement(axes: tuple[int, ...]) -> float:
+            return float(sum(abs(directions[world, axis]) for (world, _), axis in zip(WANTED, axes, strict=True)))
+
+        slices, rows, columns = max(permutations(range(3)), key=agreement)
+        held = [
+            bool(directions[world, axis] * way < 0)
+            for (world, way), axis in zip(WANTED, (slices, rows, columns), strict=True)
+        ]
+        return cls((slices, rows, columns), (held[0], held[1], held[2]))
+
+    def from_file(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values on the file's axes ``(..., I, J, K)``, as a view ``(..., D, H, W)``."""
+        import numpy as np
+
+        return self._flip(np.moveaxis(values, [axis - 3 for axis in self.axes], [-3, -2, -1]))
+
+    def to_file(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values ``(..., D, H, W)``, as a view on the file's axes ``(..., I, J, K)``."""
+        import numpy as np
+
+        return np.moveaxis(self._flip(values), [-3, -2, -1], [axis - 3 for axis in self.axes])
+
+    def _flip(self, values: NDArray[Any]) -> NDArray[Any]:
+        slices, rows, columns = (slice(None, None, -1 if each else 1) for each in self.flipped)
+        flipped: NDArray[Any] = values[..., slices, rows, columns]
+        return flipped
+
+    def spacing(self, affine: NDArray[np.float64]) -> tuple[float, float, float]:
+        """Millimetres from one slice, row and column to the next."""
+        lengths = [float((affine[:3, axis] ** 2).sum() ** 0.5) for axis in self.axes]
+        return lengths[0], lengths[1], lengths[2]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.atomic import replacing
-from cnnviz.core.opencv import quiet_opencv
+from cnnviz.core.change import quiet_opencv
 from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
 from cnnviz.errors import OutputError, ParameterError

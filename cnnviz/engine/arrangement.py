@@ -32,7 +32,7 @@ __all__ = [
     "with_places",
 ]
 
-SEQUENCE, SIDES, MOST_PREFIXES = 2, (1, 2, 3), 8
+SEQUENCE, MOST_PREFIXES = 2, 8
 FEW_PREFIXES, LARGEST_PATCH = 2, 32
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.pooling._MaxPoolNd)
 BATCH_FIRST = (nn.RNNBase, nn.MultiheadAttention)
@@ -54,7 +54,7 @@ def say_grid(module: nn.Module, grid: Size | None) -> None:
         _SAID[module] = grid
 
 
-def check_grid(grid: Sequence[int] | None) -> Size | None:
+def check_grid(grid: Sequence[int] | None, places: int = PICTURE) -> Size | None:
     """Rows and columns of tokens, as given.
 
     Raises:
@@ -62,8 +62,9 @@ def check_grid(grid: Sequence[int] | None) -> Size | None:
     """
     given: Any = grid
     sides: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else ()
-    if grid is not None and (len(sides) not in SIDES or not all(isinstance(side, int) and side > 0 for side in sides)):
-        raise ParameterError(f"grid is {grid!r}; expected rows and columns of tokens, such as (7, 7).")
+    if grid is not None and (len(sides) != places or not all(isinstance(side, int) and side > 0 for side in sides)):
+        expected = "rows and columns" if places == PICTURE else f"{places} numbers"
+        raise ParameterError(f"grid is {grid!r}; expected {expected} of tokens, such as {(7,) * places}.")
     return None if grid is None else tuple(int(side) for side in sides)
 
 

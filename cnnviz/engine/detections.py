@@ -11,10 +11,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cnnviz.engine.capture import widen_half
-from cnnviz.engine.logits import apply_function, sketch_output
-from cnnviz.errors import ExplanationError
+from cnnviz.engine.logits import OutputSelector, apply_function, sketch_output
+from cnnviz.errors import ExplanationError, ParameterError
 
-__all__ = ["LABEL", "NOTHING", "SCORE", "Detected", "DetectionReader", "encode_detections", "find_detections"]
+__all__ = [
+    "LABEL",
+    "NOTHING",
+    "SCORE",
+    "Detected",
+    "DetectionReader",
+    "check_reader",
+    "encode_detections",
+    "find_detections",
+]
 
 DetectionReader: TypeAlias = Callable[[Any], Any]
 """From a network's output to boxes, scores and labels: a mapping of batched tensors, or one for each image."""
@@ -169,3 +178,16 @@ def _take(found: Detected, rows: Tensor) -> Detected:
     if masks is not None and masks.dim() > 3:  # torchvision's have a channel
         masks = masks[:, 0]
     return Detected(found.boxes[rows], found.scores[rows], found.labels[rows], masks, points)
+
+
+def check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
+    """A user's reader of boxes, or None.
+
+    Raises:
+        ParameterError: If it cannot be called, or the place of logits is given too.
+    """
+    if detections is not None and not callable(detections):
+        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
+    if detections is not None and output is not None:
+        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    return detections

@@ -4,81 +4,115 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 from PIL import Image
 
-from cnnviz.core.dimensions import PICTURE, batch_of, has_places, spell_shape
-from cnnviz.core.picture import Picture, ValueRange
-from cnnviz.core.sample import Sample
+from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, count_places, is_one_input, spell_shape
+from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["expand_paths", "gather"]
+__all__ = ["expand_paths", "gather", "read_sample"]
 
-_ACCEPTED = "a path, a PIL image, an array, a Picture, a float tensor (N, C, H, W), or a list of these"
-_BATCH_DIMS = 4
+_ACCEPTED: Final = {
+    SIGNAL: "a path, an array (C, T), a Signal, a float tensor (N, C, T), or a list of these",
+    PICTURE: "a path, a PIL image, an array, a Picture, a float tensor (N, C, H, W), or a list of these",
+    VOLUME: "a path, an array (C, D, H, W), a Volume, a float tensor (N, C, D, H, W), or a list of these",
+}
+PICTURES: Final = Entrance()
+"""What a network takes of which nothing is known but that it takes pictures."""
+_NAMES: Final = {SIGNAL: "signal", PICTURE: "image", VOLUME: "volume"}
 
 
-def gather(
-    images: ImagesLike, value_range: ValueRange | None = None, *, places: int = PICTURE
-) -> list[Sample | torch.Tensor]:
+def gather(images: ImagesLike, entrance: Entrance = PICTURES) -> list[Sample | torch.Tensor]:
     """Make a list of single inputs of whatever a method was given.
 
     Args:
         images: A path, a PIL image, an array ``(H, W, 3)`` or a batch of them ``(N, H, W, 3)``, a Picture, a float
             tensor, or a list, tuple or other iterable of these. A float tensor is network input, preprocessed already:
-            ``(N, C, H, W)`` is N inputs and ``(C, H, W)`` is one, with any number of channels.
-        value_range: The values of pictures that stand for 0 and 1; None for those of their kinds.
-        places: How many axes of places a tensor's inputs have: 2 of pictures.
+            ``(N, C, H, W)`` is N inputs and ``(C, H, W)`` is one, with any number of channels. For networks of signals
+            arrays are ``(T,)``, ``(C, T)``, ``(T, C)`` or a batch ``(N, C, T)``, for those of volumes ``(D, H, W)``,
+            ``(C, D, H, W)``, ``(D, H, W, C)`` or ``(N, C, D, H, W)``; tensors have as many axes of places.
+        entrance: What the network takes.
 
     Returns:
-        For each input its Picture, or its tensor ``(C, H, W)`` as it was given: same type, device and graph. Pictures
-        without a name are called ``"image 1"``, ``"image 2"`` and so on, or ``"image"`` where there is only one.
+        For each input its Picture, Signal or Volume, or its tensor ``(C, ...)`` as it was given: same type, device and
+        graph. Those without a name are called ``"image 1"``, ``"image 2"`` and so on, or ``"image"`` where there is
+        only one.
 
     Raises:
-        PictureError: A picture cannot be read, or an array has another shape, type or range.
+        PictureError: A file cannot be read, or an array has another shape, type or range.
         UsageError: There is nothing in it, or something that is none of these.
     """
+    accepted, word = _ACCEPTED[entrance.places], _NAMES[entrance.places]
     if _is_single(images):
-        inputs = list(_split_inputs(images, "image", value_range, places))
+        inputs = list(_split_inputs(images, word, entrance))
     elif isinstance(images, Iterable) and not isinstance(images, (bytes, dict)):
         items = list(images)
-        names = ["image"] if len(items) == 1 else [f"image {count}" for count in range(1, len(items) + 1)]
-        inputs = [
-            each
-            for item, name in zip(items, names, strict=True)
-            for each in _split_inputs(item, name, value_range, places)
-        ]
+        names = [word] if len(items) == 1 else [f"{word} {count}" for count in range(1, len(items) + 1)]
+        inputs = [each for item, name in zip(items, names, strict=True) for each in _split_inputs(item, name, entrance)]
     else:
-        raise UsageError(f"The images are of type {type(images).__name__}; expected {_ACCEPTED}.")
+        raise UsageError(f"The {word}s are of type {type(images).__name__}; expected {accepted}.")
     if not inputs:
-        raise UsageError(f"There are no images: an empty {type(images).__name__} was given; expected {_ACCEPTED}.")
+        raise UsageError(f"There are no {word}s: an empty {type(images).__name__} was given; expected {accepted}.")
     return inputs
 
 
-def expand_paths(paths: Iterable[str]) -> list[Path]:
+def read_sample(path: str | os.PathLike[str], entrance: Entrance) -> Sample:
+    """Read one file (or a folder of slices) as the network takes it.
+
+    Raises:
+        PictureError: It cannot be read, or is of another kind.
+        MissingExtraError: It needs a library that is not installed.
+    """
+    return _READERS[entrance.places](os.fsdecode(path), "", entrance)
+
+
+def expand_paths(paths: Iterable[str], places: int = PICTURE) -> list[Path]:
     """Replace each folder by the picture files in it, sorted by name; hidden files and deeper folders are left out.
 
     Args:
         paths: Files and folders, as given on the command line.
+        places: 2 for pictures; 1 for signals; 3 for volumes and clips, of which a folder of slices is a single one.
 
     Returns:
         Files, in the order given; one that does not exist stays in, for the reader to complain about.
 
     Raises:
-        PictureError: A folder holds no picture file, or may not be read.
+        PictureError: A folder holds no such file, or may not be read.
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        files.extend(_list_pictures(path) if _is_folder(path) else [path])
+        whole = not _is_folder(path) or (places == VOLUME and _is_one_volume(path))
+        files.extend([path] if whole else _list_files(path, places))
     return files
+
+
+def _is_one_volume(folder: Path) -> bool:
+    from cnnviz.images.volumes import holds_slices
+
+    return holds_slices(folder)
+
+
+def _endings(places: int) -> tuple[str, ...]:
+    """File name endings of what a network takes in a folder."""
+    if places == SIGNAL:
+        from cnnviz.images.signals import SIGNAL_SUFFIXES
+
+        return SIGNAL_SUFFIXES
+    if places == VOLUME:
+        from cnnviz.images.video import VIDEO_SUFFIXES
+        from cnnviz.images.volumes import VOLUME_SUFFIXES
+
+        return (*VOLUME_SUFFIXES, *VIDEO_SUFFIXES, ".gif")
+    return SUFFIXES
 
 
 def _is_folder(path: Path) -> bool:
@@ -89,16 +123,16 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _list_pictures(folder: Path) -> list[Path]:
-    shown = quoted(str(folder))
+def _list_files(folder: Path, places: int) -> list[Path]:
+    shown, kind, endings = quoted(str(folder)), KINDS[places], _endings(places)
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise PictureError(f"The folder {shown} cannot be read; expected one with picture files.") from error
+        raise PictureError(f"The folder {shown} cannot be read; expected one with {kind} files.") from error
     visible = (entry for entry in entries if not entry.name.startswith("."))
-    files = [entry for entry in visible if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+    files = [entry for entry in visible if entry.name.lower().endswith(endings) and entry.is_file()]
     if not files:
-        raise PictureError(f"The folder {shown} holds no picture; expected files ending in {', '.join(SUFFIXES)}.")
+        raise PictureError(f"The folder {shown} holds no {kind}; expected files ending in {', '.join(endings)}.")
     return files
 
 
@@ -112,38 +146,94 @@ def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _split_inputs(item: Any, name: str, value_range: ValueRange | None, places: int) -> Iterator[Sample | torch.Tensor]:
+def _split_inputs(item: Any, name: str, entrance: Entrance) -> Iterator[Sample | torch.Tensor]:
+    places = entrance.places
     if _is_tensor(item):
         yield from _split_tensors(item, name, places)
     elif isinstance(item, Sample):
-        yield item
-    elif isinstance(item, np.ndarray) and item.ndim == _BATCH_DIMS:
-        yield from _split_pictures(item, name, value_range)
-    elif _is_single(item):
-        yield as_picture(item, name, value_range=value_range)
+        yield _check_kind(item, places)
+    elif not _is_single(item):
+        raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED[places]}.")
+    elif isinstance(item, np.ndarray) and count_places(item.shape) == places:
+        yield from _split_arrays(item, name, entrance)
     else:
-        raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED}.")
+        yield _READERS[places](item, name, entrance)
 
 
-def _split_pictures(batch: np.ndarray[Any, Any], name: str, value_range: ValueRange | None) -> Iterator[Picture]:
-    if batch.shape[-1] not in (1, 3, 4):
+def _check_kind(sample: Sample, places: int) -> Sample:
+    if len(sample.size) != places:
+        kind, wanted = KINDS[len(sample.size)], KINDS[places]
+        raise UsageError(
+            f"{quoted(sample.name)} is a {kind}, and the network takes {wanted}s {spell_shape(places)}; expected "
+            f"{_ACCEPTED[places]}."
+        )
+    return sample
+
+
+def _as_picture(item: Any, name: str, entrance: Entrance) -> Sample:
+    return as_picture(item, name, value_range=entrance.value_range)
+
+
+def _as_signal(item: Any, name: str, entrance: Entrance) -> Sample:
+    from cnnviz.images.signals import as_signal, read_signal
+
+    if isinstance(item, np.ndarray):
+        return as_signal(item, name, entrance.channels)
+    _refuse_image(item, name, SIGNAL)
+    return read_signal(item, entrance.channels)
+
+
+def _as_volume(item: Any, name: str, entrance: Entrance) -> Sample:
+    from cnnviz.images.video import as_clip, is_clip, read_clip
+    from cnnviz.images.volumes import as_volume, read_volume
+
+    if isinstance(item, np.ndarray):
+        return as_clip(item, name, entrance) if entrance.rate else as_volume(item, name, entrance.channels)
+    _refuse_image(item, name, VOLUME)
+    path = Path(item)
+    if not _is_folder(path) and is_clip(path):
+        return read_clip(path, entrance)
+    if entrance.rate is not None:  # a network of clips: slices are frames
+        return as_clip(read_volume(path, None), name, entrance)
+    return read_volume(path, entrance.channels)
+
+
+_READERS: Final[dict[int, Callable[[Any, str, Entrance], Sample]]] = {
+    SIGNAL: _as_signal,
+    PICTURE: _as_picture,
+    VOLUME: _as_volume,
+}
+
+
+def _refuse_image(item: Any, name: str, places: int) -> None:
+    if isinstance(item, Image.Image):
+        raise UsageError(
+            f"{name} is a PIL image, and the network takes {KINDS[places]}s; expected {_ACCEPTED[places]}."
+        )
+
+
+def _split_arrays(batch: np.ndarray[Any, Any], name: str, entrance: Entrance) -> Iterator[Sample]:
+    if entrance.places == PICTURE and batch.shape[-1] not in (1, 3, 4):
         raise PictureError(
             f"{name} is an array of shape {batch.shape}; expected pictures (N, H, W, 3), or network input as a float "
             "tensor, which torch.from_numpy(array) gives."
         )
-    for count, picture in enumerate(batch, 1):
-        yield as_picture(picture, f"{name} {count}" if len(batch) > 1 else name, value_range=value_range)
+    for count, one in enumerate(batch, 1):
+        yield _READERS[entrance.places](one, f"{name} {count}" if len(batch) > 1 else name, entrance)
 
 
 def _split_tensors(tensor: torch.Tensor, name: str, places: int) -> Iterator[torch.Tensor]:
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point():
+        advice = "for a picture (C, H, W) pass tensor.permute(1, 2, 0).numpy()"
         raise UsageError(
-            f"{name} is a tensor of {tensor.dtype}, but a tensor is network input and expected to be float; for a "
-            "picture (C, H, W) pass tensor.permute(1, 2, 0).numpy()."
+            f"{name} is a tensor of {tensor.dtype}, but a tensor is network input and expected to be float; "
+            f"{advice if places == PICTURE else f'for values of a {KINDS[places]} pass tensor.numpy()'}."
         )
-    batch = batch_of(tensor, places)
-    if not has_places(batch, places):
-        axes = spell_shape(places), spell_shape(places, images=None)
-        raise UsageError(f"{name} is a tensor of shape {shape}; expected network input {' or '.join(axes)}.")
-    yield from batch
+    one = is_one_input(shape, places)
+    if not one and count_places(shape) != places:
+        batch = spell_shape(places)
+        raise UsageError(
+            f"{name} is a tensor of shape {shape}; expected network input {batch} or ({batch.removeprefix('(N, ')}."
+        )
+    yield from [tensor] if one else tensor

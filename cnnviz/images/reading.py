@@ -32,9 +32,12 @@ __all__ = [
     "as_picture",
     "check_size",
     "decode_picture",
+    "explain_passing",
+    "open_file",
     "quoted",
     "read_mask",
     "read_picture",
+    "reason_of",
 ]
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Sample
@@ -103,7 +106,7 @@ def read_picture(
     check_range(value_range)
     given = os.fsdecode(path)
     shown = quoted(given)
-    with _open_file(given, shown) as file:
+    with open_file(given, shown) as file:
         return _decode(file, Path(given).name, shown, background, value_range)
 
 
@@ -154,10 +157,10 @@ def _decode(
             # Packages that replace Pillow's open (ultralytics) answer an unknown file by asking for another package.
             if any(isinstance(each, UnidentifiedImageError) for each in (error, error.__context__)):
                 raise PictureError(f"{shown} is {_describe_kind(head)}; {_EXPECTED}.") from error
-            if passing := _explain_passing(error, shown):
+            if passing := explain_passing(error, shown):
                 raise PassingPictureError(passing) from error
             raise PictureError(
-                f"{shown} is truncated or damaged ({_reason_of(error)}); {_EXPECTED} that is whole."
+                f"{shown} is truncated or damaged ({reason_of(error)}); {_EXPECTED} that is whole."
             ) from error
 
 
@@ -213,10 +216,10 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour, value_r
         except PictureError:
             raise
         except Exception as error:  # a lazily opened file can be damaged or closed by now
-            if passing := _explain_passing(error, shown):
+            if passing := explain_passing(error, shown):
                 raise PassingPictureError(passing) from error
             raise PictureError(
-                f"The PIL image {shown} cannot be loaded ({_reason_of(error)}); expected a sound one."
+                f"The PIL image {shown} cannot be loaded ({reason_of(error)}); expected a sound one."
             ) from error
 
 
@@ -231,29 +234,39 @@ def _convert_image(
     return _make_picture(made, name, (first,) if frames > 1 else ()).in_range(value_range)
 
 
-def _open_file(given: str, shown: str) -> io.BufferedReader:
+def open_file(given: str, shown: str, expected: str = _EXPECTED) -> io.BufferedReader:
+    """Open an ordinary file.
+
+    Args:
+        given: Its path.
+        shown: What a message calls it.
+        expected: The end of a message: what it is expected to be.
+
+    Raises:
+        PictureError: It is missing, a folder, or may not be read.
+    """
     try:
         return open_ordinary(given)
     except FileNotFoundError as error:
-        raise PassingPictureError(_explain_missing(given, shown)) from error
+        raise PassingPictureError(_explain_missing(given, shown, expected)) from error
     except IsADirectoryError as error:
-        raise PictureError(f"{shown} is a folder; {_EXPECTED}.") from error
+        raise PictureError(f"{shown} is a folder; {expected}.") from error
     except PermissionError as error:
         what = "is a folder" if Path(given).is_dir() else "may not be read (permission denied)"
-        raise PassingPictureError(f"{shown} {what}; {_EXPECTED}.") from error
+        raise PassingPictureError(f"{shown} {what}; {expected}.") from error
     except (OSError, ValueError) as error:
         kind = PassingPictureError if isinstance(error, OSError) else PictureError
-        raise kind(f"{shown} cannot be opened ({_reason_of(error)}); {_EXPECTED}.") from error
+        raise kind(f"{shown} cannot be opened ({reason_of(error)}); {expected}.") from error
 
 
-def _explain_missing(given: str, shown: str) -> str:
+def _explain_missing(given: str, shown: str, expected: str) -> str:
     folder = Path(given).parent
     try:
         siblings = [entry.name for entry in islice(folder.iterdir(), _SIBLINGS_SEARCHED) if entry.exists()]
     except OSError:
-        return f"There is no file {shown}, nor its folder; {_EXPECTED}."
+        return f"There is no file {shown}, nor its folder; {expected}."
     close = " or ".join(quoted(name) for name in nearest(Path(given).name, siblings))
-    return f"There is no file {shown}; {f'did you mean {close}?' if close else f'{_EXPECTED}.'}"
+    return f"There is no file {shown}; {f'did you mean {close}?' if close else f'{expected}.'}"
 
 
 def _describe_kind(head: bytes) -> str:
@@ -289,12 +302,12 @@ def check_size(size: tuple[int, int], shown: str, *, wide: bool = False) -> None
         )
 
 
-def _explain_passing(error: Exception, shown: str) -> str:
+def explain_passing(error: Exception, shown: str) -> str:
     """What has kept a sound picture from being read, if that is it: the system, or want of memory."""
     if ran_out_of_memory(error):
         return f"There is not enough memory to read {shown}."
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{shown} cannot be read ({_reason_of(error)})."
+        return f"{shown} cannot be read ({reason_of(error)})."
     return ""
 
 
@@ -302,7 +315,7 @@ def _explain_too_large(shown: str) -> str:
     return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
 
 
-def _reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """A decoder's message as part of a sentence."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")

@@ -6,18 +6,21 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from cnnviz.core.opencv import quiet_opencv
-from cnnviz.core.picture import Picture
+from cnnviz.core.change import quiet_opencv
+from cnnviz.core.picture import LUMA, Picture
+from cnnviz.core.sample import Entrance, Volume
 from cnnviz.errors import PictureError
+from cnnviz.images.arrays import channel_first, check_room, checked_values
 from cnnviz.images.reading import as_picture, check_size, quoted, read_picture
 
-__all__ = ["VIDEO_SUFFIXES", "Clip", "VideoFrame", "is_clip", "open_clip"]
+__all__ = ["VIDEO_SUFFIXES", "Clip", "VideoFrame", "as_clip", "is_clip", "open_clip", "read_clip"]
 
 VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv")
 """File name endings taken for videos."""
@@ -26,6 +29,8 @@ ANIMATED_SUFFIXES: Final = (".gif", ".webp", ".png")
 _EXPECTED: Final = "expected a video such as an .mp4, or an animated GIF, WebP or PNG"
 USUAL_PACE: Final = 25.0
 FASTEST: Final = 240.0
+_WHOLE: Final = 1e-6
+"""What a number that should be whole may lack of it."""
 USUAL_SECONDS: Final = 0.1
 """What viewers make of an animated frame that says no time."""
 
@@ -100,6 +105,99 @@ def open_clip(path: str | os.PathLike[str]) -> Clip:
         raise PictureError(f"{quoted(where.name)} holds no frame that can be read; expected a video that is whole.")
     fps = float(said) if 0 < said <= FASTEST else USUAL_PACE
     return Clip(where, fps, frame.picture.size, int(count) if 0 < count < np.iinfo(np.int32).max else 1)
+
+
+def read_clip(path: str | os.PathLike[str], entrance: Entrance) -> Volume:
+    """The frames of a clip that a network of clips is given: as many a second as it takes, about the middle.
+
+    Args:
+        path: A video or an animated picture.
+        entrance: What the network takes: its frames a second, how many of them, and how many channels.
+
+    Returns:
+        Red, green and blue ``(3, T, H, W)``, 0 to 255, or their luma ``(1, T, H, W)``; with the rate of its frames.
+
+    Raises:
+        PictureError: It holds no frame that can be read, or its frames do not fit into memory.
+    """
+    clip = open_clip(path)
+    wanted, notes = _choose_frames(clip.count, clip.fps, entrance)
+    check_room((3, len(wanted), *clip.size), quoted(clip.name), 10)
+    frames, seen = _frames_at(clip, wanted)
+    if len(frames) < len(wanted):  # the number that the file says is an estimate
+        wanted, notes = _choose_frames(seen, clip.fps, entrance)
+        frames, _ = _frames_at(clip, wanted)
+    values = np.moveaxis(np.stack(frames), -1, 0).astype(np.float32)
+    return _clip_of(values, clip.name, clip.fps if entrance.rate is None else entrance.rate, entrance, notes)
+
+
+def as_clip(item: NDArray[Any] | Volume, name: str, entrance: Entrance) -> Volume:
+    """An array or a stack of slices as a clip, of as many frames about the middle as a network of clips takes.
+
+    Args:
+        item: ``(T, H, W, 3)`` or ``(3, T, H, W)``, uint8 or floats in [0, 1]; or slices with values of 8 bits.
+        name: What an array is called.
+        entrance: What the network takes; its frames a second are taken for those of the item.
+
+    Raises:
+        PictureError: It has another shape, or values that are no colours.
+    """
+    if isinstance(item, Volume):
+        values, name, notes = item.values, item.name, item.notes
+        bright = False
+    else:
+        placed, notes = channel_first(item, entrance.channels, name, "THW")
+        values, _ = checked_values(placed, name)
+        bright = item.dtype.kind in "fb"
+        values = values * 255 if bright else values
+    if values.min() < 0 or values.max() > 255:
+        expected = "floats from 0 to 1, or whole numbers from 0 to 255"
+        raise PictureError(
+            f"{quoted(name)} is taken for frames of a clip, but its values are none; expected {expected}."
+        )
+    rate = entrance.rate or USUAL_PACE
+    wanted, more = _choose_frames(values.shape[1], rate, entrance)
+    return _clip_of(values[:, wanted], name, rate, entrance, (*notes, *more))
+
+
+def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int], tuple[str, ...]]:
+    """The numbers of the frames that a network is given, and a note of which they are."""
+    step = fps / (entrance.rate or fps)
+    frames = entrance.frames or max(1, int(count / step + _WHOLE))
+    start, notes = (count - frames * step) / 2, []
+    if start < 0:
+        start, step = 0.0, count / frames
+        notes.append(f"too short for {frames} frames at {entrance.rate or fps:g} a second: spread over all of it")
+    wanted = [min(count - 1, int(start + number * step + _WHOLE)) for number in range(frames)]
+    pace = f" {entrance.rate:g} a second of {fps:g}" if entrance.rate and abs(entrance.rate - fps) > 0.01 else ""
+    notes.insert(0, f"{frames} frames from {wanted[0] + 1} to {wanted[-1] + 1} of {count}{pace and ','}{pace}")
+    return wanted, tuple(notes)
+
+
+def _frames_at(clip: Clip, wanted: list[int]) -> tuple[list[NDArray[np.uint8]], int]:
+    """The pixels of some frames, in order, and how many frames were read."""
+    found: list[NDArray[np.uint8]] = []
+    seen = 0
+    for number, frame in enumerate(clip):
+        seen = number + 1
+        found += [frame.picture.pixels] * wanted.count(number)
+        if number >= wanted[-1]:
+            break
+    return found, seen
+
+
+def _clip_of(values: NDArray[Any], name: str, rate: float, entrance: Entrance, notes: tuple[str, ...]) -> Volume:
+    """Frames ``(C, T, H, W)``, 0 to 255, with as many channels as the network takes."""
+    if entrance.channels == 1 and len(values) == len(LUMA):
+        values = np.tensordot(np.array(LUMA), values, 1)[None]
+    elif entrance.channels == len(LUMA) and len(values) == 1:
+        values = np.repeat(values, len(LUMA), axis=0)
+    elif entrance.channels not in (None, len(values)):
+        raise PictureError(
+            f"{quoted(name)} has frames of {len(values)} channels; the network takes {entrance.channels}."
+        )
+    held = np.ascontiguousarray(values, np.float32)
+    return Volume(held, name, notes=notes, rate=rate, window=(0.0, 255.0))
 
 
 def _is_animated(path: Path) -> bool:

@@ -63,10 +63,10 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     inputs: list[Tensor] = []
     pictures: dict[int, Sample] = {}
     notes: list[str] = []
-    for row, item in enumerate(gather(images, model.preprocess.value_range, places=model.places)):
+    for row, item in enumerate(gather(images, model.preprocess.entrance)):
         if isinstance(item, Sample):
             values, pictures[row] = model.preprocess(item)
-            notes += [*(f"{item.name}: {note}" for note in item.notes), *model.notes]
+            notes += [*(f"{item.name}: {note}" for note in pictures[row].notes), *model.notes]
         else:
             values = item.detach()
         inputs.append(values)

@@ -119,7 +119,7 @@ def _pair_up(
 def _read_sides(model: Model, target: Similar, samples: dict[Any, _ReadReference]) -> None:
     """Read and prepare the pictures that a target names, but those that are known."""
     left = [side for side in target.sides if _key(side) not in samples]
-    items = gather(left, model.preprocess.value_range, places=model.places) if left else []
+    items = gather(left, model.preprocess.entrance) if left else []
     if len(items) != len(left):
         raise TargetError(f"'{target}' is told of one picture each; got {len(items)}.")
     for side, item in zip(left, items, strict=True):

@@ -66,6 +66,9 @@ def load_model(
     std: Sequence[float] | None = None,
     input_size: int | Size | None = None,
     value_range: tuple[float, float] | None = None,
+    rate: float | None = None,
+    spacing: float | Sequence[float] | None = None,
+    standardise: bool | None = None,
     output: OutputSelector = None,
     head: HeadLike = None,
     embedding: str | None = None,
@@ -86,7 +89,10 @@ def load_model(
         input_size: Side, or height and width, of the input in pixels, likewise; one length of a signal, three of a
             volume.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use.
+            type, or of the bits that 16-bit values use; signals and volumes are then given as they are.
+        rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
+        spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
+        standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
         output: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
             ``"FILE.py:FUNCTION"``.
         head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
@@ -108,6 +114,9 @@ def load_model(
         _parse_statistics("std", std),
         None if input_size is None else _parse_size(input_size),
         value_range,
+        rate,
+        None if spacing is None else _parse_spacing(spacing),
+        standardise,
     )
     head = parse_head(head)
     try:
@@ -140,6 +149,9 @@ def load_model(
         head=head,
         embedding=embedding,
         value_range=value_range,
+        rate=rate,
+        spacing=asked.spacing,
+        standardise=standardise,
         grid=grid,
         seed=seed,
     )
@@ -179,6 +191,9 @@ class _AskedPreprocess(NamedTuple):
     std: tuple[float, ...] | None
     input_size: int | Size | None
     value_range: tuple[float, float] | None
+    rate: float | None
+    spacing: tuple[float, ...] | None
+    standardise: bool | None
 
     def over(self, known: Preprocess) -> Preprocess:
         """The source's preprocessing with this instead; a new size keeps the share that the crop takes."""
@@ -189,9 +204,11 @@ class _AskedPreprocess(NamedTuple):
         if len(new) != len(old):
             raise ParameterError(f"input_size is {spell_size(new)}; expected as many lengths as in {spell_size(old)}.")
         if isinstance(resize, int):
-            resize = round(resize * min(new) / min(old))
+            frames = known.rate is not None and known.places == VOLUME
+            resize = round(resize * min(new[frames:]) / min(old[frames:]))
         elif isinstance(resize, tuple):
-            resize = tuple(round(side * own / was) for side, own, was in zip(resize, new, old, strict=True))
+            sides = zip(resize, new[-len(resize) :], old[-len(resize) :], strict=True)  # of frames the last two
+            resize = tuple(round(side * own / was) for side, own, was in sides)
         return replace(known, input_size=new, resize=resize, keeps_size=False)
 
 
@@ -286,6 +303,9 @@ def _make_model(
         preprocess=None if opened.preprocess is None else asked.over(opened.preprocess),
         labels=labels if labels is not None else opened.labels,
         value_range=asked.value_range,
+        rate=asked.rate,
+        spacing=asked.spacing,
+        standardise=asked.standardise,
         output=output if output is not None else opened.output,
         head=head if head is not None else opened.head,
         embedding=embedding if embedding is not None else opened.embedding,
@@ -317,3 +337,9 @@ def _parse_size(size: int | Size) -> int | Size:
     if not 1 <= len(sides) <= VOLUME or min(sides) < 1:
         raise ParameterError(f"input_size is {size}; expected a side, or height and width, of at least 1 pixel.")
     return size if isinstance(size, int) else sides
+
+
+def _parse_spacing(spacing: float | Sequence[float]) -> tuple[float, ...]:
+    """Millimetres along slices, rows and columns; one number stands for all."""
+    lengths = _parse_statistics("spacing", spacing if isinstance(spacing, Sequence) else (spacing,)) or ()
+    return lengths * VOLUME if len(lengths) == 1 else lengths

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -17,17 +16,9 @@ from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call,
 from cnnviz.core.target import Target
 from cnnviz.engine.arrangement import check_grid, layers_with_grid, say_grid
 from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_steadiness
-from cnnviz.engine.detections import Detected, DetectionReader, encode_detections, find_detections
+from cnnviz.engine.detections import Detected, DetectionReader, check_reader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
-from cnnviz.engine.logits import (
-    TWO,
-    EndWatch,
-    OutputSelector,
-    flatten_answer,
-    recognise_head,
-    select_logits,
-    two_sided,
-)
+from cnnviz.engine.logits import TWO, EndWatch, OutputSelector, flatten_answer, recognise_head, select_logits, two_sided
 from cnnviz.engine.scores.score import is_dense, wants_logits
 from cnnviz.engine.state.contents import Fingerprint
 from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
@@ -80,7 +71,10 @@ class Model(Network):
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use.
+            type, or of the bits that 16-bit values use; signals and volumes are then given as they are.
+        rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
+        spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
+        standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
         output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
         head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"``
             (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
@@ -117,6 +111,9 @@ class Model(Network):
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
         value_range: tuple[float, float] | None = None,
+        rate: float | None = None,
+        spacing: float | Sequence[float] | None = None,
+        standardise: bool | None = None,
         output: OutputSelector = None,
         head: HeadLike = None,
         detections: DetectionReader | None = None,
@@ -132,13 +129,11 @@ class Model(Network):
         self.labels = name_classes(labels)
         self.output = output
         self.asked_head = parse_head(head)
-        self.detections = _check_reader(detections, output)
+        self.detections = check_reader(detections, output)
         self.detecting = False
         self._head: Head | None = None
         self.readable = True
         self.memory_format = torch.contiguous_format
-        self.grid = check_grid(grid)
-        say_grid(self.module, self.grid)
         self._fixed_batch = fixed_batch
         self._steadiness: Steadiness | None = None
         self._answered_again: bool | None = None
@@ -147,11 +142,13 @@ class Model(Network):
         self.notes: tuple[str, ...] = ()
         known = preprocess
         if known is None:
-            width, places = guess_entrance(self.module)
             known, self.notes = assume_preprocess(
-                mean, std, input_size, resize, channels=channels or width, places=places
-            )
-        self.preprocess = known if value_range is None else replace(known, value_range=value_range)
+                mean, std, input_size, resize, channels=channels, entrance=guess_entrance(self.module),
+                standardise=standardise,
+            )  # fmt: skip
+        self.preprocess = known.refined(value_range, rate, spacing, standardise, resized=resize is not None)
+        self.grid = check_grid(grid, self.places)
+        say_grid(self.module, self.grid)
         self.automatic_layers: dict[tuple[object, ...], AutomaticLayer] = {}
         self._fingerprint = Fingerprint()
         self._observed: dict[tuple[int, ...], Layers] = {}
@@ -447,11 +444,3 @@ class Model(Network):
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()
         yield from self.module.buffers()
-
-
-def _check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
-    if detections is not None and not callable(detections):
-        raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
-    if detections is not None and output is not None:
-        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
-    return detections

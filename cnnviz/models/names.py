@@ -6,12 +6,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+from cnnviz.core.dimensions import PICTURE, VOLUME
 from cnnviz.models.bundled import BUNDLED
 from cnnviz.models.downloads import cached_file
 from cnnviz.models.sources.bundled import bundled_names, bundled_present
-from cnnviz.models.sources.registries import CLASSIFICATION, PREFIX, has_timm, timm_registry, torchvision_registry
+from cnnviz.models.sources.registries import (
+    CLASSIFICATION,
+    PREFIX,
+    VIDEO,
+    has_timm,
+    timm_registry,
+    torchvision_registry,
+)  # fmt: skip
 
-__all__ = ["SOURCES", "ModelName", "model_names"]
+__all__ = ["SOURCES", "ModelName", "model_names", "places_of"]
 
 SOURCES = ("bundled", "torchvision", "timm")
 
@@ -25,7 +33,7 @@ class ModelName:
         source: ``"bundled"``, ``"torchvision"`` or ``"timm"``.
         cached: Whether trained weights for it are on this machine.
         task: What it answers: ``"classification"``, a class of the whole picture, ``"segmentation"``, of every
-            pixel, or ``"detection"``, of boxes.
+            pixel, ``"detection"``, of boxes, or ``"video"``, of a clip.
     """
 
     name: str
@@ -64,3 +72,15 @@ def _match_names(names: Collection[str], pattern: str | None) -> list[str]:
         return list(names)
     wanted = pattern.lower() if any(mark in pattern for mark in "*?[") else f"*{pattern.lower()}*"
     return [name for name in names if fnmatch(name.lower(), wanted)]
+
+
+def places_of(model: str) -> int | None:
+    """How many axes of places a network of that name takes, without opening it; None where its name does not tell."""
+    if model.startswith(PREFIX):
+        return PICTURE
+    if model in BUNDLED:
+        return len(BUNDLED[model].input_size)
+    known = torchvision_registry().get(model)
+    if known is None:
+        return None
+    return VOLUME if known.task == VIDEO else PICTURE

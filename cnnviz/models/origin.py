@@ -42,6 +42,9 @@ def describe_opening(
     head: HeadLike,
     embedding: str | None,
     value_range: Sequence[float] | None,
+    rate: float | None,
+    spacing: Sequence[float] | None,
+    standardise: bool | None,
     grid: Size | None,
     seed: int,
 ) -> dict[str, Any]:
@@ -59,6 +62,9 @@ def describe_opening(
         "head": None if head is None else str(head),
         "embedding": embedding,
         "value_range": _plain_list(value_range),
+        "rate": None if rate is None else _plain_number(rate),
+        "spacing": _plain_list(spacing),
+        "standardise": standardise,
         "grid": _plain_list(grid),
         "seed": seed if wants_random(weights) else None,
     }

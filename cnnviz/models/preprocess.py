@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
+from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
-from cnnviz.core.sample import Sample
+from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
+from cnnviz.models.resampling import crop_offset, fit, fit_geometry
 
 __all__ = ["WHOLE", "Preprocess", "assume_preprocess", "spread_size"]
 
@@ -63,6 +64,10 @@ class Preprocess:
         value_range: The values of pictures that stand for 0 and 1; None for those they were read with.
         keeps_size: Whether inputs are as long as what they are made of; ``input_size`` is then only what layers are
             listed for.
+        rate: Samples a second of signals, or frames a second of clips, that the network was trained with; others are
+            brought to it. None for any.
+        spacing: Millimetres between a volume's slices, rows and columns, likewise.
+        standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1 before ``mean`` and ``std``.
 
     Raises:
         ParameterError: A size is not positive, a length does not fit the channels, or a value is out of bounds.
@@ -76,6 +81,9 @@ class Preprocess:
     channels: int = 3
     value_range: tuple[float, float] | None = None
     keeps_size: bool = False
+    rate: float | None = None
+    spacing: tuple[float, float, float] | None = None
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         if self.channels < 1:
@@ -93,6 +101,9 @@ class Preprocess:
         if min(self.std) <= 0:
             raise ParameterError(f"std is {list(self.std)}; expected values above 0.")
         check_range(self.value_range)
+        for name, numbers in (("rate", (self.rate,)), ("spacing", self.spacing or ())):
+            if any(each is not None and not (math.isfinite(each) and each > 0) for each in numbers):
+                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0.")
         if self.interpolation not in _FILTERS:
             raise ParameterError(f"interpolation is '{self.interpolation}'; expected one of {', '.join(_FILTERS)}.")
 
@@ -101,25 +112,76 @@ class Preprocess:
         """How many axes of places the input has: 1 of signals, 2 of pictures, 3 of volumes."""
         return len(self.input_size)
 
-    def __call__(self, picture: Sample) -> tuple[Tensor, Sample]:
-        """Make the network's input of one picture.
+    def refined(
+        self,
+        value_range: tuple[float, float] | None,
+        rate: float | None,
+        spacing: float | Sequence[float] | None,
+        standardise: bool | None,
+        *,
+        resized: bool,
+    ) -> Preprocess:
+        """The same with what is not None instead.
 
         Args:
-            picture: Upright sRGB pixels.
+            value_range: As this class takes it.
+            rate: Likewise.
+            spacing: Likewise, or one number for every axis.
+            standardise: Likewise.
+            resized: Whether the user gave a resize; without one, volumes at a spacing are not resized besides.
+
+        Raises:
+            ParameterError: If one of them has no meaning for what the network takes, or is out of bounds.
+        """
+        known = self if value_range is None else replace(self, value_range=value_range)
+        if self.places == PICTURE and (rate is not None or standardise):
+            name = "standardise" if rate is None else "rate"
+            raise ParameterError(f"{name} is told of signals and volumes; the network takes pictures.")
+        known = known if rate is None else replace(known, rate=float(rate))
+        known = known if standardise is None else replace(known, standardise=standardise)
+        if spacing is None:
+            return known
+        lengths = tuple(map(float, spacing)) if isinstance(spacing, Sequence) else (float(spacing),) * VOLUME
+        if len(lengths) != VOLUME or self.places != VOLUME:
+            kind = KINDS[self.places]
+            raise ParameterError(
+                f"spacing is {spacing}; expected 1 or 3 lengths in mm, of a volume: this takes {kind}s."
+            )
+        depth, height, width = lengths
+        resize = known.resize if resized else None
+        return replace(known, spacing=(depth, height, width), resize=resize)
+
+    @property
+    def entrance(self) -> Entrance:
+        """What reading has to know of the network."""
+        clips = self.rate is not None and self.places == VOLUME
+        frames = None if self.keeps_size or not clips else self.input_size[0]
+        rate = self.rate if clips else None
+        return Entrance(self.places, self.channels, self.value_range, rate, frames)
+
+    def __call__(self, picture: Sample) -> tuple[Tensor, Sample]:
+        """Make the network's input of one picture, signal, volume or clip.
+
+        Args:
+            picture: Upright sRGB pixels; or the values of a signal or a volume.
 
         Returns:
             The input, ``(C, h, w)`` float32 on the CPU, and the same picture with the geometry of that input.
 
         Raises:
-            PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large.
+            PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large; or it
+                takes no such sample.
         """
-        assert isinstance(picture, Picture)
+        geometry = self.geometry(picture)
+        if not isinstance(picture, Picture):
+            values, notes = fit(picture, geometry, self)
+            return values, picture.changed(geometry=geometry, notes=(*picture.notes, *notes))
         if self.channels not in _COLOURS:
             raise PictureError(
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
-                f"expected a float tensor {(*'N', self.channels, *self.input_size)}."
+                f"expected a float tensor (N, {', '.join(map(str, (self.channels, *self.input_size)))})."
             )
-        picture = replace(picture.in_range(self.value_range), geometry=self.geometry(picture))
+        picture = replace(picture.in_range(self.value_range), geometry=geometry)
         values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
         mean, std = self._statistics_like(values)
         return values.sub_(mean).div_(std), picture
@@ -184,6 +246,9 @@ class Preprocess:
             "channels": self.channels,
             **({} if self.value_range is None else {"value_range": list(self.value_range)}),
             **({"keeps_size": True} if self.keeps_size else {}),
+            **({} if self.rate is None else {"rate": self.rate}),
+            **({} if self.spacing is None else {"spacing": list(self.spacing)}),
+            **({"standardise": True} if self.standardise else {}),
         }
 
     @classmethod
@@ -219,6 +284,25 @@ class Preprocess:
         )
 
     @classmethod
+    def from_clips(cls, transform: Any, *, frames: int, rate: float) -> Preprocess:
+        """Take over the preprocessing of one of torchvision's networks for clips.
+
+        Args:
+            transform: What ``weights.transforms()`` returns: a ``VideoClassification`` preset.
+            frames: How many frames the network was trained with.
+            rate: How many of them a second.
+        """
+        resize = transform.resize_size
+        return cls(
+            input_size=(frames, *transform.crop_size),
+            resize=resize[0] if len(resize) == 1 else tuple(resize),
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+            interpolation=transform.interpolation.value,
+            rate=rate,
+        )
+
+    @classmethod
     def from_timm(cls, data_config: Mapping[str, Any]) -> Preprocess:
         """Take over the evaluation preprocessing of a timm network.
 
@@ -247,33 +331,39 @@ class Preprocess:
             channels=channels,
         )
 
-    def geometry(self, picture: Picture) -> Geometry:
-        """How the network's input is cut from a picture.
+    def geometry(self, picture: Sample) -> Geometry:
+        """How the network's input is cut from a picture, a signal or a volume.
 
         Raises:
-            PictureError: The resized picture would be too large.
+            PictureError: The resized picture would be too large, or the network takes none of its kind.
         """
-        height, width = self._resized_size(picture.size)
+        if not isinstance(picture, Picture) or self.places != PICTURE:
+            return fit_geometry(picture, self)
+        height, width = self.resized_size(picture.size, self.input_size)
         if height * width > MAX_RESIZED:
             raise PictureError(
                 f"The picture '{picture.name}' of {picture.size[0]} x {picture.size[1]} pixels would be resized to "
                 f"{height} x {width}; expected a less elongated picture."
             )
         down, across = self.input_size
-        crop = _crop_offset(height, down), _crop_offset(width, across), down, across
+        crop = crop_offset(height, down), crop_offset(width, across), down, across
         return Geometry(picture.size, (height, width), crop)
 
-    def _resized_size(self, size: Size) -> Size:
-        """Height and width after the resize; torchvision cuts the longer side's fraction off."""
+    def resized_size(self, size: Size, wanted: Size) -> Size:
+        """The size after the resize; torchvision cuts the longer side's fraction off.
+
+        Args:
+            size: The size before.
+            wanted: That of the network's input.
+        """
         if self.resize is None:
             return size
         if isinstance(self.resize, tuple):
             return self.resize
         if isinstance(self.resize, str):
-            share = min(own / side for own, side in zip(self.input_size, size, strict=True))
-            return tuple(max(1, min(own, round(side * share))) for own, side in zip(self.input_size, size, strict=True))
-        longer = int(self.resize * max(size) / min(size))
-        return (self.resize, longer) if size[0] < size[1] else (longer, self.resize)
+            share = min(own / side for own, side in zip(wanted, size, strict=True))
+            return tuple(max(1, min(own, round(side * share))) for own, side in zip(wanted, size, strict=True))
+        return tuple(int(self.resize * side / min(size)) for side in size)
 
     def _statistics_like(self, values: Tensor) -> tuple[Tensor, Tensor]:
         shape = -1, *(1 for _ in self.input_size)
@@ -287,8 +377,9 @@ def assume_preprocess(
     input_size: int | Size | None,
     resize: int | Size | Literal["whole"] | None,
     *,
-    channels: int,
-    places: int = PICTURE,
+    channels: int | None,
+    entrance: tuple[int, int],
+    standardise: bool | None = None,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """A preprocessing with what is usual in the place of what is not given, and a note of that.
 
@@ -297,15 +388,18 @@ def assume_preprocess(
         std: Likewise.
         input_size: Side, or a length for each axis, or None.
         resize: As :class:`Preprocess` takes it; None for the input's shorter side.
-        channels: The network's input channels.
-        places: How many axes of places its input has, where the size does not say.
+        channels: The network's input channels, or None.
+        entrance: The channels and axes of places that its first convolution takes, where nothing else says.
+        standardise: Whether inputs are standardised one by one, so that mean 0 and std 1 go without saying.
     """
+    channels, places = channels or entrance[0], entrance[1]
     size = spread_size(USUAL[places] if input_size is None else input_size, places)
     kept = input_size is None and len(size) != PICTURE
     guesses = ["input size 224"] if input_size is None and not kept else []
     if mean is None or std is None:
         imagenet = channels == len(IMAGENET_MEAN) and len(size) == PICTURE
-        guesses.append("ImageNet's mean and std" if imagenet else "mean 0 and std 1")
+        usual_values = "ImageNet's mean and std" if imagenet else "mean 0 and std 1"
+        guesses += [] if standardise else [usual_values]
         mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
         std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
     notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
@@ -325,11 +419,6 @@ def spread_size(size: int | Size, places: int) -> Size:
     """A side for every axis, or the lengths as they are."""
     given: Any = size
     return (int(given),) * places if hasattr(given, "__index__") else tuple(given)
-
-
-def _crop_offset(length: int, wanted: int) -> int:
-    """Where a centred crop begins, as torchvision rounds it; padding (below 0) has its odd pixel at the end."""
-    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
 
 
 def _stretch(values: Tensor) -> Tensor:

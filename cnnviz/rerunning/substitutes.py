@@ -23,6 +23,8 @@ from cnnviz.rerunning.find import DRAWN, SHORT, find_file, is_drawn
 
 __all__ = ["Substitutes", "as_pair", "open_judge", "open_networks", "refuse_untrusted"]
 
+PLAIN = ("mean", "std", "head", "embedding", "rate", "spacing", "standardise")
+"""What stands in a record of an opening as ``load_model`` takes it."""
 TIMM_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 WEIGHTS_NAME = re.compile(r"(\w+\.)?[A-Z][A-Z0-9_]*")
 
@@ -232,10 +234,10 @@ def _plain_opening(opening: Mapping[str, Any]) -> dict[str, Any]:
     """What of a record's opening are plain values, as ``load_model`` takes them."""
     size, grid = opening.get("input_size"), opening.get("grid")
     return {
-        **{name: opening.get(name) for name in ("mean", "std", "head", "embedding")},
-        "input_size": (size[0], size[1]) if isinstance(size, list) else size,
+        **{name: opening.get(name) for name in PLAIN},
+        "input_size": tuple(size) if isinstance(size, list) else size,
         "value_range": as_pair(opening.get("value_range")),
-        "grid": (grid[0], grid[1]) if grid else None,
+        "grid": tuple(grid) if grid else None,
         "seed": opening.get("seed", 0),
     }
 

@@ -228,7 +228,10 @@ def test_classes_that_there_are_not(like):
         parse_target(like, ANIMALS)
 
 
-@pytest.mark.parametrize("text", ["--1", "²", "1.5", "kat", "cat - ", "- cat", "cat - kow", "layer4:x", "layer4:1@2"])
+NONSENSE = ["--1", "²", "1.5", "kat", "cat - ", "- cat", "cat - kow", "layer4:x", "layer4:1@", "layer4:1@1,2,3,4"]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
 def test_nonsense_is_a_wrong_request(text):
     with pytest.raises(UsageError):
         parse_target(text, ANIMALS, LAYERS)

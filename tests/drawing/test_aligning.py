@@ -17,7 +17,7 @@ def span(count, stride, offset, size=5, centres=None):
 
 
 def field(rows, columns, kind="spatial", side=64):
-    return Field(kind, (side, side), "", rows, columns)
+    return Field(kind, (side, side), "", (rows, columns))
 
 
 @pytest.mark.parametrize(("stride", "offset"), [(8, 0), (8, 3.5), (8, 7), (4, 1), (16, 0)])

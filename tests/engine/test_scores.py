@@ -165,7 +165,8 @@ def test_a_unit_of_a_vector_and_of_tokens(inputs):
         (Unit("conv2", -1), "there is no -1"),
         (Unit("conv2", 0, (8, 0)), "8x8 places; there is none at 8,0"),
         (Unit("conv2", 0, (0, -1)), "none at 0,-1"),
-        (Unit("fc", 0, (0, 1)), "1x1 places"),
+        (Unit("fc", 0, (0, 1)), "1 places; there is none at 0,1"),
+        (Unit("conv2", 0, (3,)), "8x8 places; there is none at 3"),
     ],
 )
 def test_units_that_there_are_not(unit, said, small, inputs):

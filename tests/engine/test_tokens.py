@@ -157,7 +157,7 @@ def test_a_grid_can_be_said():
     assert usual.grid is None
 
 
-@pytest.mark.parametrize("grid", [(7,), (0, 7), 7.5, ("7", "7")])
+@pytest.mark.parametrize("grid", [(7,), (7, 7, 7), (0, 7), 7.5, ("7", "7")])
 def test_a_grid_that_is_none(grid):
     with pytest.raises(ParameterError, match="rows and columns"):
         cnnviz.Model(Attended(query=False), grid=grid, input_size=32)

@@ -55,7 +55,7 @@ def test_beyond_a_coarser_layers_units_their_outer_values_are_held():
     """Its two units look at 24 and 40; the finer ones at 0, 8, ..., 56."""
     fine = Span(size=8, stride=8.0, offset=0.0, seen=((0, 8),) * 8)
     coarse = Span(size=16, stride=16.0, offset=24.0, seen=((16, 32), (32, 48)))
-    fields = [Field("spatial", (64, 64), "", span, span) for span in (fine, coarse)]
+    fields = [Field("spatial", (64, 64), "", (span, span)) for span in (fine, coarse)]
     (_, moved), _ = resample_to_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])], fields)
     assert torch.equal(moved, torch.tensor([1.0, 1, 1, 1, 2, 3, 3, 3]).expand(1, 8, 8))
     (_, turned), _ = resample_to_finest([torch.zeros(1, 8, 8), torch.tensor([[[1.0, 1.0], [3.0, 3.0]]])], fields)

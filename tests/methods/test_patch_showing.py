@@ -128,14 +128,14 @@ def test_a_mark_is_where_the_response_is_at_least_half_its_peak():
 
 def test_a_mark_ends_half_a_stride_beyond_the_outer_units():
     units = Span(size=3, stride=2.0, offset=4.0, seen=((3, 6), (5, 8), (7, 10)))
-    mark = PatchGeometry(Field("spatial", (12, 12), "", units, units), (12, 12)).mark(np.ones((3, 3), np.float32))
+    mark = PatchGeometry(Field("spatial", (12, 12), "", (units, units)), (12, 12)).mark(np.ones((3, 3), np.float32))
     rows = columns = np.arange(12)
     assert np.array_equal(mark, (abs(rows - 6) <= 3)[:, None] & (abs(columns - 6) <= 3))
 
 
 def test_what_a_patch_does_not_tell_is_said():
     span = Span(5, 1.0, 2.0, tuple((unit, unit + 5) for unit in range(20)))
-    gated = Field("gated", (24, 24), "sigmoid", span, span)
+    gated = Field("gated", (24, 24), "sigmoid", (span, span))
     assert PatchGeometry(gated, (24, 24)).view == "field"
     assert "only through sigmoid" in PatchGeometry(gated, (24, 24)).caveat[0]
     assert PatchGeometry(replace(gated, kind="spatial"), (24, 24)).caveat == ()

@@ -23,6 +23,7 @@ __all__ = [
     "PREFIX",
     "SEGMENTATION",
     "TimmWeights",
+    "VIDEO",
     "TorchvisionWeights",
     "has_timm",
     "timm_registry",
@@ -32,9 +33,12 @@ __all__ = [
 CLASSIFICATION: Final = "classification"
 SEGMENTATION: Final = "segmentation"
 DETECTION: Final = "detection"
-"""What networks answer: classes of a whole picture or of each of its pixels, or boxes."""
+VIDEO: Final = "video"
+"""What networks answer: classes of a whole picture or of each of its pixels, boxes, or classes of a clip."""
 
-TORCHVISION_FOLDERS: Final = {CLASSIFICATION: "", SEGMENTATION: "segmentation", DETECTION: "detection"}
+TORCHVISION_FOLDERS: Final = {
+    CLASSIFICATION: "", SEGMENTATION: "segmentation", DETECTION: "detection", VIDEO: "video",
+}  # fmt: skip
 """Where among torchvision's models those of a kind are, in the order in which they are listed."""
 
 
@@ -83,7 +87,7 @@ def has_timm() -> bool:
 
 
 def torchvision_registry() -> dict[str, TorchvisionWeights]:
-    """The trained weights of each of torchvision's networks for classification and segmentation, by its name."""
+    """The trained weights of each of torchvision's networks, by its name."""
     if "torchvision.models" not in sys.modules:
         try:
             return read_torchvision(_models_folder("torchvision"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from cnnviz.models.downloads import cached_file, download
 from cnnviz.models.formats import looks_like_file, wants_random
 from cnnviz.models.origin import RANDOM, OpenedNetwork
 from cnnviz.models.preprocess import Preprocess
-from cnnviz.models.sources.registries import DETECTION, SEGMENTATION, torchvision_registry
+from cnnviz.models.sources.registries import DETECTION, SEGMENTATION, VIDEO, torchvision_registry
 from cnnviz.models.state_dict import build_for
 from cnnviz.models.weights import Checkpoint, read_checkpoint
 
@@ -27,9 +28,13 @@ INCEPTIONS: Final = ("googlenet", "inception_v3")
 AUXILIARY: Final = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 """Heads that only training calls: they are left out."""
 
+USUAL_FRAMES: Final = 16
+USUAL_RATE: Final = 15.0
+"""How many frames torchvision trains its networks for clips with, and how many of them a second."""
+
 
 def open_torchvision(name: str, weights: str | os.PathLike[str] | None = None) -> OpenedNetwork:
-    """Open a network of torchvision for classification, segmentation or detection.
+    """Open a network of torchvision for classification, segmentation, detection or clips.
 
     Args:
         name: Its name, such as ``"resnet50"`` or ``"fcn_resnet50"``.
@@ -148,11 +153,24 @@ def _describe_network(
         module=module,
         name=name,
         origin={"source": "torchvision", "weights": weights},
-        preprocess=_whole_pictures(module) if _detects(name) else Preprocess.from_torchvision(entry.transforms()),
+        preprocess=_preprocessing_of(module, name, entry),
         labels=categories if classes == len(categories) else None,
         classes=classes,
         notes=notes,
         assumed=assumed,
+    )
+
+
+def _preprocessing_of(module: nn.Module, name: str, entry: WeightsEnum) -> Preprocess:
+    if _detects(name):
+        return _whole_pictures(module)
+    if torchvision_registry()[name].task != VIDEO:
+        return Preprocess.from_torchvision(entry.transforms())
+    frames, rate = (re.search(rf"{word}=([\d.]+\d)", entry.meta["_docs"]) for word in ("clip_len", "frame_rate"))
+    return Preprocess.from_clips(
+        entry.transforms(),
+        frames=int(frames[1]) if frames else USUAL_FRAMES,
+        rate=float(rate[1]) if rate else USUAL_RATE,
     )
 
 
