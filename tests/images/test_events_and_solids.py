@@ -238,6 +238,16 @@ def test_forced_label(kind):
         assert (forced.values.tobytes() == free.values.tobytes()) == (label == free.label)
 
 
+def test_samples_keep_what_was_drawn():
+    signal, volume = draw_signal(3, seed=7), draw_volume(3, seed=7)
+    assert type(signal.sample) is cnnviz.Signal
+    assert type(volume.sample) is cnnviz.Volume
+    assert (signal.sample.name, signal.sample.rate, signal.sample.size) == ("signal 3", 250, (512,))
+    assert (volume.sample.name, volume.sample.spacing, volume.sample.size) == ("volume 3", (2, 1, 1), (32, 32, 32))
+    for one in (signal, volume):
+        np.testing.assert_array_equal(one.sample.values, one.values)
+
+
 @pytest.mark.parametrize("kind", DRAW)
 def test_wrong_requests(kind):
     for wrong, words in (({"label": "cat"}, "cat.*are "), ({"seed": -1}, "expected non-negative")):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cnnviz.core.sample import Signal
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -115,6 +117,11 @@ class DrawnSignal:
         """``(length,)``, the event's samples."""
         samples = np.arange(self.values.shape[1])
         return np.asarray((samples >= self.start) & (samples < self.stop))
+
+    @property
+    def sample(self) -> Signal:
+        """The signal as methods are asked about it, with its rate."""
+        return Signal(self.values, f"signal {self.index}", rate=self.rate)
 
 
 def draw_signal(index: int, *, seed: int = 0, length: int = 512, label: str | None = None) -> DrawnSignal:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cnnviz.core.sample import Volume
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -109,6 +111,11 @@ class DrawnVolume:
     label: str
     target: int
     index: int
+
+    @property
+    def sample(self) -> Volume:
+        """The volume as methods are asked about it, with its spacing."""
+        return Volume(self.values, f"volume {self.index}", spacing=self.spacing)
 
 
 def draw_volume(

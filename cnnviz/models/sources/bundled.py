@@ -56,6 +56,8 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
         std=entry.std,
         channels=len(entry.mean),
         keeps_size=kept,
+        rate=entry.rate,
+        spacing=entry.spacing,
     )
     return OpenedNetwork(
         module=module,
