@@ -2,6 +2,7 @@
 
 colour     what a colour means: scales, colour maps, colour bars
 overlay    a map enlarged, put where the network looked, and blended into its picture
+plots      values without a picture: a plane, a line over time, slices
 samples    what a network was asked about, of whatever kind, as pixels, with or without a map over it
 boxes      boxes with words, and points, over a picture
 text       words in the font that ships with matplotlib: measured and wrapped

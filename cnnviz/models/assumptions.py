@@ -46,7 +46,7 @@ def assume_preprocess(
         mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
         std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
     notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
-    usual = {SIGNAL: None, PICTURE: min(size), VOLUME: None if kept else size}[len(size)]
+    usual = {PICTURE: min(size), VOLUME: None if kept else size}.get(len(size))
     known = Preprocess(
         input_size=size,
         resize=resize if resize is not None else usual,
