@@ -9,6 +9,8 @@ import click
 
 from cnnviz.core.dimensions import VOLUME
 from cnnviz.core.untrusted import NUMBER
+from cnnviz.errors import ParameterError
+from cnnviz.lengths import PerAxis
 from cnnviz.method import MOST_SEED, Parameter
 
 __all__ = [
@@ -220,6 +222,14 @@ LOOK = (
         "--align", type=click.Choice(["field", "pixel"]), default="field", section="Drawing",
         help="A layer's values lie where its units look, or spread evenly over the input, as other tools draw them.",
     ),
+    Option(
+        "--slices", type=click.IntRange(1), metavar="N", section="Drawing",
+        help="Of volumes: so many slices along an axis; left out, three views through the map's peak.",
+    ),
+    Option(
+        "--axis", type=click.Choice(["axial", "coronal", "sagittal", "0", "1", "2"]), section="Drawing",
+        help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
+    ),
 )  # fmt: skip
 
 
@@ -239,7 +249,27 @@ def setting_option(parameter: Parameter) -> click.Option:
     )
 
 
+class AxesType(click.ParamType[int | str]):
+    """A number for every axis of the input, as a setting of a method takes it."""
+
+    def __init__(self, parameter: Parameter, kind: type[PerAxis]) -> None:
+        self.name, self._parameter = kind.metavar, parameter
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A number, or a text of several."""
+        try:
+            return self._parameter.check(value)
+        except ParameterError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """What stands for it in the help."""
+        return self.name
+
+
 def _option_type(parameter: Parameter) -> Any:
+    if issubclass(parameter.kind, PerAxis):
+        return AxesType(parameter, parameter.kind)
     if parameter.choices:
         return click.Choice(parameter.choices)
     if parameter.kind in (bool, str) or (parameter.low is None and parameter.high is None):

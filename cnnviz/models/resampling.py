@@ -112,12 +112,7 @@ def _natural_size(sample: Sample, preprocess: Preprocess) -> Size:
     """The size at the network's rate or spacing; its own where either is not known."""
     if isinstance(sample, Signal) and sample.rate and preprocess.rate:
         return (resampled_length(sample.size[0], sample.rate, preprocess.rate),)
-    if isinstance(sample, Volume) and preprocess.spacing is not None and not sample.is_clip:
-        if sample.spacing is None:
-            raise PictureError(
-                f"{quoted(sample.name)} does not say how far its voxels lie apart, and the network wants "
-                f"{_spell(preprocess.spacing)} mm; expected a NIfTI or DICOM file, or no spacing."
-            )
+    if isinstance(sample, Volume) and sample.spacing and preprocess.spacing and not sample.is_clip:
         lengths = zip(sample.size, sample.spacing, preprocess.spacing, strict=True)
         return tuple(max(1, round(count * own / wanted)) for count, own, wanted in lengths)
     return tuple(sample.size)
@@ -202,6 +197,9 @@ def _resize(values: Tensor, sample: Sample, geometry: Geometry, preprocess: Prep
         elif abs(sample.rate / preprocess.rate - 1) > ALIKE:
             values = resample(values, sample.rate, preprocess.rate)
             notes.append(f"resampled from {sample.rate:g} to {preprocess.rate:g} Hz")
+    if isinstance(sample, Volume) and preprocess.spacing and sample.spacing is None:
+        wanted = f"taken to be what the network wants, {_spell(preprocess.spacing)} mm"
+        notes.append(f"the volume does not say how far its voxels lie apart: {wanted}")
     if tuple(values.shape[1:]) == geometry.resized:
         return values
     nearest = preprocess.interpolation == "nearest"

@@ -144,9 +144,20 @@ def test_a_volume_at_the_spacing_of_the_network():
     values, placed = Preprocess((10, 12, 16), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(one)
     assert placed.geometry.resized == (10, 12, 16)
     assert placed.geometry.scale == (1, 1, 0.5)
-    with pytest.raises(PictureError, match=r"does not say how far its voxels lie apart, .* 5 x 1 x 1 mm"):
-        Preprocess((10, 12, 16), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(volume(10, 12, 8))
     assert values.shape == (1, 10, 12, 16)
+
+
+def test_a_volume_without_a_spacing_is_taken_at_that_of_the_network_and_says_so():
+    one = volume(10, 12, 8)
+    values, placed = Preprocess((10, 12, 8), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(one)
+    assert placed.geometry.resized == (10, 12, 8)
+    np.testing.assert_array_equal(values.numpy(), one.values)
+    (note,) = placed.notes
+    assert "does not say how far its voxels lie apart: taken to be what the network wants, 5 x 1 x 1 mm" in note
+    _, placed = Preprocess((10, 12, 8), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(
+        volume(10, 12, 8, spacing=(5.0, 1.0, 1.0))
+    )
+    assert placed.notes == ()
 
 
 def test_a_range_maps_values_to_0_and_1_and_clips_them_with_a_note():
