@@ -96,7 +96,7 @@ def test_sizes_and_rates_that_are_none(cnnviz, asked, words):
     ("asked", "words", "code"),
     [
         ((*VOLUMES, "head.npy", "--input-size", "8x8"), "", None),
-        ((*VOLUMES, "head.npy", "--spacing", "2"), "does not say how far its voxels lie apart", 1),
+        ((*VOLUMES, "head.npy", "--spacing", "2"), "does not say how far its voxels lie apart", 0),
         ((*SIGNALS, "heart.csv", "--spacing", "2"), "of a volume", 2),
         (("--model", "nets.py:tiny", "scan", "--sampling-rate", "5"), "rate is told of signals and volumes", 2),
         (("--model", "nets.py:tiny", "scan", "--standardise"), "standardise is told of signals and volumes", 2),
