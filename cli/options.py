@@ -160,7 +160,7 @@ NETWORK = (
         help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
     ),
     Option(
-        "--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
+        "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
         help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
     ),
     Option(
