@@ -103,12 +103,12 @@ class Look:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
         object.__setattr__(self, "cmap", cmap_name(self.cmap))
         self.scale_of(np.zeros(1))
-        Slicing(self.slices, self.axis)
+        _ = self.slicing
 
     @property
     def slicing(self) -> Slicing:
         """Which slices of a volume are drawn."""
-        return Slicing(self.slices, self.axis)
+        return THROUGH if self.slices is None and self.axis is None else Slicing(self.slices, self.axis)
 
     def describe(self) -> dict[str, Any]:
         """The look as plain values, for provenance; what only volumes have is left out unless it is asked for."""
