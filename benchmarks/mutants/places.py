@@ -127,9 +127,8 @@ PLACES = (
         PREPROCESS, "the network gets a picture almost without contrast",
     ),
     Mutation(
-        "Preprocessing: crop's offsets exchanged", "cnnviz/models/preprocess.py",
-        "crop = crop_offset(height, down), crop_offset(width, across), down, across",
-        "crop = crop_offset(width, across), crop_offset(height, down), down, across",
+        "Preprocessing: crop's offsets exchanged", "cnnviz/core/sample.py",
+        "return cls(original, resized, (*starts, *size))", "return cls(original, resized, (*reversed(starts), *size))",
         PREPROCESS, "oblong pictures are cut at the wrong place",
     ),
     Mutation(

@@ -13,7 +13,7 @@ from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.plots import plot
-from cnnviz.drawing.samples import pixels_of
+from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap
@@ -71,15 +71,20 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
         return np.array([one.evidence for one in self])
 
     def grid(self) -> Grid:
-        """A strip: the photograph, then each candidate's map with its evidence."""
+        """A strip: the photograph, then each candidate's map with its evidence; of signals and volumes downwards."""
         first = self.layers[0].heatmap
-        cells = [Cell(first.boxed(pixels_of(first.picture)), first.caption().partition("\n")[0])]
-        cells += [Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale()) for one in self.layers]
+        wide = is_wide(first.picture)
+        cells = [Cell(first.boxed(pixels_of(first.picture)), first.caption().partition("\n")[0], paper=wide)]
+        cells += [
+            Cell(one.heatmap.overlay(), _describe_evidence(one), one.heatmap.scale(), paper=wide) for one in self.layers
+        ]
         headings = (first.picture.name, *(one.name for one in self.layers))
         note = (
             f"kept: what is left of the target when only the map's highest {self.share:.0%} of the picture is shown; "
             "lost: what hiding it takes away."
         )
+        if wide:
+            return Grid(Sheet(tuple((cell,) for cell in cells), headings, (), first.model, (note,)), self.provenance)
         return Grid(Sheet((tuple(cells),), (), headings, first.model, (note,)), self.provenance)
 
     def describe(self) -> dict[str, Any]:
