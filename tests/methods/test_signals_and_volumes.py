@@ -45,6 +45,7 @@ def asked(request):
 
 def assert_close(found, expected):
     expected = expected.detach().numpy()
+    assert found.shape == expected.shape
     assert np.abs(expected).max() > 0
     assert np.abs(found - expected).max() <= CLOSE * np.abs(expected).max()
 
@@ -264,3 +265,25 @@ def test_what_is_too_large_and_what_judges_another_kind_is_refused(asked):
         cnnviz.maximize(model, 1, judge=other, steps=1)
     with pytest.raises(UsageError, match="Networks are compared on the same inputs; these take signals and volumes"):
         cnnviz.compare([model, other], torch.zeros(1, 2, *model.preprocess.input_size), "gradcam")
+
+
+@EACH
+@pytest.mark.parametrize("order", ["mean after the convolution", "mean by hand"])
+def test_cam_of_heads_that_are_convolutions(places, order):
+    conv, mean = CONVOLUTIONS[places], MEANS[places](1)
+    torch.manual_seed(2)
+    body, head = nn.Sequential(conv(2, 5, 3, padding=1), nn.ReLU()), conv(5, 4, 1)
+
+    class ByHand(nn.Module):
+        def forward(self, x):
+            return x.mean(dim=tuple(range(2, x.dim())))
+
+    ends = {
+        "mean after the convolution": (head, mean, nn.Flatten()),
+        "mean by hand": (head, ByHand()),
+    }
+    net = nn.Sequential(body, *ends[order]).eval()
+    inputs = torch.randn(2, 2, *SIZES[places], generator=torch.Generator().manual_seed(4))
+    found = cnnviz.cam(cnnviz.Model(net, input_size=SIZES[places]), inputs, 3).values
+    assert found.shape == (2, *SIZES[places])
+    assert_close(found, head(body(inputs))[:, 3])
