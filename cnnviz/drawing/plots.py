@@ -18,10 +18,10 @@ from cnnviz.drawing.colour import COLOUR_CHANNELS, NO_VALUE, SHARPEST, Scale, co
 
 __all__ = ["paste_window", "plot", "plot_alone", "plot_channels", "plot_window"]
 
-NARROWEST, WIDEST, HIGH = 120, 640, 0.6
-"""Pixels across of a line: the fewest and the most; and its height as a share of them."""
+NARROWEST, WIDEST, HIGH, TALLEST = 240, 640, 0.6, 320
+"""Pixels across of a line: the fewest and the most; and its height as a share of at most so many of them."""
 
-LINE_HIGH: Final = 56
+LINE_HIGH: Final = 80
 """Pixels of each of several lines below each other."""
 
 MOST_LINES: Final = 6
@@ -159,8 +159,7 @@ def tile_slices(slices: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     height, width = slices[0].shape[:2]
     factor = max(1, math.ceil(SMALLEST_SLICE / max(height, width)))
     slices = [each.repeat(factor, axis=0).repeat(factor, axis=1) for each in slices]
-    height, width, across = height * factor, width * factor, math.ceil(math.sqrt(len(slices)))
-    across = len(slices) if len(slices) <= across + 1 else across
+    height, width, across = height * factor, width * factor, _count_across(len(slices))
     down = math.ceil(len(slices) / across)
     canvas = np.full(((height + SEAM) * down - SEAM, (width + SEAM) * across - SEAM, 3), 255, dtype=np.uint8)
     for number, each in enumerate(slices):
@@ -169,10 +168,16 @@ def tile_slices(slices: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return canvas
 
 
+def _count_across(count: int) -> int:
+    """How many slices stand beside each other: few in one row, others in a square or nearly."""
+    square = math.ceil(math.sqrt(count))
+    return count if count <= square + 1 else min((square, square + 1), key=lambda across: -count % across)
+
+
 def _line_size(length: int) -> tuple[int, int]:
     """Height and width in pixels of the drawing of a line of so many values: a whole number of pixels a value."""
     width = min(WIDEST, length * max(1, math.ceil(NARROWEST / length)))
-    return max(LINE_HIGH, round(HIGH * min(width, 2 * NARROWEST))), width
+    return max(LINE_HIGH, round(HIGH * min(width, TALLEST))), width
 
 
 def _draw_line(

@@ -27,7 +27,7 @@ from cnnviz.errors import ExplanationError
 
 __all__ = ["FullGradients", "full_gradients"]
 
-Biased = nn.Conv2d | nn.Linear | nn.modules.batchnorm._BatchNorm
+Biased = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class ClassMaps:
     """An activation whose spatial mean, through class weights, is the logits.
 
     Attributes:
-        activation: ``(N, C, h, w)``, what is averaged.
+        activation: ``(N, C, h, w)``, what is averaged; of signals and volumes with their axes of places.
         weights: Class weights ``(K, C)``; None where the channels are the classes themselves.
         logits: ``(N, K)``.
     """
@@ -64,7 +64,7 @@ class ClassMaps:
     def _class_weights(self, index: int) -> Tensor:
         if self.weights is not None:
             return self.weights[index]
-        own = torch.zeros_like(self.activation[0, :, 0, 0])
+        own = self.activation.new_zeros(self.activation.shape[1])
         own[index] = 1
         return own
 
@@ -80,7 +80,7 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
         ExplanationError: If the logits are neither a linear layer of a spatial mean nor spatial means themselves, or
             not finite.
     """
-    seen = _PooledProducts()
+    seen = _PooledProducts(count_places(inputs.shape))
     with torch.no_grad(), seen:
         logits = forward(inputs)
     if not bool(logits.isfinite().all()):
@@ -101,10 +101,15 @@ def find_class_maps(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Clas
 
 
 class _PooledProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps what is averaged over all places, and what is multiplied by weights."""
+    """Keeps what is averaged over all places, and what is multiplied by weights.
 
-    def __init__(self) -> None:
+    Args:
+        places: How many axes of places the network's input has.
+    """
+
+    def __init__(self, places: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.places = places
         self.pooled: list[tuple[Tensor, Tensor]] = []
         self.products: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -116,11 +121,15 @@ class _PooledProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func in POOLS and count_places(args[0].shape) and output.numel() == args[0].shape[0] * args[0].shape[1]:
-            self.pooled.append((args[0], output.flatten(1).clone()))
+            self.pooled.append((self._without_axis(args[0]), output.flatten(1).clone()))
         elif func in PRODUCTS:
             factor, weights = (args[position] for position in PRODUCTS[func])
             self.products.append((factor.clone(), weights.t(), output.clone()))
         return output
+
+    def _without_axis(self, maps: Tensor) -> Tensor:
+        """Maps without the axis of one place that torch gives a signal's for a pool over two."""
+        return maps.squeeze(2) if count_places(maps.shape) > self.places else maps
 
 
 def _equal_but_rounding(one: Tensor, other: Tensor) -> bool:

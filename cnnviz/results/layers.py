@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.dimensions import PICTURE, VOLUME, Size, spell_size
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.plots import plot
@@ -99,6 +99,7 @@ def _describe_evidence(one: RankedLayer) -> str:
 
 
 LEAST = 1 - 0.9545
+STEPS = {SIGNAL: "samples", PICTURE: "px", VOLUME: "voxels"}
 
 
 def _root(count: int, places: int) -> float:
@@ -167,7 +168,8 @@ class EffectiveField(DrawnResult):
     def caption(self) -> str:
         """The unit with its size and half-mass radius."""
         place = ",".join(map(str, self.place))
-        return f"unit {place}: {self.size:.0f} px; half the mass within {self.radius(0.5):.0f} px"
+        unit = STEPS[len(self.place)]
+        return f"unit {place}: {self.size:.0f} {unit}; half the mass within {self.radius(0.5):.0f} {unit}"
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.plots import paste_window, plot_alone, plot_window
 from cnnviz.drawing.raster import resize
@@ -318,7 +319,10 @@ class Patches(DrawnResult):
                 rows.append(draw_strip(self.samples, row))
                 headings.append("at random, from the highest tenth to the lowest")
         title = self._title(self.model, self.layer, self.data)
-        notes = (f"{CUT if self.view == 'field' else MARKED}; below it the value of {self.ranked}", *self._notes())
+        shown = CUT if self.view == "field" else MARKED
+        if self.top.positions.shape[-1] != PICTURE:
+            shown = shown.replace("image", "input").replace("picture", "input")
+        notes = (f"{shown}; below it the value of {self.ranked}", *self._notes())
         sheet = Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes)
         return Grid(sheet, self.provenance, SIDE if self.top.projections is None else 2 * SIDE)
 

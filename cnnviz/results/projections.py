@@ -66,9 +66,11 @@ class Projections(DrawnResult):
         blocks = [self._draw_unit(number) for number in range(len(self))]
         across = min(BLOCKS_ACROSS, len(blocks))
         rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
+        pictured = isinstance(self.pictures[0], Picture)
+        what, zero = ("picture", "; grey is zero") if pictured else ("input", "")
         note = (
-            "Left: the part of the picture that the unit sees where it responds most, the strongest first. Right: that "
-            "activation projected back, each on a scale of its own; grey is zero."
+            f"Left: the part of the {what} that the unit sees where it responds most, the strongest first. Right: that "
+            f"activation projected back, each on a scale of its own{zero}."
         )
         return Grid(
             Sheet(rows, title=self._title(self.model, self.units[0].layer), notes=(note, *self.checks)), self.provenance

@@ -247,7 +247,8 @@ def _describe_inputs(model: Model, found: Kernels) -> list[str]:
     if found.on_picture:
         mean, std = ([f"{value:.3g}" for value in values] for values in (model.preprocess.mean, model.preprocess.std))
         centred = f"(value - {_format_numbers(mean)}) / {_format_numbers(std)}"
-        said = [f"the weights act on normalised input: {centred}, values from 0 to 1", *model.notes]
+        centred += ", values from 0 to 1" if model.places == PICTURE else ""
+        said = [f"the weights act on normalised input: {centred}", *model.notes]
     if found.transposed:
         said.append("a transposed convolution: a kernel is what one input place writes into the unit's output")
     if not found.alone:
