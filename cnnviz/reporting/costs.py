@@ -16,6 +16,7 @@ from cnnviz.reporting.chapter import ReportContext
 
 __all__ = ["Cost", "cost_of", "limit_to_budget"]
 
+
 @dataclass(frozen=True)
 class Cost:
     """What a method spends on one picture.

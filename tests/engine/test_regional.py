@@ -155,7 +155,12 @@ def networks_of_places(places: int) -> dict[str, nn.Module]:
     head = lambda: (mean(1), nn.Flatten(), nn.Linear(6, 5))  # noqa: E731
     return {
         "strides and pools": nn.Sequential(
-            conv(2, 6, 3, 1, 1), pool(3, 2, ceil_mode=True), nn.SiLU(inplace=True), conv(6, 6, 5, 2, 2), conv(6, 6, 3), *head()
+            conv(2, 6, 3, 1, 1),
+            pool(3, 2, ceil_mode=True),
+            nn.SiLU(inplace=True),
+            conv(6, 6, 5, 2, 2),
+            conv(6, 6, 3),
+            *head(),
         ),
         "a shortcut": nn.Sequential(conv(2, 6, 3), Residual(conv(6, 6, 3, padding=1)), conv(6, 6, 3, 2), *head()),
         "dilation": nn.Sequential(conv(2, 6, 3, 2, 3, 2), conv(6, 6, 3, dilation=2), *head()),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["occlusion", "feature_occlusion"]
 
+
 @method
 def occlusion(
     model: Model,

@@ -99,7 +99,7 @@ class WeighedMean:
         tiny = torch.finfo(torch.float64).tiny
         weight, squared = self._weights[0].clamp_min(tiny), self._weights[1]
         mf, mff, mmf, mmff = self._products
-        places = *(1 for _ in self._size),
+        places = (*(1 for _ in self._size),)
         mean = (self._scores[0] / self._count).view(-1, *places)
         here = mf / weight
         own = (mmff - 2 * here * mmf + here**2 * squared) / weight**2

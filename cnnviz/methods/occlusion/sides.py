@@ -68,9 +68,7 @@ def sides_of(name: str, setting: int | str | tuple[int, ...], size: Size, sample
     if len(lengths) == 1:
         lengths *= len(size)
     known = distances_of(sample) if sample else [None] * len(size)
-    return tuple(
-        _count(name, setting, one, distance, sample) for one, distance in zip(lengths, known, strict=True)
-    )
+    return tuple(_count(name, setting, one, distance, sample) for one, distance in zip(lengths, known, strict=True))
 
 
 def spell_sides(side: int | Size, size: Size) -> str:
