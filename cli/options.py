@@ -62,6 +62,8 @@ class SectionedCommand(click.Command):
 
 SIDE = r"0*[1-9]\d{0,5}"
 """A side of a picture in pixels, as a pattern: up to six digits."""
+WORD = r"window|percentiles"
+"""A range that is each volume's own, as a pattern."""
 LENGTH = r"\d{1,6}(?:\.\d{1,6})?|\.\d{1,6}"
 """A length in millimetres, as a pattern."""
 
@@ -74,8 +76,10 @@ def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
 
 
-def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    """``"0,4095"`` as the values that stand for 0 and 1."""
+def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | str | None:
+    """``"0,4095"`` as the values that stand for 0 and 1; a word for those of each volume stays one."""
+    if value is not None and re.fullmatch(WORD, value):
+        return value
     found = read_list(context, parameter, value)
     if found is not None and (len(found) != 2 or not found[0] < found[1]):
         raise click.BadParameter(f"'{value}' is no range such as 0,4095: a lower and a higher number.")
@@ -164,7 +168,7 @@ NETWORK = (
     Option(
         "--range", "value_range", callback=read_range, metavar="LOW,HIGH", section="Network",
         help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
-        "that 16-bit values use.",
+        "that 16-bit values use; of volumes also 'window' (DICOM's) or 'percentiles'.",
     ),
     Option(
         "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION", section="Network",
@@ -217,6 +221,14 @@ LOOK = (
     Option(
         "--align", type=click.Choice(["field", "pixel"]), default="field", section="Drawing",
         help="A layer's values lie where its units look, or spread evenly over the input, as other tools draw them.",
+    ),
+    Option(
+        "--slices", type=click.IntRange(1), metavar="N", section="Drawing",
+        help="Of volumes: so many slices along an axis; left out, three views through the map's peak.",
+    ),
+    Option(
+        "--axis", type=click.Choice(["axial", "coronal", "sagittal", "0", "1", "2"]), section="Drawing",
+        help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
     ),
 )  # fmt: skip
 

@@ -99,12 +99,17 @@ def plan_output(
     else:
         folder = Path(out or "")
         ensure_folder(folder)
-        names = [f"{name}.{command}{ending}" for name in number_twins(picture.stem for picture in pictures)]
+        names = [f"{name}.{command}{ending}" for name in number_twins(map(_stem_of, pictures))]
         if not singly:
             names = names if len(pictures) == 1 else [f"{command}{ending}"] * len(pictures)
         planned = OutputPlan(tuple(folder / name for name in names), together=not singly)
     _ensure_writable(planned, pictures, force=force)
     return planned
+
+
+def _stem_of(picture: Path) -> str:
+    """A file's name without its ending, of which ``.nii.gz`` is one."""
+    return Path(picture.stem).stem if picture.name.lower().endswith(".nii.gz") else picture.stem
 
 
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:

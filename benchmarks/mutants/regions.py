@@ -159,7 +159,7 @@ REGIONS = (
     ),
     Mutation(
         "Folding: a subclass of a norm counts as one", f"{P}/batch_norms.py",
-        "if type(part) in (*get_args(Conv), *get_args(Norm)):", "if isinstance(part, Conv | Norm):",
+        "if type(part) in (*CONVOLUTIONS, *NORMS):", "if isinstance(part, (*CONVOLUTIONS, *NORMS)):",
         FOLDING, "what the subclass does besides is lost",
     ),
     Mutation(

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 import cnnviz
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.atomic import make_folder
-from cnnviz.core.dimensions import PICTURE
+from cnnviz.core.dimensions import PICTURE, VOLUME
 from cnnviz.core.similar import PAIR
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
@@ -27,7 +27,9 @@ from ..run import Entries, PictureFiles, batch_of, run
 __all__ = ["method_command", "film", "is_filmed"]
 
 ANIMATED, PAIR_SIZE = (".gif", ".mp4"), 2
-LOOKS = ("style", "cmap", "normalise", "shared", "align")
+LOOKS = ("style", "cmap", "normalise", "shared", "align", "slices", "axis")
+OF_VOLUMES = (".nii", ".nii.gz", ".gif", ".mp4")
+"""What maps of volumes can be written as besides."""
 
 
 def is_filmed(values: Mapping[str, Any]) -> bool:
@@ -132,8 +134,9 @@ def run_method(name: str, **values: Any) -> None:
     if paired:
         values["out"] = _plan_pair(pictures, name, values)
     singly = method.singly and not _is_browsing(values)
+    more = OF_VOLUMES if singly and _is_of_volumes(pictures, values["out"]) else ()
     planned = plan_output(
-        pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly
+        pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly, more=more
     )
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
@@ -154,6 +157,11 @@ def run_method(name: str, **values: Any) -> None:
 
     at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
     run(pictures, values, ask, write, at_once=at_once)
+
+
+def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:
+    """Whether a file is asked for that only maps of volumes can be written as, and the network takes these."""
+    return bool(out) and str(out).lower().endswith(OF_VOLUMES) and pictures.places == VOLUME
 
 
 def _plan_pair(pictures: PictureFiles, command: str, values: Mapping[str, Any]) -> str:

@@ -2,14 +2,16 @@
 
 colour     what a colour means: scales, colour maps, colour bars
 overlay    a map enlarged, put where the network looked, and blended into its picture
-samples    what a network was asked about, of whatever kind, as pixels, with or without a map over it
+plots      values without a picture: a plane, a line over time, slices
+samples    what a network was asked about, whatever its kind, with or without a map, and how maps are drawn
+signals    a signal as lines with a map as colour under them, and a time axis
+volumes    a volume as three views or as slices, and a clip as frames
 boxes      boxes with words, and points, over a picture
 text       words in the font that ships with matplotlib: measured and wrapped
 sheet      cells in rows and columns with words around them, and where everything goes
 raster     a sheet as pixels
 figure     a sheet as a matplotlib figure
-files      pictures, figures, arrays and pages written whole or not at all
-nifti      maps of volumes as NIfTI files
+files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4
 blocks     what a page is made of, as plain data

@@ -20,7 +20,7 @@ from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
 from cnnviz.errors import OutputError, ParameterError
 
-__all__ = ["ANIMATION_SUFFIXES", "VIDEO_SUFFIXES", "FrameWriter", "GifStream", "Stream", "WebPStream"]
+__all__ = ["ANIMATION_SUFFIXES", "MOST_A_SECOND", "VIDEO_SUFFIXES", "FrameWriter", "GifStream", "Stream", "WebPStream"]
 
 GIF_HEADER, GIF_TABLE_AT, GIF_ENTRY = 13, 10, 3
 GIF_COLOURS: Final = 256

@@ -50,7 +50,7 @@ def figure(
     layout = fit(sheet, width, size)
     drawn = Figure(figsize=(layout.width / PER_INCH, layout.height / PER_INCH), dpi=dpi, facecolor="white")
     for cell, box in layout.pictures:
-        _add_picture(_add_axes(drawn, layout, box), cell, box, outlined=layout.outlined)
+        _add_picture(_add_axes(drawn, layout, box), cell, box, outlined=layout.outlined and not cell.paper)
     for bar in layout.bars:
         _fill_bar(_add_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
     for text in layout.texts:

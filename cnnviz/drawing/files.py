@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import threading
@@ -9,15 +10,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cnnviz.core.atomic import replacing
-from cnnviz.drawing.notes import MARK, NOTE_KEY, UNREADABLE, exif, find_note
-from cnnviz.errors import OutputError
+from cnnviz.core.sample import Volume
+from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note
+from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,16 +27,20 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRAY_SUFFIXES",
     "FIGURE_SUFFIXES",
+    "NIFTI_SUFFIXES",
     "NOTED_SUFFIXES",
     "PAGE_SUFFIXES",
     "PICTURE_SUFFIXES",
     "SUFFIXES",
+    "encode_nifti",
+    "ending_of",
     "ensure_writable",
     "read_note",
     "steady_settings",
     "write_arrays",
     "write_figure",
     "write_labels",
+    "write_nifti",
     "write_page",
     "write_pixels",
 ]
@@ -44,6 +50,7 @@ FIGURE_SUFFIXES = (".svg", ".pdf")
 ARRAY_SUFFIXES = (".npz",)
 PAGE_SUFFIXES = (".html", ".htm")
 SUFFIXES = PICTURE_SUFFIXES + FIGURE_SUFFIXES + ARRAY_SUFFIXES
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NOTED_SUFFIXES = (*SUFFIXES, *PAGE_SUFFIXES, ".gif", ".mp4", ".json")
 """Everything that can carry a note, or has one beside it."""
 
@@ -167,6 +174,88 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], note: str) -> N
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+SCANNER: Final = 1
+"""NIfTI's code for places that a scanner has given."""
+
+FAR: Final = 30.0
+"""How many times larger another unit of length is, at least."""
+
+
+def encode_nifti(values: NDArray[Any], volume: Volume, *, packed: bool = True, note: str = "") -> bytes:
+    """A map as the content of a NIfTI file that lies on the volume in any viewer.
+
+    A volume that does not say how the body lies in it gets the axes that its drawing has: columns to the left, rows to
+    the back, slices to the head, from the origin on.
+
+    Args:
+        values: ``(D, H, W)``, as long as the volume along each axis, or ``(N, D, H, W)`` of several maps; NaN where
+            there is no value.
+        volume: What the map is of.
+        packed: Whether it is packed with gzip, for a ``.nii.gz``; the same map has the same bytes.
+        note: Kept as a comment (see :func:`read_note`).
+
+    Raises:
+        ParameterError: The map is not as large as the volume, or that is a clip.
+        MissingExtraError: If nibabel is not installed.
+    """
+    if tuple(values.shape[-len(volume.size) :]) != volume.size:
+        raise ParameterError(
+            f"The map has the shape {tuple(values.shape)}, the volume {volume.size}; expected the same."
+        )
+    if volume.is_clip:
+        raise ParameterError("A clip has no place in space, so its map cannot be a NIfTI file; expected an .npz.")
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtraError("Writing NIfTI files", "volumes") from error
+    affine = _plain_affine(volume) if volume.affine is None else volume.affine
+    turned = volume.orientation.to_file(np.asarray(values, np.float32))
+    data = np.ascontiguousarray(np.moveaxis(turned, 0, -1) if turned.ndim > len(volume.size) else turned)
+    image: Any = nibabel.Nifti1Image(data, affine)  # type: ignore[no-untyped-call]
+    image.set_sform(affine, SCANNER)
+    image.set_qform(affine, SCANNER)
+    image.header.set_xyzt_units(_unit_of(volume))
+    finite = data[np.isfinite(data)]
+    image.header["cal_min"], image.header["cal_max"] = (finite.min(), finite.max()) if finite.size else (0, 0)
+    image.header["descrip"] = MARK.encode()
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(NIFTI_COMMENT, f"{MARK} {note}".encode()))
+    content: bytes = image.to_bytes()
+    return gzip.compress(content, mtime=0) if packed else content
+
+
+def _plain_affine(volume: Volume) -> NDArray[np.float64]:
+    """The place of a volume that says none: voxels of its spacing, or of 1 mm, the way up that it is drawn."""
+    slices, rows, columns = volume.spacing or (1.0, 1.0, 1.0)
+    return np.diag([-columns, -rows, slices, 1.0])
+
+
+def _unit_of(volume: Volume) -> str:
+    """The unit of a volume's affine, beside which its spacing is in millimetres."""
+    if volume.affine is None or volume.spacing is None:
+        return "mm"
+    ratio = volume.spacing[0] / volume.orientation.spacing(volume.affine)[0]
+    return "meter" if ratio > FAR else "micron" if ratio < 1 / FAR else "mm"
+
+
+def write_nifti(path: Path, values: NDArray[Any], volume: Volume, note: str) -> None:
+    """Write maps of a volume as NIfTI, on its own grid.
+
+    Args:
+        path: Ends in ``.nii`` or ``.nii.gz``.
+        values: As :func:`encode_nifti` takes them.
+        volume: What the maps are of.
+        note: Kept as a comment (see :func:`read_note`).
+
+    Raises:
+        OutputError: The file cannot be written.
+        MissingExtraError: nibabel is not installed.
+    """
+    packed = _ensure_suffix(path, NIFTI_SUFFIXES) != NIFTI_SUFFIXES[0]
+    content = encode_nifti(values, volume, packed=packed, note=note)
+    with replacing(path) as file:
+        file.write(content)
+
+
 def write_page(path: Path, text: str) -> None:
     """Write an HTML page, with its note inside already.
 
@@ -189,7 +278,9 @@ def read_note(path: str | os.PathLike[str]) -> str:
         OutputError: There is no such file, it cannot be read, or it holds no note.
     """
     path = Path(path)
-    suffix = _ensure_suffix(path, NOTED_SUFFIXES)
+    suffix = ending_of(path)
+    if suffix not in NIFTI_SUFFIXES:
+        _ensure_suffix(path, NOTED_SUFFIXES)
     try:
         if not path.is_file():
             raise OutputError(f"There is no file '{path}'.")
@@ -215,10 +306,16 @@ def _ensure_place(path: Path, *, force: bool) -> None:
         raise OutputError(f"The folder '{path.parent}' may not be written to.")
 
 
+def ending_of(path: Path) -> str:
+    """A file's ending in small letters, of which ``.nii.gz`` is one."""
+    packed = NIFTI_SUFFIXES[1]
+    return packed if path.name.lower().endswith(packed) else path.suffix.lower()
+
+
 def _ensure_suffix(path: Path, known: tuple[str, ...]) -> str:
-    suffix = path.suffix.lower()
+    suffix = ending_of(path)
     if suffix not in known:
-        given = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        given = f"ends in '{path.name[-len(suffix) :]}'" if path.suffix else "has no ending"
         choices = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
         raise OutputError(f"'{path.name}' {given}, but must end in {choices}.")
     return suffix

@@ -20,7 +20,7 @@ from cnnviz.errors import visible
 
 __all__ = ["data_uri", "render"]
 
-_LONGEST = {"row": 640, "strip": 480, "medium": 640, "small": 480, "tiny": 320}
+_LONGEST = {"broad": 1200, "row": 640, "strip": 480, "medium": 640, "small": 480, "tiny": 320}
 _HARD = 64
 _QUALITY = 84
 _STOPS = 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,7 @@ from cnnviz.provenance import plain_text
 
 __all__ = [
     "MARK",
+    "NIFTI_COMMENT",
     "NOTE_KEY",
     "UNREADABLE",
     "exif",
@@ -201,6 +203,31 @@ def _pdf_text(escaped: bytes) -> str:
     return text[2:].decode("utf-16-be") if text.startswith(codecs.BOM_UTF16_BE) else text.decode("latin-1")
 
 
+NIFTI_HEAD: Final = 348
+"""Bytes of a NIfTI header; what is told besides begins four bytes farther on."""
+
+NIFTI_COMMENT: Final = 6
+"""The code of words among what is told besides."""
+
+
+def _from_nifti(path: Path) -> str | None:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        head = file.read(NIFTI_HEAD + 4)
+        if len(head) < NIFTI_HEAD + 4 or struct.unpack("<i", head[:4]) != (NIFTI_HEAD,):
+            raise ValueError("not a NIfTI file")
+        place, end = NIFTI_HEAD + 4, int(struct.unpack_from("<f", head, 108)[0])
+        while head[NIFTI_HEAD] and place + 8 <= end:
+            size, code = struct.unpack("<ii", file.read(8))
+            if not 8 <= size <= LARGEST_NOTE:
+                raise ValueError("not a NIfTI file")
+            content = file.read(size - 8)
+            ours, mark, note = content.partition(b" ")
+            if code == NIFTI_COMMENT and mark and ours == MARK.encode():
+                return note.rstrip(b"\0").decode()
+            place += size
+    return None
+
+
 _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".npz": _from_npz,
     ".svg": _from_svg,
@@ -209,4 +236,6 @@ _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".htm": from_page,
     ".mp4": from_sidecar,
     ".json": _from_coco,
+    ".nii": _from_nifti,
+    ".nii.gz": _from_nifti,
 }

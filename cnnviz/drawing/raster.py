@@ -82,7 +82,7 @@ def paint_layout(layout: Layout, *, dark: bool = False) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (layout.width, layout.height), paper)
     draw = ImageDraw.Draw(canvas)
     for cell, box in layout.pictures:
-        if layout.outlined and not dark:
+        if layout.outlined and not dark and not cell.paper:
             draw.rectangle((box.left - 1, box.top - 1, box.left + box.width, box.top + box.height), outline=_HAIRLINE)
         canvas.paste(Image.fromarray(resize(cell.pixels, (box.height, box.width))), (box.left, box.top))
     for bar in layout.bars:

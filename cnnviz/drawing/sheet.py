@@ -72,6 +72,7 @@ class Cell:
         caption: Drawn below the picture; may have several lines.
         scale: What the colours mean; when given, a colour bar with numbers is drawn below the picture.
         note: Drawn small below the caption; may have several lines.
+        paper: Whether it is drawn on white paper of its own, and needs no outline there.
 
     Raises:
         ParameterError: The pixels have another shape or type, or there are none.
@@ -81,6 +82,7 @@ class Cell:
     caption: str = ""
     scale: Scale | None = None
     note: str = ""
+    paper: bool = False
 
     def __post_init__(self) -> None:
         check_pixels(self.pixels, "A cell's")
@@ -282,7 +284,7 @@ def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
 
 def _pale(sheet: Sheet) -> bool:
     """Whether some picture's edge could not be told from white paper."""
-    pictures = [cell.pixels for row in sheet.rows for cell in row if cell]
+    pictures = [cell.pixels for row in sheet.rows for cell in row if cell and not cell.paper]
     return any(min(np.median(each[0]), np.median(each[-1])) >= _PALE for each in pictures)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from cnnviz.catalogue import command_name, load
-from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate
+from cnnviz.core.picture import Picture
+from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate, Size
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError
 from cnnviz.method import Method
 from cnnviz.methods.prepare import prepare
@@ -135,10 +136,11 @@ def _run_method(context: ReportContext, method: Method[Any, Any], settings: Mapp
 
 def _maps_group(context: ReportContext, number: int, found: Mapping[str, Maps]) -> Group:
     picture, target = context.pictures[number], context.targets[number]
-    plates: list[Plate] = [photograph_plate(picture, "photograph")]
+    plates: list[Plate] = [photograph_plate(picture, "photograph" if isinstance(picture, Picture) else "")]
     for name, maps in found.items():
         plates.append(map_plate(maps[number], name, pixelwise=isinstance(maps, Attributions)))
-    return Group(f"{picture.name}: what speaks for {target}", (Gallery(tuple(plates), "row"),))
+    size: Size = "row" if isinstance(picture, Picture) else "broad"
+    return Group(f"{picture.name}: what speaks for {target}", (Gallery(tuple(plates), size),))
 
 
 def _method_facts(found: Mapping[str, Maps]) -> Facts:

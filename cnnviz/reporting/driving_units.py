@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.layer import AUTOMATIC, Layer, Layers
+from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target, Unit
-from cnnviz.drawing.blocks import Gallery, Plate, Table
+from cnnviz.drawing.blocks import Gallery, Plate, Size, Table
 from cnnviz.engine.batching import in_chunks
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.replay import replay
@@ -101,7 +102,10 @@ class DrivingUnits(Sequence[DrivingUnit]):
             f"Of {self.total} units {self.positive} speak for it; these {len(self)} make up {self.share:.0%} of all "
             "that they add."
         )
-        return Gallery(tuple(_unit_plate(one) for one in self.units), "row" if len(self) <= ACROSS else "medium", words)
+        size: Size = "row" if len(self) <= ACROSS else "medium"
+        if self.units and not isinstance(self.units[0].heatmap.picture, Picture):
+            size = "broad"
+        return Gallery(tuple(_unit_plate(one) for one in self.units), size, words)
 
     def table(self) -> Table:
         """Each unit's contribution, share, and the score without it."""
@@ -120,7 +124,8 @@ class DrivingUnits(Sequence[DrivingUnit]):
 
 def _unit_plate(one: DrivingUnit) -> Plate:
     name, flat = f"unit {one.unit.channel}", one.heatmap
-    words = f"Where {name} of {one.unit.layer} responds in {flat.picture.name}, over the photograph."
+    under = "over the photograph" if isinstance(flat.picture, Picture) else flat.strongest()
+    words = f"Where {name} of {one.unit.layer} responds in {flat.picture.name}, {under}."
     return Plate(flat.overlay(), words, name, f"adds {one.share:.1%}", flat.scale())
 
 
@@ -180,7 +185,7 @@ def driving_units(
 def _contributions(found: Probe, row: int) -> Tensor:
     """What each unit adds to a picture's score, ``(C,)`` float64."""
     maps, gradients = found.activations[0][row].double(), found.gradients[0][row].double()
-    return gradients.mean(dim=(1, 2)) * maps.sum(dim=(1, 2))
+    return gradients.flatten(1).mean(dim=1) * maps.flatten(1).sum(dim=1)
 
 
 def _choose_working_layer(model: Model, batch: InputBatch) -> str:
@@ -251,7 +256,7 @@ class _DrivingUnitFinder:
 
             def without(some: slice) -> Tensor:
                 each = torch.tensor(units[some], device=layer.maps.device)
-                ablated = layer.maps[:1].repeat(len(each), 1, 1, 1)
+                ablated = layer.maps[:1].repeat(len(each), *[1] * (layer.maps.dim() - 1))
                 ablated[torch.arange(len(each), device=each.device), each] = 0
                 return ablated
 

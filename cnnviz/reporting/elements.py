@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import KINDS, spell_size
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.drawing.blocks import Bar, Bars, Block, Facts, Gallery, Group, Plate, Size, Words
 from cnnviz.drawing.colour import Scale, colourise, scale_of
 from cnnviz.drawing.overlay import place
-from cnnviz.drawing.samples import draw_over
+from cnnviz.drawing.samples import draw_over, is_wide
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attribution, scale_among
@@ -53,12 +53,17 @@ def missing_note(sentence: str) -> Words:
     return Words(sentence, "missing")
 
 
+def kind_of(picture: Sample) -> str:
+    """What it is: a picture, a signal or a volume."""
+    return KINDS[len(picture.size)]
+
+
 def photograph_plate(picture: Sample, title: str = "", caption: str = "") -> Plate:
     """A picture as it was given; what the network did not see of it is faded."""
     seen = np.zeros(picture.cut.size, dtype=np.float32)
     nothing = scale_of(seen)
     drawn = draw_over(picture, place(seen, picture.cut), nothing)
-    return Plate(drawn, f"The picture {picture.name}.", title, caption)
+    return Plate(drawn, f"The {kind_of(picture)} {picture.name}.", title, caption)
 
 
 def prediction_bars(picture: Sample, best: Sequence[Prediction], target: Target) -> Bars:
@@ -83,10 +88,10 @@ def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
     flat = found.flat if isinstance(found, Attribution) else found
     if pixelwise:
         scale = scale_among([found], Look()) if isinstance(found, Attribution) else flat.scale(Look())
-        pixels = _draw_in_place(flat, scale)
+        pixels = flat.in_place(scale)
     else:
         scale, pixels = flat.scale(), flat.overlay()
-    note = flat.blank_note() if flat.blank else ""
+    note = flat.blank_note() if flat.blank else flat.strongest()
     return Plate(
         pixels, f"{title} of {flat.picture.name} for {flat.target}: {_describe_peak(flat)}.", title, note, scale
     )
@@ -146,17 +151,12 @@ def _plate_size(plates: Sequence[Plate]) -> Size:
     return "small" if longest <= SMALL_CELL else "medium"
 
 
-def _draw_in_place(flat: Heatmap, scale: Scale) -> NDArray[np.uint8]:
-    """The map's own colours where the network looked, the faded photograph around."""
-    placed = flat.on_original()
-    around = draw_over(flat.picture, placed, scale, alpha=0)
-    return flat.boxed(np.where(np.isnan(placed)[..., None], around, colourise(placed, scale)))
-
-
 def _describe_peak(flat: Heatmap) -> str:
     """Where a map is strongest, in words."""
     if flat.blank:
         return flat.blank_note()
+    if is_wide(flat.picture):
+        return flat.strongest()
     x, y = flat.peak()
     height, width = flat.picture.size
     down, across = DOWN[y * THIRDS // height], ACROSS[x * THIRDS // width]
@@ -183,16 +183,14 @@ def kernel_gallery(found: Filters) -> tuple[Block, ...]:
         for cell in row
         if cell is not None
     )
-    height, width = found.values.shape[2:]
     colours = "Colours are the weights on red, green and blue around grey, which is zero." if found.coloured else ""
-    words = f"{len(plates)} of {len(found)} kernels of {found.layer}, {height} x {width}. {colours}"
+    words = f"{len(plates)} of {len(found)} kernels of {found.layer}, {spell_size(found.values.shape[2:])}. {colours}"
     return (Gallery(plates, "tiny", words.strip(), found.scale()),)
 
 
 def feature_group(found: FeatureMaps) -> Group:
     """Maps of a layer's units for one picture, each on a scale of its own."""
-    height, width = found[0].values.shape
-    words = f"{found.layer}: {len(found)} of {found.total} units, {height} x {width} places"
+    words = f"{found.layer}: {len(found)} of {found.total} units, {spell_size(found[0].values.shape)} places"
     plates = tuple(_feature_plate(one, found.scale(number, Look())) for number, one in enumerate(found))
     return Group(words, (Gallery(plates, "strip"),))
 

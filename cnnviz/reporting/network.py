@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.layer import Layer, Layers
 from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
@@ -19,6 +19,9 @@ from cnnviz.results.predictions import Segmentations
 __all__ = ["write_layers", "write_overview"]
 
 MANY = 24
+UNITS = {SIGNAL: "samples", PICTURE: "pixels", VOLUME: "voxels"}
+"""What a place of the network's input is called."""
+
 ORIGIN_WORDS = {"source": "opened from", "weights": "weights", "factory": "made by", "file": "file"}
 
 
@@ -26,14 +29,13 @@ def write_overview(context: ReportContext) -> ChapterContent:
     """Name, origin, size, input and preprocessing of the network."""
     model, layers = context.model, context.model.layers
     weights = sum(weight.numel() for weight in model.module.parameters())
-    height, width = model.preprocess.input_size
     rows = [
         ("network", model.name),
         *((ORIGIN_WORDS.get(name, name), str(value)) for name, value in model.origin.items()),
         ("fingerprint of the weights", f"SHA-256 {model.fingerprint()}"),
         ("parameters", f"{weights:,}"),
         ("layers", f"{len(_leaf_layers(layers))} that compute, {len(layers)} with those that contain them"),
-        ("input", f"{model.preprocess.channels} channels, {height} x {width} pixels"),
+        ("input", _describe_input(model.preprocess)),
         ("preprocessing", _describe_preprocessing(model.preprocess)),
         ("answers", _describe_answers(context)),
     ]
@@ -104,14 +106,28 @@ def _field_words(layer: Layer) -> tuple[str, str]:
     return f"{_format_sides(*field.size)} px{gates}", f"{_format_sides(*field.stride)} px"
 
 
-def _format_sides(down: float, across: float) -> str:
-    return f"{down:g}" if down == across else f"{down:g} x {across:g}"
+def _format_sides(*sides: float) -> str:
+    return f"{sides[0]:g}" if len(set(sides)) == 1 else " x ".join(f"{side:g}" for side in sides)
+
+
+def _describe_input(how: Preprocess) -> str:
+    """What the network takes, in words."""
+    return f"{how.channels} channels, {_spell_input(how)}"
+
+
+def _spell_input(how: Preprocess) -> str:
+    return "of any size" if how.keeps_size else f"{spell_size(how.input_size)} {UNITS[how.places]}"
 
 
 def _describe_preprocessing(how: Preprocess) -> str:
-    height, width = how.input_size
     mean, std = (json.dumps([float(f"{value:.6g}") for value in values]) for values in (how.mean, how.std))
     after = f"minus {mean}, divided by {std}"
+    if how.keeps_size:
+        return f"as it is, {after}"
+    if how.places != PICTURE:
+        first = "" if how.resize is None else "resized, "
+        return f"{first}{spell_size(how.input_size)} {UNITS[how.places]} cut from the middle, {after}"
+    height, width = how.input_size
     if isinstance(how.resize, str):
         return f"the whole picture into {height} x {width} pixels ({how.interpolation}), black around it, {after}"
     if isinstance(how.resize, int):

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.sample import Signal
 from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint
 from cnnviz.drawing.overlay import place
-from cnnviz.drawing.samples import pixels_of
+from cnnviz.drawing.samples import draw_alone, draw_over, draw_panel, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Explanation, Explanations, Heatmap, Heatmaps, Look
@@ -73,7 +74,7 @@ class Attribution(Explanation):
     @property
     def coloured(self) -> bool:
         """Whether the channels are drawn as colours; other numbers of channels than 1 and 3 are none."""
-        return self.channels == "colour" and len(self.values) in COLOUR_CHANNELS
+        return self.channels == "colour" and len(self.values) in COLOUR_CHANNELS and not is_wide(self.picture)
 
     def on_original(self) -> NDArray[np.float32]:
         """The channels on the original picture's pixels, ``(C, H, W)`` float32, NaN where the network did not look."""
@@ -86,6 +87,8 @@ class Attribution(Explanation):
     def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures in the asked style: one, or the part of the photograph that the network saw and its pixels'."""
         scale = scale or self.scale(look)
+        if is_wide(self.picture):
+            return (self._wide_cell(look, scale),)
         if look.style == "overlay":
             return (Cell(self.flat.overlay(look, scale)),)
         if look.style == "map":
@@ -98,9 +101,33 @@ class Attribution(Explanation):
         shown = self.boxed(pixels_of(self.picture))[seen]
         return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
+    def caption(self) -> str:
+        """The caption of the channels as one map."""
+        return super().caption() if self.blank else self.flat.caption()
+
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
         return self.flat.describe()
+
+    def volume_values(self, look: Look = PLAIN) -> NDArray[np.float32]:
+        """The channels as one map, on what they are of."""
+        return self.flat.volume_values(look)
+
+    def _wide_cell(self, look: Look, scale: Scale) -> Cell:
+        """The picture of attributions to a signal, each channel's under its own line, or to a volume."""
+        values = self.on_original()
+        seen = np.asarray(np.isfinite(values).any(axis=0))
+        if isinstance(self.picture, Signal) and len(values) == self.picture.channels:
+            shown = values if self.channels != "absolute" else np.abs(values)
+        else:
+            shown = flattened(values, "absolute" if self.channels == "absolute" else "signed")
+        if look.style == "map":
+            return Cell(draw_alone(self.picture, shown, scale, look.slicing), paper=True)
+        if look.style == "overlay":
+            drawn = draw_over(self.picture, shown, scale, alpha=look.alpha, seen=seen, slicing=look.slicing)
+            return Cell(drawn, paper=True)
+        drawn = draw_panel(self.picture, shown, scale, alpha=look.alpha, seen=seen, slicing=look.slicing)
+        return Cell(drawn, f"{self.picture.name}: {self._caption_with(scale)}", scale, paper=True)
 
     def _colour(self, values: NDArray[np.float32], flat: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
         return paint(values, scale) if self.coloured else colourise(flat, scale)
@@ -121,7 +148,7 @@ def scale_among(parts: Sequence[Attribution], look: Look) -> Scale:
     coloured = first.coloured and look.style != "overlay"
     shown = [one.values.ravel() if coloured else one.flat.upsampled().ravel() for one in parts]
     signed = coloured or not first.rectified
-    way = replace(look, cmap=None) if coloured else look
+    way = replace(look, cmap=None) if coloured else look.suited(first.picture, signed=signed)
     return way.scale_of(np.concatenate(shown), signed=signed, usual="percentile")
 
 

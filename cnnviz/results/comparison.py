@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.target import NoTarget
-from cnnviz.drawing.colour import Scale, colourise
-from cnnviz.drawing.samples import draw_over, pixels_of
+from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.volumes import THROUGH, Slicing
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 from cnnviz.results.result import DrawnResult, Grid
@@ -144,11 +145,12 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
     def grid(self, *, shared: bool = False, down: bool = False) -> Grid:
         """A row an image, network and layer: the photograph with what is explained, then each method's map.
 
-        A single method of several networks or layers has these as columns, and each image is one row.
+        A single method of several networks or layers has these as columns, and each image is one row. Signals and
+        volumes, which are wide, have rows and columns exchanged.
 
         Args:
             shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
-            down: Methods one below the other and images side by side.
+            down: Methods one below the other and images side by side; of signals and volumes the other way round.
         """
         return Grid(arranged(self, shared=shared, down=down), self.provenance.drawn(shared=shared, down=down))
 
@@ -197,7 +199,7 @@ def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
     columns = ("", *(comparison.headings if across else methods))
     parts = (drawing.network, methods[0] if across else "", drawing.layer or "")
     title = " · ".join(part for part in parts if part)
-    if down:
+    if down != is_wide(_first_maps(comparison.panels[0])[0].picture):
         return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, comparison.checks)
     return Sheet(tuple(rows), headings, columns, title, comparison.checks)
 
@@ -249,9 +251,11 @@ class _ComparisonSheet:
         explained = [maps[number] for maps in panel.maps.values() if maps[number].box is not None]
         one = (explained or [_first_maps(panel)[number]])[0]
         picture = one.picture
+        slicing = THROUGH if one.blank or not is_wide(picture) else Slicing(focus=one.peak()[::-1])
         return Cell(
-            one.boxed(pixels_of(picture)),
+            one.boxed(pixels_of(picture, slicing)),
             picture.name if named else f"{picture.name}\n{_name_explained(panel, number)}",
+            paper=is_wide(picture),
         )
 
     def _cell(self, panel: Panel, name: str, number: int) -> Cell | None:
@@ -261,10 +265,10 @@ class _ComparisonSheet:
         one, pixelwise = maps[number], name in self.comparison.pixelwise
         look = PIXELS if pixelwise else PLAIN
         scale = _common_scale(maps, look) if self.shared else one.scale(look)
-        drawn = _draw_in_place(one, scale) if pixelwise else one.overlay(look, scale)
-        words = [self._layer_words(panel, one), one.blank_note() if one.blank else ""]
+        drawn = one.in_place(scale) if pixelwise else one.overlay(look, scale)
+        words = [self._layer_words(panel, one), one.blank_note() if one.blank else one.strongest()]
         barred = not self.shared or number == len(maps) - 1
-        return Cell(drawn, "\n".join(filter(None, words)), scale if barred else None)
+        return Cell(drawn, "\n".join(filter(None, words)), scale if barred else None, paper=is_wide(one.picture))
 
     def _layer_words(self, panel: Panel, one: Heatmap) -> str:
         """A map's layer, where neither the title nor a heading says it."""
@@ -273,15 +277,10 @@ class _ComparisonSheet:
         return one.layer or "" if self.layer is None and one.layer != panel.layer else ""
 
 
-def _draw_in_place(one: Heatmap, scale: Scale) -> NDArray[np.uint8]:
-    """A map in the place of the photograph that the network saw."""
-    placed = one.on_original()
-    around = draw_over(one.picture, placed, scale, alpha=0.0)
-    return one.boxed(np.where(np.isfinite(placed)[..., None], colourise(placed, scale), around))
-
-
 def _common_scale(maps: Heatmaps, look: Look) -> Scale:
-    return look.scale_of(maps.upsampled(), signed=not maps[0].rectified)
+    values = np.concatenate([one.upsampled().ravel() for one in maps])
+    signed = not maps[0].rectified
+    return look.suited(maps[0].picture, signed=signed).scale_of(values, signed=signed)
 
 
 def _first_maps(panel: Panel) -> Heatmaps:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.sample import Sample
-from cnnviz.drawing.samples import pixels_of
+from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import UsageError
 from cnnviz.provenance import Provenance
@@ -95,12 +95,13 @@ def _split_caption(each: CellLike) -> tuple[Drawable | None, str | None]:
 def _draw_cell(each: CellLike) -> Cell:
     shown, caption = _split_caption(each)
     if isinstance(shown, Heatmap):
-        return Cell(shown.overlay(), shown.caption() if caption is None else caption, shown.scale())
+        words = shown.caption() if caption is None else caption
+        return Cell(shown.overlay(), words, shown.scale(), paper=is_wide(shown.picture))
     if isinstance(shown, Attribution):
-        drawn = shown.cells()[1]
-        return Cell(drawn.pixels, drawn.caption if caption is None else caption, drawn.scale)
+        drawn = shown.cells()[-1]
+        return drawn if caption is None else replace(drawn, caption=caption)
     if isinstance(shown, Sample):
-        return Cell(pixels_of(shown), shown.name if caption is None else caption)
+        return Cell(pixels_of(shown), shown.name if caption is None else caption, paper=is_wide(shown))
     if isinstance(shown, np.ndarray):
         return Cell(shown, caption or "")
     if isinstance(shown, Cell):

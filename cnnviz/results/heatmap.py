@@ -4,92 +4,47 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry
+from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
+from cnnviz.drawing.animation import ANIMATION_SUFFIXES
 from cnnviz.drawing.boxes import draw_box
-from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
+from cnnviz.drawing.colour import Scale, colourise, scale_of
+from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of
 from cnnviz.drawing.overlay import place, upsample
-from cnnviz.drawing.samples import draw_over, pixels_of
+from cnnviz.drawing.samples import (
+    Align,
+    Look,
+    Style,
+    draw_alone,
+    draw_in_place,
+    draw_over,
+    draw_panel,
+    is_wide,
+    look_of,
+    name_place,
+    pixels_of,
+    usual_cmap,
+    write_grids,
+    write_moving,
+)
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import ExplanationError, ParameterError
+from cnnviz.errors import ExplanationError, OutputError
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
 __all__ = ["EVENLY", "Align", "Explanation", "Explanations", "Heatmap", "Heatmaps", "Look", "Style", "look_of"]
 
-Align: TypeAlias = Literal["field", "pixel"]
-Style: TypeAlias = Literal["panel", "overlay", "map"]
-USUAL: Final = "max"
-
-
-@dataclass(frozen=True)
-class Look:
-    """How maps are drawn; changes no value.
-
-    Attributes:
-        style: ``"panel"`` (photograph, overlay and colour bar), or only the ``"overlay"`` or the ``"map"``, bare.
-        normalise: ``"max"``, ``"minmax"``, ``"percentile"`` (ends at the 99th) or ``"none"`` (0 to 1); None is the
-            usual: the maximum for heat maps, the percentile for attributions to pixels.
-        shared: Whether all maps of a result have one scale.
-        cmap: A matplotlib colour map or its name; None is ``inferno`` for positive maps and ``RdBu_r`` for signed ones.
-        alpha: Opacity of the strongest colour over the photograph, 0 to 1.
-        align: Where a layer's values lie: ``"field"`` at the centre of what each unit sees, ``"pixel"`` evenly over the
-            network's input, as other tools draw them. A map whose units have no places, and one of pixels, is the same
-            under both.
-
-    Raises:
-        UnknownNameError: If there is no such colour map.
-        ParameterError: If there is no such style, normalisation or alignment, or alpha is out of bounds.
-    """
-
-    style: Style = "panel"
-    normalise: Normalisation | None = None
-    shared: bool = False
-    cmap: ColourMap | None = None
-    alpha: float = 0.7
-    align: Align = "field"
-
-    def __post_init__(self) -> None:
-        if self.style not in get_args(Style):
-            raise ParameterError(f"style is one of {', '.join(get_args(Style))}, not '{self.style}'.")
-        if self.align not in get_args(Align):
-            raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
-        if not 0 <= self.alpha <= 1:
-            raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
-        object.__setattr__(self, "cmap", cmap_name(self.cmap))
-        self.scale_of(np.zeros(1))
-
-    def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
-        """The scale that this look has for some values.
-
-        Args:
-            values: Any shape.
-            signed: Whether values below zero mean the opposite of values above it.
-            usual: The normalisation where the look names none.
-        """
-        return scale_of(values, normalise=self.normalise or usual, signed=signed, cmap=self.cmap)
-
-
-def look_of(fields: Mapping[str, Any]) -> Look:
-    """A look from its fields by name.
-
-    Raises:
-        ParameterError: If there is no such field.
-    """
-    try:
-        return Look(**fields)
-    except TypeError:
-        known = ", ".join(Look.__dataclass_fields__)
-        raise ParameterError(f"A map's look has the fields {known}; got {', '.join(fields)}.") from None
+PLAIN: Final = Look()
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,15 +104,23 @@ class Explanation(Part):
         """Whether there is nothing to see."""
 
     @abstractmethod
+    def volume_values(self, look: Look) -> NDArray[np.float32]:
+        """One value a place of what is explained, NaN where the network did not look."""
+
+    def seen(self) -> NDArray[np.bool_]:
+        """What of the picture the network saw."""
+        return ~np.isnan(place(np.zeros(self.geometry.size, np.float32), self.geometry))
+
+    @abstractmethod
     def blank_note(self) -> str:
         """The sentence for nothing to see."""
 
     @abstractmethod
-    def scale(self, look: Look = Look()) -> Scale:
+    def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours mean, on a scale of its own."""
 
     @abstractmethod
-    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
+    def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures in the asked style: one, or photograph and explanation."""
 
     def caption(self) -> str:
@@ -210,11 +173,35 @@ class Explanations(StyledBatch[E, Look]):
     def _draw(self, look: Look, scale: Scale | None) -> Grid:
         cells = [one.cells(look, scale) for one in self]
         rows = rows_of([one.picture for one in self], cells, photographed=look.style == "panel")
-        provenance = self.provenance.drawn(**asdict(look))
+        provenance = self.provenance.drawn(**look.describe())
         if look.style != "panel":
             return Grid(Sheet(rows), provenance)
         title = self._title(self[0].model, self._layer_words())
         return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._notes(look))), provenance)
+
+    def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
+        ending = ending_of(where)
+        pictured = any(isinstance(one.picture, Picture) for one in self)
+        if ending in NIFTI_SUFFIXES:
+            write_grids(where, [(one.picture, one.volume_values(look)) for one in self], self._written(look, "nii"))
+        elif ending in ANIMATION_SUFFIXES and ending not in PICTURE_SUFFIXES and not pictured:
+            self._write_slices(where, look, scale)
+        else:
+            return super()._write(where, look, scale)
+        return where
+
+    def _write_slices(self, where: Path, look: Look, scale: Scale | None) -> None:
+        """Write an animation through the slices of one volume, or a clip with its map."""
+        if len(self) > 1:
+            raise OutputError(f"'{where.name}' shows one map at a time; there are {len(self)}: name a folder.")
+        one = self[0]
+        how = {"scale": scale or one.scale(look), "alpha": look.alpha, "seen": one.seen(), "slicing": look.slicing}
+        words = f"{one.picture.name}: {one.caption().splitlines()[0]}"
+        note = self._written(look, ending_of(where)[1:])
+        write_moving(where, one.picture, one.volume_values(look), **how, caption=words, note=note)
+
+    def _written(self, look: Look, format_: str) -> str:
+        return self.provenance.drawn(**look.describe(), format=format_).to_json()
 
     def _layer_words(self) -> str | None:
         """The layer, where the title says it."""
@@ -251,6 +238,8 @@ class Heatmap(Explanation):
     def upsampled(self, align: Align = "field") -> NDArray[np.float32]:
         """The map on the network's input grid, ``(H, W)`` float32: rectified if the method is, then bilinear.
 
+        Of signals ``(T,)``, linear, and of volumes ``(D, H, W)``, trilinear.
+
         Args:
             align: ``"field"``: each value at the centre of what its unit sees, the outer ones held for half a stride,
                 NaN beyond. ``"pixel"``: the values spread evenly, which is what
@@ -269,8 +258,10 @@ class Heatmap(Explanation):
         """
         return place(self.upsampled(align), self.geometry)
 
-    def peak(self, align: Align = "field") -> tuple[int, int]:
+    def peak(self, align: Align = "field") -> tuple[int, ...]:
         """Column and row (x, y) of the map's maximum on the original picture, in pixels.
+
+        Of signals the sample (t,), and of volumes column, row and slice (x, y, z).
 
         Args:
             align: As in :meth:`upsampled`.
@@ -281,20 +272,39 @@ class Heatmap(Explanation):
         placed = self.on_original(align)
         if np.isnan(placed).all():
             raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
-        row, column = np.unravel_index(int(np.nanargmax(placed)), placed.shape)
-        return int(column), int(row)
+        return tuple(int(at) for at in reversed(np.unravel_index(int(np.nanargmax(placed)), placed.shape)))
 
-    def scale(self, look: Look = Look()) -> Scale:
+    def caption(self) -> str:
+        """Target with probability or score; of signals and volumes also where the map is strongest."""
+        return "\n".join(filter(None, (super().caption(), self.strongest())))
+
+    def strongest(self) -> str:
+        """Where the map of a signal or a volume is strongest, in words; empty for pictures, and where it is blank."""
+        if not is_wide(self.picture) or self.blank:
+            return ""
+        return f"strongest at {name_place(self.picture, self.peak()[::-1])}"
+
+    def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
-        return look.scale_of(self._drawn_values(look), signed=not self.rectified)
+        signed = not self.rectified
+        return look.suited(self.picture, signed=signed).scale_of(self._drawn_values(look), signed=signed)
 
-    def overlay(self, look: Look = Look(), scale: Scale | None = None) -> NDArray[np.uint8]:
-        """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size."""
+    def overlay(self, look: Look = PLAIN, scale: Scale | None = None) -> NDArray[np.uint8]:
+        """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size.
+
+        Signals are drawn as lines over the map's colours, volumes as slices with the map over them.
+        """
         return self._draw_over(self._drawn_values(look), scale or self.scale(look), look)
 
-    def cells(self, look: Look = Look(), scale: Scale | None = None) -> tuple[Cell, ...]:
+    def in_place(self, scale: Scale) -> NDArray[np.uint8]:
+        """A map that is too fine for an overlay, in the place of the photograph that the network saw."""
+        return self.boxed(draw_in_place(self.picture, self.on_original(), scale))
+
+    def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures of this map in the asked style: one, or photograph and overlay."""
         scale = scale or self.scale(look)
+        if is_wide(self.picture):
+            return self._wide_cells(look, scale)
         if look.style == "map":
             return (Cell(self._boxed_input(colourise(self._drawn_values(look), scale))),)
         drawn = self.overlay(look, scale)
@@ -302,6 +312,10 @@ class Heatmap(Explanation):
             return (Cell(drawn),)
         shown = Cell(self.boxed(pixels_of(self.picture)), self.picture.name), Cell(drawn, self.caption(), scale)
         return shown if self.spread is None else (*shown, self._spread_cell(self.spread, look))
+
+    def volume_values(self, look: Look = PLAIN) -> NDArray[np.float32]:
+        """The map as it is drawn, on what it is of."""
+        return place(self._drawn_values(look), self.geometry)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -326,15 +340,28 @@ class Heatmap(Explanation):
         evidence = "no positive evidence" if self.rectified else "no evidence"
         return f"{evidence} for '{self.target}'" + (f" at {self.layer}" if self.layer else "")
 
+    def _wide_cells(self, look: Look, scale: Scale) -> tuple[Cell, ...]:
+        """The pictures of a signal's or volume's map: what it is of and the map are one."""
+        wide = self._drawn_values(look)
+        if look.style == "map":
+            return (Cell(draw_alone(self.picture, place(wide, self.geometry), scale, look.slicing), paper=True),)
+        if look.style == "overlay":
+            return (Cell(self._draw_over(wide, scale, look), paper=True),)
+        placed, seen = place(wide, self.geometry), self.seen()
+        drawn = draw_panel(self.picture, placed, scale, alpha=look.alpha, seen=seen, slicing=look.slicing)
+        shown = Cell(drawn, f"{self.picture.name}: {self.caption()}", scale, paper=True)
+        return (shown,) if self.spread is None else (shown, self._spread_cell(self.spread, look))
+
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
         wide = upsample(spread, self.geometry.size, self.field if look.align == "field" else None)
-        scale = scale_of(wide, signed=False)
-        return Cell(self._draw_over(wide, scale, look), "spread", scale)
+        cmap = usual_cmap(self.picture, signed=False)
+        scale = scale_of(wide, signed=False, cmap=cmap)
+        return Cell(self._draw_over(wide, scale, look), "spread", scale, paper=is_wide(self.picture))
 
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
         """A map of the network's input over the photograph; faded is only what the network did not see."""
-        seen = ~np.isnan(place(np.zeros_like(wide), self.geometry))
-        return self.boxed(draw_over(self.picture, place(wide, self.geometry), scale, alpha=look.alpha, seen=seen))
+        placed, seen = place(wide, self.geometry), self.seen()
+        return self.boxed(draw_over(self.picture, placed, scale, alpha=look.alpha, seen=seen, slicing=look.slicing))
 
     def _drawn_values(self, look: Look) -> NDArray[np.float32]:
         """The map on the network's input grid as it is drawn: a flat one is zero wherever it has a value."""
@@ -358,7 +385,7 @@ class Heatmaps(Explanations[Heatmap]):
     Saved as ``.npz`` they are ``values``, ``targets``, ``scores``, ``images`` (names), ``boxes`` (left, top, right,
     bottom of the network's input on each picture, in its pixels) and ``provenance`` (JSON text); where there are any,
     also ``spreads``, ``error_bars``, and ``rows`` and ``columns`` (the centres of a map's places on the input, in
-    pixels).
+    pixels; of volumes also ``slices``, and of signals ``samples`` alone).
 
     Attributes:
         maps: The maps, one a picture.
@@ -391,9 +418,10 @@ class Heatmaps(Explanations[Heatmap]):
 
     def _centres(self) -> dict[str, NDArray[Any]]:
         seen = self.maps[0].field
-        if seen is None or not seen.rows or not seen.columns:
+        if seen is None:
             return {}
-        return {"rows": seen.rows.middles(), "columns": seen.columns.middles()}
+        names = ("samples",) if len(seen.spans) == 1 else ("slices", "rows", "columns")[-len(seen.spans) :]
+        return {name: span.middles() for name, span in zip(names, seen.spans, strict=False)}
 
     def _certainty(self) -> dict[str, NDArray[Any]]:
         spreads = [one.spread for one in self.maps if one.spread is not None]
@@ -411,5 +439,6 @@ class Heatmaps(Explanations[Heatmap]):
     def _shared_scale(self, look: Look) -> Scale | None:
         if not look.shared:
             return None
-        shown = np.stack([one._drawn_values(look) for one in self.maps])
-        return look.scale_of(shown, signed=not self.maps[0].rectified)
+        shown = np.concatenate([one._drawn_values(look).ravel() for one in self.maps])
+        signed = not self.maps[0].rectified
+        return look.suited(self.maps[0].picture, signed=signed).scale_of(shown, signed=signed)

@@ -31,6 +31,7 @@ from cnnviz.drawing.files import (
     write_pixels,
 )
 from cnnviz.drawing.raster import fit, montage, paint_layout
+from cnnviz.drawing.samples import is_wide
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
@@ -138,6 +139,8 @@ class Grid:
         if self.cell is not None or self.sheet.bare:
             return self.cell
         longest = max(max(cell.size) for row in self.sheet.rows for cell in row if cell)
+        if any(cell.paper for row in self.sheet.rows for cell in row if cell):
+            return max(SMALLEST_CELL, min(longest, WIDEST // self.sheet.shape[1]))
         return max(SMALLEST_CELL, min(longest, LARGEST_CELL, WIDEST // self.sheet.shape[1]))
 
 
@@ -422,11 +425,15 @@ def rows_of(
 ) -> tuple[tuple[Cell | None, ...], ...]:
     """Cells in rows, a row a picture; what was explained about the same picture in turn stands side by side.
 
+    Signals and volumes are drawn wide, and all that there is of them stands one below the other.
+
     Args:
         pictures: The pictures.
         cells: For each of them its cells.
         photographed: Whether the first of these is the photograph, which a row has once.
     """
+    if any(map(is_wide, pictures)):
+        return tuple((cell,) for shown in cells for cell in shown)
     rows: list[tuple[Cell | None, ...]] = []
     for _, group in groupby(zip(pictures, cells, strict=True), lambda each: (each[0].name, each[0].digest)):
         shown = [each for _, each in group]

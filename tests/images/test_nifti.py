@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnviz.core.sample import Orientation, Volume
-from cnnviz.drawing.nifti import encode_nifti
+from cnnviz.drawing.files import encode_nifti
 from cnnviz.errors import ParameterError, PassingPictureError, PictureError
 from cnnviz.images.nifti import letters_of, read_nifti
 
@@ -154,15 +154,15 @@ def test_a_fourth_axis_is_channels(tmp_path):
 
 def test_the_same_map_has_the_same_bytes_and_a_plain_volume_the_way_up_of_its_drawing(tmp_path):
     volume = Volume(rising()[None], spacing=(4.0, 3.0, 2.0))
-    first = encode_nifti(rising(), volume, words="Grad-CAM")
-    assert first == encode_nifti(rising(), volume, words="Grad-CAM")
+    first = encode_nifti(rising(), volume, note="Grad-CAM")
+    assert first == encode_nifti(rising(), volume, note="Grad-CAM")
     assert first[4:8] == b"\0\0\0\0"  # gzip's time
-    (tmp_path / "a.nii").write_bytes(encode_nifti(rising(), volume, packed=False, words="Grad-CAM"))
+    (tmp_path / "a.nii").write_bytes(encode_nifti(rising(), volume, packed=False, note="Grad-CAM"))
     assert gzip.decompress(first) == (tmp_path / "a.nii").read_bytes()
     image = nibabel.load(tmp_path / "a.nii")
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
     assert image.header.get_zooms() == (2.0, 3.0, 4.0)
-    assert image.header["descrip"] == b"Grad-CAM"
+    assert image.header.extensions[0].get_content() == b"cnnviz Grad-CAM"
     assert image.header["cal_max"] == rising().max()
     np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii").values[0], rising())
 

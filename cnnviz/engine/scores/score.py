@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
-from cnnviz.core.dimensions import PICTURE, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -32,7 +31,7 @@ from cnnviz.core.target import (
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.logits import apply_function
-from cnnviz.engine.scores.dense import mean_probability, settle_dense, sum_region
+from cnnviz.engine.scores.dense import is_dense, mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.engine.scores.similarity import cosines
 from cnnviz.errors import ExplanationError, TargetError
@@ -115,11 +114,6 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
 
 
-def is_dense(logits: Tensor) -> bool:
-    """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
-    return has_places(logits, PICTURE)
-
-
 def is_detected(logits: Tensor) -> bool:
     """Whether there are encoded detections, ``(N, M, 6)``, and no logits."""
     return logits.dim() == DETECTIONS
@@ -181,10 +175,15 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
     for row, target in enumerate(targets):
         if isinstance(target, Unit) and target.place is None:
             one = _unit_maps(target, captured)[row, target.channel]
-            placed.append(replace(target, place=divmod(int(one.argmax()), one.shape[1])))
+            placed.append(replace(target, place=_largest_place(one)))
         else:
             placed.append(target)
     return placed
+
+
+def _largest_place(one: Tensor) -> tuple[int, ...]:
+    """Where a unit's map is largest, the first of equals."""
+    return tuple(int(along) for along in torch.unravel_index(one.argmax(), one.shape))
 
 
 def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:
