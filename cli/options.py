@@ -126,6 +126,12 @@ def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[s
     return value[0] if value else None
 
 
+IMAGES_HELP = (
+    "IMAGE is a picture file, or a folder of them{more}. Networks of signals take .csv, .npy and .wav files, those of "
+    "volumes .npy, NIfTI and .tif files and folders of slices or DICOM files."
+)
+"""What the argument of a command is; ``more`` are other pictures."""
+
 TARGET = Option(
     "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
     help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
@@ -154,7 +160,7 @@ NETWORK = (
         help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
     ),
     Option(
-        "--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
+        "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
         help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
     ),
     Option(

@@ -49,7 +49,6 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "std",
         "input_size",
         "value_range",
-        "rate",
         "spacing",
         "standardise",
         "head",
@@ -58,7 +57,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "device",
         "seed",
     )
-    given = {name: values[name] for name in plain}
+    given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
     model = cnnviz.load_model(values["model"], output=values["logits"], **given)
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)

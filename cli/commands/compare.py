@@ -12,7 +12,7 @@ from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
 
-from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
+from ..options import IMAGES_HELP, NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
 from ..output import Console, plan_output
 from ..run import Entries, PictureFiles, open_model, run
 
@@ -140,5 +140,5 @@ compare = SectionedCommand(
     ],
     callback=run_compare,
     help="Several methods side by side: a row a picture, a column a method; or networks, or layers.\n\n"
-    "IMAGE is a picture file, or a folder of them.",
+    + IMAGES_HELP.format(more=""),
 )  # fmt: skip

@@ -30,7 +30,6 @@ VOLUME_SUFFIXES: Final = (NPY, *NIFTI, *TIFFS, ".dcm")
 _EXPECTED: Final = (
     f"expected a volume in a file ending in {', '.join(VOLUME_SUFFIXES)}, or in a folder of DICOM files or slices"
 )
-_MODES: Final = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBA": 3, "LA": 1, "F": 1, "I": 1}
 
 
 def is_volume_file(path: Path) -> bool:

@@ -44,7 +44,7 @@ def names(result):
 
 
 def test_signals_are_read_one_by_one_and_a_folder_is_those_in_it(cnnviz):
-    result = cnnviz("predict", *SIGNALS, "heart.csv", "hearts", "--rate", 50, "--input-size", 40, "--json")
+    result = cnnviz("predict", *SIGNALS, "heart.csv", "hearts", "--sampling-rate", 50, "--input-size", 40, "--json")
     assert result.exit_code == 0
     assert names(result) == ["heart.csv", "hearts/0.npy", "hearts/1.npy"]
     for note in (
@@ -82,8 +82,8 @@ def test_what_cannot_be_read_does_not_stop_the_others(cnnviz, photo):
         (("--input-size", "0x2x3"), "is no size"),
         (("--spacing", "1x2"), "is no spacing such as 1.5 or 5x0.7x0.7"),
         (("--spacing", "0"), "is no spacing"),
-        (("--rate", "0"), "rate"),
-        (("--rate", "x"), "rate"),
+        (("--sampling-rate", "0"), "sampling-rate"),
+        (("--sampling-rate", "x"), "sampling-rate"),
     ],
 )
 def test_sizes_and_rates_that_are_none(cnnviz, asked, words):
@@ -96,9 +96,9 @@ def test_sizes_and_rates_that_are_none(cnnviz, asked, words):
     ("asked", "words", "code"),
     [
         ((*VOLUMES, "head.npy", "--input-size", "8x8"), "", None),
-        ((*VOLUMES, "head.npy", "--spacing", "2"), "does not say how far its voxels lie apart", 1),
+        ((*VOLUMES, "head.npy", "--spacing", "2"), "does not say how far its voxels lie apart", 0),
         ((*SIGNALS, "heart.csv", "--spacing", "2"), "of a volume", 2),
-        (("--model", "nets.py:tiny", "scan", "--rate", "5"), "rate is told of signals and volumes", 2),
+        (("--model", "nets.py:tiny", "scan", "--sampling-rate", "5"), "rate is told of signals and volumes", 2),
         (("--model", "nets.py:tiny", "scan", "--standardise"), "standardise is told of signals and volumes", 2),
         ((*SIGNALS, "hearts/0.npy", "--mean", "1,2,3"), "mean is", 2),
     ],

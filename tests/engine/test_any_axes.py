@@ -173,6 +173,12 @@ def test_a_class_of_every_voxel_is_explained_over_its_own():
     assert str(cnnviz.saliency(model, inputs)[0].target) == f"class {widest}"
 
 
+def test_a_signal_is_not_mirrored():
+    model = model_of(Recurrent, input_size=64)
+    with pytest.raises(UsageError, match="read backwards"):
+        cnnviz.gradcam(model, torch.randn(1, 2, 64), layer="conv", flip=True)
+
+
 def test_regions_and_boxes_are_of_pictures():
     model = model_of(Segmenting, input_size=(6, 8, 8))
     inputs = torch.randn(1, 1, 6, 8, 8, dtype=torch.float64)
