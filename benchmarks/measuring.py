@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,15 @@ class Timings(dict[str, float]):
     failed: dict[str, str]
 
 
-def interleaved(runs: Mapping[str, Run], times: int = 5) -> Timings:
+def interleaved(runs: Mapping[str, Run], times: int = 5, clock: Clock = time.perf_counter) -> Timings:
     """Median seconds of each, run in turn A B C A B C after one turn that does not count (but for a single run).
 
     One that raises, or whose library is not installed, runs no more.
+
+    Args:
+        runs: What is run, by name.
+        times: How often.
+        clock: What tells seconds; ``time.process_time`` those of the processor.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     failed: dict[str, str] = {}
@@ -46,14 +52,14 @@ def interleaved(runs: Mapping[str, Run], times: int = 5) -> Timings:
         for name, run in runs.items():
             if name in failed:
                 continue
-            start = time.perf_counter()
+            start = clock()
             try:
                 run()
                 synchronise()
             except Exception as error:  # noqa: BLE001 - whatever a peer raises is its row
                 failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
             if turn >= warming:
-                taken[name].append(time.perf_counter() - start)
+                taken[name].append(clock() - start)
     found = Timings({name: statistics.median(seconds) for name, seconds in taken.items() if name not in failed})
     found.failed = failed
     return found
@@ -79,6 +85,7 @@ def beside(
     *,
     times: int = 5,
     uncounted: Sequence[str] = (),
+    clock: Clock = time.perf_counter,
 ) -> list[Row]:
     """Each run's time as a ratio to that of ``cnnviz``, and its FLOPs as a ratio to the plain forward's.
 
@@ -88,8 +95,9 @@ def beside(
         forward: The plain forward of the same images.
         times: How often.
         uncounted: Whose FLOPs are left out, because counting takes too long.
+        clock: What tells seconds.
     """
-    seconds = interleaved(runs, times)
+    seconds = interleaved(runs, times, clock)
     plain = flops(forward) if forward else 0
     rows = []
     for who, run in runs.items():

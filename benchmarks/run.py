@@ -24,7 +24,7 @@ from benchmarks.chart import Ratio, draw
 from benchmarks.measuring import machine, usual_device
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "patches", "maximize", "slow")
+BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "volumes", "patches", "maximize", "slow")
 LONG = ("maximize", "slow")
 ON_DEVICE = ("cam", "gradients", "occlusion")
 PAGES = {"correctness": "CORRECTNESS.md"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from annotated_types import Ge
 
+from cnnviz.lengths import Counts
 from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Channels
 
@@ -33,7 +34,7 @@ def captum(
     algorithm: Algorithm = "GradientShap",
     baseline: str = "mean",
     samples: Annotated[int, Ge(1)] = 50,
-    cells: Annotated[int, Ge(1)] = 8,
+    cells: Counts = 8,
     seed: Seed = 0,
     channels: Channels = "signed",
     batch_size: Annotated[int, Ge(1)] = 16,
@@ -52,7 +53,7 @@ def captum(
         algorithm: Which of captum's.
         baseline: What is missing is replaced by: mean (0 after normalisation), black, noise or blur.
         samples: Points of GradientShap, or pictures with cells switched off of KernelShap and Lime.
-        cells: Cells down and across, of KernelShap, Lime and FeatureAblation.
+        cells: Cells down and across, or along each axis such as 4x8x8, of KernelShap, Lime and FeatureAblation.
         seed: Of whatever is drawn at random.
         channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
         batch_size: Most pictures in one forward.

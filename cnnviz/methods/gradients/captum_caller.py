@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.target import Target
 from cnnviz.engine.scores.score import score, watched_layers
 from cnnviz.engine.state.modes import seeded
 from cnnviz.errors import CnnvizError, ExplanationError, MissingExtraError
+from cnnviz.lengths import Counts
 from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
+from cnnviz.methods.occlusion.sides import sides_of
 from cnnviz.models.model import Model
 
 __all__ = ["Caller", "private_copy", "untangle"]
@@ -126,7 +129,7 @@ class Caller:
     """
 
     def __init__(
-        self, model: Model, algorithm: str, baseline: str, *, samples: int, cells: int, seed: int, at_once: int
+        self, model: Model, algorithm: str, baseline: str, *, samples: int, cells: Counts, seed: int, at_once: int
     ) -> None:
         self._library = _import_captum(algorithm)
         self._baselines = parse_baselines(baseline)
@@ -220,11 +223,12 @@ def _import_captum(algorithm: str) -> Any:
         raise MissingExtraError(f"captum:{algorithm}", "captum") from None
 
 
-def _number_cells(image: Tensor, count: int) -> Tensor:
+def _number_cells(image: Tensor, counts: Counts) -> Tensor:
     """Numbers of square cells ``(1, C, H, W)``, the same in every channel; of signals and volumes likewise."""
     cells = torch.zeros((), dtype=torch.int64, device=image.device)
-    for length in image.shape[2:]:
-        across = min(count, length)
+    several = sides_of("cells", counts, size_of(image))
+    for axis, length in enumerate(size_of(image)):
+        across = min(several[axis] if isinstance(several, tuple) else several, length)
         cells = cells[..., None] * across + torch.arange(length, device=image.device) * across // length
     return cells.expand_as(image)
 

@@ -63,11 +63,11 @@ def fill_with(name: str, model: Model, image: Tensor, *, side: int | Size, seed:
         ParameterError: If it has no meaning for signals or volumes.
     """
     sides = side if isinstance(side, tuple) else (side,) * model.places
-    return BASELINES[name](_Painter(model.preprocess, image, sides, seed))
+    return BASELINES[name](_Filler(model.preprocess, image, sides, seed))
 
 
 @dataclass(frozen=True)
-class _Painter:
+class _Filler:
     preprocess: Preprocess
     image: Tensor
     sides: Size
@@ -135,12 +135,12 @@ class _Painter:
         return lambda _masks: held
 
 
-BASELINES: Mapping[str, Callable[[_Painter], Fill]] = {
-    "mean": _Painter.mean,
-    "black": _Painter.black,
-    "blur": _Painter.blur,
-    "noise": _Painter.noise,
-    "inpaint": _Painter.inpaint,
+BASELINES: Mapping[str, Callable[[_Filler], Fill]] = {
+    "mean": _Filler.mean,
+    "black": _Filler.black,
+    "blur": _Filler.blur,
+    "noise": _Filler.noise,
+    "inpaint": _Filler.inpaint,
 }
 
 

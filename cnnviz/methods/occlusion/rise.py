@@ -42,9 +42,8 @@ def rise(
 ) -> Heatmaps:
     """How much higher the target's score is where random masks leave the picture visible (RISE).
 
-    A mask is a coarse grid of visible and hidden cells, enlarged (bi-, tri-)linearly and shifted at random; with
-    ``f_k`` the score of the picture through mask ``M_k``, each place gets the mean score of what shows it, less that of
-    all::
+    A mask is a coarse grid of visible and hidden cells, enlarged linearly and shifted at random; with ``f_k`` the
+    score of the picture through mask ``M_k``, each place gets the mean score of what shows it, less that of all::
 
         map = sum over k of M_k f_k / sum over k of M_k  -  mean over k of f_k
 
