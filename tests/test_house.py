@@ -122,3 +122,117 @@ def test_a_file_name_means_one_thing():
 
 def test_no_file_is_a_bag():
     assert not {path.stem for path in ROOMS} & {"utils", "helpers", "misc", "common", "base", "tools"}
+
+
+def _says_how_many_axes(node: ast.AST, known: set[str]) -> bool:
+    """Whether it is ``x.dim()``, ``x.ndim``, ``len(x.shape)``, ``len(x.size())``, or a name that holds one of these."""
+    if isinstance(node, ast.Name):
+        return node.id in known
+    if isinstance(node, ast.Attribute):
+        return node.attr == "ndim"
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr in {"dim", "ndimension"} and not node.args
+    of_length = isinstance(node.func, ast.Name) and node.func.id == "len" and len(node.args) == 1
+    return of_length and bool(re.search(r"shape\w*$|\.size\(\)$", ast.unparse(node.args[0])))
+
+
+def _constants(tree: ast.Module) -> dict[str, int]:
+    """Numbers that a module gives names to, also several at once."""
+    found: dict[str, int] = {}
+    for node in tree.body:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=False))
+            for name, value in pairs:
+                if isinstance(name, ast.Name) and isinstance(value, ast.Constant) and type(value.value) is int:
+                    found[name.id] = value.value
+    return found
+
+
+def compared_with_four_or_five(tree: ast.Module, elsewhere: dict[str, dict[str, int]]) -> list[int]:
+    """Lines of a module in which a number of axes is compared with 4 or 5, written out or by a name.
+
+    Args:
+        tree: The module.
+        elsewhere: The named numbers of all modules, for those that it imports.
+    """
+    named = _constants(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            held = elsewhere.get(node.module or "", {})
+            named |= {alias.asname or alias.name: held[alias.name] for alias in node.names if alias.name in held}
+    counts = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _says_how_many_axes(node.value, set())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    def forbidden(node: ast.AST) -> bool:
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            return any(map(forbidden, node.elts))
+        if isinstance(node, ast.BinOp):
+            return forbidden(node.left) or forbidden(node.right)
+        number = named.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
+        return type(number) is int and number in {4, 5}
+
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(_says_how_many_axes(side, counts) for side in sides) and any(map(forbidden, sides)):
+                lines.append(node.lineno)
+        if isinstance(node, ast.Match) and _says_how_many_axes(node.subject, counts):
+            patterns = [
+                each for case in node.cases for each in ast.walk(case.pattern) if isinstance(each, ast.MatchValue)
+            ]
+            lines += [each.lineno for each in patterns if forbidden(each.value)]
+    return lines
+
+
+ONE_MODULE = "cnnviz.core.dimensions"
+NUMBERS = {name: _constants(TREES[path]) for name, path in NAMES.items()}
+
+
+@pytest.mark.parametrize("path", [path for path in ROOMS if name_of(path) != ONE_MODULE], ids=name_of)
+def test_no_module_but_one_asks_whether_there_are_four_or_five_axes(path):
+    assert not compared_with_four_or_five(TREES[path], NUMBERS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if x.dim() == 4: pass",
+        "if 5 != x.ndim: pass",
+        "if len(x.shape) in (4, 5): pass",
+        "if len(shape) > 4: pass",
+        "if len(x.size()) == 4: pass",
+        "PLANE = 4\nif values.dim() == PLANE: pass",
+        "FEW: int = 5\nif values.dim() >= FEW: pass",
+        "DENSE, HALF = 4, 0.5\ndef ask(x): return x.dim() == DENSE",
+        "from cnnviz.elsewhere import MAPS as KIND\nok = x.ndim == KIND",
+        "axes = x.dim()\nok = axes == 4",
+        "match x.dim():\n    case 3: pass\n    case 4 | 5: pass",
+        "ok = x.dim() == 4 + batch",
+    ],
+)
+def test_such_questions_are_found_however_they_are_written(text):
+    assert compared_with_four_or_five(ast.parse(text), {"cnnviz.elsewhere": {"MAPS": 4}})
+
+
+@pytest.mark.parametrize(
+    "text", ["if x.dim() == 2: pass", "if len(boxes) == 4: pass", "for at in range(4, x.dim()): pass"]
+)
+def test_other_questions_are_not(text):
+    assert not compared_with_four_or_five(ast.parse(text), {})
+
+
+def test_the_one_module_that_may_ask_is_there():
+    assert ONE_MODULE in NAMES
+    assert "kernel_places" in NAMES[ONE_MODULE].read_text(encoding="utf-8")

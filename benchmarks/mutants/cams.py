@@ -205,8 +205,8 @@ CAMS = (
     ),
     Mutation(
         "Deep feature factorization: a concept's map transposed", f"{M}/concepts.py",
-        "reshape(count, height, width, concepts).permute(0, 3, 1, 2)",
-        "reshape(count, width, height, concepts).permute(0, 3, 2, 1)",
+        "reshape(count, *grid, concepts).movedim(-1, 1)",
+        "reshape(count, *grid[::-1], concepts).movedim(-1, 1).transpose(2, 3)",
         ("tests/methods/test_dff.py",), "rows and columns are exchanged",
     ),
     Mutation(

@@ -107,12 +107,12 @@ PIXELS = (
     ),
     Mutation(
         "Effective field: not the unit in the middle", f"{M}/units/effective_field.py",
-        "place = rows // 2, columns // 2", "place = columns // 4, rows // 4",
+        "tuple(length // 2 for length in", "tuple(length // 4 for length in",
         ("tests/methods/test_effective_field.py",), "the field of a unit at the border, cut off",
     ),
     Mutation(
         "Effective field: side for area", "cnnviz/results/layers.py",
-        "float(np.sqrt((self.values > LEAST * most).sum()))", "float((self.values > LEAST * most).sum())",
+        "return float(np.sqrt(count)) if places == PICTURE", "return float(count) if places == PICTURE",
         ("tests/methods/test_effective_field.py",), "the size is that of the square",
     ),
     Mutation(
@@ -132,13 +132,13 @@ PIXELS = (
     ),
     Mutation(
         "Maximize: blur in one direction only", f"{M}/ascent/parameterisation.py",
-        "functional.conv2d(padded, down.transpose(2, 3), groups=channels)", "padded[..., reach:-reach]",
+        "    for dim in dims:\n", "    for dim in dims[:1]:\n",
         PARTS, "the pictures of Yosinski et al. are streaked",
     ),
     Mutation(
         "Maximize: colours mixed by the transposed matrix", f"{M}/ascent/parameterisation.py",
-        'torch.einsum("dc,gchw->gdhw", self.mixing, independent)',
-        'torch.einsum("cd,gchw->gdhw", self.mixing, independent)',
+        'torch.einsum("dc,gc...->gd...", self.mixing, independent)',
+        'torch.einsum("cd,gc...->gd...", self.mixing, independent)',
         PARTS, "pictures have colours that photographs do not",
     ),
     Mutation(
@@ -148,8 +148,8 @@ PIXELS = (
         "scores of directions cannot be compared",
     ),
     Mutation(
-        "Maximize: views turned in a mirror", f"{M}/ascent/recipes.py",
-        "across * cosine * mirror, -down * sine,", "across * cosine * mirror, down * sine,",
+        "Maximize: views turned in a mirror", f"{M}/ascent/views.py",
+        "[across * cosine, -down * sine]", "[across * cosine, down * sine]",
         PARTS, "turned views are sheared",
     ),
     Mutation(
@@ -214,7 +214,7 @@ PIXELS = (
     ),
     Mutation(
         "Quality: held-out views sheared", f"{M}/ascent/quality.py",
-        "-side * angle.sin(), room", "side * angle.sin(), room",
+        "affine_maps([side] * len(size), angle,", "affine_maps([side] * len(size), -2 * angle,",
         QUALITY, "the score on turned views is of distorted ones",
     ),
     Mutation(

@@ -190,7 +190,7 @@ PLACES = (
     ),
     Mutation(
         "Patches: rows counted by the grid's height", "cnnviz/methods/scan/index.py",
-        'columns = layer["grid"][1]', 'columns = layer["grid"][0]',
+        "np.unravel_index(places.clip(0), grid)", "np.unravel_index(places.clip(0), grid[::-1])",
         SCAN, "on oblong inputs patches are cut at the wrong place",
     ),
     Mutation(
@@ -269,7 +269,7 @@ PLACES = (
     ),
     Mutation(
         "Patches: rows and columns exchanged", "cnnviz/methods/scan/index.py",
-        "[places // columns, places % columns]", "[places % columns, places // columns]",
+        "< 0, np.int32(-1), along)", "< 0, np.int32(-1), along[..., ::-1])",
         SCAN, "patches are cut at the transposed place",
     ),
     Mutation(

@@ -159,7 +159,7 @@ REGIONS = (
     ),
     Mutation(
         "Folding: a subclass of a norm counts as one", f"{P}/batch_norms.py",
-        "if type(part) in (nn.Conv2d, nn.BatchNorm2d):", "if isinstance(part, (nn.Conv2d, nn.BatchNorm2d)):",
+        "if type(part) in (*CONVOLUTIONS, *NORMS):", "if isinstance(part, (*CONVOLUTIONS, *NORMS)):",
         FOLDING, "what the subclass does besides is lost",
     ),
     Mutation(

@@ -63,13 +63,13 @@ TELLING = (
     ),
     Mutation(
         "Patches: boxes of even fields one pixel off", f"{M}/patches/cut.py",
-        "round(centre[0] - (height - 1) / 2), round(centre[1] - (width - 1) / 2)",
-        "round(centre[0] - height / 2), round(centre[1] - width / 2)",
+        "[round(middle - (side - 1) / 2) for middle, side in zip(centre,",
+        "[round(middle - side / 2) for middle, side in zip(centre,",
         SHOWING, "patches are cut one pixel beside what the unit sees",
     ),
     Mutation(
         "Patches: the whole response is marked", f"{M}/patches/cut.py",
-        "across.T >= HALF * peak", "across.T > 0 * peak",
+        "spread >= HALF * peak", "spread > 0 * peak",
         SHOWING, "a mark around all that is above zero",
     ),
     Mutation(
@@ -234,7 +234,7 @@ TELLING = (
     ),
     Mutation(
         "Examples' colours: a window without its second axis", f"{M}/ascent/spectrum.py",
-        "down[:, None] * across", "down[:, None] * torch.ones_like(across)",
+        "window = window[..., None] * torch", "window = 0 * window[..., None] + torch",
         ("tests/methods/test_maximize_parts.py",), "the left and right edge of examples is taken for detail",
     ),
 )  # fmt: skip

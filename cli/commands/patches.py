@@ -14,7 +14,9 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.core.atomic import make_folder
-from cnnviz.errors import UsageError
+from cnnviz.core.dimensions import PICTURE
+from cnnviz.core.sample import Entrance
+from cnnviz.errors import CnnvizError, UsageError
 from cnnviz.methods.scan.scope import choose_layers
 
 from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
@@ -34,10 +36,7 @@ def run_patches(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    data = _open_dataset(values["data"], values["classes"])
-    if values["matrix"] and data.classes is None:
-        raise UsageError(f"--matrix is of units and classes, but the data set '{data.name}' has no classes.")
-    model = open_model({**values, "device": _choose_device(values["device"])})
+    data, model = _open_both({**values, "device": _choose_device(values["device"])})
     names = choose_layers(values["layer"], model.layers)
     folder = Path(values["index"] or _usual_folder(data, model, values["layer"]))
     ensure_folder(folder)
@@ -93,8 +92,35 @@ class _Job:
         return {"data": self.data.name, "index": str(self.folder), **named, **found.describe()}
 
 
-def _open_dataset(sources: Sequence[str], classes: bool | None) -> cnnviz.Dataset:
-    return cnnviz.open_dataset(sources[0] if len(sources) == 1 else list(sources), classes=classes)
+def _open_both(values: Mapping[str, Any]) -> tuple[cnnviz.Dataset, cnnviz.Model]:
+    """The data set and the network; the data are pictures unless the network takes signals or volumes."""
+    try:
+        data = _open_dataset(values)
+    except CnnvizError:
+        other = _open_other_network(values)
+        if other is None:
+            raise
+        return _open_dataset(values, other.preprocess.entrance), other
+    model = open_model(values)
+    return data if model.places == PICTURE else _open_dataset(values, model.preprocess.entrance), model
+
+
+def _open_dataset(values: Mapping[str, Any], entrance: Entrance | None = None) -> cnnviz.Dataset:
+    sources, taken = values["data"], {} if entrance is None else {"entrance": entrance}
+    source = sources[0] if len(sources) == 1 else list(sources)
+    data = cnnviz.open_dataset(source, classes=values["classes"], **taken)
+    if values["matrix"] and data.classes is None:
+        raise UsageError(f"--matrix is of units and classes, but the data set '{data.name}' has no classes.")
+    return data
+
+
+def _open_other_network(values: Mapping[str, Any]) -> cnnviz.Model | None:
+    """The network, if it can be opened and takes no pictures."""
+    try:
+        model = open_model(values)
+    except CnnvizError:
+        return None
+    return model if model.places != PICTURE else None
 
 
 def _usual_folder(data: cnnviz.Dataset, model: cnnviz.Model, layer: str) -> str:

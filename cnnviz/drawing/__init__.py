@@ -2,6 +2,7 @@
 
 colour     what a colour means: scales, colour maps, colour bars
 overlay    a map enlarged, put where the network looked, and blended into its picture
+plots      values without a picture: a plane, a line over time, slices
 samples    what a network was asked about, whatever its kind, with or without a map, and how maps are drawn
 signals    a signal as lines with a map as colour under them, and a time axis
 volumes    a volume as three views or as slices, and a clip as frames

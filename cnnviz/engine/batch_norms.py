@@ -15,11 +15,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cnnviz.core.change import contextmanager
+from cnnviz.core.dimensions import PICTURE, VOLUME, has_places
 from cnnviz.engine.undisturbed import undisturbed
 
-__all__ = ["NormDistance", "trained_norms", "watch_norms", "Pair", "folded_copy", "observe_pairs"]
+__all__ = [
+    "NormDistance",
+    "Pair",
+    "channels_last",
+    "folded_copy",
+    "in_memory_format",
+    "observe_pairs",
+    "trained_norms",
+    "watch_norms",
+]
 
-Pair: TypeAlias = tuple[nn.Conv2d, nn.BatchNorm2d]
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Pair: TypeAlias = tuple[Convolution, Norm]
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @contextmanager
@@ -32,15 +47,15 @@ def observe_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     Args:
         module: The network; it is in evaluation mode inside, and comes back as it was.
     """
-    outputs: dict[int, tuple[nn.Conv2d, ref[Tensor]]] = {}
+    outputs: dict[int, tuple[Convolution, ref[Tensor]]] = {}
     found: list[Pair] = []
     calls: Counter[nn.Module] = Counter()
 
     def seen(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         calls[part] += 1
-        if isinstance(part, nn.Conv2d) and isinstance(output, Tensor):
+        if isinstance(part, CONVOLUTIONS) and isinstance(output, Tensor):
             outputs[id(output)] = part, ref(output)
-        elif isinstance(part, nn.BatchNorm2d) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
+        elif isinstance(part, NORMS) and inputs and id(inputs[0]) in outputs and part.track_running_stats:
             conv, returned = outputs[id(inputs[0])]
             if returned() is inputs[0]:
                 found.append((conv, part))
@@ -48,14 +63,16 @@ def observe_pairs(module: nn.Module) -> Iterator[list[Pair]]:
     pairs: list[Pair] = []
     with undisturbed(module), torch.no_grad(), ExitStack() as hooks:
         for part in module.modules():
-            if type(part) in (nn.Conv2d, nn.BatchNorm2d):
+            if type(part) in (*CONVOLUTIONS, *NORMS):
                 hooks.callback(part.register_forward_hook(seen).remove)
         yield pairs
     pairs += [(conv, norm) for conv, norm in found if calls[conv] == calls[norm] == 1]
 
 
-def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
-    """A copy in evaluation mode, batch norms folded into the convolutions before them, in channels-last memory.
+def folded_copy(
+    module: nn.Module, pairs: Sequence[Pair], memory_format: torch.memory_format = torch.channels_last
+) -> nn.Module:
+    """A copy in evaluation mode, batch norms folded into the convolutions before them.
 
     The caller checks the copy's answers against the network's own: a convolution whose output something else reads
     would show there.
@@ -63,6 +80,7 @@ def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     Args:
         module: The network; it is left alone.
         pairs: Convolutions of the network, each with the batch norm that is folded into it.
+        memory_format: How its weights lie in memory.
 
     Returns:
         The copy, which takes inputs of any memory format.
@@ -73,11 +91,27 @@ def folded_copy(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     clone = copy.deepcopy(module, replaced)
     for part in clone.modules():
         part.training = False
-    return clone.requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
+    return in_memory_format(clone.requires_grad_(requires_grad=False), memory_format)
+
+
+def in_memory_format(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """The network, its weights lying in memory so, as far as they can."""
+    if memory_format is not torch.channels_last_3d:
+        return module.to(memory_format=memory_format)
+    for part in module.modules():
+        for held in (*part._parameters.values(), *part._buffers.values()):
+            if held is not None and has_places(held, VOLUME):
+                held.data = held.data.contiguous(memory_format=memory_format)
+    return module
+
+
+def channels_last(places: int) -> torch.memory_format:
+    """The memory format with channels last of inputs with so many axes of places; of signals there is none."""
+    return {PICTURE: torch.channels_last, VOLUME: torch.channels_last_3d}.get(places, torch.contiguous_format)
 
 
 @torch.no_grad()
-def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def _fold_norm(conv: Convolution, norm: Norm) -> Convolution:
     """A copy of a convolution that gives what the norm after it would."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -87,9 +121,6 @@ def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     folded = copy.deepcopy(conv, {id(conv.weight): weight})
     folded.bias = bias
     return folded
-
-
-CHANNELS_AND_PLACES = 4
 
 
 def trained_norms(module: nn.Module) -> list[nn.Module]:
@@ -118,7 +149,7 @@ class NormDistance:
         return None if self._sum is None else self._sum / self._calls
 
     def add(self, norm: nn.Module, inputs: Tensor) -> None:
-        """Take what a norm is given, ``(N, C, h, w)``."""
+        """Take what a norm is given, ``(N, C, ...)``."""
         mean, variance, small = (
             _running_buffer(norm, "running_mean"),
             _running_buffer(norm, "running_var"),
@@ -133,12 +164,17 @@ class NormDistance:
 
 
 @contextmanager
-def watch_norms(module: nn.Module) -> Iterator[NormDistance]:
-    """Inside, what the network's settled batch norms are given is measured; its hooks are gone afterwards."""
+def watch_norms(module: nn.Module, places: int = PICTURE) -> Iterator[NormDistance]:
+    """Inside, what the network's settled batch norms are given is measured; its hooks are gone afterwards.
+
+    Args:
+        module: The network.
+        places: How many axes of places its input has: norms of anything else are left out.
+    """
     distance = NormDistance()
 
     def see(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs and inputs[0].dim() == CHANNELS_AND_PLACES:
+        if inputs and has_places(inputs[0], places):
             distance.add(norm, inputs[0])
 
     handles = [norm.register_forward_pre_hook(see) for norm in trained_norms(module)]

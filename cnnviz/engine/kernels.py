@@ -12,13 +12,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
 
+from cnnviz.core.dimensions import PICTURE, count_places, has_places, reorder_places
 from cnnviz.engine.layers import run
 from cnnviz.engine.undisturbed import hookable_parts, undisturbed
 
 __all__ = ["Kernels", "observe_kernels"]
-
-PLANE = 4
-"""Dimensions of the weights of a convolution over rows and columns."""
 
 ALIKE = 0.999
 
@@ -31,8 +29,9 @@ class Kernels:
 
     Attributes:
         name: The layer's name.
-        values: ``(U, C, kh, kw)``: for each unit its kernels on the ``C`` input channels that it reads; of a
-            transposed convolution, what one input place writes around itself into the unit.
+        values: ``(U, C, kh, kw)``, of signals ``(U, C, k)``, of volumes ``(U, C, kd, kh, kw)``: for each unit its
+            kernels on the ``C`` input channels that it reads; of a transposed convolution, what one input place writes
+            around itself into the unit.
         groups: In how many groups the units read the input channels: those of the first group the first ``C``.
         transposed: Whether it is a transposed convolution.
         linear: Whether it is a linear layer on the flattened picture; its kernels are as large as the picture.
@@ -40,6 +39,7 @@ class Kernels:
         gains: ``(U,)``: what the batch norm that takes its output multiplies each unit with; None if none does.
         calls: How often one forward convolves with it.
         alone: Whether the layer convolves with these weights only.
+        places: How many axes of places the network's input has: 2 of pictures.
     """
 
     name: str
@@ -51,11 +51,12 @@ class Kernels:
     gains: Tensor | None = None
     calls: int = 1
     alone: bool = True
+    places: int = PICTURE
 
     @property
     def drawable(self) -> bool:
-        """Whether there is something to see: kernels over rows and columns, larger than 1 x 1."""
-        return self.values.dim() == PLANE and math.prod(self.values.shape[2:]) > 1
+        """Whether there is something to see: kernels over the input's axes of places, larger than one place."""
+        return has_places(self.values, self.places) and math.prod(self.values.shape[2:]) > 1
 
 
 def observe_kernels(module: nn.Module, example: Tensor) -> dict[str, Kernels]:
@@ -67,7 +68,7 @@ def observe_kernels(module: nn.Module, example: Tensor) -> dict[str, Kernels]:
 
     Args:
         module: The network; comes back as it was.
-        example: One input ``(1, C, H, W)`` on the network's device, no two values the same.
+        example: One input ``(1, C, ...)`` on the network's device, no two values the same.
 
     Raises:
         ModelError: If the network fails on this input.
@@ -79,7 +80,8 @@ def observe_kernels(module: nn.Module, example: Tensor) -> dict[str, Kernels]:
             hooks.callback(part.register_forward_hook(watch.leave, prepend=True).remove)
         with watch:
             run(module, example)
-    return {name: _layer_kernels(name, uses) for name, uses in watch.uses.items() if name}
+    places = count_places(example.shape)
+    return {name: _layer_kernels(name, uses, places) for name, uses in watch.uses.items() if name}
 
 
 @dataclass(eq=False)
@@ -164,19 +166,20 @@ def _named_arguments(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def _pixel_kernels(flat: Tensor, weight: Tensor, picture: Tensor) -> Tensor | None:
-    """A linear layer's weights as kernels ``(U, C, H, W)``, if what it reads is the picture, channel by channel.
+    """A linear layer's weights as kernels ``(U, C, ...)``, if what it reads is the picture, channel by channel.
 
     Each channel may have been shifted and scaled on the way; it may come first or last.
     """
-    count, channels, height, width = picture.shape
-    if flat.shape != (count, channels * height * width):
+    count, channels, *size = picture.shape
+    if flat.shape != (count, channels * math.prod(size)):
         return None
-    first = flat.view(count, channels, height, width)
-    last = flat.view(count, height, width, channels).permute(0, 3, 1, 2)
+    order = reorder_places(len(size), last=False)
+    first = flat.view(count, channels, *size)
+    last = flat.view(count, *size, channels).permute(order)
     if _is_picture(first, picture):
-        return weight.reshape(-1, channels, height, width)
+        return weight.reshape(-1, channels, *size)
     if _is_picture(last, picture):
-        return weight.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        return weight.reshape(-1, *size, channels).permute(order)
     return None
 
 
@@ -187,7 +190,7 @@ def _is_picture(one: Tensor, other: Tensor) -> bool:
     return bool((alike > ALIKE).all())
 
 
-def _layer_kernels(name: str, uses: list[_Convolution]) -> Kernels:
+def _layer_kernels(name: str, uses: list[_Convolution], places: int) -> Kernels:
     use = uses[0]
     values = use.weight.detach()
     if use.kind == "transposed":
@@ -204,4 +207,5 @@ def _layer_kernels(name: str, uses: list[_Convolution]) -> Kernels:
         None if use.gains is None else use.gains.cpu(),
         len(uses),
         all(each.weight is use.weight for each in uses),
+        places,
     )

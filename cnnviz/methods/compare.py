@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnviz.catalogue import command_name, load
+from cnnviz.core.dimensions import KINDS
 from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
@@ -63,7 +64,7 @@ def compare(
     for network in networks:
         check_network(network)
     _check_request(chosen, settings, networks, layers)
-    given = gather(images)
+    given = gather(images, networks[0].preprocess.entrance._replace(value_range=None))
     ask = _MapQuestion(given, set())
     panels: list[Panel] = []
     for name, network in zip(_name_networks(networks), networks, strict=True):
@@ -142,6 +143,10 @@ def _check_request(
         raise UsageError("Give at least one network to compare methods on.")
     if not chosen:
         raise UsageError("Name at least one method to compare; 'cnnviz methods' lists them.")
+    kinds = sorted({KINDS[network.places] for network in networks})
+    if len(kinds) > 1:
+        taken = " and ".join(f"{kind}s" for kind in kinds)
+        raise UsageError(f"Networks are compared on the same inputs; these take {taken}.")
     if layers and "layer" in settings:
         raise UsageError("Give layers to compare, or one layer for all; not both.")
     if len(set(layers)) < len(layers):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.errors import ExplanationError, UsageError
 from cnnviz.method import Seed, method
 
@@ -53,7 +54,8 @@ def dff(
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
-        Maps ``(N, k, h, w)``, concept vectors ``(k, C)`` and a class for each concept.
+        Maps ``(N, k, h, w)`` (of signals ``(N, k, t)``, of volumes ``(N, k, d, h, w)``), concept vectors ``(k, C)`` and
+        a class for each concept.
 
     Raises:
         UnknownNameError: If there is no such layer.
@@ -78,8 +80,9 @@ def dff(
         found, activations, chunk, notes = _gather_activations(model, batch, layer or AUTOMATIC, batch_size)
         maps, vectors = factorize(activations, concepts, steps=steps, seed=seed)
         one = model.to_device(batch.inputs[:1]).expand(model.fixed_batch or 1, *batch.inputs.shape[1:])
-        classes, replayed = _name_concepts(model, one, found, vectors * maps.amax(dim=(0, 2, 3))[:, None])
-    called = note_call(model, found, batch.inputs.shape[2:])
+        strongest = maps.transpose(0, 1).flatten(1).amax(dim=1)
+        classes, replayed = _name_concepts(model, one, found, vectors * strongest[:, None])
+    called = note_call(model, found, size_of(batch.inputs))
     nothing = [] if maps.any() else [NOTHING]
     return Concepts(
         values=maps.float().numpy(),
@@ -87,7 +90,7 @@ def dff(
         classes=classes,
         pictures=batch.pictures,
         layer=found,
-        field=field_of(model, found, batch.inputs.shape[2:]),
+        field=field_of(model, found, size_of(batch.inputs)),
         model=model.name,
         checks=(*nothing, *batch.checks, *notes, *called, *replayed),
         provenance=provenance_of(model, batch, layer=found, chunk=chunk, seed=seed),
@@ -97,7 +100,7 @@ def dff(
 def _gather_activations(
     model: Model, batch: InputBatch, layer: str, size: int
 ) -> tuple[str, Tensor, int, tuple[str, ...]]:
-    """The layer found, its activations ``(N, C, h, w)`` on the CPU, the chunk size, and what the user should know."""
+    """The layer found, its activations ``(N, C, ...)`` on the CPU, the chunk size, and what the user should know."""
     import torch
 
     from cnnviz.core.layer import AUTOMATIC
@@ -121,11 +124,11 @@ def _gather_activations(
 
 
 def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Non-negative factors of activations ``(N, C, h, w)``: maps ``(N, k, h, w)`` and unit vectors ``(k, C)``."""
+    """Non-negative factors of activations ``(N, C, ...)``: maps ``(N, k, ...)`` and unit vectors ``(k, C)``."""
     import torch
 
-    count, channels, height, width = activations.shape
-    values = activations.clamp_min(0).double().permute(0, 2, 3, 1).reshape(-1, channels)
+    count, channels, *grid = activations.shape
+    values = activations.clamp_min(0).double().movedim(1, -1).reshape(-1, channels)
     generator = torch.Generator().manual_seed(seed)
     scale = (values.mean() / concepts).sqrt()
     shares = scale * torch.rand(len(values), concepts, generator=generator, dtype=values.dtype)
@@ -135,7 +138,7 @@ def factorize(activations: Tensor, concepts: int, *, steps: int, seed: int) -> t
         shares *= (values @ vectors.T) / (shares @ (vectors @ vectors.T)).clamp_min(TINY)
     norms = vectors.norm(dim=1).clamp_min(TINY)
     order = (shares.sum(dim=0) * norms).argsort(descending=True, stable=True)
-    maps = (shares * norms)[:, order].reshape(count, height, width, concepts).permute(0, 3, 1, 2)
+    maps = (shares * norms)[:, order].reshape(count, *grid, concepts).movedim(-1, 1)
     return maps, (vectors / norms[:, None])[order]
 
 

@@ -28,7 +28,7 @@ from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 from cnnviz.provenance import Provenance
 
-__all__ = ["InputBatch", "prepare", "provenance_of"]
+__all__ = ["InputBatch", "prepare", "provenance_of", "show_tensors"]
 
 LIKENESS = (Similar, SimilarPair)
 
@@ -73,7 +73,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     batch = _stack_inputs(model, images, inputs)
     targets = _parse_targets(model, target, len(inputs))
     tensors = [row for row in range(len(inputs)) if row not in pictures]
-    pictures |= _show_tensors(model, batch, tensors)
+    pictures |= show_tensors(model, batch, tensors)
     shown = tuple(pictures[row] for row in range(len(inputs)))
     likened = Placed(targets)
     if any(isinstance(target, LIKENESS) for target in targets):
@@ -139,7 +139,7 @@ def _identify(picture: Sample, *, tensor: bool) -> dict[str, str]:
     return {**identity, "kind": "tensor"} if tensor else identity
 
 
-def _show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Sample]:
+def show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Sample]:
     """Some rows of a batch as pictures, signals or volumes, by row."""
     if not rows:
         return {}

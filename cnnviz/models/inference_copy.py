@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.engine.batch_norms import Pair, folded_copy, observe_pairs
+from cnnviz.core.dimensions import count_places
+from cnnviz.engine.batch_norms import Pair, channels_last, folded_copy, observe_pairs
 from cnnviz.engine.scores.score import is_detected
 from cnnviz.errors import ModelError
 
@@ -26,7 +27,7 @@ FOLDED_LOSS, TINY = 1e-3, 1e-30
 NO_ROOM = "there is not enough memory for a faster copy of this network; the network itself ran"
 
 Ask: TypeAlias = "Callable[[Model, Tensor], Tensor]"
-"""From a model and inputs ``(1, C, H, W)`` to logits ``(1, K)``."""
+"""From a model and inputs ``(1, C, ...)`` to logits ``(1, K)``."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def inference_copy(
 
     Args:
         model: The model; left alone.
-        example: One input ``(1, C, H, W)`` in the network's type and on its device.
+        example: One input ``(1, C, ...)`` in the network's type and on its device.
         targets: What will be asked for, where that may need no logits; None for the logits.
         halved: Compute in bfloat16.
         ask: How a copy is asked about the example, by one forward; left out, as a model is.
@@ -85,7 +86,8 @@ def _compared_copy(
     model: Model, example: Tensor, logits: Tensor, pairs: Sequence[Pair], ask: Ask, *, halved: bool
 ) -> InferenceCopy:
     with torch.no_grad():
-        for memory_format in (torch.channels_last, torch.contiguous_format):
+        usual = channels_last(count_places(example.shape))
+        for memory_format in dict.fromkeys((usual, torch.contiguous_format)):
             try:
                 clone = _make_clone(model, pairs, memory_format)
                 loss = _logit_loss(ask(clone, example.contiguous(memory_format=memory_format)), logits)
@@ -114,7 +116,7 @@ def _ask(model: Model, example: Tensor, targets: Sequence[Target] | None) -> Ten
 def _make_clone(model: Model, pairs: Sequence[Pair], memory_format: torch.memory_format) -> Model:
     clone = copy.copy(model)
     clone.memory_format = memory_format
-    clone.module = folded_copy(model.module, pairs).to(memory_format=memory_format)
+    clone.module = folded_copy(model.module, pairs, memory_format)
     return clone
 
 

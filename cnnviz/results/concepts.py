@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry
+from cnnviz.core.picture import Geometry, Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget
+from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.overlay import place, upsample
-from cnnviz.drawing.samples import pixels_of
+from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
@@ -23,6 +24,8 @@ __all__ = ["Concepts", "choose_colours", "paint_shares"]
 STRENGTH = 0.8
 GOLDEN, BRIGHTNESS = 0.618034, ((0.85, 0.95), (0.55, 0.75), (0.9, 0.6))
 """From hue to hue of colours beyond a palette's, and their saturations and values in turn."""
+ALONE = Scale(0.0, 1.0)
+"""Of one concept's share of its largest value, on what is no picture."""
 NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
 
 
@@ -33,7 +36,8 @@ class Concepts(DrawnResult):
     Saved as ``.npz`` they are ``values``, ``vectors``, ``labels``, ``images`` (names) and ``provenance`` (JSON text).
 
     Attributes:
-        values: ``(N, k, h, w)`` float32, at least 0: how much of each concept is at each place.
+        values: ``(N, k, h, w)`` (or ``(N, k, t)``, ``(N, k, d, h, w)``) float32, at least 0: how much of each concept
+            is at each place.
         vectors: ``(k, C)`` float32: each concept as an activation of the layer.
         classes: For each concept the class that the network gives it, with its probability; none where the network
             gives no logits of classes.
@@ -78,7 +82,8 @@ class Concepts(DrawnResult):
         names = names or [f"{number + 1}" for number in range(len(self.vectors))]
         title = self._title(self.model, self.layer)
         notes = (NAMED,) if self.classes else ()
-        headings = ("photograph", "all concepts", *names)
+        pictured = isinstance(self.pictures[0], Picture)
+        headings = ("photograph", "all concepts", *names) if pictured else ("input", *names)
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
 
     def describe(self) -> dict[str, Any]:
@@ -97,7 +102,11 @@ class Concepts(DrawnResult):
 
     def _draw_row(self, row: int) -> tuple[Cell, ...]:
         picture, colours = self.pictures[row], choose_colours(len(self.vectors))
-        most = self.values.max(axis=(0, 2, 3))[:, None, None]
+        most = np.moveaxis(self.values, 1, 0).reshape(len(colours), -1).max(axis=1)
+        most = most.reshape(-1, *[1] * len(picture.size))
+        if not isinstance(picture, Picture):
+            shown = self.on_original(row) / np.where(most > 0, most, 1)
+            return (Cell(pixels_of(picture), picture.name), *(Cell(draw_over(picture, one, ALONE)) for one in shown))
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)

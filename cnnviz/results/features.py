@@ -10,11 +10,14 @@ from typing import Any, Final, Literal, Self, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import spell_size
+from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Unit
-from cnnviz.drawing.colour import Scale, colourise, ticks
+from cnnviz.drawing.colour import Scale, ticks
 from cnnviz.drawing.overlay import masked
-from cnnviz.drawing.samples import pixels_of
+from cnnviz.drawing.plots import plot
+from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
@@ -77,7 +80,7 @@ class FeatureMaps(Parts[Heatmap], Part):
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """``(U, h, w)`` float32: the layer's own values at its own resolution."""
+        """``(U, h, w)`` float32 (or ``(U, t)``, ``(U, d, h, w)``): the layer's own values at its own resolution."""
         return np.stack([one.values for one in self.parts])
 
     @property
@@ -150,18 +153,20 @@ class FeatureMaps(Parts[Heatmap], Part):
         one, unit = self.parts[number], self.units[number]
         own, seen = scale or self.scale(number, look.look), self._seen_part()
         if look.style == "maps":
-            return Cell(colourise(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
+            return Cell(plot(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
         if look.style == "overlay":
             return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_describe_range(one.values)}")
         least = self.threshold(number, look.quantile)
         said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
-        return Cell(
-            masked(pixels_of(self.picture), self.responds(number, look.quantile, look.look.align))[seen],
-            f"unit {unit}, {said}",
-        )
+        where = self.responds(number, look.quantile, look.look.align)
+        if not isinstance(self.picture, Picture):
+            return Cell(draw_over(self.picture, where.astype(np.float32), Scale(0.0, 1.0)), f"unit {unit}, {said}")
+        return Cell(masked(pixels_of(self.picture), where)[seen], f"unit {unit}, {said}")
 
     def _seen_part(self) -> tuple[slice, slice]:
-        """The part of the picture that the network saw."""
+        """The part of the picture that the network saw; of what is no picture all that is drawn."""
+        if not isinstance(self.picture, Picture):
+            return slice(None), slice(None)
         height, width = self.picture.size
         left, top, right, bottom = self.parts[0].geometry.box
         rows = slice(max(round(top), 0), max(min(round(bottom), height), 1))
@@ -254,7 +259,7 @@ class Features(StyledBatch[FeatureMaps, FeatureLook]):
         first = self.parts[0]
         rows = tuple(row for one in self.parts for row in one.rows(look, scale))
         bar = ((legend(scale),),) if scale is not None and look.style != "masked" else ()
-        shown = f"{len(first)} of {first.total} units, {' x '.join(map(str, first[0].values.shape))} places"
+        shown = f"{len(first)} of {first.total} units, {spell_size(first[0].values.shape)} places"
         title = self._title(first[0].model, first.layer, shown)
         sheet = Sheet((*rows, *bar), title=title, notes=(*self._notes(look), *self.checks))
         return Grid(sheet, self.provenance.drawn(**look.describe()))

@@ -9,7 +9,9 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.drawing.colour import Normalisation, Scale, colourise, paint, scale_of
+from cnnviz.core.dimensions import SIGNAL, VOLUME, Size, count_places, spell_size
+from cnnviz.drawing.colour import Normalisation, Scale, scale_of
+from cnnviz.drawing.plots import plot, plot_channels
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
@@ -35,7 +37,8 @@ class Filters(DrawnResult):
     unit) with their ``cosines``, ``colours`` and ``shares`` where there are any, and ``provenance`` (JSON text).
 
     Attributes:
-        values: ``(U, C, kh, kw)`` float32: of every unit, its kernels on the ``C`` input channels that it reads.
+        values: ``(U, C, kh, kw)``, of signals ``(U, C, k)``, of volumes ``(U, C, kd, kh, kw)`` float32: of every unit,
+            its kernels on the ``C`` input channels that it reads.
         layer: The layer.
         drawn: The units that are drawn, in this order.
         inputs: ``(D, m)``: for each drawn unit the input channels whose kernels are drawn, counted in the layer's
@@ -43,7 +46,7 @@ class Filters(DrawnResult):
         groups: In how many groups the units read the input channels.
         coloured: Whether the three channels are the picture's colours.
         scaling: Whether all kernels are drawn on one scale, or each unit on its own.
-        colours: ``(D, 3, kh, kw)`` float32, at least 0: the kernels compressed to three colours; or None.
+        colours: ``(D, 3, ...)`` float32, at least 0: the kernels compressed to three colours; or None.
         shares: ``(D,)``: how much of each unit's squared weights the three colours hold; empty without them.
         norms: ``(U,)`` float32: Euclidean norm of every unit.
         dead: Units with a norm below a thousandth of the median.
@@ -96,14 +99,13 @@ class Filters(DrawnResult):
         drawn = self._draw_rows(scales) if self.in_rows else self._draw_units(scales)
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
-        height, width = self.values.shape[2:]
         kind = "colour" if self.coloured else "map"
-        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self.checks)
+        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes(), *self.checks)
         sheet = Sheet(
             rows,
             (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
-            self._title(self.model, self.layer, f"{len(self)} units, {height} x {width}"),
+            self._title(self.model, self.layer, f"{len(self)} units, {_spell_kernel(self.values.shape[2:])}"),
             notes,
         )
         return Grid(sheet, self.provenance)
@@ -139,11 +141,11 @@ class Filters(DrawnResult):
     def _draw_unit(self, number: int, scale: Scale) -> Cell:
         unit = self.drawn[number]
         if self.colours is not None:
-            pixels = paint(self.colours[number], scale)
+            pixels = plot_channels(self.colours[number], scale)
         elif self.coloured:
-            pixels = paint(self.values[unit], scale)
+            pixels = plot_channels(self.values[unit], scale)
         else:
-            pixels = colourise(self.values[unit, 0], scale)
+            pixels = plot(self.values[unit, 0], scale)
         words = [self._name_unit(unit)]
         words += [f"{self.shares[number]:.0%}"] if self.colours is not None else []
         words += [_format_scale(scale)] if self.scaling == "own" else []
@@ -157,7 +159,7 @@ class Filters(DrawnResult):
             words = ["" if same else f"input {channel}" for channel in channels]
             words[0] = "\n".join(filter(None, (words[0], _format_scale(scale) if self.scaling == "own" else "")))
             cells = zip(kernels, words, strict=True)
-            rows.append(tuple(Cell(colourise(kernel, scale), caption) for kernel, caption in cells))
+            rows.append(tuple(Cell(plot(kernel, scale), caption) for kernel, caption in cells))
         return rows
 
     def _name_unit(self, unit: int) -> str:
@@ -169,6 +171,13 @@ class Filters(DrawnResult):
             said.append(f"\N{ALMOST EQUAL TO} {'' if cosine > 0 else chr(0x2212)}{other}")
         return " ".join(said)
 
+    def _notes(self) -> tuple[str, ...]:
+        """What the shapes mean, where they are no pictures."""
+        places = count_places(self.values.shape)
+        if places == SIGNAL:
+            return ("A line is a kernel over time, its height the weight.",)
+        return ("A kernel's slices stand side by side, the first one first.",) if places == VOLUME else ()
+
     def _count_across(self) -> int:
         if self.in_rows:
             return int(self.inputs.shape[1])
@@ -176,6 +185,10 @@ class Filters(DrawnResult):
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
         return max(SMALLEST, min(LARGEST, WIDEST // self._count_across()))
+
+
+def _spell_kernel(size: Size) -> str:
+    return spell_size(size) if len(size[1:]) else f"{size[0]} long"
 
 
 def _format_scale(scale: Scale) -> str:

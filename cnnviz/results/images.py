@@ -13,11 +13,13 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import PICTURE, SIGNAL, is_one_input
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.plots import plot_window
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance
@@ -100,15 +102,17 @@ PHOTOGRAPHIC = 3
 
 
 def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values in [0, 1] as a picture that can be looked at.
+    """Values in [0, 1] as a picture that can be looked at; a signal as lines, a volume as slices.
 
     Args:
         values: ``(C, H, W)``: three channels are red, green and blue, one is grey, and any other number is drawn as
-            its mean.
+            its mean. A signal ``(C, T)`` or volume ``(C, D, H, W)`` is drawn from its lowest to its highest value.
 
     Returns:
         ``(H, W, 3)`` RGB.
     """
+    if not is_one_input(values.shape, PICTURE):
+        return plot_window(np.asarray(values), np.asarray(values))
     shown = np.asarray(values, dtype=np.float64)
     shown = shown if len(shown) in COLOUR_CHANNELS else shown.mean(axis=0, keepdims=True)
     levels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
@@ -120,7 +124,8 @@ class Image(Part):
     """One synthesised picture.
 
     Attributes:
-        pixels: ``(C, H, W)`` float32 in [0, 1], in the network's channels, before its normalisation.
+        pixels: ``(C, H, W)`` float32 in [0, 1], in the network's channels, before its normalisation; of signals and
+            volumes their values ``(C, ...)``, within four deviations of the network's mean.
         target: What it shows.
         score: The target's score on this picture, clean.
         model: The network's name.
@@ -157,7 +162,8 @@ class Image(Part):
         words = (
             f"{self.target}, {self.target.measure if isinstance(self.target, Similar) else 'score'} {self.score:.4g}"
         )
-        return words if len(self.pixels) in COLOUR_CHANNELS else f"{words}\nmean of {len(self.pixels)} channels"
+        plain = len(self.pixels) in COLOUR_CHANNELS or is_one_input(self.pixels.shape, SIGNAL)
+        return words if plain else f"{words}\nmean of {len(self.pixels)} channels"
 
     def frame(self, step: int) -> Cell:
         """The last snapshot that is not later than a step, captioned; the first where all are later."""
@@ -178,7 +184,8 @@ class Image(Part):
         }
 
     def _quality_lines(self) -> tuple[str, ...]:
-        return quality_lines(self.quality, photographic=len(self.pixels) == PHOTOGRAPHIC)
+        photographic = is_one_input(self.pixels.shape, PICTURE) and len(self.pixels) == PHOTOGRAPHIC
+        return quality_lines(self.quality, photographic=photographic)
 
     def _as_batch(self) -> Images:
         return Images((self,), self.checks, self.provenance)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, VOLUME, Size, spell_size
 from cnnviz.core.field import Field
 from cnnviz.drawing.colour import colourise, scale_of
+from cnnviz.drawing.plots import plot
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
@@ -93,10 +94,22 @@ class LayerRanking(Parts[RankedLayer], DrawnResult):
 
 
 def _describe_evidence(one: RankedLayer) -> str:
-    return f"{'x'.join(map(str, one.heatmap.values.shape))}\nkept {one.kept:.0%}, lost {one.lost:.0%}"
+    places = "x".join(map(str, one.heatmap.values.shape))
+    return f"{places}\nkept {one.kept:.0%}, lost {one.lost:.0%}"
 
 
 LEAST = 1 - 0.9545
+
+
+def _root(count: int, places: int) -> float:
+    """The side of a cube of so many axes that holds so many pixels."""
+    return float(np.sqrt(count)) if places == PICTURE else float(np.cbrt(count)) if places == VOLUME else float(count)
+
+
+def _distances(shape: Size, centre: tuple[float, ...]) -> NDArray[np.float64]:
+    """How far every pixel is from a centre."""
+    along = [each - middle for each, middle in zip(np.indices(shape), centre, strict=True)]
+    return np.asarray(np.hypot.reduce(along) if len(along) > 1 else np.abs(along[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +117,10 @@ class EffectiveField(DrawnResult):
     """How much each pixel moves the unit in the middle of a layer.
 
     Attributes:
-        values: ``(H, W)`` float32, at least 0: the mean magnitude of the unit's gradient, summed over channels.
+        values: ``(H, W)`` (or ``(T,)``, ``(D, H, W)``) float32, at least 0: the mean magnitude of the unit's gradient,
+            summed over channels.
         layer: The layer.
-        place: Row and column of the unit.
+        place: Where the unit is: of pictures row and column.
         field: What the unit can see at all; None if nothing is known.
         inputs: How many inputs the mean is over.
         checks: What the user should know.
@@ -127,39 +141,53 @@ class EffectiveField(DrawnResult):
         if self.field is not None and self.field.placed:
             return self.field.centre(*self.place)
         total = float(self.values.sum(dtype=np.float64)) or 1.0
-        rows, columns = np.indices(self.values.shape)
-        return float((rows * self.values).sum() / total), float((columns * self.values).sum() / total)
+        return tuple(float((along * self.values).sum() / total) for along in np.indices(self.values.shape))
 
     @property
     def size(self) -> float:
-        """Side in pixels: the root of the number of pixels above 4.55 % of the largest value; 0 where all are 0."""
+        """Side in pixels: the root of the number of pixels above 4.55 % of the largest value; 0 where all are 0.
+
+        The square root of pictures, the cube root of volumes, and the number itself of signals.
+        """
         most = float(self.values.max())
-        return float(np.sqrt((self.values > LEAST * most).sum())) if most > 0 else 0.0
+        return _root(int((self.values > LEAST * most).sum()), self.values.ndim) if most > 0 else 0.0
 
     def radius(self, share: float) -> float:
         """Distance from the unit's centre, in pixels, within which a share of the whole lies; 0 where all is 0."""
-        y, x = self.centre
-        rows, columns = np.indices(self.values.shape)
-        away = np.hypot(rows - y, columns - x).ravel()
+        away = _distances(self.values.shape, self.centre).ravel()
         order = np.argsort(away, kind="stable")
         mass = np.cumsum(self.values.ravel()[order], dtype=np.float64)
         return float(away[order][np.searchsorted(mass, share * mass[-1])]) if mass[-1] > 0 else 0.0
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The values in colours ``(H, W, 3)``, from 0 to the largest."""
-        return colourise(self.values, scale_of(self.values))
+        """The values in colours ``(H, W, 3)``, from 0 to the largest; of signals a line, of volumes some slices."""
+        return plot(self.values, scale_of(self.values))
 
     def caption(self) -> str:
         """The unit with its size and half-mass radius."""
-        y, x = self.place
-        return f"unit {y},{x}: {self.size:.0f} px; half the mass within {self.radius(0.5):.0f} px"
+        place = ",".join(map(str, self.place))
+        return f"unit {place}: {self.size:.0f} px; half the mass within {self.radius(0.5):.0f} px"
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
         notes = (f"mean magnitude of the unit's gradient over {self.inputs} inputs", *self.checks)
-        cell = Cell(self.pixels, self.caption(), scale_of(self.values))
-        return Grid(Sheet(((cell,),), (), (self.layer,), "effective receptive field", notes), self.provenance)
+        cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values)),)
+        headings = (self.layer, *("" for _ in cells[1:]))
+        return Grid(Sheet((cells,), (), headings, "effective receptive field", notes), self.provenance)
+
+    def _draw_planes(self) -> tuple[Cell, ...]:
+        """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""
+        if len(self.place) != VOLUME:
+            return ()
+        scale, cells = scale_of(self.values), []
+        for axis, name in enumerate(("slice", "row", "column")):
+            at = min(max(round(self.centre[axis]), 0), self.values.shape[axis] - 1)
+            plane = np.take(self.values, at, axis=axis)
+            caption = f"{name} {at}, {spell_size(plane.shape)}"
+            cells.append(Cell(colourise(plane, scale), caption, None if axis else scale))
+        first = Cell(cells[0].pixels, f"{self.caption()}\n{cells[0].caption}", cells[0].scale)
+        return (first, *cells[1:])
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

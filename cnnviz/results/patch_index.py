@@ -48,7 +48,7 @@ class Samples:
     Attributes:
         values: ``(C, 10, m)`` float32: the largest value in the image; NaN where there is no image.
         images: ``(C, 10, m)`` int64: the image's number; -1 where there are fewer.
-        positions: ``(C, 10, m, 2)`` int32: row and column of that value.
+        positions: ``(C, 10, m, 2)`` int32: row and column of that value; as many numbers as the layer's grid has.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -63,11 +63,13 @@ class LayerIndex:
     Attributes:
         name: The layer's name.
         ranked: Which tensor was ranked, in words: the layer's output, or what its last, saturating function was given.
-        grid: Rows and columns of the layer's map; ``(1, 1)`` for a layer without places.
+        grid: Rows and columns of the layer's map, of signals its length, of volumes slices, rows and columns; ones for
+            a layer without places.
         values: ``(C, k)`` float32: largest values, the highest first (then the lowest number of the image); NaN where
             there are fewer images than k.
         images: ``(C, k)`` int64: numbers of the images, keys of ``PatchIndex.keys``; -1 where there are fewer.
-        positions: ``(C, k, 2)`` int32: row and column of the value, the first of equal ones; -1 where there is none.
+        positions: ``(C, k, 2)`` int32: row and column of the value, the first of equal ones; -1 where there is none. As
+            many numbers as the grid has.
         counts: ``(C,)`` int64: images that counted: all that could be read and gave the unit a finite value.
         active: ``(C,)`` int64: those among them whose value is above zero.
         means: ``(C,)`` float64: mean of the value over the images that counted; NaN where none did.
@@ -136,7 +138,7 @@ def _ensure_within(
     Raises:
         ValueError: If there is one.
     """
-    kinds = (values, np.float32, shape), (images, np.int64, shape), (positions, np.int32, (*shape, 2))
+    kinds = (values, np.float32, shape), (images, np.int64, shape), (positions, np.int32, (*shape, len(grid)))
     if min(shape) < 1 or any(held.dtype != kind or held.shape != wanted for held, kind, wanted in kinds):
         raise ValueError("an array is of another shape or type")
     shown = images != NO_IMAGE
@@ -293,7 +295,7 @@ def _read_layer(number: int, told: Mapping[str, Any], arrays: Mapping[str, NDArr
     return LayerIndex(
         str(told["name"]),
         str(told["ranked"]),
-        (int(told["grid"][0]), int(told["grid"][1])),
+        tuple(map(int, told["grid"])),
         **held,
         class_means=arrays.get(f"{number}.class_means"),
         samples=Samples(**sampled) if any(each is not None for each in sampled.values()) else None,  # type: ignore[arg-type]

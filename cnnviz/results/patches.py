@@ -10,14 +10,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.drawing.colour import colourise, paint_alone, scale_of
+from cnnviz.drawing.colour import colourise, scale_of
+from cnnviz.drawing.plots import paste_window, plot_alone, plot_window
 from cnnviz.drawing.raster import resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
 
-__all__ = ["Patches", "Strip", "View", "draw_strip", "format_number", "TILE", "ClassMatrix"]
+__all__ = [
+    "TILE",
+    "ClassMatrix",
+    "Patches",
+    "Strip",
+    "View",
+    "draw_strip",
+    "draw_window",
+    "format_number",
+    "paste_window",
+]
 
 SEAM = 2
 PALER = 0.62
@@ -32,6 +43,20 @@ def draw_strip(strip: Strip, row: int) -> tuple[Cell | None, ...]:
     )
 
 
+def draw_window(
+    seen: NDArray[np.float32], start: Sequence[int], sides: Sequence[int], mark: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """A part of a signal or volume as lines or slices ``(h, w, 3)``.
+
+    Args:
+        seen: ``(C, ...)``: its values as the network saw them.
+        start: Where the part begins along each axis; may lie before the values.
+        sides: How long it is along each axis.
+        mark: ``(...)``: what of it is to be seen clearly, the rest paler; None for all.
+    """
+    return plot_window(paste_window(seen, start, sides), seen, mark)
+
+
 def format_number(value: float) -> str:
     """Three digits, without an exponent where that is short, with a true minus sign."""
     short = f"{float(f'{value:.3g}'):,.15g}" if PLAIN[0] <= abs(value) < PLAIN[1] else f"{value:.3g}"
@@ -40,10 +65,10 @@ def format_number(value: float) -> str:
 
 def _draw_patch(strip: Strip, row: int, rank: int) -> Cell:
     patch = strip.pixels[row, rank]
-    if strip.marks is not None:
+    if strip.marks is not None and strip.marks.shape == strip.pixels.shape[:-1]:  # others have it in their lines
         patch = _draw_mark(patch, strip.marks[row, rank])
     if strip.projections is not None:
-        patch = _put_beside(patch, paint_alone(strip.projections[row, rank]))
+        patch = _put_beside(patch, plot_alone(strip.projections[row, rank]))
     return Cell(patch, format_number(float(strip.values[row, rank])))
 
 
@@ -199,10 +224,10 @@ class Strip:
         values: ``(U, K)`` float32: the unit's value; NaN where there is no patch.
         images: ``(U, K)`` int64: the picture's number in the data set; -1 where there is no patch.
         keys: ``(U, K)`` text: the picture's key.
-        positions: ``(U, K, 2)``: row and column of the value in the layer.
-        boxes: ``(U, K, 4)``: what that place sees: top, left, bottom, right in pixels of the network's input; it may
-            reach beyond it.
-        pixels: ``(U, K, h, w, 3)`` uint8: the patches.
+        positions: ``(U, K, 2)``: row and column of the value in the layer; a number for each axis of places.
+        boxes: ``(U, K, 4)``: what that place sees: top, left, bottom, right in pixels of the network's input (of each
+            axis the first place, then of each one past the last); it may reach beyond it.
+        pixels: ``(U, K, h, w, 3)`` uint8: the patches as they are drawn.
         marks: ``(U, K, h, w)``: where on a whole image the unit responds; None if the patches are what it sees.
         projections: ``(U, K, C, b, a)`` float32: the activation projected back to the pixels of its box (deconvnet);
             NaN beyond the network's input. None if it was not asked for.

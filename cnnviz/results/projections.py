@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint_alone
+from cnnviz.drawing.plots import paste_window, plot_alone, plot_window
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import DrawnResult, Grid
@@ -28,13 +30,16 @@ class Projections(DrawnResult):
     """Units of one layer, each with the pictures that excite it most, the strongest first.
 
     Attributes:
-        values: ``(U, K, C, H, W)`` float32: the activation projected back to the network's input, raw and signed.
+        values: ``(U, K, C, H, W)`` float32: the activation projected back to the network's input, raw and signed; of
+            signals and volumes with their own axes of places.
         activations: ``(U, K)`` float32: the activation that was projected.
-        places: ``(U, K, 2)``: its row and column in the layer.
-        boxes: ``(U, K, 4)``: what that place sees: top, left, bottom, right in pixels of the network's input.
+        places: ``(U, K, 2)``: its row and column in the layer; a number for each axis of places.
+        boxes: ``(U, K, 4)``: what that place sees: top, left, bottom, right in pixels of the network's input; for each
+            axis the first place, then for each one past the last.
         rows: ``(U, K)``: which of the pictures it is.
         units: Each unit's layer and channel.
-        seen: ``(N, H, W, 3)`` uint8: the pictures as the network saw them.
+        seen: ``(N, H, W, 3)`` uint8: the pictures as the network saw them; of signals and volumes their values
+            ``(N, C, ...)`` float32.
         pictures: The pictures.
         model: The network's name.
         checks: What the user should know.
@@ -47,7 +52,7 @@ class Projections(DrawnResult):
     boxes: NDArray[np.int64] = field(repr=False)
     rows: NDArray[np.int64] = field(repr=False)
     units: tuple[Unit, ...]
-    seen: NDArray[np.uint8] = field(repr=False)
+    seen: NDArray[np.uint8] | NDArray[np.float32] = field(repr=False)
     pictures: tuple[Sample, ...] = field(repr=False)
     model: str
     checks: tuple[str, ...] = ()
@@ -79,7 +84,7 @@ class Projections(DrawnResult):
                     "unit": unit.channel,
                     "images": [self.pictures[row].name for row in rows],
                     "activations": [float(value) for value in values],
-                    "places": [[int(row), int(column)] for row, column in places],
+                    "places": places.tolist(),
                 }
                 for unit, values, rows, places in cases
             ],
@@ -96,13 +101,29 @@ class Projections(DrawnResult):
     def _draw_unit(self, number: int) -> tuple[Cell, ...]:
         patches, drawn = [], []
         for row, box, values in zip(self.rows[number], self.boxes[number], self.values[number], strict=True):
-            cut = np.s_[box[0] : box[2], box[1] : box[3]]
-            patches.append(self._pad_patch(self.seen[row][cut], box))
-            drawn.append(self._pad_patch(paint_alone(values[(slice(None), *cut)]), box))
+            first, second = self._draw_case(int(row), box, values)
+            patches.append(first)
+            drawn.append(second)
         strongest = float(self.activations[number].max())
         caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
         silent = "" if strongest > 0 else "never active here"
         return Cell(_draw_mosaic(patches), caption), Cell(_draw_mosaic(drawn), silent)
+
+    def _draw_case(
+        self, row: int, box: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One patch, and what of it the unit responds to."""
+        count = len(box) // 2
+        cut = tuple(slice(first, last) for first, last in zip(box[:count], box[count:], strict=True))
+        if isinstance(self.pictures[row], Picture):
+            projected = paint_alone(values[(slice(None), *cut)])
+            return self._pad_patch(self.seen[row][cut], box), self._pad_patch(projected, box)
+        sides = (self.boxes[..., count:] - self.boxes[..., :count]).reshape(-1, count).max(axis=0).tolist()
+        seen = self.seen[row].astype(np.float32)
+        ends = zip(box[:count].tolist(), box[count:].tolist(), sides, strict=True)
+        start = [last - side if first == 0 else first for first, last, side in ends]
+        patch, projection = (paste_window(each, start, sides) for each in (seen, values))
+        return plot_window(patch, seen), plot_alone(projection)
 
     def _pad_patch(self, patch: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A patch as large as the largest; where the picture's border cut it off, the rest is grey."""

@@ -12,8 +12,9 @@ from cnnviz import Model
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.objective import waking_rectifiers
 from cnnviz.methods.ascent.parameterisation import Fourier, Phase, Pixels, Pyramid
-from cnnviz.methods.ascent.recipes import RECIPES, VIEW_TRANSFORMS, Recipe, ViewTransform, draw_views
+from cnnviz.methods.ascent.recipes import RECIPES, VIEW_TRANSFORMS, Recipe, ViewTransform
 from cnnviz.methods.ascent.spectrum import ColourStatistics, assumed_statistics, frequencies, measure_statistics
+from cnnviz.methods.ascent.views import draw_views
 from tests.support.networks import Small, model_of
 
 

@@ -181,10 +181,15 @@ def at_peaks(targets: Sequence[Target], captured: Capture) -> list[Target]:
     for row, target in enumerate(targets):
         if isinstance(target, Unit) and target.place is None:
             one = _unit_maps(target, captured)[row, target.channel]
-            placed.append(replace(target, place=divmod(int(one.argmax()), one.shape[1])))
+            placed.append(replace(target, place=_largest_place(one)))
         else:
             placed.append(target)
     return placed
+
+
+def _largest_place(one: Tensor) -> tuple[int, ...]:
+    """Where a unit's map is largest, the first of equals."""
+    return tuple(int(along) for along in torch.unravel_index(one.argmax(), one.shape))
 
 
 def _score_target(target: Target, logits: Tensor, rows: list[int], captured: Capture | None) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, count_places
 from cnnviz.core.layer import Arrangement, split_call
 from cnnviz.engine.activations import BeforeSaturation, FindSaturation, Saturation
 from cnnviz.engine.arrangement import Arranger, first_tensor, to_maps
@@ -33,7 +33,7 @@ class RecordedLayer:
         name: As it was asked for, such as ``"relu#2"``.
         call: Which call of the layer, counted from 1.
         units: How many units (channels) it has.
-        grid: Rows and columns of its map.
+        grid: Lengths of its map along each axis of places: of pictures rows and columns.
         arrangement: Where its output keeps channels and places; None for a vector a unit.
         saturation: The function with a ceiling that the layer ends in: what that is given is recorded instead.
     """
@@ -65,13 +65,13 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
     """
     arranger, calls, meant = Arranger(module, example.shape[2:]), Counter[str](), dict[str, int]()
     seen: dict[tuple[str, int], RecordedLayer | str] = {}
-    finding, descent = FindSaturation(), Descent(example)
+    finding, descent, one = FindSaturation(), Descent(example), (1,) * count_places(example.shape)
 
     def hook(name: str) -> Callable[..., None]:
         def observe(part: nn.Module, _inputs: Any, output: Any) -> None:
             calls[name] += 1
             arrangement = arranger.observe(part, output, len(example))
-            seen[name, calls[name]] = _describe_output(name, calls[name], output, arrangement, finding)
+            seen[name, calls[name]] = _describe_output((name, calls[name]), output, arrangement, finding, one=one)
             if name not in meant or descent.made(output):
                 meant[name] = calls[name]
 
@@ -89,17 +89,17 @@ def observe_outputs(module: nn.Module, example: Tensor, names: Sequence[str]) ->
 
 
 def _describe_output(
-    name: str, call: int, output: Any, arrangement: Arrangement | None, finding: FindSaturation
+    named: tuple[str, int], output: Any, arrangement: Arrangement | None, finding: FindSaturation, *, one: Size
 ) -> RecordedLayer | str:
-    """The layer as it can be recorded, or why it cannot."""
+    """The layer as it can be recorded, or why it cannot; ``one`` is the grid of a layer without places."""
     tensor = first_tensor(output)
     if tensor is None or not tensor.is_floating_point():
         return f"it gives {'no tensor' if tensor is None else f'{tensor.dtype} values'}"
     if arrangement is None and tensor.dim() != 2:
         return f"its output has the shape {tuple(tensor.shape[1:])} for each image"
-    grid = arrangement.grid if arrangement else (1, 1)
+    grid = arrangement.grid if arrangement else one
     units = arrangement.channels if arrangement else tensor.shape[1]
-    return RecordedLayer(name, call, units, grid, arrangement, finding.of(tensor))
+    return RecordedLayer(*named, units, grid, arrangement, finding.of(tensor))
 
 
 def _find_layer(name: str, meant: dict[str, int], seen: dict[tuple[str, int], RecordedLayer | str]) -> RecordedLayer:
@@ -196,7 +196,7 @@ class PeakRecorder:
 
 
 def _unit_peaks(output: Tensor, arrangement: Arrangement | None) -> tuple[Tensor, Tensor]:
-    maps = output[:, :, None, None] if arrangement is None else to_maps(output, arrangement)
+    maps = output[:, :, None] if arrangement is None else to_maps(output, arrangement)
     flat = maps.flatten(2).float()
     if flat.device.type != "cpu":
         values, places = flat.max(dim=2)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.core.picture import Picture
-from cnnviz.core.sample import Sample
+from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset, Keys
-from cnnviz.images.inputs import gather
+from cnnviz.images.inputs import PICTURES, gather
 from cnnviz.images.reading import as_picture, read_picture
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class MemoryDataset(Dataset):
 
     Args:
         items: Paths, pictures and single inputs.
+        entrance: What the network takes, and so files are read as.
     """
 
     name = "images"
 
-    def __init__(self, items: Sequence[Path | Sample | torch.Tensor]) -> None:
+    def __init__(self, items: Sequence[Path | Sample | torch.Tensor], entrance: Entrance = PICTURES) -> None:
+        self._entrance = entrance
         width = len(str(len(items) - 1))
         self._items = tuple(items)
         self.keys = Keys(f"{index:0{width}} {_item_name(item)}".rstrip() for index, item in enumerate(items))
@@ -45,6 +48,8 @@ class MemoryDataset(Dataset):
         if not isinstance(item, Path):
             return item
         try:
+            if self._entrance.places != PICTURE:
+                return gather(item, self._entrance)[0]
             return read_picture(item)
         except PictureError as error:
             raise PictureError(str(error).replace(str(item), item.name)) from error
@@ -64,25 +69,29 @@ class MemoryDataset(Dataset):
         return hashlib.sha256(f"{item.dtype}{tuple(item.shape)}".encode() + values.tobytes()).hexdigest()
 
 
-def open_memory(source: Any) -> MemoryDataset:
+def open_memory(source: Any, entrance: Entrance = PICTURES) -> MemoryDataset:
     """A data set of what methods accept as images.
+
+    Args:
+        source: A path, an array, a picture, a tensor, or a sequence of these.
+        entrance: What the network takes, and so arrays, tensors and files are read as.
 
     Raises:
         PictureError: If an array or PIL image is none that can be read.
         UsageError: If there is nothing in it, or something that is no image.
     """
     if not isinstance(source, Sequence):
-        return MemoryDataset(gather(source))
+        return MemoryDataset(gather(source, entrance), entrance)
     items: list[Path | Sample | torch.Tensor] = []
     for number, item in enumerate(source, 1):
         if isinstance(item, (str, os.PathLike)):
             items.append(Path(os.fsdecode(item)))
         else:
-            found = gather(item)
+            found = gather(item, entrance)
             items += [as_picture(each, f"image {number}") if isinstance(each, Picture) else each for each in found]
     if not items:
         raise UsageError("There are no images: an empty sequence was given.")
-    return MemoryDataset(items)
+    return MemoryDataset(items, entrance)
 
 
 def _item_name(item: Path | Sample | torch.Tensor) -> str:

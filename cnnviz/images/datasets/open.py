@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnviz.core.dimensions import KINDS, PICTURE
+from cnnviz.core.sample import Entrance
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.folders import open_list, open_tree
@@ -14,6 +16,7 @@ from cnnviz.images.datasets.huggingface import HuggingFaceDataset, is_hugging_fa
 from cnnviz.images.datasets.memory import open_memory
 from cnnviz.images.datasets.shapes import open_shapes
 from cnnviz.images.datasets.tars import RANGE, open_tars
+from cnnviz.images.inputs import PICTURES, expand_paths
 from cnnviz.images.reading import SUFFIXES, quoted
 
 __all__ = ["Dataset", "open_dataset"]
@@ -23,7 +26,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 EXPECTED = "a folder, a list (.txt), tars ('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or a sequence of pictures"
 
 
-def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
+def open_dataset(source: Any, *, classes: bool | None = None, entrance: Entrance = PICTURES) -> Dataset:
     """Open a data set; no picture is read yet.
 
     Args:
@@ -42,6 +45,8 @@ def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
         classes: Whether the folders directly in a folder are classes (as torchvision's ``ImageFolder`` has them,
             sorted by name). None decides: they are if at least two hold pictures and no picture lies beside them; a
             note of the data set says so. Only for a folder.
+        entrance: What the network takes (``model.preprocess.entrance``): left out, pictures. Of signals and volumes a
+            data set is a folder of files, a file, a tensor, or a sequence of these, without classes.
 
     Raises:
         PictureError: If it is missing, cannot be read or holds no picture.
@@ -49,19 +54,35 @@ def open_dataset(source: Any, *, classes: bool | None = None) -> Dataset:
         UsageError: If it is nothing of these kinds, or classes are asked of what is no folder.
     """
     path = Path(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else None
+    if entrance.places != PICTURE and not isinstance(source, Dataset):
+        return _open_others(source, path, classes, entrance)
     if path is not None and path.is_dir():
         return open_tree(path, classes)
     if classes is not None:
         raise UsageError("Whether folders are classes can be said of a folder only; the data set is none.")
-    if isinstance(source, Dataset):
-        return source
     if path is not None:
         return _open_named(os.fsdecode(source), path)
+    return source if isinstance(source, Dataset) else _open_held(source)
+
+
+def _open_held(source: Any) -> Dataset:
+    """What a script holds: a table of Hugging Face, names of tars, pictures and tensors."""
     if is_hugging_face(source):
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
     return open_memory(source)
+
+
+def _open_others(source: Any, path: Path | None, classes: bool | None, entrance: Entrance) -> Dataset:
+    """A data set of signals or volumes."""
+    if classes:
+        raise UsageError(f"Folders are classes of pictures only; the network takes {KINDS[entrance.places]}s.")
+    if path is None:
+        return open_memory(source, entrance)
+    data = open_memory(expand_paths([os.fsdecode(path)], entrance.places), entrance)
+    data.name = path.name or data.name
+    return data
 
 
 def _open_named(text: str, path: Path) -> Dataset:

@@ -2,6 +2,7 @@
 
 maximize          the public method
 recipes           recipes by name: parameterisation, random views, steps and rates that belong together
+views             views of the images: moved, scaled and turned samples of them
 request           the request, checked: targets, the picture to start from, the canvas, the recipe
 session           one call of ``maximize``: its settings, and its images, some at a time
 optimise          gradient ascent on some images at once

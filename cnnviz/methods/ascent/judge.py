@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import KINDS, PICTURE, count_places
 from cnnviz.core.picture import LUMA
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import in_chunks
@@ -58,17 +59,20 @@ class Opinion:
         }
 
     def channels(self, canvas: Tensor) -> Tensor:
-        """A picture ``(C, H, W)`` with as many channels as the judge takes.
+        """A picture ``(C, H, W)`` (a signal, a volume) with as many channels as the judge takes.
 
         Raises:
-            ParameterError: If neither of the two is grey.
+            ParameterError: If neither of the two is grey, or the judge takes inputs of another kind.
         """
-        wanted = self.judge.preprocess.channels
+        wanted, places = self.judge.preprocess.channels, count_places(canvas[None].shape)
+        if places != self.judge.places:
+            kinds = KINDS[self.judge.places], KINDS[places]
+            raise ParameterError(f"judge '{self.judge.name}' takes {kinds[0]}s; these are {kinds[1]}s.")
         if len(canvas) == wanted:
             return canvas
         if len(canvas) == 1:
-            return canvas.expand(wanted, -1, -1)
-        if wanted == 1 and len(canvas) == len(LUMA):
+            return canvas.expand(wanted, *canvas.shape[1:])
+        if wanted == 1 and len(canvas) == len(LUMA) and self.judge.places == PICTURE:
             return (canvas * torch.tensor(LUMA)[:, None, None]).sum(dim=0, keepdim=True)
         raise ParameterError(f"judge '{self.judge.name}' takes {wanted} channels; the pictures have {len(canvas)}.")
 

@@ -42,6 +42,9 @@ def maximize(
 ) -> Images:
     """Pictures of what the network takes for a class, or of what excites a unit, found by gradient ascent.
 
+    For networks of signals and volumes these are signals and volumes, of waves over time or in space; their values lie
+    within four deviations of the mean of the network's normalisation.
+
     From noise, or from a picture, step by step what raises the target's score: of a class the logit, never the
     softmax, which grows as well when all other classes shrink. The score alone is no measure: noise reaches the
     highest. So every step averages the gradients of several random views of the picture, and fine waves count less

@@ -19,6 +19,7 @@ from cnnviz.core.similar import Similar
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.activations import Activation, activation_of, plain_name
 from cnnviz.engine.arrangement import to_maps
+from cnnviz.engine.batch_norms import channels_last, in_memory_format
 from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores.dense import everywhere
@@ -92,7 +93,7 @@ class Objective:
 
     Args:
         model: The network.
-        example: One input ``(1, C, H, W)`` in its type and on its device.
+        example: One input ``(1, C, ...)`` in its type and on its device.
         targets: All that will be asked for.
         precision: What the network computes in.
         compiled: Whether the copy is compiled; only where the logits are asked for.
@@ -127,7 +128,7 @@ class Objective:
         """Scores ``(N,)`` float32 or wider, connected to the inputs.
 
         Args:
-            inputs: ``(N, C, H, W)``, normalised; as many of each target, next to each other.
+            inputs: ``(N, C, ...)``, normalised; as many of each target, next to each other.
             targets: All of one layer, or of none.
             waking: Whether gradients go on through rectifiers that are dead.
 
@@ -142,17 +143,17 @@ class Objective:
             for start in range(0, len(inputs), fixed):
                 piece = inputs[start : start + fixed]
                 if len(piece) < fixed:
-                    piece = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
+                    piece = _pad_batch(piece, fixed)
                 pieces.append(self._score_piece(piece, wanted[start : start + fixed], waking=waking))
         return torch.cat(pieces)
 
     def clean_scores(self, inputs: Tensor, target: Target) -> Tensor:
-        """The network itself asked, in its own precision: scores ``(n,)`` of inputs ``(n, C, H, W)``."""
+        """The network itself asked, in its own precision: scores ``(n,)`` of inputs ``(n, C, ...)``."""
         fixed, layer = self.model.fixed_batch or len(inputs), layer_of(target)
         with torch.no_grad():
             found = []
             for piece in torch.split(inputs, fixed):
-                padded = torch.cat([piece, piece[-1:].expand(fixed - len(piece), -1, -1, -1)])
+                padded = _pad_batch(piece, fixed)
                 found.append(
                     _score_output(self._run_to_layer(self.model, padded, layer), [target] * len(piece), self.layers)
                 )
@@ -162,13 +163,13 @@ class Objective:
         """The targets, checked against what the network returns; the top class is that of the example.
 
         Args:
-            example: One input ``(1, C, H, W)``.
+            example: One input ``(1, C, ...)``.
             targets: In any order, of several layers.
 
         Raises:
             TargetError: If the network has no such class, unit or direction.
         """
-        padded = example.expand(self.model.fixed_batch or 1, -1, -1, -1)
+        padded = example.expand(self.model.fixed_batch or 1, *example.shape[1:])
         with torch.no_grad():
             outputs = {
                 layer: self._run_to_layer(self.model, padded, layer)[:1] for layer in set(map(layer_of, targets))
@@ -223,8 +224,9 @@ class Objective:
         """A copy whose layers are all what they were, for units of a convolution that a batch norm follows."""
         clone = copy.copy(self.model)
         clone.module = copy.deepcopy(self.model.module).requires_grad_(requires_grad=False)
-        clone.memory_format = self.quick.memory_format if self.quick is not self.model else torch.channels_last
-        clone.module.to(memory_format=clone.memory_format)
+        usual = channels_last(self.model.places)
+        clone.memory_format = self.quick.memory_format if self.quick is not self.model else usual
+        in_memory_format(clone.module, clone.memory_format)
         return clone
 
     def _compile(self, example: Tensor) -> None:
@@ -241,6 +243,11 @@ class Objective:
             self.checks += (f"torch.compile was not used: it failed with {type(error).__name__}",)
             return
         self.compiled = clone
+
+
+def _pad_batch(inputs: Tensor, count: int) -> Tensor:
+    """As many inputs as the network wants, the last one repeated."""
+    return torch.cat([inputs, inputs[-1:].expand(count - len(inputs), *inputs.shape[1:])])
 
 
 def _score_output(output: Tensor, targets: Sequence[Target], layers: dict[str, Layer]) -> Tensor:
@@ -273,8 +280,8 @@ def _score_layer(target: Target, output: Tensor, layer: str, arrangement: Arrang
 def _score_direction(target: Direction, output: Tensor, arrangement: Arrangement | None) -> Tensor:
     if arrangement is None and output.dim() != 2:
         raise ExplanationError(f"Layer '{target.layer}' has no channels: its output is {tuple(output.shape[1:])}.")
-    maps = to_maps(output, arrangement) if arrangement else output[:, :, None, None]
+    maps = to_maps(output, arrangement) if arrangement else output[:, :, None]
     vector = output.new_tensor(target.vector)
     if len(vector) != maps.shape[1]:
         raise TargetError(f"'{target}' has {len(vector)} numbers, but layer '{target.layer}' {maps.shape[1]} channels.")
-    return torch.einsum("nchw,c->nhw", maps, vector / vector.norm()).mean(dim=(1, 2))
+    return torch.einsum("nc...,c->n...", maps, vector / vector.norm()).flatten(1).mean(dim=1)

@@ -22,7 +22,8 @@ from cnnviz.errors import ExplanationError
 from cnnviz.methods.ascent.objective import Objective
 from cnnviz.methods.ascent.parameterisation import ParameterisedImages
 from cnnviz.methods.ascent.progress import AscentProgress, report_progress
-from cnnviz.methods.ascent.recipes import Recipe, ViewTransform, draw_views
+from cnnviz.methods.ascent.recipes import Recipe, ViewTransform
+from cnnviz.methods.ascent.views import draw_views
 
 __all__ = ["Optimiser", "OptimisedImage", "ImageRequest", "generator_of"]
 
@@ -52,7 +53,8 @@ class OptimisedImage:
 
     Attributes:
         request: What was asked for.
-        pixels: ``(C, H, W)`` float32 in [0, 1], on the CPU.
+        pixels: ``(C, H, W)`` float32 in [0, 1], on the CPU; of signals and volumes their shares of the range that
+            they can have.
         history: The score after every step.
         snapshots: Pixels on the way, ``(C, H, W)``, each with its step.
         ended: Why it ended before its last step; empty otherwise.

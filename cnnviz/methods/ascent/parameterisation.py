@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, place_dims
 from cnnviz.methods.ascent.recipes import Recipe
 from cnnviz.methods.ascent.spectrum import ColourStatistics, frequencies
+from cnnviz.methods.ascent.views import LINEAR
 
 __all__ = ["Fourier", "ParameterisedImages", "Phase", "Pixels", "Pyramid"]
 
@@ -31,7 +33,7 @@ class ParameterisedImages(ABC):
 
     Attributes:
         parameters: ``(G, ...)``, what is optimised.
-        size: Height and width of the pictures.
+        size: Height and width of the pictures; of signals and volumes the length of each axis.
     """
 
     def __init__(self, size: Size, parameters: Tensor) -> None:
@@ -61,20 +63,20 @@ class Colours:
 
     def to_pixels(self, independent: Tensor, contrast: float = 0.0) -> Tensor:
         """Pixels in [0, 1]; what deviates by more than ``contrast`` before the sigmoid is shrunk to it."""
-        channels = torch.einsum("dc,gchw->gdhw", self.mixing, independent)
+        channels = torch.einsum("dc,gc...->gd...", self.mixing, independent)
         return torch.sigmoid(_limit_contrast(channels, contrast) + self.centre)
 
     def from_pixels(self, pictures: Tensor) -> Tensor:
         """The independent colours of pixels."""
         channels = torch.logit(pictures, eps=DARKEST) - self.centre
-        return torch.einsum("cd,gdhw->gchw", self.unmixing, channels)
+        return torch.einsum("cd,gd...->gc...", self.unmixing, channels)
 
 
 class Fourier(ParameterisedImages):
     """Amplitudes of waves, the fine ones weaker; independent colours; a sigmoid.
 
     Args:
-        size: Height and width.
+        size: Height and width; of signals and volumes the length of each axis.
         noise: ``(G, C, H, W // 2 + 1, 2)`` standard normal numbers.
         statistics: How independent colours make channels.
         recipe: How a wave's weight depends on its frequency, and the largest contrast.
@@ -90,28 +92,30 @@ class Fourier(ParameterisedImages):
         *,
         start: Tensor | None,
     ) -> None:
-        waves = frequencies(*size)
+        waves, self.dims = frequencies(*size), place_dims(noise[..., 0])
         weights = waves.clamp_min(recipe.coarsest / max(size)) ** -recipe.fineness
         usual = (1 / waves).mean() / (waves**-recipe.fineness).mean()
         self.weights = (weights * usual / GAIN).to(noise.device)[..., None]
         self.colours, self.contrast = Colours(statistics, noise.device), recipe.contrast
         parameters = noise * START
         if start is not None:
-            spectrum = torch.view_as_real(torch.fft.rfft2(self.colours.from_pixels(start), norm="ortho"))
+            waves = torch.fft.rfftn(self.colours.from_pixels(start), dim=self.dims, norm="ortho")
+            spectrum = torch.view_as_real(waves)
             parameters = spectrum / self.weights
         super().__init__(size, parameters)
 
     def pictures(self, parameters: Tensor) -> Tensor:
         """The waves added up."""
         spectrum = torch.view_as_complex(parameters * self.weights)
-        return self.colours.to_pixels(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"), self.contrast)
+        summed = torch.fft.irfftn(spectrum, s=self.size, dim=self.dims, norm="ortho")
+        return self.colours.to_pixels(summed, self.contrast)
 
 
 class Phase(ParameterisedImages):
     """Only the phases of waves, whose amplitudes are those of natural pictures (MACO).
 
     Args:
-        size: Height and width.
+        size: Height and width; of signals and volumes the length of each axis.
         noise: ``(G, C, H, W // 2 + 1)`` standard normal numbers.
         statistics: How independent colours make channels, and the amplitudes.
         start: Pictures ``(G, C, H, W)`` in [0, 1] whose phases to start from.
@@ -119,10 +123,10 @@ class Phase(ParameterisedImages):
 
     def __init__(self, size: Size, noise: Tensor, statistics: ColourStatistics, *, start: Tensor | None) -> None:
         self.magnitude = statistics.magnitude(*size).to(noise.device)
-        self.colours = Colours(statistics, noise.device)
+        self.colours, self.dims = Colours(statistics, noise.device), place_dims(noise)
         parameters = noise
         if start is not None:
-            parameters = torch.fft.rfft2(self.colours.from_pixels(start)).angle()
+            parameters = torch.fft.rfftn(self.colours.from_pixels(start), dim=self.dims).angle()
         super().__init__(size, parameters.clone())
         self.spread = _mean_and_deviation(parameters) if start is not None else None
 
@@ -132,14 +136,14 @@ class Phase(ParameterisedImages):
         if self.spread is not None:
             phases = phases * self.spread[1] + self.spread[0]
         waves = torch.polar(self.magnitude.expand_as(phases), phases)
-        return self.colours.to_pixels(_standardise(torch.fft.irfft2(waves, s=self.size)))
+        return self.colours.to_pixels(_standardise(torch.fft.irfftn(waves, s=self.size, dim=self.dims)))
 
 
 class Pyramid(ParameterisedImages):
     """Pictures of halving size added up, the coarse ones enlarged; independent colours; a sigmoid.
 
     Args:
-        size: Height and width.
+        size: Height and width; of signals and volumes the length of each axis.
         noise: ``(G, C, H, W)`` standard normal numbers.
         statistics: How independent colours make channels.
         contrast: Largest standard deviation of a picture before the sigmoid; 0 for any.
@@ -158,22 +162,19 @@ class Pyramid(ParameterisedImages):
         self.colours, self.contrast = Colours(statistics, noise.device), contrast
         self.sizes = [size]
         while min(self.sizes[-1]) > COARSEST:
-            self.sizes.append(((self.sizes[-1][0] + 1) // 2, (self.sizes[-1][1] + 1) // 2))
+            self.sizes.append(tuple((side + 1) // 2 for side in self.sizes[-1]))
         groups, channels = noise.shape[:2]
         base = noise * START if start is None else self.colours.from_pixels(start) / LEVEL
-        coarse = [
-            torch.zeros(groups, channels, rows * columns, device=noise.device) for rows, columns in self.sizes[1:]
-        ]
+        coarse = [torch.zeros(groups, channels, prod(each), device=noise.device) for each in self.sizes[1:]]
         super().__init__(size, torch.cat([base.flatten(2), *coarse], dim=2))
 
     def pictures(self, parameters: Tensor) -> Tensor:
         """The levels added up, from the coarsest."""
-        levels = torch.split(parameters, [rows * columns for rows, columns in self.sizes], dim=2)
+        levels = torch.split(parameters, list(map(prod, self.sizes)), dim=2)
         total = levels[-1].reshape(*parameters.shape[:2], *self.sizes[-1])
         for level, size in zip(levels[-2::-1], self.sizes[-2::-1], strict=True):
-            total = functional.interpolate(total, size=size, mode="bilinear") + level.reshape(
-                *parameters.shape[:2], *size
-            )
+            larger = functional.interpolate(total, size=size, mode=LINEAR[len(size) - 1])
+            total = larger + level.reshape(*parameters.shape[:2], *size)
         return self.colours.to_pixels(total * LEVEL, self.contrast)
 
 
@@ -181,7 +182,7 @@ class Pixels(ParameterisedImages):
     """The pixels themselves, as distances from the middle grey.
 
     Args:
-        size: Height and width.
+        size: Height and width; of signals and volumes the length of each axis.
         noise: ``(G, C, H, W)`` standard normal numbers.
         recipe: How strong the start's noise is, and what happens to the numbers after each step.
         start: Pictures ``(G, C, H, W)`` in [0, 1] to start from.
@@ -232,9 +233,11 @@ def _gaussian_kernel(deviation: float) -> Tensor:
 
 
 def _blur(values: Tensor, kernel: Tensor) -> Tensor:
-    channels, reach = values.shape[1], len(kernel) // 2
-    down = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-    padded = functional.pad(values, (0, 0, reach, reach), mode="replicate")
-    values = functional.conv2d(padded, down, groups=channels)
-    padded = functional.pad(values, (reach, reach, 0, 0), mode="replicate")
-    return functional.conv2d(padded, down.transpose(2, 3), groups=channels)
+    channels, reach, dims = values.shape[1], len(kernel) // 2, place_dims(values)
+    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[len(dims) - 1]
+    for dim in dims:
+        shape = [-1 if each == dim else 1 for each in dims]
+        around = [reach if each == dim else 0 for each in reversed(dims) for _ in range(2)]
+        along = kernel.view(1, 1, *shape).expand(channels, *[-1] * (len(dims) + 1))
+        values = convolve(functional.pad(values, around, mode="replicate"), along, groups=channels)
+    return values

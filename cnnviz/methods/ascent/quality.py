@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, Size
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batch_norms import watch_norms
 from cnnviz.engine.batching import in_chunks, usual_size
@@ -24,6 +23,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores.score import class_probabilities, score, watched_layers
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ascent.judge import Opinion
+from cnnviz.methods.ascent.views import affine_maps, resample, sample_views
 from cnnviz.models.load import load_model
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
@@ -136,8 +136,8 @@ def judge_images(
     - ``held_out_mean``, ``held_out_deviation``, ``held_out_draws``: the score under 32 random rotations (up to 10
       degrees) and crops (60 to 100 % of the side), the same for all pictures and drawn apart from any optimisation. A
       picture that convinces only where each pixel lies as it does falls far below its clean score;
-    - ``slope`` of the amplitude spectrum, ``high_frequency_share``, ``total_variation``, ``saturated_share``: as in
-      :mod:`cnnviz.methods.ascent.quality`;
+    - of pictures ``slope`` of the amplitude spectrum, ``high_frequency_share``, ``total_variation``,
+      ``saturated_share``: as in :mod:`cnnviz.methods.ascent.quality`;
     - ``norm_distance``: how far the activations lie from the network's own batch-norm statistics, in standard
       deviations (:class:`~cnnviz.engine.batch_norms.NormDistance`);
     - ``judge``, ``judge_probability``, ``judge_rank`` (from 1), ``judge_first`` (the class it puts first): a second
@@ -172,7 +172,7 @@ def judge_images(
         canvas = torch.from_numpy(one.pixels)
         record = {
             **_measure_answers(model, canvas, one.target, partial(ask, row=row), views),
-            **_measure_statistics(one.pixels),
+            **(_measure_statistics(one.pixels) if model.places == PICTURE else {}),
         }
         if opinion is not None:
             record |= opinion.of(clean_input(opinion.judge, opinion.channels(canvas)), one.target)
@@ -187,24 +187,22 @@ def clean_input(model: Model, canvas: Tensor) -> Tensor:
 
     Args:
         model: The network.
-        canvas: ``(C, H, W)`` in [0, 1].
+        canvas: ``(C, H, W)`` in [0, 1]; or a signal, a volume.
 
     Returns:
         ``(1, C, h, w)``.
     """
-    size = model.preprocess.input_size
-    sized = canvas[None]
-    if sized.shape[2:] != size:
-        sized = functional.interpolate(sized, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return _normalise_pixels(model, sized)
+    return _normalise_pixels(model, resample(canvas[None], model.preprocess.input_size))
 
 
 def held_out_views(canvas: Tensor, size: Size, *, draws: int = DRAWS, seed: int = 0) -> Tensor:
     """A picture turned by up to 10 degrees and cropped to 60 to 100 % of its side, somewhere within it.
 
+    Volumes are turned about their first axis, signals only cropped.
+
     Args:
-        canvas: ``(C, H, W)``.
-        size: Height and width of a view.
+        canvas: ``(C, H, W)``; or ``(C, T)``, ``(C, D, H, W)``.
+        size: Height and width of a view; its length along each axis.
         draws: How many.
         seed: The same seed draws the same views, whatever else is drawn.
 
@@ -214,15 +212,13 @@ def held_out_views(canvas: Tensor, size: Size, *, draws: int = DRAWS, seed: int 
     digest = hashlib.sha256(f"held-out views {seed}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
     share, turn, down, across = torch.rand(4, draws, generator=generator, dtype=torch.float64)
+    inwards = torch.rand(max(0, len(size) - 2), draws, generator=generator, dtype=torch.float64)
     side = SMALLEST_CROP + (1 - SMALLEST_CROP) * share
     angle = math.radians(LARGEST_TURN) * (2 * turn - 1)
-    room = 1 - side
-    rows = torch.stack([side * angle.cos(), -side * angle.sin(), room * (2 * across - 1)], dim=1)
-    columns = torch.stack([side * angle.sin(), side * angle.cos(), room * (2 * down - 1)], dim=1)
-    where = torch.stack([rows, columns], dim=1).to(canvas.dtype)
-    grid = functional.affine_grid(where, [draws, len(canvas), *size], align_corners=False)
-    copies = canvas.expand(draws, -1, -1, -1)
-    return functional.grid_sample(copies, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    room, one = 1 - side, (1.0,) * len(size)
+    centre = [room * (2 * each - 1) for each in (across, down, *inwards)[: len(size)]]
+    where = affine_maps([side] * len(size), angle, centre, one)
+    return sample_views(canvas.expand(draws, *canvas.shape), where.to(canvas.dtype), size)
 
 
 def _measure_answers(
@@ -237,7 +233,7 @@ def _measure_answers(
     with undisturbed(model.module), torch.no_grad():
         held_out = _ask_in_chunks(model, _normalise_pixels(model, views(canvas)), ask)
         score = _ask_in_chunks(model, clean, ask)
-        with watch_norms(model.module) as distance:
+        with watch_norms(model.module, model.places) as distance:
             logits = _ask_in_chunks(model, clean, model.answering([target]))
     own = target.index if isinstance(target, ClassTarget) and model.head.probable else None
     return {
@@ -293,7 +289,8 @@ def _open_judge(judge: Model | str) -> Model:
 
 def _normalise_pixels(model: Model, pixels: Tensor) -> Tensor:
     mean, std = (
-        torch.tensor(each, dtype=pixels.dtype).view(-1, 1, 1) for each in (model.preprocess.mean, model.preprocess.std)
+        torch.tensor(each, dtype=pixels.dtype).view(-1, *[1] * model.places)
+        for each in (model.preprocess.mean, model.preprocess.std)
     )
     return (pixels - mean) / std
 

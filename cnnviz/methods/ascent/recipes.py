@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from cnnviz.core.dimensions import Size
+from typing import Literal, TypeAlias
 
 __all__ = [
     "RECIPES",
@@ -24,11 +17,7 @@ __all__ = [
     "Transformations",
     "VIEW_TRANSFORMS",
     "ViewTransform",
-    "draw_views",
 ]
-
-MINIFIED = 1.5
-"""A view that shows more than this many canvas pixels at one of its own is sampled finer and averaged."""
 
 
 @dataclass(frozen=True)
@@ -63,70 +52,6 @@ VIEW_TRANSFORMS = {
     "none": ViewTransform(),
 }
 """Transformations by name."""
-
-
-def draw_views(
-    pictures: Tensor,
-    transform: ViewTransform,
-    generators: Sequence[torch.Generator],
-    *,
-    count: int,
-    size: Size,
-    progress: float,
-) -> Tensor:
-    """Samples of pictures, each seen its own way; what lies beyond the canvas is its reflection.
-
-    Args:
-        pictures: ``(G, C, H, W)``.
-        transform: How they may differ.
-        generators: One a picture, on the pictures' device; each picture uses only its own.
-        count: Samples of each picture.
-        size: Height and width of a sample.
-        progress: How much of the ascent is over, 0 to 1.
-
-    Returns:
-        ``(G * count, C, height, width)``, a picture's samples next to each other.
-    """
-    import torch
-    from torch.nn import functional
-
-    drawn = [_sample_views(transform, generator, count, pictures.shape[-2:], size) for generator in generators]
-    finer = max(
-        1, math.ceil(max(pictures.shape[-2] / size[0], pictures.shape[-1] / size[1]) * transform.far / MINIFIED)
-    )
-    shape = [len(drawn) * count, pictures.shape[1], size[0] * finer, size[1] * finer]
-    grid = functional.affine_grid(torch.cat(drawn).to(pictures.dtype), shape, align_corners=False)
-    samples = functional.grid_sample(
-        pictures.repeat_interleave(count, dim=0), grid, padding_mode="reflection", align_corners=False
-    )
-    if finer > 1:
-        samples = functional.avg_pool2d(samples, finer)
-    strength = transform.noise + (transform.noise_last - transform.noise) * progress
-    if strength:
-        shape = [count, *samples.shape[1:]]
-        noise = [torch.randn(shape, generator=each, device=each.device) for each in generators]
-        samples = samples + torch.cat(noise).to(samples.dtype) * strength
-    return samples
-
-
-def _sample_views(
-    transform: ViewTransform, generator: torch.Generator, count: int, canvas: Sequence[int], size: Size
-) -> Tensor:
-    """Affine maps ``(count, 2, 3)`` from a sample's coordinates to the canvas's, both from -1 to 1."""
-    import torch
-
-    even = torch.rand(count, 4, generator=generator, device=generator.device)
-    centre = 2 * transform.spread * torch.randn(count, 2, generator=generator, device=generator.device)
-    fitting = min(canvas[0] / size[0], canvas[1] / size[1])
-    side = (transform.near + (transform.far - transform.near) * even[:, 0]) * fitting
-    longer = torch.exp(transform.stretch * (even[:, 1] - 0.5))
-    angle = math.radians(transform.turn) * (2 * even[:, 2] - 1)
-    mirror = torch.where(even[:, 3] < 0.5, -1.0, 1.0) if transform.mirror else torch.ones_like(angle)
-    down, across = side * size[0] / longer, side * size[1] * longer  # in canvas pixels
-    cosine, sine = angle.cos(), angle.sin()
-    first = torch.stack([across * cosine * mirror, -down * sine, centre[:, 0] * canvas[1]], dim=1) / canvas[1]
-    second = torch.stack([across * sine * mirror, down * cosine, centre[:, 1] * canvas[0]], dim=1) / canvas[0]
-    return torch.stack([first, second], dim=1)
 
 
 RecipeName: TypeAlias = Literal["auto", "crops", "whole", "natural", "lucid", "dream", "simonyan", "yosinski"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image as Pillow
 from torch import Tensor
-from torch.nn import functional
 
 from cnnviz.core.aim import parse_aim
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import KINDS, PICTURE, Size, spell_size
 from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import SimilarPair
 from cnnviz.core.target import Finer, RegionTarget, Target, TargetLike, TopClass, Unit
 from cnnviz.errors import ParameterError, PictureError, TargetError, UsageError
@@ -23,6 +24,9 @@ from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ascent.optimise import ImageRequest
 from cnnviz.methods.ascent.recipes import RECIPES, SMALL, Recipe, RecipeName
+from cnnviz.methods.ascent.spectrum import has_colours, value_range
+from cnnviz.methods.ascent.views import resample
+from cnnviz.methods.prepare import show_tensors
 from cnnviz.methods.references import place_references
 from cnnviz.models.model import Model
 
@@ -76,14 +80,16 @@ def list_requests(targets: Sequence[Target]) -> list[ImageRequest]:
     return requests
 
 
-def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
+def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Sample]:
     """The picture to start from: pixels ``(C, H, W)`` in [0, 1], and the picture itself.
+
+    Of a signal or a volume its shares ``(C, ...)`` of the range that what is made can have.
 
     Raises:
         UsageError: If there are several, or a tensor has another number of channels.
         PictureError: If it cannot be read, or the network takes neither grey nor colour.
     """
-    items = gather(like)
+    items = gather(like, model.preprocess.entrance._replace(value_range=None))
     if len(items) != 1:
         raise UsageError(f"An ascent starts from one picture; got {len(items)}.")
     channels = model.preprocess.channels
@@ -95,35 +101,39 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Picture]:
             )
         drawn = np.array(Pillow.fromarray(items[0].pixels).convert(COLOURS[channels]), dtype=np.float32) / 255
         return torch.from_numpy(drawn.reshape(*drawn.shape[:2], channels)).permute(2, 0, 1), items[0]
-    assert isinstance(items[0], Tensor)
-    values = items[0].detach().float().cpu()
+    values, sample = model.preprocess(items[0]) if isinstance(items[0], Sample) else (items[0], None)
+    values = values.detach().float().cpu()
     if len(values) != channels:
         raise UsageError(f"'{model.name}' takes {channels} channels; the picture to start from has {len(values)}.")
-    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (model.preprocess.mean, model.preprocess.std))
-    return (values * std + mean).clamp(0, 1), Picture(model.preprocess.to_pixels(values[None])[0], "input")
+    column = -1, *[1] * model.places
+    mean, std = (torch.tensor(each).view(column) for each in (model.preprocess.mean, model.preprocess.std))
+    low, span = value_range(model)
+    shares = values * std + mean if has_colours(model) else (values * std + mean - low) / span
+    return shares.clamp(0, 1), sample or show_tensors(model, values[None], [0])[0].changed(name="input", geometry=None)
 
 
 def choose_canvas(model: Model, recipe: Recipe, size: int | None, start: Tensor | None) -> Size:
-    """Height and width of the pictures: in the proportions of the start, or of the network's input.
+    """Height and width of the pictures (the length of each axis): in the proportions of the start, or of the input.
 
     Raises:
         ParameterError: If that is too small or too large.
     """
-    shape = tuple(start.shape[-2:]) if start is not None else model.preprocess.input_size
+    shape = tuple(start.shape[1:]) if start is not None else model.preprocess.input_size
     shorter = size if size is not None else round(min(model.preprocess.input_size) * recipe.canvas)
-    height, width = (max(1, round(side * shorter / min(shape))) for side in shape)
-    if not SMALLEST <= min(height, width) <= max(height, width) <= LARGEST:
+    canvas = tuple(max(1, round(side * shorter / min(shape))) for side in shape)
+    if model.places != PICTURE and prod(canvas) > LARGEST**2:
+        kind = KINDS[model.places]
+        raise ParameterError(f"size gives {kind}s of {spell_size(canvas)} values; expected at most {LARGEST**2:,}.")
+    if model.places == PICTURE and not SMALLEST <= min(canvas) <= max(canvas) <= LARGEST:
         raise ParameterError(
-            f"size gives pictures of {height} x {width} pixels; expected sides of {SMALLEST} to {LARGEST}."
+            f"size gives pictures of {spell_size(canvas)} pixels; expected sides of {SMALLEST} to {LARGEST}."
         )
-    return height, width
+    return canvas
 
 
 def resize(pixels: Tensor, size: Size) -> Tensor:
-    """Pixels ``(C, H, W)`` in another size, averaged where it is smaller."""
-    if tuple(pixels.shape[-2:]) == size:
-        return pixels
-    return functional.interpolate(pixels[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+    """Pixels ``(C, ...)`` in [0, 1] in another size, averaged where it is smaller."""
+    return pixels if tuple(pixels.shape[1:]) == size else resample(pixels[None], size)[0].clamp(0, 1)
 
 
 def is_at_a_place(target: Target) -> bool:

@@ -9,10 +9,11 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.core.dimensions import Size
-from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar, record_references
 from cnnviz.core.target import DetectionTarget, Target
 from cnnviz.engine.batching import in_slices
@@ -24,7 +25,7 @@ from cnnviz.methods.ascent.optimise import ImageRequest, OptimisedImage, Optimis
 from cnnviz.methods.ascent.parameterisation import Fourier, ParameterisedImages, Phase, Pixels, Pyramid
 from cnnviz.methods.ascent.recipes import VIEW_TRANSFORMS, AscentPrecision, Recipe
 from cnnviz.methods.ascent.request import is_at_a_place, list_requests, resize
-from cnnviz.methods.ascent.spectrum import assumed_statistics, measure_statistics
+from cnnviz.methods.ascent.spectrum import assumed_statistics, has_colours, measure_statistics, value_range
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.images import Image, Images, as_pixels
@@ -41,7 +42,7 @@ class AscentSettings:
 
     Attributes:
         recipe: How to go about it.
-        canvas: Height and width of the pictures.
+        canvas: Height and width of the pictures; of signals and volumes the length of each axis.
         seed: Of everything drawn at random.
         frames: Snapshots, evenly spaced; 0 takes them after 1, 2, 4, 8, ... steps.
         patience: Steps over which the mean score has to grow; 0 for ever.
@@ -67,7 +68,7 @@ class Session:
         model: The network.
         targets: What they show, not yet settled.
         settings: The settings.
-        start: Pixels ``(C, H, W)`` to start from and the picture they come from, or None.
+        start: Pixels ``(C, H, W)`` in [0, 1] to start from and the picture they come from, or None.
         examples: The user's own pictures, or None.
 
     Raises:
@@ -79,16 +80,17 @@ class Session:
         model: Model,
         targets: Sequence[Target],
         settings: AscentSettings,
-        start: tuple[Tensor, Picture] | None,
+        start: tuple[Tensor, Sample] | None,
         examples: ImagesLike | None,
     ) -> None:
         self.model, self.settings, self.picture = model, settings, start[1] if start else None
         self.statistics = assumed_statistics(model) if examples is None else measure_statistics(model, examples)
         self.start = resize(start[0], settings.canvas) if start else None
         self.mean, self.std = (
-            torch.tensor(values, device=model.device).view(-1, 1, 1)
+            torch.tensor(values, device=model.device).view(-1, *[1] * model.places)
             for values in (model.preprocess.mean, model.preprocess.std)
         )
+        self.range: tuple[Tensor, Tensor] | None = None if has_colours(model) else value_range(model)
         example = self._example_input()
         self.objective = Objective(model, example, targets, precision=settings.precision, compiled=settings.compiled)
         with self.objective.running():
@@ -150,12 +152,13 @@ class Session:
         return made
 
     def _parameterise(self, generators: Sequence[torch.Generator]) -> ParameterisedImages:
-        recipe, (height, width) = self.settings.recipe, self.settings.canvas
-        shapes = {"fourier": (height, width // 2 + 1, 2), "phase": (height, width // 2 + 1)}
-        shape = self.model.preprocess.channels, *shapes.get(recipe.parameterisation, (height, width))
+        recipe, canvas = self.settings.recipe, self.settings.canvas
+        half = (*canvas[:-1], canvas[-1] // 2 + 1)
+        shapes = {"fourier": (*half, 2), "phase": half}
+        shape = self.model.preprocess.channels, *shapes.get(recipe.parameterisation, canvas)
         device = generators[0].device
         noise = torch.stack([torch.randn(shape, generator=each, device=device) for each in generators])
-        start = None if self.start is None else self.start.to(device).expand(len(generators), -1, -1, -1)
+        start = None if self.start is None else self.start.to(device).expand(len(generators), *self.start.shape)
         size, statistics = self.settings.canvas, self.statistics
         match recipe.parameterisation:
             case "fourier":
@@ -167,7 +170,17 @@ class Session:
         return Pixels(size, noise, recipe, start=start)
 
     def _normalise(self, samples: Tensor) -> Tensor:
-        return self.model.to_device((samples - self.mean) / self.std)
+        return self.model.to_device((self._as_values(samples) - self.mean) / self.std)
+
+    def _as_values(self, shares: Tensor) -> Tensor:
+        """What the network's inputs are before its normalisation: of pictures the shares in [0, 1] themselves."""
+        if self.range is None:
+            return shares
+        low, span = (each.to(shares.device) for each in self.range)
+        return shares * span + low
+
+    def _draw(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return as_pixels(self._as_values(torch.from_numpy(pixels)).numpy())
 
     def _example_input(self) -> Tensor:
         """The input that targets are settled on: the picture to start from, or an empty one."""
@@ -189,12 +202,12 @@ class Session:
         provenance = self._provenance([each.request for each in made])
         parts = tuple(
             Image(
-                each.pixels.numpy(),
+                self._as_values(each.pixels).numpy(),
                 each.request.target,
                 score,
                 self.model.name,
                 np.array(each.history, dtype=np.float32),
-                tuple((step, as_pixels(pixels)) for step, pixels in each.snapshots),
+                tuple((step, self._draw(pixels)) for step, pixels in each.snapshots),
                 checks=(*checks, *_describe_end(each)),
                 provenance=provenance.only(row),
             )

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from cnnviz.core.dimensions import PICTURE, Size, place_dims, size_of, spell_shape
 from cnnviz.core.sample import Sample
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
+from cnnviz.methods.ascent.views import resample
 from cnnviz.models.model import Model
 
-__all__ = ["ColourStatistics", "assumed_statistics", "measure_statistics"]
+__all__ = ["ColourStatistics", "assumed_statistics", "has_colours", "measure_statistics", "value_range"]
 
 COLOURS = 3
 ROOT_COVARIANCE = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -25,6 +26,8 @@ SLOPE = 1.5
 """How steeply the amplitudes of independent colours fall with the frequency, where no pictures say it."""
 
 SMALLEST = 1e-6
+REACH = 4.0
+"""How many deviations from the mean the values of signals and volumes can be that are made."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class ColourStatistics:
     Attributes:
         mixing: ``(C, C)``: from independent colours to channels, its largest column of length 1.
         centre: ``(C, 1, 1)``: the channels of a blank picture, in [0, 1].
-        amplitudes: ``(C, H, W)`` mean amplitude of each frequency of the independent colours, or None: a power law.
+        amplitudes: ``(C, H, W)`` (or ``(C, T)``, ``(C, D, H, W)``) mean amplitude of each frequency of the independent
+            colours, or None: a power law.
         pictures: How many pictures it was measured on; 0 where it is assumed.
     """
 
@@ -43,29 +47,52 @@ class ColourStatistics:
     amplitudes: Tensor | None = None
     pictures: int = 0
 
-    def magnitude(self, height: int, width: int) -> Tensor:
-        """Amplitudes ``(C, height, width // 2 + 1)`` of a half spectrum."""
+    def magnitude(self, *size: int) -> Tensor:
+        """Amplitudes ``(C, height, width // 2 + 1)`` of a half spectrum; of as many axes as there are lengths."""
         if self.amplitudes is None:
-            power = torch.pow(frequencies(height, width), -SLOPE)
+            power = torch.pow(frequencies(*size), -SLOPE)
             return power.expand(len(self.mixing), *power.shape)
-        centred = torch.fft.fftshift(self.amplitudes, dim=(1, 2))
-        sized = functional.interpolate(centred[None], size=(height, width), mode="bilinear", antialias=True)[0]
-        whole: Tensor = torch.fft.ifftshift(sized, dim=(1, 2))
-        return whole[..., : width // 2 + 1]
+        dims = tuple(range(1, self.amplitudes.dim()))
+        centred = torch.fft.fftshift(self.amplitudes, dim=dims)
+        whole: Tensor = torch.fft.ifftshift(resample(centred[None], size)[0], dim=dims)
+        return whole[..., : size[-1] // 2 + 1]
 
 
-def frequencies(height: int, width: int) -> Tensor:
-    """``(height, width // 2 + 1)``: cycles a pixel of a half spectrum, its zero raised to the lowest there is."""
-    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    return torch.sqrt(down**2 + across**2).clamp_min(1 / max(height, width))
+def frequencies(*size: int) -> Tensor:
+    """``(height, width // 2 + 1)``: cycles a pixel of a half spectrum, its zero raised to the lowest there is.
+
+    Of signals and volumes as many axes as there are lengths.
+    """
+    along = [*map(torch.fft.fftfreq, size[:-1]), torch.fft.rfftfreq(size[-1])]
+    squares = [each.reshape(-1, *[1] * (len(size) - axis - 1)) ** 2 for axis, each in enumerate(along)]
+    return torch.sqrt(sum(squares[1:], squares[0])).clamp_min(1 / max(size))
+
+
+def value_range(model: Model) -> tuple[Tensor, Tensor]:
+    """The lowest value and the span ``(C, 1, ...)`` that a network's inputs can have, before its normalisation.
+
+    Pictures and clips have colours from 0 to 1. The values of a signal or volume have no such ends; they are kept
+    within four of the normalisation's deviations of its mean.
+    """
+    mean, std = (_as_column(values, model.places) for values in (model.preprocess.mean, model.preprocess.std))
+    if has_colours(model):
+        return torch.zeros_like(mean), torch.ones_like(mean)
+    return mean - REACH * std, 2 * REACH * std
+
+
+def has_colours(model: Model) -> bool:
+    """Whether the network takes pictures, or clips: colours from 0 to 1."""
+    return model.places == PICTURE or model.preprocess.entrance.rate is not None
 
 
 def assumed_statistics(model: Model) -> ColourStatistics:
     """Three channels as photographs have them, around grey; any others independent, around the network's mean."""
-    channels = model.preprocess.channels
-    if channels == COLOURS:
-        return ColourStatistics(_scale_to_one(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, 1, 1), 0.5))
-    return ColourStatistics(torch.eye(channels), _as_column(model.preprocess.mean).expand(channels, 1, 1))
+    channels, ones = model.preprocess.channels, (1,) * model.places
+    if channels == COLOURS and has_colours(model):
+        return ColourStatistics(_scale_to_one(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, *ones), 0.5))
+    low, span = value_range(model)
+    centre = (_as_column(model.preprocess.mean, model.places) - low) / span
+    return ColourStatistics(torch.eye(channels), centre.expand(channels, *ones))
 
 
 def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
@@ -73,26 +100,30 @@ def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
 
     Args:
         model: The network, whose preprocessing makes them one size.
-        images: Pictures, or network inputs ``(N, C, H, W)``.
+        images: Pictures (signals, volumes), or network inputs ``(N, C, ...)``.
 
     Raises:
         UsageError: If the inputs are not of the network's channels, or all alike.
     """
-    mean, std = (_as_column(values) for values in (model.preprocess.mean, model.preprocess.std))
+    mean, std = (_as_column(values, model.places) for values in (model.preprocess.mean, model.preprocess.std))
+    low, span = value_range(model)
     pixels: list[Tensor] = []
-    for item in gather(images):
+    for item in gather(images, model.preprocess.entrance._replace(value_range=None)):
         values = model.preprocess(item)[0] if isinstance(item, Sample) else item.detach().float().cpu()
         if values.shape[0] != model.preprocess.channels or (pixels and pixels[0].shape != values.shape):
-            expected = tuple(pixels[0].shape) if pixels else (model.preprocess.channels, "H", "W")
+            usual = spell_shape(model.places, model.preprocess.channels, images=None)
+            expected = tuple(pixels[0].shape) if pixels else usual
             raise UsageError(f"The examples must have one size, {expected}; got {tuple(values.shape)}.")
-        pixels.append(values * std + mean)
+        shown = values * std + mean
+        pixels.append(shown if has_colours(model) else (shown - low) / span)
     stacked = torch.stack(pixels)
-    centre = stacked.mean(dim=(0, 2, 3))[:, None, None]
+    dims = place_dims(stacked)
+    centre = stacked.mean(dim=(0, *dims)).reshape(-1, *[1] * model.places)
     centred = stacked - centre
     mixing = _scale_to_one(_root_of_covariance(centred))
-    independent = torch.einsum("dc,nchw->ndhw", torch.linalg.pinv(mixing), centred)
-    window = _hann_window(*independent.shape[-2:])
-    amplitudes = torch.fft.fft2(independent * window).abs().mean(dim=0)
+    independent = torch.einsum("dc,nc...->nd...", torch.linalg.pinv(mixing), centred)
+    window = _hann_window(size_of(independent))
+    amplitudes = torch.fft.fftn(independent * window, dim=dims).abs().mean(dim=0)
     return ColourStatistics(mixing, centre, amplitudes, len(stacked))
 
 
@@ -111,12 +142,13 @@ def _scale_to_one(root: Tensor) -> Tensor:
     return scaled
 
 
-def _hann_window(height: int, width: int) -> Tensor:
+def _hann_window(size: Size) -> Tensor:
     """A Hann window, so that a picture's edges are no edges of the spectrum; plain for a single row or column."""
-    down, across = (torch.from_numpy(np.hanning(length + 2)[1:-1]).float() for length in (height, width))
-    window: Tensor = down[:, None] * across
+    window = torch.ones(())
+    for length in size:
+        window = window[..., None] * torch.from_numpy(np.hanning(length + 2)[1:-1]).float()
     return window
 
 
-def _as_column(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values).view(-1, 1, 1)
+def _as_column(values: tuple[float, ...], places: int) -> Tensor:
+    return torch.tensor(values).view(-1, *[1] * places)

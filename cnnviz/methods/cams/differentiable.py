@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz.core.change import contextmanager
+from cnnviz.core.dimensions import PICTURE, count_places, has_places, spell_shape
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import Target, TargetLike, Unit
@@ -45,7 +46,8 @@ class DifferentiableMaps:
     """Maps of a training step, with the answers of the same forward.
 
     Attributes:
-        maps: ``(N, h, w)``, signed, at the layer's resolution, in units of the score; ``relu()`` is the map as drawn.
+        maps: ``(N, h, w)`` (or ``(N, t)``, ``(N, d, h, w)``), signed, at the layer's resolution, in units of the score;
+            ``relu()`` is the map as drawn.
         logits: ``(N, K)``, for the usual loss.
         scores: ``(N,)``: the targets' scores.
         targets: The settled target of every image.
@@ -73,10 +75,10 @@ def differentiable_maps(
 
     Args:
         model: The network, or the bare module, which must return logits ``(N, K)``.
-        inputs: ``(N, C, H, W)``, on the network's device and preprocessed already.
+        inputs: ``(N, C, ...)``, on the network's device and preprocessed already.
         target: What is explained: None (each image's top class), an index, a label where the model has labels,
             ``"a - b"``, a function of the logits, or one for each image, such as a batch's tensor of labels ``(N,)``.
-        layer: The layer to look at; its output is ``(N, C, h, w)``.
+        layer: The layer to look at; its output is ``(N, C, h, w)``, or has as many axes of places as the inputs.
         method: ``"gradcam"``, ``"gradcam_plusplus"``, ``"xgradcam"``, ``"hirescam"`` or ``"layercam"``.
 
     Raises:
@@ -98,7 +100,7 @@ def differentiable_maps(
                 logits = model.read(lambda: module(inputs), len(inputs))
             else:
                 logits = select_logits(module(inputs), count=len(inputs))
-        activation = _check_spatial(held, layer)
+        activation = _check_spatial(held, layer, count_places(inputs.shape))
         head = model.head if isinstance(model, Model) else None
         settled = settle(_parse_image_targets(target, len(inputs), labels), logits, labels, head)
         scores = score(settled, logits)
@@ -129,13 +131,14 @@ def _watch_layer(module: nn.Module, layer: str) -> Iterator[list[Any]]:
         yield held
 
 
-def _check_spatial(held: list[Any], layer: str) -> Tensor:
+def _check_spatial(held: list[Any], layer: str, places: int) -> Tensor:
     if not held:
         raise ExplanationError(f"Layer '{layer}' does not run in this network's forward.")
     output = held[0]
-    if not isinstance(output, Tensor) or output.dim() != 4:
+    if not isinstance(output, Tensor) or not has_places(output, places):
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UsageError(f"Layer '{layer}' gives {kind}; expected an output (N, C, h, w).")
+        expected = "(N, C, h, w)" if places == PICTURE else spell_shape(places)
+        raise UsageError(f"Layer '{layer}' gives {kind}; expected an output {expected}.")
     return output
 
 

@@ -69,7 +69,7 @@ def rank_layers(
     chosen = load(method)
     if not 0 < share < 1 or "layer" not in chosen.parameters:
         raise UsageError("Layers are ranked by a method with a layer, such as gradcam, and a share between 0 and 1.")
-    given = gather(image)
+    given = gather(image, model.preprocess.entrance._replace(value_range=None))
     batch = prepare(model, given, target)
     if len(batch.pictures) != 1:
         raise UsageError(f"Layers are ranked on one image; got {len(batch.pictures)}.")

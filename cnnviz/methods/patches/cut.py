@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, Size
 from cnnviz.core.field import Box, Field, Span
 from cnnviz.core.picture import Picture
 from cnnviz.images.crop import cut_out
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.patches.reread import RereadPicture
 from cnnviz.results.patch_index import NO_IMAGE
-from cnnviz.results.patches import Strip, View
+from cnnviz.results.patches import Strip, View, draw_window
 
 __all__ = ["PatchGeometry", "PatchRows", "PatchSelection"]
 
@@ -30,7 +31,7 @@ class PatchGeometry:
 
     Attributes:
         field: What the layer's units see; None if nothing is known.
-        input: Height and width of the network's input.
+        input: Height and width of the network's input; of signals and volumes the length of each axis.
         scale: Pixels of the photographs for each pixel of the input.
     """
 
@@ -41,9 +42,8 @@ class PatchGeometry:
     @property
     def view(self) -> View:
         """A patch is what the unit sees, unless that is more than three fifths of the image or not known."""
-        height, width = self.size
         placed = self.field is not None and self.field.placed
-        return "field" if placed and height * width <= MOST_OF_THE_IMAGE * self.input[0] * self.input[1] else "image"
+        return "field" if placed and prod(self.size) <= MOST_OF_THE_IMAGE * prod(self.input) else "image"
 
     @property
     def caveat(self) -> tuple[str, ...]:
@@ -57,35 +57,39 @@ class PatchGeometry:
 
     @property
     def size(self) -> Size:
-        """Height and width of what a unit sees, in pixels of the input, as if that had no end."""
+        """Lengths of what a unit sees, of pictures height and width in pixels of the input, as if that had no end."""
         return (self.field.size if self.field else None) or self.input
 
     @property
     def zoom(self) -> int:
-        """Pixels of a patch for each pixel of the input: as fine as the photographs, within reason."""
+        """Pixels of a patch for each pixel of the input: as fine as the photographs, within reason.
+
+        1 of signals and volumes.
+        """
+        if len(self.input) != PICTURE:
+            return 1
         longest = max(self.size if self.view == "field" else self.input)
         return max(1, min(round(self.scale), LONGEST // longest))
 
     @property
     def shape(self) -> Size:
-        """Height and width of a patch in its own pixels."""
-        height, width = self.size if self.view == "field" else self.input
-        return height * self.zoom, width * self.zoom
+        """Lengths of a patch in its own pixels: of pictures height and width."""
+        return tuple(side * self.zoom for side in (self.size if self.view == "field" else self.input))
 
-    def box(self, y: int, x: int) -> Box:
+    def box(self, *place: int) -> Box:
         """What the unit at a place of the layer sees of the input; may reach beyond it."""
         if self.field is None or not self.field.placed:
-            return 0, 0, *self.input
-        centre, (height, width) = self.field.centre(y, x), self.size
-        top, left = round(centre[0] - (height - 1) / 2), round(centre[1] - (width - 1) / 2)
-        return top, left, top + height, left + width
+            return *(0 for _ in self.input), *self.input
+        centre = self.field.centre(*place)
+        starts = [round(middle - (side - 1) / 2) for middle, side in zip(centre, self.size, strict=True)]
+        return *starts, *(start + side for start, side in zip(starts, self.size, strict=True))
 
-    def window(self, y: int, x: int) -> Box:
+    def window(self, *place: int) -> Box:
         """What is cut out for it."""
-        return self.box(y, x) if self.view == "field" else (0, 0, *self.input)
+        return self.box(*place) if self.view == "field" else (*(0 for _ in self.input), *self.input)
 
     def mark(self, response: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Where on a whole image a response ``(h, w)`` is at least half its largest value.
+        """Where on a whole image a response ``(h, w)`` (of as many axes as it) is at least half its largest value.
 
         That is nowhere if the largest is not above zero, and everywhere if the layer has no places.
         """
@@ -94,10 +98,23 @@ class PatchGeometry:
             return np.zeros(self.shape, dtype=np.bool_)
         if response.size == 1:
             return np.ones(self.shape, dtype=np.bool_)
-        spans = (self.field.rows, self.field.columns) if self.field and self.field.placed else (None, None)
-        down, across = (_interpolation_weights(*each) for each in zip(spans, response.shape, self.input, strict=True))
-        marked: NDArray[np.bool_] = down @ response.astype(np.float64) @ across.T >= HALF * peak
-        return marked.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
+        spans = self.field.spans if self.field and self.field.placed else (None,) * len(self.input)
+        spread = response.astype(np.float64)
+        for axis, each in enumerate(zip(spans, response.shape, self.input, strict=True)):
+            spread = np.moveaxis(np.tensordot(_interpolation_weights(*each), spread, axes=(1, axis)), 0, axis)
+        marked: NDArray[np.bool_] = spread >= HALF * peak
+        for axis in range(marked.ndim):
+            marked = marked.repeat(self.zoom, axis=axis)
+        return marked
+
+    def draw(self, reread: RereadPicture, window: Box, mark: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+        """One patch: of a picture ``shape`` pixels, of anything else lines or slices of what the network saw."""
+        sample, seen = reread.picture, reread.seen
+        if isinstance(sample, Picture):
+            top, left, bottom, right = window
+            return cut_out(sample, (top, left, bottom, right), self.zoom)
+        assert seen is not None
+        return draw_window(seen, window[: len(self.input)], self.size if self.view == "field" else self.input, mark)
 
 
 def _interpolation_weights(span: Span | None, units: int, pixels: int) -> NDArray[np.float64]:
@@ -116,7 +133,7 @@ def _interpolation_weights(span: Span | None, units: int, pixels: int) -> NDArra
 
 @dataclass(frozen=True, eq=False)
 class PatchSelection:
-    """The patches to be shown: values and images ``(U, K)``, -1 for none, and places ``(U, K, 2)`` in the layer."""
+    """The patches to be shown: values and images ``(U, K)``, -1 for none, and places ``(U, K, axes)`` in the layer."""
 
     values: NDArray[np.float32]
     images: NDArray[np.int64]
@@ -139,7 +156,7 @@ class PatchRows:
     def __init__(self, selection: PatchSelection, units: Sequence[int], geometry: PatchGeometry) -> None:
         self._selection, self._units, self._geometry = selection, list(units), geometry
         shape = (*selection.images.shape, *geometry.shape)
-        self._pixels = np.zeros((*shape, 3), dtype=np.uint8)
+        self._pixels: NDArray[np.uint8] | None = None
         self._marks = np.zeros(shape, dtype=np.bool_) if geometry.view == "image" else None
         self._filled = np.zeros(selection.images.shape, dtype=np.bool_)
         self.worst = 0.0
@@ -148,23 +165,22 @@ class PatchRows:
     def add(self, image: int, reread: RereadPicture) -> None:
         """Cut the patches of one picture."""
         for row, rank in np.argwhere(self._selection.images == image):
-            y, x = map(int, self._selection.positions[row, rank])
-            top, left, bottom, right = self._geometry.window(y, x)
-            assert isinstance(reread.picture, Picture)
-            self._pixels[row, rank] = cut_out(reread.picture, (top, left, bottom, right), self._geometry.zoom)
+            place, mark = tuple(self._selection.positions[row, rank].tolist()), None
             if self._marks is not None and reread.maps is not None:
-                self._marks[row, rank] = self._geometry.mark(reread.maps[row])
+                mark = self._marks[row, rank] = self._geometry.mark(reread.maps[row])
+            drawn = self._geometry.draw(reread, self._geometry.window(*place), mark)
+            if self._pixels is None:
+                self._pixels = np.zeros((*self._filled.shape, *drawn.shape), dtype=np.uint8)
+            self._pixels[row, rank] = drawn
             self._filled[row, rank] = True
             self._compare(row, rank, reread.peaks[self._units[row]])
-            self.moved += (y, x) != tuple(reread.places[self._units[row]].tolist())
+            self.moved += place != tuple(reread.places[self._units[row]].tolist())
 
     def boxes(self) -> NDArray[np.int64]:
-        """What every place sees, ``(U, K, 4)``; zeros where there is no patch."""
-        shape = self._selection.images.shape
-        found = np.zeros((*shape, 4), dtype=np.int64)
+        """What every place sees, ``(U, K, 2 axes)``; zeros where there is no patch."""
+        found = np.zeros((*self._filled.shape, 2 * len(self._geometry.input)), dtype=np.int64)
         for row, rank in np.argwhere(self._filled):
-            y, x = map(int, self._selection.positions[row, rank])
-            found[row, rank] = self._geometry.box(y, x)
+            found[row, rank] = self._geometry.box(*self._selection.positions[row, rank].tolist())
         return found
 
     def strip(self, data: Dataset) -> Strip:
@@ -178,9 +194,14 @@ class PatchRows:
             keys=np.array(keys, dtype=np.str_).reshape(images.shape),
             positions=selection.positions.astype(np.int64),
             boxes=self.boxes(),
-            pixels=self._pixels,
+            pixels=self._nothing() if self._pixels is None else self._pixels,
             marks=self._marks,
         )
+
+    def _nothing(self) -> NDArray[np.uint8]:
+        """The pixels of no patch at all, as large as those of pictures would be."""
+        size = self._geometry.shape if len(self._geometry.shape) == PICTURE else (1,) * PICTURE
+        return np.zeros((*self._filled.shape, *size, 3), dtype=np.uint8)
 
     def _compare(self, row: int, rank: int, now: np.float32) -> None:
         then = float(self._selection.values[row, rank])

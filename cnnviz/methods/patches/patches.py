@@ -93,7 +93,7 @@ def patches(
     from cnnviz.methods.patches.show import show_patches
     from cnnviz.methods.scan.scan import scan
 
-    opened = open_dataset(data)
+    opened = open_dataset(data, entrance=model.preprocess.entrance)
     request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers)
     found, names = scan(model, opened, None if index is None else Path(index), request)
     assert found is not None
@@ -150,4 +150,5 @@ def scan_patches(
     check_network(model)
     share = None if shard is None else JobShare.parse(shard)
     request = ScanRequest(layer, k, block, threads, samples, seed, autocast, workers, blocks_a_shard)
-    return scan(model, open_dataset(data), None if index is None else Path(index), request, share)[0]
+    opened = open_dataset(data, entrance=model.preprocess.entrance)
+    return scan(model, opened, None if index is None else Path(index), request, share)[0]

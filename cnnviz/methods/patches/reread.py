@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.core.change import contextmanager
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.partial import run_to
@@ -21,6 +21,7 @@ from cnnviz.engine.tally.recorder import PeakRecorder, observe_outputs
 from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
 from cnnviz.errors import PictureError
 from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.methods.prepare import show_tensors
 from cnnviz.models.model import Model
 
 __all__ = ["Rereader", "RereadPicture"]
@@ -32,10 +33,11 @@ class RereadPicture:
 
     Attributes:
         picture: With the geometry of the input.
-        inputs: ``(C, H, W)``.
+        inputs: ``(C, ...)``.
         peaks: ``(U,)``: the largest value of every unit, as the scan found it.
-        places: ``(U, 2)``: the row and column of that value, the first of equal ones.
-        maps: ``(U, h, w)``: the layer's output; None if it was not asked for.
+        places: ``(U, 2)``: the row and column of that value, the first of equal ones; a number for each axis of places.
+        maps: ``(U, ...)``: the layer's output; None if it was not asked for.
+        seen: ``(C, ...)``: of a signal or volume its values as the network saw them, without normalisation.
     """
 
     picture: Sample
@@ -43,6 +45,7 @@ class RereadPicture:
     peaks: NDArray[np.float32]
     places: NDArray[np.int64]
     maps: NDArray[np.float32] | None
+    seen: NDArray[np.float32] | None = None
 
 
 class Rereader:
@@ -90,8 +93,7 @@ class Rereader:
         if isinstance(item, Sample):
             inputs, picture = self._model.preprocess(item)
             return picture, inputs
-        pixels = self._model.preprocess.to_pixels(item[None])[0]
-        return Picture(pixels, self._data.keys[image], Geometry.whole(*pixels.shape[:2])), item
+        return show_tensors(self._model, item[None], [0])[0].changed(name=self._data.keys[image]), item
 
     def _run(
         self, read: Sequence[tuple[int, Sample, Tensor]], units: Sequence[int], *, maps: bool
@@ -104,17 +106,24 @@ class Rereader:
             with PeakRecorder(self._model.module, [recorded]) as recorder:
                 found = recorder(batch)
             peaks = found[0].float().cpu().numpy()
-            places = np.stack(np.divmod(found[1].cpu().numpy(), recorded.grid[1]), axis=-1)
+            places = np.stack(np.unravel_index(found[1].cpu().numpy(), recorded.grid), axis=-1)
             held = self._maps(batch, units) if maps else None
         return {
-            image: RereadPicture(picture, inputs, peaks[row], places[row], None if held is None else held[row])
+            image: RereadPicture(
+                picture,
+                inputs,
+                peaks[row],
+                places[row],
+                None if held is None else held[row],
+                None if isinstance(picture, Picture) else self._model.preprocess.to_values(inputs[None])[0],
+            )
             for row, (image, picture, inputs) in enumerate(read)
         }
 
     def _maps(self, batch: Tensor, units: Sequence[int]) -> NDArray[np.float32]:
         layer = self._model.layers.resolve(self._layer)
         output = run_to(self._model.module, self._model.forward, batch, self._layer, layer.call)
-        laid = output[:, :, None, None] if layer.arrangement is None else to_maps(output, layer.arrangement)
+        laid = output[:, :, None] if layer.arrangement is None else to_maps(output, layer.arrangement)
         return np.asarray(laid[:, list(units)].float().cpu().numpy())
 
     @contextmanager

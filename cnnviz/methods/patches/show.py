@@ -22,7 +22,7 @@ from cnnviz.methods.units.projections import project_places
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
 from cnnviz.results.patch_index import NO_IMAGE, LayerIndex, PatchIndex, Samples
-from cnnviz.results.patches import ClassMatrix, Patches, Strip, View
+from cnnviz.results.patches import ClassMatrix, Patches, Strip, View, paste_window
 
 __all__ = ["SELECTIVE", "show_patches", "project_strips"]
 
@@ -37,7 +37,7 @@ def project_strips(
         layer: The layer.
         units: A unit for each row.
         strips: The rows; their marks say that patches are whole images.
-        inputs: ``(C, H, W)`` of every image in them.
+        inputs: ``(C, ...)`` of every image in them.
 
     Raises:
         ExplanationError: If the deconvnet rule changes what the network computes.
@@ -59,17 +59,18 @@ class _PatchProjector:
 
     def __init__(self, model: Model, layer: str, inputs: Mapping[int, Tensor]) -> None:
         self._model, self._layer, self._inputs = model, layer, inputs
-        height, width = model.preprocess.input_size
-        self._shape = next((tuple(each.shape) for each in inputs.values()), (model.preprocess.channels, height, width))
+        usual = model.preprocess.channels, *model.preprocess.input_size
+        self._shape = next((tuple(each.shape) for each in inputs.values()), usual)
         self.checks: dict[str, None] = {}
 
     def row(self, unit: int, strip: Strip, row: int) -> NDArray[np.float32]:
-        """One unit's projections ``(K, C, b, a)``, NaN beyond the input and where there is no patch."""
-        boxes = strip.boxes.copy()
+        """One unit's projections ``(K, C, ...)``, NaN beyond the input and where there is no patch."""
+        boxes, size = strip.boxes.copy(), self._shape[1:]
         if strip.marks is not None:
-            boxes[:] = 0, 0, *self._shape[1:]
-        tall, wide = (int(side) for side in (boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2).max(axis=0))
-        found = np.full((strip.images.shape[1], self._shape[0], tall, wide), np.nan, dtype=np.float32)
+            boxes[:] = *(0 for _ in size), *size
+        lengths = boxes[..., len(size) :] - boxes[..., : len(size)]
+        sides = lengths.reshape(-1, len(size)).max(axis=0).tolist()
+        found = np.full((strip.images.shape[1], self._shape[0], *sides), np.nan, dtype=np.float32)
         ranks = np.flatnonzero(strip.images[row] != NO_IMAGE)
         if not len(ranks):
             return found
@@ -77,16 +78,8 @@ class _PatchProjector:
         values, notes = project_places(self._model, given, self._layer, unit, strip.positions[row, ranks])
         self.checks.update(dict.fromkeys(notes))
         for rank, one in zip(ranks, values, strict=True):
-            _paste(found[rank], one, top=int(boxes[row, rank, 0]), left=int(boxes[row, rank, 1]))
+            found[rank] = paste_window(one, boxes[row, rank, : len(size)].tolist(), sides)
         return found
-
-
-def _paste(canvas: NDArray[np.float32], values: NDArray[np.float32], *, top: int, left: int) -> None:
-    """Copy a window of values ``(C, H, W)`` that may reach beyond them onto a canvas as large as the window."""
-    tall, wide = canvas.shape[1:]
-    reread = values[:, max(0, top) : max(0, top + tall), max(0, left) : max(0, left + wide)]
-    down, across = max(0, -top), max(0, -left)
-    canvas[:, down : down + reread.shape[1], across : across + reread.shape[2]] = reread
 
 
 SELECTIVE = "selective"
@@ -219,8 +212,8 @@ def _cut_patches(context: _PatchContext, selections: Sequence[PatchSelection], *
 def _fit_geometry(geometry: PatchGeometry, reread: Sequence[RereadPicture]) -> PatchGeometry:
     """The geometry for inputs and photographs as large as these are."""
     scales = [max(one.picture.geometry.scale) for one in reread if one.picture.geometry]
-    height, width = reread[0].inputs.shape[1:]
-    return replace(geometry, scale=float(np.median(scales or [1.0])), input=(int(height), int(width)))
+    size = tuple(map(int, reread[0].inputs.shape[1:]))
+    return replace(geometry, scale=float(np.median(scales or [1.0])), input=size)
 
 
 def _describe_verification(worst: float, moved: int, pictures: int) -> tuple[str, ...]:

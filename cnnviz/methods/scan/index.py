@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.engine.tally.tally import Tally, TopK, quantiles
 from cnnviz.errors import PictureError
 from cnnviz.methods.scan.manifest import Manifest
@@ -138,15 +139,15 @@ def _layer_indexes(total: Tally, manifest: Manifest) -> Iterator[LayerIndex]:
     for layer in manifest["layers"]:
         some = slice(first, first + layer["units"])
         first = some.stop
-        columns = layer["grid"][1]
+        grid = tuple(layer["grid"])
         samples = draw_from_tenths(total.sample, some, manifest["samples"], manifest["seed"])
         yield LayerIndex(
             name=layer["name"],
             ranked=layer["ranked"],
-            grid=(layer["grid"][0], columns),
+            grid=grid,
             values=np.where(total.top.held[some], total.top.values[some], np.float32(np.nan)),
             images=np.where(total.top.held[some], total.top.images[some], NO_IMAGE),
-            positions=_rows_and_columns(total.top.places[some], columns),
+            positions=_lay_out_places(total.top.places[some], grid),
             counts=np.full(layer["units"], total.images, np.int64),
             active=total.active[some].copy(),
             means=total.sums[some] / total.images,
@@ -154,7 +155,7 @@ def _layer_indexes(total: Tally, manifest: Manifest) -> Iterator[LayerIndex]:
             ties=total.ties[some].copy(),
             dead=_find_dead(total, some, signless=layer["signless"]),
             class_means=None if class_means is None else class_means[some],
-            samples=None if samples is None else _lay_out_samples(samples, columns),
+            samples=None if samples is None else _lay_out_samples(samples, grid),
         )
 
 
@@ -174,16 +175,17 @@ def _average_classes(total: Tally, classes: int) -> NDArray[np.float64]:
     return means
 
 
-def _lay_out_samples(drawn: TopK, columns: int) -> Samples:
+def _lay_out_samples(drawn: TopK, grid: Size) -> Samples:
     shape = (len(drawn.values), DECILES, -1)
     values = np.where(drawn.held, drawn.values, np.float32(np.nan)).reshape(shape)
     images = np.where(drawn.held, drawn.images, NO_IMAGE).reshape(shape)
-    return Samples(values, images, _rows_and_columns(drawn.places, columns).reshape(*shape, 2))
+    return Samples(values, images, _lay_out_places(drawn.places, grid).reshape(*shape, len(grid)))
 
 
-def _rows_and_columns(places: NDArray[np.int32], columns: int) -> NDArray[np.int32]:
-    rows = np.stack([places // columns, places % columns], axis=-1).astype(np.int32)
-    return np.where(places[..., None] < 0, np.int32(-1), rows)
+def _lay_out_places(places: NDArray[np.int32], grid: Size) -> NDArray[np.int32]:
+    """A place for each number ``(...)`` that counts a map's places, ``(..., axes)``: of pictures row and column."""
+    along = np.stack(np.unravel_index(places.clip(0), grid), axis=-1).astype(np.int32)
+    return np.where(places[..., None] < 0, np.int32(-1), along)
 
 
 def _keys_of_shown(layers: Iterable[LayerIndex], keys: Mapping[int, str]) -> dict[int, str]:

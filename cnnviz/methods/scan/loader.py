@@ -176,7 +176,8 @@ def example_shape(model: Model, data: Dataset) -> tuple[int, ...]:
             raise UsageError(f"'{model.name}' takes {preprocess.channels} channels; the input has {channels}.")
         return channels, *size
     if first is not None:
-        preprocess(first)
+        values, _ = preprocess(first)
+        return tuple(map(int, values.shape))
     return preprocess.channels, *preprocess.input_size
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cnnviz.core.atomic import read_record, write_whole
+from cnnviz.core.dimensions import KINDS as SAMPLE_KINDS
 from cnnviz.core.untrusted import parse_json
 from cnnviz.engine.batching import usual_size
 from cnnviz.engine.tally.recorder import RecordedLayer
@@ -202,7 +203,7 @@ def _is_whole(manifest: Manifest) -> bool:
 
 def _is_layer(told: Any) -> bool:
     numbers = (told["units"], *told["grid"])
-    fitting = len(numbers) == 3 and all(type(each) is int and 0 < each <= MOST for each in numbers)
+    fitting = len(told["grid"]) in SAMPLE_KINDS and all(type(each) is int and 0 < each <= MOST for each in numbers)
     return fitting and _are_texts((told["name"], told["ranked"])) and type(told["signless"]) is bool
 
 

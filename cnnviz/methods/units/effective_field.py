@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, size_of
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.method import check_network, interruptible
@@ -42,8 +42,8 @@ def effective_field(
     Of all that a unit can see, the middle counts most: in an untrained network the effective field is a bell around
     the centre. The unit's channels are summed, and the magnitude of that sum's gradient is averaged over inputs and
     summed over the input's channels. Where the sum is the same whatever the input, as after a layer norm, every other
-    channel is taken away instead, and a check says so. The field's size is the root of the number of pixels above
-    4.55 % of the largest value.
+    channel is taken away instead, and a check says so. The field's size is the root (of volumes the cube root, of
+    signals the number itself) of the number of pixels above 4.55 % of the largest value.
 
     Args:
         model: The network.
@@ -54,7 +54,8 @@ def effective_field(
         seed: Seed of the noise.
 
     Returns:
-        The mean magnitudes ``(H, W)``, with size and radii in pixels of the network's input.
+        The mean magnitudes ``(H, W)`` (of signals ``(T,)``, of volumes ``(D, H, W)``), with size and radii in pixels
+        of the network's input.
 
     Raises:
         UnknownNameError: If there is no such layer.
@@ -75,20 +76,19 @@ def effective_field(
     if layer != AUTOMATIC:
         model.check_layer(layer)
     batch = prepare(model, _draw_noise(model, count, seed) if images is None else images)
-    height, width = batch.inputs.shape[-2:]
-    found = model.layers_on((int(height), int(width))).resolve(layer)
+    lengths = size_of(batch.inputs)
+    found = model.layers_on(lengths).resolve(layer)
     name = found.name if layer == AUTOMATIC else layer
-    rows, columns = _arrange(found, name).grid
-    place = rows // 2, columns // 2
+    place = tuple(length // 2 for length in _arrange(found, name).grid)
     values, chunk, said = _mean_magnitudes(model, batch, found, name, place=place, size=batch_size)
     few = [f"over {len(batch.inputs)} images; at least {FEW} make a steady mean"] if len(batch.inputs) < FEW else []
     return EffectiveField(
         values=values.float().numpy(),
         layer=name,
         place=place,
-        field=field_of(model, name, (height, width)),
+        field=field_of(model, name, lengths),
         inputs=len(batch.inputs),
-        checks=(*batch.checks, *note_call(model, name, (height, width)), *few, *said),
+        checks=(*batch.checks, *note_call(model, name, lengths), *few, *said),
         provenance=provenance_of(model, batch, layer=name, chunk=chunk, seed=seed if images is None else None).stamped(
             "effective_field", {"layer": layer, "count": count, "batch_size": batch_size, "seed": seed}
         ),
@@ -124,6 +124,7 @@ def _mean_magnitudes(
     from cnnviz.engine.undisturbed import undisturbed
 
     arrangement = _arrange(layer, name)
+    middle: tuple[slice | int, ...] = (slice(None), slice(None), *place)
 
     def magnitudes(inputs: Tensor, count: int, signs: Tensor) -> Tensor:
         leaf = inputs.detach().clone().requires_grad_()
@@ -131,7 +132,7 @@ def _mean_magnitudes(
             maps = to_maps(run_to(model.module, model.forward, leaf, name, layer.call), arrangement)
             if not maps.requires_grad:
                 raise ExplanationError(f"Layer '{name}' has no gradient at the input.")
-            value = (maps[:count, :, place[0], place[1]] * signs.to(maps)).sum()
+            value = (maps[:count][middle] * signs.to(maps)).sum()
         (gradient,) = differentiate(value, [leaf])
         if gradient is None:
             raise ExplanationError(f"Layer '{name}' does not depend on the input.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 
 from annotated_types import Ge, Interval
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import ParameterError
@@ -92,7 +93,7 @@ def features(
         batch_size: Most images at once; halved when memory runs out.
 
     Returns:
-        Features with values ``(N, U, h, w)``.
+        Features with values ``(N, U, h, w)``; of signals ``(N, U, t)``, of volumes ``(N, U, d, h, w)``.
 
     Raises:
         UnknownNameError: If there is no such layer.
@@ -118,8 +119,8 @@ def features(
         model.check_layer(layer)
     batch = prepare(model, images)
     name = choose_layer(model) if layer is None or automatic else layer
-    size = batch.inputs.shape[-2:]
-    found, field = model.layers_on((size[0], size[1])).resolve(name), field_of(model, name, size)
+    size = size_of(batch.inputs)
+    found, field = model.layers_on(size).resolve(name), field_of(model, name, size)
     with undisturbed(model.module), torch.no_grad():
         chunks = in_chunks(
             batch.inputs,

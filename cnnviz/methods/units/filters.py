@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from annotated_types import Interval
 
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, has_places, spell_size
 from cnnviz.core.layer import split_call
 from cnnviz.errors import UsageError
 from cnnviz.method import method
@@ -42,9 +43,10 @@ def choose_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None
     """
     drawable = [name for name, kernels in found.items() if kernels.drawable]
     if layer is None:
+        one = spell_size((1,) * model.places)
         if not drawable:
-            raise UsageError(f"'{model.name}' has no convolution with kernels larger than 1 x 1, so nothing to draw.")
-        return found[drawable[0]], [f"layer {drawable[0]}, the first whose kernels are larger than 1 x 1"]
+            raise UsageError(f"'{model.name}' has no convolution with kernels larger than {one}, so nothing to draw.")
+        return found[drawable[0]], [f"layer {drawable[0]}, the first whose kernels are larger than {one}"]
     plain, _ = split_call(layer)
     model.check_layer(plain)
     if plain in drawable:
@@ -54,16 +56,17 @@ def choose_kernels(found: Mapping[str, Kernels], model: Model, layer: str | None
 
 def _describe_unfit(layer: str, found: Mapping[str, Kernels], model: Model) -> str:
     kind = model.layers[layer].kind
+    over = OVER[model.places]
     if layer not in found:
-        return f"Layer '{layer}' ({kind}) has no kernels over rows and columns to draw."
-    shape = found[layer].values.shape[2:]
-    if len(shape) == 2:
+        return f"Layer '{layer}' ({kind}) has no kernels over {over} to draw."
+    values = found[layer].values
+    if has_places(values, model.places):
+        size = spell_size(values.shape[2:])
         return (
-            f"Layer '{layer}' has 1 x 1 kernels: a number for each pair of channels, and nothing to see in a picture."
+            f"Layer '{layer}' has {size} kernels: a number for each pair of channels, and nothing to see in a picture."
         )
-    return (
-        f"Layer '{layer}' has {'x'.join(map(str, shape))} kernels over {len(shape)} dimensions, not rows and columns."
-    )
+    shape = values.shape[2:]
+    return f"Layer '{layer}' has {'x'.join(map(str, shape))} kernels over {len(shape)} dimensions, not {over}."
 
 
 def _nearest_drawable(layer: str, drawable: list[str], model: Model) -> str:
@@ -72,7 +75,8 @@ def _nearest_drawable(layer: str, drawable: list[str], model: Model) -> str:
     if inside:
         return f"The first inside it that can be drawn is '{inside[0]}'."
     if not drawable:
-        return "No other layer of this network has kernels larger than 1 x 1 either."
+        one = spell_size((1,) * model.places)
+        return f"No other layer of this network has kernels larger than {one} either."
     order = model.layers[layer].order
     nearest = min(drawable, key=lambda name: (abs(model.layers[name].order - order), model.layers[name].order))
     return f"The nearest that can be drawn is '{nearest}'."
@@ -84,6 +88,8 @@ Compress: TypeAlias = Literal["no", "layer", "unit"]
 MOST: Final = 256
 PICTURES, ROWS = 128, 16
 COLOURS: Final = 3
+OVER: Final = {SIGNAL: "time", PICTURE: "rows and columns", VOLUME: "slices, rows and columns"}
+"""What the kernels of a network slide along, by the number of its input's axes."""
 
 
 @method
@@ -103,7 +109,8 @@ def filters(
 
     Kernels on the picture's three colours are drawn as colours around mid grey; kernels on one channel, as in a
     depthwise convolution, as one map a unit; all others as a row a unit with the input channels of largest norm, or
-    compressed to three colours. The weights are those that one forward convolves with, however they were computed.
+    compressed to three colours. Those of signals are lines, those of volumes all their slices. The weights are those
+    that one forward convolves with, however they were computed.
 
     Compressing splits the kernels into their positive and negative parts, as twice as many input channels, and
     factorises these without negative numbers into three groups: ``[max(W, 0), max(-W, 0)] ~ S H``. ``S`` is drawn.
@@ -120,7 +127,7 @@ def filters(
         most: How many units are drawn; left out, 128 with one picture each, or 16 rows.
 
     Returns:
-        Filters with values ``(U, C, kh, kw)`` of all units.
+        Filters with values ``(U, C, kh, kw)`` of all units (``(U, C, k)``, ``(U, C, kd, kh, kw)``).
 
     Raises:
         UnknownNameError: If there is no such layer.
@@ -145,6 +152,7 @@ def filters(
     found, said = choose_kernels(observe_kernels(model.module, _example_input(model)), model, layer)
     values, folding = _fold_batch_norm(found, fold=fold)
     coloured = found.on_picture and found.groups == 1 and values.shape[1] == COLOURS and compress == "no"
+    coloured = coloured and found.places != SIGNAL
     lengths = norms(values)
     gains = found.gains if found.gains is not None and found.calls == 1 else None
     dead = find_dead(lengths if gains is None or fold else lengths * gains.abs().double().numpy())
@@ -211,7 +219,7 @@ def _fold_batch_norm(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32]
         return values.float().numpy(), [f"no batch norm takes the output of {found.name}: nothing was folded"]
     if found.calls > 1:
         return values.float().numpy(), [f"{found.name} runs {found.calls} times in a forward: nothing was folded"]
-    folded = values * found.gains[:, None, None, None]
+    folded = values * found.gains.reshape(-1, *[1] * (values.dim() - 1))
     return folded.float().numpy(), ["the batch norm that follows is folded in: weight * gamma / sqrt(variance + eps)"]
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.dimensions import SIGNAL, is_one_input
 from cnnviz.errors import UsageError
 from cnnviz.methods.concepts import factorize
 
@@ -44,6 +45,8 @@ def compress_kernels(
     """
     if way == "no":
         return None, np.zeros(0, dtype=np.float32), []
+    if is_one_input(values[0].shape, SIGNAL):
+        raise UsageError("Kernels over time are drawn as lines, which have no colours to compress channels to.")
     if values.shape[1] <= PLANES:
         raise UsageError(
             f"Each unit reads {values.shape[1]} channels: there is nothing to compress to {PLANES} colours."
@@ -68,11 +71,11 @@ def compress_kernels(
 
 def _missed_squares(parts: Tensor, maps: Tensor, vectors: Tensor) -> Tensor:
     """The squared weights ``(U,)`` that the factors miss."""
-    return (parts - torch.einsum("ukhw,kc->uchw", maps, vectors)).square().sum(dim=(1, 2, 3))
+    return (parts - torch.einsum("uk...,kc->uc...", maps, vectors)).square().flatten(1).sum(dim=1)
 
 
 def _held_shares(parts: Tensor, maps: Tensor, vectors: Tensor) -> NDArray[np.float32]:
-    whole = parts.square().sum(dim=(1, 2, 3)).clamp_min(TINY)
+    whole = parts.square().flatten(1).sum(dim=1).clamp_min(TINY)
     return np.asarray((1 - _missed_squares(parts, maps, vectors) / whole).float().numpy())
 
 
@@ -158,6 +161,8 @@ def sort_units(units: list[int], values: NDArray[np.float32], sort: KernelOrder)
     lengths = norms(values)
     if sort == "norm":
         return sorted(units, key=lambda unit: (-lengths[unit], unit))
+    if is_one_input(values[0].shape, SIGNAL):
+        raise UsageError("Kernels over time have no hue; sort by norm or index.")
     if values.shape[1] != COLOURS:
         raise UsageError(f"Kernels on {values.shape[1]} channels have no hue; sort by norm or index.")
     hues, colourful = _measure_hues(values)
@@ -172,7 +177,7 @@ def strongest_inputs(values: NDArray[np.float32], drawn: list[int], groups: int,
     starts = np.array(drawn)[:, None] // each * count
     if count <= most:
         return np.asarray(starts + np.arange(count), dtype=np.int64)
-    strengths = np.linalg.norm(values[drawn].astype(np.float64), axis=(2, 3))
+    strengths = np.linalg.norm(values[drawn].astype(np.float64).reshape(len(drawn), count, -1), axis=2)
     return np.asarray(starts + np.argsort(-strengths, axis=1, kind="stable")[:, :most], dtype=np.int64)
 
 
@@ -181,9 +186,9 @@ def _measure_hues(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDA
 
     An opponent kernel has a colour and its complement: angles are doubled, so that the two agree instead of cancelling.
     """
-    red, green, blue = values.astype(np.float64).transpose(1, 0, 2, 3)
+    red, green, blue = values.astype(np.float64).reshape(len(values), COLOURS, -1).transpose(1, 0, 2)
     colour = (2 * red - green - blue) / np.sqrt(6) + 1j * (green - blue) / np.sqrt(2)
-    axis = (colour**2).sum(axis=(1, 2))
-    energy = (values.astype(np.float64) ** 2).sum(axis=(1, 2, 3))
-    share = (np.abs(colour) ** 2).sum(axis=(1, 2)) / np.maximum(energy, np.finfo(np.float64).tiny)
+    axis = (colour**2).sum(axis=1)
+    energy = red**2 + green**2 + blue**2
+    share = (np.abs(colour) ** 2).sum(axis=1) / np.maximum(energy.sum(axis=1), np.finfo(np.float64).tiny)
     return np.mod(np.angle(axis), 2 * np.pi) / 2, share

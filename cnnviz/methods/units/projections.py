@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, size_of
 from cnnviz.core.layer import AUTOMATIC, Arrangement
+from cnnviz.core.picture import Picture
 from cnnviz.core.target import Unit
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.batching import Chunks, in_chunks, usual_size
@@ -65,6 +66,7 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
     found_places = np.stack(np.unravel_index(places.gather(1, best.indices).numpy(), peaks.grid), axis=-1)
     names = tuple(Unit(layer, number) for number in chosen)
     targets = tuple(str(unit) for unit in names)
+    pictured = isinstance(batch.pictures[0], Picture)
     return Projections(
         values=projected.values.numpy(),
         activations=best.values.numpy(),
@@ -72,7 +74,7 @@ def project_units(model: Model, images: ImagesLike, layer: str, units: str | Non
         boxes=projector.boxes(found_places),
         rows=best.indices.numpy(),
         units=names,
-        seen=model.preprocess.to_pixels(batch.inputs),
+        seen=model.preprocess.to_pixels(batch.inputs) if pictured else model.preprocess.to_values(batch.inputs),
         pictures=batch.pictures,
         model=model.name,
         checks=tuple(dict.fromkeys([*batch.checks, *peaks.checks, *projected.checks, projected.caveat])),
@@ -87,20 +89,20 @@ def project_places(
 
     Args:
         model: The network.
-        inputs: ``(N, C, H, W)``.
+        inputs: ``(N, C, ...)``.
         layer: The layer's name.
         unit: The unit's number.
-        places: ``(N, 2)``: rows and columns in the layer.
+        places: ``(N, 2)``: rows and columns in the layer; as many numbers as the input has axes of places.
 
     Returns:
-        ``(N, C, H, W)`` float32, and what the rule touched.
+        ``(N, C, ...)`` float32, and what the rule touched.
 
     Raises:
         ExplanationError: If the layer has no units, or the rule changes what the network computes.
     """
     with undisturbed(model.module):
         projector = _LayerProjector(model, InputBatch(inputs, (), (), ()), layer, usual_size(model.device))
-        flat = torch.from_numpy(np.ravel_multi_index((places[:, 0], places[:, 1]), projector.grid))
+        flat = torch.from_numpy(np.ravel_multi_index(tuple(places.T), projector.grid))
         projected = projector.project([unit], torch.arange(len(inputs))[None], flat[None])
     return projected.values[0].numpy(), projected.checks
 
@@ -138,8 +140,8 @@ class _LayerProjector:
 
     @property
     def grid(self) -> Size:
-        """Rows and columns of the layer's map."""
-        return self._arrangement.grid if self._arrangement else (1, 1)
+        """Lengths of the layer's map: of pictures rows and columns."""
+        return self._arrangement.grid if self._arrangement else (1,) * len(self._size_of_inputs)
 
     def peaks(self) -> _LargestActivations:
         """Where in every picture each unit responds most."""
@@ -192,18 +194,15 @@ class _LayerProjector:
 
     def boxes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """What places ``(U, K, 2)`` of the layer see, ``(U, K, 4)``."""
-        height, width = self._size_of_inputs
-        field = field_of(self._model, self.name, (height, width))
-        boxes = [
-            field.box(int(row), int(column), height, width) if field else (0, 0, height, width)
-            for row, column in places.reshape(-1, 2)
-        ]
-        return np.array(boxes, dtype=np.int64).reshape(*places.shape[:-1], 4)
+        size = self._size_of_inputs
+        field, whole = field_of(self._model, self.name, size), (*(0 for _ in size), *size)
+        flat = places.reshape(-1, len(size)).tolist()
+        boxes = [field.box(*place, *size) if field else whole for place in flat]
+        return np.array(boxes, dtype=np.int64).reshape(*places.shape[:-1], len(whole))
 
     @property
     def _size_of_inputs(self) -> Size:
-        height, width = self._batch.inputs.shape[-2:]
-        return int(height), int(width)
+        return size_of(self._batch.inputs)
 
     def _run(self, inputs: Tensor) -> Tensor:
         return run_to(self._model.module, self._model.forward, inputs, self.name, self._call)
@@ -236,7 +235,7 @@ class _LayerProjector:
 
 
 def _lay_out(output: Tensor, arrangement: Arrangement | None) -> Tensor:
-    return output[:, :, None, None] if arrangement is None else to_maps(output, arrangement)
+    return output[:, :, None] if arrangement is None else to_maps(output, arrangement)
 
 
 def _choose_units(units: str | None, layer: str, peaks: _LargestActivations) -> list[int]:

@@ -11,13 +11,13 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from cnnviz.core.capacity import ran_out_of_memory
+from cnnviz.core.dimensions import KINDS, SIGNAL, VOLUME, count_places, spell_shape
 from cnnviz.errors import ModelError
 from cnnviz.models.origin import OpenedNetwork, one_line, quiet
 
 __all__ = ["open_exported"]
 
 LOGGERS: Final = ("torch.export", "torch.export.pt2_archive._package", "torch._export.serde.serialize")
-IMAGE_DIMS: Final = 4
 TRAINING: Final = {"aten::dropout": 2, "aten::batch_norm": 5}
 """Operations that behave otherwise in training, and which of their arguments says so."""
 
@@ -44,7 +44,7 @@ def open_exported(file: Path, device: torch.device) -> OpenedNetwork:
         ModelError: If it cannot be read, or takes anything but one batch of pictures.
     """
     program = _load_program(file)
-    batch, channels, height, width = _input_axes(program, file.name)
+    batch, channels, *places = _input_axes(program, file.name)
     try:
         with quiet(*LOGGERS):
             module = torch.export.unflatten(move_to_device_pass(program, device))
@@ -52,14 +52,14 @@ def open_exported(file: Path, device: torch.device) -> OpenedNetwork:
         if ran_out_of_memory(error):
             raise
         raise ModelError(f"'{file.name}' cannot be turned into layers ({one_line(error)}).") from None
-    size = height.example, width.example
+    size = tuple(axis.example for axis in places)
     return OpenedNetwork(
         module=module,
         name=file.stem,
         origin={"source": "torch.export", "file": file.name},
         notes=_note_training(program),
         fixed_batch=None if batch.from_one else batch.example,
-        fixed_size=None if height.free and width.free else size,
+        fixed_size=None if all(axis.free for axis in places) else size,
         input_size=size,
         channels=channels.example,
     )
@@ -79,18 +79,18 @@ def _load_program(file: Path) -> ExportedProgram:
     )
 
 
-def _input_axes(program: ExportedProgram, name: str) -> tuple[_InputAxis, _InputAxis, _InputAxis, _InputAxis]:
+def _input_axes(program: ExportedProgram, name: str) -> list[_InputAxis]:
     inputs = [node.meta.get("val") for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     if len(inputs) != 1:
         raise ModelError(f"'{name}' takes {len(inputs)} inputs; expected one, a batch of pictures (N, C, H, W).")
     shape: tuple[Any, ...] = tuple(getattr(inputs[0], "shape", ()))
-    if len(shape) != IMAGE_DIMS:
-        raise ModelError(f"'{name}' takes an input of {len(shape)} dimensions; expected pictures (N, C, H, W).")
+    if count_places(shape) not in KINDS:
+        raise ModelError(
+            f"'{name}' takes an input of {len(shape)} dimensions; expected pictures (N, C, H, W), signals "
+            f"{spell_shape(SIGNAL)} or volumes {spell_shape(VOLUME)}."
+        )
     seen = program.example_inputs[0][0].shape if program.example_inputs and program.example_inputs[0] else shape
-    batch, channels, height, width = (
-        _input_axis(program, size, example) for size, example in zip(shape, seen, strict=True)
-    )
-    return batch, channels, height, width
+    return [_input_axis(program, size, example) for size, example in zip(shape, seen, strict=True)]
 
 
 def _input_axis(program: ExportedProgram, size: Any, example: Any) -> _InputAxis:
