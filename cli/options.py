@@ -9,6 +9,8 @@ import click
 
 from cnnviz.core.dimensions import VOLUME
 from cnnviz.core.untrusted import NUMBER
+from cnnviz.errors import ParameterError
+from cnnviz.lengths import PerAxis
 from cnnviz.method import MOST_SEED, Parameter
 
 __all__ = [
@@ -60,6 +62,8 @@ class SectionedCommand(click.Command):
 
 SIDE = r"0*[1-9]\d{0,5}"
 """A side of a picture in pixels, as a pattern: up to six digits."""
+WORD = r"window|percentiles"
+"""A range that is each volume's own, as a pattern."""
 LENGTH = r"\d{1,6}(?:\.\d{1,6})?|\.\d{1,6}"
 """A length in millimetres, as a pattern."""
 
@@ -72,8 +76,10 @@ def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
 
 
-def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    """``"0,4095"`` as the values that stand for 0 and 1."""
+def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | str | None:
+    """``"0,4095"`` as the values that stand for 0 and 1; a word for those of each volume stays one."""
+    if value is not None and re.fullmatch(WORD, value):
+        return value
     found = read_list(context, parameter, value)
     if found is not None and (len(found) != 2 or not found[0] < found[1]):
         raise click.BadParameter(f"'{value}' is no range such as 0,4095: a lower and a higher number.")
@@ -120,6 +126,12 @@ def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[s
     return value[0] if value else None
 
 
+IMAGES_HELP = (
+    "IMAGE is a picture file, or a folder of them{more}. Networks of signals take .csv, .npy and .wav files, those of "
+    "volumes .npy, NIfTI and .tif files and folders of slices or DICOM files."
+)
+"""What the argument of a command is; ``more`` are other pictures."""
+
 TARGET = Option(
     "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
     help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
@@ -148,7 +160,7 @@ NETWORK = (
         help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
     ),
     Option(
-        "--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
+        "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
         help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
     ),
     Option(
@@ -162,7 +174,7 @@ NETWORK = (
     Option(
         "--range", "value_range", callback=read_range, metavar="LOW,HIGH", section="Network",
         help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
-        "that 16-bit values use.",
+        "that 16-bit values use; of volumes also 'window' (DICOM's) or 'percentiles'.",
     ),
     Option(
         "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION", section="Network",
@@ -243,7 +255,27 @@ def setting_option(parameter: Parameter) -> click.Option:
     )
 
 
+class AxesType(click.ParamType[int | str]):
+    """A number for every axis of the input, as a setting of a method takes it."""
+
+    def __init__(self, parameter: Parameter, kind: type[PerAxis]) -> None:
+        self.name, self._parameter = kind.metavar, parameter
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A number, or a text of several."""
+        try:
+            return self._parameter.check(value)
+        except ParameterError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """What stands for it in the help."""
+        return self.name
+
+
 def _option_type(parameter: Parameter) -> Any:
+    if issubclass(parameter.kind, PerAxis):
+        return AxesType(parameter, parameter.kind)
     if parameter.choices:
         return click.Choice(parameter.choices)
     if parameter.kind in (bool, str) or (parameter.low is None and parameter.high is None):

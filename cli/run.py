@@ -49,7 +49,6 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "std",
         "input_size",
         "value_range",
-        "rate",
         "spacing",
         "standardise",
         "head",
@@ -58,7 +57,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "device",
         "seed",
     )
-    given = {name: values[name] for name in plain}
+    given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
     model = cnnviz.load_model(values["model"], output=values["logits"], **given)
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)
@@ -91,9 +90,11 @@ class PictureFiles:
         self.model = cache(partial(open_model, values))
         self.files: list[Path] = []
         self.failures: list[str] = []
+        from cnnviz.images.reading import is_folder
+
         for image in values["images"]:
             try:
-                self.files += cnnviz.expand_paths([image], self.places if Path(image).is_dir() else PICTURE)
+                self.files += cnnviz.expand_paths([image], self.places if is_folder(Path(image)) else PICTURE)
             except PictureError as error:
                 self.failures.append(str(error))
 
@@ -133,7 +134,8 @@ class PictureFiles:
     def _read(self, file: Path) -> cnnviz.Sample:
         """One file, as the network takes it; the network is opened only where its name does not say what that is."""
         if self._told == PICTURE or (self._told is None and file.suffix.lower() in PLAIN) or self.places == PICTURE:
-            return cnnviz.read_picture(file, value_range=self._values["value_range"])
+            asked = self._values["value_range"]
+            return cnnviz.read_picture(file, value_range=None if isinstance(asked, str) else asked)
         from cnnviz.images.inputs import read_sample
 
         return read_sample(file, self.model().preprocess.entrance)

@@ -22,7 +22,9 @@ from .images.datasets.open import open_dataset as open_dataset
 from .images.inputs import expand_paths as expand_paths
 from .images.reading import read_picture as read_picture
 from .images.synthetic.digits import draw_digit as draw_digit
+from .images.synthetic.events import draw_signal as draw_signal
 from .images.synthetic.scenes import draw_scene as draw_scene
+from .images.synthetic.solids import draw_volume as draw_volume
 from .methods.ascent.maximize import maximize as maximize
 from .methods.cams.activation import cam as cam
 from .methods.cams.activation import eigencam as eigencam

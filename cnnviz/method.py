@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeAlias, 
 import annotated_types as bounds
 
 from cnnviz.errors import ParameterError, UsageError, nearest
+from cnnviz.lengths import Measured, PerAxis, is_truth, read_counts, read_lengths, whole_number
 from cnnviz.provenance import asking
 
 __all__ = [
@@ -43,7 +43,7 @@ class Parameter:
 
     Attributes:
         name: Its name in the signature.
-        kind: ``int``, ``float``, ``bool`` or ``str``.
+        kind: ``int``, ``float``, ``bool`` or ``str``; ``PerAxis`` or ``Measured`` of numbers along axes.
         default: The value it has when it is not given.
         help: Its line in the docstring.
         choices: The values it can have, or none for any.
@@ -78,7 +78,7 @@ class Parameter:
             offer = nearest(str(value), self.choices, 1)
             hint = f" (did you mean '{offer[0]}'?)" if offer else ""
             raise ParameterError(f"{self.name} must be one of {', '.join(self.choices)}; got {value!r}{hint}.")
-        if self.kind in (int, float) and not self._within(converted):
+        if isinstance(converted, (int, float)) and self.kind is not bool and not self._within(converted):
             raise ParameterError(f"{self.name} must be {self.range()}; got {value!r}.")
         return converted
 
@@ -107,14 +107,8 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _whole(value: Any) -> int:
-    if _is_truth(value):
-        raise TypeError
-    return operator.index(value)
-
-
 def _real(value: Any) -> float:
-    if _is_truth(value) or not hasattr(value, "__float__"):
+    if is_truth(value) or not hasattr(value, "__float__"):
         raise TypeError
     return float(value)
 
@@ -125,13 +119,22 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _is_truth(value: Any) -> bool:
-    """Whether it is True or False, also as NumPy and torch hold them."""
-    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
-
-
-CONVERSIONS: Mapping[type, Callable[[Any], Any]] = {bool: _truth, int: _whole, float: _real, str: _text}
-SPOKEN: Mapping[type, str] = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+CONVERSIONS: Mapping[type, Callable[[Any], Any]] = {
+    bool: _truth,
+    int: whole_number,
+    float: _real,
+    str: _text,
+    PerAxis: read_counts,
+    Measured: read_lengths,
+}
+SPOKEN: Mapping[type, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    PerAxis: PerAxis.spoken,
+    Measured: Measured.spoken,
+}
 
 
 def parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
@@ -150,7 +153,7 @@ def parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
     if typing.get_origin(hint) is typing.Annotated:
         hint, *metadata = typing.get_args(hint)
     optional = False
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    if not _axis_kinds(metadata) and typing.get_origin(hint) in (types.UnionType, typing.Union):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
         optional = len(options) < len(typing.get_args(hint))
         if len(options) != 1:
@@ -158,11 +161,17 @@ def parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
         hint = options[0]
         if typing.get_origin(hint) is typing.Annotated:
             hint, *metadata = typing.get_args(hint)
+    if along := _axis_kinds(metadata):
+        return Parameter(name, along[0], default, text, (), optional, low=1)
     choices = tuple(typing.get_args(hint)) if typing.get_origin(hint) is Literal else ()
     kind = str if choices else hint
     if not isinstance(kind, type) or kind not in SPOKEN:
         raise TypeError(f"setting '{name}' has a type that no command line can give: {hint}")
     return Parameter(name, kind, default, text, choices, optional, **_limits(metadata))
+
+
+def _axis_kinds(metadata: list[Any]) -> list[type[PerAxis]]:
+    return [each for each in metadata if isinstance(each, type) and issubclass(each, PerAxis)]
 
 
 def _limits(metadata: list[Any]) -> dict[str, Any]:

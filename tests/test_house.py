@@ -30,13 +30,14 @@ SHARED = {
     "layers": "the layers of a network, and what is found out about them",
     "maximize": "the method and its command",
     "method": "what a method is, and the command of one",
-    "nifti": "NIfTI files: read as volumes, and written with the map of one",
     "patches": "the method, its result and its command",
     "predict": "the method and its command",
     "projections": "the method and its result",
     "report": "the method and its command",
+    "signals": "signals: read, and drawn",
     "units": "units of a layer: the methods about them, and their commands",
     "video": "clips: read, and explained frame by frame",
+    "volumes": "volumes: read, and drawn",
     "windows": "windows of a picture: the folder of the engine, and the maps made by hiding them",
 }
 """File names that stand in several folders: the one noun that each means in all of them."""

@@ -4,10 +4,10 @@
     python training/bundled.py shapes-resnet --evaluate
     python training/bundled.py shapes-unet --threads 1 --checkpoint unet.pt
 
-The pictures are drawn, so there is nothing to download: training draws series ``--seed``, the test set is 4000 pictures
-(500 for the U-Net and the detector) of a series no training may use. The same seed and number of threads repeat a run,
-also one that was stopped and goes on from its checkpoint. The U-Net starts from the weights of shapes-resnet, the
-detector from the U-Net's.
+The pictures, signals and volumes are drawn, so there is nothing to download: training draws series ``--seed``, the
+test set is 4000 (500 for the U-Net and the detector, 1000 for volumes) of a series no training may use. The same seed
+and number of threads repeat a run, also one that was stopped and goes on from its checkpoint. The U-Net starts from
+the weights of shapes-resnet, the detector from the U-Net's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -32,9 +32,11 @@ from torchvision.ops import generalized_box_iou_loss
 
 from cnnviz.engine.detections import find_detections
 from cnnviz.images.synthetic.digits import draw_digit
+from cnnviz.images.synthetic.events import draw_signal
 from cnnviz.images.synthetic.scenes import draw_scene
+from cnnviz.images.synthetic.solids import draw_volume
 from cnnviz.models.bundled import BUNDLED, build, weights_path
-from cnnviz.models.bundled.networks import ShapesDetector, read_candidates
+from cnnviz.models.bundled.networks import PlacesCNN, ShapesDetector, read_candidates
 
 TEST_SEED: Final = 20_000
 REPORT_EVERY: Final = 200
@@ -42,22 +44,35 @@ REACH: Final = 1.5
 """How many places a detector's place may be away from the middle of a box that it answers for, across and down."""
 
 
-class Drawn(Protocol):
-    """A picture with its class, or with that of each pixel."""
+class Target(Protocol):
+    """What has a class, or one for each of its pixels or voxels."""
+
+    @property
+    def target(self) -> int | NDArray[np.uint8]:
+        """The class index, or those of the pixels ``(H, W)`` or voxels ``(D, H, W)``."""
+
+
+@runtime_checkable
+class Pixels(Target, Protocol):
+    """A picture with its class."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """``(size, size, 3)`` or ``(size, size)``."""
 
+
+class Values(Target, Protocol):
+    """A signal or a volume with its class."""
+
     @property
-    def target(self) -> int | NDArray[np.uint8]:
-        """The class index, or those of the pixels ``(size, size)``."""
+    def values(self) -> NDArray[np.float32]:
+        """``(C, T)`` or ``(C, D, H, W)``."""
 
 
 class Drawer(Protocol):
-    """Draws the picture of an index in a series."""
+    """Draws the picture, signal or volume of an index in a series."""
 
-    def __call__(self, index: int, *, seed: int) -> Drawn:
+    def __call__(self, index: int, *, seed: int) -> Pixels | Values:
         """Draw it."""
 
 
@@ -75,11 +90,57 @@ def draw_segmented(index: int, *, seed: int, fewest: int = 2) -> Segmented:
     return Segmented(scene.pixels, scene.class_map)
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A volume with the class of each voxel."""
+
+    values: NDArray[np.float32]
+    target: NDArray[np.uint8]
+
+
+def draw_placed(index: int, *, seed: int) -> Placed:
+    """Draw a volume; 0 where its solid is not, elsewhere 1 more than its class."""
+    volume = draw_volume(index, seed=seed)
+    return Placed(volume.values, volume.mask * np.uint8(volume.target + 1))
+
+
+def answer_of(network: nn.Module, inputs: torch.Tensor) -> Any:
+    """What a network says of inputs."""
+    return network(inputs)
+
+
+def evidence(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """For each class and each place of the last map ``(N, K, ...)`` what the logit is the mean of over the places."""
+    assert isinstance(network, PlacesCNN)
+    maps = network.features(inputs)
+    places = network.fc(maps.flatten(2).transpose(1, 2)).transpose(1, 2)
+    return torch.as_tensor(places.unflatten(2, maps.shape[2:]))
+
+
 def classify(answer: Any, wanted: torch.Tensor, background: float | None) -> tuple[torch.Tensor, float]:
     """Cross-entropy of logits of pictures or pixels, and the share of right answers."""
     weights = None if background is None else torch.tensor([background, *[1.0] * (answer.shape[1] - 1)])
     right = float((answer.argmax(1) == wanted).float().mean())
     return functional.cross_entropy(answer, wanted, weights), right
+
+
+def classify_in_place(answer: Any, wanted: torch.Tensor, _background: float | None) -> tuple[torch.Tensor, float]:
+    """The cross-entropy of logits, and of where the right class has its evidence; the share of right answers.
+
+    The softmax of the right class's evidence over the places is to lie where the solid is: to the cross-entropy comes
+    0.3 of the negative logarithm of its sum, each place weighted with the solid's share of it over the greatest share.
+    """
+    names, rows = class_of(wanted), torch.arange(len(wanted))
+    logits = answer.flatten(2).mean(2)
+    shares = functional.adaptive_avg_pool3d((wanted > 0)[:, None].float(), answer.shape[2:]).flatten(1)
+    placed = (answer[rows, names].flatten(1).softmax(1) * shares).sum(1) / shares.amax(1)
+    right = float((logits.argmax(1) == names).float().mean())
+    return functional.cross_entropy(logits, names) - 0.3 * (placed + 1e-6).log().mean(), right
+
+
+def class_of(class_maps: torch.Tensor) -> torch.Tensor:
+    """The class of the one object in maps ``(N, ...)`` that are 1 more than its class where it is, elsewhere 0."""
+    return class_maps.flatten(1).amax(1).long() - 1
 
 
 def boxes_of(class_maps: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,11 +196,13 @@ class Recipe:
         epochs: How often each is seen.
         batch: Pictures a step.
         rate: The one-cycle schedule's highest learning rate.
-        symmetric: Whether pictures are mirrored and turned by right angles, a batch at a time.
+        symmetric: Whether pictures are mirrored and turned by right angles, a batch at a time; of volumes the slices
+            are, and their order is.
         start: The bundled network whose weights it starts from where names and shapes agree.
         background: The weight of class 0 in the loss, where the others have 1; None if all weigh the same.
         test: How many pictures the test set has.
-        loss: From an answer, what is wanted and ``background``: the loss, and the share that is right.
+        ask: What the loss needs to know of a network's answer to inputs.
+        loss: From that, what is wanted and ``background``: the loss, and the share that is right.
     """
 
     draw: Drawer
@@ -151,6 +214,7 @@ class Recipe:
     start: str | None = None
     background: float | None = None
     test: int = 4_000
+    ask: Callable[[nn.Module, torch.Tensor], Any] = answer_of
     loss: Callable[[Any, torch.Tensor, float | None], tuple[torch.Tensor, float]] = classify
 
 
@@ -180,6 +244,18 @@ RECIPES: Final = {
         loss=detect,
     ),
     "digits-lenet5": Recipe(draw_digit, pictures=40_000, epochs=6, batch=64, rate=4e-3, symmetric=False),
+    "signals-cnn": Recipe(draw_signal, pictures=24_000, epochs=8, batch=64, rate=6e-3, symmetric=False),
+    "volumes-cnn": Recipe(
+        draw_placed,
+        pictures=12_000,
+        epochs=6,
+        batch=64,
+        rate=6e-3,
+        symmetric=True,
+        test=1_000,
+        ask=evidence,
+        loss=classify_in_place,
+    ),
 }
 
 
@@ -213,25 +289,45 @@ class Progress:
 
 
 def drawn_set(draw: Drawer, seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw pictures 0 to ``count - 1`` of a series: ``(count, C, H, W)`` uint8 and their classes ``(count, ...)``."""
-    pictures = [draw(index, seed=seed) for index in range(count)]
-    pixels = np.stack([np.atleast_3d(picture.pixels) for picture in pictures])
-    targets = np.stack([np.asarray(picture.target) for picture in pictures])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(targets)
+    """Draw number 0 to ``count - 1`` of a series.
+
+    Returns:
+        ``(count, C, ...)``: of pictures uint8, of signals and volumes float16; and their classes ``(count, ...)``.
+    """
+    inputs, targets = [], []
+    for index in range(count):
+        drawn = draw(index, seed=seed)
+        inputs.append(planes_of(drawn))
+        targets.append(np.asarray(drawn.target))
+    return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
 
 
-def normalised(name: str, pixels: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 pictures ``(N, C, H, W)`` into the network's input."""
-    mean = torch.tensor(BUNDLED[name].mean).view(-1, 1, 1)
-    std = torch.tensor(BUNDLED[name].std).view(-1, 1, 1)
-    return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+def planes_of(drawn: Pixels | Values) -> NDArray[np.uint8] | NDArray[np.float16]:
+    """A picture, signal or volume with its channels first."""
+    if isinstance(drawn, Pixels):
+        return np.moveaxis(np.atleast_3d(drawn.pixels), 2, 0)
+    return drawn.values.astype(np.float16)
+
+
+def layout(name: str) -> torch.memory_format:
+    """The order in memory in which a network's convolutions are quickest."""
+    orders = {2: torch.channels_last, 3: torch.channels_last_3d}
+    return orders.get(len(BUNDLED[name].input_size), torch.contiguous_format)
+
+
+def normalised(name: str, planes: torch.Tensor) -> torch.Tensor:
+    """Turn pictures ``(N, C, H, W)`` uint8, or values of signals or volumes, into the network's input."""
+    shape = -1, *(1 for _ in BUNDLED[name].input_size)
+    mean, std = (torch.tensor(each).view(shape) for each in (BUNDLED[name].mean, BUNDLED[name].std))
+    values = planes.float() if planes.is_floating_point() else planes.float() / 255
+    return ((values - mean) / std).contiguous(memory_format=layout(name))
 
 
 def initialise(network: nn.Module) -> None:
     """Give convolutions that feed a ReLU the gain they need, and LeNet's the one for tanh."""
     tanh = any(isinstance(module, nn.Tanh) for module in network.modules())
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             if tanh:
                 nn.init.xavier_uniform_(module.weight)
             else:
@@ -255,11 +351,16 @@ def start_from(network: nn.Module, name: str) -> None:
 def varied(
     pixels: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One of the square's eight symmetries, the same for the whole batch, and for the classes of pixels."""
+    """One of the square's eight symmetries, the same for the whole batch, and for the classes of pixels.
+
+    Of volumes the slices are turned so, and in one of two cases their order too.
+    """
     turns, mirrored = divmod(int(torch.randint(8, (), generator=generator)), 2)
+    axes = range(-(pixels.dim() - 2), -2)
+    reversed_axes = [axis for axis in axes if int(torch.randint(2, (), generator=generator))]
 
     def vary(planes: torch.Tensor) -> torch.Tensor:
-        turned = planes.rot90(turns, (-2, -1))
+        turned = planes.flip(reversed_axes).rot90(turns, (-2, -1))
         return turned.flip(-1) if mirrored else turned
 
     return vary(pixels), vary(targets) if targets.dim() > 1 else targets
@@ -306,7 +407,7 @@ def begin(name: str, seed: int, steps: int) -> Run:
     """Build a network and what trains it."""
     recipe = RECIPES[name]
     torch.manual_seed(seed)
-    network = build(name).train().to(memory_format=torch.channels_last)
+    network = build(name).train().to(memory_format=layout(name))
     initialise(network)
     if recipe.start is not None:
         start_from(network, recipe.start)
@@ -332,7 +433,7 @@ def train(name: str, seed: int, checkpoint: Path | None = None) -> nn.Module:
         batch, wanted = pixels[chosen], targets[chosen].long()
         if recipe.symmetric:
             batch, wanted = varied(batch, wanted, run.generator)
-        loss, right = recipe.loss(run.network(normalised(name, batch)), wanted, recipe.background)
+        loss, right = recipe.loss(recipe.ask(run.network, normalised(name, batch)), wanted, recipe.background)
         run.optimiser.zero_grad()
         torch.autograd.backward(loss)
         run.optimiser.step()
@@ -385,8 +486,8 @@ def answers(name: str, network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """The classes that a network finds in the fixed test set, and the right ones."""
     recipe = RECIPES[name]
     pixels, targets = drawn_set(recipe.draw, TEST_SEED, recipe.test)
-    found = [network(normalised(name, part)).argmax(1) for part in torch.split(pixels, 250)]
-    return torch.cat(found), targets
+    found = torch.cat([network(normalised(name, part)).argmax(1) for part in torch.split(pixels, 250)])
+    return found, targets if targets.dim() == found.dim() else class_of(targets)
 
 
 def mean_iou(found: torch.Tensor, right: torch.Tensor, classes: int) -> float:

@@ -17,7 +17,7 @@ ADAPTED = ("tests/models/test_adapted.py",)
 ANSWERS = (
     Mutation(
         "Regions: the class where it wins now, not on the unchanged picture", f"{S}/dense.py",
-        "return (summed * inside).sum(dim=(1, 2))", "return (summed * (summed > 0)).sum(dim=(1, 2))",
+        "return (summed * inside).sum(", "return (summed * (summed > 0)).sum(",
         DENSE, "what is explained moves with the picture that is changed",
     ),
     Mutation(

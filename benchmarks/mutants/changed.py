@@ -73,7 +73,7 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: windows summed, not averaged", "cnnviz/engine/windows/window.py",
-        "return total / (self.rows.sum(dim=0)[:, None] * self.columns.sum(dim=0))", "return total",
+        "return total @ last / (weight[..., None] * last.sum(dim=0))", "return total @ last",
         WINDOWS, "the middle, under more windows, is hotter than the border",
     ),
     Mutation(
@@ -84,8 +84,8 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: rows and columns of windows exchanged", "cnnviz/engine/windows/window.py",
-        "self.rows[chosen // len(self.columns)], self.columns[chosen % len(self.columns)]",
-        "self.rows[chosen % len(self.rows)], self.columns[chosen // len(self.rows)]",
+        "return np.unravel_index(numbers.clamp_min(0).cpu().numpy(), self.shape)",
+        "return np.unravel_index(numbers.clamp_min(0).cpu().numpy(), self.shape, order='F')",
         OCCLUSION, "the map is transposed",
     ),
     Mutation(
@@ -157,12 +157,12 @@ CHANGED = (
     ),
     Mutation(
         "RISE: masks visible where they should hide", f"{M}/occlusion/random_masks.py",
-        "drawn[:, 2:] < self.visible", "drawn[:, 2:] > self.visible",
+        "drawn[:, axes:] < self.visible", "drawn[:, axes:] > self.visible",
         RISE, "another share of the picture is visible than was asked for",
     ),
     Mutation(
         "RISE: all masks lie on one grid", f"{M}/occlusion/random_masks.py",
-        "shifts = (drawn[:, :2] * (height, width)).astype(int)", "shifts = (0 * drawn[:, :2]).astype(int)",
+        "shifts = (drawn[:, :axes] * sides).astype(int)", "shifts = (0 * drawn[:, :axes]).astype(int)",
         RISE, "the map shows the grid of cells",
     ),
     Mutation(
@@ -177,7 +177,7 @@ CHANGED = (
     ),
     Mutation(
         "Feature occlusion: one mean for all channels", f"{M}/occlusion/occlusion.py",
-        "else maps.mean(dim=(2, 3), keepdim=True)", "else maps.mean(dim=(1, 2, 3), keepdim=True)",
+        "fill = maps.mean(dim=place_dims(maps), keepdim=True)", "fill = maps.mean().expand_as(maps[:, :, :1, :1])",
         ("tests/methods/test_feature_occlusion.py",), "hiding a place excites channels that were silent",
     ),
     Mutation(
@@ -202,7 +202,7 @@ CHANGED = (
     ),
     Mutation(
         "Occlusion: a blur as wide as the window is narrow", f"{M}/occlusion/baselines.py",
-        "cv2.GaussianBlur(each, (0, 0), self.side / 3)", "cv2.GaussianBlur(each, (0, 0), 3 / self.side)",
+        "_blur(each, [side / 3 for side in self.sides])", "_blur(each, [3 / side for side in self.sides])",
         OCCLUSION, "'blur' hides nothing",
     ),
     Mutation(

@@ -98,7 +98,7 @@ PLACES = (
     ),
     Mutation(
         "Heat maps: peak as row and column", "cnnviz/results/heatmap.py",
-        "return int(column), int(row)", "return int(row), int(column)",
+        "for at in reversed(np.unravel_index(", "for at in (np.unravel_index(",
         ("tests/results/test_heatmap.py",), "the place that is said is transposed",
     ),
     Mutation(
@@ -127,9 +127,8 @@ PLACES = (
         PREPROCESS, "the network gets a picture almost without contrast",
     ),
     Mutation(
-        "Preprocessing: crop's offsets exchanged", "cnnviz/models/preprocess.py",
-        "crop = crop_offset(height, down), crop_offset(width, across), down, across",
-        "crop = crop_offset(width, across), crop_offset(height, down), down, across",
+        "Preprocessing: crop's offsets exchanged", "cnnviz/core/sample.py",
+        "return cls(original, resized, (*starts, *size))", "return cls(original, resized, (*reversed(starts), *size))",
         PREPROCESS, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
@@ -243,7 +242,7 @@ PLACES = (
     ),
     Mutation(
         "Heat maps: signed and rectified maps take each other's scale", "cnnviz/results/heatmap.py",
-        "signed=not self.rectified", "signed=self.rectified",
+        "signed = not self.rectified", "signed = self.rectified",
         ("tests/results/test_heatmap.py", "tests/results/test_heatmaps.py"), "a signed map loses its negative half",
     ),
     Mutation(

@@ -45,19 +45,19 @@ REGIONS = (
     ),
     Mutation(
         "Parts: rows and columns exchanged", f"{P}/windows/regional.py",
-        "zip(segment.rows.targets[rows], segment.columns.targets[columns], strict=True)",
-        "zip(segment.columns.targets[columns], segment.rows.targets[rows], strict=True)",
+        "corners = segment.corners(lambda extent: extent.targets, places)",
+        "corners = [corner[::-1] for corner in segment.corners(lambda extent: extent.targets, places)]",
         OBLONG, "parts are put at the transposed place",
     ),
     Mutation(
         "Parts: nothing is skipped", f"{P}/windows/regional.py",
-        "zip(made, down.skipped[rows], across.skipped[columns], strict=True)",
-        "zip(made, 0 * down.skipped[rows], 0 * across.skipped[columns], strict=True)",
+        "segment.corners(lambda extent: extent.skipped, places)",
+        "segment.corners(lambda extent: 0 * extent.skipped, places)",
         OBLONG, "values made from padding are put amid the map",
     ),
     Mutation(
-        "Windows: numbered by the columns' count", f"{M}/occlusion/windows.py",
-        "windows.shape[1]", "windows.shape[0]",
+        "Windows: rows and columns of windows exchanged", f"{M}/occlusion/windows.py",
+        "*self._windows.places(numbers)", "*self._windows.places(numbers)[::-1]",
         OBLONG, "on oblong pictures answers are of other windows; noticed, and nothing is saved",
     ),
     Mutation(
@@ -67,13 +67,13 @@ REGIONS = (
     ),
     Mutation(
         "Regions: only the middle is checked", f"{M}/occlusion/windows.py",
-        "some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])",
-        "some = torch.tensor([rows // 2 * columns + columns // 2])",
+        "some = torch.tensor([middle, len(self._windows) - 1])",
+        "some = torch.tensor([middle])",
         LYING, "what goes wrong at the border is not noticed",
     ),
     Mutation(
         "Regions: only the corner is checked", f"{M}/occlusion/windows.py",
-        "some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])",
+        "some = torch.tensor([middle, len(self._windows) - 1])",
         "some = torch.tensor([len(self._windows) - 1])",
         LYING, "what goes wrong in the middle is not noticed",
     ),
@@ -144,7 +144,7 @@ REGIONS = (
     ),
     Mutation(
         "Gates: the picture's rows are its columns", f"{P}/windows/bottlenecks.py",
-        "for length in example.shape[-2:])", "for length in example.shape[:-3:-1])",
+        "for length in size_of(example))", "for length in size_of(example)[::-1])",
         OBLONG, "oblong pictures are cut at the wrong place",
     ),
     Mutation(
@@ -178,13 +178,13 @@ REGIONS = (
         ("tests/methods/test_occlusion.py",), "the spread of baselines is nothing",
     ),
     Mutation(
-        "Occlusion: a window of a picture's longer side", f"{M}/occlusion/occlusion.py",
-        "round(min(height, width) / SHARE)", "round(max(height, width) / SHARE)",
+        "Occlusion: a window of a picture's longer side", f"{M}/occlusion/sides.py",
+        "round(min(size) / SHARE)", "round(max(size) / SHARE)",
         ("tests/methods/test_occlusion.py",), "on oblong inputs the window is larger than it says",
     ),
     Mutation(
         "Occlusion: no window hides the first one", f"{P}/windows/window.py",
-        "down = down * (numbers.cpu() >= 0)[:, None]", "down = down * 1",
+        "chosen[0] = chosen[0] * (numbers.cpu() >= 0)[:, None]", "chosen[0] = chosen[0] * 1",
         ("tests/engine/test_windows.py",), "the unchanged picture has a window hidden",
     ),
     Mutation(

@@ -99,17 +99,17 @@ ROUTES = (
     ),
     Mutation(
         "Routes: a leg costs its whole layers", f"{P}/windows/route.py",
-        "(stop.work - start.work) * part", "(stop.work - start.work)",
+        "(stop.work - start.work) * (given / start.places)", "(stop.work - start.work)",
         COST, "no way looks cheaper than a forward, and none is taken",
     ),
     Mutation(
         "Routes: copying costs nothing", f"{P}/windows/route.py",
-        "+ STOP + COPY * (given + handed)", "+ STOP",
+        "+ STOP + COPY * copied", "+ STOP",
         COST, "stops are made where copying takes longer than computing",
     ),
     Mutation(
         "Routes: a stop costs nothing", f"{P}/windows/route.py",
-        "+ STOP + COPY * (given + handed)", "+ COPY * (given + handed)",
+        "+ STOP + COPY * copied", "+ COPY * copied",
         COST, "small networks are made slower",
     ),
     Mutation(
@@ -119,7 +119,8 @@ ROUTES = (
     ),
     Mutation(
         "Routes: only the rows' part counts", f"{P}/windows/route.py",
-        "segment.rows.length * segment.columns.length / (start", "segment.rows.length * start.columns.count / (start",
+        "given, handed = prod(one.length for one in segment.extents)",
+        "given, handed = segment.extents[0].length * start.grids[1].count",
         COST, "routes look dearer than they are",
     ),
 )  # fmt: skip

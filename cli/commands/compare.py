@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -10,8 +10,9 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
+from cnnviz.lengths import PerAxis
 
-from ..options import NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
+from ..options import IMAGES_HELP, NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
 from ..output import Console, plan_output
 from ..run import Entries, PictureFiles, open_model, run
 
@@ -91,8 +92,9 @@ def _convert_value(kind: type, text: str) -> Any:
     """A setting's value from the words of the command line; what is none goes on as text and is refused there."""
     if kind is bool:
         return TRUTHS.get(text.lower(), text)
+    convert: Callable[[str], Any] = str if issubclass(kind, PerAxis) else kind
     try:
-        return kind(text)
+        return convert(text)
     except ValueError:
         return text
 
@@ -138,5 +140,5 @@ compare = SectionedCommand(
     ],
     callback=run_compare,
     help="Several methods side by side: a row a picture, a column a method; or networks, or layers.\n\n"
-    "IMAGE is a picture file, or a folder of them.",
+    + IMAGES_HELP.format(more=""),
 )  # fmt: skip

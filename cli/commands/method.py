@@ -20,7 +20,7 @@ from cnnviz.core.similar import PAIR
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
-from ..options import LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
+from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output
 from ..run import Entries, PictureFiles, batch_of, run
 
@@ -113,7 +113,7 @@ def method_command(name: str) -> click.Command:
         name,
         params=parameters,
         callback=partial(run_method, name),
-        help=f"{method.summary}\n\nIMAGE is a picture file, or a folder of them{clip}.{reference}",
+        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{reference}",
         short_help=method.summary,
     )
 

@@ -12,7 +12,7 @@ import cnnviz
 from cnnviz.core.atomic import make_folder
 from cnnviz.errors import UsageError, visible
 
-from ..options import FORCE, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
+from ..options import FORCE, IMAGES_HELP, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
 from ..output import Console, OutputPlan, plan_output
 from ..run import Entries, PictureFiles, batch_of, run
 
@@ -145,5 +145,5 @@ predict = SectionedCommand(
         *NETWORK, SEED, DRAWN_TO, MASKS, FORCE, JSON, QUIET,
     ],
     callback=run_predict,
-    help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",
+    help=f"{METHOD.summary}\n\n{IMAGES_HELP.format(more='')}",
 )  # fmt: skip

@@ -10,7 +10,7 @@ import click
 import cnnviz
 from cnnviz.core.atomic import make_folder
 
-from ..options import FORCE, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
+from ..options import FORCE, IMAGES_HELP, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
 from ..output import Console, ensure_folder, ensure_free
 from ..run import Entries, PictureFiles, run
 
@@ -84,5 +84,5 @@ report = SectionedCommand(
         FORCE, JSON, QUIET,
     ],
     callback=run_report,
-    help=f"{METHOD.summary}\n\nIMAGE is a picture file, or a folder of them.",
+    help=f"{METHOD.summary}\n\n{IMAGES_HELP.format(more='')}",
 )  # fmt: skip

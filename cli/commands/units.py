@@ -11,7 +11,7 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 
-from ..options import LOOK, NETWORK, OUTPUT, SEED, Option, SectionedCommand, setting_option
+from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, Option, SectionedCommand, setting_option
 from ..output import Console, plan_output
 from ..run import Entries, PictureFiles, batch_of, open_model, run
 
@@ -59,7 +59,7 @@ features = SectionedCommand(
         *NETWORK, SEED, *DRAWING, *OUTPUT,
     ],
     callback=run_features,
-    help=f"{FEATURES.summary}\n\nIMAGE is a picture file, or a folder of them.\n\nReference: {FEATURES.reference}",
+    help=f"{FEATURES.summary}\n\n{IMAGES_HELP.format(more='')}\n\nReference: {FEATURES.reference}",
     short_help=FEATURES.summary,
 )  # fmt: skip
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnviz.core.dimensions import Size
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import TargetError
 
@@ -39,11 +42,11 @@ class Mask:
     """Which places of a grid are meant; equal where the same are.
 
     Attributes:
-        shape: Rows and columns.
+        shape: Rows and columns; of a volume slices, rows and columns.
         bits: A bit for each place, row by row.
     """
 
-    shape: tuple[int, int]
+    shape: Size
     bits: bytes = field(repr=False)
 
     @classmethod
@@ -51,34 +54,31 @@ class Mask:
         """The places ``(h, w)`` that are true."""
         import numpy as np
 
-        return cls((places.shape[0], places.shape[1]), np.packbits(places).tobytes())
+        return cls(tuple(places.shape), np.packbits(places).tobytes())
 
     def array(self) -> NDArray[np.bool_]:
         """True where a place is meant, ``(h, w)``."""
         import numpy as np
 
-        height, width = self.shape
-        flat = np.unpackbits(np.frombuffer(self.bits, dtype=np.uint8), count=height * width)
-        return flat.reshape(height, width).astype(bool)
+        flat = np.unpackbits(np.frombuffer(self.bits, dtype=np.uint8), count=prod(self.shape))
+        return flat.reshape(self.shape).astype(bool)
 
-    def on_grid(self, grid: tuple[int, int]) -> Mask:
+    def on_grid(self, grid: Size) -> Mask:
         """The same places on another grid over the same area: those whose middle is meant, or the one that holds it."""
         import numpy as np
 
         held = self.array()
-        rows, columns = (
-            np.minimum((np.arange(count) + 0.5) * length / count, length - 1).astype(int)
-            for count, length in zip(grid, self.shape, strict=True)
-        )
-        found = held[np.ix_(rows, columns)]
+        sides = list(zip(grid, self.shape, strict=True))
+        middles = (np.minimum((np.arange(count) + 0.5) * length / count, length - 1) for count, length in sides)
+        found = held[np.ix_(*(each.astype(int) for each in middles))]
         if held.any() and not found.any():  # smaller than places are: those that hold any of it
-            down, across = np.nonzero(held)
-            found[down * grid[0] // self.shape[0], across * grid[1] // self.shape[1]] = True
+            places = zip(np.nonzero(held), sides, strict=True)
+            found[tuple(each * count // length for each, (count, length) in places)] = True
         return Mask.of(found)
 
     def mirrored(self) -> Mask:
         """Left and right exchanged."""
-        return Mask.of(self.array()[:, ::-1])
+        return Mask.of(self.array()[..., ::-1])
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ def picture_part(geometry: Geometry) -> Mask | None:
     import numpy as np
 
     inside = []
-    for start, length, resized in zip(geometry.crop[:2], geometry.crop[2:], geometry.resized, strict=True):
+    for start, length, resized in zip(geometry.start, geometry.size, geometry.resized, strict=True):
         places = start + np.arange(length)
         inside.append((places >= 0) & (places < resized))
-    found = inside[0][:, None] & inside[1][None]
+    found = reduce(np.logical_and.outer, inside)
     return None if found.all() else Mask.of(found)
 
 

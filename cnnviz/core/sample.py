@@ -59,6 +59,18 @@ class Geometry:
         """The geometry of an input that is the picture itself."""
         return cls(size, size, (*(0 for _ in size), *size))
 
+    @classmethod
+    def centred(cls, original: Size, resized: Size, size: Size) -> Geometry:
+        """The geometry of an input of some size out of the middle of the resized picture, rounded as torchvision does.
+
+        Padding has its odd pixel at the end.
+        """
+        starts = [
+            round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
+            for length, wanted in zip(resized, size, strict=True)
+        ]
+        return cls(original, resized, (*starts, *size))
+
     @property
     def start(self) -> tuple[int, ...]:
         """Where the input begins within the resized picture: top and left."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +18,7 @@ from cnnviz.core.capacity import free_memory, spell_bytes
 from cnnviz.errors import PassingPictureError, PictureError, quoted
 from cnnviz.images.reading import open_file, reason_of
 
-__all__ = ["NPY", "channel_first", "check_room", "checked_values", "read_npy", "spell_shape"]
+__all__ = ["NPY", "channel_first", "check_room", "checked_values", "quiet_library", "read_npy", "spell_shape"]
 
 NPY: Final = ".npy"
 _EXPECTED: Final = "expected a .npy file with an array of numbers, as numpy.save writes it"
@@ -147,3 +151,20 @@ def channel_first(
 def spell_shape(shape: tuple[int, ...]) -> str:
     """A shape in words, such as ``"(12, 5000)"``."""
     return f"({', '.join(str(int(side)) for side in shape)})"
+
+
+@contextmanager
+def quiet_library(name: str) -> Iterator[None]:
+    """Inside, a library says nothing of its own about odd files: errors say what is wrong.
+
+    Args:
+        name: Its logger.
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(before)

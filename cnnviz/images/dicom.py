@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.core.picture import ValueRange
 from cnnviz.core.sample import Volume
 from cnnviz.errors import MissingExtraError, PassingPictureError, PictureError, quoted
-from cnnviz.images.arrays import check_room, checked_values
+from cnnviz.images.arrays import check_room, checked_values, quiet_library
 from cnnviz.images.nifti import turned
 from cnnviz.images.reading import explain_passing, open_file, reason_of
 
@@ -32,7 +29,14 @@ _SAME: Final = {
     "SamplesPerPixel": "samples a pixel",
 }  # fmt: skip
 """What the slices of a volume have in common."""
+HEADER: Final = (
+    *_SAME, "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "NumberOfFrames", "ImagePositionPatient",
+    "InstanceNumber", "PhotometricInterpretation", "WindowCenter", "WindowWidth",
+)  # fmt: skip
+"""What of a header is looked at."""
 _EXPECTED: Final = "expected a DICOM file that is whole"
+
+Decoded = TypeVar("Decoded")
 
 
 def is_dicom(path: Path) -> bool:
@@ -65,12 +69,12 @@ def read_dicom(files: Sequence[Path], name: str, shown: str, chosen: Path | None
         import pydicom
     except ImportError as error:
         raise MissingExtraError(f"Reading DICOM files, such as {shown},", "volumes") from error
-    with _quiet_pydicom():
-        headers = {file: _read_file(pydicom, file, pixels=False) for file in files}
+    with quiet_library("pydicom"):
+        headers = {file: _read_header(pydicom, file) for file in files}
         files, series = _one_series({file: head for file, head in headers.items() if "Rows" in head}, shown, chosen)
         heads = [headers[file] for file in files]
         _check_alike(files, heads, shown)
-        check_room((len(files), int(heads[0].Rows), int(heads[0].Columns)), shown, 12)
+        check_room((len(files), int(heads[0]["Rows"]), int(heads[0].get("Columns", 1))), shown, 12)
         order, affine, notes = _place_slices(files, heads, shown)
         values = _stack_slices(pydicom, [files[place] for place in order])
     middle = heads[order[len(order) // 2]]
@@ -84,28 +88,36 @@ def read_dicom(files: Sequence[Path], name: str, shown: str, chosen: Path | None
     return Volume(held, name, notes=(*notes, *more), window=window)
 
 
-@contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    """Inside, pydicom says nothing of its own about odd files: errors say what is wrong."""
-    logger = logging.getLogger("pydicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(before)
+def _read_header(pydicom: Any, file: Path) -> dict[str, Any]:
+    """What of a file's header is looked at, by its name; nothing else of it is decoded."""
+    return _decode(file, lambda opened: _plain_header(pydicom.dcmread(opened, stop_before_pixels=True)))
 
 
-def _read_file(pydicom: Any, file: Path, *, pixels: bool) -> Any:
+def _plain_header(head: Any) -> dict[str, Any]:
+    return {key: head.get(key) for key in HEADER if key in head}
+
+
+def _read_pixels(pydicom: Any, file: Path) -> NDArray[Any]:
+    """The values ``(rows, columns)`` of a file, with its own scale."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    def decode(opened: IO[bytes]) -> NDArray[Any]:
+        read = pydicom.dcmread(opened)
+        return np.asarray(apply_modality_lut(read.pixel_array, read))
+
+    return _decode(file, decode)
+
+
+def _decode(file: Path, decode: Callable[[IO[bytes]], Decoded]) -> Decoded:
     shown = quoted(file.name)
     with open_file(str(file), shown, _EXPECTED) as opened:
         try:
-            return pydicom.dcmread(opened, stop_before_pixels=not pixels, force=False)
+            return decode(opened)
         except Exception as error:  # a decoder fed with damaged data can raise anything
             if passing := explain_passing(error, shown):
                 raise PassingPictureError(passing) from error
-            raise PictureError(f"{shown} is damaged, or no DICOM file; {_EXPECTED}.") from error
+            reason = reason_of(error)[:200]
+            raise PictureError(f"{shown} is damaged, or no DICOM file ({reason}); {_EXPECTED}.") from error
 
 
 def _one_series(headers: Mapping[Path, Any], shown: str, chosen: Path | None) -> tuple[list[Path], str]:
@@ -216,26 +228,14 @@ def _place_slices(
 
 
 def _stack_slices(pydicom: Any, files: Sequence[Path]) -> NDArray[np.float32]:
-    """The values ``(slices, rows, columns)``, with each slice's own scale."""
-    from pydicom.pixels.processing import apply_modality_lut
-
-    values: NDArray[np.float32] | None = None
+    """The values ``(slices, rows, columns)``."""
+    first = _read_pixels(pydicom, files[0])
+    values = np.empty((len(files), *first.shape), np.float32)
     for number, file in enumerate(files):
-        read = _read_file(pydicom, file, pixels=True)
-        try:
-            plane = np.asarray(apply_modality_lut(read.pixel_array, read))
-        except Exception as error:  # a decoder fed with damaged data can raise anything
-            if passing := explain_passing(error, quoted(file.name)):
-                raise PassingPictureError(passing) from error
-            raise PictureError(
-                f"The pixels of {quoted(file.name)} cannot be read ({reason_of(error)[:200]})."
-            ) from error
-        if values is None:
-            values = np.empty((len(files), *plane.shape), np.float32)
-        if plane.shape != values.shape[1:]:
+        plane = _read_pixels(pydicom, file) if number else first
+        if plane.shape != first.shape:
             raise PictureError(f"{quoted(file.name)} has pixels of another size than its header says; {_EXPECTED}.")
         values[number] = plane
-    assert values is not None
     return values
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, count_places, is_one_input, spell_shape
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import PictureError, UsageError
-from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, quoted
+from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, is_folder, quoted
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["expand_paths", "gather", "read_sample"]
+__all__ = ["PICTURES", "expand_paths", "gather", "holds_volume", "input_suffixes", "read_sample"]
 
 _ACCEPTED: Final = {
     SIGNAL: "a path, an array (C, T), a Signal, a float tensor (N, C, T), or a list of these",
@@ -90,18 +90,23 @@ def expand_paths(paths: Iterable[str], places: int = PICTURE) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        whole = not _is_folder(path) or (places == VOLUME and _is_one_volume(path))
+        whole = not is_folder(path) or (places == VOLUME and holds_volume(path))
         files.extend([path] if whole else _list_files(path, places))
     return files
 
 
-def _is_one_volume(folder: Path) -> bool:
+def holds_volume(folder: Path) -> bool:
+    """Whether a folder is one volume: DICOM files or slices lie in it.
+
+    Raises:
+        PictureError: It may not be read.
+    """
     from cnnviz.images.volumes import holds_slices
 
     return holds_slices(folder)
 
 
-def _endings(places: int) -> tuple[str, ...]:
+def input_suffixes(places: int) -> tuple[str, ...]:
     """File name endings of what a network takes in a folder."""
     if places == SIGNAL:
         from cnnviz.images.signals import SIGNAL_SUFFIXES
@@ -115,16 +120,8 @@ def _endings(places: int) -> tuple[str, ...]:
     return SUFFIXES
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether it is a folder; a name that the system refuses is none, and left for the reader to complain about."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 def _list_files(folder: Path, places: int) -> list[Path]:
-    shown, kind, endings = quoted(str(folder)), KINDS[places], _endings(places)
+    shown, kind, endings = quoted(str(folder)), KINDS[places], input_suffixes(places)
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -191,7 +188,7 @@ def _as_volume(item: Any, name: str, entrance: Entrance) -> Sample:
         return as_clip(item, name, entrance) if entrance.rate else as_volume(item, name, entrance.channels)
     _refuse_image(item, name, VOLUME)
     path = Path(item)
-    if not _is_folder(path) and is_clip(path):
+    if not is_folder(path) and is_clip(path):
         return read_clip(path, entrance)
     if entrance.rate is not None:  # a network of clips: slices are frames
         return as_clip(read_volume(path, None), name, entrance)

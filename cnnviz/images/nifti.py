@@ -6,7 +6,6 @@ import gzip
 import math
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from cnnviz.core.picture import ValueRange
 from cnnviz.core.sample import Orientation, Volume
 from cnnviz.errors import MissingExtraError, PassingPictureError, PictureError, quoted
-from cnnviz.images.arrays import check_room, checked_values, spell_shape
+from cnnviz.images.arrays import check_room, checked_values, quiet_library, spell_shape
 from cnnviz.images.reading import explain_passing, open_file, reason_of
 
 __all__ = ["NIFTI", "letters_of", "read_nifti", "turned"]
@@ -52,7 +51,7 @@ def read_nifti(path: str | os.PathLike[str], channels: int | None = None) -> Vol
     except ImportError as error:
         raise MissingExtraError(f"Reading NIfTI files, such as {shown},", "volumes") from error
     try:
-        with warnings.catch_warnings(action="ignore"), nibabel.imageglobals.LoggingOutputSuppressor():
+        with quiet_library("nibabel.global"):
             image: Any = nibabel.load(given)
             affine = np.array(image.affine, np.float64)
             _check_grid(image, shown, channels)

@@ -33,6 +33,7 @@ __all__ = [
     "check_size",
     "decode_picture",
     "explain_passing",
+    "is_folder",
     "open_file",
     "quoted",
     "read_mask",
@@ -232,6 +233,14 @@ def _convert_image(
     first = f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames"
     made = pixels_of_image(image, shown, background, value_range)
     return _make_picture(made, name, (first,) if frames > 1 else ()).in_range(value_range)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; a name that the system refuses is none, and left for the reader to complain about."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def open_file(given: str, shown: str, expected: str = _EXPECTED) -> io.BufferedReader:

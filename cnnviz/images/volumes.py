@@ -19,7 +19,7 @@ from cnnviz.errors import PassingPictureError, PictureError, quoted
 from cnnviz.images.arrays import NPY, channel_first, check_room, checked_values, read_npy, spell_shape
 from cnnviz.images.dicom import is_dicom, read_dicom
 from cnnviz.images.nifti import NIFTI, read_nifti
-from cnnviz.images.reading import SUFFIXES, explain_passing, open_file, reason_of
+from cnnviz.images.reading import SUFFIXES, explain_passing, is_folder, open_file, reason_of
 
 __all__ = ["VOLUME_SUFFIXES", "as_volume", "holds_slices", "is_volume_file", "read_volume"]
 
@@ -30,7 +30,6 @@ VOLUME_SUFFIXES: Final = (NPY, *NIFTI, *TIFFS, ".dcm")
 _EXPECTED: Final = (
     f"expected a volume in a file ending in {', '.join(VOLUME_SUFFIXES)}, or in a folder of DICOM files or slices"
 )
-_MODES: Final = {"1": 1, "L": 1, "P": 3, "RGB": 3, "RGBA": 3, "LA": 1, "F": 1, "I": 1}
 
 
 def is_volume_file(path: Path) -> bool:
@@ -54,7 +53,7 @@ def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> Vo
     """
     given = os.fsdecode(path)
     where, shown = Path(given), quoted(given)
-    if where.is_dir():
+    if is_folder(where):
         return _read_folder(where, shown, channels)
     name = where.name.lower()
     if name.endswith(NPY):

@@ -87,7 +87,8 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
 
 
 def _place(target: Target, picture: Sample) -> Target:
-    if isinstance(target, (DetectionTarget, RegionTarget)) and not isinstance(picture, Picture):
+    named = isinstance(target, RegionTarget) and (target.region is not None or target.peak)
+    if (named or isinstance(target, DetectionTarget)) and not isinstance(picture, Picture):
         raise TargetError(f"'{target}' is told of pictures, which this network does not take; expected a class.")
     if isinstance(target, DetectionTarget):
         return target.placed(picture)

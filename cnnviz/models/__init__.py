@@ -8,6 +8,7 @@
 - ``bundled``: the networks that come with cnnviz.
 - ``origin``: what a source hands over, and a record of how a network was opened.
 - ``preprocess``: how a picture becomes the network's input, and back.
+- ``assumptions``: the preprocessing that is usual, where it was not given.
 - ``resampling``: signals, volumes and clips brought to the network's rate, spacing and size.
 - ``labels``: the names of the classes.
 - ``formats``: what kind of file a network or weights are in.

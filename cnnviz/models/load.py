@@ -20,12 +20,13 @@ from cnnviz.engine.state.modes import RANDOM, inference
 from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import MOST_SEED
+from cnnviz.models.assumptions import spread_size
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
 from cnnviz.models.names import model_names
 from cnnviz.models.origin import OpenedNetwork, describe_opening, names_code, one_line
-from cnnviz.models.preprocess import Preprocess, spread_size
+from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.weights import read_checkpoint
 
 __all__ = ["load_model", "model_names", "resolve_device"]
@@ -65,7 +66,7 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     input_size: int | Size | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: tuple[float, float] | str | None = None,
     rate: float | None = None,
     spacing: float | Sequence[float] | None = None,
     standardise: bool | None = None,
@@ -89,7 +90,8 @@ def load_model(
         input_size: Side, or height and width, of the input in pixels, likewise; one length of a signal, three of a
             volume.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use; signals and volumes are then given as they are.
+            type, or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
+            ``"window"``, that of a DICOM file, or ``"percentiles"``.
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
         standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
@@ -190,7 +192,7 @@ class _AskedPreprocess(NamedTuple):
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     input_size: int | Size | None
-    value_range: tuple[float, float] | None
+    value_range: tuple[float, float] | str | None
     rate: float | None
     spacing: tuple[float, ...] | None
     standardise: bool | None

@@ -26,9 +26,10 @@ from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks
 from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import Network
 from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
+from cnnviz.models.assumptions import assume_preprocess
 from cnnviz.models.labels import name_classes
 from cnnviz.models.origin import guess_entrance
-from cnnviz.models.preprocess import Preprocess, assume_preprocess
+from cnnviz.models.preprocess import Preprocess
 
 __all__ = ["Model"]
 
@@ -71,7 +72,8 @@ class Model(Network):
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
         value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use; signals and volumes are then given as they are.
+            type, or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
+            ``"window"``, that of a DICOM file, or ``"percentiles"``.
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
         standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
@@ -110,7 +112,7 @@ class Model(Network):
         resize: int | tuple[int, int] | Literal["whole"] | None = None,
         labels: Sequence[str] | Mapping[int, str] | None = None,
         channels: int | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
         rate: float | None = None,
         spacing: float | Sequence[float] | None = None,
         standardise: bool | None = None,

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, Size, spell_size
+from cnnviz.core.dimensions import KINDS, PICTURE, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
-from cnnviz.models.resampling import crop_offset, fit, fit_geometry
+from cnnviz.models.resampling import check_range_word, fit, fit_geometry
 
-__all__ = ["WHOLE", "Preprocess", "assume_preprocess", "spread_size"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "WHOLE", "Preprocess"]
 
 WHOLE: Final = "whole"
 """A resize by which all of a picture fits into the input, its shape kept."""
@@ -28,9 +28,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_RESIZED = 1 << 28
 """Most pixels a picture may be resized to: a strip of 1 x 100 000 pixels would not fit into memory."""
-
-USUAL = {SIGNAL: 1024, PICTURE: 224, VOLUME: 64}
-"""The side of an input of which nothing is known, by its axes of places."""
 
 _TIMM_CROP_PCT = 0.875
 _COLOUR_DIMS = 3
@@ -61,7 +58,8 @@ class Preprocess:
         std: Standard deviation of each channel, by which they are then divided; one value stands for all channels.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, all as Pillow does them.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma); pictures cannot feed any other number.
-        value_range: The values of pictures that stand for 0 and 1; None for those they were read with.
+        value_range: The values that stand for 0 and 1; None for those that pictures were read with. Of signals and
+            volumes also ``"window"``, that of a DICOM file, or ``"percentiles"``, its own 0.5 and 99.5.
         keeps_size: Whether inputs are as long as what they are made of; ``input_size`` is then only what layers are
             listed for.
         rate: Samples a second of signals, or frames a second of clips, that the network was trained with; others are
@@ -79,7 +77,7 @@ class Preprocess:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     channels: int = 3
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[float, float] | str | None = None
     keeps_size: bool = False
     rate: float | None = None
     spacing: tuple[float, float, float] | None = None
@@ -100,7 +98,8 @@ class Preprocess:
             object.__setattr__(self, name, _check_channels(name, getattr(self, name), self.channels))
         if min(self.std) <= 0:
             raise ParameterError(f"std is {list(self.std)}; expected values above 0.")
-        check_range(self.value_range)
+        check_range_word(self.value_range, self.places)
+        check_range(self.plain_range)
         for name, numbers in (("rate", (self.rate,)), ("spacing", self.spacing or ())):
             if any(each is not None and not (math.isfinite(each) and each > 0) for each in numbers):
                 raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0.")
@@ -114,7 +113,7 @@ class Preprocess:
 
     def refined(
         self,
-        value_range: tuple[float, float] | None,
+        value_range: tuple[float, float] | str | None,
         rate: float | None,
         spacing: float | Sequence[float] | None,
         standardise: bool | None,
@@ -157,7 +156,16 @@ class Preprocess:
         clips = self.rate is not None and self.places == VOLUME
         frames = None if self.keeps_size or not clips else self.input_size[0]
         rate = self.rate if clips else None
-        return Entrance(self.places, self.channels, self.value_range, rate, frames)
+        return Entrance(self.places, self.channels, self.plain_range, rate, frames)
+
+    def _described_range(self) -> dict[str, Any]:
+        told = self.plain_range
+        return {} if self.value_range is None else {"value_range": self.value_range if told is None else list(told)}
+
+    @property
+    def plain_range(self) -> tuple[float, float] | None:
+        """The range, where it is one of numbers."""
+        return None if isinstance(self.value_range, str) else self.value_range
 
     def __call__(self, picture: Sample) -> tuple[Tensor, Sample]:
         """Make the network's input of one picture, signal, volume or clip.
@@ -181,7 +189,7 @@ class Preprocess:
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "
                 f"expected a float tensor (N, {', '.join(map(str, (self.channels, *self.input_size)))})."
             )
-        picture = replace(picture.in_range(self.value_range), geometry=geometry)
+        picture = replace(picture.in_range(self.plain_range), geometry=geometry)
         values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
         mean, std = self._statistics_like(values)
         return values.sub_(mean).div_(std), picture
@@ -244,7 +252,7 @@ class Preprocess:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "channels": self.channels,
-            **({} if self.value_range is None else {"value_range": list(self.value_range)}),
+            **self._described_range(),
             **({"keeps_size": True} if self.keeps_size else {}),
             **({} if self.rate is None else {"rate": self.rate}),
             **({} if self.spacing is None else {"spacing": list(self.spacing)}),
@@ -345,9 +353,7 @@ class Preprocess:
                 f"The picture '{picture.name}' of {picture.size[0]} x {picture.size[1]} pixels would be resized to "
                 f"{height} x {width}; expected a less elongated picture."
             )
-        down, across = self.input_size
-        crop = crop_offset(height, down), crop_offset(width, across), down, across
-        return Geometry(picture.size, (height, width), crop)
+        return Geometry.centred(picture.size, (height, width), self.input_size)
 
     def resized_size(self, size: Size, wanted: Size) -> Size:
         """The size after the resize; torchvision cuts the longer side's fraction off.
@@ -369,56 +375,6 @@ class Preprocess:
         shape = -1, *(1 for _ in self.input_size)
         mean, std = (torch.tensor(each, dtype=values.dtype).view(shape) for each in (self.mean, self.std))
         return mean, std
-
-
-def assume_preprocess(
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    input_size: int | Size | None,
-    resize: int | Size | Literal["whole"] | None,
-    *,
-    channels: int | None,
-    entrance: tuple[int, int],
-    standardise: bool | None = None,
-) -> tuple[Preprocess, tuple[str, ...]]:
-    """A preprocessing with what is usual in the place of what is not given, and a note of that.
-
-    Args:
-        mean: As :class:`Preprocess` takes it, or None.
-        std: Likewise.
-        input_size: Side, or a length for each axis, or None.
-        resize: As :class:`Preprocess` takes it; None for the input's shorter side.
-        channels: The network's input channels, or None.
-        entrance: The channels and axes of places that its first convolution takes, where nothing else says.
-        standardise: Whether inputs are standardised one by one, so that mean 0 and std 1 go without saying.
-    """
-    channels, places = channels or entrance[0], entrance[1]
-    size = spread_size(USUAL[places] if input_size is None else input_size, places)
-    kept = input_size is None and len(size) != PICTURE
-    guesses = ["input size 224"] if input_size is None and not kept else []
-    if mean is None or std is None:
-        imagenet = channels == len(IMAGENET_MEAN) and len(size) == PICTURE
-        usual_values = "ImageNet's mean and std" if imagenet else "mean 0 and std 1"
-        guesses += [] if standardise else [usual_values]
-        mean = mean if mean is not None else (IMAGENET_MEAN if imagenet else (0.0,))
-        std = std if std is not None else (IMAGENET_STD if imagenet else (1.0,))
-    notes = (f"preprocessing was not given: {' and '.join(guesses)} assumed",) if guesses else ()
-    usual = {SIGNAL: None, PICTURE: min(size), VOLUME: None if kept else size}[len(size)]
-    known = Preprocess(
-        input_size=size,
-        resize=resize if resize is not None else usual,
-        mean=tuple(mean),
-        std=tuple(std),
-        channels=channels,
-        keeps_size=kept,
-    )
-    return known, notes
-
-
-def spread_size(size: int | Size, places: int) -> Size:
-    """A side for every axis, or the lengths as they are."""
-    given: Any = size
-    return (int(given),) * places if hasattr(given, "__index__") else tuple(given)
 
 
 def _stretch(values: Tensor) -> Tensor:

@@ -6,18 +6,19 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import KINDS, SIGNAL, Size, spell_size
+from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, Size, spell_size
 from cnnviz.core.sample import Geometry, Sample, Signal, Volume
-from cnnviz.errors import PictureError, quoted
+from cnnviz.errors import ParameterError, PictureError, quoted
 
 if TYPE_CHECKING:
     from cnnviz.models.preprocess import Preprocess
 
-__all__ = ["crop_offset", "fit", "fit_geometry", "resample"]
+__all__ = ["RANGES", "check_range_word", "fit", "fit_geometry", "resample"]
 
 FINEST: Final = 4096
 """Largest number in the ratio of two rates, of which others are approximated."""
@@ -30,6 +31,12 @@ BETA: Final = 8.6
 ALIKE: Final = 1e-6
 MOST_VALUES: Final = 1 << 31
 EIGHT_BITS: Final = 255.0
+WINDOW: Final = "window"
+PERCENTILES: Final = "percentiles"
+RANGES: Final = (WINDOW, PERCENTILES)
+"""Ranges that are each sample's own."""
+LOWEST: Final = 0.005
+"""Share of the values below those that stand for 0, and above those that stand for 1."""
 
 
 def resample(values: Tensor, old: float, new: float) -> Tensor:
@@ -91,8 +98,7 @@ def fit_geometry(sample: Sample, preprocess: Preprocess) -> Geometry:
             "smaller one."
         )
     size = resized if preprocess.keeps_size else preprocess.input_size
-    starts = tuple(crop_offset(length, own) for length, own in zip(resized, size, strict=True))
-    return Geometry(tuple(sample.size), resized, (*starts, *size))
+    return Geometry.centred(tuple(sample.size), resized, size)
 
 
 def _resizes_frames(sample: Sample, preprocess: Preprocess) -> bool:
@@ -106,12 +112,7 @@ def _natural_size(sample: Sample, preprocess: Preprocess) -> Size:
     """The size at the network's rate or spacing; its own where either is not known."""
     if isinstance(sample, Signal) and sample.rate and preprocess.rate:
         return (resampled_length(sample.size[0], sample.rate, preprocess.rate),)
-    if isinstance(sample, Volume) and preprocess.spacing is not None and not sample.is_clip:
-        if sample.spacing is None:
-            raise PictureError(
-                f"{quoted(sample.name)} does not say how far its voxels lie apart, and the network wants "
-                f"{_spell(preprocess.spacing)} mm; expected a NIfTI or DICOM file, or no spacing."
-            )
+    if isinstance(sample, Volume) and sample.spacing and preprocess.spacing and not sample.is_clip:
         lengths = zip(sample.size, sample.spacing, preprocess.spacing, strict=True)
         return tuple(max(1, round(count * own / wanted)) for count, own, wanted in lengths)
     return tuple(sample.size)
@@ -133,7 +134,7 @@ def fit(sample: Sample, geometry: Geometry, preprocess: Preprocess) -> tuple[Ten
     if isinstance(sample, Volume) and sample.is_clip:
         values = _resize_frames(values, geometry, preprocess, notes)
     else:
-        values = _resize(_ranged(values, preprocess, notes), sample, geometry, preprocess, notes)
+        values = _resize(_ranged(values, sample, preprocess, notes), sample, geometry, preprocess, notes)
     shape = -1, *(1 for _ in geometry.size)
     cut = _cut(values, geometry)
     if preprocess.standardise:  # what is put around it counts for nothing, and is its mean afterwards
@@ -146,16 +147,46 @@ def fit(sample: Sample, geometry: Geometry, preprocess: Preprocess) -> tuple[Ten
     return ((cut - mean) / std).contiguous(), (*notes, *_cut_notes(geometry))
 
 
-def _ranged(values: Tensor, preprocess: Preprocess, notes: list[str]) -> Tensor:
+def check_range_word(value_range: tuple[float, float] | str | None, places: int) -> None:
+    """Refuse a range that is a word of none, or one that pictures do not have.
+
+    Raises:
+        ParameterError: If it is.
+    """
+    if not isinstance(value_range, str):
+        return
+    if value_range not in RANGES or places == PICTURE:
+        words = "" if places == PICTURE else f", or {' or '.join(map(repr, RANGES))}"
+        raise ParameterError(
+            f"value_range is {value_range!r}; expected a lower and a higher number, such as (0, 4095){words}."
+        )
+
+
+def _ranged(values: Tensor, sample: Sample, preprocess: Preprocess, notes: list[str]) -> Tensor:
     """Values with those of the range, where one was asked for, as 0 and 1."""
-    if preprocess.value_range is None:
+    asked = preprocess.value_range
+    if asked is None:
         return values
-    low, high = preprocess.value_range
+    low, high = _own_range(values, sample, asked) if isinstance(asked, str) else asked
+    if isinstance(asked, str):
+        notes.append(f"values {low:g} to {high:g} ({asked}) stand for 0 to 1")
     shares = (values - low) / (high - low)
     outside = float(((shares < 0) | (shares > 1)).double().mean())
     if outside:
         notes.append(f"{max(outside, 0.001):.1%} of the values lie outside {low:g} to {high:g}, and are clipped")
     return shares.clamp(0, 1)
+
+
+def _own_range(values: Tensor, sample: Sample, asked: str) -> tuple[float, float]:
+    if asked == WINDOW:
+        window = sample.window if isinstance(sample, Volume) else None
+        if window is None:
+            raise PictureError(f"{quoted(sample.name)} says no window; expected a DICOM series that does, or a range.")
+        return window
+    low, high = np.quantile(values.numpy(), [LOWEST, 1 - LOWEST])
+    if low == high:
+        raise PictureError(f"{quoted(sample.name)} is {low:g} nearly everywhere, so its percentiles are no range.")
+    return float(low), float(high)
 
 
 def _resize(values: Tensor, sample: Sample, geometry: Geometry, preprocess: Preprocess, notes: list[str]) -> Tensor:
@@ -166,6 +197,9 @@ def _resize(values: Tensor, sample: Sample, geometry: Geometry, preprocess: Prep
         elif abs(sample.rate / preprocess.rate - 1) > ALIKE:
             values = resample(values, sample.rate, preprocess.rate)
             notes.append(f"resampled from {sample.rate:g} to {preprocess.rate:g} Hz")
+    if isinstance(sample, Volume) and preprocess.spacing and sample.spacing is None:
+        wanted = f"taken to be what the network wants, {_spell(preprocess.spacing)} mm"
+        notes.append(f"the volume does not say how far its voxels lie apart: {wanted}")
     if tuple(values.shape[1:]) == geometry.resized:
         return values
     nearest = preprocess.interpolation == "nearest"
@@ -215,11 +249,6 @@ def _cut_notes(geometry: Geometry) -> tuple[str, ...]:
     if geometry.padded:
         said = f"{spell_size(geometry.resized)} in the middle of {spell_size(geometry.size)}, zeros around it"
     return (said,)
-
-
-def crop_offset(length: int, wanted: int) -> int:
-    """Where a centred crop begins, as torchvision rounds it; padding (below 0) has its odd part at the end."""
-    return round((length - wanted) / 2) if length >= wanted else -((wanted - length) // 2)
 
 
 def _spell(spacing: tuple[float, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 from cnnviz.catalogue import command_name
 from cnnviz.engine.windows.window import Windows
 from cnnviz.method import Method
-from cnnviz.methods.occlusion.budget import FEWEST
+from cnnviz.methods.occlusion.estimate import fewest
+from cnnviz.methods.occlusion.sides import usual_stride, usual_window
 from cnnviz.models.model import Model
 from cnnviz.reporting.chapter import ReportContext
 
 __all__ = ["Cost", "cost_of", "limit_to_budget"]
-
-SIDE, STEPS = 7, 4
-"""Occlusion's usual window is a seventh of the input's shorter side, and its stride a quarter of that."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,10 @@ def cost_of(method: Method[Any, Any], model: Model) -> Cost | None:
     """What a method spends on a picture; None where that is a few forwards."""
     usual = {name: one.default for name, one in method.parameters.items()}
     if method.name == "occlusion":
-        height, width = model.preprocess.input_size
-        side = max(1, round(min(height, width) / SIDE))
-        windows = len(Windows.over((height, width), side, math.ceil(side / STEPS)))
-        return Cost(windows + 3, min(windows + 3, FEWEST + STEPS), "budget", 1)
+        size = model.preprocess.input_size
+        side = usual_window(size)
+        windows = Windows.over(size, side, usual_stride(side, size))
+        return Cost(len(windows) + 3, min(len(windows), fewest(len(size)) + 1) + 3, "budget", 1)
     if method.name == "rise":
         return Cost(usual["masks"] + 2, 102, "masks", 2)
     if method.name == "integrated_gradients":

@@ -6,16 +6,18 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from cnnviz.core.picture import Picture, ValueRange
+from cnnviz.core.dimensions import VOLUME
+from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import CnnvizError, ModelError, OutputError, PictureError, quoted
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
-from cnnviz.images.reading import SUFFIXES, as_picture
+from cnnviz.images.inputs import PICTURES, holds_volume, input_suffixes, read_sample
+from cnnviz.images.reading import as_picture
 from cnnviz.models.origin import file_digest
 from cnnviz.rerunning.schema import is_plain_name
 
@@ -39,17 +41,17 @@ DEEPEST, MOST_FOLDERS, MOST_PICTURES = 5, 500, 1000
 """How far rerun looks of itself: levels below a folder, folders, and pictures in those folders that are opened."""
 
 
-def split_sources(given: Iterable[Any]) -> tuple[list[Path], list[Picture]]:
+def split_sources(given: Iterable[Any]) -> tuple[list[Path], list[Sample]]:
     """Folders and files apart from pictures in memory.
 
     Raises:
         PictureError: If a folder or file is not there, or a picture in memory cannot be used.
     """
     places: list[Path] = []
-    held: list[Picture] = []
+    held: list[Sample] = []
     for each in given:
         if not isinstance(each, (str, os.PathLike)):
-            held.append(as_picture(each))
+            held.append(each if isinstance(each, Sample) else as_picture(each))
             continue
         place = Path(each).expanduser()
         if not place.exists() and not os.fspath(each).startswith(HUB):
@@ -91,12 +93,12 @@ def find_pictures(
     wanted: Sequence[Mapping[str, str]],
     places: Sequence[Path],
     near: Sequence[Path],
-    held: Iterable[Picture] = (),
+    held: Iterable[Sample] = (),
     below: Sequence[Path] = (),
     *,
-    value_range: ValueRange | None = None,
-) -> list[Picture | None]:
-    """Pictures with the pixels that a record names, under the names that it gives them.
+    entrance: Entrance = PICTURES,
+) -> list[Sample | None]:
+    """Pictures, signals or volumes with the values that a record names, under the names that it gives them.
 
     Args:
         wanted: Name and hash of each.
@@ -104,21 +106,21 @@ def find_pictures(
         near: Folders of which only the files themselves are looked at, after the places.
         held: Pictures in memory, looked at first.
         below: Folders that are looked at last, likewise; up to a thousand of their pictures.
-        value_range: The values that stood for 0 and 1.
+        entrance: What the network takes, as which files are read.
 
     Returns:
         For each wanted one its picture, or None where there is none.
     """
     missing = {each["sha256"] for each in wanted}
-    found: dict[str, Picture] = {}
+    found: dict[str, Sample] = {}
     names = list(dict.fromkeys(each["name"] for each in wanted))
-    for picture in _candidates(names, places, near, held, below, value_range=value_range):
+    for picture in _candidates(names, places, near, held, below, entrance=entrance):
         if picture.digest in missing:
             found[picture.digest] = picture
             missing.remove(picture.digest)
         if not missing:
             break
-    return [replace(found[each["sha256"]], name=each["name"]) if each["sha256"] in found else None for each in wanted]
+    return [found[each["sha256"]].changed(name=each["name"]) if each["sha256"] in found else None for each in wanted]
 
 
 def find_dataset(
@@ -175,7 +177,7 @@ def ensure_kept(target: Path, files: Iterable[Path], inputs: Iterable[Any]) -> N
     if not target.exists():
         return
     named = [file for file in (*files, *(each for each in inputs if isinstance(each, Path))) if file.exists()]
-    held = [picture for each in inputs if isinstance(each, list) for picture in each if isinstance(picture, Picture)]
+    held = [one for each in inputs if isinstance(each, list) for one in each if isinstance(one, Picture)]
     taken = any(file.samefile(target) for file in named)
     taken = taken or any(each.holds(target) for each in inputs if isinstance(each, Dataset))
     if taken or _shows_one(target, held):
@@ -231,36 +233,47 @@ def _candidates(
     names: Sequence[str],
     places: Sequence[Path],
     near: Sequence[Path],
-    held: Iterable[Picture],
+    held: Iterable[Sample],
     below: Sequence[Path],
     *,
-    value_range: ValueRange | None,
-) -> Iterator[Picture]:
-    """Pictures in memory, then files: those with the right name first, each once."""
-    yield from (picture.in_range(value_range) for picture in held)
+    entrance: Entrance,
+) -> Iterator[Sample]:
+    """Samples in memory, then files: those with the right name first, each once."""
+    yield from (each.in_range(entrance.value_range) if isinstance(each, Picture) else each for each in held)
     seen: set[Path] = set()
-    for file in _candidate_files(names, places, near, below):
+    for file in _candidate_files(names, places, near, below, places_taken=entrance.places):
         if file in seen:
             continue
         seen.add(file)
         try:
-            yield as_picture(file, value_range=value_range)
+            yield read_sample(file, entrance)
         except CnnvizError:
             continue
 
 
 def _candidate_files(
-    names: Sequence[str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path]
+    names: Sequence[str], places: Sequence[Path], near: Sequence[Path], below: Sequence[Path], *, places_taken: int
 ) -> Iterator[Path]:
+    endings = input_suffixes(places_taken)
     folders = [place for place in places if place.is_dir()]
     yield from (place for place in places if place.is_file())
+    if places_taken == VOLUME:  # a folder of slices is one volume
+        named = (folder / name for folder in (*folders, *near) for name in names if is_plain_name(name))
+        yield from (place for place in chain(folders, named) if place.is_dir() and _is_volume(place))
     yield from _files_named(names, (*folders, *near))
     for folder in folders:
-        yield from _picture_files(folder.rglob("*"))
+        yield from _picture_files(folder.rglob("*"), endings)
     for folder in near:
-        yield from _picture_files(folder.glob("*"))
-    deep = (file for folder in below for file in _picture_files(folder.glob("*")) if file.name not in names)
+        yield from _picture_files(folder.glob("*"), endings)
+    deep = (file for folder in below for file in _picture_files(folder.glob("*"), endings) if file.name not in names)
     yield from islice(chain(_files_named(names, below), deep), MOST_PICTURES)
+
+
+def _is_volume(folder: Path) -> bool:
+    try:
+        return holds_volume(folder)
+    except CnnvizError:
+        return False
 
 
 def _files_named(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path]:
@@ -269,5 +282,5 @@ def _files_named(names: Sequence[str], folders: Iterable[Path]) -> Iterator[Path
     return (folder / name for folder in folders for name in plain if (folder / name).is_file())
 
 
-def _picture_files(entries: Iterable[Path]) -> list[Path]:
-    return sorted(entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file())
+def _picture_files(entries: Iterable[Path], endings: tuple[str, ...]) -> list[Path]:
+    return sorted(entry for entry in entries if entry.name.lower().endswith(endings) and entry.is_file())

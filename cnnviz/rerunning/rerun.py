@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnnviz.core.picture import Picture
+from cnnviz.core.dimensions import PICTURE, VOLUME
+from cnnviz.core.sample import Entrance, Sample
 from cnnviz.core.similar import PAIR, restore_references
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.engine.undisturbed import fixed_threads
@@ -194,7 +195,7 @@ def _record_at_fault(name: str) -> Iterator[None]:
 
 
 def _find_inputs(
-    record: Provenance, places: list[Path], trusted: list[Path], near: list[Path], held: list[Picture]
+    record: Provenance, places: list[Path], trusted: list[Path], near: list[Path], held: list[Sample]
 ) -> tuple[Any, list[str]]:
     """What the network is shown: pictures, a data set or the file of a clip."""
     named = record.images[0] if record.images else {}
@@ -225,8 +226,8 @@ def _restore_given(
 
 
 def _find_batch(
-    record: Provenance, places: list[Path], near: list[Path], held: list[Picture]
-) -> tuple[list[Picture], list[str]]:
+    record: Provenance, places: list[Path], near: list[Path], held: list[Sample]
+) -> tuple[list[Sample], list[str]]:
     """The pictures of the whole call, and which of them another stands in for."""
     wanted = record.batch or record.images
     found = _find_all(wanted, record, places, near, held)
@@ -240,7 +241,7 @@ def _find_batch(
     return [each for each in pictures if each is not None], said
 
 
-def _find_references(record: Provenance, places: list[Path], near: list[Path], held: list[Picture]) -> list[Picture]:
+def _find_references(record: Provenance, places: list[Path], near: list[Path], held: list[Sample]) -> list[Sample]:
     """The pictures that the record's targets are compared with."""
     wanted = record.asked.get("references", [])
     found = _find_all(wanted, record, places, near, held) if wanted else []
@@ -253,12 +254,20 @@ def _find_all(
     record: Provenance,
     places: list[Path],
     near: list[Path],
-    held: list[Picture],
-) -> list[Picture | None]:
+    held: list[Sample],
+) -> list[Sample | None]:
     """Pictures by their pixels, read as the record's network reads them."""
     networks = record.model.get("networks") or [record.model]
-    value_range = as_pair(networks[0].get("preprocess", {}).get("value_range"))
-    return find_pictures(wanted, places, near, held, folders_below(near), value_range=value_range)
+    entrance = _entrance_of(networks[0].get("preprocess", {}))
+    return find_pictures(wanted, places, near, held, folders_below(near), entrance=entrance)
+
+
+def _entrance_of(preprocess: Mapping[str, Any]) -> Entrance:
+    """What the network of a record takes, as far as reading has to know."""
+    size, known = preprocess.get("input_size", [1] * PICTURE), as_pair(preprocess.get("value_range"))
+    clips = preprocess.get("rate") if len(size) == VOLUME else None
+    frames = size[0] if clips and not preprocess.get("keeps_size") else None
+    return Entrance(len(size), preprocess.get("channels"), None if isinstance(known, str) else known, clips, frames)
 
 
 def _listed(target: Any) -> list[Any]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeAlias, TypeGuard
 
+from cnnviz.core.dimensions import VOLUME
 from cnnviz.errors import OutputError, quoted, visible
+from cnnviz.models.resampling import RANGES
 from cnnviz.provenance import Provenance
 
 __all__ = ["LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
@@ -20,7 +22,7 @@ LONGEST: Final = 100_000
 MOST_ITEMS, MOST_NETWORKS, MOST_FILES = 1_000_000, 64, 64
 MOST_THREADS: Final = 1024
 LARGEST_SIDE, LARGEST_CELL, LARGEST_COUNT, LARGEST_SEED = 16_384, 4_000, 2**31, 2**64 - 1
-LONGEST_NAME, SHOWN = 255, 60
+LONGEST_NAME, SHOWN, LONGEST_SIGNAL = 255, 60, 1 << 24
 
 HASH = re.compile(r"[0-9a-f]{64}")
 FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -178,7 +180,10 @@ def _is_range(value: Any) -> bool:
 
 
 SIDE, SEED = is_count(1, LARGEST_SIDE), is_count(0, LARGEST_SEED)
-NUMBERS, SIDES = Many(is_number, most=LARGEST_SIDE), Many(SIDE, count=2)
+NUMBERS = Many(is_number, most=LARGEST_SIDE)
+SIDES, LENGTH = Many(SIDE, most=VOLUME), Many(is_count(1, LONGEST_SIGNAL), count=1)
+IS_RANGE_WORD = _is_match(re.compile("|".join(RANGES)))
+IS_RATE, SPACING = _is_number_in(0, LARGEST_COUNT), Many(is_number, most=VOLUME)
 IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 
 NAMED_FILE = Record({"file": is_plain_name, "sha256": IS_HASH, "function": _is_match(FUNCTION)}, ("file", "sha256"))
@@ -195,11 +200,14 @@ OPENING = Record(
         "labels": (Many(is_text), NAMED_FILE),
         "mean": NUMBERS,
         "std": NUMBERS,
-        "input_size": (SIDE, SIDES),
+        "input_size": (SIDE, SIDES, LENGTH),
         "output": (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
         "head": is_text,
         "embedding": is_text,
-        "value_range": _is_range,
+        "value_range": (_is_range, IS_RANGE_WORD),
+        "rate": IS_RATE,
+        "spacing": SPACING,
+        "standardise": _is_truth,
         "grid": SIDES,
         "seed": SEED,
     },
@@ -207,13 +215,17 @@ OPENING = Record(
 )
 PREPROCESS = Record(
     {
-        "input_size": SIDES,
+        "input_size": (SIDES, LENGTH),
         "resize": (_is_nothing, SIDE, SIDES, _is_match(re.compile("whole"))),
         "mean": NUMBERS,
         "std": NUMBERS,
         "interpolation": is_text,
         "channels": SIDE,
-        "value_range": _is_range,
+        "value_range": (_is_range, IS_RANGE_WORD),
+        "keeps_size": _is_truth,
+        "rate": IS_RATE,
+        "spacing": SPACING,
+        "standardise": _is_truth,
     }
 )
 FIXED_INPUT = Record(

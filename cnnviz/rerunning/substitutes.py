@@ -250,9 +250,9 @@ def _find_code(named: Any, what: str, option: str, folders: Sequence[Path]) -> A
     return f"{file}:{named['function']}" if "function" in named else str(file)
 
 
-def as_pair(values: Sequence[float] | None) -> ValueRange | None:
-    """A recorded range as a pair."""
-    return None if values is None else (values[0], values[1])
+def as_pair(values: Sequence[float] | str | None) -> ValueRange | str | None:
+    """A recorded range as a pair, or the word for one."""
+    return values if values is None or isinstance(values, str) else (values[0], values[1])
 
 
 def _find_path(named: Any, what: str, option: str, folders: Sequence[Path]) -> Any:

@@ -39,6 +39,8 @@ def test_models_lists_the_bundled_ones_first(cnnviz):
         ["shapes-resnet", "bundled"], ["shapes-vgg", "bundled"], ["shapes-unet", "bundled"],
         ["shapes-detector", "bundled"],
     ]  # fmt: skip
+    lines = cnnviz("models", "-cnn").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["signals-cnn", "bundled"], ["volumes-cnn", "bundled"]]
     found = json.loads(cnnviz("models", "resnet18", "--json").stdout)
     assert {"name", "source", "cached", "task"} == set(found[0])
     assert ("resnet18", "torchvision") in {(one["name"], one["source"]) for one in found}

@@ -9,6 +9,7 @@ import pytest
 
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import ParameterError
+from cnnviz.lengths import Measured, PerAxis
 from cnnviz.method import Method, Parameter
 from tests.support.asking import EVERYTHING, METHODS, ask, method_of
 
@@ -23,6 +24,8 @@ def outside(setting: Parameter) -> list[object]:
         int: ["many", 1.5, True],
         float: ["much", float("nan"), float("inf"), True, None],
         str: [3, True],
+        PerAxis: ["many", 1.5, True, "8x", "0x3", "10mm"],
+        Measured: ["many", 1.5, True, "8x", "0x3", "0mm", "10 miles"],
     }
     values = [value for value in wrong[setting.kind] if not (setting.optional and value is None)]
     if setting.low is not None:

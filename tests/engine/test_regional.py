@@ -20,6 +20,7 @@ from cnnviz.methods.occlusion import windows as regions_module
 from cnnviz.methods.occlusion.windows import INEXACT
 from tests.support.asking import state_of
 from tests.support.counting import flops
+from tests.support.depth_one import CONVS, MEANS, POOLS, noise_of
 from tests.support.networks import Small, model_of
 from tests.support.torchvision_nets import noise, torchvision_net
 
@@ -62,16 +63,15 @@ def by_brute_force(model: Model, image: torch.Tensor, windows: Windows, target: 
 
 def both_ways(model: Model, image: torch.Tensor, windows: Windows, numbers: torch.Tensor):
     """Logits with windows hidden, window by window and of whole pictures; and those of the unchanged picture."""
-    size = image.shape[-2], image.shape[-1]
-    route = plan_route(model.gates_on(size), extents(windows.rows), extents(windows.columns))
+    size = tuple(image.shape[2:])
+    route = plan_route(model.gates_on(size), *map(extents, windows.profiles))
     assert 0 < route.share < 1
     masks = windows.masks(numbers).to(image)
-    rows, columns = (numbers // windows.shape[1]).numpy(), (numbers % windows.shape[1]).numpy()
     with torch.no_grad():
         clean, whole = model.module(image.clone()), model.module(image * (1 - masks))
         regional = Regional(model.module, model.logits, route)
         assert torch.equal(regional.see(image), clean)
-        return regional(image * (1 - masks), rows, columns), whole, clean
+        return regional(image * (1 - masks), *windows.places(numbers)), whole, clean
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -148,6 +148,57 @@ def test_every_window_of_an_oblong_picture(make, soft):
     assert (torch.from_numpy(found[0].values) - expected).abs().max() <= 1e-6 * expected.abs().max()
     one, other, _ = both_ways(model, image, windows, torch.arange(len(windows)))
     assert (one - other).abs().max() < 1e-6 * other.abs().max()
+
+
+def networks_of_places(places: int) -> dict[str, nn.Module]:
+    conv, pool, mean = CONVS[places], POOLS[places], MEANS[places]
+    head = lambda: (mean(1), nn.Flatten(), nn.Linear(6, 5))  # noqa: E731
+    return {
+        "strides and pools": nn.Sequential(
+            conv(2, 6, 3, 1, 1),
+            pool(3, 2, ceil_mode=True),
+            nn.SiLU(inplace=True),
+            conv(6, 6, 5, 2, 2),
+            conv(6, 6, 3),
+            *head(),
+        ),
+        "a shortcut": nn.Sequential(conv(2, 6, 3), Residual(conv(6, 6, 3, padding=1)), conv(6, 6, 3, 2), *head()),
+        "dilation": nn.Sequential(conv(2, 6, 3, 2, 3, 2), conv(6, 6, 3, dilation=2), *head()),
+    }
+
+
+@pytest.mark.parametrize("soft", [0.0, 1.0], ids=["sharp", "soft"])
+@pytest.mark.parametrize("name", ["strides and pools", "a shortcut", "dilation"])
+@pytest.mark.parametrize(
+    ("size", "side", "stride"),
+    [((101,), 9, 7), ((19, 17, 21), (6, 5, 7), (6, 5, 6))],
+    ids=["signal", "volume"],
+)
+def test_every_window_of_signals_and_volumes(name, size, side, stride, soft):
+    torch.manual_seed(0)
+    net = networks_of_places(len(size))[name].double().eval()
+    model = Model(net, input_size=size, mean=(0.0,), std=(1.0,))
+    image = noise_of(size)
+    windows = Windows.over(size, side, stride, soft)
+    one, other, clean = both_ways(model, image, windows, torch.arange(len(windows)))
+    assert (other - clean).abs().amax(dim=1).min() > 1e-6 * clean.abs().max()
+    assert (one - other).abs().max() < 1e-12 * other.abs().max()
+    found = cnnviz.occlusion(model, image, 2, window=side, stride=stride, soft=soft, score="logit")
+    expected = by_brute_force(model, image, windows, 2)
+    assert found.checks == ()
+    assert (torch.from_numpy(found[0].values) - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
+def test_the_work_of_an_occlusion_map_of_a_volume():
+    net = nn.Sequential(
+        nn.Conv3d(1, 8, 4, 2, 1), nn.ReLU(), nn.Conv3d(8, 8, 3, 1, 1), nn.ReLU(), nn.MaxPool3d(2),
+        nn.Conv3d(8, 16, 3, 1, 1), nn.ReLU(), nn.Conv3d(16, 16, 3, 1, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(16, 4),
+    ).eval()  # fmt: skip
+    model, image = Model(net, input_size=(48, 48, 48), channels=1), noise_of((48, 48, 48), 1).float()
+    plain = flops(lambda: net(image))
+    asked = flops(lambda: cnnviz.occlusion(model, image, 1, window=12, stride=12))
+    assert asked / plain <= 0.4 * 65 + 7  # captum takes 65
 
 
 PADDINGS = ("zeros", "reflect", "replicate", "circular")
@@ -286,7 +337,7 @@ class Counting(nn.Module):
 def test_how_many_pictures_there_are(late, said):
     model = model_of(Counting(late=late).double().eval())
     image = noise(1, 32, torch.float64)
-    route = plan_route(model.gates_on((32, 32)), *[extents(Windows.over((32, 32), 8, 8).rows)] * 2)
+    route = plan_route(model.gates_on((32, 32)), *map(extents, Windows.over((32, 32), 8, 8).profiles))
     assert [segment.stop.name for segment in route.segments] == ["first", "second"]
     found = cnnviz.occlusion(model, image, 1, window=8, stride=8, score="logit")
     assert found.checks == said
@@ -300,7 +351,7 @@ def test_gates_are_what_every_way_leads_through():
     found = model_of(net).gates_on((32, 32))
     assert [bottleneck.name for bottleneck in found.layers] == ["", "0.0", "0.1", "0"]
     last = found.layers[-1]
-    assert last.rows == UnitGrid(first=-1, stride=2, size=6, count=15)
+    assert last.grids[0] == UnitGrid(first=-1, stride=2, size=6, count=15)
     assert last.work == 2 * 30 * 30 * 6 * 9 * (3 + 6)
     assert found.work == last.work + 2 * 6 * 5
 
@@ -358,16 +409,16 @@ def test_a_network_that_needs_values_or_is_hooked_has_no_gates():
 def test_the_parts_of_one_convolution():
     pixel, conv = UnitGrid(0, 1, 1, 20), UnitGrid(-1, 1, 3, 20)
     bottlenecks = Bottlenecks(
-        (Bottleneck("", 3, pixel, pixel, 0), Bottleneck("conv", 8, conv, conv, 10**12)), 2 * 10**12
+        (Bottleneck("", 3, (pixel, pixel), 0), Bottleneck("conv", 8, (conv, conv), 10**12)), 2 * 10**12
     )
     (segment,) = plan_route(
         bottlenecks, extents(windows_at(20, [8, 0, 17])), extents(windows_at(20, [8, 0, 17]))
     ).segments
     # a window of 3 pixels is seen by 5 units, made from 7 pixels; at an end it is seen by 4, and the part is moved in
-    assert (segment.rows.length, segment.rows.handed) == (7, 5)
-    assert segment.rows.targets.tolist() == [7, 0, 15]
-    assert segment.rows.starts.tolist() == [6, 0, 13]
-    assert segment.rows.skipped.tolist() == [1, 0, 2]
+    assert (segment.extents[0].length, segment.extents[0].handed) == (7, 5)
+    assert segment.extents[0].targets.tolist() == [7, 0, 15]
+    assert segment.extents[0].starts.tolist() == [6, 0, 13]
+    assert segment.extents[0].skipped.tolist() == [1, 0, 2]
 
 
 def windows_at(length: int, starts: list[int]) -> torch.Tensor:

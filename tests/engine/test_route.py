@@ -24,7 +24,7 @@ WINDOWS = np.array([(first, first + 6) for first in (0, 1, 7, 12, 18, 29, LENGTH
 
 
 def bottleneck(name: str, grid: UnitGrid, work: int, channels: int = 2) -> Bottleneck:
-    return Bottleneck(name, channels, grid, grid, work)
+    return Bottleneck(name, channels, (grid, grid), work)
 
 
 def segment_of(start: UnitGrid, stop: UnitGrid):
@@ -43,7 +43,7 @@ def pixels_of(grid: UnitGrid, unit: int) -> range:
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (3, 2, 1), (5, 3, 2), (2, 2, 0)])
 def test_every_window_gets_what_it_needs_and_no_more(start, kernel, stride, padding):
     stop = after(start, kernel, stride, padding)
-    found = segment_of(start, stop).rows
+    found = segment_of(start, stop).extents[0]
     longest, widest = 0, 0
     for number, (low, high) in enumerate(WINDOWS):
         seeing = [unit for unit in range(stop.count) if set(pixels_of(stop, unit)) & set(range(low, high))]
@@ -65,7 +65,7 @@ def test_a_window_that_no_unit_sees_asks_for_one():
     segment = plan_route(
         Bottlenecks((bottleneck("", PIXELS, 0), bottleneck("stop", blind, 10**12)), 10**12), WINDOWS[3:4] + 1, WINDOWS
     ).segments[0]
-    assert (segment.rows.handed, segment.rows.targets.tolist()) == (1, [2])
+    assert (segment.extents[0].handed, segment.extents[0].targets.tolist()) == (1, [2])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ THREE = (PIXELS, after(PIXELS, 3, 1, 1), after(after(PIXELS, 3, 1, 1), 3, 2, 1))
 
 def cost(start: Bottleneck, stop: Bottleneck, given: int, handed: int) -> float:
     """By hand, of parts ``given`` and ``handed`` long and wide."""
-    share = given**2 / (start.rows.count * start.columns.count)
+    share = given**2 / start.places
     return (stop.work - start.work) * share + STOP + COPY * (start.channels * given**2 + stop.channels * handed**2)
 
 
@@ -123,5 +123,5 @@ def test_rows_and_columns_have_windows_of_their_own():
     bottlenecks = Bottlenecks((bottleneck("", PIXELS, 0), bottleneck("stop", after(PIXELS, 3, 1, 1), 10**12)), 10**12)
     down, across = np.array([[3, 5], [9, 11]]), np.array([[20, 27]])
     (segment,) = plan_route(bottlenecks, down, across).segments
-    assert (segment.rows.targets.tolist(), segment.rows.handed) == ([2, 8], 4)
-    assert (segment.columns.targets.tolist(), segment.columns.handed) == ([19], 9)
+    assert (segment.extents[0].targets.tolist(), segment.extents[0].handed) == ([2, 8], 4)
+    assert (segment.extents[1].targets.tolist(), segment.extents[1].handed) == ([19], 9)

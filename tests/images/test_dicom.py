@@ -128,7 +128,7 @@ def cases(folder):
     yield "spacing", lambda: write(folder / "a.dcm", 2, PixelSpacing=[1, 1]), "other pixel spacing.*0.7 0.8 and 1 1"
     yield "turn", lambda: write(folder / "b.dcm", 0, turn=CORONAL), "other orientation"
     yield "frames", lambda: write(folder / "a.dcm", 2, NumberOfFrames=2), "several frames"
-    yield "cut", lambda: (folder / "a.dcm").write_bytes((folder / "a.dcm").read_bytes()[:-20]), "pixels of 'a.dcm'"
+    yield "cut", lambda: (folder / "a.dcm").write_bytes((folder / "a.dcm").read_bytes()[:-20]), "'a.dcm' is damaged"
     yield "head", lambda: (folder / "a.dcm").write_bytes((folder / "a.dcm").read_bytes()[:200]), "'a.dcm'|slices"
     yield "none", lambda: (folder / "a.dcm").write_bytes(b"hello"), "no DICOM file"
     yield "empty", lambda: (folder / "a.dcm").write_bytes(b""), "no DICOM file"

@@ -15,7 +15,10 @@ MODELS = Path(models.__file__).parent
 
 
 def test_torchvision_s_networks_and_addresses_are_its_own():
-    kinds = {"classification": models, "segmentation": models.segmentation, "detection": models.detection}
+    kinds = {
+        "classification": models, "segmentation": models.segmentation, "detection": models.detection,
+        "video": models.video,
+    }  # fmt: skip
     tasks = {name: task for task, module in kinds.items() for name in models.list_models(module=module)}
     names = list(tasks)
     own = {name: (tasks[name], tuple(entry.url for entry in models.get_model_weights(name))) for name in names}

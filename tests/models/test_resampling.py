@@ -11,8 +11,10 @@ from torchvision.transforms._presets import VideoClassification
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Signal, Volume
+from cnnviz.drawing.overlay import place
 from cnnviz.errors import ParameterError, PictureError
-from cnnviz.models.preprocess import Preprocess, assume_preprocess
+from cnnviz.models.assumptions import assume_preprocess
+from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.resampling import resample
 
 RNG = np.random.default_rng(0)
@@ -56,7 +58,7 @@ def test_a_constant_stays_one_to_its_ends():
 
 def test_a_signal_as_it_is():
     one = signal(100)
-    preprocess, notes = assume_preprocess(None, None, None, None, channels=2, places=1)
+    preprocess, notes = assume_preprocess(None, None, None, None, channels=2, entrance=(2, 1))
     values, placed = preprocess(one)
     np.testing.assert_array_equal(values, one.values)
     assert placed.geometry.crop == (0, 100)
@@ -105,7 +107,7 @@ def test_standardised_channels_have_mean_0_and_deviation_1():
 
 def test_a_volume_is_resized_as_a_whole_by_trilinear_weights():
     one = volume(10, 12, 9)
-    preprocess, _ = assume_preprocess(None, None, (5, 8, 18), None, channels=1, places=3)
+    preprocess, _ = assume_preprocess(None, None, (5, 8, 18), None, channels=1, entrance=(1, 3))
     values, placed = preprocess(one)
     wanted = functional.interpolate(
         torch.from_numpy(one.values)[None], (5, 8, 18), mode="trilinear", align_corners=False
@@ -142,9 +144,20 @@ def test_a_volume_at_the_spacing_of_the_network():
     values, placed = Preprocess((10, 12, 16), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(one)
     assert placed.geometry.resized == (10, 12, 16)
     assert placed.geometry.scale == (1, 1, 0.5)
-    with pytest.raises(PictureError, match=r"does not say how far its voxels lie apart, .* 5 x 1 x 1 mm"):
-        Preprocess((10, 12, 16), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(volume(10, 12, 8))
     assert values.shape == (1, 10, 12, 16)
+
+
+def test_a_volume_without_a_spacing_is_taken_at_that_of_the_network_and_says_so():
+    one = volume(10, 12, 8)
+    values, placed = Preprocess((10, 12, 8), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(one)
+    assert placed.geometry.resized == (10, 12, 8)
+    np.testing.assert_array_equal(values.numpy(), one.values)
+    (note,) = placed.notes
+    assert "does not say how far its voxels lie apart: taken to be what the network wants, 5 x 1 x 1 mm" in note
+    _, placed = Preprocess((10, 12, 8), channels=1, spacing=(5.0, 1.0, 1.0), **PLAIN)(
+        volume(10, 12, 8, spacing=(5.0, 1.0, 1.0))
+    )
+    assert placed.notes == ()
 
 
 def test_a_range_maps_values_to_0_and_1_and_clips_them_with_a_note():
@@ -196,3 +209,48 @@ def test_rates_and_spacings_are_checked():
     for wrong in ({"rate": 0}, {"rate": float("nan")}, {"spacing": (1, 0, 1)}, {"rate": -5}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             Preprocess((9, 9, 9), channels=1, **wrong, **PLAIN)
+
+
+def test_ranges_that_are_each_samples_own():
+    values = RNG.normal(size=(1, 6, 7, 8)).astype(np.float32)
+    given, placed = Preprocess((6, 7, 8), channels=1, value_range="window", **PLAIN)(Volume(values, window=(-1.0, 2.0)))
+    np.testing.assert_allclose(given, ((values + 1) / 3).clip(0, 1), atol=1e-6)
+    assert placed.notes[0] == "values -1 to 2 (window) stand for 0 to 1"
+    given, placed = Preprocess((6, 7, 8), channels=1, value_range="percentiles", **PLAIN)(Volume(values))
+    low, high = np.quantile(values, [0.005, 0.995])
+    np.testing.assert_allclose(given, ((values - low) / (high - low)).clip(0, 1), atol=1e-5)
+    with pytest.raises(PictureError, match="says no window"):
+        Preprocess((6, 7, 8), channels=1, value_range="window", **PLAIN)(Volume(values))
+    with pytest.raises(PictureError, match="nearly everywhere"):
+        Preprocess((6, 7, 8), channels=1, value_range="percentiles", **PLAIN)(Volume(np.zeros_like(values)))
+    with pytest.raises(ParameterError, match="'window'; expected a lower and a higher number"):
+        Preprocess((6, 7), channels=1, value_range="window", **PLAIN)
+    with pytest.raises(ParameterError, match=r"'windows'; .*'window' or 'percentiles'"):
+        Preprocess((6, 7, 8), channels=1, value_range="windows", **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [
+        ((20, 24, 32), {"input_size": (8, 10, 12)}),
+        ((20, 24, 32), {"input_size": (10, 12, 16), "resize": (10, 12, 16)}),
+        ((20, 24, 32), {"input_size": (24, 24, 24), "resize": "whole"}),
+        ((20, 24, 32), {"input_size": (40, 24, 32), "spacing": (1.0, 2.0, 2.0)}),
+        ((200,), {"input_size": (120,)}),
+        ((200,), {"input_size": (90,), "rate": 50.0}),
+    ],
+)
+def test_what_lies_in_the_input_is_placed_back_where_it_was(size, settings):
+    """A bump of the sample, taken through the preprocessing as if it were a map of the input, is where it was."""
+    centre = [length * 0.45 for length in size]
+    axes = np.meshgrid(*(np.arange(length) for length in size), indexing="ij")
+    away = sum(((axis - middle) / 3.0) ** 2 for axis, middle in zip(axes, centre, strict=True))
+    bump = np.exp(-away / 2).astype(np.float32)[None]
+    sample = Signal(bump, rate=100.0) if len(size) == 1 else Volume(bump, spacing=(2.0, 2.0, 2.0))
+    values, placed = Preprocess(channels=1, **settings, **PLAIN)(sample)
+    back = np.nan_to_num(place(values[0].numpy(), placed.geometry))
+    assert back.shape == size
+    total = back.sum()
+    for axis, middle in zip(axes, centre, strict=True):
+        assert (axis * back).sum() / total == pytest.approx(middle, abs=0.6)
+    assert back.max() == pytest.approx(1, abs=0.2)

@@ -9,14 +9,17 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import get_model, get_model_weights
 
 import cnnviz
+from cnnviz.core.sample import Entrance
 from cnnviz.errors import UnknownNameError, WeightsError
+from cnnviz.images.inputs import gather
 from cnnviz.models import downloads
 from cnnviz.models.load import load_model
 from cnnviz.models.sources.registries import torchvision_registry
-from cnnviz.models.sources.torchvision import open_torchvision
+from cnnviz.models.sources.torchvision import _preprocessing_of, open_torchvision
 
 V1, V2 = "mobilenet_v2-b0353104.pth", "mobilenet_v2-7ebf99e0.pth"
 
@@ -175,8 +178,30 @@ def test_networks_that_insist_on_versions_open_from_safetensors(cache, tmp_path)
 
 def test_networks_of_other_tasks_are_not_listed():
     names = torchvision_registry()
-    assert {"resnet50", "vgg16", "vit_b_16", "fcn_resnet50"} <= set(names)
-    assert not any(name.startswith(("quantized", "raft", "r3d")) for name in names)
+    assert {"resnet50", "vgg16", "vit_b_16", "fcn_resnet50", "r3d_18"} <= set(names)
+    assert not any(name.startswith(("quantized", "raft")) for name in names)
+
+
+def test_a_network_for_clips_brings_its_preprocessing_and_labels():
+    model = load_model("r3d_18", weights="none", device="cpu")
+    preset = get_model_weights("r3d_18").DEFAULT.transforms()
+    known = model.preprocess
+    assert (known.input_size, known.resize, known.rate) == ((16, 112, 112), (128, 171), 15.0)
+    assert (list(known.mean), list(known.std)) == (preset.mean, preset.std)
+    assert (len(model.labels), model.labels[1]) == (400, "air drumming")
+    assert model.notes == ("the weights are random",)
+    assert known.entrance == Entrance(3, 3, None, 15.0, 16)
+    small = load_model("r3d_18", weights="none", input_size=(8, 56, 84), device="cpu").preprocess
+    assert (small.input_size, small.resize) == ((8, 56, 84), (64, 128))
+    frames = torch.randint(0, 256, (20, 60, 80, 3), dtype=torch.uint8)
+    values, _ = known(gather(frames.numpy(), known.entrance)[0])
+    torch.testing.assert_close(values, preset(frames[2:18].permute(0, 3, 1, 2)), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "size", "rate"), [("mvit_v1_b", (16, 224, 224), 7.5), ("s3d", (128, 224, 224), 15.0)])
+def test_networks_for_clips_take_as_many_frames_as_they_were_measured_with(name, size, rate):
+    known = _preprocessing_of(nn.Identity(), name, get_model_weights(name).DEFAULT)
+    assert (known.input_size, known.rate) == (size, rate)
 
 
 LRASPP, LRASPP_FILE = "lraspp_mobilenet_v3_large", "lraspp_mobilenet_v3_large-d234d4ea.pth"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, has_places
+from cnnviz.core.dimensions import PICTURE, VOLUME, Size, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
@@ -30,6 +30,7 @@ from cnnviz.errors import NowhereError, TargetError
 __all__ = [
     "NAME_A_REGION",
     "everywhere",
+    "is_dense",
     "is_top",
     "mean_probability",
     "nowhere_in",
@@ -45,6 +46,11 @@ EVEN_CHANCE, NAMED = 0.5, 6
 NAME_A_REGION = f"A region can be named: {FORMS}."
 
 
+def is_dense(logits: Tensor) -> bool:
+    """Whether there is an answer for every pixel, ``(N, K, h, w)``, or voxel, and not one for the picture."""
+    return has_places(logits, PICTURE) or has_places(logits, VOLUME)
+
+
 def winners(logits: Tensor, head: Head | None = None) -> Tensor:
     """Which classes win each pixel of a dense answer: ``(K, h, w)`` bool of ``(K, h, w)``.
 
@@ -55,8 +61,8 @@ def winners(logits: Tensor, head: Head | None = None) -> Tensor:
     adding_up = head is not None and head.kind == "probabilities" and sum_to_one(logits[None], COARSE_ROUNDING)
     if head is not None and not head.exclusive and not adding_up:
         return logits >= (EVEN_CHANCE if head.kind == "probabilities" else 0)
-    places = torch.arange(len(logits), device=logits.device)[:, None, None]
-    return logits.argmax(dim=0) == places
+    classes = torch.arange(len(logits), device=logits.device).reshape(-1, *(1 for _ in logits.shape[1:]))
+    return logits.argmax(dim=0) == classes
 
 
 def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, head: Head | None) -> Target:
@@ -66,10 +72,10 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
         return dense_target(target)
     if found.peak:
         return _settle_peak(found, logits, head)
-    grid = (int(logits.shape[1]), int(logits.shape[2]))
-    won = winners(logits, head) & on_picture(found, grid).to(logits.device)
+    shown = on_picture(found, tuple(logits.shape[1:])).to(logits.device)
+    won = winners(logits, head) & shown
     if is_top(found) and not bool(won.any()):  # no label is likelier than not: the likeliest wins
-        won[int(logits.double().mean(dim=(1, 2)).argmax())] = on_picture(found, grid).to(won.device)
+        won[int(logits.double().mean(dim=places_of_one(logits)).argmax())] = shown
     return settle_won(found, won, labels)
 
 
@@ -84,10 +90,10 @@ def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Tar
     found = _unsettled(target)
     if found is None:
         return dense_target(target)
-    region = None if found.seen is None else found.seen.on_grid((int(won.shape[1]), int(won.shape[2])))
+    region = None if found.seen is None else found.seen.on_grid(tuple(won.shape[1:]))
     if isinstance(found.side, TopClass):
         inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
-        found = replace(found, side=widest_class(inside.sum(dim=(1, 2)), labels))
+        found = replace(found, side=widest_class(inside.sum(dim=places_of_one(won)), labels))
     check_indices(found, len(won))
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
@@ -106,7 +112,7 @@ def _settle_peak(target: RegionTarget, logits: Tensor, head: Head | None) -> Tar
         )
     check_indices(target, len(logits))
     (index,) = (each.index for each in target.classes)
-    shown = on_picture(target, (int(logits.shape[1]), int(logits.shape[2]))).to(logits.device)
+    shown = on_picture(target, tuple(logits.shape[1:])).to(logits.device)
     places = torch.zeros(logits[index].numel(), dtype=torch.bool)
     places[int(logits[index].masked_fill(~shown, -torch.inf).argmax())] = True
     return replace(target, mask=Mask.of(places.reshape(shown.shape).numpy()))
@@ -124,14 +130,19 @@ def _unsettled(target: Target) -> RegionTarget | None:
     return found
 
 
-def on_picture(target: Target, grid: tuple[int, int]) -> Tensor:
+def places_of_one(answer: Tensor) -> tuple[int, ...]:
+    """The dimensions of one dense answer ``(K, h, w)`` that are places."""
+    return tuple(range(1, answer.dim()))
+
+
+def on_picture(target: Target, grid: Size) -> Tensor:
     """The pixels of an answer ``(h, w)`` that show the picture, and not what was put around it."""
     frame = target.frame if isinstance(target, RegionTarget) else None
     return torch.ones(grid, dtype=torch.bool) if frame is None else torch.from_numpy(frame.on_grid(grid).array())
 
 
 def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> NowhereError:
-    shares = won.sum(dim=(1, 2)) / on_picture(target, (int(won.shape[1]), int(won.shape[2]))).sum().to(won.device)
+    shares = won.sum(dim=places_of_one(won)) / on_picture(target, tuple(won.shape[1:])).sum().to(won.device)
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
     others = f"these do: {named}" if named else "nor does any other class"
@@ -187,7 +198,7 @@ def widest_class(areas: Tensor, labels: Sequence[str] | None) -> ClassTarget:
 
 def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:
     """Logits of the target's classes, less its rival's, summed over its pixels, ``(n,)``."""
-    if target.mask is None or not has_places(logits, PICTURE):
+    if target.mask is None or not is_dense(logits):
         raise TargetError(f"'{target}' cannot be scored before it is settled on a dense answer.")
     grid = tuple(logits.shape[2:])
     if grid != target.mask.shape:
@@ -197,7 +208,7 @@ def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:
     summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
     if target.rival is not None:
         summed = summed - logits[:, target.rival.index]
-    return (summed * inside).sum(dim=(1, 2))
+    return (summed * inside).sum(dim=places_of_one(summed))
 
 
 def mean_probability(target: RegionTarget, shares: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
-from cnnviz.core.dimensions import PICTURE, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -32,7 +31,7 @@ from cnnviz.core.target import (
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.logits import apply_function
-from cnnviz.engine.scores.dense import mean_probability, settle_dense, sum_region
+from cnnviz.engine.scores.dense import is_dense, mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.engine.scores.similarity import cosines
 from cnnviz.errors import ExplanationError, TargetError
@@ -113,11 +112,6 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> None:
     """Refuse labels that are not as many as the classes, with a TargetError."""
     if labels is not None and len(labels) != classes:
         raise TargetError(f"The network has {classes} classes but {len(labels)} labels were given.")
-
-
-def is_dense(logits: Tensor) -> bool:
-    """Whether there is an answer for every pixel, ``(N, K, h, w)``, and not one for the picture."""
-    return has_places(logits, PICTURE)
 
 
 def is_detected(logits: Tensor) -> bool:

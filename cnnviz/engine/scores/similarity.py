@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, has_places, place_dims
+from cnnviz.core.dimensions import place_dims
 from cnnviz.core.layer import Arrangement
 from cnnviz.core.similar import Similar
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
+from cnnviz.engine.scores.dense import is_dense
 from cnnviz.engine.scores.detection import DETECTIONS
 from cnnviz.errors import ExplanationError, TargetError
 
@@ -34,7 +35,7 @@ def embedding_of(layer: str | None, logits: Tensor, captured: Capture | None) ->
         if captured is None or layer not in captured.watched:
             raise ExplanationError(f"Layer '{layer}' was not watched, so there is no embedding here.")
         output, arrangement = captured.watched[layer], captured.watched_arrangements[layer]
-    elif has_places(logits, PICTURE):
+    elif is_dense(logits):
         arrangement = Arrangement.of_maps(tuple(logits.shape[1:]))
     if arrangement is not None:
         maps = to_maps(output, arrangement)

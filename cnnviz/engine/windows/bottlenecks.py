@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
+from cnnviz.core.dimensions import size_of
 from cnnviz.core.field import Field, Span
 from cnnviz.core.layer import Layer
 from cnnviz.engine.arrangement import first_tensor
@@ -46,16 +48,19 @@ class Bottleneck:
     Attributes:
         name: The layer; empty for the input itself.
         channels: Of its map.
-        rows: Where its units look down the input.
-        columns: And across.
+        grids: Where its units look along each axis of the input.
         work: FLOPs of one picture's forward up to here.
     """
 
     name: str
     channels: int
-    rows: UnitGrid
-    columns: UnitGrid
+    grids: tuple[UnitGrid, ...]
     work: int
+
+    @property
+    def places(self) -> int:
+        """How many units its map has in each channel."""
+        return prod(grid.count for grid in self.grids)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def find_bottlenecks(
         module: The network; left alone.
         forward: From a network and its inputs to logits.
         layers: Its layers on inputs of the example's size.
-        example: One input ``(1, C, H, W)``.
+        example: One input ``(1, C, H, W)``, or a signal's or a volume's.
 
     Returns:
         The bottlenecks; None where they cannot be found: the network needs values to run, or has somebody's hooks.
@@ -93,11 +98,11 @@ def find_bottlenecks(
             seen, logits, work = _trace_graph(blank_copy(module), forward, example, likely)
     except Exception:  # noqa: BLE001 - a network may do anything with values; then it has no bottlenecks
         return None
-    last = {node: Bottleneck(name, layers[name].shape[0], *likely[name], done) for name, node, done in seen}  # type: ignore[index]
+    last = {node: Bottleneck(name, layers[name].shape[0], likely[name], done) for name, node, done in seen}  # type: ignore[index]
     unavoidable = _cut_nodes(logits.grad_fn)
     passed = [last[node] for node in unavoidable if node in last]
-    rows, columns = (UnitGrid(0, 1, 1, int(length)) for length in example.shape[-2:])
-    return Bottlenecks((Bottleneck("", int(example.shape[1]), rows, columns, 0), *_without_redundant(passed)), work)
+    grids = tuple(UnitGrid(0, 1, 1, length) for length in size_of(example))
+    return Bottlenecks((Bottleneck("", int(example.shape[1]), grids, 0), *_without_redundant(passed)), work)
 
 
 def _without_redundant(passed: list[Bottleneck]) -> list[Bottleneck]:
@@ -174,20 +179,20 @@ def _sort_nodes(end: Any) -> list[Any]:
     return order
 
 
-def _unit_grids(layer: Layer) -> tuple[UnitGrid, UnitGrid] | None:
+def _unit_grids(layer: Layer) -> tuple[UnitGrid, ...] | None:
     """Where a layer's units look, if its map can be computed in parts: a map of channels, by a local rule."""
     field = layer.field
     arrangement = layer.arrangement
-    if layer.calls != 1 or arrangement is None or layer.function or arrangement.order != "NCHW" or layer.shape is None:
+    if layer.calls != 1 or arrangement is None or layer.function or not arrangement.channels_first:
         return None
-    if len(layer.shape) != 3 or not _is_local(field) or field is None or field.rows is None or field.columns is None:
+    if layer.shape != (arrangement.channels, *arrangement.grid) or field is None or not _is_local(field):
         return None
-    rows, columns = _unit_grid(field.rows), _unit_grid(field.columns)
-    return (rows, columns) if rows and columns else None
+    grids = [grid for span in field.spans if (grid := _unit_grid(span))]
+    return tuple(grids) if len(grids) == len(arrangement.grid) else None
 
 
-def _is_local(field: Field | None) -> bool:
-    return field is not None and field.kind == "spatial" and field.regular
+def _is_local(field: Field) -> bool:
+    return field.kind == "spatial" and field.regular
 
 
 def _unit_grid(span: Span) -> UnitGrid | None:

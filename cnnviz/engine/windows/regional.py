@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnviz.core.dimensions import Size
 from cnnviz.engine.arrangement import first_tensor, replaced_tensor
 from cnnviz.engine.calls.descent import Descent
 from cnnviz.engine.partial import Reached
 from cnnviz.engine.undisturbed import hookable_parts
-from cnnviz.engine.windows.route import Ints, Route, Segment
+from cnnviz.engine.windows.route import Ints, Places, Route, Segment
 
 __all__ = ["Regional", "extents", "Sections"]
 
@@ -177,7 +178,7 @@ class Regional:
         module: nn.Module,
         select: Callable[[Any, int], Tensor],
         route: Route,
-        memory_format: torch.memory_format = torch.channels_last,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._route, self._memory_format = route, memory_format
         self._sections = Sections(module, select, {segment.stop.name for segment in route.segments})
@@ -186,57 +187,59 @@ class Regional:
         """Logits ``(1, K)`` of the unchanged picture ``(1, C, H, W)``; the questions are about it from now on."""
         return self._sections.record(image)
 
-    def __call__(self, changed: Tensor, rows: Ints, columns: Ints) -> Tensor:
+    def __call__(self, changed: Tensor, *places: Ints) -> Tensor:
         """Logits ``(B, K)`` of pictures ``(B, C, H, W)`` that are the picture but for a window each.
 
         Args:
             changed: The pictures.
-            rows: Which window down, of those that the route was planned for, a number a picture.
-            columns: Which across.
+            *places: Which window along each axis, of those that the route was planned for, a number a picture.
         """
         parts: list[Tensor] = list(changed)
-        corners = [(0, 0)] * len(parts)
+        whole = [(0,) * len(places)] * len(parts)
+        corners = whole
         for segment in self._route.segments:
-            parts = self._run_segment(segment, parts, corners, rows, columns)
-            corners = list(zip(segment.rows.targets[rows], segment.columns.targets[columns], strict=True))
+            parts = self._run_segment(segment, parts, corners, places)
+            corners = segment.corners(lambda extent: extent.targets, places)
         last = self._route.segments[-1].stop
-        whole = (last.rows.count, last.columns.count)
-        return self._sections(last.name, self._paste_parts(last.name, parts, corners, [(0, 0)] * len(parts), whole))
+        size = tuple(grid.count for grid in last.grids)
+        return self._sections(last.name, self._paste_parts(last.name, parts, corners, whole, size))
 
     def _run_segment(
         self,
         segment: Segment,
         parts: Sequence[Tensor],
-        corners: Sequence[tuple[int, int]],
-        rows: Ints,
-        columns: Ints,
+        corners: Sequence[Size],
+        places: Places,
     ) -> list[Tensor]:
         """The changed parts of the next bottleneck's map, from those of this one's."""
-        down, across = segment.rows, segment.columns
-        starts = list(zip(down.starts[rows], across.starts[columns], strict=True))
-        given = self._paste_parts(segment.start.name, parts, corners, starts, (down.length, across.length))
+        starts = segment.corners(lambda extent: extent.starts, places)
+        skipped = segment.corners(lambda extent: extent.skipped, places)
+        length, handed = zip(*((extent.length, extent.handed) for extent in segment.extents), strict=True)
+        given = self._paste_parts(segment.start.name, parts, corners, starts, length)
         made = self._sections(segment.start.name, given, segment.stop.name)
-        return [
-            one[:, top : top + down.handed, left : left + across.handed]
-            for one, top, left in zip(made, down.skipped[rows], across.skipped[columns], strict=True)
-        ]
+        return [one[:, *_slices(first, handed)] for one, first in zip(made, skipped, strict=True)]
 
     def _paste_parts(
         self,
         bottleneck: str,
         parts: Sequence[Tensor],
-        corners: Sequence[tuple[int, int]],
-        starts: Sequence[tuple[int, int]],
-        size: tuple[int, int],
+        corners: Sequence[Size],
+        starts: Sequence[Size],
+        size: Sequence[int],
     ) -> Tensor:
         """For each picture a window ``(B, C, *size)`` of a map, the changed part put in where it belongs."""
         whole = self._sections.map(bottleneck)
-        views = [whole[:, :, top : top + size[0], left : left + size[1]] for top, left in starts]
+        views = [whole[:, :, *_slices(start, size)] for start in starts]
         pasted = torch.cat(views).contiguous(memory_format=self._memory_format)
         for copy, part, corner, start in zip(pasted, parts, corners, starts, strict=True):
-            (to_top, of_top), (to_left, of_left) = map(_overlap_slices, corner, part.shape[1:], start, size)
-            copy[:, to_top, to_left] = part[:, of_top, of_left]
+            overlaps = list(map(_overlap_slices, corner, part.shape[1:], start, size))
+            copy[:, *(to for to, _ in overlaps)] = part[:, *(of for _, of in overlaps)]
         return pasted
+
+
+def _slices(first: Sequence[int], lengths: Sequence[int]) -> tuple[slice, ...]:
+    """The part of a map that begins at a place and is so long along each axis."""
+    return tuple(slice(start, start + length) for start, length in zip(first, lengths, strict=True))
 
 
 def _overlap_slices(corner: int, length: int, start: int, size: int) -> tuple[slice, slice]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.engine.windows.bottlenecks import Bottleneck, Bottlenecks, UnitGrid
 
-__all__ = ["Extent", "Ints", "Segment", "Route", "plan_route"]
+__all__ = ["Extent", "Ints", "Places", "Route", "Segment", "plan_route"]
 
 Ints: TypeAlias = NDArray[np.int64]
+
+Places: TypeAlias = Sequence[Ints]
+"""Along each axis which of its windows, a number a window."""
 
 STOP, COPY = 3_000_000, 30
 """What a stop at a bottleneck costs, and what each value copied there does, in FLOPs."""
@@ -40,12 +46,22 @@ class Extent:
 
 @dataclass(frozen=True)
 class Segment:
-    """The part of a network between two bottlenecks, run on a part of the first bottleneck's map."""
+    """The part of a network between two bottlenecks, run on a part of the first bottleneck's map.
+
+    Attributes:
+        start: The first bottleneck.
+        stop: The second.
+        extents: The parts along each axis.
+    """
 
     start: Bottleneck
     stop: Bottleneck
-    rows: Extent
-    columns: Extent
+    extents: tuple[Extent, ...]
+
+    def corners(self, first: Callable[[Extent], Ints], places: Places) -> list[Size]:
+        """Of each window, by its place along each axis, a unit that the extents name: a number an axis."""
+        along = [first(extent)[numbers].tolist() for extent, numbers in zip(self.extents, places, strict=True)]
+        return list(zip(*along, strict=True))
 
 
 @dataclass(frozen=True)
@@ -61,23 +77,22 @@ class Route:
     share: float
 
 
-def plan_route(bottlenecks: Bottlenecks, rows: Ints, columns: Ints) -> Route | None:
-    """The cheapest route for windows of a picture; None where the whole network is.
+def plan_route(bottlenecks: Bottlenecks, *windows: Ints) -> Route | None:
+    """The cheapest route for windows of an input; None where the whole network is.
 
     Args:
         bottlenecks: The network's bottlenecks.
-        rows: ``(R, 2)``, the first and one past the last pixel that windows change down the picture.
-        columns: ``(S, 2)``, across.
+        *windows: Along each axis ``(R, 2)``, the first and one past the last place that windows change.
     """
-    down = cache(partial(_plan_extent, rows))
-    across = down if np.array_equal(rows, columns) else cache(partial(_plan_extent, columns))
+    plans = [cache(partial(_plan_extent, along)) for along in windows]
     best: list[tuple[float, tuple[Segment, ...]]] = [(0.0, ())]
     for at, stop in enumerate(bottlenecks.layers[1:], start=1):
         ways = []
         for start, (cost, segments) in zip(bottlenecks.layers[:at], best, strict=True):
-            fitting = down(start.rows, stop.rows), across(start.columns, stop.columns)
-            if fitting[0] and fitting[1]:
-                segment = Segment(start, stop, fitting[0], fitting[1])
+            grids = zip(plans, start.grids, stop.grids, strict=True)
+            fitting = [extent for plan, before, after in grids if (extent := plan(before, after))]
+            if len(fitting) == len(plans):
+                segment = Segment(start, stop, tuple(fitting))
                 ways.append((cost + _segment_cost(segment), (*segments, segment)))
         best.append(min(ways, key=lambda way: way[0], default=(float("inf"), ())))
     whole = [cost + bottlenecks.work - one.work for (cost, _), one in zip(best, bottlenecks.layers, strict=True)]
@@ -88,10 +103,9 @@ def plan_route(bottlenecks: Bottlenecks, rows: Ints, columns: Ints) -> Route | N
 def _segment_cost(segment: Segment) -> float:
     """FLOPs of a segment, with what copying in and out of maps takes as long as."""
     start, stop = segment.start, segment.stop
-    part = segment.rows.length * segment.columns.length / (start.rows.count * start.columns.count)
-    given = start.channels * segment.rows.length * segment.columns.length
-    handed = stop.channels * segment.rows.handed * segment.columns.handed
-    return (stop.work - start.work) * part + STOP + COPY * (given + handed)
+    given, handed = prod(one.length for one in segment.extents), prod(one.handed for one in segment.extents)
+    copied = start.channels * given + stop.channels * handed
+    return (stop.work - start.work) * (given / start.places) + STOP + COPY * copied
 
 
 def _plan_extent(windows: Ints, start: UnitGrid, stop: UnitGrid) -> Extent | None:

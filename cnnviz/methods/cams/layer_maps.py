@@ -10,6 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import SIGNAL
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
 from cnnviz.core.target import DetectionTarget, NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
@@ -107,6 +108,8 @@ def layer_maps(
         UnknownNameError: If there is no such layer.
         UsageError: If a layer has no spatial extent.
     """
+    if settings.flip and model.places == SIGNAL:
+        raise UsageError("flip mirrors pictures, and a signal read backwards is another signal; leave it out.")
     batch = prepare(model, images, target)
     names = settings.names
     for name in names:

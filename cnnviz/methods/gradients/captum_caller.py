@@ -157,8 +157,8 @@ class Caller:
             )
         total, errors = torch.zeros_like(image), []
         for name in self._baselines:
-            side = round(SHARE_BLURRED * min(image.shape[-2:]))
-            everything = torch.ones(1, 1, *image.shape[-2:], device=image.device)
+            side = round(SHARE_BLURRED * min(image.shape[1:]))
+            everything = torch.ones(1, 1, *image.shape[1:], device=image.device)
             empty = fill_with(name, self._model, image, side=side, seed=self._seed)(everything)
             with seeded(self._seed):
                 values = self._call(scored, image[None], empty)[0].detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.dimensions import KINDS, PICTURE, Size
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
@@ -19,7 +20,11 @@ from cnnviz.models.preprocess import Preprocess
 __all__ = ["BASELINES", "Fill", "fill_with", "parse_baselines"]
 
 Fill: TypeAlias = Callable[[Tensor], Tensor]
-"""From masks ``(n, 1, H, W)`` to what is seen in their place: ``(n, C, H, W)``, or ``(1, C, H, W)`` for all."""
+"""From masks ``(n, 1, H, W)`` to what is seen in their place: ``(n, C, H, W)``, or ``(1, C, H, W)`` for all; of signals
+and volumes likewise."""
+
+ANYWHERE = ("mean", "noise", "blur")
+"""Baselines that any input has."""
 
 RADIUS, MARGIN = 3, 8
 WHITE = 255
@@ -41,43 +46,62 @@ def parse_baselines(text: str) -> tuple[str, ...]:
     return names
 
 
-def fill_with(name: str, model: Model, image: Tensor, *, side: int, seed: int) -> Fill:
+def fill_with(name: str, model: Model, image: Tensor, *, side: int | Size, seed: int) -> Fill:
     """What hides parts of one image.
 
     Args:
         name: ``"mean"`` (0 in normalised space, the mean of the training pictures), ``"black"``, ``"blur"`` (Gaussian,
-            its deviation a third of the window), ``"noise"`` (every value at random from black to white) or
-            ``"inpaint"`` (continued from around the window, by Telea's method).
+            its deviation a third of the window along each axis), ``"noise"`` (every value at random from black to
+            white; of signals and volumes without these from the channel's lowest to its highest) or ``"inpaint"``
+            (continued from around the window, by Telea's method; of pictures alone).
         model: The network, for what black and white are.
-        image: ``(C, H, W)``.
-        side: Side of the windows.
+        image: ``(C, H, W)``, or a signal or a volume.
+        side: Length of the windows along each axis, or along all.
         seed: Of the noise.
+
+    Raises:
+        ParameterError: If it has no meaning for signals or volumes.
     """
-    return BASELINES[name](_Painter(model.preprocess, image, side, seed))
+    sides = side if isinstance(side, tuple) else (side,) * model.places
+    return BASELINES[name](_Painter(model.preprocess, image, sides, seed))
 
 
 @dataclass(frozen=True)
 class _Painter:
     preprocess: Preprocess
     image: Tensor
-    side: int
+    sides: Size
     seed: int
 
     def mean(self) -> Fill:
         return self._fill_always(torch.zeros_like(self.image))
 
     def black(self) -> Fill:
+        if not self._has_colours:
+            raise ParameterError(
+                f"baseline black needs to know which values are black and white, and a {self._kind} has none unless "
+                f"the network's value_range says so; expected {', '.join(ANYWHERE)}."
+            )
         return self._fill_always(self._normalise(torch.zeros(self.image.shape)))
 
     def noise(self) -> Fill:
-        drawn = np.random.default_rng(self.seed).random(self.image.shape, dtype=np.float32)
-        return self._fill_always(self._normalise(torch.from_numpy(drawn)))
+        drawn = torch.from_numpy(np.random.default_rng(self.seed).random(self.image.shape, dtype=np.float32))
+        if self._has_colours:
+            return self._fill_always(self._normalise(drawn))
+        places = tuple(range(1, self.image.dim()))
+        values = self.image.detach().cpu()
+        low, high = values.amin(dim=places, keepdim=True), values.amax(dim=places, keepdim=True)
+        return self._fill_always(low + drawn * (high - low))
 
     def blur(self) -> Fill:
-        blurred = [cv2.GaussianBlur(each, (0, 0), self.side / 3) for each in self.image.float().cpu().numpy()]
+        blurred = [_blur(each, [side / 3 for side in self.sides]) for each in self.image.float().cpu().numpy()]
         return self._fill_always(torch.from_numpy(np.stack(blurred)))
 
     def inpaint(self) -> Fill:
+        if self.preprocess.places != PICTURE:
+            raise ParameterError(
+                f"baseline inpaint continues a picture, not a {self._kind}; expected {', '.join(ANYWHERE)}."
+            )
         mean, std = self._statistics()
         pixels = ((self.image.float().cpu() * std + mean) * WHITE).numpy()
 
@@ -89,8 +113,18 @@ class _Painter:
         return fill
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.preprocess.mean, self.preprocess.std))
+        shape = -1, *(1 for _ in self.sides)
+        mean, std = (torch.tensor(each).view(shape) for each in (self.preprocess.mean, self.preprocess.std))
         return mean, std
+
+    @property
+    def _kind(self) -> str:
+        return KINDS[self.preprocess.places]
+
+    @property
+    def _has_colours(self) -> bool:
+        """Whether 0 and 1 before the normalisation are black and white."""
+        return self.preprocess.places == PICTURE or self.preprocess.value_range is not None
 
     def _normalise(self, values: Tensor) -> Tensor:
         mean, std = self._statistics()
@@ -108,6 +142,20 @@ BASELINES: Mapping[str, Callable[[_Painter], Fill]] = {
     "noise": _Painter.noise,
     "inpaint": _Painter.inpaint,
 }
+
+
+def _blur(values: NDArray[np.float32], deviations: Sequence[float]) -> NDArray[np.float32]:
+    """One channel after a Gaussian with a deviation along each axis; mirrored beyond its ends."""
+    if values.ndim == PICTURE:
+        down, across = deviations
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), across, sigmaY=down))
+    for axis, deviation in enumerate(deviations):
+        length = values.shape[axis]
+        lines = np.ascontiguousarray(np.moveaxis(values, axis, 0)).reshape(length, -1)
+        width = round(deviation * 8) + 1 | 1  # as OpenCV itself chooses it for float32
+        done = cv2.GaussianBlur(lines, (1, width), deviation) if length > 1 else lines
+        values = np.moveaxis(np.asarray(done, np.float32).reshape(np.moveaxis(values, axis, 0).shape), 0, axis)
+    return values
 
 
 def _inpaint(pixels: NDArray[np.float32], hidden: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,17 +9,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import Size
 from cnnviz.engine.windows.window import Windows
 from cnnviz.errors import ParameterError
-from cnnviz.methods.occlusion.estimate import PROBES, error_bar, sample
+from cnnviz.methods.occlusion.estimate import LINES, error_bar, fewest, sample
 from cnnviz.methods.occlusion.windows import HiddenWindows
 
 __all__ = ["Plan", "Values"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
-FEWEST = PROBES + 9
-LINES = 3
 SMALL = 16
 
 
@@ -66,12 +65,12 @@ class Plan:
             return
         if self.budget is not None and self.seconds is not None:
             raise ParameterError("budget and seconds exclude each other; give one.")
-        if self.budget is not None and self._count_affordable(self.budget) < min(FEWEST, len(self.windows)):
-            least = 1 + self.baselines * (1 + min(FEWEST, len(self.windows)))
+        if self.budget is not None and self._count_affordable(self.budget) < self._fewest:
+            least = 1 + self.baselines * (1 + self._fewest)
             raise ParameterError(f"budget must be at least {least} forwards here, for an error bar; got {self.budget}.")
-        if min(self.windows.shape) < LINES and self._count_affordable(self.budget or 0) < len(self.windows):
-            rows, columns = self.windows.shape
-            raise ParameterError(f"stride must give at least 3x3 windows for an estimate; it gives {rows}x{columns}.")
+        if min(self._grid) < LINES and self._count_affordable(self.budget or 0) < len(self.windows):
+            fewest_along, given = ("x".join(map(str, each)) for each in ([LINES for _ in self._grid], self._grid))
+            raise ParameterError(f"stride must give at least {fewest_along} windows for an estimate; it gives {given}.")
 
     def follow(self, hidden: HiddenWindows) -> Values:
         """Evaluate the windows of one picture that the plan allows, and estimate the others."""
@@ -95,7 +94,7 @@ class Plan:
             shape = drops.shape[:2]
             return drops.reshape(-1, len(numbers))
 
-        found = sample(evaluate, self.windows.shape, count, self.seed)
+        found = sample(evaluate, self._grid, count, self.seed)
         misses = found.misses.reshape(*shape, -1).mean(axis=0)
         bars = tuple(error_bar(each, found.unevaluated) for each in misses)
         return Values(found.values.reshape(*shape, -1), found.unevaluated, bars, checks)
@@ -109,6 +108,16 @@ class Plan:
         hidden.drops(np.arange(some))
         taken = time.monotonic() - start
         count = int((seconds - taken) / (taken / some))
-        fewest = min(FEWEST, len(self.windows))
-        checks = (f"{seconds:g} seconds are too few for an error bar: {fewest} windows were evaluated",)
-        return min(max(count, fewest), len(self.windows)), checks if count < fewest else ()
+        least = self._fewest
+        checks = (f"{seconds:g} seconds are too few for an error bar: {least} windows were evaluated",)
+        return min(max(count, least), len(self.windows)), checks if count < least else ()
+
+    @property
+    def _grid(self) -> Size:
+        """How many windows there are along each axis that has several."""
+        return tuple(count for count in self.windows.shape if count > 1) or (1,)
+
+    @property
+    def _fewest(self) -> int:
+        """Windows that an estimate with an error bar takes, or all of them."""
+        return min(fewest(len(self._grid)), len(self.windows))

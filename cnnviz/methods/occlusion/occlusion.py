@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from cnnviz.lengths import Counts, Lengths
 from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Fuse, Precision, ScoreKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cnnviz.core.dimensions import Size
+    from cnnviz.core.sample import Sample
     from cnnviz.core.target import TargetLike
     from cnnviz.engine.windows.window import Windows
     from cnnviz.images.reading import ImagesLike
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["occlusion", "feature_occlusion"]
 
-SHARE, STEPS = 7, 4
-
 
 @method
 def occlusion(
@@ -34,8 +35,8 @@ def occlusion(
     images: ImagesLike,
     target: TargetLike = None,
     *,
-    window: Annotated[int, Ge(1)] | None = None,
-    stride: Annotated[int, Ge(1)] | None = None,
+    window: Lengths | None = None,
+    stride: Lengths | None = None,
     baseline: str = "mean",
     score: ScoreKind = "probability",
     soft: Annotated[float, Ge(0), Le(1)] = 0.0,
@@ -54,13 +55,17 @@ def occlusion(
     The last window of each row and column is shifted in, never cut. The same picture given several times with several
     targets is asked once. Several baselines give the mean of their maps, and as ``spread`` their standard deviation.
     Where windows reach only a part of the network's early maps, only that part is computed again, with the same result.
+    Of signals a window hides some time, of volumes a box, in all channels.
 
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        window: Side of the window in pixels of the input; left out, a seventh of its shorter side (32 of 224).
-        stride: Pixels from one window to the next; left out, a quarter of the window.
+        window: Side of the window in pixels of the input, or one along each axis such as 8x16x16, or lengths such as
+            10mm or 0.2s where the spacing is known; left out, a seventh of the shorter side (32 of 224), of volumes of
+            each side.
+        stride: Pixels from one window to the next, or lengths likewise; left out, a quarter of the window, of volumes
+            half of it.
         baseline: What hides a window, or several with commas between: mean (0 in normalised space), black, blur,
             noise, inpaint.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
@@ -82,6 +87,9 @@ def occlusion(
     Reference:
         Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
     """
+    from functools import cache
+
+    from cnnviz.core.dimensions import size_of
     from cnnviz.engine.windows.window import Windows
     from cnnviz.methods.occlusion.baselines import fill_with, parse_baselines
     from cnnviz.methods.occlusion.budget import Plan
@@ -90,20 +98,39 @@ def occlusion(
     from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
-    height, width = batch.inputs.shape[-2:]
-    side = window or max(1, round(min(height, width) / SHARE))
-    windows = Windows.over((height, width), side, stride or math.ceil(side / STEPS), soft)
     names = parse_baselines(baseline)
-    plan = Plan(windows, len(names), budget, seconds, seed)
-    regions = Regions(model, windows)
+    laid = [_sides_on(sample, size_of(batch.inputs), window, stride) for sample in batch.pictures]
+
+    @cache
+    def plan_of(side: int | Size, step: int | Size) -> tuple[Windows, Plan, Regions]:
+        windows = Windows.over(size_of(batch.inputs), side, step, soft)
+        return windows, Plan(windows, len(names), budget, seconds, seed), Regions(model, windows)
+
+    *_, (_, _, first) = [plan_of(side, step) for side, step, _ in reversed(laid)]
 
     def explain(asked: Question) -> list[Answer]:
+        side, step, said = _sides_on(asked.picture, size_of(batch.inputs), window, stride)
+        windows, plan, regions = plan_of(side, step)
         fills = [fill_with(name, model, asked.image, side=side, seed=seed) for name in names]
         hidden = HiddenWindows(asked.scorer, asked.image, asked.clean.targets, windows, fills, regions=regions)
         values = plan.follow(hidden)
+        values = replace(values, checks=(*said, *values.checks))
         return [_answer_target(asked, values, windows, at) for at in range(len(asked.clean.targets))]
 
-    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=regions.see)
+    return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size, ask=first.see)
+
+
+def _sides_on(
+    sample: Sample, size: Size, window: Lengths | None, stride: Lengths | None
+) -> tuple[int | Size, int | Size, tuple[str, ...]]:
+    """Window and stride in places of a sample's input; and what they are, where they were told in another unit."""
+    from cnnviz.methods.occlusion.sides import is_measured, sides_of, spell_sides, usual_stride, usual_window
+
+    side = usual_window(size) if window is None else sides_of("window", window, size, sample)
+    step = usual_stride(side, size) if stride is None else sides_of("stride", stride, size, sample)
+    if not is_measured(window) and not is_measured(stride):
+        return side, step, ()
+    return side, step, (f"{sample.name}: windows of {spell_sides(side, size)}, {spell_sides(step, size)} apart",)
 
 
 def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -> Answer:
@@ -133,8 +160,8 @@ def feature_occlusion(
     *,
     layer: str | None = None,
     fuse: Fuse = "mean",
-    window: Annotated[int, Ge(1)] = 1,
-    stride: Annotated[int, Ge(1)] = 1,
+    window: Counts = 1,
+    stride: Counts = 1,
     baseline: Literal["mean", "zero"] = "mean",
     score: ScoreKind = "probability",
     batch_size: Annotated[int, Ge(1)] = 32,
@@ -152,8 +179,8 @@ def feature_occlusion(
         target: What is explained; None is each image's top class.
         layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
         fuse: How the maps of several layers become one, each divided by its largest value first.
-        window: Side of the window in places of the layer.
-        stride: Places from one window to the next.
+        window: Side of the window in places of the layer, or one along each axis such as 1x2x2.
+        stride: Places from one window to the next, likewise.
         baseline: What hides a place: each channel's mean over all places, or zero.
         score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
         batch_size: Most changed activations at once; halved when memory runs out.
@@ -181,15 +208,19 @@ def feature_occlusion(
     )
 
 
-def hide_places(layer: ChangedLayer, window: int, stride: int, *, zero: bool, kind: ScoreKind) -> Tensor:
+def hide_places(layer: ChangedLayer, window: Counts, stride: Counts, *, zero: bool, kind: ScoreKind) -> Tensor:
     """The mean drop ``(h, w)`` of the windows that hide each place of one image's layer."""
     import torch
 
+    from cnnviz.core.dimensions import place_dims, size_of
     from cnnviz.engine.windows.window import Windows
+    from cnnviz.methods.occlusion.sides import sides_of
 
     maps = layer.maps
-    windows = Windows.over((maps.shape[2], maps.shape[3]), window, stride)
-    fill = torch.zeros_like(maps[:, :, :1, :1]) if zero else maps.mean(dim=(2, 3), keepdim=True)
+    size = size_of(maps)
+    windows = Windows.over(size, sides_of("window", window, size), sides_of("stride", stride, size))
+    fill = maps.mean(dim=place_dims(maps), keepdim=True)
+    fill = torch.zeros_like(fill) if zero else fill
 
     def hidden(some: slice) -> Tensor:
         """The unchanged maps first, then each window's."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from cnnviz.lengths import Counts
 from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Precision, ScoreKind
 
@@ -31,7 +32,7 @@ def rise(
     target: TargetLike = None,
     *,
     masks: Annotated[int, Ge(2)] = 1000,
-    cells: Annotated[int, Ge(1)] = 7,
+    cells: Counts = 7,
     visible: Annotated[float, Gt(0), Lt(1)] = 0.5,
     baseline: Literal["mean", "black", "blur", "noise"] = "mean",
     score: ScoreKind = "probability",
@@ -41,8 +42,9 @@ def rise(
 ) -> Heatmaps:
     """How much higher the target's score is where random masks leave the picture visible (RISE).
 
-    A mask is a coarse grid of visible and hidden cells, enlarged bilinearly and shifted at random; with ``f_k`` the
-    score of the picture through mask ``M_k``, each place gets the mean score of what shows it, less that of all::
+    A mask is a coarse grid of visible and hidden cells, enlarged (bi-, tri-)linearly and shifted at random; with
+    ``f_k`` the score of the picture through mask ``M_k``, each place gets the mean score of what shows it, less that of
+    all::
 
         map = sum over k of M_k f_k / sum over k of M_k  -  mean over k of f_k
 
@@ -55,7 +57,7 @@ def rise(
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
         masks: How many masks; the standard error falls with the square root.
-        cells: Cells of a mask along each side.
+        cells: Cells of a mask along each side, or along each axis such as 4x7x7.
         visible: Chance that a cell is visible.
         baseline: What is seen where the picture is hidden: mean (0 in normalised space), black, blur or noise.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
@@ -73,17 +75,21 @@ def rise(
     Reference:
         Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018.
     """
+    from cnnviz.core.dimensions import PICTURE, size_of
     from cnnviz.methods.occlusion.baselines import fill_with
     from cnnviz.methods.occlusion.random_masks import RandomMasks
     from cnnviz.methods.occlusion.scorer import scored_maps
+    from cnnviz.methods.occlusion.sides import sides_of
     from cnnviz.methods.prepare import prepare
 
     batch = prepare(model, images, target)
-    height, width = batch.inputs.shape[-2:]
-    drawn = RandomMasks((height, width), cells, visible, seed)
+    size = size_of(batch.inputs)
+    drawn = RandomMasks(size, sides_of("cells", cells, size), visible, seed)
+    sides = tuple(length // count for length, count in zip(size, drawn.counts, strict=True))
+    side = sides[0] if model.places == PICTURE and drawn.cells == cells else sides  # a cell's height blurs both ways
 
     def explain(asked: Question) -> list[Answer]:
-        fill = fill_with(baseline, model, asked.image, side=height // cells, seed=seed)
+        fill = fill_with(baseline, model, asked.image, side=side, seed=seed)
         return _answer_targets(asked, _score_masks(asked, drawn, fill, masks), masks)
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
@@ -95,7 +101,7 @@ def _score_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) ->
     from cnnviz.methods.occlusion.random_masks import WeighedMean
 
     image, targets = asked.image, asked.clean.targets
-    mean = WeighedMean(asked.clean.scores, image.shape[-2:])
+    mean = WeighedMean(asked.clean.scores, tuple(image.shape[1:]))
 
     def ask(some: slice) -> None:
         masks = drawn.masks(some)

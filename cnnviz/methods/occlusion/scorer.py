@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.change import contextmanager, undoing
+from cnnviz.core.dimensions import VOLUME, has_places
 from cnnviz.core.head import Head
 from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
@@ -22,6 +23,7 @@ from cnnviz.engine.scores.score import class_probabilities, roundings, score, sc
 from cnnviz.engine.state.modes import inference
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.methods.ask import ASK_THE_LOGIT, Answer, assemble, naming_pictures
+from cnnviz.methods.occlusion.sides import distances_of
 from cnnviz.methods.prepare import InputBatch
 from cnnviz.methods.settings import Precision, ScoreKind
 from cnnviz.models.inference_copy import Ask, InferenceCopy, inference_copy
@@ -31,6 +33,8 @@ from cnnviz.results.heatmap import Heatmaps
 __all__ = ["Scorer", "scores_of", "Question", "scored_maps"]
 
 TINY = 1e-30
+MOST_VALUES = 1 << 24
+"""Most values of changed volumes at once."""
 
 
 class Scorer:
@@ -65,7 +69,7 @@ class Scorer:
         ask: Ask | None = None,
     ) -> None:
         self.model, self.kind, self.precision = model, kind, precision
-        self.size = model.fixed_batch or batch_size or usual_size(model.device)
+        self.size = model.fixed_batch or batch_size or _usual_size_of(example)
         found = self._make_copy(example, targets, ask)
         self.quick, self.checks = found.model, found.checks
         self._known = example[0], found.logits
@@ -79,7 +83,7 @@ class Scorer:
         caught = None
         if logits is None or not torch.equal(image, example):
             with torch.no_grad(), _allow_tf32(allowed=False):
-                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, -1, -1, -1), targets)
+                logits, caught = _forward(self.model, image.expand(self.model.fixed_batch or 1, *image.shape), targets)
         every = logits[:1].expand(len(targets), *logits.shape[1:])
         settled = tuple(settle(targets, every, self.model.labels, self.model.head))
         scores = scores_of(settled, logits, self.kind, self.model.head, caught)[0]
@@ -135,7 +139,7 @@ class Scorer:
     def _forward_filled(self, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
         missing = (self.model.fixed_batch or 0) - len(inputs)
         if missing > 0:
-            inputs = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])
+            inputs = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])])
         if self.private:
             inputs = inputs.to(memory_format=self.quick.memory_format)
         return _forward(self.quick, inputs, targets)
@@ -148,6 +152,12 @@ class Scorer:
         with _allow_tf32(allowed=False):
             found = inference_copy(self.model, example, halved=halved, ask=None if rounded else ask)
         return replace(found, checks=found.checks + _measure_tf32_loss(found.model, example)) if rounded else found
+
+
+def _usual_size_of(example: Tensor) -> int:
+    """How many changed copies of an input are asked about at once: of large volumes fewer, for they take memory."""
+    usual = usual_size(example.device)
+    return max(1, min(usual, MOST_VALUES // example.numel())) if has_places(example, VOLUME) else usual
 
 
 def _forward(model: Model, inputs: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Capture | None]:
@@ -294,7 +304,7 @@ def scored_maps(
         batch_size: Most changed pictures at once; None is what suits the device.
         ask: How a private copy is first asked about the first picture; left out, as a model is.
     """
-    groups = _group_same_pictures(batch.inputs)
+    groups = _group_same_pictures(batch)
     answers: dict[int, Answer] = {}
     with undisturbed(model.module), naming_pictures(model, batch):
         example = model.to_device(batch.inputs[:1])
@@ -312,11 +322,13 @@ def scored_maps(
     return assemble(model, batch, chunks, rectified=False, steady=scorer.private)
 
 
-def _group_same_pictures(inputs: Tensor) -> list[list[int]]:
-    """Rows of inputs ``(N, C, H, W)``, those that are equal together."""
+def _group_same_pictures(batch: InputBatch) -> list[list[int]]:
+    """Rows of a batch, those together whose inputs are equal, and as far apart their places."""
     groups: list[list[int]] = []
-    for row, one in enumerate(inputs):
-        known = next((group for group in groups if torch.equal(inputs[group[0]], one)), None)
+    apart = [distances_of(sample) for sample in batch.pictures]
+    for row, one in enumerate(batch.inputs):
+        alike = (group for group in groups if apart[group[0]] == apart[row])
+        known = next((group for group in alike if torch.equal(batch.inputs[group[0]], one)), None)
         if known is None:
             groups.append([row])
         else:

@@ -70,8 +70,7 @@ class Regions:
     def __call__(self, changed: Tensor, numbers: Tensor) -> Tensor:
         """Logits ``(b, K)`` of the picture with windows changed ``(b, C, H, W)``, by the windows' numbers."""
         assert self._regional is not None
-        found, across = numbers.clamp_min(0).cpu().numpy(), self._windows.shape[1]
-        return self._regional(changed, found // across, found % across)
+        return self._regional(changed, *self._windows.places(numbers))
 
     def exact(self, scorer: Scorer, image: Tensor, changed: Tensor, numbers: Tensor) -> bool:
         """Whether the whole copy gives the same logits of changed pictures; the questions are about the picture now.
@@ -104,8 +103,8 @@ class Regions:
         windows = self._windows
         if len(windows) < FEWEST:
             return None
-        bottlenecks = self._model.gates_on((windows.rows.shape[1], windows.columns.shape[1]))
-        route = bottlenecks and plan_route(bottlenecks, extents(windows.rows), extents(windows.columns))
+        bottlenecks = self._model.gates_on(windows.size)
+        route = bottlenecks and plan_route(bottlenecks, *map(extents, windows.profiles))
         if not route or route.share > WORTH:
             return None
         return route
@@ -187,8 +186,9 @@ class HiddenWindows:
 
     def _check_exact(self, regions: Regions) -> bool:
         """Whether windows asked about alone, one amid the picture and one in its corner, give the copy's answers."""
-        rows, columns = self._windows.shape
-        some = torch.tensor([rows // 2 * columns + columns // 2, len(self._windows) - 1])
+        shape = self._windows.shape
+        middle = int(np.ravel_multi_index([count // 2 for count in shape], shape))
+        some = torch.tensor([middle, len(self._windows) - 1])
         exact = regions.exact(self._scorer, self._image, self._hide(some, self._fills[0]), some)
         if not exact:
             self._scorer.checks += (INEXACT,)

@@ -26,12 +26,15 @@ class Bundled:
         network: Its class in `cnnviz.models.bundled.networks`.
         weights: Its file of weights, beside this module.
         labels: The classes, in the order of the logits (where there are some for each pixel, of a pixel's).
-        mean: Per channel, subtracted from pixels between 0 and 1.
+        mean: Per channel, subtracted from pixels between 0 and 1, or from a signal's or a volume's values as they are.
         std: Per channel, what the difference is divided by.
-        input_size: Height and width in pixels it was trained at.
+        input_size: What it was trained at: height and width in pixels, a signal's samples, or a volume's slices, rows
+            and columns.
         summary: One sentence.
         task: What it answers: a class of the whole picture (``"classification"``), of each pixel (``"segmentation"``)
             or of boxes (``"detection"``).
+        rate: Samples a second of its signals; None for what has no signals.
+        spacing: Millimetres from one slice, row and column to the next in its volumes; None for what has none.
     """
 
     name: str
@@ -40,9 +43,11 @@ class Bundled:
     labels: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    input_size: tuple[int, int]
+    input_size: tuple[int, ...]
     summary: str
     task: str = "classification"
+    rate: float | None = None
+    spacing: tuple[float, float, float] | None = None
 
 
 _SHAPES: Final = ("circle", "triangle", "square", "star", "cross", "ring", "heart", "crescent", "arrow", "bolt")
@@ -101,6 +106,28 @@ BUNDLED: Final[dict[str, Bundled]] = {
             std=(0.25,),
             input_size=(32, 32),
             summary="LeNet-5, with tanh and average pooling, that reads a drawn digit in one channel.",
+        ),
+        Bundled(
+            name="signals-cnn",
+            network="SignalsCNN",
+            weights="signals-cnn.safetensors",
+            labels=("bump", "plateau", "decay", "burst", "chirp", "sawtooth"),
+            mean=(0.0, 0.0),
+            std=(0.45, 0.45),
+            input_size=(512,),
+            summary="One-dimensional convolutions that name the event in a drawn signal of two channels.",
+            rate=250.0,
+        ),
+        Bundled(
+            name="volumes-cnn",
+            network="VolumesCNN",
+            weights="volumes-cnn.safetensors",
+            labels=("ball", "cube", "torus", "rod", "cone", "jack"),
+            mean=(0.5,),
+            std=(0.2,),
+            input_size=(32, 32, 32),
+            summary="Three-dimensional convolutions that name the solid in a drawn volume.",
+            spacing=(2.0, 1.0, 1.0),
         ),
     )
 }

@@ -222,3 +222,67 @@ class LeNet5(nn.Module):
         x = self.pool2(self.tanh2(self.conv2(x)))
         x = torch.flatten(self.tanh3(self.conv3(x)), 1)
         return torch.as_tensor(self.fc2(self.tanh4(self.fc1(x))))
+
+
+class PlacesCNN(nn.Module):
+    """What `SignalsCNN` and `VolumesCNN` have in common: features, their mean over all places, a linear layer.
+
+    The first convolution has an even kernel and, as the pooling, stride 2: so the places of a layer lie in the middle
+    of equal parts of the input, which a mirrored input mirrors.
+
+    Args:
+        features: The layers before the pooling, by name.
+        avgpool: The pooling.
+        outputs: Channels of the last map.
+        classes: Number of logits.
+    """
+
+    def __init__(self, features: OrderedDict[str, nn.Module], avgpool: nn.Module, outputs: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(features)
+        self.avgpool = avgpool
+        self.fc = nn.Linear(outputs, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map normalised values ``(N, C, ...)`` to logits ``(N, classes)``."""
+        return torch.as_tensor(self.fc(torch.flatten(self.avgpool(self.features(x)), 1)))
+
+
+class SignalsCNN(PlacesCNN):
+    """A small network of signals of two channels: 512 samples in, a last map of 64 places.
+
+    Args:
+        classes: Number of logits.
+    """
+
+    def __init__(self, classes: int = 6) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        plan = ((2, 16, 8), (16, 24, 5), (24, 32, 5), (32, 48, 5), (48, 48, 3))
+        for place, (inputs, outputs, kernel) in enumerate(plan, 1):
+            stride = 2 if place == 1 else 1
+            layers[f"conv{place}"] = nn.Conv1d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False)
+            layers[f"bn{place}"] = nn.BatchNorm1d(outputs)
+            layers[f"relu{place}"] = nn.ReLU(inplace=True)
+            if place in {2, 3}:
+                layers[f"pool{place}"] = nn.MaxPool1d(2)
+        super().__init__(layers, nn.AdaptiveAvgPool1d(1), 48, classes)
+
+
+class VolumesCNN(PlacesCNN):
+    """A small network of volumes of one channel: 32x32x32 voxels in, a last map of 8x8x8.
+
+    Args:
+        classes: Number of logits.
+    """
+
+    def __init__(self, classes: int = 6) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        plan = ((1, 16, 4), (16, 16, 3), (16, 32, 3), (32, 48, 3), (48, 48, 3))
+        for place, (inputs, outputs, kernel) in enumerate(plan, 1):
+            stride = 2 if place == 1 else 1
+            layers[f"conv{place}"] = nn.Conv3d(inputs, outputs, kernel, stride, 1, bias=False)
+            layers[f"bn{place}"] = nn.BatchNorm3d(outputs)
+            layers[f"relu{place}"] = nn.ReLU(inplace=True)
+            if place == 2:
+                layers[f"pool{place}"] = nn.MaxPool3d(2)
+        super().__init__(layers, nn.AdaptiveAvgPool3d(1), 48, classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.models.bundled import BUNDLED, build, detection_reader, weights_path
 from cnnviz.models.formats import wants_random
 
@@ -47,12 +48,16 @@ def open_bundled(name: str, weights: str | os.PathLike[str] | None = None) -> Op
         checkpoint = read_checkpoint(weights_path(name) if weights is None else weights)
         fitted = build_for(checkpoint, lambda _: build(name), name, None)
         module, file, notes = fitted.module, checkpoint.name, fitted.notes
+    kept = len(entry.input_size) != PICTURE
     preprocess = Preprocess(
         input_size=entry.input_size,
-        resize=min(entry.input_size),
+        resize=None if kept else min(entry.input_size),
         mean=entry.mean,
         std=entry.std,
         channels=len(entry.mean),
+        keeps_size=kept,
+        rate=entry.rate,
+        spacing=entry.spacing,
     )
     return OpenedNetwork(
         module=module,
