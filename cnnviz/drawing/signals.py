@@ -17,7 +17,7 @@ from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.text import ascent, font, line_height, text_width, wrap
 from cnnviz.errors import ParameterError
 
-__all__ = ["WIDTH", "Panel", "Ticks", "draw_signal", "draw_traces", "panel_of", "time_ticks"]
+__all__ = ["WIDTH", "SignalPanel", "Ticks", "draw_signal", "draw_traces", "panel_of", "time_ticks"]
 
 WIDTH: Final = 1600
 """Pixels across: twice those of an ordinary picture, so that lines stay crisp on paper."""
@@ -49,7 +49,7 @@ BITS: Final = 4
 """Of fractions of a pixel in which OpenCV takes places."""
 
 
-class Panel(NamedTuple):
+class SignalPanel(NamedTuple):
     """Where the parts of a drawn signal lie, in pixels.
 
     Attributes:
@@ -145,7 +145,7 @@ def draw_traces(
     return draw_signal(lines, shares, common)
 
 
-def panel_of(signal: Signal) -> Panel:
+def panel_of(signal: Signal) -> SignalPanel:
     """Where the parts of a drawn signal lie."""
     count = max(1, signal.channels)
     row = max(SHORTEST, min(round(TALLEST / math.sqrt(count)), ALL_ROWS // count))
@@ -155,7 +155,7 @@ def panel_of(signal: Signal) -> Panel:
         words += [text_width(number, SMALL) for channel in signal.values for number in _end_numbers(channel)]
     words.append(text_width(time_ticks(signal).unit, SMALL))
     left = math.ceil(max(words)) + EM * 2 // 3
-    return Panel(left, WIDTH - left - EM, row, count * row + EM // 4 + line_height(SMALL) + EM // 4)
+    return SignalPanel(left, WIDTH - left - EM, row, count * row + EM // 4 + line_height(SMALL) + EM // 4)
 
 
 def time_ticks(signal: Signal, room: int = WIDTH) -> Ticks:
@@ -256,7 +256,7 @@ def _line_places(values: NDArray[np.float64], height: int, width: int) -> NDArra
     return np.asarray(np.rint(places)[:, None], dtype=np.int32)
 
 
-def _add_words(canvas: NDArray[np.uint8], signal: Signal, panel: Panel) -> NDArray[np.uint8]:
+def _add_words(canvas: NDArray[np.uint8], signal: Signal, panel: SignalPanel) -> NDArray[np.uint8]:
     """Names at the left, the ends of each channel's values where there is room, and the time axis below."""
     image = Image.fromarray(canvas)
     draw = ImageDraw.Draw(image)

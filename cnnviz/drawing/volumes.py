@@ -29,7 +29,7 @@ __all__ = [
     "THROUGH",
     "Axis",
     "Bare",
-    "Painter",
+    "SlicePainter",
     "Shades",
     "Slicing",
     "View",
@@ -174,7 +174,7 @@ def window_of(volume: Volume) -> tuple[float, float]:
     return (low, high) if high > low else (float(values.min()), float(values.max()))
 
 
-class Painter(Protocol):
+class SlicePainter(Protocol):
     """Draws what belongs to a slice over it."""
 
     def over(self, view: View) -> NDArray[np.uint8]:
@@ -237,7 +237,7 @@ class Shades(NamedTuple):
 
 
 def draw_volume(
-    volume: Volume, painter: Painter = BARE, slicing: Slicing = THROUGH, *, both: bool = False
+    volume: Volume, painter: SlicePainter = BARE, slicing: Slicing = THROUGH, *, both: bool = False
 ) -> NDArray[np.uint8]:
     """A volume as three views through one place, or as slices along an axis.
 
@@ -275,7 +275,7 @@ def views_of(volume: Volume, slicing: Slicing, focus: Size) -> list[View]:
     return [View(volume, slicing.number, int(index)) for index in even]
 
 
-def _draw_rows(views: Sequence[View], painters: Sequence[Painter], focus: Size | None) -> NDArray[np.uint8]:
+def _draw_rows(views: Sequence[View], painters: Sequence[SlicePainter], focus: Size | None) -> NDArray[np.uint8]:
     """Views side by side at one scale, a row for each way of drawing them; the last row has the names below."""
     extents = [view.extent for view in views]
     gaps = GAP * (len(extents) - 1)
@@ -300,7 +300,7 @@ def _draw_rows(views: Sequence[View], painters: Sequence[Painter], focus: Size |
     return np.array(canvas)
 
 
-def _draw_along(views: Sequence[View], painter: Painter, focus: Size | None) -> NDArray[np.uint8]:
+def _draw_along(views: Sequence[View], painter: SlicePainter, focus: Size | None) -> NDArray[np.uint8]:
     """Slices as tiles with their numbers; the one that the focus lies in has a frame."""
     across = well_across(len(views))
     height, width = views[0].extent
@@ -320,7 +320,7 @@ def _draw_along(views: Sequence[View], painter: Painter, focus: Size | None) -> 
     return np.array(canvas)
 
 
-def draw_slice(view: View, painter: Painter, longer: int = SMALLEST_FRAME) -> NDArray[np.uint8]:
+def draw_slice(view: View, painter: SlicePainter, longer: int = SMALLEST_FRAME) -> NDArray[np.uint8]:
     """One slice with its name and the map over it, as a frame of an animation.
 
     Args:
@@ -346,7 +346,7 @@ def world_place(volume: Volume, place: Sequence[int]) -> NDArray[np.float64] | N
 
 
 def write_slices(
-    path: Path, volume: Volume, painter: Painter, slicing: Slicing, *, caption: str, scale: Scale | None, note: str
+    path: Path, volume: Volume, painter: SlicePainter, slicing: Slicing, *, caption: str, scale: Scale | None, note: str
 ) -> None:
     """Write a map of a volume as an animation through its slices; of a clip, frame by frame at its own rate.
 
