@@ -13,7 +13,7 @@ a user touches down to plain data:
     engine      capture, replay, rules, batching, receptive fields, tallies
     drawing     numpy in, pixels or a figure out
     core        plain nouns: target, layer, field, picture
-    catalogue   the methods, one line each; ``method`` is what makes a function one
+    catalogue   the methods, one line each; ``method`` is what makes a function one, ``lengths`` settings by axis
     provenance  how a result was made; ``errors`` is what can go wrong
 """
 

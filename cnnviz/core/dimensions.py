@@ -20,6 +20,7 @@ __all__ = [
     "batch_of",
     "count_places",
     "has_places",
+    "is_dense",
     "is_one_input",
     "kernel_places",
     "place_dims",
@@ -52,6 +53,11 @@ def count_places(shape: Sequence[int]) -> int:
 def has_places(tensor: Tensor, places: int) -> bool:
     """Whether it is a batch ``(N, C, ...)`` with so many axes of places."""
     return tensor.dim() == BEFORE + places
+
+
+def is_dense(answer: Tensor) -> bool:
+    """Whether a network's answer has classes for every pixel, ``(N, K, h, w)``, or voxel, and not for the picture."""
+    return has_places(answer, PICTURE) or has_places(answer, VOLUME)
 
 
 def is_one_input(shape: Sequence[int], places: int) -> bool:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.core.dimensions import PICTURE, VOLUME, has_places
+from cnnviz.core.dimensions import is_dense
 from cnnviz.core.head import End, Head
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.engine.activations import plain_name
@@ -72,7 +72,7 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
             "have it; explain one of them as a value, with Model(..., output=lambda found: found[:, 3, :1], "
             "head='value') or --logits FILE.py:FUNCTION --head value."
         )
-    if found.dim() != CLASSES_DIM and not (has_places(found, PICTURE) or has_places(found, VOLUME)):
+    if found.dim() != CLASSES_DIM and not is_dense(found):
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K) or (N, K, h, w); "
             "say how to read class scores from it with Model(..., output=function) or --logits FILE.py:FUNCTION."

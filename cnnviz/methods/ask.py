@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.core.dimensions import is_dense
 from cnnviz.core.field import Field
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassSum, DetectionTarget, NoTarget, RegionTarget, Target, TargetLike
 from cnnviz.engine.batching import Chunks, in_chunks
 from cnnviz.engine.scores.dense import nowhere_in
-from cnnviz.engine.scores.score import class_probabilities, is_dense, settle, share_of, wants_classes
+from cnnviz.engine.scores.score import class_probabilities, settle, share_of, wants_classes
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import NowhereError
 from cnnviz.images.reading import ImagesLike

@@ -149,10 +149,11 @@ def _name_concepts(
     import numpy as np
     import torch
 
+    from cnnviz.core.dimensions import is_dense
     from cnnviz.core.target import named_class
     from cnnviz.engine.arrangement import from_maps
     from cnnviz.engine.replay import replay
-    from cnnviz.engine.scores.score import class_probabilities, is_dense
+    from cnnviz.engine.scores.score import class_probabilities
 
     if not model.readable:
         return (), ("the network gives no logits of classes, so its concepts have no names",)

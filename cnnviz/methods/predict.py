@@ -57,8 +57,9 @@ def predict(
     """
     import torch
 
+    from cnnviz.core.dimensions import is_dense
     from cnnviz.core.target import TopClass
-    from cnnviz.engine.scores.score import is_dense, settle
+    from cnnviz.engine.scores.score import settle
     from cnnviz.methods.ask import ask, unsound
     from cnnviz.methods.prepare import prepare, provenance_of
     from cnnviz.results.predictions import Predictions

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cnnviz.core.dimensions import Size, size_of
+from cnnviz.core.dimensions import Size, is_dense, size_of
 from cnnviz.core.head import Head, HeadLike, parse_head
 from cnnviz.core.layer import AutomaticLayer, Layers, is_layer_name, split_call, split_function
 from cnnviz.core.target import Target
@@ -19,7 +19,7 @@ from cnnviz.engine.calls.steadiness import Steadiness, answers_again, observe_st
 from cnnviz.engine.detections import Detected, DetectionReader, check_reader, encode_detections, find_detections
 from cnnviz.engine.layers import observe_layers, run
 from cnnviz.engine.logits import TWO, EndWatch, OutputSelector, flatten_answer, recognise_head, select_logits, two_sided
-from cnnviz.engine.scores.score import is_dense, wants_logits
+from cnnviz.engine.scores.score import wants_logits
 from cnnviz.engine.state.contents import Fingerprint
 from cnnviz.engine.undisturbed import hookable_parts, intact, undisturbed
 from cnnviz.engine.windows.bottlenecks import Bottlenecks, find_bottlenecks

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, VOLUME, Size, has_places
+from cnnviz.core.dimensions import Size, is_dense
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
@@ -30,7 +30,6 @@ from cnnviz.errors import NowhereError, TargetError
 __all__ = [
     "NAME_A_REGION",
     "everywhere",
-    "is_dense",
     "is_top",
     "mean_probability",
     "nowhere_in",
@@ -44,11 +43,6 @@ __all__ = [
 
 EVEN_CHANCE, NAMED = 0.5, 6
 NAME_A_REGION = f"A region can be named: {FORMS}."
-
-
-def is_dense(logits: Tensor) -> bool:
-    """Whether there is an answer for every pixel, ``(N, K, h, w)``, or voxel, and not one for the picture."""
-    return has_places(logits, PICTURE) or has_places(logits, VOLUME)
 
 
 def winners(logits: Tensor, head: Head | None = None) -> Tensor:

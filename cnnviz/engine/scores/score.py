@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
+from cnnviz.core.dimensions import is_dense
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -31,7 +32,7 @@ from cnnviz.core.target import (
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture
 from cnnviz.engine.logits import apply_function
-from cnnviz.engine.scores.dense import is_dense, mean_probability, settle_dense, sum_region
+from cnnviz.engine.scores.dense import mean_probability, settle_dense, sum_region
 from cnnviz.engine.scores.detection import DETECTIONS, score_match, settle_detection
 from cnnviz.engine.scores.similarity import cosines
 from cnnviz.errors import ExplanationError, TargetError
@@ -40,7 +41,6 @@ __all__ = [
     "at_peaks",
     "check_labels",
     "class_probabilities",
-    "is_dense",
     "is_detected",
     "roundings",
     "score",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import place_dims
+from cnnviz.core.dimensions import is_dense, place_dims
 from cnnviz.core.layer import Arrangement
 from cnnviz.core.similar import Similar
 from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import Capture, widen_half
-from cnnviz.engine.scores.dense import is_dense
 from cnnviz.engine.scores.detection import DETECTIONS
 from cnnviz.errors import ExplanationError, TargetError
 

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from cnnviz.core.aim import Direction, WholeLayer
 from cnnviz.core.change import contextmanager
+from cnnviz.core.dimensions import is_dense
 from cnnviz.core.layer import Arrangement, Layer
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import Target, Unit
@@ -23,7 +24,7 @@ from cnnviz.engine.batch_norms import channels_last, in_memory_format
 from cnnviz.engine.capture import Capture, widen_half
 from cnnviz.engine.partial import run_to
 from cnnviz.engine.scores.dense import everywhere
-from cnnviz.engine.scores.score import is_dense, score, settle
+from cnnviz.engine.scores.score import score, settle
 from cnnviz.engine.undisturbed import undisturbed
 from cnnviz.errors import ExplanationError, TargetError
 from cnnviz.methods.ascent.recipes import AscentPrecision

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from cnnviz.core.dimensions import Size, size_of
+from cnnviz.core.dimensions import Size, is_dense, size_of
 from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass, named_class
@@ -22,7 +22,7 @@ from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
 from cnnviz.engine.layers import TOGETHER, entrance, last_reached, reaches_places, rows_reached
-from cnnviz.engine.scores.score import is_dense, score, settle, watched_layers
+from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError, NowhereError
 from cnnviz.methods.ask import Answer
