@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import cv2
@@ -15,7 +17,7 @@ from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.drawing.text import ascent, font, line_height, text_width, wrap
 from cnnviz.errors import ParameterError
 
-__all__ = ["WIDTH", "SignalPanel", "Ticks", "draw_signal", "panel_of", "time_ticks"]
+__all__ = ["WIDTH", "SignalPanel", "Ticks", "draw_signal", "draw_traces", "panel_of", "time_ticks"]
 
 WIDTH: Final = 1600
 """Pixels across: twice those of an ordinary picture, so that lines stay crisp on paper."""
@@ -122,6 +124,25 @@ def draw_signal(
             _draw_line(row, signal.values[channel], looked)
         row[-1 if panel.row < NUMBERED else -2 :] = HAIRLINE
     return _add_words(canvas, signal, panel)
+
+
+def draw_traces(
+    signal: Signal, values: NDArray[Any], names: Sequence[str], scales: Sequence[Scale]
+) -> NDArray[np.uint8]:
+    """Values over a signal's time as lines of their own, one below the other, with their colours under them.
+
+    Args:
+        signal: What they are of.
+        values: ``(U, T)``; where NaN, there is no value.
+        names: Of each line.
+        scales: What the colours under each line mean; all have the same colours and sign.
+    """
+    width = [scale.high if scale.signed else scale.high - scale.low for scale in scales]
+    low = [0.0 if scale.signed else scale.low for scale in scales]
+    shares = (np.asarray(values, dtype=np.float64) - np.array(low)[:, None]) / np.array(width)[:, None]
+    common = replace(scales[0], low=-1.0 if scales[0].signed else 0.0, high=1.0, clipped=0.0, blank=False)
+    lines = Signal(np.nan_to_num(values).astype(np.float32), signal.name, rate=signal.rate, channel_names=tuple(names))
+    return draw_signal(lines, shares, common)
 
 
 def panel_of(signal: Signal) -> SignalPanel:

@@ -108,7 +108,7 @@ def report(
             )  # fmt: skip
             return write_report(context, batch, asked_for, budget)
 
-    given = gather(images)
+    given = gather(images, model.preprocess.entrance._replace(value_range=None))
     try:
         return write(given, target)
     except NowhereError as error:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.sample import Sample
+from cnnviz.core.sample import Sample, Signal
 from cnnviz.core.target import ClassTarget
-from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.colour import Scale, cmap_name
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -24,8 +24,6 @@ __all__ = ["Concepts", "choose_colours", "paint_shares"]
 STRENGTH = 0.8
 GOLDEN, BRIGHTNESS = 0.618034, ((0.85, 0.95), (0.55, 0.75), (0.9, 0.6))
 """From hue to hue of colours beyond a palette's, and their saturations and values in turn."""
-ALONE = Scale(0.0, 1.0)
-"""Of one concept's share of its largest value, on what is no picture."""
 NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
 
 
@@ -76,7 +74,7 @@ class Concepts(DrawnResult):
         return np.stack([place(upsample(each, geometry.size, self.field), geometry) for each in self.values[row]])
 
     def grid(self) -> Grid:
-        """A row a picture: the photograph, all concepts in their colours, and each concept alone."""
+        """A row a picture (a column a signal or volume): as it is, all concepts in their colours, and each alone."""
         rows = tuple(self._draw_row(row) for row in range(len(self)))
         names = [f"{number + 1}: {label} {share:.0%}" for number, (label, share) in enumerate(self.classes)]
         names = names or [f"{number + 1}" for number in range(len(self.vectors))]
@@ -84,7 +82,10 @@ class Concepts(DrawnResult):
         notes = (NAMED,) if self.classes else ()
         pictured = isinstance(self.pictures[0], Picture)
         headings = ("photograph", "all concepts", *names) if pictured else ("input", *names)
-        return Grid(Sheet(rows, column_headings=headings, title=title, notes=(*notes, *self.checks)), self.provenance)
+        said = (*notes, *self.checks)
+        if not pictured:
+            return Grid(Sheet(tuple(zip(*rows, strict=True)), headings, (), title, said), self.provenance)
+        return Grid(Sheet(rows, column_headings=headings, title=title, notes=said), self.provenance)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -106,13 +107,25 @@ class Concepts(DrawnResult):
         most = most.reshape(-1, *[1] * len(picture.size))
         if not isinstance(picture, Picture):
             shown = self.on_original(row) / np.where(most > 0, most, 1)
-            return (Cell(pixels_of(picture), picture.name), *(Cell(draw_over(picture, one, ALONE)) for one in shown))
+            scales = [concept_scale(colour, dark=not isinstance(picture, Signal)) for colour in colours]
+            alone = (draw_over(picture, one, scale) for one, scale in zip(shown, scales, strict=True))
+            first = Cell(pixels_of(picture), picture.name, paper=True)
+            return (first, *(Cell(each, paper=True) for each in alone))
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
         drawn = [paint_shares(pixels_of(picture), shares * first, colours)]
         drawn += [paint_shares(pixels_of(picture), shares[[k]], colours[[k]]) for k in range(len(colours))]
         return (Cell(pixels_of(picture), picture.name), *(Cell(each) for each in drawn))
+
+
+def concept_scale(colour: NDArray[np.float32], *, dark: bool) -> Scale:
+    """From nothing to a concept's largest value in its colour ``(3,)``, 0 to 255, on a dark or a white ground."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ground = (0.0, 0.0, 0.0) if dark else (1.0, 1.0, 1.0)
+    cmap = LinearSegmentedColormap.from_list("concept", [ground, tuple(float(part) / 255 for part in colour)])
+    return Scale(0.0, 1.0, cmap=cmap_name(cmap) or "")
 
 
 def choose_colours(count: int) -> NDArray[np.float32]:

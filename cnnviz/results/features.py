@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import numpy as np
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from cnnviz.core.dimensions import spell_size
 from cnnviz.core.picture import Picture
-from cnnviz.core.sample import Sample
+from cnnviz.core.sample import Sample, Signal
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import Scale, ticks
 from cnnviz.drawing.overlay import masked
 from cnnviz.drawing.plots import plot
-from cnnviz.drawing.samples import draw_over, pixels_of
+from cnnviz.drawing.samples import draw_over, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
+from cnnviz.drawing.signals import draw_traces
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import EVENLY, Align, Heatmap, Look, look_of
@@ -57,7 +58,7 @@ class FeatureLook:
 
     def describe(self) -> dict[str, Any]:
         """The look as plain values, for provenance."""
-        return {**asdict(self.look), "style": self.style, "quantile": self.quantile}
+        return {**self.look.describe(), "style": self.style, "quantile": self.quantile}
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class FeatureMaps(Parts[Heatmap], Part):
         """What the colours mean: of one unit's map, or of all of this picture in common."""
         values = self.values if number is None else self.parts[number].values
         signed = not all(one.rectified for one in self.parts)
-        return look.scale_of(values, signed=signed, usual=NORMALISED)
+        return look.suited(self.picture, signed=signed).scale_of(values, signed=signed, usual=NORMALISED)
 
     def rows(self, look: FeatureLook, scale: Scale | None = None) -> tuple[tuple[Cell, ...], ...]:
         """The photograph and every unit, in rows.
@@ -126,9 +127,12 @@ class FeatureMaps(Parts[Heatmap], Part):
             look: How they are drawn.
             scale: One for all of them; None gives each its own.
         """
-        first = Cell(pixels_of(self.picture)[self._seen_part()], self.picture.name)
+        wide = is_wide(self.picture)
+        first = Cell(pixels_of(self.picture)[self._seen_part()], self.picture.name, paper=wide)
+        if look.style == "maps" and isinstance(self.picture, Signal):
+            return (first,), (self._draw_lines(self.picture, look, scale),)
         cells = [first, *(self._draw_cell(number, look, scale) for number in range(len(self)))]
-        across = well_across(len(cells))
+        across = PAIR if wide and look.style != "maps" else well_across(len(cells))
         return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
 
     def describe(self) -> dict[str, Any]:
@@ -149,18 +153,27 @@ class FeatureMaps(Parts[Heatmap], Part):
     def _slice(self, rows: slice) -> Self:
         return self._replace(parts=self.parts[rows])
 
+    def _draw_lines(self, signal: Signal, look: FeatureLook, scale: Scale | None) -> Cell:
+        """All units' values over the time of a signal, each unit's as a line."""
+        scales = [scale or self.scale(number, look.look) for number in range(len(self))]
+        values = np.stack([one.on_original(look.look.align) for one in self.parts])
+        return Cell(draw_traces(signal, values, [f"unit {unit}" for unit in self.units], scales), paper=True)
+
     def _draw_cell(self, number: int, look: FeatureLook, scale: Scale | None) -> Cell:
         one, unit = self.parts[number], self.units[number]
         own, seen = scale or self.scale(number, look.look), self._seen_part()
         if look.style == "maps":
             return Cell(plot(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
         if look.style == "overlay":
-            return Cell(one.overlay(look.look, own)[seen], f"unit {unit}, {_describe_range(one.values)}")
+            words = f"unit {unit}, {_describe_range(one.values)}"
+            return Cell(one.overlay(look.look, own)[seen], words, paper=is_wide(self.picture))
         least = self.threshold(number, look.quantile)
         said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
         where = self.responds(number, look.quantile, look.look.align)
         if not isinstance(self.picture, Picture):
-            return Cell(draw_over(self.picture, where.astype(np.float32), Scale(0.0, 1.0)), f"unit {unit}, {said}")
+            shown = look.look.suited(self.picture, signed=False).scale_of(np.array([0.0, 1.0]))
+            drawn = draw_over(self.picture, where.astype(np.float32), shown, slicing=look.look.slicing)
+            return Cell(drawn, f"unit {unit}, {said}", paper=True)
         return Cell(masked(pixels_of(self.picture), where)[seen], f"unit {unit}, {said}")
 
     def _seen_part(self) -> tuple[slice, slice]:
@@ -203,6 +216,8 @@ def _format_ends(low: float, high: float) -> tuple[str, str]:
 
 
 SMALLEST, LARGEST, WIDEST = 112, 320, 2000
+PAIR: Final = 2
+"""Signals and volumes with units' maps side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +268,8 @@ class Features(StyledBatch[FeatureMaps, FeatureLook]):
         return feature_look(fields)
 
     def _usual_cell(self, grid: Grid) -> int | None:
+        if any(cell.paper for row in grid.sheet.rows for cell in row if cell):
+            return None
         return max(SMALLEST, min(LARGEST, WIDEST // grid.sheet.shape[1]))
 
     def _draw(self, look: FeatureLook, scale: Scale | None) -> Grid:
@@ -284,4 +301,5 @@ class Features(StyledBatch[FeatureMaps, FeatureLook]):
         if not look.look.shared:
             return None
         signed = not all(map_.rectified for one in self.parts for map_ in one)
-        return look.look.scale_of(self.values, signed=signed, usual=NORMALISED)
+        suited = look.look.suited(self.parts[0].picture, signed=signed)
+        return suited.scale_of(self.values, signed=signed, usual=NORMALISED)
