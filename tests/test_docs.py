@@ -27,6 +27,8 @@ ANCHOR = re.compile(r"\]\(#([^)]*)\)")
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(cnnviz.draw_scene(2, shapes=2, size=96).pixels).save(tmp_path / "photo.png")
+    np.save(tmp_path / "beat.npy", cnnviz.draw_signal(3).values)
+    np.save(tmp_path / "solid.npy", cnnviz.draw_volume(5).values)
     return tmp_path
 
 

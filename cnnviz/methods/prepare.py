@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, size_of
+from cnnviz.core.dimensions import PICTURE, SIGNAL, size_of
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.picture import Picture
@@ -26,6 +26,7 @@ from cnnviz.images.reading import ImagesLike, read_mask
 from cnnviz.methods.references import Placed, place_references
 from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
+from cnnviz.models.resampling import in_units
 from cnnviz.provenance import Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of", "show_tensors"]
@@ -146,8 +147,18 @@ def show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, 
         return {}
     some, whole = batch if len(rows) == len(batch) else batch[list(rows)], Geometry.whole(*size_of(batch))
     held: Any = model.preprocess.to_pixels(some) if model.places == PICTURE else model.preprocess.to_values(some)
-    kind = {SIGNAL: Signal, PICTURE: Picture, VOLUME: Volume}[model.places]
-    return {row: kind(each, f"input {row + 1}", whole) for row, each in zip(rows, held, strict=True)}
+    made = {row: _as_sample(model, each, f"input {row + 1}", whole) for row, each in zip(rows, held, strict=True)}
+    return {row: in_units(each, model.preprocess)[0] for row, each in made.items()}
+
+
+def _as_sample(model: Model, values: Any, name: str, geometry: Geometry) -> Sample:
+    """What one network input shows; of a network for clips values are colours in [0, 1]."""
+    if model.places == PICTURE:
+        return Picture(values, name, geometry)
+    if model.places == SIGNAL:
+        return Signal(values, name, geometry)
+    rate = model.preprocess.entrance.rate
+    return Volume(values, name, geometry) if rate is None else Volume(values * 255, name, geometry, rate=rate)
 
 
 def _stack_inputs(model: Model, images: ImagesLike, inputs: Sequence[Tensor]) -> Tensor:

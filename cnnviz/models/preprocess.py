@@ -17,7 +17,7 @@ from cnnviz.core.dimensions import KINDS, PICTURE, VOLUME, Size, spell_size
 from cnnviz.core.picture import LUMA, Geometry, Picture, check_range
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.errors import ModelError, ParameterError, PictureError
-from cnnviz.models.resampling import check_range_word, fit, fit_geometry
+from cnnviz.models.resampling import check_range_word, fit_geometry, fit_sample
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "WHOLE", "Preprocess"]
 
@@ -180,10 +180,9 @@ class Preprocess:
             PictureError: The network takes neither 1 nor 3 channels, or the resized picture would be too large; or it
                 takes no such sample.
         """
-        geometry = self.geometry(picture)
         if not isinstance(picture, Picture):
-            values, notes = fit(picture, geometry, self)
-            return values, picture.changed(geometry=geometry, notes=(*picture.notes, *notes))
+            return fit_sample(picture, self)
+        geometry = self.geometry(picture)
         if self.channels not in _COLOURS:
             raise PictureError(
                 f"The network takes {self.channels} channels, so a picture such as '{picture.name}' cannot feed it; "

@@ -72,6 +72,18 @@ def resampled_length(length: int, old: float, new: float) -> int:
     return max(1, math.ceil(length * ratio))
 
 
+def in_units(sample: Sample, preprocess: Preprocess) -> tuple[Sample, tuple[str, ...]]:
+    """A sample with the network's rate or spacing where it does not say its own, and a note of that."""
+    if isinstance(sample, Signal) and sample.rate is None and preprocess.rate:
+        known = f"the signal does not say its rate: taken to be the network's, {preprocess.rate:g} Hz"
+        return sample.changed(rate=preprocess.rate), (known,)
+    if isinstance(sample, Volume) and sample.spacing is None and preprocess.spacing and not sample.is_clip:
+        wanted = f"taken to be what the network wants, {_spell(preprocess.spacing)} mm"
+        known = f"the volume does not say how far its voxels lie apart: {wanted}"
+        return sample.changed(spacing=preprocess.spacing), (known,)
+    return sample, ()
+
+
 def fit_geometry(sample: Sample, preprocess: Preprocess) -> Geometry:
     """How the network's input is cut from a signal or a volume.
 
@@ -116,6 +128,18 @@ def _natural_size(sample: Sample, preprocess: Preprocess) -> Size:
         lengths = zip(sample.size, sample.spacing, preprocess.spacing, strict=True)
         return tuple(max(1, round(count * own / wanted)) for count, own, wanted in lengths)
     return tuple(sample.size)
+
+
+def fit_sample(sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
+    """The network's input ``(C, *size)`` of a signal, volume or clip, and the same sample with its geometry.
+
+    Raises:
+        PictureError: If the network takes none of its kind, or it would be too large.
+    """
+    known, assumed = in_units(sample, preprocess)
+    geometry = fit_geometry(known, preprocess)
+    values, notes = fit(known, geometry, preprocess)
+    return values, known.changed(geometry=geometry, notes=(*known.notes, *assumed, *notes))
 
 
 def fit(sample: Sample, geometry: Geometry, preprocess: Preprocess) -> tuple[Tensor, tuple[str, ...]]:
@@ -191,15 +215,10 @@ def _own_range(values: Tensor, sample: Sample, asked: str) -> tuple[float, float
 
 def _resize(values: Tensor, sample: Sample, geometry: Geometry, preprocess: Preprocess, notes: list[str]) -> Tensor:
     """Values at the network's rate and of the size before the crop."""
-    if isinstance(sample, Signal) and preprocess.rate:
-        if sample.rate is None:
-            notes.append(f"the signal does not say its rate: taken to be the network's, {preprocess.rate:g} Hz")
-        elif abs(sample.rate / preprocess.rate - 1) > ALIKE:
-            values = resample(values, sample.rate, preprocess.rate)
-            notes.append(f"resampled from {sample.rate:g} to {preprocess.rate:g} Hz")
-    if isinstance(sample, Volume) and preprocess.spacing and sample.spacing is None:
-        wanted = f"taken to be what the network wants, {_spell(preprocess.spacing)} mm"
-        notes.append(f"the volume does not say how far its voxels lie apart: {wanted}")
+    old, new = sample.rate if isinstance(sample, Signal) else None, preprocess.rate
+    if old and new and abs(old / new - 1) > ALIKE:
+        values = resample(values, old, new)
+        notes.append(f"resampled from {old:g} to {new:g} Hz")
     if tuple(values.shape[1:]) == geometry.resized:
         return values
     nearest = preprocess.interpolation == "nearest"
