@@ -110,6 +110,7 @@ def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, i
 
 
 PER_INCH = 300
+WIDEST_PAPER = 100
 PER_POINT = PER_INCH / 72
 USUAL_SIZE = 8.0
 _SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
@@ -128,10 +129,12 @@ def fit(sheet: Sheet, width: float, size: float = USUAL_SIZE) -> Layout:
         size: Of the ordinary text, in points; as little as 5.5 in narrow columns.
 
     Raises:
-        ParameterError: width or size is not above 0.
+        ParameterError: width or size is not above 0, or the width is that of no paper.
     """
     if width <= 0 or size <= 0:
         raise ParameterError(f"A figure's width and text size are above 0, not {width:g} inches and {size:g} points.")
+    if width > WIDEST_PAPER:
+        raise ParameterError(f"A figure's width is in inches, at most {WIDEST_PAPER}, not {width:g}.")
     asked = round(width * PER_INCH)
     for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
         style = Style(round(points * PER_POINT), gap=round(0.08 * PER_INCH), margin=round(0.05 * PER_INCH))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnviz.drawing.colour import Scale, colour_bar, scale_of
-from cnnviz.drawing.raster import montage
+from cnnviz.drawing.raster import fit, montage
 from cnnviz.drawing.sheet import Cell, Sheet, Style, lay_out, sheet_width
 from cnnviz.drawing.text import text_width, wrap
 from cnnviz.errors import ParameterError
@@ -175,3 +175,8 @@ def test_a_sheet_fills_up_ragged_rows():
 def test_what_cannot_be_drawn_is_said(wrong, message):
     with pytest.raises(ParameterError, match=message):
         wrong()
+
+
+def test_a_width_of_no_paper_is_refused():
+    with pytest.raises(ParameterError, match="width is in inches, at most 100, not 1640"):
+        fit(grid(1, 1), 1640)
