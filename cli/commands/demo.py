@@ -26,11 +26,15 @@ __all__ = ["demo"]
 
 TOUR_SHAPES = "shapes-resnet"
 LAYER, UNITS, TOUR_SCENES, FORWARDS, COLUMNS = "layer3", "0-5", "shapes:200", 600, 5
+EVENTS, SOLID = (3, 5), 5
+"""Drawn signals and a drawn volume."""
 LIGHTER = {"masks": 1000, "samples": 16}
 """Settings that only say how much work is done: the tour is to be short."""
 
 PAGE = "report.html"
-TOUR = ("methods.png", "concepts.png", "filters.png", "features.png", "patches.png", PAGE)
+TOUR = (
+    "methods.png", "concepts.png", "filters.png", "features.png", "patches.png", "signals.png", "volumes.png", PAGE,
+)  # fmt: skip
 
 
 def write_tour(folder: Path, scenes: list[cnnviz.Picture], console: Console) -> None:
@@ -56,6 +60,8 @@ def tour_figures(scenes: list[cnnviz.Picture]) -> Iterator[tuple[str, Callable[[
     yield "filters.png", lambda: cnnviz.filters(model, sort="hue")
     yield "features.png", lambda: cnnviz.features(model, scenes[:1], layer=LAYER)
     yield "patches.png", lambda: cnnviz.patches(model, cnnviz.open_dataset(TOUR_SCENES), layer=LAYER, units=UNITS)
+    yield "signals.png", lambda: _compare_beyond("signals-cnn", [cnnviz.draw_signal(index).sample for index in EVENTS])
+    yield "volumes.png", lambda: _compare_beyond("volumes-cnn", [cnnviz.draw_volume(SOLID).sample])
     yield PAGE, lambda: cnnviz.report(model, scenes[:2], None, TOUR_SCENES, budget=FORWARDS)
 
 
@@ -76,6 +82,11 @@ def _draw_every_map(model: cnnviz.Model, scene: cnnviz.Picture) -> cnnviz.Grid:
         notes=["'cnnviz METHOD --help' says what a map shows, and which paper it is from."],
         provenance=made,
     )
+
+
+def _compare_beyond(network: str, samples: list[cnnviz.Sample]) -> cnnviz.Comparison:
+    """Two maps of each signal or volume, by its bundled network."""
+    return cnnviz.compare(cnnviz.load_model(network, device="cpu"), samples, ["gradcam", "occlusion"])
 
 
 def _names_of_maps() -> Iterator[str]:
