@@ -12,7 +12,7 @@ from tests.support.asking import interrupt_steps
 
 FILES = [
     "scene.png", "shapes.png", "digits.png", "made.png", "methods.png", "concepts.png", "filters.png", "features.png",
-    "patches.png", "report.html",
+    "patches.png", "signals.png", "volumes.png", "report.html",
 ]  # fmt: skip
 
 
