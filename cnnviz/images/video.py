@@ -160,7 +160,7 @@ def as_clip(item: NDArray[Any] | Volume, name: str, entrance: Entrance) -> Volum
 
 
 def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int], float, tuple[str, ...]]:
-    """The numbers of the frames that a network is given, how many of them are a second, and a note of which they are."""
+    """The numbers of the frames that a network is given, how many of them are a second, and notes of which they are."""
     step = fps / (entrance.rate or fps)
     frames = entrance.frames or max(1, int(count / step + _WHOLE))
     start, notes = (count - frames * step) / 2, []
