@@ -258,13 +258,14 @@ def name_place(sample: Sample, place: Sequence[int]) -> str:
         return f"voxel {', '.join(map(str, reversed(place)))}"
     world = world_place(sample, place)
     if world is not None:
-        return f"{', '.join(_spell_millimetres(each) for each in world)} mm (right, front, head)"
+        return f"{', '.join(_spell_side(at, *sides) for at, sides in zip(world, ('RL', 'AP', 'HF'), strict=True))} mm"
     lengths = [f"{at * each:.3g}" for at, each in zip(reversed(place), reversed(sample.spacing), strict=True)]
     return f"{', '.join(lengths)} mm from the first voxel"
 
 
-def _spell_millimetres(length: float) -> str:
-    return f"{length + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
+def _spell_side(length: float, towards: str, away: str) -> str:
+    """A length with the letter of its side, as in the views: no sign that a reader could take for the other side."""
+    return f"{towards if length >= 0 else away} {abs(length):.3g}"
 
 
 def _spell_time(seconds: float, whole: float) -> str:

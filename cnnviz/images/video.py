@@ -121,14 +121,14 @@ def read_clip(path: str | os.PathLike[str], entrance: Entrance) -> Volume:
         PictureError: It holds no frame that can be read, or its frames do not fit into memory.
     """
     clip = open_clip(path)
-    wanted, notes = _choose_frames(clip.count, clip.fps, entrance)
+    wanted, rate, notes = _choose_frames(clip.count, clip.fps, entrance)
     check_room((3, len(wanted), *clip.size), quoted(clip.name), 10)
     frames, seen = _frames_at(clip, wanted)
     if len(frames) < len(wanted):  # the number that the file says is an estimate
-        wanted, notes = _choose_frames(seen, clip.fps, entrance)
+        wanted, rate, notes = _choose_frames(seen, clip.fps, entrance)
         frames, _ = _frames_at(clip, wanted)
     values = np.moveaxis(np.stack(frames), -1, 0).astype(np.float32)
-    return _clip_of(values, clip.name, clip.fps if entrance.rate is None else entrance.rate, entrance, notes)
+    return _clip_of(values, clip.name, rate, entrance, notes)
 
 
 def as_clip(item: NDArray[Any] | Volume, name: str, entrance: Entrance) -> Volume:
@@ -155,13 +155,12 @@ def as_clip(item: NDArray[Any] | Volume, name: str, entrance: Entrance) -> Volum
         raise PictureError(
             f"{quoted(name)} is taken for frames of a clip, but its values are none; expected {expected}."
         )
-    rate = entrance.rate or USUAL_PACE
-    wanted, more = _choose_frames(values.shape[1], rate, entrance)
+    wanted, rate, more = _choose_frames(values.shape[1], entrance.rate or USUAL_PACE, entrance)
     return _clip_of(values[:, wanted], name, rate, entrance, (*notes, *more))
 
 
-def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int], tuple[str, ...]]:
-    """The numbers of the frames that a network is given, and a note of which they are."""
+def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int], float, tuple[str, ...]]:
+    """The numbers of the frames that a network is given, how many of them are a second, and notes of which they are."""
     step = fps / (entrance.rate or fps)
     frames = entrance.frames or max(1, int(count / step + _WHOLE))
     start, notes = (count - frames * step) / 2, []
@@ -169,9 +168,10 @@ def _choose_frames(count: int, fps: float, entrance: Entrance) -> tuple[list[int
         start, step = 0.0, count / frames
         notes.append(f"too short for {frames} frames at {entrance.rate or fps:g} a second: spread over all of it")
     wanted = [min(count - 1, int(start + number * step + _WHOLE)) for number in range(frames)]
-    pace = f" {entrance.rate:g} a second of {fps:g}" if entrance.rate and abs(entrance.rate - fps) > 0.01 else ""
+    rate = fps / step
+    pace = f" {rate:.3g} a second of {fps:.3g}" if entrance.rate and abs(rate - fps) > 0.01 else ""
     notes.insert(0, f"{frames} frames from {wanted[0] + 1} to {wanted[-1] + 1} of {count}{pace and ','}{pace}")
-    return wanted, tuple(notes)
+    return wanted, rate, tuple(notes)
 
 
 def _frames_at(clip: Clip, wanted: list[int]) -> tuple[list[NDArray[np.uint8]], int]:

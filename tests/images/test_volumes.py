@@ -225,7 +225,9 @@ def test_the_frames_about_the_middle_of_a_video_at_the_rate_of_the_network(tmp_p
 def test_a_short_video_is_spread_over_the_frames_and_told(tmp_path):
     (clip,) = gather(film(tmp_path / "a.avi", count=6), CLIPS)
     np.testing.assert_allclose(clip.values[0, :, 9, 9] / 8, [0, 1, 3, 4], atol=0.3)
-    assert any("too short for 4 frames at 10 a second" in note for note in clip.notes)
+    spread = "too short for 4 frames at 10 a second: spread over all of it"
+    assert clip.notes == ("4 frames from 1 to 5 of 6, 13.3 a second of 20", spread)
+    assert clip.rate == pytest.approx(4 / (6 / 20))  # times in figures are those of the clip, which lasts 0.3 s
 
 
 def test_a_gif_and_grey_clips(tmp_path):

@@ -50,7 +50,7 @@ def test_a_peak_is_a_time_or_a_voxel_and_the_caption_says_where():
     assert one.caption().endswith("strongest at 8, 9, 6 mm from the first voxel")
     affine = np.array([[-2.0, 0, 0, 20], [0, -1, 0, 5], [0, 0, 3, -4], [0, 0, 0, 1]])
     placed = heatmap(one.values, VOLUME.changed(affine=affine))
-    assert placed.caption().endswith("strongest at 12, \N{MINUS SIGN}4, 2 mm (right, front, head)")
+    assert placed.caption().endswith("strongest at R 12, P 4, H 2 mm")
     blank = heatmap(np.zeros((8, 12, 10)), VOLUME)
     assert "strongest" not in blank.caption()
     with pytest.raises(ExplanationError, match="holds no number"):
