@@ -167,8 +167,18 @@ def _check_kind(sample: Sample, places: int) -> Sample:
     return sample
 
 
+OTHERS: Final = (".npy", ".csv", ".tsv", ".wav", ".nii", ".nii.gz", ".dcm")
+"""How files end that no network of pictures reads."""
+
+
 def _as_picture(item: Any, name: str, entrance: Entrance) -> Sample:
-    return as_picture(item, name, value_range=entrance.value_range)
+    try:
+        return as_picture(item, name, value_range=entrance.value_range)
+    except PictureError as error:
+        if isinstance(item, (str, os.PathLike)) and str(item).lower().endswith(OTHERS) and Path(item).is_file():
+            since = "since the network takes pictures, and no signals or volumes"
+            raise PictureError(f"{str(error).rstrip('.')}, {since}.") from error
+        raise
 
 
 def _as_signal(item: Any, name: str, entrance: Entrance) -> Sample:

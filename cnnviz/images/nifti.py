@@ -143,7 +143,7 @@ def turned(
     held, more = checked_values(orientation.from_file(np.moveaxis(values, -1, 0)), shown)
     slices, rows, columns = (length * unit for length in orientation.spacing(affine))
     spoken = " x ".join(f"{length:.3g}" for length in (slices, rows, columns))
-    lies = f"voxels of {spoken} mm; stored as {letters_of(affine)}, held as slices from feet to head"
+    lies = f"voxels of {spoken} mm; stored as {letters_of(affine)}, given as slices from feet to head, (z, y, x)"
     return Volume(
         held, name, notes=(*notes, *more, lies), spacing=(slices, rows, columns), affine=affine, window=window
     )

@@ -114,3 +114,10 @@ def test_a_folder_without_pictures_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.iterdir", denied)
     sentence(expand_paths, [str(tmp_path)], mentions=[str(tmp_path), "cannot be read"], kind=PictureError)
+
+
+@pytest.mark.parametrize("name", ["heart.csv", "scan.nii.gz", "x.npy"])
+def test_a_signal_or_volume_for_a_network_of_pictures_is_told_so(name, tmp_path):
+    (tmp_path / name).write_bytes(b"0,1\n2,3\n")
+    with pytest.raises(PictureError, match="since the network takes pictures, and no signals or volumes"):
+        gather(str(tmp_path / name))

@@ -128,7 +128,7 @@ def test_spacing_follows_its_axes_and_is_told(tmp_path):
     volume = read_nifti(write(tmp_path / "a.nii", rising(), AFFINES["PSR"]))
     assert volume.spacing == pytest.approx((3.0, 2.0, 4.0))
     assert volume.size == (6, 5, 7)
-    assert "voxels of 3 x 2 x 4 mm; stored as PSR, held as slices from feet to head" in volume.notes
+    assert "voxels of 3 x 2 x 4 mm; stored as PSR, given as slices from feet to head, (z, y, x)" in volume.notes
     assert volume.name == "a.nii"
 
 
