@@ -74,7 +74,7 @@ def test_a_path_leads_to_the_logits(output, path):
         (SimpleNamespace(a=LOGITS), "b", "has no part 'b'"),
         ({"heads": {"age": [LOGITS]}}, "heads.size", r"no part 'heads.size' \('size' in a dict with 'age'"),
         ({"a": "text"}, "a", "holds no tensor there"),
-        (torch.zeros(2, 5, 3, 4, 6), None, r"shape \(2, 5, 3, 4, 6\), not logits \(N, K\) or .*output=function"),
+        (torch.zeros(2, 5, 3, 4, 6, 2), None, r"shape \(2, 5, 3, 4, 6, 2\), not logits \(N, K\) or .*output=function"),
         (torch.zeros(2, 7, 5), None, r"shape \(2, 7, 5\)"),
         (torch.zeros(3, 5), None, "answers for 3 images"),
         (LOGITS, 1, "answers for 5 images"),
