@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -90,7 +90,7 @@ def video(
             _explain_frames(roll, lambda some: asked(model, some, *goal, **settings), pictures)
         if roll.scores and not roll.started:
             raise TargetError(f"{roll.wanting} any frame of '{opened.name}'.{roll.hint}")
-        record = _make_record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **asdict(drawn))
+        record = _make_record(roll.first.provenance, opened).drawn(format=where.suffix.lower()[1:], **drawn.describe())
         roll.write(where, opened, fps=opened.fps, record=record)
         return roll.film(where, opened.fps, passes.checks(len(roll.scores)), record)
 

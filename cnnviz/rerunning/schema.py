@@ -245,6 +245,8 @@ LOOK = Record(
         **dict.fromkeys(("shared", "down", "each", "animate"), _is_truth),
         **dict.fromkeys(("style", "align", "format"), PLAIN_WORD),
         **dict.fromkeys(("normalise", "cmap"), (_is_nothing, is_text)),
+        "slices": is_count(1, LARGEST_CELL),
+        "axis": (PLAIN_WORD, is_count(0, 2)),
         "alpha": _is_number_in(0, 1),
         "quantile": _is_number_in(0, 1),
         "cell": is_count(1, LARGEST_CELL),

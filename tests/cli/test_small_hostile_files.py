@@ -124,7 +124,7 @@ def test_a_pattern_for_more_tars_than_there_are():
 def test_words_without_end_are_cut_after_the_first_lines(letter):
     start = time.process_time()
     lines = wrap(letter * 32_000, 300, 12)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < LONGEST  # about one on a slow machine; without the cut it takes minutes
     assert len(lines) <= 3
 
 

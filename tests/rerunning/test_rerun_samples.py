@@ -80,3 +80,10 @@ def test_a_clip_is_found_again(data):
     model = cnnviz.load_model("samples.py:volumes", input_size=(4, 16, 20), rate=10.0, device="cpu")
     cnnviz.gradcam(model, str(data / "a.gif")).save("map.npz")
     assert cnnviz.rerun("map.npz", "again.npz", images=data, trust=True).identical
+
+
+@pytest.mark.parametrize("look", [{"slices": 5}, {"axis": "sagittal"}, {"axis": 1, "slices": 3}])
+def test_slices_of_a_volume_are_drawn_again(look, tmp_path):
+    sample = cnnviz.draw_volume(5).sample
+    file = cnnviz.gradcam(cnnviz.load_model("volumes-cnn"), sample).save(tmp_path / "slices.png", **look)
+    assert cnnviz.rerun(file, images=sample, out=tmp_path / "again.png").verdict.startswith("identical, byte for byte")
