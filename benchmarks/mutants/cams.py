@@ -153,7 +153,7 @@ CAMS = (
     ),
     Mutation(
         "Unit targets: sum over places for the mean", "cnnviz/engine/scores/score.py",
-        "maps[:, target.channel].mean(dim=", "maps[:, target.channel].sum(dim=",
+        "held.mean(dim=own_dims(held))", "held.sum(dim=own_dims(held))",
         ("tests/engine/test_scores.py",), "a unit's score grows with the picture",
     ),
     Mutation(

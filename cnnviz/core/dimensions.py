@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "INTERPOLATION",
     "KINDS",
     "PICTURE",
     "SIGNAL",
     "VOLUME",
     "Size",
-    "batch_of",
     "count_places",
     "has_places",
     "is_dense",
     "is_one_input",
     "kernel_places",
+    "own_dims",
     "place_dims",
     "reorder_places",
     "size_of",
@@ -39,6 +40,9 @@ VOLUME: Final = 3
 
 KINDS: Final = {SIGNAL: "signal", PICTURE: "picture", VOLUME: "volume"}
 """What an input with so many axes of places is called."""
+
+INTERPOLATION: Final = {SIGNAL: "linear", PICTURE: "bilinear", VOLUME: "trilinear"}
+"""What torch calls interpolation that is linear along so many axes."""
 
 AXES: Final = {SIGNAL: "T", PICTURE: "HW", VOLUME: "DHW"}
 BEFORE = 2
@@ -65,11 +69,6 @@ def is_one_input(shape: Sequence[int], places: int) -> bool:
     return len(shape) == places + 1
 
 
-def batch_of(tensor: Tensor, places: int) -> Tensor:
-    """One input ``(C, ...)`` as a batch of one; a batch as it is."""
-    return tensor[None] if is_one_input(tensor.shape, places) else tensor
-
-
 def kernel_places(weight: Tensor) -> int | None:
     """How many axes of places a weight with the shape of a kernel slides along; None of any other.
 
@@ -77,6 +76,11 @@ def kernel_places(weight: Tensor) -> int | None:
     """
     places = weight.dim() - BEFORE
     return places if places in (PICTURE, VOLUME) else None
+
+
+def own_dims(tensor: Tensor) -> tuple[int, ...]:
+    """All dimensions of a tensor but the first: of each image its own, or of each channel."""
+    return tuple(range(1, tensor.dim()))
 
 
 def place_dims(tensor: Tensor) -> tuple[int, ...]:

@@ -18,7 +18,16 @@ from cnnviz.core.capacity import free_memory, spell_bytes
 from cnnviz.errors import PassingPictureError, PictureError, quoted
 from cnnviz.images.reading import open_file, reason_of
 
-__all__ = ["NPY", "channel_first", "check_room", "checked_values", "quiet_library", "read_npy", "spell_shape"]
+__all__ = [
+    "NPY",
+    "channel_first",
+    "check_room",
+    "checked_values",
+    "placed_values",
+    "quiet_library",
+    "read_npy",
+    "spell_shape",
+]
 
 NPY: Final = ".npy"
 _EXPECTED: Final = "expected a .npy file with an array of numbers, as numpy.save writes it"
@@ -105,6 +114,15 @@ def check_room(shape: tuple[int, ...], shown: str, each: int = 8) -> None:
             f"{shown} has {spell_shape(shape)} values, which takes about {spell_bytes(needed)} of memory to read; "
             f"{spell_bytes(free)} are free."
         )
+
+
+def placed_values(
+    array: NDArray[Any], channels: int | None, shown: str, letters: str
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Checked values ``(C, ...)`` of an array, and notes; the arguments and errors are those of the two steps."""
+    placed, notes = channel_first(array, channels, shown, letters)
+    values, more = checked_values(placed, shown)
+    return values, (*notes, *more)
 
 
 def channel_first(

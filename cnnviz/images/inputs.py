@@ -167,18 +167,23 @@ def _check_kind(sample: Sample, places: int) -> Sample:
     return sample
 
 
-OTHERS: Final = (".npy", ".csv", ".tsv", ".wav", ".nii", ".nii.gz", ".dcm")
-"""How files end that no network of pictures reads."""
-
-
 def _as_picture(item: Any, name: str, entrance: Entrance) -> Sample:
     try:
         return as_picture(item, name, value_range=entrance.value_range)
     except PictureError as error:
-        if isinstance(item, (str, os.PathLike)) and str(item).lower().endswith(OTHERS) and Path(item).is_file():
+        if isinstance(item, (str, os.PathLike)) and _holds_no_picture(Path(item)):
             since = "since the network takes pictures, and no signals or volumes"
             raise PictureError(f"{str(error).rstrip('.')}, {since}.") from error
         raise
+
+
+def _holds_no_picture(path: Path) -> bool:
+    """Whether it is a file of a signal or a volume, by its ending."""
+    from cnnviz.images.signals import SIGNAL_SUFFIXES
+    from cnnviz.images.volumes import VOLUME_SUFFIXES
+
+    name = path.name.lower()
+    return name.endswith((*SIGNAL_SUFFIXES, *VOLUME_SUFFIXES)) and not name.endswith(SUFFIXES) and path.is_file()
 
 
 def _as_signal(item: Any, name: str, entrance: Entrance) -> Sample:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.sample import Signal
 from cnnviz.errors import MissingExtraError, PassingPictureError, PictureError, quoted
-from cnnviz.images.arrays import NPY, channel_first, check_room, checked_values, read_npy
+from cnnviz.images.arrays import NPY, check_room, checked_values, placed_values, read_npy
 from cnnviz.images.reading import explain_passing, open_file, reason_of
 
 __all__ = ["SIGNAL_SUFFIXES", "as_signal", "read_signal"]
@@ -82,9 +82,8 @@ def as_signal(array: NDArray[Any], name: str, channels: int | None = None, *, sh
     Raises:
         PictureError: It has another shape, or values that are no finite numbers.
     """
-    placed, notes = channel_first(array, channels, shown or name, "T")
-    values, more = checked_values(placed, shown or name)
-    return Signal(values, name, notes=(*notes, *more))
+    values, notes = placed_values(array, channels, shown or name, "T")
+    return Signal(values, name, notes=notes)
 
 
 def _fitted(table: Signal, channels: int | None, shown: str) -> Signal:

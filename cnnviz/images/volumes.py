@@ -16,12 +16,12 @@ from PIL import Image, ImageSequence
 from cnnviz.core.picture import LUMA
 from cnnviz.core.sample import Volume
 from cnnviz.errors import PassingPictureError, PictureError, quoted
-from cnnviz.images.arrays import NPY, channel_first, check_room, checked_values, read_npy, spell_shape
+from cnnviz.images.arrays import NPY, check_room, checked_values, placed_values, read_npy, spell_shape
 from cnnviz.images.dicom import is_dicom, read_dicom
 from cnnviz.images.nifti import NIFTI, read_nifti
 from cnnviz.images.reading import SUFFIXES, explain_passing, is_folder, open_file, reason_of
 
-__all__ = ["VOLUME_SUFFIXES", "as_volume", "holds_slices", "is_volume_file", "read_volume"]
+__all__ = ["VOLUME_SUFFIXES", "as_volume", "holds_slices", "read_volume"]
 
 TIFFS: Final = (".tif", ".tiff")
 VOLUME_SUFFIXES: Final = (NPY, *NIFTI, *TIFFS, ".dcm")
@@ -30,11 +30,6 @@ VOLUME_SUFFIXES: Final = (NPY, *NIFTI, *TIFFS, ".dcm")
 _EXPECTED: Final = (
     f"expected a volume in a file ending in {', '.join(VOLUME_SUFFIXES)}, or in a folder of DICOM files or slices"
 )
-
-
-def is_volume_file(path: Path) -> bool:
-    """Whether a file's ending is that of a volume."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> Volume:
@@ -84,9 +79,8 @@ def as_volume(array: NDArray[Any], name: str, channels: int | None = None, *, sh
     Raises:
         PictureError: It has another shape, or values that are no finite numbers.
     """
-    placed, notes = channel_first(array, channels, shown or name, "DHW")
-    values, more = checked_values(placed, shown or name)
-    return Volume(values, name, notes=(*notes, *more))
+    values, notes = placed_values(array, channels, shown or name, "DHW")
+    return Volume(values, name, notes=notes)
 
 
 def holds_slices(folder: Path) -> bool:

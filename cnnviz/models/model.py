@@ -168,7 +168,7 @@ class Model(Network):
     @property
     def places(self) -> int:
         """How many axes of places its input has: 1 of signals, 2 of pictures, 3 of volumes."""
-        return len(self.preprocess.input_size)
+        return self.preprocess.places
 
     @property
     def device(self) -> torch.device:

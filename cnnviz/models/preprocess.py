@@ -190,7 +190,7 @@ class Preprocess:
             )
         picture = replace(picture.in_range(self.plain_range), geometry=geometry)
         values = self._cut_levels(picture) if picture.exact is None else self._cut_exact(picture.exact, picture)
-        mean, std = self._statistics_like(values)
+        mean, std = self.columns(values.dtype)
         return values.sub_(mean).div_(std), picture
 
     def _cut_levels(self, picture: Picture) -> Tensor:
@@ -215,7 +215,8 @@ class Preprocess:
 
     def to_values(self, inputs: Tensor) -> NDArray[np.float32]:
         """Inputs ``(N, C, ...)`` of signals or volumes as what was normalised, float32."""
-        mean, std = self._statistics_like(values := inputs.detach().to("cpu", torch.float32))
+        values = inputs.detach().to("cpu", torch.float32)
+        mean, std = self.columns(values.dtype)
         return np.ascontiguousarray((values * std + mean).numpy())
 
     def to_pixels(self, inputs: Tensor) -> NDArray[np.uint8]:
@@ -232,7 +233,7 @@ class Preprocess:
         """
         values = inputs.detach().to("cpu", torch.float32).nan_to_num()
         if values.shape[1] == self.channels and self.channels in _COLOURS:
-            mean, std = self._statistics_like(values)
+            mean, std = self.columns(values.dtype)
             grey = _stretch(values.double().mean(dim=1, keepdim=True)).to(values.dtype)
             values = values.mul_(std).add_(mean)
             outside = ((values < -MARGIN) | (values > 1 + MARGIN)).float().mean(dim=(1, 2, 3), keepdim=True)
@@ -370,9 +371,10 @@ class Preprocess:
             return tuple(max(1, min(own, round(side * share))) for own, side in zip(wanted, size, strict=True))
         return tuple(int(self.resize * side / min(size)) for side in size)
 
-    def _statistics_like(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def columns(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, each ``(C, 1, ...)`` with as many axes of places as the input."""
         shape = -1, *(1 for _ in self.input_size)
-        mean, std = (torch.tensor(each, dtype=values.dtype).view(shape) for each in (self.mean, self.std))
+        mean, std = (torch.tensor(each, dtype=dtype, device=device).view(shape) for each in (self.mean, self.std))
         return mean, std
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, Size, spell_size
+from cnnviz.core.dimensions import INTERPOLATION, KINDS, PICTURE, Size, spell_size
 from cnnviz.core.sample import Geometry, Sample, Signal, Volume
 from cnnviz.errors import ParameterError, PictureError, quoted
 
@@ -167,7 +167,7 @@ def fit(sample: Sample, geometry: Geometry, preprocess: Preprocess) -> tuple[Ten
         centre, spread = inside.mean(dim=1).view(shape), inside.std(dim=1, correction=0).view(shape)
         cut = torch.where(seen, (cut - centre) / spread.clamp_min(torch.finfo(torch.float32).tiny), 0.0)
         notes.append("standardised: each channel has mean 0 and deviation 1")
-    mean, std = (torch.tensor(each).view(shape) for each in (preprocess.mean, preprocess.std))
+    mean, std = preprocess.columns()
     return ((cut - mean) / std).contiguous(), (*notes, *_cut_notes(geometry))
 
 
@@ -222,7 +222,7 @@ def _resize(values: Tensor, sample: Sample, geometry: Geometry, preprocess: Prep
     if tuple(values.shape[1:]) == geometry.resized:
         return values
     nearest = preprocess.interpolation == "nearest"
-    mode = "nearest-exact" if nearest else "linear" if preprocess.places == SIGNAL else "trilinear"
+    mode = "nearest-exact" if nearest else INTERPOLATION[preprocess.places]
     settings: dict[str, Any] = {} if nearest else {"align_corners": False}
     made: Tensor = functional.interpolate(values[None], size=geometry.resized, mode=mode, **settings)[0]
     word = "nearest" if nearest else mode

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import Size, is_dense
+from cnnviz.core.dimensions import Size, is_dense, own_dims
 from cnnviz.core.head import Head
 from cnnviz.core.region import FORMS, Mask, is_background
 from cnnviz.core.target import (
@@ -69,7 +69,7 @@ def settle_dense(target: Target, logits: Tensor, labels: Sequence[str] | None, h
     shown = on_picture(found, tuple(logits.shape[1:])).to(logits.device)
     won = winners(logits, head) & shown
     if is_top(found) and not bool(won.any()):  # no label is likelier than not: the likeliest wins
-        won[int(logits.double().mean(dim=places_of_one(logits)).argmax())] = shown
+        won[int(logits.double().mean(dim=own_dims(logits)).argmax())] = shown
     return settle_won(found, won, labels)
 
 
@@ -87,7 +87,7 @@ def settle_won(target: Target, won: Tensor, labels: Sequence[str] | None) -> Tar
     region = None if found.seen is None else found.seen.on_grid(tuple(won.shape[1:]))
     if isinstance(found.side, TopClass):
         inside = won if region is None else won & torch.from_numpy(region.array()).to(won.device)
-        found = replace(found, side=widest_class(inside.sum(dim=places_of_one(won)), labels))
+        found = replace(found, side=widest_class(inside.sum(dim=own_dims(won)), labels))
     check_indices(found, len(won))
     if region is None:
         held = won[[each.index for each in found.classes]].any(dim=0)
@@ -124,11 +124,6 @@ def _unsettled(target: Target) -> RegionTarget | None:
     return found
 
 
-def places_of_one(answer: Tensor) -> tuple[int, ...]:
-    """The dimensions of one dense answer ``(K, h, w)`` that are places."""
-    return tuple(range(1, answer.dim()))
-
-
 def on_picture(target: Target, grid: Size) -> Tensor:
     """The pixels of an answer ``(h, w)`` that show the picture, and not what was put around it."""
     frame = target.frame if isinstance(target, RegionTarget) else None
@@ -136,7 +131,7 @@ def on_picture(target: Target, grid: Size) -> Tensor:
 
 
 def _no_winner(target: RegionTarget, won: Tensor, labels: Sequence[str] | None) -> NowhereError:
-    shares = won.sum(dim=places_of_one(won)) / on_picture(target, tuple(won.shape[1:])).sum().to(won.device)
+    shares = won.sum(dim=own_dims(won)) / on_picture(target, tuple(won.shape[1:])).sum().to(won.device)
     best = [int(index) for index in shares.argsort(descending=True)[:NAMED] if shares[index] > 0]
     named = ", ".join(f"{labels[index] if labels else index} ({float(shares[index]):.1%})" for index in best)
     others = f"these do: {named}" if named else "nor does any other class"
@@ -202,7 +197,7 @@ def sum_region(target: RegionTarget, logits: Tensor) -> Tensor:
     summed = logits[:, [each.index for each in target.classes]].sum(dim=1)
     if target.rival is not None:
         summed = summed - logits[:, target.rival.index]
-    return (summed * inside).sum(dim=places_of_one(summed))
+    return (summed * inside).sum(dim=own_dims(summed))
 
 
 def mean_probability(target: RegionTarget, shares: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.core.aim import Direction, WholeLayer
-from cnnviz.core.dimensions import is_dense
+from cnnviz.core.dimensions import is_dense, own_dims
 from cnnviz.core.head import Head
 from cnnviz.core.similar import Similar, SimilarPair
 from cnnviz.core.target import (
@@ -270,14 +270,13 @@ def _unit_maps(target: Unit, captured: Capture | None) -> Tensor:
 
 def _score_unit(target: Unit, captured: Capture | None) -> Tensor:
     maps = _unit_maps(target, captured)
-    place, grid = target.place, maps.shape[2:]
+    place, grid, held = target.place, maps.shape[2:], maps[:, target.channel]
     if place is None:
-        return maps[:, target.channel].mean(dim=tuple(range(1, maps.dim() - 1)))
+        return held.mean(dim=own_dims(held))
     if len(place) != len(grid) or not all(0 <= at < length for at, length in zip(place, grid, strict=True)):
         sides, asked = "x".join(map(str, grid)), ",".join(map(str, place))
         raise TargetError(f"Layer '{target.layer}' has {sides} places; there is none at {asked}.")
     *before, last = place
-    held = maps[:, target.channel]
     for at in (*before, grid[-1] - 1 - last if target.mirrored else last):
         held = held[:, at]
     return held

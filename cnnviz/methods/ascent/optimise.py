@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, own_dims
 from cnnviz.core.target import ClassTarget, Target
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.capture import differentiate
@@ -181,7 +181,7 @@ class Optimiser:
     @torch.no_grad()
     def _take_step(self, gradient: Tensor, step: int) -> None:
         if self.momentum is None:
-            rest = tuple(range(1, gradient.dim()))
+            rest = own_dims(gradient)
             size = gradient.square().mean(dim=rest, keepdim=True).sqrt()
             self.images.parameters.add_(gradient / (size + TINY) * self.recipe.rate)
         else:

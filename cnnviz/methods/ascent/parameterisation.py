@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import Size, place_dims
+from cnnviz.core.dimensions import INTERPOLATION, Size, own_dims, place_dims
 from cnnviz.methods.ascent.recipes import Recipe
 from cnnviz.methods.ascent.spectrum import ColourStatistics, frequencies
-from cnnviz.methods.ascent.views import LINEAR
 
 __all__ = ["Fourier", "ParameterisedImages", "Phase", "Pixels", "Pyramid"]
 
@@ -173,7 +172,7 @@ class Pyramid(ParameterisedImages):
         levels = torch.split(parameters, list(map(prod, self.sizes)), dim=2)
         total = levels[-1].reshape(*parameters.shape[:2], *self.sizes[-1])
         for level, size in zip(levels[-2::-1], self.sizes[-2::-1], strict=True):
-            larger = functional.interpolate(total, size=size, mode=LINEAR[len(size) - 1])
+            larger = functional.interpolate(total, size=size, mode=INTERPOLATION[len(size)])
             total = larger + level.reshape(*parameters.shape[:2], *size)
         return self.colours.to_pixels(total * LEVEL, self.contrast)
 
@@ -209,7 +208,7 @@ class Pixels(ParameterisedImages):
 
 def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each picture's values."""
-    rest = tuple(range(1, values.dim()))
+    rest = own_dims(values)
     return values.mean(dim=rest, keepdim=True), values.std(dim=rest, keepdim=True)
 
 

@@ -288,10 +288,7 @@ def _open_judge(judge: Model | str) -> Model:
 
 
 def _normalise_pixels(model: Model, pixels: Tensor) -> Tensor:
-    mean, std = (
-        torch.tensor(each, dtype=pixels.dtype).view(-1, *[1] * model.places)
-        for each in (model.preprocess.mean, model.preprocess.std)
-    )
+    mean, std = model.preprocess.columns(pixels.dtype)
     return (pixels - mean) / std
 
 

@@ -105,8 +105,7 @@ def read_start(model: Model, like: ImagesLike) -> tuple[Tensor, Sample]:
     values = values.detach().float().cpu()
     if len(values) != channels:
         raise UsageError(f"'{model.name}' takes {channels} channels; the picture to start from has {len(values)}.")
-    column = -1, *[1] * model.places
-    mean, std = (torch.tensor(each).view(column) for each in (model.preprocess.mean, model.preprocess.std))
+    mean, std = model.preprocess.columns()
     low, span = value_range(model)
     shares = values * std + mean if has_colours(model) else (values * std + mean - low) / span
     return shares.clamp(0, 1), sample or show_tensors(model, values[None], [0])[0].changed(name="input", geometry=None)

@@ -86,10 +86,7 @@ class Session:
         self.model, self.settings, self.picture = model, settings, start[1] if start else None
         self.statistics = assumed_statistics(model) if examples is None else measure_statistics(model, examples)
         self.start = resize(start[0], settings.canvas) if start else None
-        self.mean, self.std = (
-            torch.tensor(values, device=model.device).view(-1, *[1] * model.places)
-            for values in (model.preprocess.mean, model.preprocess.std)
-        )
+        self.mean, self.std = model.preprocess.columns(device=model.device)
         self.range: tuple[Tensor, Tensor] | None = None if has_colours(model) else value_range(model)
         example = self._example_input()
         self.objective = Objective(model, example, targets, precision=settings.precision, compiled=settings.compiled)

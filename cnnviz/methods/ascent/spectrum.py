@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import PICTURE, Size, place_dims, size_of, spell_shape
+from cnnviz.core.dimensions import PICTURE, Size, own_dims, place_dims, size_of, spell_shape
 from cnnviz.core.sample import Sample
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
@@ -52,7 +52,7 @@ class ColourStatistics:
         if self.amplitudes is None:
             power = torch.pow(frequencies(*size), -SLOPE)
             return power.expand(len(self.mixing), *power.shape)
-        dims = tuple(range(1, self.amplitudes.dim()))
+        dims = own_dims(self.amplitudes)
         centred = torch.fft.fftshift(self.amplitudes, dim=dims)
         whole: Tensor = torch.fft.ifftshift(resample(centred[None], size)[0], dim=dims)
         return whole[..., : size[-1] // 2 + 1]
@@ -74,7 +74,7 @@ def value_range(model: Model) -> tuple[Tensor, Tensor]:
     Pictures and clips have colours from 0 to 1. The values of a signal or volume have no such ends; they are kept
     within four of the normalisation's deviations of its mean.
     """
-    mean, std = (_as_column(values, model.places) for values in (model.preprocess.mean, model.preprocess.std))
+    mean, std = model.preprocess.columns()
     if has_colours(model):
         return torch.zeros_like(mean), torch.ones_like(mean)
     return mean - REACH * std, 2 * REACH * std
@@ -91,7 +91,7 @@ def assumed_statistics(model: Model) -> ColourStatistics:
     if channels == COLOURS and has_colours(model):
         return ColourStatistics(_scale_to_one(torch.tensor(ROOT_COVARIANCE)), torch.full((channels, *ones), 0.5))
     low, span = value_range(model)
-    centre = (_as_column(model.preprocess.mean, model.places) - low) / span
+    centre = (model.preprocess.columns()[0] - low) / span
     return ColourStatistics(torch.eye(channels), centre.expand(channels, *ones))
 
 
@@ -105,7 +105,7 @@ def measure_statistics(model: Model, images: ImagesLike) -> ColourStatistics:
     Raises:
         UsageError: If the inputs are not of the network's channels, or all alike.
     """
-    mean, std = (_as_column(values, model.places) for values in (model.preprocess.mean, model.preprocess.std))
+    mean, std = model.preprocess.columns()
     low, span = value_range(model)
     pixels: list[Tensor] = []
     for item in gather(images, model.preprocess.entrance._replace(value_range=None)):
@@ -148,7 +148,3 @@ def _hann_window(size: Size) -> Tensor:
     for length in size:
         window = window[..., None] * torch.from_numpy(np.hanning(length + 2)[1:-1]).float()
     return window
-
-
-def _as_column(values: tuple[float, ...], places: int) -> Tensor:
-    return torch.tensor(values).view(-1, *[1] * places)

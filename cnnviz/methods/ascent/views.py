@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import PICTURE, SIGNAL, Size
+from cnnviz.core.dimensions import INTERPOLATION, PICTURE, SIGNAL, Size
 from cnnviz.methods.ascent.recipes import ViewTransform
 
-__all__ = ["LINEAR", "affine_maps", "draw_views", "resample", "sample_views"]
+__all__ = ["affine_maps", "draw_views", "resample", "sample_views"]
 
 MINIFIED = 1.5
 """A view that shows more than this many canvas pixels at one of its own is sampled finer and averaged."""
 
-LINEAR = ("linear", "bilinear", "trilinear")
-"""Interpolation along one, two and three axes."""
+AVERAGES: Final = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
+"""Averages of neighbours along one, two and three axes."""
 
 
 def draw_views(
@@ -52,7 +53,7 @@ def draw_views(
     maps = torch.cat(drawn).to(pictures.dtype)
     samples = sample_views(pictures.repeat_interleave(count, dim=0), maps, tuple(side * finer for side in size))
     if finer > 1:
-        samples = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(size) - 1](samples, finer)
+        samples = AVERAGES[len(size) - 1](samples, finer)
     strength = transform.noise + (transform.noise_last - transform.noise) * progress
     if strength:
         shape = [count, *samples.shape[1:]]
@@ -119,5 +120,5 @@ def resample(pictures: Tensor, size: Size) -> Tensor:
         return functional.interpolate(pictures, size=size, mode="bilinear", antialias=True, align_corners=False)
     finer = [-(-long // side) for long, side in zip(pictures.shape[2:], size, strict=True)]
     wide = tuple(side * times for side, times in zip(size, finer, strict=True))
-    sized = functional.interpolate(pictures, size=wide, mode=LINEAR[len(size) - 1], align_corners=False)
-    return (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(size) - 1](sized, finer)
+    sized = functional.interpolate(pictures, size=wide, mode=INTERPOLATION[len(size)], align_corners=False)
+    return AVERAGES[len(size) - 1](sized, finer)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import size_of
+from cnnviz.core.dimensions import own_dims, size_of
 from cnnviz.core.head import Head
 from cnnviz.core.layer import AUTOMATIC
 from cnnviz.core.similar import Similar
@@ -192,7 +192,7 @@ def weigh_by_drop(layer: ChangedLayer) -> Tensor:
     channels = maps.shape[1]
     linear = layer.linear_weights()
     if linear is not None:
-        shown, places = maps[0].to(linear.dtype), tuple(range(1, maps[0].dim()))
+        shown, places = maps[0].to(linear.dtype), own_dims(maps[0])
         return torch.einsum("c,c...->...", linear * shown.mean(dim=places) / _magnitude(layer.score), shown)
 
     def without(some: slice) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import own_dims
 from cnnviz.core.target import ClassTarget, RegionTarget, Target
 from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import capture, widen_half
@@ -83,7 +84,7 @@ class ChannelMasks:
 def _stretch_to_masks(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """Maps ``(b, h, w)`` enlarged to the picture's size and each stretched to [0, 1]."""
     wide = enlarge_evenly(maps, size)
-    places = tuple(range(1, wide.dim()))
+    places = own_dims(wide)
     low, high = wide.amin(dim=places, keepdim=True), wide.amax(dim=places, keepdim=True)
     return (wide - low) / (high - low).clamp_min(torch.finfo(wide.dtype).tiny)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
+from cnnviz.core.dimensions import own_dims
 from cnnviz.method import method
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _stretch_and_add(maps: Tensor) -> Tensor:
     import torch
 
     values = maps.abs().float()
-    each = tuple(range(1, values.dim()))
+    each = own_dims(values)
     low, high = values.amin(dim=each, keepdim=True), values.amax(dim=each, keepdim=True)
     range_ = high - low
     told = range_ > torch.finfo(values.dtype).eps * high

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from cnnviz.core.dimensions import place_dims
+from cnnviz.core.dimensions import own_dims, place_dims
 from cnnviz.method import Seed, method
 from cnnviz.methods.settings import Fuse
 
@@ -146,7 +146,7 @@ def _add_noise(inputs: Tensor, noise: float, generator: torch.Generator) -> Tens
     import torch
 
     drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
-    each = tuple(range(1, inputs.dim()))
+    each = own_dims(inputs)
     ranges = inputs.amax(dim=each, keepdim=True) - inputs.amin(dim=each, keepdim=True)
     return inputs + noise * ranges * drawn
 

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from cnnviz.core.dimensions import INTERPOLATION
 from cnnviz.core.field import Field
 
-__all__ = ["INTERPOLATION", "enlarge_evenly", "mirror_back", "resample_to_finest"]
-
-INTERPOLATION = ("linear", "bilinear", "trilinear")
-"""How torch calls linear interpolation along one, two and three axes."""
+__all__ = ["enlarge_evenly", "mirror_back", "resample_to_finest"]
 
 
 def resample_to_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -> tuple[list[Tensor], Field | None]:
@@ -41,7 +39,7 @@ def resample_to_finest(maps: Sequence[Tensor], fields: Sequence[Field | None]) -
 
 def enlarge_evenly(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps ``(n, h, w)``, or of signals or volumes, spread evenly over a finer grid, linear along every axis."""
-    mode = INTERPOLATION[len(size) - 1]
+    mode = INTERPOLATION[len(size)]
     return functional.interpolate(maps[:, None], size=tuple(size), mode=mode, align_corners=False)[:, 0]
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from cnnviz.core.dimensions import SIGNAL
+from cnnviz.core.dimensions import SIGNAL, own_dims
 from cnnviz.core.field import Field
 from cnnviz.core.layer import AUTOMATIC, AutomaticLayer, split_call
 from cnnviz.core.target import DetectionTarget, NoTarget, RegionTarget, Target, TargetLike, TopClass, Unit
@@ -235,7 +235,7 @@ def _fuse(maps: Sequence[Tensor], fields: Sequence[Field | None], settings: CamS
         return maps[0], fields[0]
     shown = [each.clamp_min(0) if settings.relu else each for each in maps]
     fine, field = resample_to_finest(shown, fields)
-    most = [each.abs().amax(dim=tuple(range(1, each.dim())), keepdim=True) for each in fine]
+    most = [each.abs().amax(dim=own_dims(each), keepdim=True) for each in fine]
     stack = torch.stack(
         [each / high.where(high > 0, torch.ones_like(high)) for each, high in zip(fine, most, strict=True)]
     )

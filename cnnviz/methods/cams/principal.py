@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import own_dims
+
 __all__ = ["principal_map"]
 
 MOST_ROUNDS, CONVERGED = 40, 1e-12
@@ -32,7 +34,7 @@ def principal_map(maps: Tensor, like: Tensor) -> Tensor:
     if not bool(proven.all()):
         along[~proven] = _decompose_gram(scaled[~proven].transpose(1, 2))
     found = (along * largest).reshape(len(maps), *maps.shape[2:])
-    agreement = (found * like).sum(dim=tuple(range(1, found.dim())), keepdim=True)
+    agreement = (found * like).sum(dim=own_dims(found), keepdim=True)
     return torch.where(agreement < 0, -found, found).to(maps.dtype)
 
 

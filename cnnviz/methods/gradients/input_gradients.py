@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from cnnviz.core.dimensions import own_dims
 from cnnviz.core.target import Target, Unit
 from cnnviz.engine.calls.cuts import CUT_OFF, NO_GRADIENT, CutsPassed
 from cnnviz.engine.capture import capture, differentiate, widen_half
@@ -133,7 +134,7 @@ class NoisyCopies:
     def __init__(self, inputs: Tensor, noise: float, seed: int, samples: int) -> None:
         self._inputs = widen_half(inputs)
         self._dtype = inputs.dtype
-        each = tuple(range(1, inputs.dim()))
+        each = own_dims(inputs)
         ranges = self._inputs.amax(dim=each, keepdim=True) - self._inputs.amin(dim=each, keepdim=True)
         self._deviations = noise * ranges
         self._seeds = torch.randint(2**31, (samples,), generator=torch.Generator().manual_seed(seed)).tolist()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnviz.core.dimensions import KINDS, PICTURE, Size
+from cnnviz.core.dimensions import KINDS, PICTURE, Size, own_dims
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.models.model import Model
 from cnnviz.models.preprocess import Preprocess
@@ -88,7 +88,7 @@ class _Filler:
         drawn = torch.from_numpy(np.random.default_rng(self.seed).random(self.image.shape, dtype=np.float32))
         if self._has_colours:
             return self._fill_always(self._normalise(drawn))
-        places = tuple(range(1, self.image.dim()))
+        places = own_dims(self.image)
         values = self.image.detach().cpu()
         low, high = values.amin(dim=places, keepdim=True), values.amax(dim=places, keepdim=True)
         return self._fill_always(low + drawn * (high - low))
@@ -102,7 +102,7 @@ class _Filler:
             raise ParameterError(
                 f"baseline inpaint continues a picture, not a {self._kind}; expected {', '.join(ANYWHERE)}."
             )
-        mean, std = self._statistics()
+        mean, std = self.preprocess.columns()
         pixels = ((self.image.float().cpu() * std + mean) * WHITE).numpy()
 
         def fill(masks: Tensor) -> Tensor:
@@ -111,11 +111,6 @@ class _Filler:
             return ((filled / WHITE - mean) / std).to(self.image)
 
         return fill
-
-    def _statistics(self) -> tuple[Tensor, Tensor]:
-        shape = -1, *(1 for _ in self.sides)
-        mean, std = (torch.tensor(each).view(shape) for each in (self.preprocess.mean, self.preprocess.std))
-        return mean, std
 
     @property
     def _kind(self) -> str:
@@ -127,7 +122,7 @@ class _Filler:
         return self.preprocess.places == PICTURE or self.preprocess.value_range is not None
 
     def _normalise(self, values: Tensor) -> Tensor:
-        mean, std = self._statistics()
+        mean, std = self.preprocess.columns()
         return (values - mean) / std
 
     def _fill_always(self, values: Tensor) -> Fill:

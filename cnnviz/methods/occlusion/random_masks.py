@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
+from cnnviz.core.dimensions import INTERPOLATION, Size, spell_size
 from cnnviz.errors import ParameterError
 
 __all__ = ["RandomMasks", "WeighedMean"]
-
-MODES = {SIGNAL: "linear", PICTURE: "bilinear", VOLUME: "trilinear"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class RandomMasks:
         grids = torch.from_numpy(drawn[:, axes:] < self.visible).float().view(-1, 1, *self.counts)
         sides = [-(-length // count) for length, count in zip(self.size, self.counts, strict=True)]
         size = [(count + 1) * side for count, side in zip(self.counts, sides, strict=True)]
-        wide = functional.interpolate(grids, size=size, mode=MODES[axes], align_corners=False)
+        wide = functional.interpolate(grids, size=size, mode=INTERPOLATION[axes], align_corners=False)
         shifts = (drawn[:, :axes] * sides).astype(int)
         return torch.stack([self._cut(one, shift) for one, shift in zip(wide, shifts, strict=True)])
 
