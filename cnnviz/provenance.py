@@ -14,7 +14,7 @@ from typing import Any
 
 from cnnviz.errors import OutputError, quoted, visible
 
-__all__ = ["__version__", "Provenance", "asking", "installed", "plain", "plain_text"]
+__all__ = ["__version__", "Caution", "Provenance", "asking", "installed", "plain", "plain_text"]
 
 __version__ = "0.1.0"
 SCHEMA = 1
@@ -39,6 +39,12 @@ DEEPEST = 16
 """Levels of a record within each other; those that are written have about half as many."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
+
+
+class Caution(str):
+    """A check that changes how a figure must be read: figures say it, others stand in the record, JSON and on stderr."""
+
+    __slots__ = ()
 
 
 @cache

@@ -14,6 +14,5 @@ figure     a sheet as a matplotlib figure
 files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4
-blocks     what a page is made of, as plain data
-html       a page as one HTML file
+pages      what a report is made of, and how it becomes one HTML file
 """

@@ -102,7 +102,8 @@ class Sheet:
         row_headings: None at all, or one a row.
         column_headings: None at all, or one a column.
         title: Drawn above everything.
-        notes: Small lines under the grid.
+        notes: Small lines under the grid: what changes how it must be read.
+        details: What else there is to say; drawn below the notes only where all of it is asked for.
 
     Raises:
         ParameterError: There is no cell, or not one heading a row (column).
@@ -113,6 +114,7 @@ class Sheet:
     column_headings: tuple[str, ...] = ()
     title: str = ""
     notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         columns = max((len(row) for row in self.rows), default=0)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.picture import Picture
-from cnnviz.drawing.blocks import Block, Facts, Fold, Gallery, Group, Plate, Size
+from cnnviz.drawing.pages.blocks import Block, Facts, Fold, Gallery, Group, Plate, Size
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError
 from cnnviz.method import Method
 from cnnviz.methods.prepare import prepare

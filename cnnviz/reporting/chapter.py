@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target
-from cnnviz.drawing.blocks import Block
+from cnnviz.drawing.pages.blocks import Block
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.drawing.blocks import Chapter, Fold
+from cnnviz.drawing.pages.blocks import Chapter, Fold
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import CnnvizError, UnknownNameError, UsageError
 from cnnviz.images.datasets.dataset import StoredDataset

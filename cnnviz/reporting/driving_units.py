@@ -13,7 +13,7 @@ from cnnviz.core.layer import AUTOMATIC, Layer, Layers
 from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target, Unit
-from cnnviz.drawing.blocks import Gallery, Plate, Size, Table
+from cnnviz.drawing.pages.blocks import Gallery, Plate, Size, Table
 from cnnviz.engine.batching import in_chunks
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.replay import replay

@@ -11,9 +11,9 @@ import numpy as np
 from cnnviz.core.dimensions import KINDS, spell_size
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget, Target
-from cnnviz.drawing.blocks import Bar, Bars, Block, Facts, Gallery, Group, Plate, Size, Words
 from cnnviz.drawing.colour import Scale, colourise, scale_of
 from cnnviz.drawing.overlay import place
+from cnnviz.drawing.pages.blocks import Bar, Bars, Block, Facts, Gallery, Group, Plate, Size, Words
 from cnnviz.drawing.samples import draw_over, is_wide
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance

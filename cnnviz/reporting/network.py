@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, spell_size
 from cnnviz.core.layer import Layer, Layers
-from cnnviz.drawing.blocks import Block, Facts, Fold, Table, Words
+from cnnviz.drawing.pages.blocks import Block, Facts, Fold, Table, Words
 from cnnviz.errors import CnnvizError
 from cnnviz.methods.cams.rank_layers import choose_layer
 from cnnviz.models.preprocess import Preprocess

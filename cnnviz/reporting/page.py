@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from cnnviz.drawing.blocks import Chapter, Page
 from cnnviz.drawing.files import PAGE_SUFFIXES, ensure_writable, write_page
-from cnnviz.drawing.html import render
+from cnnviz.drawing.pages.blocks import Chapter, Page
+from cnnviz.drawing.pages.html import render
 from cnnviz.provenance import Provenance
 
 __all__ = ["Report", "Savable"]

@@ -7,7 +7,7 @@ import math
 from cnnviz.core.dimensions import Size
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import ClassTarget, RegionTarget, Target, Unit
-from cnnviz.drawing.blocks import Group
+from cnnviz.drawing.pages.blocks import Group
 from cnnviz.engine.batching import usual_size
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.methods.ascent.maximize import maximize

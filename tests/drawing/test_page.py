@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnviz.drawing.blocks import (
+from cnnviz.drawing.colour import scale_of
+from cnnviz.drawing.files import read_note, write_page
+from cnnviz.drawing.notes import embed_note, from_page
+from cnnviz.drawing.pages.blocks import (
     Bar,
     Bars,
     Chapter,
@@ -26,10 +29,7 @@ from cnnviz.drawing.blocks import (
     Table,
     Words,
 )
-from cnnviz.drawing.colour import scale_of
-from cnnviz.drawing.files import read_note, write_page
-from cnnviz.drawing.html import data_uri, render
-from cnnviz.drawing.notes import embed_note, from_page
+from cnnviz.drawing.pages.html import data_uri, render
 from cnnviz.errors import OutputError, ParameterError
 from tests.support.pages import Outline
 
@@ -138,5 +138,5 @@ def test_what_makes_no_page_is_refused():
 
 
 def test_a_page_needs_no_torch():
-    code = "import sys, cnnviz.drawing.html; print('torch' in sys.modules)"
+    code = "import sys, cnnviz.drawing.pages.html; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

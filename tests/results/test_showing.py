@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import cnnviz
-from cnnviz.drawing.blocks import Gallery, Group, Words
+from cnnviz.drawing.pages.blocks import Gallery, Group, Words
 from cnnviz.reporting.elements import kernel_gallery, sheet_blocks
 from tests.support.networks import model_of
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnviz import Model, choose_layer, compare, deconvnet, effective_field, predict, rank_layers, report
 from cnnviz.catalogue import CATALOGUE
-from cnnviz.drawing.blocks import Words
+from cnnviz.drawing.pages.blocks import Words
 from cnnviz.errors import CnnvizError
 from cnnviz.reporting.page import Report
 from cnnviz.results.attribution import Attributions

@@ -12,9 +12,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.drawing.blocks import Block, Fold, Gallery, Group, Page, Plate
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
 from cnnviz.drawing.notes import embed_note
+from cnnviz.drawing.pages.blocks import Block, Fold, Gallery, Group, Page, Plate
 from cnnviz.drawing.sheet import NOTHING
 from cnnviz.errors import visible
 
@@ -94,7 +94,7 @@ def _legible(value: object) -> object:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("cnnviz.drawing", "templates"),
+        loader=PackageLoader("cnnviz.drawing.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_legible,
