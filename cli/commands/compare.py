@@ -12,9 +12,19 @@ from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
 
-from ..options import IMAGES_HELP, NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
-from ..output import Console, plan_output
-from ..run import Entries, PictureFiles, open_model, run
+from ..options import (
+    IMAGES_HELP,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    TARGET,
+    NetworkOption,
+    Option,
+    SectionedCommand,
+    find_model,
+)
+from ..output import Console, plan_output, spell_question
+from ..run import Entries, PictureFiles, open_model, plan_first, run
 
 __all__ = ["compare"]
 
@@ -35,7 +45,12 @@ def run_compare(**values: Any) -> None:
     look = _read_look(values)
     first, *others = _split_networks(values)
     pictures = PictureFiles({**values, "model": first})
-    planned = plan_output(pictures.files, "compare", values["out"], force=values["force"], singly=False)
+    out, force, question = values["out"], values["force"], spell_question(values)
+    planned = plan_first(
+        lambda: plan_output(pictures.files, "compare", out, force=force, singly=False, asked=question),
+        pictures.model,
+        values,
+    )
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
         networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model
@@ -118,8 +133,8 @@ compare = SectionedCommand(
             "--set", multiple=True, metavar="NAME=VALUE", section="Method",
             help="A setting such as window=48, for every method that has it; can be given several times.",
         ),
-        Option(
-            "--model", multiple=True, metavar="NAME", envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
+        NetworkOption(
+            "--model", multiple=True, metavar="NAME", callback=find_model,
             help="A network as for every command; several, with commas between or by several options, are compared.",
         ),
         *NETWORK[1:], SEED,
