@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from cnnviz.catalogue import command_name, load
+from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.picture import Picture
 from cnnviz.drawing.pages.blocks import Block, Facts, Fold, Gallery, Group, Plate, SideBySide, Size
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError
@@ -142,7 +142,7 @@ def _maps_group(context: ReportContext, number: int, found: Mapping[str, Maps]) 
     if not context.photographed:
         plates.append(photograph_plate(picture, "input", _spell_share(context, number)))
     for name, maps in found.items():
-        plates.append(map_plate(maps[number], name, pixelwise=isinstance(maps, Attributions)))
+        plates.append(map_plate(maps[number], _proper(name), pixelwise=isinstance(maps, Attributions)))
     size: Size = "row" if isinstance(picture, Picture) else "broad"
     return Group(f"{picture.name}: evidence for {target}", (Gallery(tuple(plates), size),))
 
@@ -156,9 +156,14 @@ def _spell_share(context: ReportContext, number: int) -> str:
     return f"predicted: {best.target}" + ("" if best.probability is None else f", {best.probability:.1%}")
 
 
+def _proper(command: str) -> str:
+    """What the field calls a method, by its command."""
+    return proper_name(load(command).name)
+
+
 def _method_facts(found: Mapping[str, Maps]) -> Facts:
     methods = {name: load(name) for name in found}
-    return Facts(tuple((name, f"{method.summary} {method.reference}") for name, method in methods.items()))
+    return Facts(tuple((_proper(name), f"{method.summary} {method.reference}") for name, method in methods.items()))
 
 
 def _compose_comparison(context: ReportContext, found: Mapping[str, Maps], limits: Mapping[str, Any]) -> Comparison:

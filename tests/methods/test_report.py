@@ -143,7 +143,7 @@ def test_a_chapter_that_fails_becomes_a_sentence(small, pictures, monkeypatch, e
 def test_a_method_that_gives_no_maps_becomes_a_sentence(small, pictures):
     text = words_of(report_of(small, pictures, methods="dff,gradcam", sections="maps"))
     assert "dff: it gives no map of each picture" in text
-    assert "gradcam of wide.png" in text
+    assert "Grad-CAM of wide.png" in text
 
 
 class Counting:
