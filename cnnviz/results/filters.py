@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.dimensions import SIGNAL, VOLUME, Size, count_places, spell_size
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, count_places, spell_size
 from cnnviz.drawing.colour import Normalisation, Scale, scale_of
 from cnnviz.drawing.plots import plot, plot_channels
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
@@ -20,12 +20,14 @@ __all__ = ["Filters", "Scaling"]
 
 Scaling: TypeAlias = Literal["shared", "own"]
 
-SMALLEST, LARGEST, WIDEST = 96, 320, 1920
+SMALLEST, LARGEST, WIDEST = 64, 320, 1920
+PER_WEIGHT: Final = 32
+"""Pixels of a weight of a small kernel, at most."""
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
-    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group; "
-    "below, the share of the unit's squared weights that the three hold.",
+    "compressed": "Each colour is a group of input channels; brighter: larger weights on it. "
+    "Below, the share of the unit's squared weights that the three colours show.",
 }
 
 
@@ -100,13 +102,14 @@ class Filters(DrawnResult):
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         kind = "colour" if self.coloured else "map"
-        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes(), *self.checks)
+        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes())
         sheet = Sheet(
             rows,
             (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
             self._title(self.model, self.layer, f"{len(self)} units, {_spell_kernel(self.values.shape[2:])}"),
             notes,
+            details=self.checks,
         )
         return Grid(sheet, self.provenance)
 
@@ -184,7 +187,9 @@ class Filters(DrawnResult):
         return well_across(len(self.drawn))
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
-        return max(SMALLEST, min(LARGEST, WIDEST // self._count_across()))
+        flat = count_places(self.values.shape) == PICTURE
+        most = min(LARGEST, PER_WEIGHT * max(self.values.shape[2:])) if flat else LARGEST
+        return max(SMALLEST, min(most, WIDEST // self._count_across()))
 
 
 def _spell_kernel(size: Size) -> str:
