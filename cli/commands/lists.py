@@ -13,7 +13,6 @@ import click
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
-from cnnviz.images.inputs import list_files
 
 from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
 from ..output import echo, plan_output, print_json, print_table, spell_question
@@ -81,6 +80,8 @@ def _format_lengths(lengths: Sequence[float]) -> str:
 
 def measure(values: Mapping[str, Any]) -> None:
     """Print the effective fields of some layers, and draw them where a file is named."""
+    from cnnviz.images.inputs import list_files
+
     planned = None
     if values["out"] is not None:
         planned = plan_first(

@@ -15,7 +15,6 @@ import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.core.aim import parse_aim
 from cnnviz.errors import UsageError
-from cnnviz.images.inputs import list_files
 from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
 from ..errors import INTERRUPTED
@@ -37,6 +36,8 @@ def run_maximize(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
+    from cnnviz.images.inputs import list_files
+
     targets = [each for each in values["target"] for _ in range(values["times"])] or [None] * values["times"]
     animate = True if values["animate"] or _is_animated(values["out"]) else None
     planned = plan_first(

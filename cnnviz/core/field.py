@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from cnnviz.core.dimensions import Size, spell_size
-from cnnviz.core.notebook import html_table, repr_line, spell_sides
+from cnnviz.core.notebook import html_table, repr_line
 from cnnviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,12 +129,12 @@ class Field:
     spans: tuple[Span, ...] = ()
 
     def __repr__(self) -> str:
-        return repr_line("Field", "", self.kind, *filter(None, [self.because]), *_facts_of(self).values())
+        facts = [said if name == "size" else f"{name} {said}" for name, said in _facts_of(self).items()]
+        return repr_line("Field", "", self.kind, *filter(None, [self.because]), *facts)
 
     def _repr_html_(self) -> str:
         facts = {"kind": self.kind, "because of": self.because, **_facts_of(self)}
-        rows = [(name, said.removeprefix(f"{name} ")) for name, said in facts.items() if said]
-        return html_table("Receptive field", (), rows)
+        return html_table("Receptive field", (), [(name, said) for name, said in facts.items() if said])
 
     @property
     def rows(self) -> Span | None:
@@ -237,12 +237,12 @@ class Field:
 
 
 def _facts_of(field: Field) -> dict[str, str]:
-    """Size, stride and input in words, with what they are."""
+    """Size, stride and input in words."""
     if field.size is None or field.stride is None:
-        return {"input": f"input {spell_sides(field.input)}"}
+        return {"input": spell_size(field.input)}
     strides = sorted({*field.stride})
     stride = " x ".join(f"{each:g}" for each in (field.stride if len(strides) > 1 else strides))
-    return {"size": spell_sides(field.size), "stride": f"stride {stride}", "input": f"input {spell_sides(field.input)}"}
+    return {"size": spell_size(field.size), "stride": stride, "input": spell_size(field.input)}
 
 
 def spell_field(field: Field | None) -> str:
@@ -250,4 +250,4 @@ def spell_field(field: Field | None) -> str:
     if field is None:
         return ""
     facts = _facts_of(field)
-    return f"{facts['size']}, {facts['stride']}" if field.placed else field.kind
+    return f"{facts['size']}, stride {facts['stride']}" if field.placed else field.kind

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, Literal, TypeAlias
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import Size, spell_size
 from cnnviz.core.field import Field, spell_field
-from cnnviz.core.notebook import html_table, repr_line, spell_sides
+from cnnviz.core.notebook import html_table, repr_line
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import UnknownNameError, UsageError
 
@@ -123,7 +123,7 @@ class Layer:
         return self.name, self.kind, self._spell_shape(), f"{self.parameters:,}", spell_field(self.field), times
 
     def _spell_shape(self) -> str:
-        return "no output" if self.shape is None else spell_sides(self.shape)
+        return "no output" if self.shape is None else spell_size(self.shape)
 
     @property
     def function(self) -> bool:
@@ -221,9 +221,8 @@ class Layers(Mapping[str, Layer]):
         return len(self._layers)
 
     def __repr__(self) -> str:
-        return repr_line(
-            "Layers", "", f"{len(self)} layers: {', '.join([*self][:3])}{', ...' if len(self) > 3 else ''}"
-        )
+        first = ", ".join([*self][:NAMED])
+        return repr_line("Layers", "", f"{len(self)} layers: {first}{', ...' if len(self) > NAMED else ''}")
 
     def _repr_html_(self) -> str:
         return html_table(f"{len(self)} layers", HEADINGS, [layer._row() for layer in self.values()])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["HtmlBar", "html_picture", "html_table", "repr_line", "spell_sides"]
+__all__ = ["HtmlBar", "html_picture", "html_table", "repr_line"]
 
 LONGEST: Final = 100
 """Characters of a line at the prompt."""
@@ -34,11 +34,6 @@ CELL: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:top;backgro
 
 class HtmlBar(float):
     """A share in [0, 1] that a table shows as a bar and in percent."""
-
-
-def spell_sides(sides: Sequence[int]) -> str:
-    """Lengths as ``"3 x 224 x 224"``."""
-    return " x ".join(map(str, sides))
 
 
 def repr_line(kind: str, *words: object) -> str:

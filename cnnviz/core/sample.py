@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from cnnviz.core.dimensions import PICTURE, Size
-from cnnviz.core.notebook import html_picture, html_table, repr_line, spell_sides
+from cnnviz.core.dimensions import PICTURE, Size, spell_size
+from cnnviz.core.notebook import html_picture, html_table, repr_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +161,7 @@ class Sample:
 
     def _words(self) -> str:
         """Its size in words."""
-        return spell_sides(self.size)
+        return spell_size(self.size)
 
     def _shown(self) -> NDArray[np.uint8] | None:
         """What a notebook shows, ``(H, W, 3)``; None for nothing but words."""
@@ -286,9 +286,9 @@ class Volume(Sample):
 
     def _words(self) -> str:
         if self.rate is not None:
-            return f"{self.size[0]} frames of {spell_sides(self.size[1:])}, {self.rate:g} a second"
+            return f"{self.size[0]} frames of {spell_size(self.size[1:])}, {self.rate:g} a second"
         steps = "" if self.spacing is None else f", {' x '.join(f'{each:.3g}' for each in self.spacing)} mm"
-        return spell_sides(self.size) + steps
+        return spell_size(self.size) + steps
 
     def _shown(self) -> NDArray[np.uint8]:
         """The middle slice or frame."""

@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Protocol, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.atomic import replacing
-from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.files import ensure_writable, load_encoder
 from cnnviz.drawing.notes import MARK, exif
-from cnnviz.errors import MissingExtraError, OutputError, ParameterError
+from cnnviz.errors import OutputError, ParameterError
 
 __all__ = [
     "ANIMATION_SUFFIXES",
@@ -27,7 +27,6 @@ __all__ = [
     "GifStream",
     "Stream",
     "WebPStream",
-    "ensure_encoder",
 ]
 
 GIF_HEADER, GIF_TABLE_AT, GIF_ENTRY = 13, 10, 3
@@ -151,21 +150,9 @@ def _three_bytes(number: int) -> bytes:
     return struct.pack("<L", number)[:3]
 
 
-def ensure_encoder() -> Any:
-    """PyAV, which writes and reads .mp4 files.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("Writing an .mp4 file (.gif and .webp need nothing more)", "video") from error
-    return av
-
-
 VIDEO_SUFFIXES: Final = (".mp4",)
 ANIMATION_SUFFIXES: Final = (".gif", ".webp", *VIDEO_SUFFIXES)
+
 
 MOST_A_SECOND: Final = 240
 _LONGEST_SIDE = {".gif": 65_535, ".webp": 16_383, ".mp4": 8_192}
@@ -191,8 +178,6 @@ class FrameWriter:
 
     def __init__(self, path: Path, fps: float, note: str) -> None:
         ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            ensure_encoder()
         if not 0 < fps <= MOST_A_SECOND:
             raise ParameterError(f"fps is a number of frames a second above 0 and up to {MOST_A_SECOND}, not {fps:g}.")
         if path.suffix.lower() == ".webp" and len(note.encode()) > _LONGEST_NOTE:
@@ -279,10 +264,10 @@ class VideoStream:
     """
 
     def __init__(self, part: Path, name: str, size: tuple[int, int], fps: float, note: str) -> None:
-        av = ensure_encoder()
+        av = load_encoder()
         height, width = (side + side % 2 for side in size)
         self._padding = [(0, height - size[0]), (0, width - size[1]), (0, 0)]
-        self._part, self._name, self._encode = part, name, av.VideoFrame.from_ndarray
+        self._encode = av.VideoFrame.from_ndarray
         self._fps, self._late, self._count = fps, 0.0, 0
         self._file = av.open(str(part), "w", format="mp4", options=MP4_OPTIONS)
         self._file.metadata["comment"] = f"{MARK} {note}"

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from cnnviz.core.atomic import replacing
 from cnnviz.core.sample import Volume
-from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note
+from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note, load_av
 from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = [
     "encode_nifti",
     "ending_of",
     "ensure_writable",
+    "is_ours",
+    "load_encoder",
     "read_note",
     "steady_settings",
     "write_arrays",
@@ -72,13 +75,24 @@ def ensure_writable(path: str | os.PathLike[str], *, force: bool = False, suffix
 
     Raises:
         OutputError: It cannot, for the reason said.
+        MissingExtraError: It is a video, and PyAV is not installed.
     """
     path = Path(path)
-    _ensure_suffix(path, suffixes)
+    if _ensure_suffix(path, suffixes) == ".mp4":
+        load_encoder()
     try:
         _ensure_place(path, force=force)
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+
+
+def load_encoder() -> Any:
+    """PyAV, to write a video with.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    return load_av("Writing an .mp4 file (.gif and .webp need nothing more)")
 
 
 def write_pixels(path: Path, pixels: NDArray[np.uint8], note: str) -> None:
@@ -291,6 +305,26 @@ def read_note(path: str | os.PathLike[str]) -> str:
     if note is None:
         raise OutputError(f"'{path}' was not written by cnnviz, or its note was removed.")
     return note
+
+
+CARRIERS: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", *NIFTI_SUFFIXES)
+"""Endings of files that are inputs of networks, or outputs of ours."""
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a picture, a clip or a volume is an output of ours, as the note in it tells; a broken file is none."""
+    suffix = ending_of(path)
+    if suffix not in CARRIERS:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if suffix != ".png":
+                return find_note(path, suffix) is not None
+            with Image.open(path) as image:  # ours stands before the pixels, which need not be decoded
+                return MARK in image.info
+    except (MissingExtraError, *UNREADABLE):  # of a video, where nothing is installed that reads it
+        return False
 
 
 def _ensure_place(path: Path, *, force: bool) -> None:

@@ -10,7 +10,6 @@ import json
 import re
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -37,7 +36,7 @@ __all__ = [
     "embed_note",
     "from_page",
     "from_sidecar",
-    "is_ours",
+    "load_av",
     "read_member",
 ]
 
@@ -125,26 +124,6 @@ def find_note(path: Path, suffix: str) -> str | None:
         return str(tags[_DESCRIPTION]).rstrip("\0").encode("latin-1").decode() if ours else None
 
 
-CARRIERS: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".nii", ".nii.gz")
-"""Endings of files that are inputs of networks, or outputs of ours."""
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a picture, a clip or a volume is an output of ours, as the note in it tells; a broken file is none."""
-    suffix = next((each for each in reversed(CARRIERS) if path.name.lower().endswith(each)), None)
-    if suffix is None:
-        return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if suffix != ".png":
-                return find_note(path, suffix) is not None
-            with Image.open(path) as image:  # ours stands before the pixels, which need not be decoded
-                return MARK in image.info
-    except (MissingExtraError, *UNREADABLE):  # of a video, where nothing is installed that reads it
-        return False
-
-
 def _from_video(path: Path) -> str | None:
     """The note in a video, or beside one of an earlier version."""
     try:
@@ -156,11 +135,24 @@ def _from_video(path: Path) -> str | None:
     return from_sidecar(path) if own is None else own
 
 
-def _from_comment(path: Path) -> str | None:
+def load_av(what: str) -> Any:
+    """PyAV, which reads and writes videos.
+
+    Args:
+        what: What needs it, as the message begins.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         import av
     except ImportError as error:
-        raise MissingExtraError(f"Reading the record in '{path.name}'", "video") from error
+        raise MissingExtraError(what, "video") from error
+    return av
+
+
+def _from_comment(path: Path) -> str | None:
+    av = load_av(f"Reading the record in '{path.name}'")
     try:
         with av.open(str(path)) as video:
             ours, mark, note = video.metadata.get("comment", "").partition(" ")

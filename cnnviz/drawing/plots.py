@@ -183,28 +183,30 @@ def plot_table(
     for column, name in enumerate(names[1]):
         if upright:
             turned = Image.new("RGB", (longest + pad, line_height(EM)), PAPER)
-            ImageDraw.Draw(turned).text((0, ascent(EM)), name, fill=INK, font=font(EM), anchor="ls")
+            _write(ImageDraw.Draw(turned), 0, ascent(EM), name)
             canvas.paste(turned.rotate(90, expand=True), (left + column * wide + (wide - line_height(EM)) // 2, 0))
         else:
-            middle = left + column * wide + wide / 2 - text_width(name, EM) / 2
-            draw.text((round(middle), ascent(EM)), name, fill=INK, font=font(EM), anchor="ls")
+            start = left + column * wide + wide / 2 - text_width(name, EM) / 2
+            _write(draw, round(start), ascent(EM), name)
     for row, (name, said) in enumerate(zip(names[0], words, strict=True)):
         baseline = top + row * high + (high - line_height(EM)) // 2 + ascent(EM)
-        draw.text((left - pad - round(text_width(name, EM)), baseline), name, fill=INK, font=font(EM), anchor="ls")
+        _write(draw, left - pad - round(text_width(name, EM)), baseline, name)
         for column, word in enumerate(said):
             box = (left + column * wide, top + row * high, left + (column + 1) * wide - 1, top + (row + 1) * high - 1)
             ground = tuple(map(int, tiles[row, column]))
             draw.rectangle(box, fill=ground)
-            start = box[0] + round((wide - text_width(word, EM)) / 2)
-            draw.text(
-                (start, baseline), word, fill=PAPER if np.mean(ground) < DARK else INK, font=font(EM), anchor="ls"
-            )
+            middle = box[0] + round((wide - text_width(word, EM)) / 2)
+            _write(draw, middle, baseline, word, PAPER if np.mean(ground) < DARK else INK)
         if np.nanmax(shares[row], initial=0.0) > 0:
             best = left + int(np.nanargmax(shares[row])) * wide
             draw.rectangle(
                 (best, top + row * high, best + wide - 1, top + (row + 1) * high - 1), outline=FRAME, width=3
             )
     return np.array(canvas)
+
+
+def _write(draw: ImageDraw.ImageDraw, left: int, baseline: int, word: str, colour: tuple[int, int, int] = INK) -> None:
+    draw.text((left, baseline), word, fill=colour, font=font(EM), anchor="ls")
 
 
 def _shorten_names(names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, count_places, is_one_input, spell_shape
 from cnnviz.core.sample import Entrance, Sample
-from cnnviz.drawing.notes import is_ours
+from cnnviz.drawing.files import is_ours
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, is_folder, quoted
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnviz.core.notebook import html_table, repr_line, spell_sides
+from cnnviz.core.dimensions import spell_size
+from cnnviz.core.notebook import html_table, repr_line
 
 if TYPE_CHECKING:
     from cnnviz.models.model import Model
@@ -14,7 +15,7 @@ __all__ = ["html_model", "repr_model"]
 
 def repr_model(model: Model) -> str:
     """``Model('resnet18', 1000 classes, 224 x 224, cpu)``: what is known without running the network."""
-    return repr_line("Model", model.name, _spell_classes(model), spell_sides(model.preprocess.input_size), model.device)
+    return repr_line("Model", model.name, _spell_classes(model), spell_size(model.preprocess.input_size), model.device)
 
 
 def html_model(model: Model) -> str:
@@ -22,7 +23,7 @@ def html_model(model: Model) -> str:
     known, weights = model.preprocess, sum(weight.numel() for weight in model.module.parameters())
     origin = model.origin.get("source")
     facts = {
-        "input": f"{known.channels} channel{'s' if known.channels > 1 else ''}, {spell_sides(known.input_size)}",
+        "input": f"{known.channels} channel{'s' if known.channels > 1 else ''}, {spell_size(known.input_size)}",
         "answer": _spell_classes(model),
         "first labels": ", ".join((model.labels or ())[:3]),
         "embedding": model.embedding,

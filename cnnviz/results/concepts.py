@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.picture import LUMA, Geometry, Picture
 from cnnviz.core.sample import Sample, Signal
 from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.colour import Scale, cmap_name
@@ -25,7 +25,6 @@ __all__ = ["Concepts", "choose_colours", "hatch", "paint_shares"]
 STRENGTH, FADED = 0.6, 0.25
 HALF, STRIPES, MIDDLE = 0.5, 0.55, 110
 """From which share on a place belongs to a concept, how strong stripes are, and the luma from which they are black."""
-LUMA = (0.299, 0.587, 0.114)
 LIGHTNESSES = ("#d55e00", "#1b3fa0", "#f7e733", "#2fb89a", "#b5207d", "#8ccdf0")
 SWATCH: Final = 12, 96
 """Height and width of a swatch in the legend."""

@@ -129,13 +129,9 @@ def _draw_outline(
         factor * (end - start) for end, start in zip(box, (down, across, down, across), strict=True)
     )
     wide = max(1, round(max(drawn.shape[:2]) / 160))
-    for rows, columns in (
-        (slice(top, top + wide), slice(left, right)),
-        (slice(bottom - wide, bottom), slice(left, right)),
-        (slice(top, bottom), slice(left, left + wide)),
-        (slice(top, bottom), slice(right - wide, right)),
-    ):
-        drawn[rows, columns] = OUTLINE
+    inside = drawn[top + wide : bottom - wide, left + wide : right - wide].copy()
+    drawn[top:bottom, left:right] = OUTLINE
+    drawn[top + wide : bottom - wide, left + wide : right - wide] = inside
 
 
 def _draw_bar(width: int, length: int) -> NDArray[np.uint8]:
@@ -235,8 +231,8 @@ class EffectiveField(DrawnResult):
     def scale_bar(self) -> int:
         """How many pixels of the input the scale bar of a picture is long: 1, 2 or 5 times a power of ten."""
         width = int(self.values[self.window].shape[1])
-        steps = [step * 10**power for power in range(5) for step in (1, 2, 5)]
-        return max(int(step) for step in steps if step <= max(width / 2, 1))
+        steps: list[int] = [step * 10**power for power in range(5) for step in (1, 2, 5)]
+        return max(step for step in steps if step <= max(width / 2, 1))
 
     def caption(self) -> str:
         """The unit with its size and the radius that holds half of its sensitivity, its field, and the scale."""

@@ -201,12 +201,12 @@ class ClassMatrix:
 
     def _name_row(self, unit: int, index: int) -> str:
         row = np.nan_to_num(self.means[unit], nan=-np.inf)
-        best = f"unit {unit}, highest: {self.classes[int(row.argmax())]}" if row.max() > 0 else f"unit {unit}"
+        best = int(row.argmax())
+        highest = f", highest: {self.classes[best]}"
         if index < 0:
-            return best
-        known = int(row.argmax()) == index
+            return f"unit {unit}{highest if row[best] > 0 else ''}"
         name = f"unit {unit}: {self.classes[index]} ({self.selectivity()[unit, index]:.2f})"
-        return name if known else f"{name}, highest: {self.classes[int(row.argmax())]}"
+        return name if best == index else f"{name}{highest}"
 
 
 View = Literal["field", "image"]

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
-from cnnviz.drawing.files import read_note
+from cnnviz.drawing.files import ensure_writable, read_note
 from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 from cnnviz.provenance import Provenance
 from tests.support.chromium import browsing, installed
@@ -198,6 +198,8 @@ def test_without_the_library_it_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"\.gif and \.webp need nothing more.*cnnviz\[video\]"):
         FrameWriter(tmp_path / "other.mp4", 10, NOTE)
+    with pytest.raises(MissingExtraError, match=r"\.gif and \.webp need nothing more"):
+        ensure_writable(tmp_path / "other.mp4", suffixes=(".png", ".mp4"))
     with pytest.raises(MissingExtraError, match=r"record in 'clip\.mp4' needs .*cnnviz\[video\]"):
         read_note(path)
     assert json.loads(read_note(write_as_before(tmp_path / "old.mp4"))) == json.loads(NOTE)

@@ -71,14 +71,15 @@ def _open_held(source: Any) -> Dataset:
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
-    if isinstance(source, (list, tuple)) and any(_is_named_folder(each) for each in source):
-        named = [[each] if not _is_named_folder(each) else expand_paths([os.fsdecode(each)]) for each in source]
-        return open_memory([one for some in named for one in some])
+    if isinstance(source, (list, tuple)):
+        return open_memory([one for each in source for one in _files_of(each)])
     return open_memory(source)
 
 
-def _is_named_folder(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike)) and is_folder(Path(source))
+def _files_of(source: Any) -> list[Any]:
+    """The files of a folder that is named; anything else as it is."""
+    named = isinstance(source, (str, os.PathLike)) and is_folder(Path(source))
+    return list(expand_paths([os.fsdecode(source)])) if named else [source]
 
 
 def _open_others(source: Any, path: Path | None, classes: bool | None, entrance: Entrance) -> Dataset:
