@@ -13,7 +13,6 @@ from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import ParameterError, visible
 from cnnviz.lengths import PerAxis
 from cnnviz.method import MOST_SEED, Parameter
-from cnnviz.models.description import USUAL_FILE, read_unasked
 
 __all__ = [
     "FORCE",
@@ -153,6 +152,8 @@ def find_model(context: click.Context, parameter: click.Parameter, value: Any) -
     """
     if value or context.resilient_parsing:
         return value
+    from cnnviz.models.description import USUAL_FILE, read_unasked
+
     if not os.path.lexists(USUAL_FILE):
         raise click.MissingParameter(f"Name a network, or describe one in {USUAL_FILE} here.", context, parameter)
     said = read_unasked()

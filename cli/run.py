@@ -12,11 +12,7 @@ import click
 
 import cnnviz
 from cnnviz.core.dimensions import PICTURE
-from cnnviz.core.layer import AUTOMATIC
-from cnnviz.core.parse_target import parse_target
-from cnnviz.core.target import check_indices, class_indices
 from cnnviz.errors import NowhereError, PictureError
-from cnnviz.models.description import complete
 
 from .errors import FAILED, say_error
 from .output import Console, OutputThereError, echo
@@ -64,6 +60,8 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "device",
         "seed",
     )
+    from cnnviz.models.description import complete
+
     values = complete(values, OPTIONS)
     given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
     model = cnnviz.load_model(values["model"], output=values["logits"], **given)
@@ -98,6 +96,10 @@ def plan_first(plan: Callable[[], T], model: Callable[[], cnnviz.Model], values:
 
 def _check_question(model: cnnviz.Model, values: Mapping[str, Any]) -> None:
     """Refuse a layer or target that the network does not have."""
+    from cnnviz.core.layer import AUTOMATIC
+    from cnnviz.core.parse_target import parse_target
+    from cnnviz.core.target import check_indices, class_indices
+
     layers, targets = (values.get(name) or () for name in ("layer", "target"))
     for name in layers.split(",") if isinstance(layers, str) else layers:
         if name.strip() not in ("", AUTOMATIC):
@@ -140,13 +142,15 @@ class PictureFiles:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        from cnnviz.images.inputs import list_files
+        from cnnviz.images.reading import is_folder
+        from cnnviz.models.description import complete
+
         self._values = complete(values, OPTIONS)
         self.model = cache(partial(open_model, self._values))
         self.files: list[Path] = []
         self.failures: list[str] = []
         self.notes: list[str] = []
-        from cnnviz.images.inputs import list_files
-        from cnnviz.images.reading import is_folder
 
         for image in values["images"]:
             try:

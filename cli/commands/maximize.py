@@ -13,7 +13,6 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import load
-from cnnviz.core.aim import parse_aim
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
@@ -58,6 +57,8 @@ def run_maximize(**values: Any) -> None:
 
 def _check_targets(values: Mapping[str, Any]) -> cnnviz.Model:
     """Open the network and refuse targets that it does not have."""
+    from cnnviz.core.aim import parse_aim
+
     model = open_model(values)
     for target in values["target"]:
         parse_aim(target, model.labels, model.layer_names)

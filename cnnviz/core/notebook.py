@@ -6,9 +6,6 @@ is escaped.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +74,9 @@ def html_picture(name: str, words: str, pixels: NDArray[np.uint8]) -> str:
         words: What else to say of it.
         pixels: ``(H, W, 3)`` uint8.
     """
+    import base64
+    import io
+
     from PIL import Image
 
     image = Image.fromarray(pixels)
@@ -101,4 +101,6 @@ def _cell(value: Any) -> str:
 
 
 def _escape(value: object) -> str:
+    import html
+
     return html.escape(visible(str(value)))
