@@ -275,7 +275,7 @@ def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
     for index, row in enumerate(sheet.rows):
         if index:
             top += style.gap + (style.em // 2 if worded else 0)
-        heading = wrap(sheet.row_headings[index], _HEADING_EMS * style.em, style.em) if sheet.row_headings else ()
+        heading = _wrap_row_heading(sheet.row_headings[index], style) if sheet.row_headings else ()
         height = max(len(heading) * line_height(style.em), *(height for height, _ in sizes[index]))
         if heading:
             _add_row_heading(layout, heading, indent, top + height // 2, style)
@@ -296,9 +296,13 @@ class _Column(NamedTuple):
     width: int
 
 
+def _wrap_row_heading(text: str, style: Style) -> tuple[str, ...]:
+    return wrap(text, _HEADING_EMS * style.em, style.em, most=MOST_CAPTION_LINES)
+
+
 def _indent(sheet: Sheet, style: Style) -> int:
     """Where the first column starts: after the margin and the row headings."""
-    lines = [line for text in sheet.row_headings for line in wrap(text, _HEADING_EMS * style.em, style.em)]
+    lines = [line for text in sheet.row_headings for line in _wrap_row_heading(text, style)]
     widest = max((text_width(line, style.em) for line in lines), default=0)
     return style.margin + (math.ceil(widest) + max(style.gap, style.em // 2) if widest else 0)
 

@@ -180,3 +180,11 @@ def test_what_cannot_be_drawn_is_said(wrong, message):
 def test_a_width_of_no_paper_is_refused():
     with pytest.raises(ParameterError, match="width is in inches, at most 100, not 1640"):
         fit(grid(1, 1), 1640)
+
+
+def test_a_row_heading_of_five_lines_is_whole():
+    said = "unit 0\ncircle 0.52\nactive in 91% of the images"
+    sheet = Sheet(((Cell(np.zeros((90, 90, 3), np.uint8)),),), row_headings=(said,))
+    (heading,) = lay_out(sheet, [[(90, 90)]], Style(10, 8, 10)).texts
+    assert len(heading.lines) > 3
+    assert " ".join(heading.lines) == " ".join(said.split())
