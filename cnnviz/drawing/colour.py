@@ -59,6 +59,7 @@ class Scale:
         cmap: A matplotlib colour map's name.
         clipped: The share (0..1) of values beyond the ends, drawn in the end's colour.
         blank: The map says nothing (empty, constant, or nothing above zero) and is drawn as the colour of zero.
+        measures: What the values are, with their unit, such as ``"score change (logit)"``.
     """
 
     low: float
@@ -67,6 +68,7 @@ class Scale:
     cmap: str = "inferno"
     clipped: float = 0.0
     blank: bool = False
+    measures: str = ""
 
 
 def scale_of(
