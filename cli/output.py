@@ -129,8 +129,7 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     Raises:
         OutputError: If one is; the first is named.
     """
-    wanted = (each for file in files for each in (file, *_notes_beside(file)))
-    existing = [file for file in wanted if os.path.lexists(file)]
+    existing = [file for file in files if os.path.lexists(file)]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or {elsewhere}.")
@@ -141,12 +140,6 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     given = _first_given([file for file in existing if file.exists()])
     if given is not None:
         raise OutputError(f"'{given}' is what this command was given, and would be replaced; {elsewhere}.")
-
-
-def _notes_beside(file: Path) -> tuple[Path, ...]:
-    from cnnviz.drawing.notes import sidecar_of
-
-    return (sidecar_of(file),) if file.suffix.lower() == ".mp4" else ()
 
 
 OUTPUTS = ("out", "into", "figures", "index", "masks")

@@ -12,6 +12,7 @@ import click
 import cnnviz
 from cnnviz.core.dimensions import PICTURE
 from cnnviz.errors import NowhereError, PictureError
+from cnnviz.models.description import complete
 
 from .errors import FAILED, say_error
 from .output import Console, echo
@@ -34,6 +35,8 @@ class Checked(Protocol):
         ...
 
 
+OPTIONS = {"rate": "sampling_rate", "output": "logits"}
+"""What the command line calls arguments of ``load_model``, where that is something else."""
 AT_ONCE = 32
 """Pictures held in memory, where nothing says how many."""
 
@@ -57,6 +60,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "device",
         "seed",
     )
+    values = complete(values, OPTIONS)
     given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
     model = cnnviz.load_model(values["model"], output=values["logits"], **given)
     if isinstance(values["input_size"], int):  # a record says every side
@@ -86,8 +90,8 @@ class PictureFiles:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self.model = cache(partial(open_model, values))
+        self._values = complete(values, OPTIONS)
+        self.model = cache(partial(open_model, self._values))
         self.files: list[Path] = []
         self.failures: list[str] = []
         from cnnviz.images.reading import is_folder

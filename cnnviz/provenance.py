@@ -14,7 +14,7 @@ from typing import Any
 
 from cnnviz.errors import OutputError, quoted, visible
 
-__all__ = ["__version__", "Caution", "Provenance", "asking", "installed", "plain", "plain_text"]
+__all__ = ["__version__", "ENCODER", "Caution", "Provenance", "asking", "installed", "plain", "plain_text"]
 
 __version__ = "0.1.0"
 SCHEMA = 1
@@ -38,11 +38,12 @@ MOST_SHOWN = 40
 DEEPEST = 16
 """Levels of a record within each other; those that are written have about half as many."""
 
+ENCODER = "av"
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
 
 
 class Caution(str):
-    """A check that changes how a figure must be read: figures say it, others stand in the record, JSON and on stderr."""
+    """A check that changes how a figure must be read: figures say it, the record and stderr say all."""
 
     __slots__ = ()
 
@@ -57,6 +58,15 @@ def installed() -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _encoder() -> Mapping[str, str]:
+    """The version of the library that decides over a video's bytes; no other file depends on it."""
+    try:
+        return {ENCODER: metadata.version(ENCODER)}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 _asked: ContextVar[Mapping[str, Any]] = ContextVar("asked")
@@ -160,7 +170,8 @@ class Provenance:
 
     def drawn(self, **look: Any) -> Provenance:
         """The same with how it is drawn, added to what is known about that."""
-        return replace(self, look={**self.look, **look})
+        versions = {**self.versions, **_encoder()} if look.get("format") == "mp4" else self.versions
+        return replace(self, look={**self.look, **look}, versions=versions)
 
     def only(self, rows: int | slice) -> Provenance:
         """The record of one image of the batch, or of some; it names the whole batch too, unless that is large."""

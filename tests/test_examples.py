@@ -22,6 +22,7 @@ NOTEBOOK = FOLDER / "notebook.ipynb"
 MOST_BYTES = 150_000
 
 GIVEN = {
+    "gallery": ("figures", "scene-digit", "scene-signal"),
     "gradcam_photo": ("photo.png", "shapes-resnet"),
     "mirror_picture": ("photo.png", "out.jpg", "shapes-resnet"),
     "readme_picture": ("out.jpg",),
@@ -32,6 +33,7 @@ WRITTEN = {
     "custom_target": ("custom_target.png",),
     "detection": ("detection.png", "detection_maps.png"),
     "figure_for_a_report": ("report_figure.pdf",),
+    "gallery": ("figures/scene-digit.png", "figures/scene-signal.png"),
     "gradcam_photo": ("photo.gradcam.png", "photo.why.png"),
     "mirror_picture": ("out.jpg",),
     "own_network": ("own_network.png",),

@@ -12,7 +12,17 @@ from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
 
-from ..options import IMAGES_HELP, NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
+from ..options import (
+    IMAGES_HELP,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    TARGET,
+    NetworkOption,
+    Option,
+    SectionedCommand,
+    find_model,
+)
 from ..output import Console, plan_output
 from ..run import Entries, PictureFiles, open_model, run
 
@@ -118,8 +128,8 @@ compare = SectionedCommand(
             "--set", multiple=True, metavar="NAME=VALUE", section="Method",
             help="A setting such as window=48, for every method that has it; can be given several times.",
         ),
-        Option(
-            "--model", multiple=True, metavar="NAME", envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
+        NetworkOption(
+            "--model", multiple=True, metavar="NAME", callback=find_model,
             help="A network as for every command; several, with commas between or by several options, are compared.",
         ),
         *NETWORK[1:], SEED,

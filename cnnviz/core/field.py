@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from cnnviz.core.dimensions import Size, spell_size
+from cnnviz.core.notebook import html_table, repr_line, spell_sides
 from cnnviz.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Box", "Field", "Kind", "Span"]
+__all__ = ["Box", "Field", "Kind", "Span", "spell_field"]
 
 Kind: TypeAlias = Literal["spatial", "gated", "whole", "unknown"]
 
@@ -69,7 +70,7 @@ class Span:
         start = min(max(first, 0), length)
         return start, max(min(first + self.size, length), start)
 
-    def units_at(self, pixels: NDArray[Any], length: int) -> NDArray[np.float64]:
+    def units_at(self, pixels: NDArray[Any], length: int, *, covered: bool = False) -> NDArray[np.float64]:
         """Where pixels lie among the units: 0 at the centre of the first, 1 at that of the second.
 
         The outer units are held for half a stride beyond their centres; farther out there is no unit, and NaN. Where
@@ -78,6 +79,7 @@ class Span:
         Args:
             pixels: Positions on the input; the centre of its first pixel is 0.
             length: The input's length in pixels.
+            covered: Whether the outer units are held as far as their fields cover the measured input, too.
         """
         import numpy as np
 
@@ -90,6 +92,10 @@ class Span:
             ends = centres[0] - self.stride / 2, centres[-1] + self.stride / 2
             units = np.interp(pixels, [ends[0], *centres, ends[1]], [-0.5, *range(count), count - 0.5], -1, count)
         beyond = (units < -0.5) | (units > count - 0.5)
+        if covered:
+            before, after = (self.seen[unit] for unit in (0, -1))
+            start, stop = (np.where(units < 0, *ends) for ends in zip(before, after, strict=True))
+            beyond &= (np.asarray(pixels) < start) | (np.asarray(pixels) >= stop)
         return np.where(beyond, np.nan, np.clip(units, 0, count - 1))
 
     def middles(self) -> NDArray[np.float64]:
@@ -121,6 +127,14 @@ class Field:
     input: Size
     because: str = ""
     spans: tuple[Span, ...] = ()
+
+    def __repr__(self) -> str:
+        return repr_line("Field", "", self.kind, *filter(None, [self.because]), *_facts_of(self).values())
+
+    def _repr_html_(self) -> str:
+        facts = {"kind": self.kind, "because of": self.because, **_facts_of(self)}
+        rows = [(name, said.removeprefix(f"{name} ")) for name, said in facts.items() if said]
+        return html_table("Receptive field", (), rows)
 
     @property
     def rows(self) -> Span | None:
@@ -220,3 +234,20 @@ class Field:
             return said
         plain = {"size": self.size, "stride": self.stride, "offset": self.offset}
         return said | plain | {"regular": self.regular, "aligned": self.aligned}
+
+
+def _facts_of(field: Field) -> dict[str, str]:
+    """Size, stride and input in words, with what they are."""
+    if field.size is None or field.stride is None:
+        return {"input": f"input {spell_sides(field.input)}"}
+    strides = sorted({*field.stride})
+    stride = " x ".join(f"{each:g}" for each in (field.stride if len(strides) > 1 else strides))
+    return {"size": spell_sides(field.size), "stride": f"stride {stride}", "input": f"input {spell_sides(field.input)}"}
+
+
+def spell_field(field: Field | None) -> str:
+    """The size and stride of a field in a few words, or its kind; empty where there is none."""
+    if field is None:
+        return ""
+    facts = _facts_of(field)
+    return f"{facts['size']}, {facts['stride']}" if field.placed else field.kind
