@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
 from cnnviz.drawing.paper import PER_INCH, PER_POINT, fit
 from cnnviz.drawing.raster import resize
-from cnnviz.drawing.sheet import NOTHING, Box, Cell, Layout, Sheet, Text
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.text import ascent, current_style, line_height
 from cnnviz.errors import ParameterError
 

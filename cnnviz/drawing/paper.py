@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cnnviz.drawing.colour import Scale, ticks
-from cnnviz.drawing.sheet import Block, Box, Cell, Layout, ScaleBar, Sheet, Style, lay_out_blocks, sheet_width
-from cnnviz.drawing.text import current_style, line_height, text_width
+from cnnviz.drawing.layout import Box, Layout, ScaleBar, Style
+from cnnviz.drawing.sheet import Block, Cell, Sheet, lay_out_blocks, sheet_width
+from cnnviz.drawing.text import current_style, text_width
 from cnnviz.errors import ParameterError
 
 __all__ = ["PER_INCH", "PER_POINT", "SMALLEST_PICTURE", "fit", "fit_size", "fold"]
@@ -22,6 +23,10 @@ LEAST_DPI, MOST_DPI = 72, 1200
 SMALLEST_PICTURE = 0.4
 """Inches that the longer side of a picture has at least, so that something can be seen in it."""
 
+HIGHEST_PAGE = 22
+"""Inches, two sheets of paper, from which on pictures get smaller, down to an inch."""
+
+_SMALLER_TO = 1
 _GAP, _MARGIN = 0.08, 0.05
 _SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
 _EMS_PER_PICTURE = 8
@@ -61,9 +66,11 @@ def fit(sheet: Sheet, width: float, size: float | None = None, dpi: int = PER_IN
     for plan in _plans(sheet, size, dpi):
         longer = plan.longest_side(asked)
         if longer is not None:
-            return plan.laid(longer, asked)
+            return plan.laid_within(round(HIGHEST_PAGE * dpi), longer, asked)
     least = _narrowest(sheet, size, dpi)
-    raise ParameterError(f"{width:g} inches are too narrow for this figure; the narrowest it can be is {least:g} inches.")
+    raise ParameterError(
+        f"{width:g} inches are too narrow for this figure; the narrowest it can be is {least:g} inches."
+    )
 
 
 def _check(width: float, size: float, dpi: int) -> None:
@@ -90,7 +97,7 @@ def _plans(sheet: Sheet, size: float, dpi: int) -> Iterator[_Plan]:
 
 
 def _text_sizes(size: float) -> Iterator[tuple[float, int]]:
-    """Text sizes, the largest first, with how many ems a picture has at least; in the end any number of the smallest."""
+    """Text sizes, the largest first, with how many ems a picture has at least; at last any number of the smallest."""
     smaller = [each for each in _SMALLER_SIZES if each < size]
     yield from ((each, _EMS_PER_PICTURE) for each in (size, *smaller))
     yield (smaller or [size])[-1], 0
@@ -146,6 +153,20 @@ class _Plan:
                 most = longer - 1
         return least if least >= self.least else None
 
+    def laid_within(self, height: int, longer: int, width: int) -> Layout:
+        """With pictures so much smaller that the page is not higher, but not below an inch for that."""
+        layout = self.laid(longer, width)
+        if layout.height <= height:
+            return layout
+        least, most = min(longer, max(self.least, round(_SMALLER_TO * self.dpi))), longer
+        while least < most:
+            middle = (least + most + 1) // 2
+            if self.laid(middle, width).height <= height:
+                least = middle
+            else:
+                most = middle - 1
+        return self.laid(least, width)
+
     def laid(self, longer: int, width: int) -> Layout:
         bars = self.legends if self.common else ()
         return lay_out_blocks(self.sheet, self.blocks_of(longer), self.style, width=width, bars=bars)
@@ -168,7 +189,7 @@ class _Plan:
 
 
 def _legends(blocks: Sequence[Sheet]) -> list[tuple[tuple[tuple[float, str], ...], Scale, str]]:
-    """A bar for each colour map with what stands at its ends: numbers where all pictures share them, words otherwise."""
+    """A bar for each colour map, with numbers at its ends where all pictures share them, and words otherwise."""
     cells = (cell for sheet in blocks for row in sheet.rows for cell in row)
     scales = [cell.scale for cell in cells if cell and cell.scale and not cell.scale.blank]
     kinds = dict.fromkeys((one.cmap, one.signed) for one in scales)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.drawing.colour import colour_bar
+from cnnviz.drawing.layout import Layout, ScaleBar, Style, Text
 from cnnviz.drawing.paper import fit_size
-from cnnviz.drawing.sheet import Layout, ScaleBar, Sheet, Style, Text, lay_out
+from cnnviz.drawing.sheet import Sheet, lay_out
 from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
 

@@ -8,25 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.layout import NOTHING, Box, Layout, ScaleBar, Style, Text, bar_reach, fits_middle
 from cnnviz.drawing.text import line_height, text_width, widest_piece, wrap
 from cnnviz.errors import ParameterError
 
 __all__ = [
-    "NOTHING",
     "Block",
-    "Box",
     "Cell",
-    "Layout",
-    "ScaleBar",
     "Sheet",
-    "Style",
-    "Text",
     "check_pixels",
     "lay_out",
     "lay_out_blocks",
@@ -174,90 +169,10 @@ def legend(scale: Scale) -> Cell:
     return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{clipped}")
 
 
-TextAlign = Literal["left", "centre", "right"]
 _PALE = 235
 _HEADING_EMS = 9
 _CAPTION_EMS = 7
 MOST_CAPTION_LINES = 5
-NOTHING = "nothing to show"
-
-
-class Box(NamedTuple):
-    """A rectangle: left and top edge, width and height."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Style:
-    """Sizes in pixels: an em of ordinary text, the gap between cells, the margin around everything, the least text."""
-
-    em: int
-    gap: int
-    margin: int = 0
-    least: int = 8
-
-    @property
-    def small(self) -> int:
-        """An em of the numbers and notes."""
-        return max(self.least, round(0.86 * self.em))
-
-    @property
-    def large(self) -> int:
-        """An em of the title."""
-        return round(1.2 * self.em)
-
-    @property
-    def pad(self) -> int:
-        """Between a picture and the words that belong to it."""
-        return max(2, round(0.35 * self.em))
-
-    @property
-    def bar(self) -> int:
-        """How thick a colour bar is."""
-        return max(3, round(0.5 * self.em))
-
-
-@dataclass(frozen=True)
-class Text:
-    """Lines of text; ``x`` is their left edge, centre or right edge, ``top`` the first line's top."""
-
-    x: int
-    top: int
-    lines: tuple[str, ...]
-    size: int
-    align: TextAlign = "left"
-    bold: bool = False
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class ScaleBar:
-    """A colour bar in its place; its ``numbers`` stand below, as (share of the way along, text)."""
-
-    box: Box
-    scale: Scale
-    size: int
-    numbers: tuple[tuple[float, str], ...]
-
-
-@dataclass
-class Layout:
-    """Everything on a sheet, and how large the sheet is; on white paper, pale pictures are ``outlined``.
-
-    Bars have three numbers where it is ``numbered``, those at the ends otherwise.
-    """
-
-    width: int
-    height: int = 0
-    outlined: bool = False
-    numbered: bool = True
-    pictures: list[tuple[Cell, Box]] = field(default_factory=list)
-    bars: list[ScaleBar] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
 
 
 Sizes = Sequence[Sequence[tuple[int, int]]]
@@ -317,7 +232,7 @@ def lay_out_blocks(
     columns = [column._replace(left=column.left + shift) for column in _columns(blocks, style, common=common)]
     layout = Layout(natural if width is None else width, outlined=style.margin > 0 and _pale(sheet))
     top = _add_title(layout, sheet, style)
-    layout.numbered = all(_fits_middle(scale, column, style) for scale, column in _barred(blocks, columns, common))
+    layout.numbered = all(fits_middle(scale, column.width, style) for scale, column in _barred(blocks, columns, common))
     for index, block in enumerate(blocks):
         top = _add_block(layout, block, columns, top + (2 * style.gap if index else 0), style, common=common)
     for bar, measures in bars:
@@ -326,9 +241,7 @@ def lay_out_blocks(
     return layout
 
 
-def _add_block(
-    layout: Layout, block: Block, columns: list[_Column], top: int, style: Style, *, common: bool
-) -> int:
+def _add_block(layout: Layout, block: Block, columns: list[_Column], top: int, style: Style, *, common: bool) -> int:
     sheet, sizes = block
     top = _add_column_headings(layout, sheet, columns, top, style)
     worded = any(cell and (cell.caption or cell.note or cell.scale) for row in sheet.rows for cell in row)
@@ -393,7 +306,7 @@ def _columns(blocks: Sequence[Block], style: Style, *, common: bool) -> list[_Co
 
 def _words_reach(cell: Cell, style: Style, *, common: bool) -> int:
     """How wide a column has to be for the words and the numbers below a picture."""
-    bar = _bar_reach(cell.scale, style) if cell.scale and not common else 0
+    bar = bar_reach(cell.scale, style) if cell.scale and not common else 0
     caption = min(widest_piece(cell.caption, style.em), _CAPTION_EMS * style.em)
     return max(bar, math.ceil(caption))
 
@@ -443,7 +356,7 @@ def _add_row(
         layout.pictures.append((cell, Box(left, below - height, width, height)))
         end = below
         if cell.scale and (not common or cell.scale.blank):
-            reach = max(width, _bar_reach(cell.scale, style))
+            reach = max(width, bar_reach(cell.scale, style))
             box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
             end = _add_bar(layout, cell.scale, box, style)
         for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
@@ -454,20 +367,6 @@ def _add_row(
                 end = start + len(lines) * line_height(size)
         ends.append(end)
     return max(ends)
-
-
-def _bar_reach(scale: Scale, style: Style) -> int:
-    """How wide a bar has to be for the numbers at its ends."""
-    if scale.blank:
-        return math.ceil(widest_piece(NOTHING, style.small))
-    words = ticks(scale)[0][1], ticks(scale)[-1][1]
-    return math.ceil(sum(text_width(word, style.small) for word in words) + style.small)
-
-
-def _fits_middle(scale: Scale, column: _Column, style: Style) -> bool:
-    """Whether a bar as wide as its column has room for its middle number."""
-    low, middle, high = (text_width(text, style.small) for _, text in ticks(scale))
-    return middle / 2 + max(low, high) + style.small <= column.width / 2
 
 
 def _add_bar(layout: Layout, scale: Scale, box: Box, style: Style) -> int:

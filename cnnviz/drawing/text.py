@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -13,7 +13,18 @@ from PIL import ImageFont
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
-__all__ = ["FAMILY", "Lettering", "ascent", "current_style", "font", "line_height", "style", "text_width", "wrap"]
+__all__ = [
+    "FAMILY",
+    "Lettering",
+    "ascent",
+    "current_style",
+    "font",
+    "line_height",
+    "style",
+    "text_width",
+    "widest_piece",
+    "wrap",
+]
 
 FAMILY: Final = "DejaVu Sans"
 USUAL_SIZE: Final = 8.0
@@ -114,7 +125,12 @@ def ascent(size: int) -> int:
 
 def text_width(text: str, size: int, *, bold: bool = False) -> float:
     """How far one line reaches, in pixels."""
-    return font(size, bold=bold).getlength(text)
+    return _measure(current_style().font, text, size, bold=bold)
+
+
+@lru_cache(maxsize=4096)
+def _measure(family: str, text: str, size: int, *, bold: bool) -> float:
+    return _font_of(family, size, bold=bold).getlength(text)
 
 
 def widest_piece(text: str, size: int, *, bold: bool = False) -> float:
