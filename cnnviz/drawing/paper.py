@@ -10,7 +10,7 @@ from functools import cached_property
 
 from cnnviz.drawing.colour import Scale, ticks
 from cnnviz.drawing.layout import Box, Layout, ScaleBar, Style
-from cnnviz.drawing.sheet import Block, Cell, Sheet, lay_out_blocks, sheet_width
+from cnnviz.drawing.sheet import Cell, Sheet, SheetBlock, lay_out_blocks, sheet_width
 from cnnviz.drawing.text import current_style, text_width
 from cnnviz.errors import ParameterError
 
@@ -82,7 +82,7 @@ def _check(width: float, size: float, dpi: int) -> None:
         raise ParameterError(f"dpi is a number of pixels an inch from {LEAST_DPI} to {MOST_DPI}, not {dpi}.")
 
 
-def _plans(sheet: Sheet, size: float, dpi: int) -> Iterator[_Plan]:
+def _plans(sheet: Sheet, size: float, dpi: int) -> Iterator[_PaperPlan]:
     """Ways to lay a sheet out, the best first; each with text as large as its pictures allow."""
     blocks: tuple[Sheet, ...] = ()
     for count in range(1, sheet.shape[1] + 1):
@@ -93,7 +93,7 @@ def _plans(sheet: Sheet, size: float, dpi: int) -> Iterator[_Plan]:
             if common and not _legends(blocks):
                 continue
             for points, needed in _text_sizes(size):
-                yield _Plan(sheet, blocks, common, points, dpi, needed)
+                yield _PaperPlan(sheet, blocks, common, points, dpi, needed)
 
 
 def _text_sizes(size: float) -> Iterator[tuple[float, int]]:
@@ -113,7 +113,7 @@ def _narrowest(sheet: Sheet, size: float, dpi: int) -> float:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _PaperPlan:
     """One way to lay a sheet out: its columns in blocks, bars in common or not, and the size of text in points."""
 
     sheet: Sheet
@@ -134,9 +134,9 @@ class _Plan:
         """Pixels that the longer side of a picture has at least."""
         return max(math.ceil(SMALLEST_PICTURE * self.dpi), self.ems * self.style.em)
 
-    def blocks_of(self, longer: int) -> tuple[Block, ...]:
+    def blocks_of(self, longer: int) -> tuple[SheetBlock, ...]:
         return tuple(
-            Block(each, [[fit_size(cell.size, longer) if cell else (0, 0) for cell in row] for row in each.rows])
+            SheetBlock(each, [[fit_size(cell.size, longer) if cell else (0, 0) for cell in row] for row in each.rows])
             for each in self.blocks
         )
 
@@ -203,7 +203,7 @@ def _legend_of(scales: Sequence[Scale]) -> tuple[tuple[tuple[float, str], ...], 
         low, _, high = ticks(first)
         return ((0.0, low[1]), (1.0, high[1])), first, measures
     if first.signed:
-        return ((0.0, "\N{MINUS SIGN}max"), (0.5, "0"), (1.0, "max of each map")), first, measures
+        return ((0.0, "\N{MINUS SIGN}max"), (1.0, "max of each map")), first, measures
     low_word = "0" if all(one.low == 0 for one in scales) else "min"
     return ((0.0, low_word), (1.0, "max of each map")), first, measures
 

@@ -19,7 +19,7 @@ from cnnviz.drawing.text import line_height, text_width, widest_piece, wrap
 from cnnviz.errors import ParameterError
 
 __all__ = [
-    "Block",
+    "SheetBlock",
     "Cell",
     "Sheet",
     "check_pixels",
@@ -178,14 +178,14 @@ MOST_CAPTION_LINES = 5
 Sizes = Sequence[Sequence[tuple[int, int]]]
 
 
-class Block(NamedTuple):
+class SheetBlock(NamedTuple):
     """Some columns of a sheet, and of every place's picture the height and width; (0, 0) where there is none."""
 
     sheet: Sheet
     sizes: Sizes
 
 
-def sheet_width(blocks: Sequence[Block], style: Style, *, common: bool = False) -> int:
+def sheet_width(blocks: Sequence[SheetBlock], style: Style, *, common: bool = False) -> int:
     """How wide blocks below each other are.
 
     Args:
@@ -205,12 +205,12 @@ def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
         sizes: Height and width of every place's picture, row by row; (0, 0) where there is none.
         style: Sizes of text, gaps and margins.
     """
-    return lay_out_blocks(sheet, (Block(sheet, sizes),), style)
+    return lay_out_blocks(sheet, (SheetBlock(sheet, sizes),), style)
 
 
 def lay_out_blocks(
     sheet: Sheet,
-    blocks: Sequence[Block],
+    blocks: Sequence[SheetBlock],
     style: Style,
     *,
     width: int | None = None,
@@ -241,7 +241,9 @@ def lay_out_blocks(
     return layout
 
 
-def _add_block(layout: Layout, block: Block, columns: list[_Column], top: int, style: Style, *, common: bool) -> int:
+def _add_block(
+    layout: Layout, block: SheetBlock, columns: list[_Column], top: int, style: Style, *, common: bool
+) -> int:
     sheet, sizes = block
     top = _add_column_headings(layout, sheet, columns, top, style)
     worded = any(cell and (cell.caption or cell.note or cell.scale) for row in sheet.rows for cell in row)
@@ -257,7 +259,7 @@ def _add_block(layout: Layout, block: Block, columns: list[_Column], top: int, s
     return top
 
 
-def _barred(blocks: Sequence[Block], columns: list[_Column], common: bool) -> Iterator[tuple[Scale, _Column]]:
+def _barred(blocks: Sequence[SheetBlock], columns: list[_Column], common: bool) -> Iterator[tuple[Scale, _Column]]:
     """The scales that have a bar with numbers of their own, each with its column."""
     if common:
         return
@@ -286,7 +288,7 @@ def _indent(sheet: Sheet, style: Style) -> int:
     return style.margin + (math.ceil(widest) + max(style.gap, style.em // 2) if widest else 0)
 
 
-def _columns(blocks: Sequence[Block], style: Style, *, common: bool) -> list[_Column]:
+def _columns(blocks: Sequence[SheetBlock], style: Style, *, common: bool) -> list[_Column]:
     """Each as wide as its widest picture; where there are words, wide enough for them and a bar's numbers."""
     least = 0 if all(block.sheet.bare for block in blocks) else 4 * style.em
     columns = []

@@ -74,7 +74,7 @@ def test_width_in_inches():
 
 def test_bars_have_numbers():
     labels = [label.get_text() for label in words(figure(sheet()))]
-    assert labels.count("\N{MINUS SIGN}2.17e\N{MINUS SIGN}4") == labels.count("2.17e\N{MINUS SIGN}4") == 6
+    assert labels.count("\N{MINUS SIGN}2.2e\N{MINUS SIGN}4") == labels.count("2.2e\N{MINUS SIGN}4") == 6
 
 
 def test_dollars_in_a_caption_are_dollars():
