@@ -23,8 +23,8 @@ from ..options import (
     SectionedCommand,
     find_model,
 )
-from ..output import Console, plan_output
-from ..run import Entries, PictureFiles, open_model, run
+from ..output import Console, plan_output, spell_question
+from ..run import Entries, PictureFiles, open_model, plan_first, run
 
 __all__ = ["compare"]
 
@@ -45,7 +45,12 @@ def run_compare(**values: Any) -> None:
     look = _read_look(values)
     first, *others = _split_networks(values)
     pictures = PictureFiles({**values, "model": first})
-    planned = plan_output(pictures.files, "compare", values["out"], force=values["force"], singly=False)
+    out, force, question = values["out"], values["force"], spell_question(values)
+    planned = plan_first(
+        lambda: plan_output(pictures.files, "compare", out, force=force, singly=False, asked=question),
+        pictures.model,
+        values,
+    )
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
         networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model

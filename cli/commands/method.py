@@ -21,8 +21,8 @@ from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
 from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
-from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output
-from ..run import Entries, PictureFiles, batch_of, run
+from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
+from ..run import Entries, PictureFiles, batch_of, plan_first, run
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -58,8 +58,8 @@ def film(method: Method[Any, Any], values: Mapping[str, Any], model: Callable[[]
     targets = values.get("target") or (None,)
     if len(targets) > 1:
         raise UsageError(f"A video explains one target at a time; got {len(targets)}.")
-    file = _plan_film(Path(clip), command_name(method.name), values["out"])
-    ensure_free([file], force=values["force"])
+    file = _plan_film(Path(clip), f"{command_name(method.name)}{spell_question(values)}", values["out"])
+    plan_first(lambda: ensure_free([file], force=values["force"]), model, values)
     settings = {name: values[name] for name in method.parameters}
     with Console(1, values) as console:
         with console.progress(1):
@@ -135,9 +135,13 @@ def run_method(name: str, **values: Any) -> None:
         values["out"] = _plan_pair(pictures, name, values)
     singly = method.singly and not _is_browsing(values)
     more = OF_VOLUMES if singly and _is_of_volumes(pictures, values["out"]) else ()
-    planned = plan_output(
-        pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly, more=more
-    )
+    command, asked = command_name(method.name), "" if paired else spell_question(values)
+
+    def plan() -> OutputPlan:
+        where, force = values["out"], values["force"]
+        return plan_output(pictures.files, command, where, force=force, singly=singly, more=more, asked=asked)
+
+    planned = plan_first(plan, pictures.model, {**values, "target": () if paired else values.get("target")})
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
     across = max(1, len(values.get("target", ())))

@@ -14,7 +14,7 @@ from cnnviz.errors import UsageError, visible
 
 from ..options import FORCE, IMAGES_HELP, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
 from ..output import Console, OutputPlan, plan_output
-from ..run import Entries, PictureFiles, batch_of, run
+from ..run import Entries, PictureFiles, batch_of, plan_first, run
 
 __all__ = ["predict"]
 
@@ -49,8 +49,12 @@ def run_predict(**values: Any) -> None:
     pictures = PictureFiles(values)
 
     out, force = values["out"], values["force"]
-    planned = plan_output(pictures.files, "predict", out, force=force, more=(COCO,)) if out else None
-    masks = _plan_masks(pictures.files, values["masks"], force=force) if values["masks"] else None
+
+    def plan() -> tuple[OutputPlan | None, OutputPlan | None]:
+        drawn = plan_output(pictures.files, "predict", out, force=force, more=(COCO,)) if out else None
+        return drawn, _plan_masks(pictures.files, values["masks"], force=force) if values["masks"] else None
+
+    planned, masks = plan_first(plan, pictures.model, values)
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> Answer:
         found = cnnviz.predict(model, batch, **{name: values[name] for name in METHOD.parameters})

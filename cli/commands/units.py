@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import cnnviz
 from cnnviz.catalogue import load
 
 from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, Option, SectionedCommand, setting_option
-from ..output import Console, plan_output
-from ..run import Entries, PictureFiles, batch_of, open_model, run
+from ..output import Console, plan_output, spell_question
+from ..run import Entries, PictureFiles, batch_of, open_model, plan_first, run
 
 __all__ = ["filters", "features"]
 
@@ -36,7 +37,10 @@ def run_features(**values: Any) -> None:
         **values: What the command line gave.
     """
     pictures = PictureFiles(values)
-    planned = plan_output(pictures.files, "features", values["out"], force=values["force"])
+    out, force, question = values["out"], values["force"], spell_question(values)
+    planned = plan_first(
+        lambda: plan_output(pictures.files, "features", out, force=force, asked=question), pictures.model, values
+    )
     look = {str(option.name): values[str(option.name)] for option in DRAWING}
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Features:
@@ -71,7 +75,11 @@ def run_filters(**values: Any) -> None:
         **values: What the command line gave.
     """
     name = _name_network(values["model"], values["layer"])
-    planned = plan_output([name], "filters", values["out"], force=values["force"], singly=False)
+    planned = plan_first(
+        lambda: plan_output([name], "filters", values["out"], force=values["force"], singly=False),
+        partial(open_model, values),
+        values,
+    )
     with Console(1, values) as console:
         settings = {name: values[name] for name in FILTERS.parameters}
         found = cnnviz.filters(open_model(values), **settings)
