@@ -180,10 +180,10 @@ def colour_bar(scale: Scale, height: int, width: int) -> NDArray[np.uint8]:
 def ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
     """The numbers beside a colour bar, as (value, text): its low end, middle and high end.
 
-    They have two significant digits, and more only where the ends would be the same.
+    They have two significant digits, and more only where the ends would look the same; three where they are the same.
     """
     values = scale.low, 0.0 if scale.signed else (scale.low + scale.high) / 2, scale.high
-    for digits in range(2, _MOST_DIGITS + 1):
+    for digits in range(2, _MOST_DIGITS + 1) if scale.low < scale.high else (3,):
         words = [_number(value, digits) for value in values]
         if words[0] != words[-1]:
             break

@@ -26,8 +26,8 @@ PER_WEIGHT: Final = 32
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
-    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group; "
-    "below, the share of the unit's squared weights that the three hold.",
+    "compressed": "Each colour is a group of input channels; brighter: larger weights on it. "
+    "Below, the share of the unit's squared weights that the three colours show.",
 }
 
 
@@ -102,13 +102,14 @@ class Filters(DrawnResult):
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         kind = "colour" if self.coloured else "map"
-        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes(), *self.checks)
+        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes())
         sheet = Sheet(
             rows,
             (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
             self._title(self.model, self.layer, f"{len(self)} units, {_spell_kernel(self.values.shape[2:])}"),
             notes,
+            details=self.checks,
         )
         return Grid(sheet, self.provenance)
 

@@ -234,9 +234,9 @@ class EffectiveField(DrawnResult):
     @property
     def scale_bar(self) -> int:
         """How many pixels of the input the scale bar of a picture is long: 1, 2 or 5 times a power of ten."""
-        width = self.values[self.window].shape[1]
-        steps = [step * round(10.0**power) for power in range(5) for step in (1, 2, 5)]
-        return max(step for step in steps if step <= max(width / 2, 1))
+        width = int(self.values[self.window].shape[1])
+        steps = [step * 10**power for power in range(5) for step in (1, 2, 5)]
+        return max(int(step) for step in steps if step <= max(width / 2, 1))
 
     def caption(self) -> str:
         """The unit with its size and the radius that holds half of its sensitivity, its field, and the scale."""

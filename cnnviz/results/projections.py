@@ -69,8 +69,8 @@ class Projections(DrawnResult):
         pictured = isinstance(self.pictures[0], Picture)
         what, zero = ("picture", "; grey is zero") if pictured else ("input", "")
         note = (
-            f"Left: the part of the {what} that the unit sees where it responds most, the strongest first. Right: that "
-            f"activation projected back, each on a scale of its own{zero}."
+            f"Left: the part of the {what} in the unit's receptive field, the strongest first. Right: its activation "
+            f"projected back, each on a scale of its own{zero}."
         )
         return Grid(
             Sheet(rows, title=self._title(self.model, self.units[0].layer), notes=(note, *self.checks)), self.provenance
@@ -107,7 +107,7 @@ class Projections(DrawnResult):
             patches.append(first)
             drawn.append(second)
         strongest = float(self.activations[number].max())
-        caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
+        caption = f"unit {self.units[number].channel} (max {strongest:.4g})"
         silent = "" if strongest > 0 else "never active here"
         return Cell(_draw_mosaic(patches), caption), Cell(_draw_mosaic(drawn), silent)
 
