@@ -209,7 +209,7 @@ TELLING = (
     ),
     Mutation(
         "Colour: the middle of the bar is half its high end", f"{D}/colour.py",
-        "middle = 0.0 if scale.signed else (scale.low + scale.high) / 2", "middle = scale.high / 2",
+        "0.0 if scale.signed else (scale.low + scale.high) / 2", "scale.high / 2",
         COLOUR, "the bar's middle number is wrong",
     ),
     Mutation(

@@ -9,6 +9,8 @@ volumes    a volume as three views or as slices, and a clip as frames
 boxes      boxes with words, and points, over a picture
 text       words in the font that ships with matplotlib: measured and wrapped
 sheet      cells in rows and columns with words around them, and where everything goes
+layout     what a laid-out sheet is made of, in whole pixels
+paper      a sheet laid out for a width in inches, and what gives way where that is narrow
 raster     a sheet as pixels
 figure     a sheet as a matplotlib figure
 files      pictures, figures, arrays, maps of volumes and pages written whole or not at all

@@ -44,6 +44,7 @@ NO_VALUE = (128, 128, 128)
 
 SHARPEST: Final = 99.5
 _LEVELS = 256
+_MOST_DIGITS = 6
 _LEAST, _MOST = 1e-300, 1e300
 _LEAST_PLAIN, _MOST_PLAIN = 1e-3, 1e5
 
@@ -59,6 +60,7 @@ class Scale:
         cmap: A matplotlib colour map's name.
         clipped: The share (0..1) of values beyond the ends, drawn in the end's colour.
         blank: The map says nothing (empty, constant, or nothing above zero) and is drawn as the colour of zero.
+        measures: What the values are, with their unit, such as ``"score change (logit)"``.
     """
 
     low: float
@@ -67,6 +69,7 @@ class Scale:
     cmap: str = "inferno"
     clipped: float = 0.0
     blank: bool = False
+    measures: str = ""
 
 
 def scale_of(
@@ -175,18 +178,25 @@ def colour_bar(scale: Scale, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
-    """The numbers beside a colour bar, as (value, text): its low end, middle and high end."""
-    middle = 0.0 if scale.signed else (scale.low + scale.high) / 2
-    return tuple((value, _number(value)) for value in (scale.low, middle, scale.high))
+    """The numbers beside a colour bar, as (value, text): its low end, middle and high end.
+
+    They have two significant digits, and more only where the ends would look the same; three where they are the same.
+    """
+    values = scale.low, 0.0 if scale.signed else (scale.low + scale.high) / 2, scale.high
+    for digits in range(2, _MOST_DIGITS + 1) if scale.low < scale.high else (3,):
+        words = [_number(value, digits) for value in values]
+        if words[0] != words[-1]:
+            break
+    return tuple(zip(values, words, strict=True))
 
 
-def _number(value: float) -> str:
-    """Three digits, as short as they can be written."""
-    rounded = float(f"{value:.2e}")
+def _number(value: float, digits: int) -> str:
+    """So many significant digits, as short as they can be written."""
+    rounded = float(f"{value:.{digits - 1}e}")
     if rounded == 0 or _LEAST_PLAIN <= abs(rounded) < _MOST_PLAIN:
         text = f"{rounded:.15g}"
     else:
-        mantissa, exponent = f"{rounded:.2e}".split("e")
+        mantissa, exponent = f"{rounded:.{digits - 1}e}".split("e")
         text = f"{float(mantissa):g}e{int(exponent)}"
     return text.replace("-", "\N{MINUS SIGN}")
 

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.raster import PER_INCH, PER_POINT, fit, resize
-from cnnviz.drawing.sheet import NOTHING, Box, Cell, Layout, Sheet, Text
+from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
+from cnnviz.drawing.paper import PER_INCH, PER_POINT, fit
+from cnnviz.drawing.raster import resize
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.text import ascent, current_style, line_height
 from cnnviz.errors import ParameterError
 
@@ -31,8 +33,7 @@ def figure(
 
     Args:
         sheet: What to draw.
-        width: The figure's width in inches; less for a single picture higher than wide, more where the words of many
-            columns need it.
+        width: The figure's width in inches.
         ax: Draw a sheet of one cell into these axes instead.
         dpi: Dots an inch when the figure becomes pixels.
         size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.drawing.colour import colour_bar
-from cnnviz.drawing.sheet import Layout, ScaleBar, Sheet, Style, Text, lay_out, sheet_width
-from cnnviz.drawing.text import ascent, current_style, font, line_height, text_width
+from cnnviz.drawing.layout import Layout, ScaleBar, Style, Text
+from cnnviz.drawing.paper import fit_size
+from cnnviz.drawing.sheet import Sheet, lay_out
+from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
 
-__all__ = ["fit_size", "montage", "paint_layout", "resize", "PER_INCH", "PER_POINT", "fit"]
+__all__ = ["montage", "paint_layout", "resize"]
 
 _TINY = 64
 _LIGHT = (255, 255, 255), (32, 32, 32), (104, 104, 104)
@@ -48,14 +49,6 @@ def montage(sheet: Sheet, *, cell: int | None = None, gap: int = 8, dark: bool =
     sizes = [[fit_size(each.size, cell) if each else (0, 0) for each in row] for row in sheet.rows]
     layout = lay_out(sheet, sizes, _style(sheet, sizes, gap))
     return paint_layout(layout, dark=dark)
-
-
-def fit_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
-    """Height and width scaled so that the longer one is ``longer``; unchanged when that is None."""
-    if longer is None:
-        return size
-    factor = longer / max(size)
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -107,59 +100,3 @@ def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, i
         left = text.x - before * text_width(line, text.size, bold=text.bold)
         baseline = text.top + index * line_height(text.size) + ascent(text.size)
         draw.text((round(left), baseline), line, fill=colour, font=font(text.size, bold=text.bold), anchor="ls")
-
-
-PER_INCH = 300
-WIDEST_PAPER = 100
-LEAST_DPI, MOST_DPI = 72, 1200
-PER_POINT = PER_INCH / 72
-_SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
-_EMS_PER_PICTURE = 8
-
-
-def fit(sheet: Sheet, width: float, size: float | None = None, dpi: int = PER_INCH) -> Layout:
-    """Lay a sheet out for a width.
-
-    It is exactly as wide unless a single picture is higher than wide (then it is narrower), or the words of many
-    columns need more.
-
-    Args:
-        sheet: What is drawn.
-        width: In inches.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
-        dpi: Pixels an inch.
-
-    Raises:
-        ParameterError: width or size is not above 0, the width is that of no paper, or dpi is out of bounds.
-    """
-    size = current_style().size if size is None else size
-    if width <= 0 or size <= 0:
-        raise ParameterError(f"A figure's width and text size are above 0, not {width:g} inches and {size:g} points.")
-    if width > WIDEST_PAPER:
-        raise ParameterError(f"A figure's width is in inches, at most {WIDEST_PAPER}, not {width:g}.")
-    if not LEAST_DPI <= dpi <= MOST_DPI:
-        raise ParameterError(f"dpi is a number of pixels an inch from {LEAST_DPI} to {MOST_DPI}, not {dpi}.")
-    asked = round(width * dpi)
-    for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
-        style = Style(round(points * dpi / 72), gap=round(0.08 * dpi), margin=round(0.05 * dpi))
-        longer = _longest_side(sheet, asked, style)
-        if longer >= _EMS_PER_PICTURE * style.em:
-            break
-    layout = lay_out(sheet, _sizes(sheet, longer), style)
-    return replace(layout, width=asked) if 0 < asked - layout.width <= sheet.shape[1] else layout
-
-
-def _longest_side(sheet: Sheet, width: int, style: Style) -> int:
-    """Of the largest pictures with which the sheet is not wider than ``width``; no less than an em."""
-    least, most = style.em, max(width, style.em)
-    while least < most:
-        longer = (least + most + 1) // 2
-        if sheet_width(sheet, _sizes(sheet, longer), style) <= width:
-            least = longer
-        else:
-            most = longer - 1
-    return least
-
-
-def _sizes(sheet: Sheet, longer: int) -> list[list[tuple[int, int]]]:
-    return [[fit_size(cell.size, longer) if cell else (0, 0) for cell in row] for row in sheet.rows]

@@ -6,28 +6,25 @@ A layout is in whole pixels; a montage and a figure are two ways of drawing the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.text import line_height, text_width, wrap
+from cnnviz.drawing.layout import NOTHING, Box, Layout, ScaleBar, Style, Text, bar_reach, fits_middle
+from cnnviz.drawing.text import line_height, text_width, widest_piece, wrap
 from cnnviz.errors import ParameterError
 
 __all__ = [
-    "NOTHING",
-    "Box",
+    "SheetBlock",
     "Cell",
-    "Layout",
-    "ScaleBar",
     "Sheet",
-    "Style",
-    "Text",
     "check_pixels",
     "lay_out",
+    "lay_out_blocks",
     "legend",
     "sheet_width",
     "well_across",
@@ -105,6 +102,8 @@ class Sheet:
         title: Drawn above everything.
         notes: Small lines under the grid: what changes how it must be read.
         details: What else there is to say; drawn below the notes only where all of it is asked for.
+        lead: How many of the first columns, such as that of the photographs, stand before the other columns again where
+            these go on further below because the paper is narrow.
 
     Raises:
         ParameterError: There is no cell, or not one heading a row (column).
@@ -116,6 +115,7 @@ class Sheet:
     title: str = ""
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+    lead: int = 0
 
     def __post_init__(self) -> None:
         columns = max((len(row) for row in self.rows), default=0)
@@ -158,118 +158,93 @@ THICK: Final = 16
 
 
 def legend(scale: Scale) -> Cell:
-    """A bar with the values at its ends, and how many values lie beyond them.
+    """A bar with the values at its ends, and how many values are clipped to them.
 
     Args:
         scale: What the colours mean.
     """
     (_, low), _, (_, high) = ticks(scale)
     words = "nothing but zero" if scale.blank else f"\N{PLUS-MINUS SIGN}{high}" if scale.signed else f"{low} to {high}"
-    beyond = f"\n{scale.clipped:.1%} beyond" if scale.clipped else ""
-    return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{beyond}")
+    clipped = f"\n{scale.clipped:.1%} clipped" if scale.clipped else ""
+    return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{clipped}")
 
 
-TextAlign = Literal["left", "centre", "right"]
 _PALE = 235
 _HEADING_EMS = 9
+_CAPTION_EMS = 7
 MOST_CAPTION_LINES = 5
-NOTHING = "nothing to show"
-
-
-class Box(NamedTuple):
-    """A rectangle: left and top edge, width and height."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Style:
-    """Sizes in pixels: an em of ordinary text, the gap between cells, and the margin around everything."""
-
-    em: int
-    gap: int
-    margin: int = 0
-
-    @property
-    def small(self) -> int:
-        """An em of the numbers and notes."""
-        return max(8, round(0.86 * self.em))
-
-    @property
-    def large(self) -> int:
-        """An em of the title."""
-        return round(1.2 * self.em)
-
-    @property
-    def pad(self) -> int:
-        """Between a picture and the words that belong to it."""
-        return max(2, round(0.35 * self.em))
-
-    @property
-    def bar(self) -> int:
-        """How thick a colour bar is."""
-        return max(3, round(0.5 * self.em))
-
-
-@dataclass(frozen=True)
-class Text:
-    """Lines of text; ``x`` is their left edge, centre or right edge, ``top`` the first line's top."""
-
-    x: int
-    top: int
-    lines: tuple[str, ...]
-    size: int
-    align: TextAlign = "left"
-    bold: bool = False
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class ScaleBar:
-    """A colour bar in its place; its ``numbers`` stand below, as (share of the way along, text)."""
-
-    box: Box
-    scale: Scale
-    size: int
-    numbers: tuple[tuple[float, str], ...]
-
-
-@dataclass
-class Layout:
-    """Everything on a sheet, and how large the sheet is; on white paper, pale pictures are ``outlined``."""
-
-    width: int
-    height: int = 0
-    outlined: bool = False
-    pictures: list[tuple[Cell, Box]] = field(default_factory=list)
-    bars: list[ScaleBar] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
 
 
 Sizes = Sequence[Sequence[tuple[int, int]]]
 
 
-def sheet_width(sheet: Sheet, sizes: Sizes, style: Style) -> int:
-    """How wide the laid-out sheet is."""
-    last = _columns(sheet, sizes, style)[-1]
+class SheetBlock(NamedTuple):
+    """Some columns of a sheet, and of every place's picture the height and width; (0, 0) where there is none."""
+
+    sheet: Sheet
+    sizes: Sizes
+
+
+def sheet_width(blocks: Sequence[SheetBlock], style: Style, *, common: bool = False) -> int:
+    """How wide blocks below each other are.
+
+    Args:
+        blocks: Of as many columns each.
+        style: Sizes of text, gaps and margins.
+        common: Whether no picture has a bar of its own.
+    """
+    last = _columns(blocks, style, common=common)[-1]
     return last.left + last.width + style.margin
 
 
 def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
-    """Put everything in its place.
+    """Put everything in its place, as wide as it needs to be.
 
     Args:
         sheet: What is drawn.
         sizes: Height and width of every place's picture, row by row; (0, 0) where there is none.
         style: Sizes of text, gaps and margins.
     """
-    indent = _indent(sheet, style)
-    columns = _columns(sheet, sizes, style)
-    layout = Layout(sheet_width(sheet, sizes, style), outlined=style.margin > 0 and _pale(sheet))
+    return lay_out_blocks(sheet, (SheetBlock(sheet, sizes),), style)
+
+
+def lay_out_blocks(
+    sheet: Sheet,
+    blocks: Sequence[SheetBlock],
+    style: Style,
+    *,
+    width: int | None = None,
+    bars: Sequence[tuple[ScaleBar, str]] = (),
+) -> Layout:
+    """Put everything in its place, some columns below others.
+
+    Args:
+        sheet: What is drawn: its title and notes.
+        blocks: Its columns, as many in each block.
+        style: Sizes of text, gaps and margins.
+        width: Of the whole; the blocks stand in its middle. Left out, as wide as they are.
+        bars: Colour bars that hold for several pictures, with what they measure; drawn below the blocks, and no picture
+            has one of its own then.
+    """
+    common = bool(bars)
+    natural = sheet_width(blocks, style, common=common)
+    shift = 0 if width is None else (width - natural) // 2
+    columns = [column._replace(left=column.left + shift) for column in _columns(blocks, style, common=common)]
+    layout = Layout(natural if width is None else width, outlined=style.margin > 0 and _pale(sheet))
     top = _add_title(layout, sheet, style)
+    layout.numbered = all(fits_middle(scale, column.width, style) for scale, column in _barred(blocks, columns, common))
+    for index, block in enumerate(blocks):
+        top = _add_block(layout, block, columns, top + (2 * style.gap if index else 0), style, common=common)
+    for bar, measures in bars:
+        top = _add_common_bar(layout, bar, measures, top + style.em, style)
+    layout.height = _add_notes(layout, sheet, top, style) + style.margin
+    return layout
+
+
+def _add_block(
+    layout: Layout, block: SheetBlock, columns: list[_Column], top: int, style: Style, *, common: bool
+) -> int:
+    sheet, sizes = block
     top = _add_column_headings(layout, sheet, columns, top, style)
     worded = any(cell and (cell.caption or cell.note or cell.scale) for row in sheet.rows for cell in row)
     for index, row in enumerate(sheet.rows):
@@ -278,11 +253,21 @@ def lay_out(sheet: Sheet, sizes: Sizes, style: Style) -> Layout:
         heading = _wrap_row_heading(sheet.row_headings[index], style) if sheet.row_headings else ()
         height = max(len(heading) * line_height(style.em), *(height for height, _ in sizes[index]))
         if heading:
-            _add_row_heading(layout, heading, indent, top + height // 2, style)
+            _add_row_heading(layout, heading, columns[0].left, top + height // 2, style)
         slots = [Box(column.left, top, column.width, height) for column in columns]
-        top = _add_row(layout, row, sizes[index], slots, style)
-    layout.height = _add_notes(layout, sheet, top, style) + style.margin
-    return layout
+        top = _add_row(layout, row, sizes[index], slots, style, common=common)
+    return top
+
+
+def _barred(blocks: Sequence[SheetBlock], columns: list[_Column], common: bool) -> Iterator[tuple[Scale, _Column]]:
+    """The scales that have a bar with numbers of their own, each with its column."""
+    if common:
+        return
+    for block in blocks:
+        for row in block.sheet.rows:
+            for cell, column in zip(row, columns, strict=True):
+                if cell and cell.scale and not cell.scale.blank:
+                    yield cell.scale, column
 
 
 def _pale(sheet: Sheet) -> bool:
@@ -307,17 +292,29 @@ def _indent(sheet: Sheet, style: Style) -> int:
     return style.margin + (math.ceil(widest) + max(style.gap, style.em // 2) if widest else 0)
 
 
-def _columns(sheet: Sheet, sizes: Sizes, style: Style) -> list[_Column]:
+def _columns(blocks: Sequence[SheetBlock], style: Style, *, common: bool) -> list[_Column]:
     """Each as wide as its widest picture; where there are words, wide enough for them and a bar's numbers."""
-    least = 0 if sheet.bare else 4 * style.em
+    least = 0 if all(block.sheet.bare for block in blocks) else 4 * style.em
     columns = []
-    left = _indent(sheet, style)
-    for places, cells in zip(zip(*sizes, strict=True), zip(*sheet.rows, strict=True), strict=True):
-        numbers = [_bar_reach(cell.scale, style) for cell in cells if cell and cell.scale]
-        width = max(least, *numbers, *(width for _, width in places))
+    left = max(_indent(block.sheet, style) for block in blocks)
+    for place in range(blocks[0].sheet.shape[1]):
+        width = least
+        for sheet, sizes in blocks:
+            cells = [row[place] for row in sheet.rows]
+            words = [_words_reach(cell, style, common=common) for cell in cells if cell]
+            heading = sheet.column_headings[place] if sheet.column_headings else ""
+            named = min(widest_piece(heading, style.em), _HEADING_EMS * style.em) - style.gap + style.em // 3
+            width = max(width, math.ceil(named), *words, *(row[place][1] for row in sizes))
         columns.append(_Column(left, width))
         left += width + style.gap
     return columns
+
+
+def _words_reach(cell: Cell, style: Style, *, common: bool) -> int:
+    """How wide a column has to be for the words and the numbers below a picture."""
+    bar = bar_reach(cell.scale, style) if cell.scale and not common else 0
+    caption = min(widest_piece(cell.caption, style.em), _CAPTION_EMS * style.em)
+    return max(bar, math.ceil(caption))
 
 
 def _add_title(layout: Layout, sheet: Sheet, style: Style) -> int:
@@ -347,7 +344,13 @@ def _add_row_heading(layout: Layout, lines: tuple[str, ...], right: int, middle:
 
 
 def _add_row(
-    layout: Layout, row: Sequence[Cell | None], sizes: Sequence[tuple[int, int]], slots: list[Box], style: Style
+    layout: Layout,
+    row: Sequence[Cell | None],
+    sizes: Sequence[tuple[int, int]],
+    slots: list[Box],
+    style: Style,
+    *,
+    common: bool,
 ) -> int:
     """One row of pictures, below each its colour bar and its caption; returns where the row ends."""
     below = slots[0].top + slots[0].height
@@ -358,8 +361,8 @@ def _add_row(
         left = slot.left + (slot.width - width) // 2
         layout.pictures.append((cell, Box(left, below - height, width, height)))
         end = below
-        if cell.scale:
-            reach = max(width, _bar_reach(cell.scale, style))
+        if cell.scale and (not common or cell.scale.blank):
+            reach = max(width, bar_reach(cell.scale, style))
             box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
             end = _add_bar(layout, cell.scale, box, style)
         for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
@@ -372,23 +375,25 @@ def _add_row(
     return max(ends)
 
 
-def _bar_reach(scale: Scale, style: Style) -> int:
-    """How wide a bar has to be for the numbers at its ends."""
-    words = (NOTHING,) if scale.blank else (ticks(scale)[0][1], ticks(scale)[-1][1])
-    return math.ceil(sum(text_width(word, style.small) for word in words) + style.small)
-
-
 def _add_bar(layout: Layout, scale: Scale, box: Box, style: Style) -> int:
-    end = box.top + box.height + line_height(style.small)
     if scale.blank:
-        layout.texts.append(Text(box.left + box.width // 2, box.top, (NOTHING,), style.small, "centre", faint=True))
-        return end
+        lines = wrap(NOTHING, box.width, style.small)
+        layout.texts.append(Text(box.left + box.width // 2, box.top, lines, style.small, "centre", faint=True))
+        return box.top + box.height + len(lines) * line_height(style.small)
     numbers = tuple(((value - scale.low) / (scale.high - scale.low), text) for value, text in ticks(scale))
-    low, middle, high = (text_width(text, style.small) for _, text in numbers)
-    if middle / 2 + max(low, high) + style.small > box.width / 2:
-        numbers = (numbers[0], numbers[2])
-    layout.bars.append(ScaleBar(box, scale, style.small, numbers))
-    return end
+    layout.bars.append(ScaleBar(box, scale, style.small, numbers if layout.numbered else (numbers[0], numbers[2])))
+    return box.top + box.height + line_height(style.small)
+
+
+def _add_common_bar(layout: Layout, bar: ScaleBar, measures: str, top: int, style: Style) -> int:
+    """A bar for several pictures in the middle of the sheet; returns where it and its words end."""
+    box = bar.box._replace(left=(layout.width - bar.box.width) // 2, top=top)
+    layout.bars.append(replace(bar, box=box))
+    end = top + box.height + line_height(bar.size)
+    lines = wrap(measures, layout.width - 2 * style.margin, style.small)
+    if lines:
+        layout.texts.append(Text(layout.width // 2, end, lines, style.small, "centre", faint=True))
+    return end + len(lines) * line_height(style.small)
 
 
 def _add_notes(layout: Layout, sheet: Sheet, top: int, style: Style) -> int:

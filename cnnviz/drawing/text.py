@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+import re
+from functools import cache, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -12,11 +13,24 @@ from PIL import ImageFont
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
-__all__ = ["FAMILY", "Lettering", "ascent", "current_style", "font", "line_height", "style", "text_width", "wrap"]
+__all__ = [
+    "FAMILY",
+    "Lettering",
+    "ascent",
+    "current_style",
+    "font",
+    "line_height",
+    "style",
+    "text_width",
+    "widest_piece",
+    "wrap",
+]
 
 FAMILY: Final = "DejaVu Sans"
 USUAL_SIZE: Final = 8.0
 _LAST_RESORT = "Last Resort"
+_SEAMS = re.compile(r"(?<=[._/-])(?=[^._/-])|(?<=[\u3000-\u9fff\uac00-\ud7af])(?=[\u3000-\u9fff\uac00-\ud7af])")
+"""Where a word may be broken: after a dot, slash, dash or underscore, and between ideographs."""
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
@@ -111,7 +125,18 @@ def ascent(size: int) -> int:
 
 def text_width(text: str, size: int, *, bold: bool = False) -> float:
     """How far one line reaches, in pixels."""
-    return font(size, bold=bold).getlength(text)
+    return _measure(current_style().font, text, size, bold=bold)
+
+
+@lru_cache(maxsize=4096)
+def _measure(family: str, text: str, size: int, *, bold: bool) -> float:
+    return _font_of(family, size, bold=bold).getlength(text)
+
+
+def widest_piece(text: str, size: int, *, bold: bool = False) -> float:
+    """How wide the widest part of a text is that is not broken: words, and what stands between dots and dashes."""
+    words = _replace_unknown(text).split()
+    return max((text_width(part, size, bold=bold) for word in words for part in _SEAMS.split(word)), default=0.0)
 
 
 def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3) -> tuple[str, ...]:
@@ -151,18 +176,19 @@ def _wrap_words(words: list[str], width: int, size: int, *, bold: bool, most: in
 
 
 def _break_word(word: str, width: int, size: int, *, bold: bool, most: int) -> list[str]:
-    """A word in pieces that fit, broken after a dot, slash, dash or underscore where there is one; no more than most.
+    """A word in pieces that fit, broken after a dot, slash, dash or underscore, or between signs that are words.
 
-    What is left over then is the last piece, however wide it is.
+    A piece that is wider than there is room ends in an ellipsis. There are no more pieces than most.
     """
     pieces: list[str] = []
-    while len(pieces) < most and len(word) > 1 and text_width(word, size, bold=bold) > width:
-        fits = max(1, _count_fitting(word, width, size, bold=bold))
-        seam = max(word.rfind(mark, 0, fits) for mark in "._/-") + 1
-        cut = seam if seam > fits // 3 else fits
-        pieces.append(word[:cut])
-        word = word[cut:]
-    return [*pieces, word]
+    for part in _SEAMS.split(word):
+        if pieces and text_width(pieces[-1] + part, size, bold=bold) <= width:
+            pieces[-1] += part
+        elif len(pieces) > most:
+            break
+        else:
+            pieces.append(part)
+    return [_shorten(piece, width, size, bold=bold) for piece in pieces]
 
 
 def _count_fitting(text: str, width: float, size: int, *, bold: bool) -> int:

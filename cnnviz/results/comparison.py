@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.catalogue import proper_name
 from cnnviz.core.target import NoTarget
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.volumes import THROUGH, Slicing
+from cnnviz.errors import UnknownNameError
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 from cnnviz.results.result import DrawnResult, Grid
@@ -142,7 +144,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
             groups_named.append(f"{', '.join(names)}{at}")
         return f"{'; '.join(groups_named)}: "
 
-    def grid(self, *, shared: bool = False, down: bool = False) -> Grid:
+    def grid(self, *, shared: bool = False, down: bool = False, rename: Mapping[str, str] | None = None) -> Grid:
         """A row an image, network and layer: the photograph with what is explained, then each method's map.
 
         A single method of several networks or layers has these as columns, and each image is one row. Signals and
@@ -151,8 +153,14 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         Args:
             shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
             down: Methods one below the other and images side by side; of signals and volumes the other way round.
+            rename: Headings of methods by their names here, such as ``{"gradcam": "ours"}``, in place of the names that
+                the field gives them.
+
+        Raises:
+            UnknownNameError: A method to be renamed is not among them.
         """
-        return Grid(arranged(self, shared=shared, down=down), self.provenance.drawn(shared=shared, down=down))
+        drawn = self.provenance.drawn(shared=shared, down=down, **({"rename": dict(rename)} if rename else {}))
+        return Grid(arranged(self, shared=shared, down=down, rename=rename), drawn)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without pictures, as plain values."""
@@ -184,24 +192,37 @@ PLAIN, PIXELS = Look(), Look(normalise="percentile")
 Row = tuple[Cell | None, ...]
 
 
-def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
+def arranged(comparison: Comparison, *, shared: bool, down: bool, rename: Mapping[str, str] | None = None) -> Sheet:
     """The sheet of a comparison.
 
     Args:
         comparison: The maps.
         shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
         down: Exchange rows and columns.
+        rename: Headings of methods in place of the names that the field gives them.
+
+    Raises:
+        UnknownNameError: A method to be renamed is not among them.
     """
     drawing = _ComparisonSheet(comparison, shared)
     methods = tuple(comparison.panels[0].maps)
     across = len(methods) == 1 and len(comparison.panels) > 1
     rows, headings = drawing.panels_across(methods[0]) if across else drawing.methods_across(methods)
-    columns = ("", *(comparison.headings if across else methods))
-    parts = (drawing.network, methods[0] if across else "", drawing.layer or "")
+    named = _name_methods(methods, rename or {})
+    columns = ("", *(comparison.headings if across else named))
+    parts = (drawing.network, named[0] if across else "", drawing.layer or "")
     title = " · ".join(part for part in parts if part)
     if down != is_wide(_first_maps(comparison.panels[0])[0].picture):
         return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, comparison.checks)
-    return Sheet(tuple(rows), headings, columns, title, comparison.checks)
+    return Sheet(tuple(rows), headings, columns, title, comparison.checks, lead=1)
+
+
+def _name_methods(methods: Sequence[str], rename: Mapping[str, str]) -> tuple[str, ...]:
+    """The headings of methods."""
+    for name in rename:
+        if name not in methods:
+            raise UnknownNameError("method", name, methods, f"The methods compared are {', '.join(methods)}.")
+    return tuple(rename.get(name, proper_name(name)) for name in methods)
 
 
 @dataclass(frozen=True)

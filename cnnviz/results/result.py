@@ -30,7 +30,8 @@ from cnnviz.drawing.files import (
     write_figure,
     write_pixels,
 )
-from cnnviz.drawing.raster import fit, montage, paint_layout
+from cnnviz.drawing.paper import fit
+from cnnviz.drawing.raster import montage, paint_layout
 from cnnviz.drawing.samples import is_wide
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError

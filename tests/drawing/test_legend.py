@@ -16,11 +16,11 @@ RAMP = np.arange(101.0)
     [
         ({}, "0 to 100"),
         ({"signed": True}, "\N{PLUS-MINUS SIGN}100"),
-        ({"normalise": "percentile", "percentile": 90}, "0 to 90\n9.9% beyond"),
-        ({"signed": True, "normalise": "percentile", "percentile": 90}, "\N{PLUS-MINUS SIGN}90\n9.9% beyond"),
+        ({"normalise": "percentile", "percentile": 90}, "0 to 90\n9.9% clipped"),
+        ({"signed": True, "normalise": "percentile", "percentile": 90}, "\N{PLUS-MINUS SIGN}90\n9.9% clipped"),
     ],
 )
-def test_words_say_the_ends_and_what_lies_beyond(given, words):
+def test_words_say_the_ends_and_what_is_clipped(given, words):
     assert legend(scale_of(RAMP, **given)).caption == words
 
 

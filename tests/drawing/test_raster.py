@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnviz.drawing.colour import Scale, colour_bar, scale_of
-from cnnviz.drawing.raster import fit, montage
-from cnnviz.drawing.sheet import Cell, Sheet, Style, lay_out, sheet_width
+from cnnviz.drawing.layout import Style
+from cnnviz.drawing.paper import fit
+from cnnviz.drawing.raster import montage
+from cnnviz.drawing.sheet import Cell, Sheet, SheetBlock, lay_out, sheet_width
 from cnnviz.drawing.text import text_width, wrap
 from cnnviz.errors import ParameterError
 
@@ -123,7 +125,7 @@ def test_nothing_overlaps_and_nothing_sticks_out(em):
     sizes = [[cell.size for cell in row] for row in sheet.rows]
     layout = lay_out(sheet, sizes, Style(em, gap=em // 2, margin=em))
     boxes = list(boxes_of(layout))
-    assert layout.width == sheet_width(sheet, sizes, Style(em, gap=em // 2, margin=em))
+    assert layout.width == sheet_width((SheetBlock(sheet, sizes),), Style(em, gap=em // 2, margin=em))
     for name, left, top, right, bottom in boxes:
         assert left >= 0, name
         assert top >= 0, name

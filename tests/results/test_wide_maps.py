@@ -154,7 +154,7 @@ def test_a_comparison_has_its_methods_one_below_the_other(picture):
     found = Comparison(maps, pixelwise=frozenset(["saliency"]))
     sheet = found.grid().sheet
     assert sheet.shape == (3, 1)
-    assert sheet.row_headings == ("", "gradcam", "saliency")
+    assert sheet.row_headings == ("", "Grad-CAM", "Saliency")
     assert found.grid(down=True).sheet.shape == (1, 3)
     assert found.grid(shared=True).pixels().shape[2] == 3
     assert found._repr_png_().startswith(b"\x89PNG")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.layout import NOTHING
 from cnnviz.drawing.notes import embed_note
 from cnnviz.drawing.pages.blocks import Block, Fold, Gallery, Group, Page, Plate, SideBySide
-from cnnviz.drawing.sheet import NOTHING
 from cnnviz.errors import visible
 
 __all__ = ["data_uri", "render"]
