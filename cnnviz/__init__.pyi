@@ -15,6 +15,7 @@ from .core.similar import Similar as Similar
 from .core.target import Target as Target
 from .drawing.files import ensure_writable as ensure_writable
 from .drawing.files import read_note as read_note
+from .drawing.text import style as style
 from .engine.batching import progress_to as progress_to
 from .errors import CnnvizError as CnnvizError
 from .images.datasets.dataset import Dataset as Dataset

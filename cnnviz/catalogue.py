@@ -11,7 +11,7 @@ from typing import Any
 from cnnviz.errors import UnknownNameError
 from cnnviz.method import Method
 
-__all__ = ["CATALOGUE", "Entry", "command_name", "load"]
+__all__ = ["CATALOGUE", "PROPER_NAMES", "Entry", "command_name", "load", "proper_name"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,47 @@ _METHODS = (
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
     {name: Entry(name, f"cnnviz.methods.{where}", family, cost) for name, where, family, cost in _METHODS}
 )
+
+PROPER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "gradcam": "Grad-CAM",
+        "gradcam_plusplus": "Grad-CAM++",
+        "xgradcam": "XGrad-CAM",
+        "hirescam": "HiResCAM",
+        "layercam": "LayerCAM",
+        "smooth_gradcam_plusplus": "Smooth Grad-CAM++",
+        "shapleycam": "ShapleyCAM",
+        "scorecam": "Score-CAM",
+        "ablationcam": "Ablation-CAM",
+        "reciprocam": "Recipro-CAM",
+        "eigencam": "Eigen-CAM",
+        "eigengradcam": "EigenGrad-CAM",
+        "fullgrad": "FullGrad",
+        "cam": "CAM",
+        "saliency": "Saliency",
+        "smoothgrad": "SmoothGrad",
+        "integrated_gradients": "Integrated Gradients",
+        "guided_backprop": "Guided Backprop",
+        "guided_gradcam": "Guided Grad-CAM",
+        "deconvnet": "DeconvNet",
+        "captum": "Captum",
+        "occlusion": "Occlusion",
+        "rise": "RISE",
+        "feature_occlusion": "Feature Occlusion",
+        "dff": "Deep Feature Factorization",
+        "filters": "Filters",
+        "features": "Feature Maps",
+        "patches": "Top Patches",
+        "maximize": "Feature Visualization",
+    }
+)
+"""What the field calls each method, as figures say it."""
+
+
+def proper_name(name: str) -> str:
+    """What the field calls a method: ``Grad-CAM`` for ``gradcam``; a name that is no method's comes back unchanged."""
+    return PROPER_NAMES.get(name, name)
+
 
 COMMANDS = {"gradcam_plusplus": "gradcam++", "smooth_gradcam_plusplus": "smooth-gradcam++"}
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cnnviz.catalogue import CATALOGUE, command_name, load
+from cnnviz.catalogue import CATALOGUE, PROPER_NAMES, command_name, load, proper_name
 from cnnviz.errors import UnknownNameError
 
 
@@ -59,3 +59,10 @@ def test_methods_are_described_without_torch_and_their_network_is_a_model():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_method_has_the_name_the_field_gives_it():
+    assert set(PROPER_NAMES) == set(CATALOGUE)
+    assert len(set(PROPER_NAMES.values())) == len(CATALOGUE)
+    assert proper_name("gradcam") == "Grad-CAM"
+    assert proper_name("ours") == "ours"

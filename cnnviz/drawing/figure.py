@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.raster import PER_INCH, PER_POINT, USUAL_SIZE, fit, resize
+from cnnviz.drawing.raster import PER_INCH, PER_POINT, fit, resize
 from cnnviz.drawing.sheet import NOTHING, Box, Cell, Layout, Sheet, Text
-from cnnviz.drawing.text import FAMILY, ascent, line_height
+from cnnviz.drawing.text import ascent, current_style, line_height
 from cnnviz.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _HARD_SIDE = 256
 
 
 def figure(
-    sheet: Sheet, *, width: float = 7.0, ax: Axes | None = None, dpi: float = 200.0, size: float = USUAL_SIZE
+    sheet: Sheet, *, width: float = 7.0, ax: Axes | None = None, dpi: float = 200.0, size: float | None = None
 ) -> Figure:
     """Draw a sheet as a matplotlib Figure.
 
@@ -35,7 +35,7 @@ def figure(
             columns need it.
         ax: Draw a sheet of one cell into these axes instead.
         dpi: Dots an inch when the figure becomes pixels.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
 
     Returns:
         A new figure, high enough for everything on the sheet, or the one that ``ax`` belongs to.
@@ -44,7 +44,7 @@ def figure(
         ParameterError: ``ax`` is given and the sheet has more than one cell, or width or size is not above 0.
     """
     if ax is not None:
-        return _draw_into_axes(sheet, ax, size)
+        return _draw_into_axes(sheet, ax, current_style().size if size is None else size)
     from matplotlib.figure import Figure
 
     layout = fit(sheet, width, size)
@@ -85,7 +85,7 @@ def _fill_bar(axes: Axes, scale: Scale, numbers: tuple[tuple[float, str], ...], 
     axes.set_xticks([share for share, _ in numbers], labels=[text for _, text in numbers])
     axes.set_yticks([])
     axes.grid(visible=False)
-    axes.tick_params(length=0, pad=1.5, labelsize=size, labelcolor=_INK, labelfontfamily=FAMILY)
+    axes.tick_params(length=0, pad=1.5, labelsize=size, labelcolor=_INK, labelfontfamily=current_style().font)
     axes.spines[:].set_visible(False)
     labels = axes.get_xticklabels()
     labels[0].set_horizontalalignment("left")
@@ -100,7 +100,7 @@ def _draw_text(drawn: Figure, layout: Layout, text: Text) -> None:
             1 - baseline / layout.height,
             line,
             fontsize=text.size / PER_POINT,
-            fontfamily=FAMILY,
+            fontfamily=current_style().font,
             fontweight="bold" if text.bold else "normal",
             color=_FAINT if text.faint else _INK,
             ha={"left": "left", "centre": "center", "right": "right"}[text.align],

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 
 from cnnviz.drawing.colour import colour_bar
 from cnnviz.drawing.sheet import Layout, ScaleBar, Sheet, Style, Text, lay_out, sheet_width
-from cnnviz.drawing.text import ascent, font, line_height, text_width
+from cnnviz.drawing.text import ascent, current_style, font, line_height, text_width
 from cnnviz.errors import ParameterError
 
-__all__ = ["fit_size", "montage", "paint_layout", "resize", "PER_INCH", "PER_POINT", "USUAL_SIZE", "fit"]
+__all__ = ["fit_size", "montage", "paint_layout", "resize", "PER_INCH", "PER_POINT", "fit"]
 
 _TINY = 64
 _LIGHT = (255, 255, 255), (32, 32, 32), (104, 104, 104)
@@ -111,13 +111,13 @@ def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, i
 
 PER_INCH = 300
 WIDEST_PAPER = 100
+LEAST_DPI, MOST_DPI = 72, 1200
 PER_POINT = PER_INCH / 72
-USUAL_SIZE = 8.0
 _SMALLER_SIZES = (7.5, 7.0, 6.5, 6.0, 5.5)
 _EMS_PER_PICTURE = 8
 
 
-def fit(sheet: Sheet, width: float, size: float = USUAL_SIZE) -> Layout:
+def fit(sheet: Sheet, width: float, size: float | None = None, dpi: int = PER_INCH) -> Layout:
     """Lay a sheet out for a width.
 
     It is exactly as wide unless a single picture is higher than wide (then it is narrower), or the words of many
@@ -125,19 +125,23 @@ def fit(sheet: Sheet, width: float, size: float = USUAL_SIZE) -> Layout:
 
     Args:
         sheet: What is drawn.
-        width: In inches, of 300 pixels each.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns.
+        width: In inches.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
+        dpi: Pixels an inch.
 
     Raises:
-        ParameterError: width or size is not above 0, or the width is that of no paper.
+        ParameterError: width or size is not above 0, the width is that of no paper, or dpi is out of bounds.
     """
+    size = current_style().size if size is None else size
     if width <= 0 or size <= 0:
         raise ParameterError(f"A figure's width and text size are above 0, not {width:g} inches and {size:g} points.")
     if width > WIDEST_PAPER:
         raise ParameterError(f"A figure's width is in inches, at most {WIDEST_PAPER}, not {width:g}.")
-    asked = round(width * PER_INCH)
+    if not LEAST_DPI <= dpi <= MOST_DPI:
+        raise ParameterError(f"dpi is a number of pixels an inch from {LEAST_DPI} to {MOST_DPI}, not {dpi}.")
+    asked = round(width * dpi)
     for points in sorted({size, *(each for each in _SMALLER_SIZES if each < size)}, reverse=True):
-        style = Style(round(points * PER_POINT), gap=round(0.08 * PER_INCH), margin=round(0.05 * PER_INCH))
+        style = Style(round(points * dpi / 72), gap=round(0.08 * dpi), margin=round(0.05 * dpi))
         longer = _longest_side(sheet, asked, style)
         if longer >= _EMS_PER_PICTURE * style.em:
             break

@@ -1,25 +1,102 @@
-"""Words on pictures: measured, wrapped and shortened in the font that ships with matplotlib."""
+"""Words on pictures: measured, wrapped and shortened; in the font that ships with matplotlib unless told otherwise."""
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 from PIL import ImageFont
 
-__all__ = ["FAMILY", "ascent", "font", "line_height", "text_width", "wrap"]
+from cnnviz.errors import ParameterError, UnknownNameError
 
-FAMILY = "DejaVu Sans"
+__all__ = ["FAMILY", "Lettering", "ascent", "current_style", "font", "line_height", "style", "text_width", "wrap"]
+
+FAMILY: Final = "DejaVu Sans"
+USUAL_SIZE: Final = 8.0
+_LAST_RESORT = "Last Resort"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
 """Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
 
 
-@cache
+class Lettering(NamedTuple):
+    """How words are set: the family of the font, and the size of ordinary text in points."""
+
+    font: str = FAMILY
+    size: float = USUAL_SIZE
+
+
+class _Current:
+    """What holds in this process."""
+
+    lettering = Lettering()
+
+
+class style:  # noqa: N801 - called as a function, and as one in ``with``
+    """Set the font and text size of everything that is drawn from now on; in a ``with`` statement only inside it.
+
+    Figures depend on this and on the options that a call is given, never on a ``matplotlibrc``.
+
+    Args:
+        font: A family that matplotlib finds, such as ``"DejaVu Serif"``; None leaves it as it is.
+        size: Of ordinary text in points, where the width on paper is given; None leaves it as it is.
+
+    Raises:
+        UnknownNameError: There is no such font.
+        ParameterError: The size is not above 0.
+    """
+
+    def __init__(self, *, font: str | None = None, size: float | None = None) -> None:
+        self._before = _Current.lettering
+        known = self._before.font if font is None else _family_named(font)
+        _Current.lettering = Lettering(known, self._before.size if size is None else _points(size))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _Current.lettering = self._before
+
+
+def current_style() -> Lettering:
+    """The font and text size that hold now."""
+    return _Current.lettering
+
+
+def _family_named(name: str) -> str:
+    """The family as matplotlib spells it, found whatever the case of its letters."""
+    from matplotlib.font_manager import fontManager
+
+    families = [each for each in fontManager.get_font_names() if not each.startswith(_LAST_RESORT)]
+    found = {each.lower(): each for each in families}.get(str(name).lower())
+    if found is None:
+        raise UnknownNameError(
+            "font", str(name), sorted(families), "Any font family that matplotlib finds can be named."
+        )
+    return found
+
+
+def _points(size: float) -> float:
+    """A text size as a number."""
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not math.isfinite(size) or size <= 0:
+        raise ParameterError(f"The text size is a number of points above 0, not {size!r}.")
+    return float(size)
+
+
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans of ``size`` pixels an em; the same letters on every machine."""
-    return ImageFont.truetype(str(_font_file(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
+    """The current font with ``size`` pixels an em; DejaVu Sans has the same letters on every machine."""
+    return _font_of(current_style().font, size, bold=bold)
+
+
+@cache
+def _font_of(family: str, size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_font_file(family, bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def line_height(size: int) -> int:
@@ -108,19 +185,26 @@ def _shorten(line: str, width: int, size: int, *, bold: bool) -> str:
 
 
 def _replace_unknown(text: str) -> str:
-    known = _known_characters()
+    known = _known_characters(current_style().font)
     return "".join(letter if letter.isspace() or ord(letter) in known else _UNKNOWN for letter in text)
 
 
 @cache
-def _known_characters() -> frozenset[int]:
+def _known_characters(family: str) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
-    regular, bold = (FT2Font(str(_font_file(bold=bold))).get_charmap() for bold in (False, True))
+    regular, bold = (FT2Font(str(_font_file(family, bold=bold))).get_charmap() for bold in (False, True))
     return (frozenset(regular) & frozenset(bold)) - _UNSEEN
 
 
-def _font_file(*, bold: bool) -> Path:
-    import matplotlib
+def _font_file(family: str, *, bold: bool) -> Path:
+    """The file of a family; of DejaVu Sans the one that comes with matplotlib, whatever else is installed."""
+    if family == FAMILY:
+        import matplotlib
 
-    return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+        return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+    from matplotlib.font_manager import FontProperties, findfont
+
+    weight = "bold" if bold else "normal"
+    wanted = FontProperties([family], style="normal", variant="normal", weight=weight, stretch="normal", size=10)
+    return Path(findfont(wanted, fallback_to_default=False))
