@@ -313,6 +313,10 @@ class Method(Generic[P, R]):
         bound.apply_defaults()
         return bound
 
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """Itself: what has this is shown by ``help()`` as a function, with its signature, defaults and docstring."""
+        return self
+
     def __repr__(self) -> str:
         return f"<method {self.name}{self._called}>"
 

@@ -42,7 +42,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-py
 
 
 class Caution(str):
-    """A check that changes how a figure must be read: figures say it, others stand in the record, JSON and on stderr."""
+    """A check that changes how a figure must be read: figures say it, the record and stderr say all."""
 
     __slots__ = ()
 

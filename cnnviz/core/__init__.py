@@ -14,5 +14,6 @@
 - ``change``: changes for a while, undone also where an interrupt strikes in their undoing.
 - ``capacity``: the memory that is free, and errors that say that there is none.
 - ``atomic``: files that are written whole or not at all.
+- ``notebook``: what objects show of themselves at a prompt and in a notebook.
 - ``untrusted``: what comes from outside, checked where it enters.
 """

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from cnnviz.core.dimensions import Size, spell_size
+from cnnviz.core.notebook import html_table, repr_line, spell_sides
 from cnnviz.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Box", "Field", "Kind", "Span"]
+__all__ = ["Box", "Field", "Kind", "Span", "spell_field"]
 
 Kind: TypeAlias = Literal["spatial", "gated", "whole", "unknown"]
 
@@ -122,6 +123,14 @@ class Field:
     because: str = ""
     spans: tuple[Span, ...] = ()
 
+    def __repr__(self) -> str:
+        return repr_line("Field", "", self.kind, *filter(None, [self.because]), *_facts_of(self).values())
+
+    def _repr_html_(self) -> str:
+        facts = {"kind": self.kind, "because of": self.because, **_facts_of(self)}
+        rows = [(name, said.removeprefix(f"{name} ")) for name, said in facts.items() if said]
+        return html_table("Receptive field", (), rows)
+
     @property
     def rows(self) -> Span | None:
         """The fields down the image; None unless spatial or gated, and of signals."""
@@ -220,3 +229,20 @@ class Field:
             return said
         plain = {"size": self.size, "stride": self.stride, "offset": self.offset}
         return said | plain | {"regular": self.regular, "aligned": self.aligned}
+
+
+def _facts_of(field: Field) -> dict[str, str]:
+    """Size, stride and input in words, with what they are."""
+    if field.size is None or field.stride is None:
+        return {"input": f"input {spell_sides(field.input)}"}
+    strides = sorted({*field.stride})
+    stride = " x ".join(f"{each:g}" for each in (field.stride if len(strides) > 1 else strides))
+    return {"size": spell_sides(field.size), "stride": f"stride {stride}", "input": f"input {spell_sides(field.input)}"}
+
+
+def spell_field(field: Field | None) -> str:
+    """The size and stride of a field in a few words, or its kind; empty where there is none."""
+    if field is None:
+        return ""
+    facts = _facts_of(field)
+    return f"{facts['size']}, {facts['stride']}" if field.placed else field.kind

@@ -9,7 +9,8 @@ from math import prod
 from typing import Final, Literal, TypeAlias
 
 from cnnviz.core.dimensions import Size
-from cnnviz.core.field import Field
+from cnnviz.core.field import Field, spell_field
+from cnnviz.core.notebook import html_table, repr_line, spell_sides
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import UnknownNameError, UsageError
 
@@ -27,8 +28,11 @@ __all__ = [
 ]
 
 AUTOMATIC = "last-spatial"
+HEADINGS: Final = ("layer", "kind", "output", "weights", "receptive field", "calls")
 FUNCTION = "+"
 
+NAMED: Final = 3
+"""Layers that are named in a line."""
 
 Order: TypeAlias = Literal["NCT", "NCHW", "NCDHW", "NHWC", "NDHWC", "NTC"]
 CHANNELS_FIRST: Final[tuple[Order, ...]] = ("NCT", "NCHW", "NCDHW")
@@ -105,6 +109,21 @@ class Layer:
     arrangement: Arrangement | None
     order: int
     fields: tuple[Field | None, ...] = ()
+
+    def __repr__(self) -> str:
+        return repr_line("Layer", self.name, self.kind, self._spell_shape())
+
+    def _repr_html_(self) -> str:
+        facts = zip(HEADINGS, self._row(), strict=True)
+        return html_table(f"Layer {self.name}", (), [(name, said) for name, said in facts if said])
+
+    def _row(self) -> tuple[str, ...]:
+        """What a table says of it, under ``HEADINGS``."""
+        times = f"{self.calls}" if self.calls != 1 else ""
+        return self.name, self.kind, self._spell_shape(), f"{self.parameters:,}", spell_field(self.field), times
+
+    def _spell_shape(self) -> str:
+        return "no output" if self.shape is None else spell_sides(self.shape)
 
     @property
     def function(self) -> bool:
@@ -202,7 +221,12 @@ class Layers(Mapping[str, Layer]):
         return len(self._layers)
 
     def __repr__(self) -> str:
-        return f"Layers({len(self)} layers: {', '.join(list(self)[:4])}, ...)"
+        return repr_line(
+            "Layers", "", f"{len(self)} layers: {', '.join([*self][:3])}{', ...' if len(self) > 3 else ''}"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{len(self)} layers", HEADINGS, [layer._row() for layer in self.values()])
 
     def resolve(self, name: str) -> Layer:
         """The layer of that name; ``"last-spatial"`` is the last one whose output has more than one place.

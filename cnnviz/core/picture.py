@@ -61,7 +61,7 @@ def scale_values(
     return levels.astype(np.uint8), None if held else shares.astype(np.float32), (more,) if outside else ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture(Sample):
     """Upright sRGB pixels, where they came from, and how the network's input was cut from them.
 
@@ -86,6 +86,10 @@ class Picture(Sample):
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    def _shown(self) -> NDArray[np.uint8]:
+        """The pixels."""
+        return self.pixels
 
     @property
     def held(self) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from cnnviz.core.dimensions import PICTURE, Size
+from cnnviz.core.notebook import html_picture, html_table, repr_line, spell_sides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Entrance", "Geometry", "Orientation", "Sample", "Signal", "Volume"]
 
 Kind = TypeVar("Kind", bound="Sample")
+
+COLOURS: Final = 3
+"""Red, green and blue."""
 
 
 class Entrance(NamedTuple):
@@ -146,6 +150,23 @@ class Sample:
         """The length of each axis of places: ``(T,)``, ``(H, W)`` or ``(D, H, W)``."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        return repr_line(type(self).__name__, self.name, self._words())
+
+    def _repr_html_(self) -> str:
+        shown = self._shown()
+        if shown is None:
+            return html_table(self.name, (), [(type(self).__name__.lower(), self._words())])
+        return html_picture(self.name, self._words(), shown)
+
+    def _words(self) -> str:
+        """Its size in words."""
+        return spell_sides(self.size)
+
+    def _shown(self) -> NDArray[np.uint8] | None:
+        """What a notebook shows, ``(H, W, 3)``; None for nothing but words."""
+        return None
+
     @property
     def cut(self) -> Geometry:
         """How the network's input was cut from it: all of it, where none was."""
@@ -171,7 +192,7 @@ class Sample:
         return np.array(self.held, dtype=dtype, copy=True if copy is None else copy)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Signal(Sample):
     """Values of each channel, one after another in time.
 
@@ -206,13 +227,17 @@ class Signal(Sample):
         """How many channels there are."""
         return int(self.values.shape[0])
 
+    def _words(self) -> str:
+        rate = "" if self.rate is None else f", {self.rate:g} Hz"
+        return f"{self.channels} channel{'s' if self.channels > 1 else ''}, {self.size[0]} samples{rate}"
+
     @property
     def seconds(self) -> float | None:
         """How long it lasts; None where its rate is not known."""
         return None if self.rate is None else self.size[0] / self.rate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume(Sample):
     """Values on a grid of slices, rows and columns; of a clip the slices are its frames.
 
@@ -258,6 +283,22 @@ class Volume(Sample):
     def channels(self) -> int:
         """How many channels there are."""
         return int(self.values.shape[0])
+
+    def _words(self) -> str:
+        if self.rate is not None:
+            return f"{self.size[0]} frames of {spell_sides(self.size[1:])}, {self.rate:g} a second"
+        steps = "" if self.spacing is None else f", {' x '.join(f'{each:.3g}' for each in self.spacing)} mm"
+        return spell_sides(self.size) + steps
+
+    def _shown(self) -> NDArray[np.uint8]:
+        """The middle slice or frame."""
+        import numpy as np
+
+        held = self.values[:, self.size[0] // 2]
+        low, high = (0.0, 255.0) if self.is_clip else self.window or (float(held.min()), float(held.max()))
+        shares = np.clip((held - low) / ((high - low) or 1.0), 0, 1)
+        colours = shares if len(shares) == COLOURS else np.repeat(shares[:1], COLOURS, axis=0)
+        return np.ascontiguousarray(np.rint(colours * 255).astype(np.uint8).transpose(1, 2, 0))
 
     @property
     def is_clip(self) -> bool:

@@ -206,5 +206,5 @@ def _font_file(family: str, *, bold: bool) -> Path:
     from matplotlib.font_manager import FontProperties, findfont
 
     weight = "bold" if bold else "normal"
-    wanted = FontProperties([family], style="normal", variant="normal", weight=weight, stretch="normal", size=10)
+    wanted = FontProperties(family=[family], style="normal", variant="normal", weight=weight, stretch="normal", size=10)
     return Path(findfont(wanted, fallback_to_default=False))

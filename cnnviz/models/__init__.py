@@ -1,6 +1,7 @@
 """Networks, from a name, a file or the user's own code to one that is ready to be asked.
 
 - ``model``: the network with its preprocessing, labels and layers.
+- ``summary``: what a network shows of itself at a prompt and in a notebook.
 - ``adapted``: networks with several inputs, or run in a way of their own, as networks that take pictures.
 - ``load``: ``load_model``, and the device.
 - ``names``: the networks that open by name, and whether their weights are here.

@@ -30,6 +30,7 @@ from cnnviz.models.assumptions import assume_preprocess
 from cnnviz.models.labels import name_classes
 from cnnviz.models.origin import guess_entrance
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.models.summary import html_model, repr_model
 
 __all__ = ["Model"]
 
@@ -160,10 +161,7 @@ class Model(Network):
         if self.embedding is not None:
             self.check_layer(str(self.embedding))
 
-    def __repr__(self) -> str:
-        size = "x".join(map(str, (self.preprocess.channels, *self.preprocess.input_size)))
-        classes = f"{len(self.labels)} labels" if self.labels else "no labels"
-        return f"Model({self.name!r}, input {size}, {classes}, {self.device})"
+    __repr__, _repr_html_ = repr_model, html_model
 
     @property
     def places(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.atomic import make_folder, number_twins
+from cnnviz.core.notebook import HtmlBar, html_table, repr_line
 from cnnviz.core.region import is_background
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget
@@ -80,7 +81,7 @@ class Prediction:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions(Parts[tuple[Prediction, ...]], Result):
     """The first classes of every picture, the most probable first.
 
@@ -105,6 +106,24 @@ class Predictions(Parts[tuple[Prediction, ...]], Result):
         """What there is to say, as plain values."""
         best = [[one.describe() for one in first] for first in self]
         return {"predictions": best, "checks": list(self.checks)}
+
+    def __repr__(self) -> str:
+        first = next((f"{one.answer} {one.named}" for best in self.best for one in best[:1]), "no class")
+        count = len(self)
+        return repr_line("Predictions", "", f"{count} picture{'s' if count != 1 else ''}", f"first {first}")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                picture.name if number == 0 else "",
+                one.target.index,
+                one.named,
+                one.answer if one.probability is None else HtmlBar(one.probability),
+            )
+            for picture, best in zip(self.pictures, self.best, strict=True)
+            for number, one in enumerate(best)
+        ]
+        return html_table("Predictions", ("picture", "index", "class", "answer"), rows)
 
     def __str__(self) -> str:
         lines = []
