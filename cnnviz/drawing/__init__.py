@@ -11,6 +11,7 @@ text       words in the font that ships with matplotlib: measured and wrapped
 sheet      cells in rows and columns with words around them, and where everything goes
 raster     a sheet as pixels
 figure     a sheet as a matplotlib figure
+paper      a grid of pictures, and how it is set on paper: width, font, notes, title
 files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4

@@ -14,7 +14,7 @@ from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.volumes import THROUGH, Slicing
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Caution, Provenance, cautions, remarks
 from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 from cnnviz.results.result import DrawnResult, Grid
 
@@ -120,7 +120,8 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
             for name, maps in panel.maps.items():
                 for check in maps.checks:
                     said.setdefault(check, []).append((number, name))
-        return (*self.coincidences, *(f"{self._name_sources(those)}{check}" for check, those in said.items()))
+        named = (Caution.like(check, f"{self._name_sources(those)}{check}") for check, those in said.items())
+        return (*self.coincidences, *named)
 
     def _name_sources(self, those: list[tuple[int, str]]) -> str:
         """Which maps said something, in as few words as say it; nothing where all did."""
@@ -199,9 +200,10 @@ def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
     columns = ("", *(comparison.headings if across else methods))
     parts = (drawing.network, methods[0] if across else "", drawing.layer or "")
     title = " · ".join(part for part in parts if part)
+    said = cautions(comparison.checks), remarks(comparison.checks)
     if down != is_wide(_first_maps(comparison.panels[0])[0].picture):
-        return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, comparison.checks)
-    return Sheet(tuple(rows), headings, columns, title, comparison.checks)
+        return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, *said)
+    return Sheet(tuple(rows), headings, columns, title, *said)
 
 
 @dataclass(frozen=True)

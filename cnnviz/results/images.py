@@ -22,7 +22,7 @@ from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.plots import plot_window
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, ResultBatch
 
 __all__ = [
@@ -282,7 +282,8 @@ class Images(ResultBatch[Image]):
     def grid(self) -> Grid:
         """The pictures side by side, each with its target, score and quality."""
         cells = [one.cell() for one in self.parts]
-        return Grid(Sheet(in_rows(cells), title=self._title(self.model), notes=self.checks), self.provenance)
+        notes, details = cautions(self.checks), remarks(self.checks)
+        return Grid(Sheet(in_rows(cells), title=self._title(self.model), notes=notes, details=details), self.provenance)
 
     def save(self, path: str | os.PathLike[str], *, animate: bool | None = None, fps: float = 6.0, **size: Any) -> Path:
         """Write the pictures: .png, .jpg, .webp, .svg, .pdf side by side, .npz as raw values, .gif, .mp4 animated.

@@ -15,7 +15,7 @@ from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.plots import plot
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.result import DRAWN_SUFFIXES, DrawnResult, Grid, Parts
 
@@ -173,10 +173,11 @@ class EffectiveField(DrawnResult):
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
-        notes = (f"mean magnitude of the unit's gradient over {self.inputs} inputs", *self.checks)
+        notes = (f"mean magnitude of the unit's gradient over {self.inputs} inputs", *cautions(self.checks))
         cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values)),)
         headings = (self.layer, *("" for _ in cells[1:]))
-        return Grid(Sheet((cells,), (), headings, "effective receptive field", notes), self.provenance)
+        sheet = Sheet((cells,), (), headings, "effective receptive field", notes, remarks(self.checks))
+        return Grid(sheet, self.provenance)
 
     def _draw_planes(self) -> tuple[Cell, ...]:
         """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""

@@ -120,13 +120,17 @@ def _answer_targets(asked: Question, mean: WeighedMean, count: int) -> list[Answ
     """Each target's map with its standard error."""
     values, errors = mean.above_all()
     return [
-        asked.answer(at, one, spread=error, checks=(_state_error(asked, at, float(error.max()), count),))
+        asked.answer(at, one, spread=error, checks=(_state_error(one, error, count),))
         for at, (one, error) in enumerate(zip(values, errors, strict=True))
     ]
 
 
-def _state_error(asked: Question, at: int, error: float, count: int) -> str:
-    return (
-        f"{asked.picture.name}: after {count} masks the standard error for '{asked.clean.targets[at]}' is "
-        f"at most {error:.2g}"
-    )
+def _state_error(values: Tensor, error: Tensor, count: int) -> str:
+    """The largest standard error on a map, as a share of its range."""
+    from cnnviz.provenance import Margin
+
+    largest, reach = float(error.max()), float(values.max() - values.min())
+    if not reach > 0:
+        return Margin(f"the largest standard error after {count} masks is {{}}", largest)
+    share = 100 * largest / reach
+    return Margin(f"the largest standard error after {count} masks is {{}} of the map's range", share, form="{:.2g}%")
