@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from cnnviz.core.dimensions import VOLUME
 from cnnviz.core.untrusted import NUMBER
-from cnnviz.errors import ParameterError
+from cnnviz.errors import ParameterError, UsageError, visible
 from cnnviz.lengths import PerAxis
 from cnnviz.method import MOST_SEED, Parameter
+from cnnviz.models.description import USUAL_FILE, read_unasked
 
 __all__ = [
+    "FIGURE",
+    "paper_of",
     "FORCE",
     "JSON",
     "LOOK",
@@ -24,8 +29,10 @@ __all__ = [
     "SEED",
     "TARGET",
     "TARGETS",
+    "NetworkOption",
     "Option",
     "SectionedCommand",
+    "find_model",
     "setting_option",
 ]
 
@@ -43,6 +50,20 @@ class Option(click.Option):
         flag = more.get("is_flag", False)
         super().__init__(list(names), **{"show_default": not flag and more.get("default") is not None, **more})
         self.section = section
+
+
+class NetworkOption(Option):
+    """An option that says something of the network, and reads its environment variable: ``CNNVIZ_MEAN`` for ``--mean``.
+
+    Args:
+        name: What the user writes.
+        *more: The parameter's own name.
+        **what: What click's option takes.
+    """
+
+    def __init__(self, name: str, *more: str, **what: Any) -> None:
+        variable = f"CNNVIZ_{name.removeprefix('--').upper().replace('-', '_')}"
+        super().__init__(name, *more, section="Network", envvar=variable, show_envvar=True, **what)
 
 
 class SectionedCommand(click.Command):
@@ -126,6 +147,25 @@ def read_one_target(_ctx: click.Context, _param: click.Parameter, value: tuple[s
     return value[0] if value else None
 
 
+def find_model(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """The network that was named, or else the file of the current folder that describes one, which is said.
+
+    Raises:
+        MissingParameter: If there is neither.
+        UsageError: If that file cannot be read, or names code.
+    """
+    if value or context.resilient_parsing:
+        return value
+    if not os.path.lexists(USUAL_FILE):
+        raise click.MissingParameter(f"Name a network, or describe one in {USUAL_FILE} here.", context, parameter)
+    said = read_unasked()
+    more = f", {said['weights']}" if "weights" in said else ""
+    click.echo(
+        visible(f"note: the network is what '{USUAL_FILE}' in the current folder says: {said['model']}{more}"), err=True
+    )
+    return (USUAL_FILE,) if isinstance(value, tuple) else USUAL_FILE
+
+
 IMAGES_HELP = (
     "IMAGE is a picture file, or a folder of them{more}. Networks of signals take .csv, .npy and .wav files, those of "
     "volumes .npy, NIfTI and .tif files and folders of slices or DICOM files."
@@ -144,62 +184,63 @@ TARGETS = Option(
     "Can be given several times: a map for each, side by side.",
 )  # fmt: skip
 NETWORK = (
-    Option(
-        "--model", metavar="NAME", required=True, envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
-        help="A name of 'cnnviz models', timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION or FILE.pt2.",
+    NetworkOption(
+        "--model", metavar="NAME", callback=find_model,
+        help="A name of 'cnnviz models', timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION, FILE.pt2, or a "
+        "FILE.toml that describes the network; left out, cnnviz.toml in the current folder.",
     ),
-    Option(
-        "--weights", metavar="FILE", section="Network",
+    NetworkOption(
+        "--weights", metavar="FILE",
         help="A .safetensors or .pth file, a name that the network's source knows, or 'none' for random ones.",
     ),
-    Option("--labels", metavar="FILE", section="Network", help="Names of the classes: one a line, or JSON."),
-    Option("--mean", callback=read_list, metavar="R,G,B", section="Network", help="Mean that its training subtracted."),
-    Option("--std", callback=read_list, metavar="R,G,B", section="Network", help="Deviation its training divided by."),
-    Option(
-        "--input-size", callback=read_size, metavar="N|HxW|DxHxW", section="Network",
+    NetworkOption("--labels", metavar="FILE", help="Names of the classes: one a line, or JSON."),
+    NetworkOption("--mean", callback=read_list, metavar="R,G,B", help="Mean that its training subtracted."),
+    NetworkOption("--std", callback=read_list, metavar="R,G,B", help="Deviation its training divided by."),
+    NetworkOption(
+        "--input-size", callback=read_size, metavar="N|HxW|DxHxW",
         help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
     ),
-    Option(
-        "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ", section="Network",
+    NetworkOption(
+        "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ",
         help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
     ),
-    Option(
-        "--spacing", callback=read_spacing, metavar="MM|DxHxW", section="Network",
+    NetworkOption(
+        "--spacing", callback=read_spacing, metavar="MM|DxHxW",
         help="Millimetres between slices, rows and columns of the volumes that it was trained with.",
     ),
-    Option(
-        "--standardise", is_flag=True, default=None, section="Network",
+    NetworkOption(
+        "--standardise", is_flag=True, default=None,
         help="Each channel of a signal or volume gets mean 0 and deviation 1.",
     ),
-    Option(
-        "--range", "value_range", callback=read_range, metavar="LOW,HIGH", section="Network",
+    NetworkOption(
+        "--range", "value_range", callback=read_range, metavar="LOW,HIGH",
         help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
         "that 16-bit values use; of volumes also 'window' (DICOM's) or 'percentiles'.",
     ),
-    Option(
-        "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION", section="Network",
+    NetworkOption(
+        "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION",
         help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key, a number, or "
         "a function from the output to (N, K).",
     ),
-    Option(
-        "--head", metavar="KIND", section="Network",
+    NetworkOption(
+        "--head", metavar="KIND",
         help="What those numbers mean: softmax (classes that exclude each other), sigmoid (independent labels), binary "
         "(one logit, two labels), probabilities, value or value:UNIT (a regression); left out, it is recognised.",
     ),
-    Option(
-        "--embedding", metavar="LAYER", section="Network",
+    NetworkOption(
+        "--embedding", metavar="LAYER",
         help="The layer whose output 'similar:FILE' compares, averaged over places; left out, the network's output.",
     ),
-    Option(
-        "--grid", callback=read_grid, metavar="HxW", section="Network",
+    NetworkOption(
+        "--grid", callback=read_grid, metavar="HxW",
         help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
     ),
-    Option(
-        "--device", default="auto", metavar="NAME", section="Network",
+    NetworkOption(
+        "--device", default="auto", metavar="NAME",
         help="auto (CUDA where there is one), cpu, cuda, cuda:1 or mps.",
     ),
 )  # fmt: skip
-SEED = Option("--seed", type=click.IntRange(0, MOST_SEED), default=0, section="Network", help="Seed of random weights.")
+SEED = NetworkOption("--seed", type=click.IntRange(0, MOST_SEED), default=0, help="Seed of random weights.")
 FORCE = Option("--force", is_flag=True, section="Output", help="Replace files that exist already.")
 JSON = Option("--json", "as_json", is_flag=True, section="Output", help="One JSON document on stdout.")
 QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="No notes and no progress on stderr.")
@@ -237,6 +278,70 @@ LOOK = (
         help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
     ),
 )  # fmt: skip
+
+
+def read_names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> dict[str, str] | None:
+    """``"gradcam=ours"``, several times, as new names by old ones."""
+    pairs = [given.partition("=") for given in value]
+    odd = next(
+        (given for given, (name, mark, _) in zip(value, pairs, strict=True) if not (name.strip() and mark)), None
+    )
+    if odd is not None:
+        raise click.BadParameter(f"'{odd}' renames nothing; write METHOD=TEXT, such as gradcam=ours.")
+    return {name.strip(): text.strip() for name, _, text in pairs} or None
+
+
+def read_columns(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """``"1"`` or ``"2"`` as a number."""
+    return None if value is None else int(value)
+
+
+FIGURE = (
+    Option(
+        "--columns", type=click.Choice(["1", "2"]), callback=read_columns, section="Figure",
+        help="As wide as one column of a paper (3.25 inches) or two (6.75).",
+    ),
+    Option(
+        "--width", type=click.FloatRange(0.5, 60), metavar="INCHES", section="Figure",
+        help="Instead of --columns: as wide as this.",
+    ),
+    Option(
+        "--dpi", type=click.IntRange(72, 1200), metavar="N", section="Figure",
+        help="Pixels an inch; left out, 300 where the width is given.",
+    ),
+    Option(
+        "--font", metavar="NAME", section="Figure", help="A font family that matplotlib finds, such as DejaVu Serif."
+    ),
+    Option(
+        "--font-size", "size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
+        help="Size of ordinary text in points; left out, 8.",
+    ),
+    Option(
+        "--notes", type=click.Choice(["short", "full", "none"]), section="Figure",
+        help="Below the figure: what changes how it must be read, in at most three lines (as when left out), "
+        "everything that there is to say, or nothing.",
+    ),
+    Option("--title", metavar="TEXT|none", section="Figure", help="A title of your own, or none."),
+    Option(
+        "--rename", metavar="METHOD=TEXT", multiple=True, callback=read_names, section="Figure",
+        help="Another name for a method in headings and titles, such as gradcam=ours; can be given several times.",
+    ),
+)  # fmt: skip
+
+
+def paper_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How a figure is set on paper, from what the command line gave; only what was given.
+
+    Raises:
+        UsageError: If --columns and --width are both given, or there is no such font or method.
+    """
+    from cnnviz.drawing.paper import Paper
+
+    given = {name: values[name] for option in FIGURE if values.get(name := str(option.name)) is not None}
+    if {"columns", "width"} <= set(given):
+        raise UsageError("--columns and --width both say how wide it is; give one.")
+    with Paper(**given).lettering():  # which finds the font
+        return given
 
 
 def setting_option(parameter: Parameter) -> click.Option:

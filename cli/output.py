@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,13 +24,20 @@ from cnnviz.errors import CnnvizError, OutputError, visible
 __all__ = [
     "Console",
     "OutputPlan",
+    "OutputThereError",
     "echo",
     "ensure_folder",
     "ensure_free",
     "plan_output",
     "print_json",
     "print_table",
+    "spell_question",
 ]
+
+
+class OutputThereError(OutputError):
+    """A file that is to be written is there already, which need not be said before all else that is wrong."""
+
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
@@ -74,6 +83,7 @@ def plan_output(
     singly: bool = True,
     more: Sequence[str] = (),
     ending: str = ".png",
+    asked: str = "",
 ) -> OutputPlan:
     """Decide which file the result of each picture goes to, and make sure that it can be written.
 
@@ -85,6 +95,7 @@ def plan_output(
         singly: Whether each picture has a result of its own, and not all of them together have one.
         more: What a file for everything may end in besides the usual.
         ending: Of the files whose names are made here.
+        asked: What else these names say of the question, as ``spell_question`` has it.
 
     Raises:
         OutputError: If a file exists already, cannot be written, has another suffix, or is one of the pictures.
@@ -99,12 +110,43 @@ def plan_output(
     else:
         folder = Path(out or "")
         ensure_folder(folder)
-        names = [f"{name}.{command}{ending}" for name in number_twins(map(_stem_of, pictures))]
+        names = [f"{name}.{command}{asked}{ending}" for name in number_twins(map(_stem_of, pictures))]
         if not singly:
-            names = names if len(pictures) == 1 else [f"{command}{ending}"] * len(pictures)
+            names = names if len(pictures) == 1 else [f"{command}{asked}{ending}"] * len(pictures)
         planned = OutputPlan(tuple(folder / name for name in names), together=not singly)
     _ensure_writable(planned, pictures, force=force)
     return planned
+
+
+LONGEST_WORD = 48
+"""Bytes of a layer's or a target's name in a file's name."""
+PLAINLY = re.compile(r"[\s,:]+")
+UNSAFE = re.compile(r"[^\w.,#+@=-]+")
+
+
+def spell_question(values: Mapping[str, Any]) -> str:
+    """The layer and the target that were asked for, as a part of a file's name such as ``".layer3.tabby"``.
+
+    A name that had to be cut, or had letters that are not safe in files' names, ends in six digits of its hash, so that
+    two questions have two names.
+
+    Args:
+        values: What the command line gave.
+    """
+    found = []
+    for key in ("layer", "layers", "target"):
+        given = values.get(key) or ()
+        words = [given] if isinstance(given, str) else list(given)
+        if words:
+            found.append(_file_word("+".join(map(str, words))))
+    return "".join(f".{word}" for word in found)
+
+
+def _file_word(text: str) -> str:
+    plain = PLAINLY.sub("-", text.replace(" - ", "-minus-").replace(", ", "-").replace(",", "+"))
+    safe = UNSAFE.sub("-", plain).strip("-.")
+    short = safe.encode()[:LONGEST_WORD].decode(errors="ignore")
+    return short if short == plain else f"{short}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
 
 
 def _stem_of(picture: Path) -> str:
@@ -127,13 +169,13 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     What the command was given is never replaced, and neither is anything that is no file.
 
     Raises:
-        OutputError: If one is; the first is named.
+        OutputThereError: If one is there; the first is named.
+        OutputError: If one may not be replaced.
     """
-    wanted = (each for file in files for each in (file, *_notes_beside(file)))
-    existing = [file for file in wanted if os.path.lexists(file)]
+    existing = [file for file in files if os.path.lexists(file)]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise OutputError(f"'{existing[0]}'{more} already; add --force to replace, or {elsewhere}.")
+        raise OutputThereError(f"'{existing[0]}'{more} already; add --force to replace, or {elsewhere}.")
     odd = next((file for file in existing if file.exists() and not file.is_file()), None)
     if odd is not None:
         what = "a folder" if odd.is_dir() else "a pipe or a device"
@@ -141,12 +183,6 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     given = _first_given([file for file in existing if file.exists()])
     if given is not None:
         raise OutputError(f"'{given}' is what this command was given, and would be replaced; {elsewhere}.")
-
-
-def _notes_beside(file: Path) -> tuple[Path, ...]:
-    from cnnviz.drawing.notes import sidecar_of
-
-    return (sidecar_of(file),) if file.suffix.lower() == ".mp4" else ()
 
 
 OUTPUTS = ("out", "into", "figures", "index", "masks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -11,12 +12,16 @@ import click
 
 import cnnviz
 from cnnviz.core.dimensions import PICTURE
+from cnnviz.core.layer import AUTOMATIC
+from cnnviz.core.parse_target import parse_target
+from cnnviz.core.target import check_indices, class_indices
 from cnnviz.errors import NowhereError, PictureError
+from cnnviz.models.description import complete
 
 from .errors import FAILED, say_error
-from .output import Console, echo
+from .output import Console, OutputThereError, echo
 
-__all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "run"]
+__all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "plan_first", "run"]
 
 NumberedPicture: TypeAlias = "tuple[int, cnnviz.Sample]"
 """A picture, a signal or a volume with its number among all that were given."""
@@ -34,6 +39,8 @@ class Checked(Protocol):
         ...
 
 
+OPTIONS = {"rate": "sampling_rate", "output": "logits"}
+"""What the command line calls arguments of ``load_model``, where that is something else."""
 AT_ONCE = 32
 """Pictures held in memory, where nothing says how many."""
 
@@ -57,11 +64,57 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "device",
         "seed",
     )
+    values = complete(values, OPTIONS)
     given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
     model = cnnviz.load_model(values["model"], output=values["logits"], **given)
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)
     return model
+
+
+T = TypeVar("T")
+
+
+def plan_first(plan: Callable[[], T], model: Callable[[], cnnviz.Model], values: Mapping[str, Any]) -> T:
+    """Plan the outputs; where a file is there already, a network, layer or target that is not is said instead.
+
+    So nobody is told that a file is in the way, and then that there is no such class; and the network is opened before
+    the files are planned only where something is wrong anyway.
+
+    Args:
+        plan: Plans the outputs.
+        model: Opens the network.
+        values: What the command line gave.
+
+    Raises:
+        CnnvizError: What is wrong.
+    """
+    try:
+        return plan()
+    except OutputThereError:
+        _check_question(model(), values)
+        raise
+
+
+def _check_question(model: cnnviz.Model, values: Mapping[str, Any]) -> None:
+    """Refuse a layer or target that the network does not have."""
+    layers, targets = (values.get(name) or () for name in ("layer", "target"))
+    for name in layers.split(",") if isinstance(layers, str) else layers:
+        if name.strip() not in ("", AUTOMATIC):
+            model.check_layer(name.strip())
+    for target in [targets] if isinstance(targets, str) else targets:
+        found = parse_target(target, model.labels, model.layer_names)
+        if class_indices(found) and not model.labels:
+            check_indices(found, _count_classes(model))
+
+
+def _count_classes(model: cnnviz.Model) -> int:
+    """How many classes a network without labels has, as its answer to an empty input tells; of a detector any."""
+    import torch
+
+    size = model.fixed_batch or 1, model.preprocess.channels, *model.preprocess.input_size
+    answer = model.forward(model.to_device(torch.zeros(size)))
+    return sys.maxsize if model.detecting else int(answer.shape[1])
 
 
 def batch_of(values: Mapping[str, Any]) -> int:
@@ -86,8 +139,8 @@ class PictureFiles:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self.model = cache(partial(open_model, values))
+        self._values = complete(values, OPTIONS)
+        self.model = cache(partial(open_model, self._values))
         self.files: list[Path] = []
         self.failures: list[str] = []
         from cnnviz.images.reading import is_folder

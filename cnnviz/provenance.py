@@ -15,8 +15,8 @@ from typing import Any, Self
 from cnnviz.errors import OutputError, quoted, visible
 
 __all__ = [
-    "__version__", "Caution", "Margin", "Measure", "Provenance", "asking", "cautions", "installed", "merge_checks",
-    "plain", "plain_text", "remarks",
+    "ENCODER", "__version__", "Caution", "Margin", "Measure", "Provenance", "asking", "cautions", "installed",
+    "merge_checks", "plain", "plain_text", "remarks",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ MOST_SHOWN = 40
 DEEPEST = 16
 """Levels of a record within each other; those that are written have about half as many."""
 
+ENCODER = "av"
 LIBRARIES = ("torch", "torchvision", "numpy", "Pillow", "matplotlib", "opencv-python-headless")
 
 
@@ -115,6 +116,15 @@ def installed() -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _encoder() -> Mapping[str, str]:
+    """The version of the library that decides over a video's bytes; no other file depends on it."""
+    try:
+        return {ENCODER: metadata.version(ENCODER)}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 _asked: ContextVar[Mapping[str, Any]] = ContextVar("asked")
@@ -218,7 +228,8 @@ class Provenance:
 
     def drawn(self, **look: Any) -> Provenance:
         """The same with how it is drawn, added to what is known about that."""
-        return replace(self, look={**self.look, **look})
+        versions = {**self.versions, **_encoder()} if look.get("format") == "mp4" else self.versions
+        return replace(self, look={**self.look, **look}, versions=versions)
 
     def only(self, rows: int | slice) -> Provenance:
         """The record of one image of the batch, or of some; it names the whole batch too, unless that is large."""

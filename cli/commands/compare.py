@@ -12,14 +12,24 @@ from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
 
-from ..options import IMAGES_HELP, NETWORK, OUTPUT, SEED, TARGET, Option, SectionedCommand
-from ..output import Console, plan_output
-from ..run import Entries, PictureFiles, open_model, run
+from ..options import (
+    FIGURE,
+    IMAGES_HELP,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    TARGET,
+    NetworkOption,
+    Option,
+    SectionedCommand,
+    find_model,
+    paper_of,
+)
+from ..output import Console, plan_output, spell_question
+from ..run import Entries, PictureFiles, open_model, plan_first, run
 
 __all__ = ["compare"]
 
-COLUMNS = {"1": 3.25, "2": 6.75}
-"""Inches of a paper's one column and of both."""
 
 TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
@@ -35,7 +45,12 @@ def run_compare(**values: Any) -> None:
     look = _read_look(values)
     first, *others = _split_networks(values)
     pictures = PictureFiles({**values, "model": first})
-    planned = plan_output(pictures.files, "compare", values["out"], force=values["force"], singly=False)
+    out, force, question = values["out"], values["force"], spell_question(values)
+    planned = plan_first(
+        lambda: plan_output(pictures.files, "compare", out, force=force, singly=False, asked=question),
+        pictures.model,
+        values,
+    )
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
         networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model
@@ -62,10 +77,7 @@ def _split_networks(values: Mapping[str, Any]) -> list[str]:
 
 
 def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
-    if values["columns"] and values["width"]:
-        raise UsageError("--columns and --width both say how wide it is; give one.")
-    width = COLUMNS[values["columns"]] if values["columns"] else values["width"]
-    return {"shared": values["shared"], "down": values["down"], "width": width}
+    return {"shared": values["shared"], "down": values["down"], **paper_of(values)}
 
 
 def _split_names(text: str | None) -> list[str]:
@@ -118,8 +130,8 @@ compare = SectionedCommand(
             "--set", multiple=True, metavar="NAME=VALUE", section="Method",
             help="A setting such as window=48, for every method that has it; can be given several times.",
         ),
-        Option(
-            "--model", multiple=True, metavar="NAME", envvar="CNNVIZ_MODEL", show_envvar=True, section="Network",
+        NetworkOption(
+            "--model", multiple=True, metavar="NAME", callback=find_model,
             help="A network as for every command; several, with commas between or by several options, are compared.",
         ),
         *NETWORK[1:], SEED,
@@ -128,14 +140,7 @@ compare = SectionedCommand(
             help="One scale for all pictures, for each method, network and layer.",
         ),
         Option("--down", is_flag=True, section="Drawing", help="Methods one below the other, pictures side by side."),
-        Option(
-            "--columns", type=click.Choice(list(COLUMNS)), section="Drawing",
-            help="As wide as one column of a paper (3.25 inches) or two (6.75).",
-        ),
-        Option(
-            "--width", type=click.FloatRange(0.5, 60), metavar="INCHES", section="Drawing",
-            help="As wide as this; a picture of pixels gets 300 an inch.",
-        ),
+        *FIGURE,
         *OUTPUT,
     ],
     callback=run_compare,

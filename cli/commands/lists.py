@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
 
-from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
-from ..output import echo, plan_output, print_json, print_table
-from ..run import open_model
+from ..options import FIGURE, FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand, paper_of
+from ..output import echo, plan_output, print_json, print_table, spell_question
+from ..run import open_model, plan_first
 
 __all__ = ["layers", "methods", "models"]
 
@@ -79,9 +80,13 @@ def _format_lengths(lengths: Sequence[float]) -> str:
 
 def measure(values: Mapping[str, Any]) -> None:
     """Print the effective fields of some layers, and draw them where a file is named."""
-    planned = None
+    planned, paper = None, paper_of(values)
     if values["out"] is not None:
-        planned = plan_output([Path("layers")], "effective", values["out"], force=values["force"], singly=False)
+        planned = plan_first(
+            lambda: plan_output([Path("layers")], "effective", values["out"], force=values["force"], singly=False),
+            partial(open_model, values),
+            values,
+        )
     model = open_model(values)
     images = list(cnnviz.expand_paths(values["images"])) if values["images"] else None
     settings = {"count": values["count"]} if values["count"] else {}
@@ -91,7 +96,7 @@ def measure(values: Mapping[str, Any]) -> None:
     ]
     written: Sequence[Path] = ()
     if planned is not None:
-        written = planned.save(cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]))
+        written = planned.save(cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]), **paper)
     if values["as_json"]:
         print_json([{**one.describe(), "output": str(written[0]) if written else None} for one in found])
         return
@@ -157,10 +162,16 @@ def run_layers(**values: Any) -> None:
 
 def rank(values: Mapping[str, Any]) -> None:
     """Draw the maps of candidate layers with the evidence for each, and print it."""
-    planned = plan_output([values["rank"]], "layers", values["out"], force=values["force"], singly=False)
+    paper = paper_of(values)
+    out, force, question = values["out"], values["force"], spell_question({"target": values["target"]})
+    planned = plan_first(
+        lambda: plan_output([values["rank"]], "layers", out, force=force, singly=False, asked=question),
+        partial(open_model, values),
+        values,
+    )
     picture = cnnviz.read_picture(values["rank"], value_range=values["value_range"])
     found = cnnviz.rank_layers(open_model(values), picture, values["target"])
-    (file,) = planned.save(found)
+    (file,) = planned.save(found, **paper)
     if values["as_json"]:
         print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
         return
@@ -224,6 +235,7 @@ layers = SectionedCommand(
         *MEASURING,
         TARGET,
         *NETWORK,
+        *FIGURE,
         SEED,
         OUT,
         FORCE,

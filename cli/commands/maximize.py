@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import click
 
 import cnnviz
 from cnnviz.catalogue import load
+from cnnviz.core.aim import parse_aim
 from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
 from ..errors import INTERRUPTED
-from ..options import FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, setting_option
+from ..options import FIGURE, FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, paper_of, setting_option
 from ..output import Console, OutputPlan, plan_output
-from ..run import open_model
+from ..run import open_model, plan_first
 
 __all__ = ["maximize"]
 
@@ -36,16 +38,27 @@ def run_maximize(**values: Any) -> None:
     """
     targets = [each for each in values["target"] for _ in range(values["times"])] or [None] * values["times"]
     animate = True if values["animate"] or _is_animated(values["out"]) else None
-    planned = _plan_pictures(targets, values, animated=bool(animate))
+    paper = paper_of(values)
+    planned = plan_first(
+        lambda: _plan_pictures(targets, values, animated=bool(animate)), partial(_check_targets, values), {}
+    )
     with Console(len(targets), values) as console:
         with console.progress(len(targets)), _showing_scores(console):
             found = _make_pictures(targets, values, animated=bool(animate))
         numbers = range(len(found))
-        console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"]))
+        console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"], **paper))
         console.note(found.checks)
         console.document = [{"output": str(planned.files[number]), **found[number].describe()} for number in numbers]
     if found.interrupted:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _check_targets(values: Mapping[str, Any]) -> cnnviz.Model:
+    """Open the network and refuse targets that it does not have."""
+    model = open_model(values)
+    for target in values["target"]:
+        parse_aim(target, model.labels, model.layer_names)
+    return model
 
 
 def _make_pictures(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
@@ -121,6 +134,7 @@ maximize = SectionedCommand(
             "--fps", type=click.FloatRange(0, 240, min_open=True), default=8.0, section="Drawing",
             help="Snapshots a second.",
         ),
+        *FIGURE,
         Option(
             "--out", "-o", metavar="FILE|FOLDER/", section="Output",
             help="One .png, .jpg, .webp, .svg, .pdf, .npz, .gif or .mp4 file for everything, or a folder for a file a "

@@ -20,9 +20,20 @@ from cnnviz.core.similar import PAIR
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
-from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
-from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output
-from ..run import Entries, PictureFiles, batch_of, run
+from ..options import (
+    FIGURE,
+    IMAGES_HELP,
+    LOOK,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    TARGETS,
+    SectionedCommand,
+    paper_of,
+    setting_option,
+)
+from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
+from ..run import Entries, PictureFiles, batch_of, plan_first, run
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -58,8 +69,8 @@ def film(method: Method[Any, Any], values: Mapping[str, Any], model: Callable[[]
     targets = values.get("target") or (None,)
     if len(targets) > 1:
         raise UsageError(f"A video explains one target at a time; got {len(targets)}.")
-    file = _plan_film(Path(clip), command_name(method.name), values["out"])
-    ensure_free([file], force=values["force"])
+    file = _plan_film(Path(clip), f"{command_name(method.name)}{spell_question(values)}", values["out"])
+    plan_first(lambda: ensure_free([file], force=values["force"]), model, values)
     settings = {name: values[name] for name in method.parameters}
     with Console(1, values) as console:
         with console.progress(1):
@@ -106,7 +117,7 @@ def method_command(name: str) -> click.Command:
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting_option(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
-    parameters += [*(LOOK if method.singly else []), *OUTPUT]
+    parameters += [*(LOOK if method.singly else []), *FIGURE, *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
     clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if method.singly else ""
     return SectionedCommand(
@@ -135,11 +146,16 @@ def run_method(name: str, **values: Any) -> None:
         values["out"] = _plan_pair(pictures, name, values)
     singly = method.singly and not _is_browsing(values)
     more = OF_VOLUMES if singly and _is_of_volumes(pictures, values["out"]) else ()
-    planned = plan_output(
-        pictures.files, command_name(method.name), values["out"], force=values["force"], singly=singly, more=more
-    )
+    command, asked = command_name(method.name), "" if paired else spell_question(values)
+
+    def plan() -> OutputPlan:
+        where, force = values["out"], values["force"]
+        return plan_output(pictures.files, command, where, force=force, singly=singly, more=more, asked=asked)
+
+    planned = plan_first(plan, pictures.model, {**values, "target": () if paired else values.get("target")})
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
+    paper = paper_of(values)
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
 
@@ -149,7 +165,7 @@ def run_method(name: str, **values: Any) -> None:
         return _ask(method, values, model, shown)
 
     def write(console: Console, numbers: list[int], result: Any) -> Entries:
-        console.name_files(planned.save(result, numbers, across=across, **look))
+        console.name_files(planned.save(result, numbers, across=across, **look, **paper))
         if not values["as_json"]:
             return ()
         files = [str(planned.files[number]) for number in numbers]

@@ -12,7 +12,7 @@ from cnnviz.core.atomic import make_folder
 
 from ..options import FORCE, IMAGES_HELP, JSON, NETWORK, QUIET, SEED, TARGET, Option, SectionedCommand, setting_option
 from ..output import Console, ensure_folder, ensure_free
-from ..run import Entries, PictureFiles, run
+from ..run import Entries, PictureFiles, plan_first, run
 
 __all__ = ["report"]
 
@@ -30,7 +30,7 @@ def run_report(**values: Any) -> None:
     page = Path(values["out"])
     folder = None if values["figures"] is None else Path(values["figures"])
     cnnviz.ensure_writable(page, force=True, suffixes=PAGES)
-    ensure_free([page], force=values["force"])
+    plan_first(lambda: ensure_free([page], force=values["force"]), pictures.model, values)
     if folder is not None:
         ensure_folder(folder)
 

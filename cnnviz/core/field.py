@@ -70,7 +70,7 @@ class Span:
         start = min(max(first, 0), length)
         return start, max(min(first + self.size, length), start)
 
-    def units_at(self, pixels: NDArray[Any], length: int) -> NDArray[np.float64]:
+    def units_at(self, pixels: NDArray[Any], length: int, *, covered: bool = False) -> NDArray[np.float64]:
         """Where pixels lie among the units: 0 at the centre of the first, 1 at that of the second.
 
         The outer units are held for half a stride beyond their centres; farther out there is no unit, and NaN. Where
@@ -79,6 +79,7 @@ class Span:
         Args:
             pixels: Positions on the input; the centre of its first pixel is 0.
             length: The input's length in pixels.
+            covered: Whether the outer units are held as far as their fields cover the measured input, too.
         """
         import numpy as np
 
@@ -91,6 +92,10 @@ class Span:
             ends = centres[0] - self.stride / 2, centres[-1] + self.stride / 2
             units = np.interp(pixels, [ends[0], *centres, ends[1]], [-0.5, *range(count), count - 0.5], -1, count)
         beyond = (units < -0.5) | (units > count - 0.5)
+        if covered:
+            before, after = (self.seen[unit] for unit in (0, -1))
+            start, stop = (np.where(units < 0, *ends) for ends in zip(before, after, strict=True))
+            beyond &= (np.asarray(pixels) < start) | (np.asarray(pixels) >= stop)
         return np.where(beyond, np.nan, np.clip(units, 0, count - 1))
 
     def middles(self) -> NDArray[np.float64]:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import io
 import struct
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol, Self
+from typing import Any, BinaryIO, Final, Protocol, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.atomic import replacing
-from cnnviz.core.change import quiet_opencv
 from cnnviz.drawing.files import ensure_writable
-from cnnviz.drawing.notes import MARK, exif, sidecar_of, sidecar_text
-from cnnviz.errors import OutputError, ParameterError
+from cnnviz.drawing.notes import MARK, exif
+from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
-__all__ = ["ANIMATION_SUFFIXES", "MOST_A_SECOND", "VIDEO_SUFFIXES", "FrameWriter", "GifStream", "Stream", "WebPStream"]
+__all__ = [
+    "ANIMATION_SUFFIXES",
+    "MOST_A_SECOND",
+    "VIDEO_SUFFIXES",
+    "FrameWriter",
+    "GifStream",
+    "Stream",
+    "WebPStream",
+    "ensure_encoder",
+]
 
 GIF_HEADER, GIF_TABLE_AT, GIF_ENTRY = 13, 10, 3
 GIF_COLOURS: Final = 256
@@ -143,6 +151,19 @@ def _three_bytes(number: int) -> bytes:
     return struct.pack("<L", number)[:3]
 
 
+def ensure_encoder() -> Any:
+    """PyAV, which writes and reads .mp4 files.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError("Writing an .mp4 file (.gif and .webp need nothing more)", "video") from error
+    return av
+
+
 VIDEO_SUFFIXES: Final = (".mp4",)
 ANIMATION_SUFFIXES: Final = (".gif", ".webp", *VIDEO_SUFFIXES)
 
@@ -155,20 +176,23 @@ class FrameWriter:
     """Writes frames into a file as they come; a context, inside which :meth:`add` takes them.
 
     The file takes its place once the context is left, and not at all when an exception leaves it. The same frames give
-    the same bytes. GIF and WebP hold the note; beside an ``out.mp4`` it is in ``out.mp4.json``.
+    the same bytes, and every format holds the note.
 
     Args:
-        path: Ends in .gif, .webp or .mp4 (MPEG-4 video; a side of odd length is one pixel longer there).
+        path: Ends in .gif, .webp or .mp4 (H.264 video; a side of odd length is one pixel longer there).
         fps: Frames a second, above 0 and up to 240.
         note: A JSON object as text, to be read back with :func:`cnnviz.drawing.files.read_note`.
 
     Raises:
         OutputError: The file cannot be written, or for the format the frames or the note are too large.
         ParameterError: fps is out of bounds, or a frame has another shape or type than the first.
+        MissingExtraError: A video is to be written, and PyAV is not installed.
     """
 
     def __init__(self, path: Path, fps: float, note: str) -> None:
         ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            ensure_encoder()
         if not 0 < fps <= MOST_A_SECOND:
             raise ParameterError(f"fps is a number of frames a second above 0 and up to {MOST_A_SECOND}, not {fps:g}.")
         if path.suffix.lower() == ".webp" and len(note.encode()) > _LONGEST_NOTE:
@@ -176,12 +200,9 @@ class FrameWriter:
         self._path, self._fps, self._note = path, fps, note
         self._stack = ExitStack()
         self._stream: Stream | None = None
-        self._sidecar: BinaryIO | None = None
         self._shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
-        if self._path.suffix.lower() in VIDEO_SUFFIXES:
-            self._sidecar = self._stack.enter_context(replacing(sidecar_of(self._path)))
         self._file = self._stack.enter_context(replacing(self._path))
         return self
 
@@ -214,9 +235,6 @@ class FrameWriter:
         if self._stream is None:
             raise OutputError(f"There is no frame to write into '{self._path.name}'.")
         self._stream.finish()
-        if self._sidecar is not None:
-            self._sidecar.write(sidecar_text(Path(self._file.name), self._note).encode())
-            self._sidecar.flush()
 
     def _check_first(self, frame: NDArray[np.uint8]) -> tuple[int, ...]:
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8:
@@ -230,66 +248,73 @@ class FrameWriter:
     def _open_stream(self, height: int, width: int) -> Stream:
         suffix = self._path.suffix.lower()
         if suffix in VIDEO_SUFFIXES:
-            video = VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps)
+            video = VideoStream(Path(self._file.name), self._path.name, (height, width), self._fps, self._note)
             self._stack.callback(video.release)
             return video
         kind = GifStream if suffix == ".gif" else WebPStream
         return kind(self._file, (height, width), self._note)
 
 
+MP4_OPTIONS: Final = {"movflags": "+faststart", "fflags": "+bitexact"}
+H264_OPTIONS: Final = {"crf": "17", "preset": "medium", "tune": "animation"}
+BT709, LIMITED_RANGE = 1, 1
+
+
 class VideoStream:
-    """MPEG-4 video by OpenCV: frames at a steady pace, each shown once or as often as its time asks for.
+    """H.264 video by PyAV: frames at a steady pace, each shown once or as often as its time asks for.
+
+    One thread encodes, since with several the same frames can give other bytes. The index stands before the pictures,
+    so that a browser can start before it has all of the file.
 
     Args:
         part: The file that is written.
         name: What it is going to be called.
         size: Height and width of every frame; where one is odd, the last row or column is repeated.
         fps: Frames a second.
+        note: Kept as the file's comment, after cnnviz's name.
 
     Raises:
-        OutputError: OpenCV cannot write this.
+        MissingExtraError: PyAV is not installed.
+        OutputError: It cannot write this.
     """
 
-    def __init__(self, part: Path, name: str, size: tuple[int, int], fps: float) -> None:
-        even = size[0] + size[0] % 2, size[1] + size[1] % 2
-        self._padding = [(0, even[0] - size[0]), (0, even[1] - size[1]), (0, 0)]
-        self._part, self._name = part, name
+    def __init__(self, part: Path, name: str, size: tuple[int, int], fps: float, note: str) -> None:
+        av = ensure_encoder()
+        height, width = (side + side % 2 for side in size)
+        self._padding = [(0, height - size[0]), (0, width - size[1]), (0, 0)]
+        self._part, self._name, self._encode = part, name, av.VideoFrame.from_ndarray
         self._fps, self._late, self._count = fps, 0.0, 0
-        kind = cv2.VideoWriter.fourcc(*"mp4v")
-        with quiet_opencv():
-            self._writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, kind, fps, (even[1], even[0]))
-        if not self._writer.isOpened():
-            raise OutputError(
-                f"OpenCV cannot write a video of {size[1]}x{size[0]} pixels to '{name}'; expected a build of OpenCV "
-                "with FFmpeg, and room on the disk."
-            )
+        self._file = av.open(str(part), "w", format="mp4", options=MP4_OPTIONS)
+        self._file.metadata["comment"] = f"{MARK} {note}"
+        try:
+            self._stream = self._file.add_stream("libx264", Fraction(fps).limit_denominator(1001), H264_OPTIONS)
+        except ValueError as error:
+            raise OutputError(f"'{name}' needs a build of PyAV with the encoder libx264; use .gif or .webp.") from error
+        self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
+        context = self._stream.codec_context
+        context.thread_count = 1
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED_RANGE
 
     def add(self, frame: NDArray[np.uint8], milliseconds: float) -> None:
         """Write a frame, more than once where it is shown longer than the others."""
-        even = np.ascontiguousarray(np.pad(frame, self._padding, mode="edge")[..., ::-1])
+        even = np.ascontiguousarray(np.pad(frame, self._padding, mode="edge"))
+        shown = self._encode(even, "rgb24").reformat(
+            format="yuv420p", src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
+        )
         wanted = milliseconds * self._fps / 1000 + self._late
         times = max(1, round(wanted))
         self._late = wanted - times
+        for number in range(self._count, self._count + times):
+            shown.pts = number
+            self._file.mux(self._stream.encode(shown))
         self._count += times
-        with quiet_opencv():
-            for _ in range(times):
-                self._writer.write(even)
 
     def finish(self) -> None:
-        """Close the file, and make sure that every frame is in it: OpenCV itself does not say that a disk is full.
-
-        Raises:
-            OutputError: One is not.
-        """
+        """Write what the encoder still holds, and the index."""
+        self._file.mux(self._stream.encode())
         self.release()
-        with quiet_opencv():
-            written = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
-            count = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
-            written.release()
-        if count != self._count:
-            raise OutputError(f"'{self._name}' cannot be written as a whole: is there room for it on the disk?")
 
     def release(self) -> None:
         """Close the file, whatever is in it."""
-        with quiet_opencv():
-            self._writer.release()
+        self._file.close()

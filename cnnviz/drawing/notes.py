@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.untrusted import parse_json
+from cnnviz.errors import MissingExtraError
 from cnnviz.provenance import plain_text
 
 __all__ = [
@@ -36,8 +37,6 @@ __all__ = [
     "from_page",
     "from_sidecar",
     "read_member",
-    "sidecar_of",
-    "sidecar_text",
 ]
 
 ELEMENT = "cnnviz-provenance"
@@ -62,25 +61,9 @@ def from_page(path: Path) -> str | None:
 DIGEST = "sha256"
 
 
-def sidecar_of(path: Path) -> Path:
-    """Where the note of a file is: ``clip.mp4.json`` beside ``clip.mp4``."""
-    return path.with_name(f"{path.name}.json")
-
-
-def sidecar_text(path: Path, note: str) -> str:
-    """What a sidecar says.
-
-    Args:
-        path: The file, as it is going to stay.
-        note: A JSON object, as text.
-    """
-    held = {**json.loads(note), DIGEST: _digest(path)}
-    return plain_text(json.dumps(held, sort_keys=True, ensure_ascii=False, indent=1)) + "\n"
-
-
 def from_sidecar(path: Path) -> str | None:
-    """The note of a file, as it was given; None when there is no sidecar, or it speaks of other bytes."""
-    sidecar = sidecar_of(path)
+    """The note that earlier versions wrote beside a video, in ``clip.mp4.json``; None where it is of other bytes."""
+    sidecar = path.with_name(f"{path.name}.json")
     if not sidecar.is_file():
         return None
     held = parse_json(sidecar.read_text("utf-8"))
@@ -138,6 +121,30 @@ def find_note(path: Path, suffix: str) -> str | None:
         tags = image.getexif()
         ours = tags.get(_SOFTWARE) == MARK and _DESCRIPTION in tags
         return str(tags[_DESCRIPTION]).rstrip("\0").encode("latin-1").decode() if ours else None
+
+
+def _from_video(path: Path) -> str | None:
+    """The note in a video, or beside one of an earlier version."""
+    try:
+        own = _from_comment(path)
+    except (MissingExtraError, ValueError):
+        if (beside := from_sidecar(path)) is None:
+            raise
+        return beside
+    return from_sidecar(path) if own is None else own
+
+
+def _from_comment(path: Path) -> str | None:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError(f"Reading the record in '{path.name}'", "video") from error
+    try:
+        with av.open(str(path)) as video:
+            ours, mark, note = video.metadata.get("comment", "").partition(" ")
+    except av.FFmpegError as error:
+        raise ValueError("not a video") from error
+    return note if mark and ours == MARK else None
 
 
 def _from_npz(path: Path) -> str | None:
@@ -234,7 +241,7 @@ _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".pdf": _from_pdf,
     ".html": from_page,
     ".htm": from_page,
-    ".mp4": from_sidecar,
+    ".mp4": _from_video,
     ".json": _from_coco,
     ".nii": _from_nifti,
     ".nii.gz": _from_nifti,

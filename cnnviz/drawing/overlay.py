@@ -52,8 +52,8 @@ def upsample(values: NDArray[Any], size: Size, field: Field | None = None) -> ND
 
     Without a field the values are spread evenly, the edges held: the same arithmetic as
     ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``, or linear and trilinear. With one, each
-    value lies at the centre of what its unit sees; the outer values are held for half a stride, and what lies farther
-    out is NaN.
+    value lies at the centre of what its unit sees; the outer values are held for half a stride and as far as their
+    units' fields reach, and what lies farther out is NaN.
 
     Args:
         values: ``(..., h, w)``, or with one or three axes of places.
@@ -67,7 +67,9 @@ def upsample(values: NDArray[Any], size: Size, field: Field | None = None) -> ND
     values = np.asarray(values, dtype=np.float32)
     grid = values.shape[values.ndim - len(size) :]
     spans = _axes_of(field, grid)
-    places = [_positions(span, count, length) for span, count, length in zip(spans, grid, size, strict=True)]
+    covered = field is not None and field.input == tuple(size)
+    each_axis = zip(spans, grid, size, strict=True)
+    places = [_positions(span, count, length, covered=covered) for span, count, length in each_axis]
     beside = [_find_neighbours(np.nan_to_num(own), count) for own, count in zip(places, grid, strict=True)]
     enlarged = _interpolate(values, beside)
     for axis, own in enumerate(places):
@@ -80,22 +82,23 @@ def _axes_of(field: Field | None, grid: Size) -> Sequence[Span | None]:
     return field.spans if field is not None and field.grid == grid else (None,) * len(grid)
 
 
-def _positions(span: Span | None, count: int, length: int) -> NDArray[np.float64]:
+def _positions(span: Span | None, count: int, length: int, *, covered: bool) -> NDArray[np.float64]:
     """Where the centres of an input's pixels lie among values."""
     if span is None:
         return (2 * np.arange(length) + 1) * count / (2 * length) - 0.5
-    return span.units_at(np.arange(length), length)
+    return span.units_at(np.arange(length), length, covered=covered)
 
 
-def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
+def place(values: NDArray[Any], geometry: Geometry, fill: float = np.nan) -> NDArray[np.float32]:
     """A map of the network's input, on the picture the input was cut from.
 
     Args:
         values: ``(h, w)``, one value a pixel of the network's input; of signals and volumes likewise.
         geometry: How the input was cut from the picture; ``h`` and ``w`` are its crop's height and width.
+        fill: What stands where there is no value.
 
     Returns:
-        ``(H, W)`` float32 on the whole picture, linear along every axis; NaN where the network saw nothing.
+        ``(H, W)`` float32 on the whole picture, linear along every axis; without a value where the network saw nothing.
 
     Raises:
         ParameterError: The map is not as large as the input.
@@ -108,7 +111,7 @@ def place(values: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
     beside = [_find_neighbours(own, length) for own, length in zip(places, geometry.size, strict=True)]
     placed = np.full(geometry.original, np.nan, dtype=np.float32)
     placed[covered] = _interpolate(values, beside)
-    return placed
+    return placed if np.isnan(fill) else np.where(np.isnan(placed), np.float32(fill), placed)
 
 
 def overlay(

@@ -34,7 +34,7 @@ __all__ = [
     "well_across",
 ]
 
-LEAST, MOST = 4, 16
+MOST = 16
 MOST_NOTES: Final = 3
 NOTES_SHARE: Final = 0.15
 """Of a figure's height, which short notes take at most, but for one line."""
@@ -43,15 +43,16 @@ Shown: TypeAlias = Literal["short", "full", "none"]
 
 
 def well_across(count: int) -> int:
-    """How many of ``count`` pictures make a row, so that their block is a little wider than high and nearly full.
+    """How many of ``count`` pictures make a row: a full block where one is nearly square, else as full as can be.
+
+    A block is at most about twice as wide as high, and never higher than wide unless it would be too wide.
 
     Args:
         count: From 1.
     """
-    wide = math.sqrt(1.5 * count)
-    least, most = math.ceil(math.sqrt(1.2 * count)), max(LEAST, math.ceil(math.sqrt(2.2 * count)))
-    choices = range(min(least, count, MOST), min(most, count, MOST) + 1)
-    return min(choices, key=lambda across: (-count % across, abs(across - wide)))
+    least, most = math.ceil(math.sqrt(count)), math.ceil(math.sqrt(2 * count))
+    choices = range(min(least, MOST), min(most, MOST) + 1)
+    return min(choices, key=lambda across: (-count % across, across))
 
 
 def check_pixels(pixels: NDArray[np.uint8], what: str) -> None:

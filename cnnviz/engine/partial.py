@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from cnnviz.core.change import contextmanager
 from cnnviz.core.layer import split_call
+from cnnviz.engine.activations import BeforeSaturation, FindSaturation
 from cnnviz.engine.arrangement import first_tensor
 from cnnviz.engine.functions import follow_functions
 from cnnviz.engine.state.contents import Hooked
 from cnnviz.errors import ExplanationError
 
-__all__ = ["Reached", "run_to"]
+__all__ = ["Reached", "run_before_ceiling", "run_to"]
 
 
 class Reached(BaseException):
@@ -44,6 +45,34 @@ def run_to(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, 
     if tensor is None:
         raise ExplanationError(f"Layer '{layer}' gave no tensor in this forward; 'cnnviz layers' shows which do.")
     return tensor
+
+
+def run_before_ceiling(
+    module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, layer: str, call: int
+) -> tuple[Tensor, Tensor | None]:
+    """A layer's output, and what it was before a function with a ceiling (ReLU6, sigmoid, ...) if it ends in one.
+
+    Args:
+        module: The network, within ``undisturbed``.
+        forward: From inputs to logits, running the module.
+        inputs: ``(N, C, H, W)``.
+        layer: As for :func:`run_to`.
+        call: As for :func:`run_to`.
+    """
+    with FindSaturation() as finding:
+        output = run_to(module, forward, inputs, layer, call)
+    saturation = finding.of(output)
+    if saturation is None:
+        return output, None
+    before: list[Tensor] = []
+
+    def keep(number: int, subject: Tensor) -> None:
+        if number == saturation.number:
+            before.append(subject.detach().clone())
+
+    with BeforeSaturation(keep):
+        output = run_to(module, forward, inputs, layer, call)
+    return output, before[0] if before and before[0].shape == output.shape else None
 
 
 @contextmanager

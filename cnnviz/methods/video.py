@@ -62,7 +62,7 @@ def video(
         method: A method that draws a map of every picture, or its name, such as ``"gradcam"``.
         target: What is explained; None is the class with the highest mean probability over the clip.
         out: A .mp4, .gif or .webp; an existing file is replaced. Left out, ``NAME.METHOD.mp4`` in the current folder.
-            How an ``out.mp4`` was made is in ``out.mp4.json`` beside it.
+            An .mp4 needs PyAV (the extra ``video``).
         look: How maps are drawn; left out, over the frames, and attributions to pixels alone.
         at_once: Frames that are held in memory.
         **settings: The method's.
@@ -75,6 +75,7 @@ def video(
         UsageError: The method draws no map of every picture.
         TargetError: The target cannot be understood.
         OutputError: The result cannot be written, or would replace the clip.
+        MissingExtraError: PyAV is needed and not installed.
     """
     check_network(model)
     asked = _check_draws_maps(load(method) if isinstance(method, str) else method)

@@ -4,6 +4,7 @@
 - ``summary``: what a network shows of itself at a prompt and in a notebook.
 - ``adapted``: networks with several inputs, or run in a way of their own, as networks that take pictures.
 - ``load``: ``load_model``, and the device.
+- ``description``: a network described in a ``.toml`` file.
 - ``names``: the networks that open by name, and whether their weights are here.
 - ``sources``: where networks come from, one file a source.
 - ``bundled``: the networks that come with cnnviz.

@@ -21,6 +21,7 @@ from cnnviz.engine.undisturbed import intact
 from cnnviz.errors import ModelError, ParameterError, UnknownNameError, UsageError
 from cnnviz.method import MOST_SEED
 from cnnviz.models.assumptions import spread_size
+from cnnviz.models.description import complete, is_description
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
 from cnnviz.models.labels import read_labels
 from cnnviz.models.model import Model
@@ -80,8 +81,9 @@ def load_model(
     """Open a network and make it ready to be asked.
 
     Args:
-        model: A bundled or torchvision name, ``timm:NAME``, ``package.module:factory``, ``path/to/file.py:factory``
-            or a ``.pt2`` file of ``torch.export``.
+        model: A bundled or torchvision name, ``timm:NAME``, ``package.module:factory``, ``path/to/file.py:factory``,
+            a ``.pt2`` file of ``torch.export``, or a ``.toml`` file that says this and any of what follows, but for
+            device and seed; what is given here counts instead. Files that it names are relative to its folder.
         weights: None for the source's own trained weights, one of its names for them, a file (safetensors, state
             dict or training checkpoint), or ``"none"`` for random ones.
         labels: Names of the classes, or a file of them (one a line, or JSON).
@@ -111,6 +113,8 @@ def load_model(
         MissingExtraError: If a timm network is asked for and timm is not installed.
         UsageError: If there is no such device, the labels are not as many as the classes, or an option does not fit.
     """
+    if is_description(model):
+        return load_model(**complete(locals()))
     asked = _AskedPreprocess(
         _parse_statistics("mean", mean),
         _parse_statistics("std", std),

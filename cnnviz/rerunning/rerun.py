@@ -16,7 +16,7 @@ from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.engine.undisturbed import fixed_threads
 from cnnviz.errors import OutputError, PictureError, UsageError, quoted, visible
 from cnnviz.images.reading import ImageLike
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import ENCODER, Provenance
 from cnnviz.rerunning.difference import LargestDifference, differences, largest_difference
 from cnnviz.rerunning.find import (
     SHORT,
@@ -291,6 +291,8 @@ def _compare_files(
     if before == after:
         return True, (), None
     differ = differences(record, Provenance.from_json(read_note(target)))
+    if source.suffix.lower() == target.suffix.lower() == ".mp4" and ENCODER not in record.versions:
+        differ = ("video: MPEG-4 by OpenCV in an earlier version of cnnviz, H.264 by PyAV now", *differ)
     if source.suffix.lower() != target.suffix.lower():
         return False, differ, None
     return False, differ, largest_difference(before, after, source.suffix.lower())

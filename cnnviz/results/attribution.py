@@ -76,9 +76,13 @@ class Attribution(Explanation):
         """Whether the channels are drawn as colours; other numbers of channels than 1 and 3 are none."""
         return self.channels == "colour" and len(self.values) in COLOUR_CHANNELS and not is_wide(self.picture)
 
-    def on_original(self) -> NDArray[np.float32]:
-        """The channels on the original picture's pixels, ``(C, H, W)`` float32, NaN where the network did not look."""
-        return np.stack([place(channel, self.geometry) for channel in self.values])
+    def on_original(self, *, fill: float = np.nan) -> NDArray[np.float32]:
+        """The channels on the original picture's pixels, ``(C, H, W)`` float32.
+
+        Args:
+            fill: What stands where the network did not look.
+        """
+        return np.stack([place(channel, self.geometry, fill) for channel in self.values])
 
     def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours mean, on a scale of its own."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +20,15 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
-__all__ = ["Concepts", "choose_colours", "paint_shares"]
+__all__ = ["Concepts", "choose_colours", "hatch", "paint_shares"]
 
-STRENGTH = 0.8
+STRENGTH, FADED = 0.6, 0.25
+HALF, STRIPES, MIDDLE = 0.5, 0.55, 110
+"""From which share on a place belongs to a concept, how strong stripes are, and the luma from which they are black."""
+LUMA = (0.299, 0.587, 0.114)
+LIGHTNESSES = ("#d55e00", "#1b3fa0", "#f7e733", "#2fb89a", "#b5207d", "#8ccdf0")
+SWATCH: Final = 12, 96
+"""Height and width of a swatch in the legend."""
 GOLDEN, BRIGHTNESS = 0.618034, ((0.85, 0.95), (0.55, 0.75), (0.9, 0.6))
 """From hue to hue of colours beyond a palette's, and their saturations and values in turn."""
 NAMED = "Each concept's name is the class that the network gives an activation of that concept alone."
@@ -85,6 +92,7 @@ class Concepts(DrawnResult):
         said, details = (*notes, *cautions(self.checks)), remarks(self.checks)
         if not pictured:
             return Grid(Sheet(tuple(zip(*rows, strict=True)), headings, (), title, said, details), self.provenance)
+        rows = (*rows, (None, None, *self._draw_legend()))
         return Grid(Sheet(rows, column_headings=headings, title=title, notes=said, details=details), self.provenance)
 
     def describe(self) -> dict[str, Any]:
@@ -96,6 +104,13 @@ class Concepts(DrawnResult):
         labels = np.array([str(target) for target, _ in self.classes])
         names = np.array([picture.name for picture in self.pictures])
         return {"values": self.values, "vectors": self.vectors, "labels": labels, "images": names}
+
+    def _draw_legend(self) -> tuple[Cell, ...]:
+        """Each concept's colour and stripes."""
+        colours, whole = choose_colours(len(self.vectors)), np.ones((1, *SWATCH), dtype=np.bool_)
+        plain = [np.broadcast_to(np.rint(colour).astype(np.uint8), (*SWATCH, 3)) for colour in colours]
+        drawn = [hatch(one, whole, colours[[k]], k) for k, one in enumerate(plain)]
+        return tuple(Cell(each, f"concept {k + 1}") for k, each in enumerate(drawn))
 
     def _geometry(self, row: int) -> Geometry:
         picture = self.pictures[row]
@@ -114,8 +129,11 @@ class Concepts(DrawnResult):
         shares = np.nan_to_num(self.on_original(row)) / np.where(most > 0, most, 1)
         shares = 1 - (1 - shares.clip(0, 1)) ** 2
         first = np.eye(len(colours), dtype=np.float32)[shares.argmax(axis=0)].transpose(2, 0, 1)
-        drawn = [paint_shares(pixels_of(picture), shares * first, colours)]
-        drawn += [paint_shares(pixels_of(picture), shares[[k]], colours[[k]]) for k in range(len(colours))]
+        together = paint_shares(pixels_of(picture), shares * first, colours)
+        drawn = [hatch(together, shares * first >= HALF, colours)]
+        for k in range(len(colours)):
+            alone = paint_shares(pixels_of(picture), shares[[k]], colours[[k]])
+            drawn.append(hatch(alone, shares[[k]] >= HALF, colours[[k]], k))
         return (Cell(pixels_of(picture), picture.name), *(Cell(each) for each in drawn))
 
 
@@ -129,21 +147,51 @@ def concept_scale(colour: NDArray[np.float32], *, dark: bool) -> Scale:
 
 
 def choose_colours(count: int) -> NDArray[np.float32]:
-    """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them; of more than it has no two the same."""
+    """As many colours ``(k, 3)``, 0 to 255, as far apart as a palette has them; of more than it has no two the same.
+
+    Up to six also differ in lightness, so that they are told apart in greyscale.
+    """
     from matplotlib import colormaps
-    from matplotlib.colors import hsv_to_rgb
+    from matplotlib.colors import hsv_to_rgb, to_rgb
 
     palette = colormaps["tab10" if count <= 10 else "tab20"]
-    colours: list[Any] = [palette(k)[:3] for k in range(min(count, palette.N))]
+    known: list[Any] = [*map(to_rgb, LIGHTNESSES)] if count <= len(LIGHTNESSES) else [*map(palette, range(palette.N))]
+    colours: list[Any] = [known[k][:3] for k in range(min(count, len(known)))]
     colours += [hsv_to_rgb((k * GOLDEN % 1, *BRIGHTNESS[k % len(BRIGHTNESS)])) for k in range(palette.N, count)]
     return np.array(colours, dtype=np.float32).reshape(count, 3) * 255
 
 
 def paint_shares(pixels: NDArray[np.uint8], shares: NDArray[Any], colours: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A photograph, paler, with each concept's colour as strong as its share ``(k, H, W)``."""
+    """A photograph, nearly grey, with each concept's colour as strong as its share ``(k, H, W)``."""
     grey = pixels.mean(axis=2, keepdims=True).astype(np.float32)
-    ground = 0.5 * pixels + 0.5 * (0.5 * grey + 100)
+    ground = FADED * pixels + (1 - FADED) * grey
     opacity = STRENGTH * shares.clip(0, 1)[..., None]
     painted = ground * (1 - opacity.sum(axis=0).clip(0, 1)) + (opacity * colours[:, None, None]).sum(axis=0)
     drawn: NDArray[np.uint8] = np.rint(painted.clip(0, 255)).astype(np.uint8)
+    return drawn
+
+
+def hatch(
+    pixels: NDArray[np.uint8], regions: NDArray[np.bool_], colours: NDArray[np.float32], first: int = 0
+) -> NDArray[np.uint8]:
+    """Regions ``(k, H, W)`` told apart without colour: each with stripes of its own direction and an outline.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+        regions: Where each concept is.
+        colours: ``(k, 3)``, 0 to 255: those of the concepts, which their outlines have.
+        first: The number of the first concept, counted from 0.
+    """
+    drawn = pixels.copy()
+    longer = max(pixels.shape[:2])
+    width, period = max(1, round(longer / 180)), max(6, round(longer / 18))
+    row, column = np.indices(pixels.shape[:2])
+    along = (row + column, row - column, row, column, np.minimum(row % period, column % period), row + 2 * column)
+    for number, (region, colour) in enumerate(zip(regions, colours, strict=True), first):
+        stripe = region & (along[number % len(along)] % period < max(1, period // 7))
+        ink = 0.0 if colour @ np.float32(LUMA) > MIDDLE else 255.0
+        drawn[stripe] = np.rint((1 - STRIPES) * drawn[stripe] + STRIPES * ink)
+        contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        for line, paint in ((3 * width, (255, 255, 255)), (2 * width, (0, 0, 0)), (width, colour.tolist())):
+            cv2.drawContours(drawn, contours, -1, paint, line)
     return drawn

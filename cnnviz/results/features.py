@@ -71,6 +71,8 @@ class FeatureMaps(Parts[Heatmap], Part):
         silent: How many of them are zero everywhere on this picture.
         checks: What the user should know.
         provenance: How they were made.
+        before: Each unit's largest value before the ceiling of the function that the layer ends in (ReLU6, ...); empty
+            where it ends in none.
     """
 
     parts: tuple[Heatmap, ...]
@@ -78,6 +80,7 @@ class FeatureMaps(Parts[Heatmap], Part):
     silent: int
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)
+    before: tuple[float, ...] = field(default=(), repr=False)
 
     @property
     def values(self) -> NDArray[np.float32]:
@@ -148,10 +151,12 @@ class FeatureMaps(Parts[Heatmap], Part):
             for unit, one in zip(self.units, self.parts, strict=True)
         ]
         about = {"layer": self.layer, "units_in_layer": self.total, "silent": self.silent}
+        for one, peak in zip(found, self.before, strict=False):
+            one["highest_before_ceiling"] = peak
         return {**about, "units": found, "checks": list(self.checks)}
 
     def _slice(self, rows: slice) -> Self:
-        return self._replace(parts=self.parts[rows])
+        return self._replace(parts=self.parts[rows], before=self.before[rows])
 
     def _draw_lines(self, signal: Signal, look: FeatureLook, scale: Scale | None) -> Cell:
         """All units' values over the time of a signal, each unit's as a line."""
@@ -163,18 +168,26 @@ class FeatureMaps(Parts[Heatmap], Part):
         one, unit = self.parts[number], self.units[number]
         own, seen = scale or self.scale(number, look.look), self._seen_part()
         if look.style == "maps":
-            return Cell(plot(one.values, own), f"unit {unit}, {_describe_range(one.values)}")
+            return Cell(plot(one.values, own), self._caption(number))
         if look.style == "overlay":
-            words = f"unit {unit}, {_describe_range(one.values)}"
-            return Cell(one.overlay(look.look, own)[seen], words, paper=is_wide(self.picture))
+            return Cell(one.overlay(look.look, own)[seen], self._caption(number), paper=is_wide(self.picture))
         least = self.threshold(number, look.quantile)
-        said = f"from {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
+        said = f"shown above {_format_ends(least, least)[0]}" if np.isfinite(least) else "silent"
         where = self.responds(number, look.quantile, look.look.align)
         if not isinstance(self.picture, Picture):
             shown = look.look.suited(self.picture, signed=False).scale_of(np.array([0.0, 1.0]))
             drawn = draw_over(self.picture, where.astype(np.float32), shown, slicing=look.look.slicing)
-            return Cell(drawn, f"unit {unit}, {said}", paper=True)
-        return Cell(masked(pixels_of(self.picture), where)[seen], f"unit {unit}, {said}")
+            return Cell(drawn, f"unit {unit} ({said})", paper=True)
+        return Cell(masked(pixels_of(self.picture), where)[seen], f"unit {unit} ({said})")
+
+    def _caption(self, number: int) -> str:
+        """A unit and its range, and its peak before the ceiling where that is another."""
+        values = self.parts[number].values
+        above, peak = "", self.before[number] if self.before else None
+        if peak is not None and math.isfinite(peak) and peak > 0:
+            cut = _format_ends(peak, peak)[0]
+            above = f"\n{cut} before the ceiling" if cut != _format_ends(*(float(values.max()),) * 2)[0] else ""
+        return f"unit {self.units[number]} ({_describe_range(values)}){above}"
 
     def _seen_part(self) -> tuple[slice, slice]:
         """The part of the picture that the network saw; of what is no picture all that is drawn."""
@@ -206,7 +219,7 @@ def _describe_range(values: NDArray[np.float32]) -> str:
     if low == high == 0:
         return "silent"
     first, last = _format_ends(low, high)
-    return f"to {last}" if low >= 0 else f"{first} to {last}"
+    return f"max {last}" if low >= 0 else f"{first} to {last}"
 
 
 def _format_ends(low: float, high: float) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import Target, class_index
-from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
+from cnnviz.drawing.animation import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, FrameWriter, ensure_encoder
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.sheet import Cell, Sheet
@@ -277,8 +277,11 @@ def ensure_film(path: Path, clip: Path) -> None:
 
     Raises:
         OutputError: If not.
+        MissingExtraError: If it is a video and PyAV is not installed.
     """
     ensure_writable(path, force=True, suffixes=ANIMATION_SUFFIXES)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        ensure_encoder()
     if path.exists() and path.samefile(clip):
         raise OutputError(f"'{path}' is the clip itself, and would be replaced; choose another name.")
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.dimensions import SIGNAL, VOLUME, Size, count_places, spell_size
+from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, count_places, spell_size
 from cnnviz.drawing.colour import Normalisation, Scale, scale_of
 from cnnviz.drawing.plots import plot, plot_channels
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
@@ -20,7 +20,9 @@ __all__ = ["Filters", "Scaling"]
 
 Scaling: TypeAlias = Literal["shared", "own"]
 
-SMALLEST, LARGEST, WIDEST = 96, 320, 1920
+SMALLEST, LARGEST, WIDEST = 64, 320, 1920
+PER_WEIGHT: Final = 32
+"""Pixels of a weight of a small kernel, at most."""
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
@@ -185,7 +187,9 @@ class Filters(DrawnResult):
         return well_across(len(self.drawn))
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - the rows say it
-        return max(SMALLEST, min(LARGEST, WIDEST // self._count_across()))
+        flat = count_places(self.values.shape) == PICTURE
+        most = min(LARGEST, PER_WEIGHT * max(self.values.shape[2:])) if flat else LARGEST
+        return max(SMALLEST, min(most, WIDEST // self._count_across()))
 
 
 def _spell_kernel(size: Size) -> str:

@@ -243,22 +243,21 @@ class Heatmap(Explanation):
         Of signals ``(T,)``, linear, and of volumes ``(D, H, W)``, trilinear.
 
         Args:
-            align: ``"field"``: each value at the centre of what its unit sees, the outer ones held for half a stride,
-                NaN beyond. ``"pixel"``: the values spread evenly, which is what
+            align: ``"field"``: each value at the centre of what its unit sees, the outer ones held as far
+                as their fields reach, NaN beyond. ``"pixel"``: the values spread evenly, which is what
                 ``torch.nn.functional.interpolate(mode="bilinear")`` and other tools do; also done where the units have
                 no places of their own.
         """
         return upsample(self._rectified_values(), self.geometry.size, self.field if align == "field" else None)
 
-    def on_original(self, align: Align = "field") -> NDArray[np.float32]:
+    def on_original(self, align: Align = "field", *, fill: float = np.nan) -> NDArray[np.float32]:
         """The map on the original picture's pixels, ``(H, W)`` float32.
-
-        NaN where the network did not look, or no unit belongs.
 
         Args:
             align: As in :meth:`upsampled`.
+            fill: What stands where the network did not look, and where no unit's field reaches.
         """
-        return place(self.upsampled(align), self.geometry)
+        return place(self.upsampled(align), self.geometry, fill)
 
     def peak(self, align: Align = "field") -> tuple[int, ...]:
         """Column and row (x, y) of the map's maximum on the original picture, in pixels.
@@ -411,9 +410,9 @@ class Heatmaps(Explanations[Heatmap]):
         """The maps on the network's input grid, ``(N, H, W)`` float32; see :meth:`Heatmap.upsampled`."""
         return np.stack([one.upsampled(align) for one in self.maps])
 
-    def on_original(self, index: int, align: Align = "field") -> NDArray[np.float32]:
+    def on_original(self, index: int, align: Align = "field", *, fill: float = np.nan) -> NDArray[np.float32]:
         """One map on its original picture's pixels, ``(H, W)`` float32; see :meth:`Heatmap.on_original`."""
-        return self.maps[index].on_original(align)
+        return self.maps[index].on_original(align, fill=fill)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {**super()._arrays(), **self._certainty(), **self._centres()}

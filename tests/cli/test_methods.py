@@ -115,7 +115,7 @@ def test_json_is_one_document(gradcam, photo):
     assert set(first) == {
         "image", "output", "target", "index", "score", "probability", "layer", "peak", "checks", "blank", "error_bar",
     }  # fmt: skip
-    assert (first["image"], first["output"]) == ("a.png", "a.gradcam.png")
+    assert (first["image"], first["output"]) == ("a.png", "a.gradcam.tabby-minus-goldfish.png")
     assert (second["target"], second["index"], second["probability"]) == ("tabby - goldfish", None, None)
     assert (first["peak"] is None) == first["blank"]
     top = json.loads(gradcam("a.png", "--force", "--json").stdout)[0]
@@ -133,7 +133,9 @@ def test_bare_styles_have_the_pictures_own_size(gradcam, photo, folder, style):
 def test_a_shared_scale_reaches_separate_files(gradcam, photo, folder):
     for name, look in (("own/", []), ("shared/", ["--shared-scale"])):
         gradcam(photo("a.png"), photo("bb.png"), "--target", "0", "--no-relu", "-o", name, *look)
-    pairs = [(folder / kind / f"{stem}.gradcam.png").read_bytes() for stem in ("a", "bb") for kind in ("own", "shared")]
+    pairs = [
+        (folder / kind / f"{stem}.gradcam.0.png").read_bytes() for stem in ("a", "bb") for kind in ("own", "shared")
+    ]
     assert pairs[0] != pairs[1] or pairs[2] != pairs[3]
 
 
@@ -162,13 +164,13 @@ PAIR = ("--target", "tabby", "--target", "goldfish")
 def test_several_targets_are_maps_side_by_side(gradcam, photo, folder, style):
     pictures = [photo("a.png"), photo("bb.png")]
     result = gradcam(*pictures, *PAIR, "--style", style, "--layer", "1", "--batch-size", 1)
-    assert result.stdout.splitlines() == ["a.gradcam.png", "bb.gradcam.png"]
+    assert result.stdout.splitlines() == ["a.gradcam.1.tabby+goldfish.png", "bb.gradcam.1.tabby+goldfish.png"]
     model = library.load_model("nets.py:tiny", labels="labels.txt", input_size=32)
     expected = library.gradcam(model, [pictures[1]] * 2, ["tabby", "goldfish"], layer="1").grid(style=style)
     assert expected.sheet.shape == (1, 2 + (style == "panel"))
-    with Image.open(folder / "bb.gradcam.png") as image:
+    with Image.open(folder / "bb.gradcam.1.tabby+goldfish.png") as image:
         assert np.array_equal(np.asarray(image)[:, :, :3], expected.pixels())
-    assert library.rerun("bb.gradcam.png", trust=True).identical
+    assert library.rerun("bb.gradcam.1.tabby+goldfish.png", trust=True).identical
 
 
 def test_several_targets_in_one_file_and_as_json(gradcam, photo, folder):
@@ -182,7 +184,9 @@ def test_several_targets_in_one_file_and_as_json(gradcam, photo, folder):
         assert held["images"].tolist() == ["a.png", "a.png", "bb.png", "bb.png"]
         assert held["targets"].tolist() == ["tabby", "goldfish"] * 2
     entries = json.loads(gradcam(*pictures, *PAIR, "--json").stdout)
-    assert [each["output"] for each in entries] == ["a.gradcam.png"] * 2 + ["bb.gradcam.png"] * 2
+    assert [each["output"] for each in entries] == ["a.gradcam.tabby+goldfish.png"] * 2 + [
+        "bb.gradcam.tabby+goldfish.png"
+    ] * 2
     gradcam("a.png", *PAIR, "--target", "tabby - goldfish", "--shared-scale", "-o", "three.png")
     gradcam("a.png", "bb.png", *PAIR, "--shared-scale", "-o", "both.png")
     refused = gradcam("a.png", "bb.png", *PAIR, "--shared-scale", "--force")

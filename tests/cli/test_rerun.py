@@ -66,11 +66,11 @@ def test_files_of_others(cnnviz, photo, name, words):
 
 def test_info_tells_how_it_was_asked_opened_and_drawn(cnnviz, photo):
     cnnviz("layercam", *NETWORK, "--target", 2, photo("a.png"), photo("b.png"), "-o", "maps/", "--cmap", "viridis")
-    record = json.loads(cnnviz("info", "maps/b.layercam.png", "--json").stdout)
+    record = json.loads(cnnviz("info", "maps/b.layercam.2.png", "--json").stdout)
     assert record["asked"] == {"target": "2"}
     assert record["look"]["cmap"] == "viridis"
     assert record["model"]["opening"]["model"]["function"] == "tiny"
     assert [image["name"] for image in record["batch"]] == ["a.png", "b.png"]
-    text = cnnviz("info", "maps/b.layercam.png").stdout
+    text = cnnviz("info", "maps/b.layercam.2.png").stdout
     assert "rows: 1" in text
     assert "target: 2" in text

@@ -63,9 +63,9 @@ def test_filters_say_what_is_wrong(cnnviz, arguments, sentence, code):
 def test_features_write_a_grid_a_picture(cnnviz, photo, folder):
     result = cnnviz("features", *TINY, "--layer", 1, photo(), photo("dog.jpg"))
     assert result.exit_code == 0, result.output
-    assert result.stdout == "cat.features.png\ndog.features.png\n"
+    assert result.stdout == "cat.features.1.png\ndog.features.1.png\n"
     for name in ("cat", "dog"):
-        with Image.open(folder / f"{name}.features.png") as image:
+        with Image.open(folder / f"{name}.features.1.png") as image:
             assert image.width > 300
 
 
@@ -74,7 +74,7 @@ def test_features_in_every_style(cnnviz, photo, folder, style):
     picture = photo()
     result = cnnviz("features", *TINY, "--layer", 1, "--units", "0-3", "--style", style, "--quantile", 0.8, picture)
     assert result.exit_code == 0, result.output
-    record = Provenance.from_json(library.read_note(folder / "cat.features.png"))
+    record = Provenance.from_json(library.read_note(folder / "cat.features.1.png"))
     assert record.settings["units"] == "0-3"
     assert (record.look["style"], record.look["quantile"]) == (style, 0.8)
 
@@ -93,7 +93,7 @@ def test_features_go_on_after_a_bad_picture(cnnviz, photo, folder):
     (folder / "bad.jpg").write_text("no picture")
     result = cnnviz("features", *TINY, "--layer", 1, "bad.jpg", photo())
     assert result.exit_code == 1
-    assert result.stdout == "cat.features.png\n"
+    assert result.stdout == "cat.features.1.png\n"
     assert "bad.jpg" in result.stderr
 
 

@@ -13,7 +13,7 @@ from cnnviz.errors import ParameterError
 
 
 def span(count, stride, offset, size=5, centres=None):
-    return Span(size, stride, offset, tuple((0, 1) for _ in range(count)), centres)
+    return Span(size, stride, offset, tuple((0, 0) for _ in range(count)), centres)
 
 
 def field(rows, columns, kind="spatial", side=64):
@@ -105,3 +105,26 @@ def test_alignment_is_a_look(tmp_path):
     assert first.read_bytes() != second.read_bytes()
     with np.load(one.save(tmp_path / "map.npz")) as saved:
         assert saved["rows"].tolist() == saved["columns"].tolist() == [0, 32]
+
+
+def reaching(seen, stride, offset, size):
+    return Span(size, stride, offset, seen)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_the_outer_values_are_held_as_far_as_their_fields_reach(axes):
+    """Fields of 24 pixels, 16 apart, of 64: the last centre is 48, half a stride beyond it ends at 56."""
+    units = reaching(((0, 12), (4, 28), (20, 44), (36, 64)), 16, 0, 33)
+    values = np.random.default_rng(0).normal(size=(4,) * axes)
+    placed = upsample(values, (64,) * axes, Field("spatial", (64,) * axes, "", (units,) * axes))
+    assert np.isfinite(placed).all()
+    assert placed[(63,) * axes] == placed[(48,) * axes] == np.float32(values[(3,) * axes])
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_where_no_field_reaches_at_the_edge_there_is_no_value(axes):
+    """A kernel of 2 with a stride of 4 never sees the last two of 8 pixels; half a stride is held as it ever was."""
+    units = reaching(((0, 2), (4, 6)), 4, 0.5, 2)
+    placed = upsample(np.ones((2,) * axes), (8,) * axes, Field("spatial", (8,) * axes, "", (units,) * axes))
+    assert np.isnan(placed[..., 7]).all()
+    assert np.isfinite(placed[(slice(0, 7),) * axes]).all()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 import tracemalloc
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,8 +16,9 @@ from PIL import Image, ImageSequence
 
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.files import read_note
-from cnnviz.errors import OutputError, ParameterError
+from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 from cnnviz.provenance import Provenance
+from tests.support.chromium import browsing, installed
 
 NOTE = Provenance(method="gradcam", targets=("Löwe",)).to_json()
 
@@ -105,17 +110,97 @@ def test_a_frame_that_stays_is_repeated_in_a_video(tmp_path):
     assert (clip.get(cv2.CAP_PROP_FRAME_HEIGHT), clip.get(cv2.CAP_PROP_FRAME_WIDTH)) == (30, 46)
 
 
-def test_the_sidecar_speaks_of_this_video_only(tmp_path):
-    path = write(tmp_path / "clip.mp4", frames())
-    held = json.loads((tmp_path / "clip.mp4.json").read_text("utf-8"))
-    assert held["cnnviz"]["method"] == "gradcam"
-    assert str(tmp_path) not in json.dumps(held)
+def write_as_before(path):
+    """A video as earlier versions wrote one: MPEG-4 by OpenCV, and its record in a file beside it."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10, (46, 30))
+    for frame in frames(size=(30, 46)):
+        writer.write(frame[..., ::-1])
+    writer.release()
+    beside = {**json.loads(NOTE), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_name(f"{path.name}.json").write_text(json.dumps(beside), "utf-8")
+    return path
+
+
+def test_a_video_of_an_earlier_version_has_its_note_beside_it(tmp_path):
+    path = write_as_before(tmp_path / "clip.mp4")
+    assert json.loads(read_note(path)) == json.loads(NOTE)
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(OutputError, match="not written by cnnviz"):
         read_note(path)
     (tmp_path / "clip.mp4.json").unlink()
     with pytest.raises(OutputError, match="not written by cnnviz"):
         read_note(path)
+
+
+def test_a_video_has_nothing_beside_it_and_a_file_there_does_not_matter(tmp_path):
+    path = write(tmp_path / "clip.mp4", frames())
+    assert [each.name for each in tmp_path.iterdir()] == ["clip.mp4"]
+    (tmp_path / "clip.mp4.json").write_text("my own words")
+    assert read_note(path) == NOTE
+
+
+def test_a_long_note_in_a_video(tmp_path):
+    note = json.dumps({"words": "Löwe " * 100_000}, ensure_ascii=False)
+    assert read_note(write(tmp_path / "clip.mp4", frames(1), note=note)) == note
+
+
+def test_a_video_is_what_browsers_play(tmp_path):
+    path = write(tmp_path / "clip.mp4", frames())
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.frames) == ("h264", "yuv420p", 5)
+    content = path.read_bytes()
+    assert 0 < content.index(b"moov") < content.index(b"mdat"), "a browser can start before it has all of it"
+    assert b"threads=1 " in content, "the bytes would not repeat with several"
+
+
+PLAYED = """new Promise((done, failed) => {
+    const video = document.querySelector("video");
+    video.onerror = () => failed(new Error(video.error.message));
+    video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
+    video.play().catch(failed);
+})"""
+
+
+@pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
+def test_chromium_plays_a_video_to_its_end(tmp_path):
+    write(tmp_path / "clip.mp4", frames())
+    (tmp_path / "page.html").write_text('<!DOCTYPE html><title>x</title><video muted src="clip.mp4"></video>')
+    with browsing(installed() or "", tmp_path / "profile") as tab:
+        tab.open(tmp_path / "page.html", width=400)
+        assert tab.evaluate(PLAYED) == [46, 30, 0.5]
+
+
+def test_other_processes_write_the_same_video(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tests.drawing.test_animation import frames, write;"
+        "write(Path(sys.argv[1]), frames())"
+    )
+    for name in "ab":
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / f"{name}.mp4")], check=True)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [0, 5, 40, 500, -200])
+def test_a_video_that_was_cut_is_a_sentence_or_keeps_its_note(cut, tmp_path):
+    whole = write(tmp_path / "clip.mp4", frames()).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[:cut])
+    if cut < 0:
+        assert read_note(tmp_path / "cut.mp4") == NOTE, "what was cut off are pictures"
+        return
+    with pytest.raises(OutputError, match=r"'.*cut\.mp4' cannot be read as \.mp4|not written by cnnviz") as caught:
+        read_note(tmp_path / "cut.mp4")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_library_it_is_a_sentence(tmp_path, monkeypatch):
+    path = write(tmp_path / "clip.mp4", frames())
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"\.gif and \.webp need nothing more.*cnnviz\[video\]"):
+        FrameWriter(tmp_path / "other.mp4", 10, NOTE)
+    with pytest.raises(MissingExtraError, match=r"record in 'clip\.mp4' needs .*cnnviz\[video\]"):
+        read_note(path)
+    assert json.loads(read_note(write_as_before(tmp_path / "old.mp4"))) == json.loads(NOTE)
 
 
 @pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)

@@ -9,7 +9,9 @@ import pytest
 from cnnviz.drawing.sheet import well_across
 
 
-@pytest.mark.parametrize(("count", "across"), [(1, 1), (2, 2), (6, 3), (24, 6), (32, 8), (96, 12), (128, 16)])
+@pytest.mark.parametrize(
+    ("count", "across"), [(1, 1), (2, 2), (6, 3), (16, 4), (24, 6), (25, 5), (36, 6), (32, 8), (96, 12), (128, 16)]
+)
 def test_usual_numbers_fill_their_block(count, across):
     assert well_across(count) == across
     assert count % across == 0
@@ -21,5 +23,5 @@ def test_any_number(count):
     down = math.ceil(count / across)
     assert 1 <= across <= 16
     assert across * down - count < across
-    assert down < across or across in (count, 16)
-    assert across <= 2.5 * down + 2, "not far wider than high"
+    assert down <= across or across in (count, 16)
+    assert across <= 2 * down + 1, "not far wider than high"

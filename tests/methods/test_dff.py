@@ -9,6 +9,7 @@ import torch
 import cnnviz
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.methods.concepts import factorize
+from cnnviz.results.concepts import choose_colours, hatch, paint_shares
 
 
 def test_factors_of_data_that_have_factors():
@@ -59,7 +60,7 @@ def test_the_seed_decides_and_the_grid_has_a_column_a_concept(small, inputs, tmp
     one, two = (cnnviz.dff(small, inputs, concepts=3, steps=20) for _ in range(2))
     assert one.values.tobytes() == two.values.tobytes()
     assert cnnviz.dff(small, inputs, concepts=3, steps=20, seed=1).values.tobytes() != one.values.tobytes()
-    assert one.grid().sheet.shape == (3, 5)
+    assert one.grid().sheet.shape == (4, 5)
     with np.load(one.save(tmp_path / "concepts.npz")) as held:
         assert set(held) == {"values", "vectors", "labels", "images", "provenance"}
     assert one.save(tmp_path / "concepts.png").is_file()
@@ -82,3 +83,41 @@ def test_negative_activations_are_left_out():
     assert torch.equal(vectors, positive[1])
     assert float(maps.min()) >= 0
     assert float(vectors.min()) >= 0
+
+
+def lightness(colours: np.ndarray) -> np.ndarray:
+    """CIE L* of colours ``(k, 3)``, 0 to 255."""
+    linear = np.where((shares := colours / 255) <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return 116 * np.cbrt(linear @ np.array([0.2126, 0.7152, 0.0722])) - 16
+
+
+@pytest.mark.parametrize("count", range(2, 7))
+def test_concepts_are_told_apart_in_greyscale(count):
+    assert np.diff(np.sort(lightness(choose_colours(count)))).min() > 8
+    plain = np.full((90, 90, 3), 128, np.uint8)
+    whole = np.ones((1, 90, 90), dtype=bool)
+    inside = (slice(10, -10),) * 2
+    drawn = [hatch(plain, whole, choose_colours(count)[[k]], k)[inside] != 128 for k in range(count)]
+    assert all(0.05 < each.mean() < 0.5 for each in drawn)
+    assert not any(np.array_equal(one, other) for k, one in enumerate(drawn) for other in drawn[:k])
+
+
+@pytest.mark.parametrize("level", [0, 30, 128, 255])
+def test_where_there_is_no_concept_a_grey_photograph_stays_as_it_is(level):
+    photo = np.full((20, 30, 3), level, np.uint8)
+    shares = np.zeros((2, 20, 30))
+    shares[0, :10] = 1
+    painted = paint_shares(photo, shares, choose_colours(2))
+    assert (painted[10:] == photo[10:]).all()
+    assert (painted[:10] != photo[:10]).any(axis=2).all()
+    outlined = hatch(painted, shares[:1] > 0, choose_colours(1))
+    assert (outlined[13:] == photo[13:]).all()
+    assert {tuple(each) for each in outlined[8:12, 15]} >= {(0, 0, 0), (255, 255, 255)}, "seen on any ground"
+
+
+def test_the_legend_has_a_swatch_a_concept(small, inputs):
+    rows = cnnviz.dff(small, inputs, layer="relu2", concepts=3).grid().sheet.rows
+    assert rows[-1][:2] == (None, None)
+    assert [cell.caption for cell in rows[-1][2:]] == ["concept 1", "concept 2", "concept 3"]
+    for cell, colour in zip(rows[-1][2:], choose_colours(3), strict=True):
+        assert (cell.pixels == np.rint(colour)).all(axis=2).mean() > 0.3

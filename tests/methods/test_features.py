@@ -106,7 +106,7 @@ def test_units_by_number_and_all_with_the_limit_said():
 def test_silent_units_are_counted():
     found = cnnviz.features(known(0, 1, 0), ramp(), layer="units")
     assert (found[0].silent, found[0].total) == (2, 3)
-    assert "unit 0, silent" in [cell.caption for row in found.grid().sheet.rows for cell in row if cell]
+    assert "unit 0 (silent)" in [cell.caption for row in found.grid().sheet.rows for cell in row if cell]
     assert "2 of 3 units are zero all over input 1" in found.grid().sheet.notes
 
 
@@ -126,7 +126,7 @@ def test_maps_are_drawn_value_by_value():
     assert photograph.caption == "input 1"
     assert np.array_equal(first.pixels, second.pixels)
     assert first.pixels.shape == (4, 6, 3)
-    assert (first.caption, second.caption) == ("unit 0, to 23", "unit 1, to 46")
+    assert (first.caption, second.caption) == ("unit 0 (max 23)", "unit 1 (max 46)")
     shared = found.grid(shared=True, normalise="max").sheet.rows
     assert np.array_equal(shared[0][2].pixels, second.pixels)
     assert not np.array_equal(shared[0][1].pixels, second.pixels)
@@ -141,7 +141,7 @@ def test_maps_with_a_sign_keep_it():
     assert not found[0][0].rectified
     assert first.pixels[3, 5, 0] > first.pixels[3, 5, 2] + 50
     assert second.pixels[3, 5, 2] > second.pixels[3, 5, 0] + 50
-    assert second.caption == "unit 1, \N{MINUS SIGN}23 to 0"
+    assert second.caption == "unit 1 (\N{MINUS SIGN}23 to 0)"
 
 
 def test_the_mask_is_the_share_of_places_that_was_asked_for():
@@ -153,9 +153,9 @@ def test_the_mask_is_the_share_of_places_that_was_asked_for():
     assert not found.responds(1, 0.75).any()
     cells = cnnviz.features(known(1, 0), ramp(), layer="units", units="0-1").grid(style="masked", quantile=0.75)
     drawn = cells.sheet.rows[0][1]
-    assert drawn.caption == "unit 0, from 17.2"
+    assert drawn.caption == "unit 0 (shown above 17.2)"
     assert np.array_equal(drawn.pixels[shown], found.picture.pixels[shown])
-    assert cells.sheet.rows[0][2].caption == "unit 1, silent"
+    assert cells.sheet.rows[0][2].caption == "unit 1 (silent)"
 
 
 def test_a_map_that_is_zero_nearly_everywhere_shows_where_it_is_not():
@@ -264,3 +264,40 @@ def test_maps_lie_where_their_units_look():
     )
     assert not np.array_equal(grid.sheet.rows[0][1].pixels, pixel.sheet.rows[0][1].pixels)
     assert ["spread evenly" in " ".join(each.sheet.notes) for each in (grid, pixel)] == [False, True]
+
+
+class Ceiling(nn.Module):
+    """Its units are the picture times known factors, with a ceiling at the end."""
+
+    def __init__(self, ceiling: nn.Module, *factors: float) -> None:
+        super().__init__()
+        self.units = nn.Conv2d(1, len(factors), 1, bias=False)
+        self.act = ceiling
+        with torch.no_grad():
+            self.units.weight.copy_(torch.tensor(factors).view(-1, 1, 1, 1))
+
+    def forward(self, x):
+        return self.act(self.units(x)).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize(
+    "ceiling",
+    [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 6), nn.Hardsigmoid(), nn.Sigmoid()],
+    ids=["relu6", "relu6-inplace", "hardtanh", "hardsigmoid", "sigmoid"],
+)
+def test_units_at_a_ceiling_are_ranked_by_their_value_before_it(ceiling):
+    net = Ceiling(ceiling, 1.0, 4.0, 2.0, 0.1, 3.0)
+    model = model_of(net, mean=(0,), std=(1,), input_size=(4, 6), resize=None, labels=None)
+    found = cnnviz.features(model, ramp(), layer="act")[0]
+    assert found.units == (1, 4, 2, 0, 3)
+    assert found.before == pytest.approx((92.0, 69.0, 46.0, 23.0, 2.3))
+    assert np.array_equal(found.values, ceiling(ramp() * torch.tensor([4.0, 3, 2, 1, 0.1]).view(1, 5, 1, 1)).numpy()[0])
+    peaks = [one["highest_before_ceiling"] for one in found.describe()["units"]]
+    assert peaks == list(found.before)
+    assert found.rows(cnnviz.results.features.FeatureLook())[0][1].caption.endswith(")\n92 before the ceiling")
+
+
+def test_without_a_ceiling_nothing_is_said_of_one():
+    found = cnnviz.features(known(1.0, 3.0), ramp(), layer="units")[0]
+    assert found.before == ()
+    assert "highest_before_ceiling" not in found.describe()["units"][0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +133,22 @@ def test_clips(tiny, pictures, folder, suffix):
     with pytest.raises(ModelError, match=r"clip 'clip\.gif' \(sha256 .*name it with --images"):
         cnnviz.rerun(film.path, trust=True)
     assert cnnviz.rerun(film.path, images=folder.parent / "clip.gif", trust=True).identical
+
+
+def test_a_video_of_an_earlier_version_says_why_its_bytes_differ(tiny, pictures, folder):
+    frames = [Image.fromarray(np.full((32, 40, 3), 60 * number, np.uint8)) for number in range(3)]
+    frames[0].save("clip.gif", save_all=True, append_images=frames[1:], duration=100)
+    film = cnnviz.video(tiny, "clip.gif", "gradcam", "tabby", "film.mp4").path
+    held = json.loads(cnnviz.read_note(film))
+    assert held["cnnviz"]["versions"].pop("av")
+    old = folder / "old.mp4"
+    old.write_bytes(b"MPEG-4 as it was")
+    digest = hashlib.sha256(old.read_bytes()).hexdigest()
+    (folder / "old.mp4.json").write_text(json.dumps({**held, "sha256": digest}))
+    found = cnnviz.rerun(old, trust=True)
+    assert not found.identical
+    assert found.differences[0] == "video: MPEG-4 by OpenCV in an earlier version of cnnviz, H.264 by PyAV now"
+    assert found.path.read_bytes() == film.read_bytes()
 
 
 def test_pictures_are_found_by_their_pixels(tiny, pictures, folder):

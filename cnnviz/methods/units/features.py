@@ -81,7 +81,9 @@ def features(
     """What the units of a layer make of a picture: their maps, or where they respond on it (features).
 
     The maps are the layer's output as it left the layer, before anything after it could change it in place; the
-    network runs no further. Of every picture the units that respond most are shown, unless some are named.
+    network runs no further. Of every picture the units that respond most are shown, unless some are named; where the
+    layer ends in a function with a ceiling (ReLU6, hard sigmoid, tanh, ...), peaks are compared before it, since at the
+    ceiling units are equal.
 
     Args:
         model: The network.
@@ -149,38 +151,46 @@ def features(
 
 
 class _ShownUnits(NamedTuple):
-    """The units that are shown of one picture, their maps ``(U, h, w)``, and how many there are and are silent."""
+    """The units shown of one picture, their maps ``(U, h, w)``, how many there are, how many are silent, and peaks.
+
+    ``before`` has the peaks before the ceiling of the function that the layer ends in; nothing where it ends in none.
+    """
 
     units: list[int]
     maps: NDArray[np.float32]
     total: int
     silent: int
+    before: tuple[float, ...]
 
 
 def _show_units(
     model: Model, name: str, layer: Layer, inputs: Tensor, *, count: int, choice: tuple[str | None, Strength, int]
 ) -> list[_ShownUnits]:
     from cnnviz.engine.arrangement import to_maps, with_places
-    from cnnviz.engine.partial import run_to
+    from cnnviz.engine.partial import run_before_ceiling
 
-    output = run_to(model.module, model.forward, inputs, name, layer.call)
-    maps = to_maps(output, with_places(name, layer.arrangement, output))[:count].float()
+    output, before = run_before_ceiling(model.module, model.forward, inputs, name, layer.call)
+    arrangement = with_places(name, layer.arrangement, output)
+    maps = to_maps(output, arrangement)[:count].float()
+    raw = maps if before is None else to_maps(before, arrangement)[:count].float()
     answers = []
-    for one in maps:
-        units = _choose_units(one, name, *choice)
+    for one, unclipped in zip(maps, raw, strict=True):
+        units = _choose_units((one, unclipped), name, *choice)
         silent = int((one == 0).flatten(1).all(dim=1).sum())
-        answers.append(_ShownUnits(units, one[units].cpu().contiguous().numpy(), len(one), silent))
+        own = () if before is None else tuple(unclipped[units].flatten(1).amax(dim=1).tolist())
+        answers.append(_ShownUnits(units, one[units].cpu().contiguous().numpy(), len(one), silent, own))
     return answers
 
 
-def _choose_units(maps: Tensor, layer: str, units: str | None, by: Strength, most: int) -> list[int]:
-    count = len(maps)
+def _choose_units(maps: tuple[Tensor, Tensor], layer: str, units: str | None, by: Strength, most: int) -> list[int]:
+    """Numbers of the units that are shown; ``maps`` are the layer's own ``(C, h, w)``, and those before its ceiling."""
+    count = len(maps[0])
     if units is not None and units.strip() == ALL:
         return list(range(min(count, MOST)))
     if units is not None:
         return parse_units(units, layer, count, most=MOST)
-    flat = maps.flatten(1).double()
-    strengths = {"peak": flat.amax(dim=1), "mean": flat.mean(dim=1), "spread": flat.std(dim=1, correction=0)}
+    flat, before = (each.flatten(1).double() for each in maps)
+    strengths = {"peak": before.amax(dim=1), "mean": flat.mean(dim=1), "spread": flat.std(dim=1, correction=0)}
     order: list[int] = strengths[by].argsort(descending=True, stable=True)[:most].tolist()
     return order
 
@@ -190,7 +200,8 @@ def _describe_choice(shown: _ShownUnits, units: str | None, by: Strength) -> lis
     if len(shown.units) == shown.total:
         return []
     if units is None:
-        words = {"peak": "largest value", "mean": "largest mean", "spread": "largest deviation"}
+        peak = "largest value before the ceiling" if shown.before else "largest value"
+        words = {"peak": peak, "mean": "largest mean", "spread": "largest standard deviation"}
         return [f"{of} are shown: those with the {words[by]} on each picture, the strongest first"]
     return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
 
@@ -223,5 +234,5 @@ def _assemble_features(
             )
             for unit, values in zip(one.units, one.maps, strict=True)
         )
-        parts.append(FeatureMaps(maps, one.total, one.silent, whole.checks, own))
+        parts.append(FeatureMaps(maps, one.total, one.silent, whole.checks, own, one.before))
     return replace(whole, parts=tuple(parts))
