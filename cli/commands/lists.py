@@ -96,7 +96,12 @@ def measure(values: Mapping[str, Any]) -> None:
     ]
     written: Sequence[Path] = ()
     if planned is not None:
-        written = planned.save(cnnviz.grid([[(one.pixels, f"{one.layer}\n{one.caption()}") for one in found]]), **paper)
+        drawn = [[(one.pixels, one.caption()) for one in found]]
+        title = f"Effective receptive fields \N{MIDDLE DOT} {model.name}"
+        note = f"Mean magnitude of a unit's gradient over {found[0].inputs} inputs; the brightest is the largest."
+        written = planned.save(
+            cnnviz.grid(drawn, column_headings=[one.layer for one in found], title=title, notes=[note]), **paper
+        )
     if values["as_json"]:
         print_json([{**one.describe(), "output": str(written[0]) if written else None} for one in found])
         return

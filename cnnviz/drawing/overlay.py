@@ -14,10 +14,18 @@ from cnnviz.core.picture import LUMA, Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
 from cnnviz.errors import ParameterError
 
-__all__ = ["overlay", "place", "upsample", "masked", "veiled"]
+__all__ = ["outlined", "overlay", "place", "upsample", "masked", "veiled"]
 
 LEFT: Final = 0.22
 GROUND: Final = 40
+
+LIFT: Final = 64
+NEUTRAL: Final = 0.5
+"""Under a signed map: the grey that black becomes, and how much of the strongest colour's opacity zero's colour has."""
+
+LINE: Final = (60, 60, 60)
+LINES: Final = 400
+"""The outline of what the network saw, and how many such lines fit into the picture's shorter side."""
 
 
 def masked(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -124,11 +132,14 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """A map over its picture: the stronger a value, the more of its colour, so that cold places show the photograph.
 
+    Under a signed map the photograph is grey, no pixel of it black, and zero is drawn in the colour map's middle: the
+    lightness falls from zero both ways whatever the photograph, so that no line is seen where the sign changes.
+
     Args:
         pixels: ``(H, W, 3)`` RGB.
         values: ``(H, W)``; where it is NaN, the photograph is drawn as it is, or faded.
         scale: What the colours mean; a blank scale leaves the photograph as it is.
-        alpha: How much of the colour the strongest value gets, 0 to 1.
+        alpha: How much of the colour the strongest value gets, 0 to 1; 0 leaves the photograph as it is.
         seen: ``(H, W)``: what the network saw; the rest is faded. Left out, it saw whatever is not NaN.
 
     Raises:
@@ -158,8 +169,11 @@ def _blend(
     known = ~np.isnan(values)
     along = fractions(np.where(known, values, 0.0), scale)
     strength = np.abs(2 * along - 1) if scale.signed else along
-    opacity = (alpha * _opacity_of(strength) * known)[..., None].astype(np.float32)
-    blended = pixels * (1 - opacity) + colourise(values, scale) * opacity
+    signed = scale.signed and not scale.blank and alpha > 0
+    share = NEUTRAL + (1 - NEUTRAL) * strength**2 if signed else _opacity_of(strength)
+    opacity = (alpha * share * known)[..., None].astype(np.float32)
+    ground = np.where(known[..., None], _lighten(pixels), pixels) if signed else pixels
+    blended = ground * (1 - opacity) + colourise(values, scale) * opacity
     if not seen.all():
         blended = np.where(seen[..., None], blended, _fade(pixels))
     return np.rint(blended).astype(np.uint8)
@@ -168,6 +182,31 @@ def _blend(
 def _opacity_of(strength: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half-strong places stay visible on dark and on bright photographs, and the weakest leave no veil."""
     return 1 - (1 - strength) ** 2
+
+
+def _lighten(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A photograph without colour ``(H, W, 1)`` whose darkest places are still light enough for colours over them."""
+    return np.asarray(LIFT + (1 - LIFT / 255) * grey_of(pixels)[..., None], dtype=np.float32)
+
+
+def outlined(drawn: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What was drawn over a photograph, with one thin line around the part that the network saw.
+
+    The line lies outside that part, where there is anything outside.
+
+    Args:
+        drawn: ``(H, W, 3)`` RGB; left as it is.
+        seen: ``(H, W)``: what the network saw, a rectangle.
+    """
+    if seen.all() or not seen.any():
+        return drawn
+    thick = max(1, round(min(seen.shape) / LINES))
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    framed = np.zeros_like(seen)
+    top, left = max(rows[0] - thick, 0), max(columns[0] - thick, 0)
+    framed[top : rows[-1] + 1 + thick, left : columns[-1] + 1 + thick] = True
+    framed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = False
+    return np.where(framed[..., None], np.array(LINE, np.uint8), drawn)
 
 
 def veiled(pixels: NDArray[np.uint8], drawn: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -180,7 +219,7 @@ def veiled(pixels: NDArray[np.uint8], drawn: NDArray[np.uint8], seen: NDArray[np
     """
     if seen.all():
         return drawn
-    return np.asarray(np.where(seen[..., None], drawn, np.rint(_fade(pixels)).astype(np.uint8)))
+    return outlined(np.where(seen[..., None], drawn, np.rint(_fade(pixels)).astype(np.uint8)), seen)
 
 
 def _fade(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

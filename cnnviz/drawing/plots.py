@@ -12,11 +12,13 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from cnnviz.core.dimensions import PICTURE, SIGNAL, is_one_input
 from cnnviz.drawing.colour import COLOUR_CHANNELS, NO_VALUE, SHARPEST, Scale, colourise, paint, scale_of
+from cnnviz.drawing.text import ascent, font, line_height, text_width, wrap
 
-__all__ = ["paste_window", "plot", "plot_alone", "plot_channels", "plot_window"]
+__all__ = ["paste_window", "plot", "plot_table", "plot_alone", "plot_channels", "plot_window"]
 
 NARROWEST, WIDEST, HIGH, TALLEST = 240, 640, 0.6, 320
 """Pixels across of a line: the fewest and the most; and its height as a share of at most so many of them."""
@@ -29,6 +31,13 @@ MOST_SLICES: Final = 9
 SEAM: Final = 2
 SMALLEST_SLICE: Final = 24
 PALER: Final = 0.3
+EM: Final = 20
+"""Pixels of a letter in a table."""
+LONGEST: Final = 20 * EM
+"""Pixels of a name in a table, at most; what is longer ends in an ellipsis."""
+FRAME: Final = (240, 130, 0)
+MOST_WIDE, DARK = 5 * EM, 120
+"""Pixels of a column that has its name across, at most; and the brightness below which words are white."""
 INK, AXIS, PAPER = (40, 40, 40), (190, 190, 190), (255, 255, 255)
 
 
@@ -141,6 +150,65 @@ def plot_lines(values: NDArray[Any], scale: Scale, *, filled: bool = True) -> ND
     seam = np.full((SEAM, width, 3), AXIS, dtype=np.uint8)
     rows = [part for one in held for part in (_draw_line(one, scale, size, filled=filled), seam)][:-1]
     return np.concatenate(rows)
+
+
+def plot_table(
+    shares: NDArray[np.float64],
+    scale: Scale,
+    words: Sequence[Sequence[str]],
+    names: tuple[Sequence[str], Sequence[str]],
+) -> NDArray[np.uint8]:
+    """A heat map ``(R, C)`` without gaps, with words in its cells, and a frame around the largest of each row.
+
+    Args:
+        shares: What the colours are of; NaN where there is nothing.
+        scale: What they mean.
+        words: What stands in each cell.
+        names: Of the rows, at their left, and of the columns, above them, upright where they are long.
+
+    Returns:
+        ``(h, w, 3)`` RGB, letters of :data:`EM` pixels on white.
+    """
+    pad, high = EM // 2, 2 * EM
+    names = _shorten_names(names[0]), _shorten_names(names[1])
+    wide = math.ceil(max(text_width(word, EM) for row in words for word in row)) + 2 * pad
+    longest = math.ceil(max(text_width(name, EM) for name in names[1]))
+    upright = longest + pad > max(wide, MOST_WIDE)
+    wide = wide if upright else max(wide, longest + pad)
+    left = math.ceil(max(text_width(name, EM) for name in names[0])) + 2 * pad
+    top = longest + 2 * pad if upright else line_height(EM) + pad
+    tiles = colourise(shares, scale)
+    canvas = Image.new("RGB", (left + wide * shares.shape[1], top + high * shares.shape[0]), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for column, name in enumerate(names[1]):
+        if upright:
+            turned = Image.new("RGB", (longest + pad, line_height(EM)), PAPER)
+            ImageDraw.Draw(turned).text((0, ascent(EM)), name, fill=INK, font=font(EM), anchor="ls")
+            canvas.paste(turned.rotate(90, expand=True), (left + column * wide + (wide - line_height(EM)) // 2, 0))
+        else:
+            middle = left + column * wide + wide / 2 - text_width(name, EM) / 2
+            draw.text((round(middle), ascent(EM)), name, fill=INK, font=font(EM), anchor="ls")
+    for row, (name, said) in enumerate(zip(names[0], words, strict=True)):
+        baseline = top + row * high + (high - line_height(EM)) // 2 + ascent(EM)
+        draw.text((left - pad - round(text_width(name, EM)), baseline), name, fill=INK, font=font(EM), anchor="ls")
+        for column, word in enumerate(said):
+            box = (left + column * wide, top + row * high, left + (column + 1) * wide - 1, top + (row + 1) * high - 1)
+            ground = tuple(map(int, tiles[row, column]))
+            draw.rectangle(box, fill=ground)
+            start = box[0] + round((wide - text_width(word, EM)) / 2)
+            draw.text(
+                (start, baseline), word, fill=PAPER if np.mean(ground) < DARK else INK, font=font(EM), anchor="ls"
+            )
+        if np.nanmax(shares[row], initial=0.0) > 0:
+            best = left + int(np.nanargmax(shares[row])) * wide
+            draw.rectangle(
+                (best, top + row * high, best + wide - 1, top + (row + 1) * high - 1), outline=FRAME, width=3
+            )
+    return np.array(canvas)
+
+
+def _shorten_names(names: Sequence[str]) -> list[str]:
+    return [(wrap(name, LONGEST, EM, most=1) or ("",))[0] for name in names]
 
 
 def choose_slices(values: NDArray[Any]) -> list[int]:

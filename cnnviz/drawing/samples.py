@@ -15,7 +15,7 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample, Signal, Volume
 from cnnviz.drawing.colour import ColourMap, Normalisation, Scale, cmap_name, colourise, scale_of
 from cnnviz.drawing.files import ensure_writable, write_nifti
-from cnnviz.drawing.overlay import overlay
+from cnnviz.drawing.overlay import outlined, overlay
 from cnnviz.drawing.signals import draw_signal
 from cnnviz.drawing.volumes import THROUGH, Axis, Shades, Slicing, draw_volume, world_place, write_slices
 from cnnviz.errors import OutputError, ParameterError
@@ -189,7 +189,8 @@ def draw_over(
         return draw_signal(sample, values, scale, alpha=alpha, seen=seen)
     if isinstance(sample, Volume):
         return draw_volume(sample, Shades(values, scale, alpha, seen), slicing)
-    return overlay(pixels_of(sample), values, scale, alpha=alpha, seen=seen)
+    seen = ~np.isnan(np.asarray(values)) if seen is None else seen
+    return outlined(overlay(pixels_of(sample), values, scale, alpha=alpha, seen=seen), seen)
 
 
 def draw_panel(
@@ -225,7 +226,9 @@ def draw_alone(sample: Sample, values: NDArray[Any], scale: Scale, slicing: Slic
     return draw_volume(sample, Shades(values, scale, alone=True), slicing)
 
 
-def draw_in_place(sample: Sample, values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
+def draw_in_place(
+    sample: Sample, values: NDArray[Any], scale: Scale, colours: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """A map that is too fine for an overlay: in the place of the photograph that the network saw, faded around.
 
     Lines and slices are seen under any map, and stay.
@@ -234,11 +237,12 @@ def draw_in_place(sample: Sample, values: NDArray[Any], scale: Scale) -> NDArray
         sample: What the network was asked about.
         values: As :func:`draw_over` takes them.
         scale: What the colours mean.
+        colours: ``(H, W, 3)``: what is drawn where there is a value, if it is not the scale's colours.
     """
     if is_wide(sample):
         return draw_over(sample, values, scale)
     around = draw_over(sample, values, scale, alpha=0.0)
-    return np.where(np.isfinite(values)[..., None], colourise(values, scale), around)
+    return np.where(np.isfinite(values)[..., None], colourise(values, scale) if colours is None else colours, around)
 
 
 def name_place(sample: Sample, place: Sequence[int]) -> str:

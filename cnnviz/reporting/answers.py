@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from cnnviz.catalogue import command_name, load
+from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.picture import Picture
-from cnnviz.drawing.pages.blocks import Block, Facts, Fold, Gallery, Group, Plate, Size
+from cnnviz.drawing.pages.blocks import Block, Facts, Fold, Gallery, Group, Plate, SideBySide, Size
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError
 from cnnviz.method import Method
 from cnnviz.methods.prepare import prepare
@@ -21,7 +21,7 @@ from cnnviz.results.comparison import Comparison
 from cnnviz.results.compose import CellLike, grid
 from cnnviz.results.detections import Detections
 from cnnviz.results.heatmap import Heatmaps
-from cnnviz.results.predictions import Segmentations
+from cnnviz.results.predictions import Predictions, Segmentations
 from cnnviz.results.result import Grid
 
 __all__ = ["count_slow_maps", "write_maps", "write_predictions", "write_units"]
@@ -36,7 +36,7 @@ def write_units(context: ReportContext) -> ChapterContent:
     )
     context.driving = found
     blocks = tuple(
-        Group(f"{picture.name}: units of {one.layer} that speak for {one.target}", _unit_blocks(one))
+        Group(f"{picture.name}: units of {one.layer} supporting {one.target}", _unit_blocks(one))
         for picture, one in zip(context.pictures, found, strict=True)
     )
     checks = tuple(dict.fromkeys(check for one in found for check in one.checks))
@@ -47,10 +47,8 @@ def write_units(context: ReportContext) -> ChapterContent:
 
 def _unit_blocks(one: DrivingUnits) -> tuple[Block, ...]:
     if not one.units:
-        return (
-            missing_note(f"No unit of {one.layer} speaks for {one.target}: all their contributions are zero or below."),
-        )
-    return one.gallery(), Fold("The numbers", blocks=(one.table(),))
+        return (missing_note(f"No unit of {one.layer} supports {one.target}: all contributions are zero or negative."),)
+    return one.gallery(), Fold("Contributions as numbers", blocks=(one.table(),))
 
 
 def _units_grid(context: ReportContext, found: tuple[DrivingUnits, ...], made: Provenance) -> Grid:
@@ -59,7 +57,7 @@ def _units_grid(context: ReportContext, found: tuple[DrivingUnits, ...], made: P
     for picture, one in zip(context.pictures, found, strict=True):
         responses = [(unit.heatmap, f"unit {unit.unit.channel}\n{unit.share:.1%}") for unit in one]
         rows.append([(picture, f"{picture.name}\n{one.target}"), *responses])
-    title = f"{context.model.name} · {found[0].layer}: units that speak most for the answer"
+    title = f"{context.model.name} · {found[0].layer}: units that contribute most"
     return grid(rows, title=title, provenance=made)
 
 
@@ -75,10 +73,13 @@ def write_predictions(context: ReportContext) -> ChapterContent:
         heading = "Classes" if isinstance(found, Segmentations) else "Detections"
         sheet = sheet_blocks(found.grid(), heading)
         return ChapterContent(sheet, (found.provenance,), {"": found}, found.describe(), found.checks)
-    blocks = tuple(
-        Group(picture.name, (prediction_bars(picture, best, target),))
+    shown, context.photographed = not context.photographed, True
+    blocks: tuple[Block, ...] = tuple(
+        Group(picture.name, (prediction_bars(picture, best, target, shown=shown),))
         for picture, best, target in zip(context.pictures, found, context.targets, strict=True)
     )
+    if not shown:
+        blocks = (SideBySide(blocks),)
     numbers = [
         {
             "image": picture.name,
@@ -115,7 +116,8 @@ def write_maps(context: ReportContext) -> ChapterContent:
     if not found:
         return ChapterContent(tuple(blocks), checks=tuple(notes))
     blocks += [_maps_group(context, number, found) for number in range(len(context.pictures))]
-    blocks.append(Fold("What each of these maps is", blocks=(_method_facts(found),)))
+    context.photographed = True
+    blocks.append(Fold("What each method computes", blocks=(_method_facts(found),)))
     checks = tuple(dict.fromkeys(f"{name}: {check}" for name, maps in found.items() for check in maps.checks))
     made = tuple(maps.provenance for maps in found.values())
     figures = {"": _compose_comparison(context, found, shared)}
@@ -136,16 +138,32 @@ def _run_method(context: ReportContext, method: Method[Any, Any], settings: Mapp
 
 def _maps_group(context: ReportContext, number: int, found: Mapping[str, Maps]) -> Group:
     picture, target = context.pictures[number], context.targets[number]
-    plates: list[Plate] = [photograph_plate(picture, "photograph" if isinstance(picture, Picture) else "")]
+    plates: list[Plate] = []
+    if not context.photographed:
+        plates.append(photograph_plate(picture, "input", _spell_share(context, number)))
     for name, maps in found.items():
-        plates.append(map_plate(maps[number], name, pixelwise=isinstance(maps, Attributions)))
+        plates.append(map_plate(maps[number], _proper(name), pixelwise=isinstance(maps, Attributions)))
     size: Size = "row" if isinstance(picture, Picture) else "broad"
-    return Group(f"{picture.name}: what speaks for {target}", (Gallery(tuple(plates), size),))
+    return Group(f"{picture.name}: evidence for {target}", (Gallery(tuple(plates), size),))
+
+
+def _spell_share(context: ReportContext, number: int) -> str:
+    """The predicted class of a picture and its probability, where there is one."""
+    found = context.predictions
+    if not isinstance(found, Predictions) or not found[number]:
+        return ""
+    best = found[number][0]
+    return f"predicted: {best.target}" + ("" if best.probability is None else f", {best.probability:.1%}")
+
+
+def _proper(command: str) -> str:
+    """What the field calls a method, by its command."""
+    return proper_name(load(command).name)
 
 
 def _method_facts(found: Mapping[str, Maps]) -> Facts:
     methods = {name: load(name) for name in found}
-    return Facts(tuple((name, f"{method.summary} {method.reference}") for name, method in methods.items()))
+    return Facts(tuple((_proper(name), f"{method.summary} {method.reference}") for name, method in methods.items()))
 
 
 def _compose_comparison(context: ReportContext, found: Mapping[str, Maps], limits: Mapping[str, Any]) -> Comparison:

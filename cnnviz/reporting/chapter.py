@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnviz.core.sample import Sample
 from cnnviz.core.target import Target
-from cnnviz.drawing.pages.blocks import Block
+from cnnviz.drawing.pages.blocks import Block, Words
 from cnnviz.errors import ExplanationError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.models.model import Model
@@ -66,6 +66,7 @@ class ReportContext:
         budget: Forwards that slow parts may spend.
         driving: Once it was found out: the units that speak most for each picture's target.
         unread: Why no logits can be read; empty where they can.
+        photographed: Whether a chapter has shown the pictures themselves already: the page holds each of them once.
     """
 
     model: Model
@@ -82,6 +83,7 @@ class ReportContext:
     budget: ForwardBudget = field(default_factory=lambda: ForwardBudget(None, 0))
     driving: tuple[DrivingUnits, ...] = ()
     unread: str = ""
+    photographed: bool = False
 
     def check_targets(self) -> None:
         """Refuse to explain where there is nothing to explain.
@@ -116,6 +118,16 @@ class ChapterContent:
     figures: Mapping[str, Savable] = field(default_factory=dict)
     numbers: Any = None
     checks: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What it says in place of what could not be shown."""
+        return tuple(block.text for block in self.blocks if isinstance(block, Words) and block.tone == "missing")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it shows nothing but such sentences."""
+        return len(self.sentences) == len(self.blocks)
 
 
 def count_nothing_slow(_: ReportContext) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from cnnviz.core.capacity import ran_out_of_memory
-from cnnviz.drawing.pages.blocks import Chapter, Fold
+from cnnviz.drawing.pages.blocks import Chapter, Facts, Fold, Group
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import CnnvizError, UnknownNameError, UsageError
 from cnnviz.images.datasets.dataset import StoredDataset
@@ -38,76 +39,74 @@ NAMED = 6
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
-        "overview": Section(
-            "The network",
-            "What was asked, where its weights come from, and what it is given to see.",
-            "A name says nothing about what a network was trained on. The fingerprint says which weights were asked, "
-            "not whether they are good ones.",
-            write_overview,
-        ),
-        "predictions": Section(
-            "What it answers",
-            "The most probable classes of each picture; the one that the rest of this page explains is set off. What "
-            "the network did not see of a picture is faded.",
-            "A probability is a class's share among those the network knows. It is not the chance of being right: a "
-            "picture of something else gets a class too, often with a high probability.",
-            write_predictions,
-        ),
         "maps": Section(
-            "Where it looks",
-            "For each picture, the places that several methods hold responsible for the answer. Bright is strong; each "
-            "map has a scale of its own, whose ends stand under it. Where there is red and blue, red speaks for the "
-            "answer and blue against it.",
-            "Each method answers a question of its own, so that they differ is no fault of one of them. A map shows "
-            "where this answer on this picture hangs, not why, and not that other pictures are judged by the same. "
-            "That a map lies on the object does not make the answer right.",
+            "Attribution maps",
+            "For each image the predicted class, and where several methods find evidence for it. Bright is strong; the "
+            "numbers below each map are the ends of its own scale. Where there is red and blue, red is evidence for "
+            "the class and blue against it. What the network did not see is faded.",
+            "Each method answers a different question, so disagreement does not mean that one of them is wrong. A map "
+            "shows what the answer for this image depends on, not why, and nothing about other images. A map that lies "
+            "on the object does not make the answer right.",
             write_maps,
             count_slow_maps,
         ),
+        "predictions": Section(
+            "Predictions",
+            "The most probable classes of each image; the class that this page explains is highlighted.",
+            "A probability is a class's share among the classes that the network knows, not the chance of being right: "
+            "an image of something else gets a class too, often with a high probability.",
+            write_predictions,
+        ),
         "units": Section(
-            "Which units drive the answer",
-            "The channels of one layer that add most to each answer, and where on the picture they respond.",
-            "Units act together: what one adds depends on what the others do, and taking one away changes their part. "
-            "A unit that responds to one thing here may respond to others elsewhere, so these maps give it no name.",
+            "Units that contribute most",
+            "The channels of one layer that add most to each answer, and where in the image they respond.",
+            "Units act together: what one adds depends on the others, and removing one changes their part. A unit that "
+            "responds to one thing here may respond to other things elsewhere, so these maps do not name it.",
             write_units,
         ),
         "patches": Section(
-            "What else excites these units",
-            "Of a data set, the parts that excite each of those units most, with the unit's value.",
-            "These are the few extremes of one data set. What a unit does with everything in between, and with "
-            "pictures of another kind, they do not show; nor does what the extremes have in common say that the unit "
-            "means just that.",
+            "Image patches that activate each unit most",
+            "The parts of a data set with the highest activation of each of those units.",
+            "These are the few highest activations in one data set. They do not show how a unit responds in between, "
+            "nor to other kinds of images, and what they have in common need not be what the unit detects.",
             write_patches,
             count_slow_patches,
         ),
         "pictures": Section(
-            "What would excite it most",
-            "Pictures made from noise, step by step, so that a class or a unit answers as strongly as it can.",
-            "Such a picture shows what raises a score, not what the network needs to see, and not what it sees in "
-            "photographs. It depends on how it was made; another start or recipe gives another one.",
+            "Synthetic images that maximise activation",
+            "Images optimised from noise so that a class or a unit has the highest activation (feature visualization).",
+            "Such an image shows what raises a score, not what the network needs, nor what it finds in photographs. It "
+            "depends on the optimisation; another start or other settings give another image.",
             write_pictures,
             count_slow_pictures,
         ),
         "features": Section(
-            "What the layers make of the pictures",
-            "Maps of the strongest units at an early, a middle and a late layer, each on a scale of its own.",
-            "The strongest units are not the most important ones: each unit's values are on a scale of its own, and "
-            "what counts is what later layers make of them.",
+            "Feature maps",
+            "The most active units at an early, a middle and a late layer; each map has its own scale.",
+            "The most active units are not the most important ones: units have different ranges, and what matters is "
+            "what later layers make of them.",
             write_features,
         ),
         "filters": Section(
-            "What the first kernels are",
-            "The weights of the first layer, which meet the pixels themselves; those of largest norm first.",
-            "Kernels are easy to see in the first layer only, and there they look much alike in most networks that "
-            "were trained on photographs: edges, bars and colours. They say little about what the network knows.",
+            "First-layer filters",
+            "The weights of the first layer, which is applied to the pixels; the largest norm first.",
+            "Filters can only be read in the first layer, where they look alike in most networks trained on "
+            "photographs: edges, bars and colours. They say little about what the network has learned.",
             write_filters,
         ),
         "layers": Section(
-            "The layers",
-            "What the network computes on the way, layer by layer, and how much of the picture each unit can see.",
-            "What a unit can see is a bound. What counts for it is most often a much smaller part around the middle, "
-            "and differs from picture to picture.",
+            "Layers",
+            "The layers in the order of the forward pass, and the receptive field of a unit in each.",
+            "A receptive field is an upper bound. The part that matters is usually much smaller, around the centre, "
+            "and differs between images.",
             write_layers,
+        ),
+        "overview": Section(
+            "The network and how this page was made",
+            "The network, its weights and its input.",
+            "A name does not say what a network was trained on. The fingerprint identifies the weights, not their "
+            "quality.",
+            write_overview,
         ),
     }
 )
@@ -156,24 +155,42 @@ def write_report(context: ReportContext, batch: InputBatch, sections: dict[str, 
         budget: Forwards that the slow parts may spend together; None for any number.
     """
     context.budget = ForwardBudget(budget, sum(section.slow(context) for section in sections.values()))
-    chapters, numbers, seconds = [], {}, {}
+    chapters: list[Chapter] = []
+    numbers, seconds = {}, {}
     checks: list[str] = []
+    empty: list[tuple[str, str]] = []
     figures: dict[str, Savable] = {}
     for number, (key, section) in enumerate(sections.items(), 1):
         start = time.perf_counter()
         with part_of_progress(slice(number, number + 1), len(sections) + 1):
             content = _write_chapter(section, context)
         seconds[key] = time.perf_counter() - start
-        made = (Fold("How it was made", blocks=(recipe_facts(content.made, content.checks),)),) if content.made else ()
-        chapters.append(Chapter(key, section.title, section.question, (*content.blocks, *made), section.limits))
-        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in content.figures.items()}
         numbers[key] = content.numbers
         checks += [f"{key}: {check}" for check in content.checks]
+        if content.is_empty:
+            empty += [(section.title, sentence) for sentence in content.sentences]
+            continue
+        made = (Fold("Settings and notes", blocks=(recipe_facts(content.made, content.checks),)),)
+        shown = (*content.blocks, *(made if content.made else ()))
+        chapters.append(Chapter(key, section.title, section.question, shown, section.limits))
+        figures |= {f"{key}{f'-{end}' if end else ''}": figure for end, figure in content.figures.items()}
+    chapters = _name_empty(chapters, empty)
     found = provenance_of(context.model, batch, targets=tuple(map(str, context.targets)), seed=context.seed)
     return Report(
         context.model.name, _lead_sentence(context), tuple(chapters), figures, numbers, tuple(dict.fromkeys(checks)),
         seconds=seconds, provenance=found,
     )  # fmt: skip
+
+
+def _name_empty(chapters: list[Chapter], empty: list[tuple[str, str]]) -> list[Chapter]:
+    """The chapters, of which the last says which others have nothing to show, and why."""
+    if not empty:
+        return chapters
+    group = Group("Not in this report", (Facts(tuple(empty)),))
+    if not chapters:
+        return [Chapter("empty", "Nothing could be shown", "Why each part that was asked for is missing.", (group,))]
+    last = chapters[-1]
+    return [*chapters[:-1], replace(last, blocks=(*last.blocks, group))]
 
 
 def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
@@ -191,8 +208,7 @@ def _write_chapter(section: Section, context: ReportContext) -> ChapterContent:
 def _lead_sentence(context: ReportContext) -> str:
     names = [picture.name for picture in context.pictures]
     if not context.targets:
-        return "Its layers and kernels, and what its units make of the pictures; its answers could not be read."
-    if len(names) == 1:
-        return f"What it answers on {names[0]}, what in it speaks for the answer, and which of its units carry it."
-    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= NAMED else f"{len(names)} pictures"
-    return f"What it answers on {shown}, what in them speaks for the answers, and which of its units carry them."
+        return "Its layers, filters and feature maps; its predictions could not be read."
+    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    shown = shown if len(names) <= NAMED else f"{len(names)} images"
+    return f"Predictions for {shown}, the evidence for them, and the units that contribute most."

@@ -74,4 +74,4 @@ def limit_to_budget(method: Method[Any, Any], context: ReportContext) -> tuple[M
     if cost.setting == "most_steps":  # the steps are doubled up to the most, so that all together are up to twice that
         settings["most_steps"] //= 2
         settings["steps"] = min(method.parameters["steps"].default, settings["most_steps"])
-    return settings, f"{name} had {each} forwards a picture of the {cost.usual} it would have taken: a coarser answer."
+    return settings, f"{name} had {each} forwards a picture of the {cost.usual} it would have taken: reduced quality."

@@ -99,8 +99,8 @@ class DrivingUnits(Sequence[DrivingUnit]):
     def gallery(self) -> Gallery:
         """Each unit's activation over the photograph, with its share."""
         words = (
-            f"Of {self.total} units {self.positive} speak for it; these {len(self)} make up {self.share:.0%} of all "
-            "that they add."
+            f"{self.positive} of {self.total} units support it; these {len(self)} make up {self.share:.0%} of their "
+            "contributions."
         )
         size: Size = "row" if len(self) <= ACROSS else "medium"
         if self.units and not isinstance(self.units[0].heatmap.picture, Picture):
@@ -112,8 +112,8 @@ class DrivingUnits(Sequence[DrivingUnit]):
         rows = tuple(
             (str(one.unit.channel), f"{one.contribution:.3g}", f"{one.share:.1%}", f"{one.drop:.3g}") for one in self
         )
-        headings = ("unit", "adds to the score", "share", "score falls by, without it")
-        caption = f"Units of {self.layer} that speak for {self.target}, whose score is {self.score:.4g}"
+        headings = ("unit", "contribution to the score", "share", "score drop without it")
+        caption = f"Units of {self.layer} supporting {self.target} (score {self.score:.4g})"
         return Table(caption, headings, rows, (1, 2, 3))
 
     def describe(self) -> dict[str, Any]:

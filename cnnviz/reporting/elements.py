@@ -66,15 +66,15 @@ def photograph_plate(picture: Sample, title: str = "", caption: str = "") -> Pla
     return Plate(drawn, f"The {kind_of(picture)} {picture.name}.", title, caption)
 
 
-def prediction_bars(picture: Sample, best: Sequence[Prediction], target: Target) -> Bars:
-    """The first classes of a picture as bars beside it, the explained one marked."""
+def prediction_bars(picture: Sample, best: Sequence[Prediction], target: Target, *, shown: bool = True) -> Bars:
+    """The first classes of a picture as bars, the explained one marked; beside the picture, if it is to be shown."""
     index = target.index if isinstance(target, ClassTarget) else None
     bars = tuple(
         Bar(str(one.target), one.probability or 0.0, _format_share(one), one.target.index == index) for one in best
     )
     probable = all(one.probability is not None for one in best)
-    title = f"The {len(bars)} most probable classes" if probable else "The values that the network gives"
-    return Bars(title, bars, photograph_plate(picture))
+    title = f"The {len(bars)} most probable classes" if probable else "The highest logits"
+    return Bars(title, bars, photograph_plate(picture) if shown else None)
 
 
 def map_plate(found: Map, title: str, *, pixelwise: bool = False) -> Plate:
@@ -203,12 +203,14 @@ def patch_groups(found: Patches) -> tuple[Block, ...]:
         first, _, rest = heading.partition("\n")
         plates = tuple(
             Plate(
-                cell.pixels, f"A patch that excites {first} of {found.layer} to {cell.caption}.", caption=cell.caption
+                cell.pixels, f"A patch that activates {first} of {found.layer} to {cell.caption}.", caption=cell.caption
             )
             for cell in row
             if cell is not None
         )
-        shown = Gallery(plates, "strip", rest.replace("\n", ", ")) if plates else Words("It never responds.", "missing")
+        shown = (
+            Gallery(plates, "strip", rest.replace("\n", ", ")) if plates else Words("It is never active.", "missing")
+        )
         groups.append(Group(first, (shown,)))
     return tuple(groups)
 

@@ -32,12 +32,12 @@ def write_overview(context: ReportContext) -> ChapterContent:
     rows = [
         ("network", model.name),
         *((ORIGIN_WORDS.get(name, name), str(value)) for name, value in model.origin.items()),
-        ("fingerprint of the weights", f"SHA-256 {model.fingerprint()}"),
+        ("weights' fingerprint", f"SHA-256 {model.fingerprint()}"),
         ("parameters", f"{weights:,}"),
-        ("layers", f"{len(_leaf_layers(layers))} that compute, {len(layers)} with those that contain them"),
+        ("layers", f"{len(_leaf_layers(layers))} ({len(layers)} modules)"),
         ("input", _describe_input(model.preprocess)),
         ("preprocessing", _describe_preprocessing(model.preprocess)),
-        ("answers", _describe_answers(context)),
+        ("output", _describe_answers(context)),
     ]
     notes = tuple(Words(f"{note[0].upper()}{note[1:]}.", "missing") for note in model.notes)
     numbers = {"parameters": weights, "layers": len(layers), "weights_sha256": model.fingerprint()}
@@ -49,13 +49,13 @@ def write_layers(context: ReportContext) -> ChapterContent:
     layers = context.model.layers
     automatic, checks = _choose_automatic(context)
     ends = _last_of_each_grid(layers, automatic)
-    blocks: list[Block] = [_layer_table("The last layer at each size of the grid", ends, automatic)]
+    blocks: list[Block] = [_layer_table("The last layer at each resolution", ends, automatic)]
     everything = list(layers.values())
     if len(everything) > len(ends):
         whole = _layer_table(f"All {len(everything)} layers, in the network's own order", everything, automatic)
         blocks.append(Fold(f"All {len(everything)} layers", blocks=(whole,)))
     if automatic:
-        blocks.insert(1, Words(f"Set off: {automatic}, the layer that maps are made at if none is named.", "quiet"))
+        blocks.insert(1, Words(f"Highlighted: {automatic}, the layer used for maps by default.", "quiet"))
     return ChapterContent(tuple(blocks), numbers={"layers": len(everything), "automatic": automatic}, checks=checks)
 
 
@@ -86,7 +86,7 @@ def _last_of_each_grid(layers: Layers, automatic: str | None) -> list[Layer]:
 def _layer_table(caption: str, layers: list[Layer], automatic: str | None) -> Table:
     rows = tuple(_layer_row(layer) for layer in layers)
     marked = tuple(number for number, layer in enumerate(layers) if layer.name == automatic)
-    headings = ("layer", "kind", "output", "weights", "units see", "every")
+    headings = ("layer", "kind", "output", "weights", "receptive field", "stride")
     return Table(caption, headings, rows, (2, 3, 4, 5), marked)
 
 

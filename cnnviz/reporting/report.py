@@ -47,8 +47,8 @@ def report(
 ) -> Report:
     """Everything about one network and a few pictures on one page: answers, maps, units, layers.
 
-    A chapter that cannot be told (a method that does not suit the network, a layer without places) becomes a sentence
-    that says why. Pictures of which the class that is asked about wins no pixel are left out, which the page says.
+    A chapter that has nothing to show (no data set to search, a layer without spatial extent) is left out; the last
+    chapter says why. Pictures of which the class that is asked about wins no pixel are left out, which the page says.
 
     Args:
         model: The network.
@@ -56,8 +56,8 @@ def report(
         target: What is explained; None is each image's top class.
         examples: A data set to look for patches in: a folder, a list, ``"shapes:500"`` or whatever else ``patches``
             takes; or None.
-        sections: Chapters with commas between, in the order wanted: overview, predictions, maps, units, patches,
-            pictures, features, filters, layers; left out, all of them.
+        sections: Chapters with commas between, in the order wanted: maps, predictions, units, patches,
+            pictures, features, filters, layers, overview; left out, all of them.
         methods: Names of methods that draw maps, with commas between.
         layer: The layer for maps and units; left out, the last whose places reach the target.
         classes: How many classes of each picture are listed.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import VOLUME, Size
 from cnnviz.core.layer import AUTOMATIC, Layer
 from cnnviz.core.target import ClassTarget, RegionTarget, Target, Unit
-from cnnviz.drawing.pages.blocks import Group
+from cnnviz.drawing.pages.blocks import Fold, Group
 from cnnviz.engine.batching import usual_size
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.methods.ascent.maximize import maximize
@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 STAGES, MAPS = 3, 8
+OPEN = 2
+"""Pictures whose maps are not folded away."""
+
 KERNELS = 96
 PATCHES, PATCHED = 8, 8
 MADE_UNITS = 2
@@ -39,6 +42,8 @@ JUDGING = DRAWS + 6
 """Forwards that measure how good a picture is."""
 
 FEWEST_STEPS = 8
+PIXELS = 128**2
+"""Values up to which a volume gets as many steps as an image."""
 
 
 def write_filters(context: ReportContext) -> ChapterContent:
@@ -59,10 +64,13 @@ def write_features(context: ReportContext) -> ChapterContent:
         name: features(context.model, context.images, layer=name, most=MAPS, batch_size=context.batch_size)
         for name in names
     }
-    blocks = tuple(
+    groups = tuple(
         Group(picture.name, tuple(feature_group(one[row]) for one in found.values()))
         for row, picture in enumerate(context.pictures)
     )
+    rest = len(groups) - OPEN
+    words = f"Feature maps of {'another image' if rest == 1 else f'{rest} more images'}"
+    blocks = (*groups[:OPEN], *((Fold(words, blocks=groups[OPEN:]),) if rest > 0 else ()))
     made = tuple(one.provenance for one in found.values())
     numbers = {name: one.units.tolist() for name, one in found.items()}
     checks = tuple(dict.fromkeys(check for one in found.values() for check in one.checks))
@@ -92,14 +100,14 @@ def write_patches(context: ReportContext) -> ChapterContent:
     """What of a data set excites the driving units most."""
     if context.examples is None:
         return ChapterContent(
-            (missing_note("No data set was given to look for patches in; --data (examples) names one."),)
+            (missing_note("Not asked for: --data (in Python examples) names a data set to search for patches."),)
         )
     data = open_dataset(context.examples)
     wanted = _count_forwards(context, len(data))
     granted = context.budget.grant(wanted)
     if granted < wanted:
         context.budget.give_back(granted)
-        reason = f"The patches were left out: they take {wanted} forwards, and the budget has {granted} for them."
+        reason = f"Left out because of --budget: patches take {wanted} forwards, and the budget has {granted} for them."
         return ChapterContent((missing_note(reason),), checks=(reason,))
     layer, units = _rank_driving_units(context, most=PATCHED)
     chosen = ",".join(map(str, sorted(units))) or None
@@ -126,10 +134,10 @@ def write_pictures(context: ReportContext) -> ChapterContent:
     layer, units = _rank_driving_units(context, most=MADE_UNITS * len(context.pictures), each=MADE_UNITS)
     wanted = [*classes, *(Unit(layer, unit) for unit in units)]
     if not wanted:
-        return ChapterContent(
-            (missing_note("What is explained is no class, and no unit speaks for it: there is nothing to picture."),)
-        )
+        return ChapterContent((missing_note("No class is explained, and no unit supports the target."),))
     steps, note = _choose_steps(context, len(wanted))
+    if steps > (most := _most_steps(context)):
+        steps, note = most, f"Each had {most} steps of the usual {USUAL.steps}, as volumes are slow: reduced quality."
     if steps == 0:
         return ChapterContent((missing_note(note),), checks=(note,))
     found = maximize(context.model, wanted, steps=steps, seed=context.seed)
@@ -153,8 +161,16 @@ def _choose_steps(context: ReportContext, count: int) -> tuple[int, str]:
     spent = (steps * USUAL.crops + JUDGING) * count if steps >= FEWEST_STEPS else 0
     context.budget.give_back(granted - spent)
     if not spent:
-        return 0, f"The pictures were left out: each takes {usual} forwards, and the budget has {each} for it."
-    return steps, f"Each picture had {spent // count} forwards of the {usual} it would have taken: a rougher one."
+        return 0, f"Left out because of --budget: each takes {usual} forwards, and the budget has {each} for it."
+    return steps, f"Each picture had {spent // count} forwards of the {usual} it would have taken: reduced quality."
+
+
+def _most_steps(context: ReportContext) -> int:
+    """How many steps an image gets at most: fewer where it is a volume of more values than an image has pixels."""
+    size = context.model.preprocess.input_size
+    if len(size) != VOLUME:
+        return USUAL.steps
+    return max(FEWEST_STEPS, min(USUAL.steps, USUAL.steps * PIXELS // math.prod(size)))
 
 
 def _rank_driving_units(context: ReportContext, *, most: int, each: int | None = None) -> tuple[str, list[int]]:

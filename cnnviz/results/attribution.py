@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.core.sample import Signal
 from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint
 from cnnviz.drawing.overlay import place
-from cnnviz.drawing.samples import draw_alone, draw_over, draw_panel, is_wide, pixels_of
+from cnnviz.drawing.samples import draw_alone, draw_in_place, draw_over, draw_panel, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
 from cnnviz.results.heatmap import Explanation, Explanations, Heatmap, Heatmaps, Look
@@ -89,7 +89,7 @@ class Attribution(Explanation):
         return scale_among([self], look)
 
     def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
-        """The pictures in the asked style: one, or the part of the photograph that the network saw and its pixels'."""
+        """The pictures in the asked style: one, or the photograph and the map in the place of what the network saw."""
         scale = scale or self.scale(look)
         if is_wide(self.picture):
             return (self._wide_cell(look, scale),)
@@ -98,11 +98,10 @@ class Attribution(Explanation):
         if look.style == "map":
             return (Cell(self._boxed_input(self._colour(self.values, self.flat.upsampled(), scale))),)
         placed = self.flat.on_original()
-        looked = np.isfinite(place(np.zeros(self.values.shape[1:], np.float32), self.geometry))
-        seen = np.ix_(*(np.flatnonzero(looked.any(axis=axis)) for axis in (1, 0)))
-        drawn = self.boxed(self._colour(self.on_original(), placed, scale))[seen]
+        colours = self._colour(self.on_original(), placed, scale)
+        drawn = self.boxed(draw_in_place(self.picture, placed, scale, colours))
         bar = None if self.coloured else scale
-        shown = self.boxed(pixels_of(self.picture))[seen]
+        shown = self.boxed(pixels_of(self.picture))
         return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
     def caption(self) -> str:

@@ -92,8 +92,10 @@ class Concepts(DrawnResult):
         said, details = (*notes, *cautions(self.checks)), remarks(self.checks)
         if not pictured:
             return Grid(Sheet(tuple(zip(*rows, strict=True)), headings, (), title, said, details), self.provenance)
-        rows = (*rows, (None, None, *self._draw_legend()))
-        return Grid(Sheet(rows, column_headings=headings, title=title, notes=said, details=details), self.provenance)
+        legend: tuple[Cell | None, ...] = (None, None, *self._draw_legend())
+        return Grid(
+            Sheet((*rows, legend), column_headings=headings, title=title, notes=said, details=details), self.provenance
+        )
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -109,7 +111,7 @@ class Concepts(DrawnResult):
         """Each concept's colour and stripes."""
         colours, whole = choose_colours(len(self.vectors)), np.ones((1, *SWATCH), dtype=np.bool_)
         plain = [np.broadcast_to(np.rint(colour).astype(np.uint8), (*SWATCH, 3)) for colour in colours]
-        drawn = [hatch(one, whole, colours[[k]], k) for k, one in enumerate(plain)]
+        drawn = [hatch(flat, whole, colours[[k]], k) for k, flat in enumerate(plain)]
         return tuple(Cell(each, f"concept {k + 1}") for k, each in enumerate(drawn))
 
     def _geometry(self, row: int) -> Geometry:
@@ -132,8 +134,8 @@ class Concepts(DrawnResult):
         together = paint_shares(pixels_of(picture), shares * first, colours)
         drawn = [hatch(together, shares * first >= HALF, colours)]
         for k in range(len(colours)):
-            alone = paint_shares(pixels_of(picture), shares[[k]], colours[[k]])
-            drawn.append(hatch(alone, shares[[k]] >= HALF, colours[[k]], k))
+            tinted = paint_shares(pixels_of(picture), shares[[k]], colours[[k]])
+            drawn.append(hatch(tinted, shares[[k]] >= HALF, colours[[k]], k))
         return (Cell(pixels_of(picture), picture.name), *(Cell(each) for each in drawn))
 
 
@@ -189,7 +191,7 @@ def hatch(
     along = (row + column, row - column, row, column, np.minimum(row % period, column % period), row + 2 * column)
     for number, (region, colour) in enumerate(zip(regions, colours, strict=True), first):
         stripe = region & (along[number % len(along)] % period < max(1, period // 7))
-        ink = 0.0 if colour @ np.float32(LUMA) > MIDDLE else 255.0
+        ink = 0.0 if float(colour @ np.array(LUMA)) > MIDDLE else 255.0
         drawn[stripe] = np.rint((1 - STRIPES) * drawn[stripe] + STRIPES * ink)
         contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         for line, paint in ((3 * width, (255, 255, 255)), (2 * width, (0, 0, 0)), (width, colour.tolist())):

@@ -26,8 +26,8 @@ PER_WEIGHT: Final = 32
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
-    "compressed": "Each colour is a group of input channels, its brightness how strongly the unit weighs that group; "
-    "below, the share of the unit's squared weights that the three hold.",
+    "compressed": "Each colour is a group of input channels; brighter: larger weights on it. "
+    "Below, the share of the unit's squared weights that the three colours show.",
 }
 
 
@@ -109,7 +109,7 @@ class Filters(DrawnResult):
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
             self._title(self.model, self.layer, f"{len(self)} units, {_spell_kernel(self.values.shape[2:])}"),
             notes,
-            remarks(self.checks),
+            details=remarks(self.checks),
         )
         return Grid(sheet, self.provenance)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.plots import plot_window
-from cnnviz.drawing.sheet import Cell, Sheet
+from cnnviz.drawing.sheet import Cell, Sheet, well_across
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, ResultBatch
@@ -196,8 +195,8 @@ LAST_SECONDS: Final = 2.0
 
 
 def in_rows(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
-    """Cells in about as many rows as columns, at most six across."""
-    across = min(MOST_ACROSS, math.ceil(math.sqrt(len(cells))))
+    """Cells in a block that is nearly square, full where that can be, at most six across."""
+    across = min(MOST_ACROSS, well_across(len(cells)))
     return tuple(tuple(cells[start : start + across]) for start in range(0, len(cells), across))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,12 @@ def _describe_evidence(one: RankedLayer) -> str:
 
 
 LEAST = 1 - 0.9545
+TITLE: Final = "Effective receptive field"
+MARGIN: Final = 0.12
+"""Of a field's side, how much around it is drawn."""
+SHORTEST: Final = 240
+"""Pixels of a drawing's longer side, at least."""
+OUTLINE: Final = (0, 255, 255)
 STEPS = {SIGNAL: "samples", PICTURE: "px", VOLUME: "voxels"}
 
 
@@ -111,6 +118,33 @@ def _distances(shape: Size, centre: tuple[float, ...]) -> NDArray[np.float64]:
     """How far every pixel is from a centre."""
     along = [each - middle for each, middle in zip(np.indices(shape), centre, strict=True)]
     return np.asarray(np.hypot.reduce(along) if len(along) > 1 else np.abs(along[0]))
+
+
+def _draw_outline(
+    drawn: NDArray[np.uint8], box: tuple[int, int, int, int], window: tuple[slice, slice], factor: int
+) -> None:
+    """Draw a line just within the edges of a box, in place; pixels of the input are ``factor`` wide."""
+    down, across = (part.start or 0 for part in window)
+    top, left, bottom, right = (
+        factor * (end - start) for end, start in zip(box, (down, across, down, across), strict=True)
+    )
+    wide = max(1, round(max(drawn.shape[:2]) / 160))
+    for rows, columns in (
+        (slice(top, top + wide), slice(left, right)),
+        (slice(bottom - wide, bottom), slice(left, right)),
+        (slice(top, bottom), slice(left, left + wide)),
+        (slice(top, bottom), slice(right - wide, right)),
+    ):
+        drawn[rows, columns] = OUTLINE
+
+
+def _draw_bar(width: int, length: int) -> NDArray[np.uint8]:
+    """A strip of paper with a bar of a length in its middle."""
+    high = max(3, round(width / 60))
+    strip = np.full((3 * high, width, 3), 255, dtype=np.uint8)
+    left = (width - length) // 2
+    strip[high : 2 * high, left : left + length] = 32
+    return strip
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,23 +195,66 @@ class EffectiveField(DrawnResult):
         return float(away[order][np.searchsorted(mass, share * mass[-1])]) if mass[-1] > 0 else 0.0
 
     @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """What the unit can see of a picture, by arithmetic: top, left, bottom, right, each end one past the last.
+
+        None of signals and volumes, and where the field is no box or nothing is known of it.
+        """
+        if len(self.place) != PICTURE or self.field is None or not self.field.placed:
+            return None
+        top, left, bottom, right = self.field.box(*self.place, *self.values.shape)
+        return top, left, bottom, right
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The part of a picture that is drawn: the unit's field and a margin, or all of it where there is no box."""
+        if self.box is None or any(first >= last for first, last in (self.box[::2], self.box[1::2])):
+            return slice(None), slice(None)
+        margin = max(1, round(MARGIN * max(self.box[2] - self.box[0], self.box[3] - self.box[1])))
+        ends = zip(self.box[:2], self.box[2:], self.values.shape, strict=True)
+        down, across = (slice(max(low - margin, 0), min(high + margin, length)) for low, high, length in ends)
+        return down, across
+
+    @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The values in colours ``(H, W, 3)``, from 0 to the largest; of signals a line, of volumes some slices."""
-        return plot(self.values, scale_of(self.values))
+        """The values in colours ``(h, w, 3)``, from 0 to the largest; of signals a line, of volumes some slices.
+
+        Of a picture what lies around the unit's field, each of its pixels enlarged, with an outline around the field
+        and a scale bar of :attr:`scale_bar` pixels below.
+        """
+        if len(self.place) != PICTURE:
+            return plot(self.values, scale_of(self.values))
+        drawn = plot(self.values[self.window], scale_of(self.values))
+        factor = max(1, math.ceil(SHORTEST / max(drawn.shape[:2])))
+        drawn = drawn.repeat(factor, axis=0).repeat(factor, axis=1)
+        if self.box is not None:
+            _draw_outline(drawn, self.box, self.window, factor)
+        return np.concatenate([drawn, _draw_bar(drawn.shape[1], self.scale_bar * factor)])
+
+    @property
+    def scale_bar(self) -> int:
+        """How many pixels of the input the scale bar of a picture is long: 1, 2 or 5 times a power of ten."""
+        width = int(self.values[self.window].shape[1])
+        steps = [step * 10**power for power in range(5) for step in (1, 2, 5)]
+        return max(int(step) for step in steps if step <= max(width / 2, 1))
 
     def caption(self) -> str:
-        """The unit with its size and half-mass radius."""
+        """The unit with its size and the radius that holds half of its sensitivity, its field, and the scale."""
         place = ",".join(map(str, self.place))
         unit = STEPS[len(self.place)]
-        return f"unit {place}: {self.size:.0f} {unit}; half the mass within {self.radius(0.5):.0f} {unit}"
+        words = f"unit {place}: {self.size:.0f} {unit}; half the sensitivity within {self.radius(0.5):.0f} {unit}"
+        if len(self.place) != PICTURE:
+            return words
+        size = self.field.size if self.field is not None and self.box is not None else None
+        field = f"\noutline: theoretical field, {spell_size(size)} {unit}" if size else ""
+        return f"{words}{field}\nscale bar: {self.scale_bar} {unit} of the input"
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
-        notes = (f"mean magnitude of the unit's gradient over {self.inputs} inputs", *cautions(self.checks))
+        notes = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *cautions(self.checks))
         cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values)),)
-        headings = (self.layer, *("" for _ in cells[1:]))
-        sheet = Sheet((cells,), (), headings, "effective receptive field", notes, remarks(self.checks))
-        return Grid(sheet, self.provenance)
+        title = " \N{MIDDLE DOT} ".join(filter(None, (TITLE, str(self.provenance.model.get("name") or ""), self.layer)))
+        return Grid(Sheet((cells,), title=title, notes=notes, details=remarks(self.checks)), self.provenance)
 
     def _draw_planes(self) -> tuple[Cell, ...]:
         """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.dimensions import PICTURE
-from cnnviz.drawing.colour import colourise, scale_of
-from cnnviz.drawing.plots import paste_window, plot_alone, plot_window
+from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.plots import paste_window, plot_alone, plot_table, plot_window
 from cnnviz.drawing.raster import resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UsageError
@@ -20,7 +20,6 @@ from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = [
-    "TILE",
     "ClassMatrix",
     "Patches",
     "Strip",
@@ -92,9 +91,6 @@ def _put_beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np
     return np.concatenate([resize(left, size), seam, resize(right, size)], axis=1)
 
 
-TILE = 28, 64
-"""Height and width of a tile in pixels."""
-
 MOST_CLASSES = 20
 CMAP = "Blues"
 
@@ -141,7 +137,9 @@ class ClassMatrix:
         return f"{self.classes[best]} {row[best]:.2f}" if row[best] > 0 else ""
 
     def sheet(self, units: Sequence[int] | None = None, *, most: int = 3, title: str = "") -> Sheet:
-        """A tile for each unit and class, white for nothing and darkest for the unit's largest class mean.
+        """A heat map of units and classes: as colour the share of the unit's largest class mean, as number the mean.
+
+        A frame marks the class with the highest mean of each unit, which its row names.
 
         Args:
             units: The units; None takes for each class those that are most selective for it.
@@ -155,16 +153,21 @@ class ClassMatrix:
         pairs = [(unit, -1) for unit in units] if units is not None else self._choose_units(shown, most)
         if not pairs:
             raise ParameterError("No unit responds to one class more than to the others.")
-        rows = tuple(tuple(self._draw_tile(unit, index) for index in shown) for unit, _ in pairs)
-        headings = tuple(self._name_row(unit, index) for unit, index in pairs)
+        scale = Scale(0.0, 1.0, cmap=CMAP)
+        means = self.means[[unit for unit, _ in pairs]]
+        most_of = np.nanmax(np.abs(means), axis=1, keepdims=True)
+        shares = np.divide(means, most_of, out=np.zeros_like(means), where=most_of > 0)[:, shown]
         names = tuple(self.classes[index] for index in shown)
+        words = [[format_number(float(value)) for value in row] for row in means[:, shown]]
+        headings = [self._name_row(unit, index) for unit, index in pairs]
+        drawn = plot_table(shares, scale, words, (headings, names))
         notes = (
-            "Each row on a scale of its own, from 0 (white) to the unit's largest class mean; under a tile the mean.",
-            *([] if units is not None else ["In brackets the selectivity: 1 is a unit for one class, 0 for none."]),
+            "Number: the unit's mean over the images of the class. Colour: its share of the unit's largest class mean.",
+            *([] if units is not None else ["In brackets the selectivity: 1 = only this class."]),
             *([f"{len(shown)} of {len(self.classes)} classes, those with the most selective units"]
               if len(shown) < len(self.classes) else []),
         )  # fmt: skip
-        return Sheet(rows, row_headings=headings, column_headings=names, title=title, notes=notes)
+        return Sheet(((Cell(drawn, scale=scale, paper=True),),), title=title, notes=notes)
 
     def describe(self) -> list[dict[str, Any]]:
         """For each class its name, its images, and its most selective units, as plain values."""
@@ -197,15 +200,13 @@ class ClassMatrix:
         return [(unit, index) for index in shown for unit in self.most_selective(index, most)]
 
     def _name_row(self, unit: int, index: int) -> str:
+        row = np.nan_to_num(self.means[unit], nan=-np.inf)
+        best = f"unit {unit}, highest: {self.classes[int(row.argmax())]}" if row.max() > 0 else f"unit {unit}"
         if index < 0:
-            return f"unit {unit}"
-        return f"{self.classes[index]}: unit {unit} ({self.selectivity()[unit, index]:.2f})"
-
-    def _draw_tile(self, unit: int, index: int) -> Cell:
-        row = self.means[unit]
-        scale = scale_of(row, cmap=CMAP)
-        tile = colourise(np.full(TILE, row[index]), scale)
-        return Cell(tile, format_number(float(row[index])))
+            return best
+        known = int(row.argmax()) == index
+        name = f"unit {unit}: {self.classes[index]} ({self.selectivity()[unit, index]:.2f})"
+        return name if known else f"{name}, highest: {self.classes[int(row.argmax())]}"
 
 
 View = Literal["field", "image"]
@@ -341,7 +342,8 @@ class Patches(DrawnResult):
             raise UsageError(f"The data set '{self.data}' has no classes, so there is no matrix of units and classes.")
         units = self.units if view == "units" else None
         title = " · ".join(part for part in (self.model, self.layer, self.data, "mean value by class") if part)
-        return Grid(self.matrix.sheet(units, most=most, title=title), self.provenance, TILE[1])
+        sheet = self.matrix.sheet(units, most=most, title=title)
+        return Grid(sheet, self.provenance, max(cell.size) if (cell := sheet.only) else None)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""
@@ -367,14 +369,14 @@ class Patches(DrawnResult):
         if self.dead[row]:
             return f"{unit}\ndead: it tells no image from another"
         tied = f"{self.ties[row]} equal firsts" if self.ties[row] > 1 else ""
-        often = f"above 0 in {self.active[row] / self.counts[row]:.0%}" if self.counts[row] else ""
+        often = f"active in {self.active[row] / self.counts[row]:.0%} of images" if self.counts[row] else ""
         likes = self.matrix.preference(self.units[row]) if self.matrix else ""
         return "\n".join(filter(None, (unit, likes, tied or often)))
 
     def _notes(self) -> tuple[str, ...]:
         projected = ("beside each patch that activation projected back (deconvnet), each on a scale of its own",)
         classes = (
-            ("the class under a unit is the one it is most selective for; 1 would be for it alone",)
+            ("under a unit the class it is most selective for, and its selectivity: 1 = only this class",)
             if self.matrix
             else ()
         )

@@ -68,7 +68,9 @@ class Projections(DrawnResult):
         rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
         pictured = isinstance(self.pictures[0], Picture)
         what, zero = ("picture", "; grey is zero") if pictured else ("input", "")
-        legend = f"left: what the unit sees of the {what}; right: its activation projected back{zero}"
+        legend = (
+            f"Left: the part of the {what} in the unit's receptive field. Right: its activation projected back{zero}"
+        )
         notes, title = (legend, *cautions(self.checks)), self._title(self.model, self.units[0].layer)
         return Grid(Sheet(rows, title=title, notes=notes, details=remarks(self.checks)), self.provenance)
 
@@ -103,7 +105,7 @@ class Projections(DrawnResult):
             patches.append(first)
             drawn.append(second)
         strongest = float(self.activations[number].max())
-        caption = f"unit {self.units[number].channel}, up to {strongest:.4g}"
+        caption = f"unit {self.units[number].channel} (max {strongest:.4g})"
         silent = "" if strongest > 0 else "never active here"
         return Cell(_draw_mosaic(patches), caption), Cell(_draw_mosaic(drawn), silent)
 

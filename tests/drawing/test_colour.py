@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib import colormaps
 
+from cnnviz.core.sample import Signal
 from cnnviz.drawing.colour import NO_VALUE, Scale, colour_bar, colourise, paint, scale_of, ticks
+from cnnviz.drawing.samples import usual_cmap
 from cnnviz.errors import ParameterError, UnknownNameError
 
 MINUS = "\N{MINUS SIGN}"
@@ -193,3 +195,33 @@ def test_colours_are_the_same_however_values_lie_in_memory(how, shape, lost):
         assert found.flags.writeable
         assert not lost or tuple(found[0, 0]) == NO_VALUE
     assert np.array_equal(values, before, equal_nan=True)
+
+
+def lightness(scale):
+    """CIE L* of the 256 colours of a scale, from its low end to its high end."""
+    srgb = colourise(np.linspace(scale.low, scale.high, 256)[None], scale)[0] / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)
+
+
+def test_positive_maps_are_told_apart_in_greyscale():
+    light = lightness(scale_of(RAMP))
+    assert (np.diff(light) > 0).all()
+    assert light[-1] - light[0] > 90
+
+
+def test_positive_maps_on_paper_are_told_apart_in_greyscale():
+    """Under the lines of a signal a stronger colour is darker: the paper is white."""
+    signal = Signal(np.zeros((1, 8), np.float32), "signal")
+    light = lightness(scale_of(RAMP, cmap=usual_cmap(signal, signed=False)))
+    assert (np.diff(light) <= 0).all()
+    assert light[0] - light[-1] > 50
+
+
+def test_signed_maps_are_told_apart_in_greyscale_both_ways_from_a_light_middle():
+    light = lightness(scale_of(RAMP, signed=True))
+    assert (np.diff(light[:128]) > 0).all()
+    assert (np.diff(light[128:]) < 0).all()
+    assert light[127:129].min() > 95
+    assert max(light[0], light[-1]) < 25

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cnnviz.core.picture import Geometry
 from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.overlay import overlay, place, upsample
+from cnnviz.drawing.overlay import grey_of, outlined, overlay, place, upsample
 from cnnviz.errors import ParameterError
 
 side = st.integers(1, 40)
@@ -106,8 +106,35 @@ def test_signed_opacity_follows_the_magnitude(sign):
     scale = Scale(-1, 1, signed=True, cmap="RdBu_r")
     drawn = overlay(PHOTO, values, scale, alpha=1.0)
     assert (drawn[3, 4] == colourise(values[3:4, 4:5], scale)[0, 0]).all()
-    drawn[3, 4] = PHOTO[3, 4]
-    assert (drawn == PHOTO).all()
+    grey = 64 + (1 - 64 / 255) * grey_of(PHOTO)[..., None]
+    expected = 0.5 * grey + 0.5 * colourise(np.zeros((1, 1)), scale)
+    drawn[3, 4] = np.rint(expected[3, 4])
+    assert np.abs(drawn - expected).max() <= 0.501
+
+
+@pytest.mark.parametrize("alpha", [0.4, 0.7, 1.0])
+@pytest.mark.parametrize("level", [0, 60, 128, 255])
+def test_no_line_is_seen_where_the_sign_changes(level, alpha):
+    """On a photograph of any lightness the drawn map is lightest at zero, and falls both ways."""
+    values = np.linspace(-1, 1, 401)[None]
+    photo, scale = np.full((1, 401, 3), level, np.uint8), Scale(-1, 1, signed=True, cmap="RdBu_r")
+    drawn = grey_of(overlay(photo, values, scale, alpha=alpha))[0]
+    assert (np.diff(drawn[:201]) >= -1).all()
+    assert (np.diff(drawn[200:]) <= 1).all()
+    assert drawn[200] >= drawn.max() - 1
+    assert drawn[200] >= 95
+
+
+@pytest.mark.parametrize("alpha", [0.4, 1.0])
+def test_what_the_network_saw_is_outlined_by_one_thin_line(alpha):
+    seen = np.zeros((30, 40), bool)
+    seen[5:25, 0:30] = True
+    drawn = np.full((30, 40, 3), round(200 * alpha), np.uint8)
+    changed = (outlined(drawn, seen) != drawn).any(axis=-1)
+    wanted = np.zeros_like(seen)
+    wanted[4:26, :31] = True
+    assert (changed == wanted & ~seen).all()
+    assert outlined(drawn, np.ones_like(seen)) is drawn
 
 
 def test_weak_places_leave_no_veil_and_half_strong_ones_are_seen():

@@ -126,8 +126,8 @@ def test_rise_on_30_pictures_says_one_line(network: cnnviz.Model) -> None:
     lowest, highest = (float(each.split("%")[0].split()[-1]) for each in line.split(" to "))
     one = found[3]
     own = 100 * float(one.spread.max()) / float(np.ptp(one.values))  # type: ignore[union-attr]
-    assert f"{own:.2g}%" in next(check for check in one.checks if "standard error" in check)
-    assert lowest <= float(f"{own:.2g}") <= highest
+    assert f"{own:.1f}%" in next(check for check in one.checks if "standard error" in check)
+    assert lowest <= round(own, 1) <= highest
     assert faint_lines(found.grid().layout(columns=2)) == (line,)
     assert "maps" not in faint_lines(one.grid().layout(width=7))[0]
 

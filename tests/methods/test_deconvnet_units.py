@@ -289,7 +289,7 @@ def test_it_saves_itself(small, photo, tmp_path, suffix):
 def test_the_picture_has_a_block_a_unit(small, photo):
     sheet = cnnviz.deconvnet(small, [photo] * 4, layer="relu1", units="0-3").grid().sheet
     assert sheet.shape == (2, 6)
-    assert sheet.rows[0][0].caption.startswith("unit 0, up to ")
+    assert sheet.rows[0][0].caption.startswith("unit 0 (max ")
     assert any("Left: the part of the picture" in note for note in sheet.notes)
 
 

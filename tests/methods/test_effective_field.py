@@ -133,3 +133,23 @@ def test_gradients_of_opposite_signs_do_not_cancel():
     wanted = np.zeros((7, 7))
     wanted[2:5, 2:5] = 2 * np.abs(np.arange(9.0).reshape(3, 3) - 4)
     np.testing.assert_allclose(cnnviz.effective_field(model, "0").values, wanted, rtol=1e-6)
+
+
+def test_the_drawing_is_cropped_to_the_field_and_outlines_it():
+    found = cnnviz.effective_field(sums(), "two")
+    assert found.box == (5, 5, 10, 10)
+    assert found.window == (slice(4, 11), slice(4, 11))
+    drawn = found.pixels
+    factor = drawn.shape[1] // 7
+    assert drawn.shape[1] == 7 * factor >= 240
+    outlined = np.argwhere((drawn == (0, 255, 255)).all(axis=2))
+    assert (outlined.min(axis=0) == factor).all()
+    assert (outlined.max(axis=0) == 6 * factor - 1).all()
+    bar = (drawn[7 * factor :] == 32).all(axis=2).sum(axis=1).max()
+    assert bar == found.scale_bar * factor == 2 * factor
+    sheet = found.grid().sheet
+    assert sheet.title.startswith("Effective receptive field \N{MIDDLE DOT} ")
+    assert sheet.rows[0][0].caption == (
+        "unit 7,7: 5 px; half the sensitivity within 1 px\noutline: theoretical field, 5 x 5 px\n"
+        "scale bar: 2 px of the input"
+    )

@@ -1,5 +1,6 @@
 """Patches are cut where they are, verified by running again, and told apart by class."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import nn
 from cnnviz import Model, Picture, read_note
 from cnnviz.core.field import Field, Span
 from cnnviz.core.picture import Geometry
+from cnnviz.drawing.colour import Scale
+from cnnviz.drawing.plots import plot_table
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.images.crop import GREY, cut_out
 from cnnviz.images.datasets.open import open_dataset
@@ -174,29 +177,67 @@ def test_projections_are_the_kernel_at_its_place():
     assert shown.grid().sheet.rows[0][0].pixels.shape[1] > 2 * FIELD
 
 
-def test_the_class_matrix_in_closed_form(tmp_path):
+@contextmanager
+def drawn_table(monkeypatch):
+    """What tables are drawn of within it."""
+    told = []
+    with monkeypatch.context() as patched:
+        patched.setattr("cnnviz.results.patches.plot_table", lambda *given: told.append(given) or plot_table(*given))
+        yield told
+
+
+def test_the_table_is_tight_and_frames_the_largest_of_each_row():
+    scale = Scale(0.0, 1.0, cmap="Blues")
+    drawn = plot_table(np.array([[0.0, 1.0], [1.0, 0.5]]), scale, [["0", "7"], ["3", "1"]], (["a", "bb"], ["x", "y"]))
+    frame = (drawn == (240, 130, 0)).all(axis=2)
+    height, width = 40, np.flatnonzero(frame.any(axis=0)).max() + 1 - np.flatnonzero(frame.any(axis=0)).min()
+    assert drawn.shape[0] - np.flatnonzero(frame.any(axis=1)).min() == 2 * height
+    assert frame[-2 * height : -height, -width // 2 :].any()
+    assert not frame[-2 * height + 3 : -height - 3, : -width // 2].any()
+    assert frame[-height:, : -width // 2].any()
+    assert not frame[3 - height :, 3 - width // 2 :].any()
+
+
+def test_long_names_of_columns_stand_upright_and_within_the_picture():
+    names = [f"a class with quite a long name {number}" for number in range(20)]
+    drawn = plot_table(np.ones((1, 20)), Scale(0.0, 1.0), [["0.123"] * 20], (["unit 1"], names))
+    assert drawn.shape[1] < 20 * 100 + 200
+    assert (drawn[:, 0] == 255).all()
+    assert drawn[0].min() > 200 or drawn.shape[0] > 300
+
+
+def test_the_class_matrix_in_closed_form(monkeypatch):
     means = np.array([[4.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [-1.0, -3.0, -2.0]])
     matrix = ClassMatrix(means, ("a", "b", "c"), np.array([2, 1, 1]))
     expected = [[3 / 5, -1.5 / 3.5, -1.5 / 3.5], [0, 0, 0], [-1.5 / 3.5, 0, 1.5 / 4.5]]
     assert np.allclose(matrix.selectivity()[:3], expected)
     assert np.isclose(matrix.selectivity()[3, 0], 1.5 / 3.5)
     assert [matrix.most_selective(index, 2) for index in range(3)] == [[0, 3], [], [2]]
-    sheet = matrix.sheet(most=1)
-    assert sheet.row_headings == ("a: unit 0 (0.60)", "c: unit 2 (0.33)")
-    assert sheet.column_headings == ("a", "b", "c")
-    assert matrix.sheet([2]).row_headings == ("unit 2",)
+    with drawn_table(monkeypatch) as told:
+        sheet = matrix.sheet(most=1)
+        matrix.sheet([2, 3])
+    (shares, _, words, names), (_, _, _, own) = told
+    assert names == (["unit 0: a (0.60)", "unit 2: c (0.33)"], ("a", "b", "c"))
+    assert own[0] == ["unit 2, highest: c", "unit 3"]
+    assert words == [["4", "1", "1"], ["1", "2", "3"]]
+    assert np.allclose(shares, [[1, 0.25, 0.25], [1 / 3, 2 / 3, 1]])
+    assert sheet.shape == (1, 1)
+    assert (sheet.only.scale.low, sheet.only.scale.high) == (0, 1)
     unseen = ClassMatrix(np.array([[1.0, np.nan]]), ("a", "b"), np.array([1, 0]))
-    assert unseen.sheet([0]).column_headings == ("a",)
+    with drawn_table(monkeypatch) as told:
+        unseen.sheet([0])
+    assert told[0][3][1] == ("a",)
     assert unseen.most_selective(1, 3) == []
     with pytest.raises(ParameterError, match="No unit"):
         ClassMatrix(np.zeros((2, 2)), ("a", "b"), np.array([1, 1])).sheet()
 
 
-def test_of_many_classes_those_with_the_most_selective_units():
+def test_of_many_classes_those_with_the_most_selective_units(monkeypatch):
     means = np.full((30, 30), 1.0)
     means[np.arange(30), np.arange(30)] = np.arange(30) + 1.0
-    sheet = ClassMatrix(means, tuple(f"c{n:02}" for n in range(30)), np.ones(30, int)).sheet(most=1)
-    assert sheet.column_headings == tuple(f"c{n:02}" for n in range(10, 30))
+    with drawn_table(monkeypatch) as told:
+        sheet = ClassMatrix(means, tuple(f"c{n:02}" for n in range(30)), np.ones(30, int)).sheet(most=1)
+    assert told[0][3][1] == tuple(f"c{n:02}" for n in range(10, 30))
     assert "20 of 30 classes" in sheet.notes[-1]
 
 
@@ -209,7 +250,7 @@ def colour_units() -> Model:
     return Model(module, mean=(0, 0, 0), std=(1, 1, 1), input_size=8)
 
 
-def test_the_most_selective_unit_of_each_class(tmp_path):
+def test_the_most_selective_unit_of_each_class(tmp_path, monkeypatch):
     names = ["red", "green", "blue"]
     pictures = [np.full((8, 8, 3), 10, np.uint8) for _ in range(6)]
     for number, pixels in enumerate(pictures):
@@ -221,8 +262,11 @@ def test_the_most_selective_unit_of_each_class(tmp_path):
     assert all(key.startswith("blue/") for key in shown.top.keys[0])
     assert [one["units"][0]["unit"] for one in shown.describe()["classes"]] == [2, 1, 0]
     assert shown.grid().sheet.row_headings[0] == "unit 2\nblue 0.90\n2 equal firsts"
-    assert shown.classes().sheet.row_headings[0] == "blue: unit 2 (0.90)"
-    assert shown.classes("units", most=1).sheet.row_headings == ("unit 2", "unit 1", "unit 0")
+    with drawn_table(monkeypatch) as told:
+        shown.classes()
+        shown.classes("units", most=1)
+    assert told[0][3][0][0] == "unit 2: blue (0.90)"
+    assert told[1][3][0] == ["unit 2, highest: blue", "unit 1, highest: green", "unit 0, highest: red"]
     assert any("taken for classes" in check for check in shown.checks)
     plain = show_patches(model, open_dataset(pictures), brute_index(model, open_dataset(pictures), "0"), layer="0")
     with pytest.raises(UsageError, match="no classes"):

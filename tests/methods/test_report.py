@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_chapters_come_in_the_order_asked_for(small, pictures):
     ("settings", "error", "words"),
     [
         ({"sections": "overview,map"}, UnknownNameError, "Did you mean 'maps'"),
-        ({"sections": " , "}, UsageError, "names at least one of overview"),
+        ({"sections": " , "}, UsageError, "names at least one of maps"),
         ({"methods": "gradcamm"}, UnknownNameError, "Did you mean 'gradcam'"),
         ({"layer": "conv9"}, UnknownNameError, "no layer 'conv9'"),
     ],
@@ -130,14 +131,19 @@ def test_a_chapter_that_fails_becomes_a_sentence(small, pictures, monkeypatch, e
     monkeypatch.setattr(sections, "SECTIONS", {**SECTIONS, "maps": Section("Maps", "Where?", "", fail)})
     found = report_of(small, pictures, sections="maps,layers")
     assert words in words_of(found)
-    assert [chapter.key for chapter in found.chapters] == ["maps", "layers"]
+    assert [chapter.key for chapter in found.chapters] == ["layers"]
+    facts = found.chapters[-1].blocks[-1].blocks[0]
+    assert [name for name, _ in facts.rows] == ["Maps"]
+    alone = report_of(small, pictures, sections="maps")
+    assert words in words_of(alone)
+    assert [chapter.key for chapter in alone.chapters] == ["empty"]
     assert any(words in check for check in found.checks)
 
 
 def test_a_method_that_gives_no_maps_becomes_a_sentence(small, pictures):
     text = words_of(report_of(small, pictures, methods="dff,gradcam", sections="maps"))
     assert "dff: it gives no map of each picture" in text
-    assert "gradcam of wide.png" in text
+    assert "Grad-CAM of wide.png" in text
 
 
 class Counting:
@@ -178,8 +184,8 @@ def test_what_a_budget_leaves_out_is_said(small, pictures):
     asked = {"methods": "occlusion,smoothgrad,scorecam", "sections": "maps,pictures,patches", "examples": "shapes:40"}
     text = words_of(report_of(small, pictures, **asked, budget=60))
     assert "occlusion was left out: it takes" in text
-    assert "The pictures were left out" in text
-    assert "The patches were left out: they take 90 forwards" in text
+    assert "Left out because of --budget: each takes" in text
+    assert "Left out because of --budget: patches take 90 forwards" in text
     assert "of the 51 it would have taken" in text
 
 
@@ -217,3 +223,28 @@ def folder_of(tmp_path, pictures):
     for number, picture in enumerate(pictures * 3):
         cnnviz.grid([[picture]], title="").save(tmp_path / "shown" / f"{number}.png")
     return tmp_path / "shown"
+
+
+def test_a_chapter_without_data_is_left_out_and_the_last_names_the_option(small, pictures):
+    found = report_of(small, pictures, sections="patches,layers,overview")
+    assert [chapter.key for chapter in found.chapters] == ["layers", "overview"]
+    (row,) = found.chapters[-1].blocks[-1].blocks[0].rows
+    assert row == (SECTIONS["patches"].title, row[1])
+    assert "--data" in row[1]
+
+
+def test_answers_come_first_and_hashes_last():
+    assert list(SECTIONS)[:2] == ["maps", "predictions"]
+    assert list(SECTIONS)[-2:] == ["layers", "overview"]
+
+
+def test_every_picture_is_stored_once_and_described(small, pictures):
+    text = report_of(small, pictures, sections="maps,predictions,units").html()
+    images = re.findall(r'<img src="([^"]+)" alt="([^"]*)"', text)
+    assert len({source for source, _ in images}) == len(images) > 6
+    assert all(alt.strip() for _, alt in images)
+    assert sum("input" in line for line in re.findall(r"<strong>([^<]+)</strong>", text)) == len(pictures)
+
+
+def test_predictions_alone_show_the_pictures(small, pictures):
+    assert report_of(small, pictures, sections="predictions").html().count("<img ") == len(pictures)

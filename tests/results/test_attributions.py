@@ -57,11 +57,17 @@ def test_outliers_are_clipped_and_that_is_said():
     assert of(values).scale(cnnviz.Look(normalise="max")).high == 1e6
 
 
-def test_the_panel_shows_what_the_network_saw():
-    seen, drawn = of(noise()).cells()
-    assert np.array_equal(seen.pixels, picture().pixels[2:10, 6:14])
-    assert drawn.size == seen.size == (8, 8)
-    assert drawn.scale is not None
+@pytest.mark.parametrize("channels", ["absolute", "signed", "colour"])
+def test_the_panel_shows_what_the_network_saw_with_its_faded_surroundings(channels):
+    one = of(noise(), channels)
+    shown, drawn = one.cells()
+    assert np.array_equal(shown.pixels, picture().pixels)
+    assert drawn.size == shown.size == (12, 20)
+    inside = one.cells(cnnviz.Look(style="map"))[0].pixels
+    assert np.array_equal(drawn.pixels[2:10, 6:14], inside)
+    assert np.array_equal(drawn.pixels[:, :5], one.flat.overlay()[:, :5])
+    assert (drawn.pixels[:, :5] != picture().pixels[:, :5]).any()
+    assert (drawn.scale is None) is (channels == "colour")
 
 
 def test_colours_are_around_grey():
@@ -77,7 +83,7 @@ def test_colours_are_around_grey():
 def test_other_numbers_of_channels(channels):
     one = of(noise(channels=channels), "colour")
     assert one.coloured is (channels == 1)
-    assert one.cells()[1].size == (8, 8)
+    assert one.cells()[1].size == (12, 20)
 
 
 def test_shared_scales(tmp_path):
@@ -92,7 +98,7 @@ def test_shared_scales(tmp_path):
 def test_nothing_to_see_is_said():
     one = of(np.zeros((3, 8, 8)), "colour")
     assert one.caption() == "cat, 50.0%\nnothing comes through to the pixels"
-    assert one.cells()[1].pixels.std() == 0
+    assert one.cells()[1].pixels[2:10, 6:14].std() == 0
     assert one.describe()["blank"] is True
 
 
@@ -102,7 +108,7 @@ def test_every_style_is_drawn(tmp_path, style, channels):
     one = of(noise(), channels)
     path = one.save(tmp_path / "a.png", style=style)
     assert path.is_file()
-    size = {"panel": (8, 8), "overlay": (12, 20), "map": (8, 8)}[style]
+    size = {"panel": (12, 20), "overlay": (12, 20), "map": (8, 8)}[style]
     assert one.cells(cnnviz.Look(style=style))[-1].size == size
 
 

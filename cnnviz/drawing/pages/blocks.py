@@ -17,6 +17,7 @@ __all__ = [
     "Bars",
     "Block",
     "Chapter",
+    "SideBySide",
     "Facts",
     "Fold",
     "Gallery",
@@ -148,7 +149,14 @@ class Group:
     blocks: tuple[Block, ...]
 
 
-Block: TypeAlias = Words | Facts | Table | Bars | Gallery | Fold | Group
+@dataclass(frozen=True)
+class SideBySide:
+    """Blocks side by side where there is room."""
+
+    blocks: tuple[Block, ...]
+
+
+Block: TypeAlias = Words | Facts | Table | Bars | Gallery | Fold | Group | SideBySide
 
 
 @dataclass(frozen=True)

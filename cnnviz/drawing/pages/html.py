@@ -14,13 +14,13 @@ from PIL import Image
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
 from cnnviz.drawing.notes import embed_note
-from cnnviz.drawing.pages.blocks import Block, Fold, Gallery, Group, Page, Plate
+from cnnviz.drawing.pages.blocks import Block, Fold, Gallery, Group, Page, Plate, SideBySide
 from cnnviz.drawing.sheet import NOTHING
 from cnnviz.errors import visible
 
 __all__ = ["data_uri", "render"]
 
-_LONGEST = {"broad": 1200, "row": 640, "strip": 480, "medium": 640, "small": 480, "tiny": 320}
+_LONGEST = {"broad": 1200, "row": 480, "strip": 240, "medium": 480, "small": 320, "tiny": 160}
 _HARD = 64
 _QUALITY = 84
 _STOPS = 24
@@ -82,7 +82,7 @@ def _block_kind(block: Block) -> str:
 
 def _count_pictures(blocks: tuple[Block, ...]) -> int:
     """How many pictures there are in some blocks and those within them."""
-    inner = (_count_pictures(block.blocks) for block in blocks if isinstance(block, (Fold, Group)))
+    inner = (_count_pictures(block.blocks) for block in blocks if isinstance(block, (Fold, Group, SideBySide)))
     return sum(len(block.plates) for block in blocks if isinstance(block, Gallery)) + sum(inner)
 
 

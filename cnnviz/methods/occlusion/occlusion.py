@@ -150,7 +150,7 @@ def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -
         f"{values.estimated} of {len(windows)} windows were estimated, at least 90 % of them within {{}} of the map's "
         "range, at 95 % confidence",
         100 * values.bars[at] / reach if reach > 0 else 100.0,
-        form="{:.2g}%",
+        form="{:.1f}%",
     )
     how = f"{len(windows) - values.estimated} windows were evaluated; {PROBES} of the others, drawn at random, judge it"
     checks = (*values.checks, judged, how)

@@ -133,4 +133,4 @@ def _state_error(values: Tensor, error: Tensor) -> str:
     if not reach > 0:
         return Margin("largest standard error: {}", largest)
     share = 100 * largest / reach
-    return Margin("largest standard error: {} of the map's range", share, form="{:.2g}%")
+    return Margin("largest standard error: {} of the map's range", share, form="{:.1f}%")
