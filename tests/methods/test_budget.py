@@ -100,7 +100,7 @@ def test_no_more_work_than_the_budget(small, inputs, monkeypatch, regions):
         found = []
         work = flops(lambda budget=budget, found=found: found.append(explained(small, inputs, budget)))
         assert work <= (2 + windows + around + sums) * forward
-        assert all(each in found[0].checks[-1] for each in said)
+        assert all(any(each in check for check in found[0].checks) for each in said)
 
 
 def explained(model, inputs, budget):
