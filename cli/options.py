@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from cnnviz.core.dimensions import VOLUME
 from cnnviz.core.untrusted import NUMBER
-from cnnviz.errors import ParameterError, visible
+from cnnviz.errors import ParameterError, UsageError, visible
 from cnnviz.lengths import PerAxis
 from cnnviz.method import MOST_SEED, Parameter
 
 __all__ = [
+    "FIGURE",
+    "paper_of",
     "FORCE",
     "JSON",
     "LOOK",
@@ -276,6 +279,70 @@ LOOK = (
         help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
     ),
 )  # fmt: skip
+
+
+def read_names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> dict[str, str] | None:
+    """``"gradcam=ours"``, several times, as new names by old ones."""
+    pairs = [given.partition("=") for given in value]
+    odd = next(
+        (given for given, (name, mark, _) in zip(value, pairs, strict=True) if not (name.strip() and mark)), None
+    )
+    if odd is not None:
+        raise click.BadParameter(f"'{odd}' renames nothing; write METHOD=TEXT, such as gradcam=ours.")
+    return {name.strip(): text.strip() for name, _, text in pairs} or None
+
+
+def read_columns(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """``"1"`` or ``"2"`` as a number."""
+    return None if value is None else int(value)
+
+
+FIGURE = (
+    Option(
+        "--columns", type=click.Choice(["1", "2"]), callback=read_columns, section="Figure",
+        help="As wide as one column of a paper (3.25 inches) or two (6.75).",
+    ),
+    Option(
+        "--width", type=click.FloatRange(0.5, 60), metavar="INCHES", section="Figure",
+        help="Instead of --columns: as wide as this.",
+    ),
+    Option(
+        "--dpi", type=click.IntRange(72, 1200), metavar="N", section="Figure",
+        help="Pixels an inch; left out, 300 where the width is given.",
+    ),
+    Option(
+        "--font", metavar="NAME", section="Figure", help="A font family that matplotlib finds, such as DejaVu Serif."
+    ),
+    Option(
+        "--font-size", "size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
+        help="Size of ordinary text in points; left out, 8.",
+    ),
+    Option(
+        "--notes", type=click.Choice(["short", "full", "none"]), section="Figure",
+        help="Below the figure: what changes how it must be read, in at most three lines (as when left out), "
+        "everything that there is to say, or nothing.",
+    ),
+    Option("--title", metavar="TEXT|none", section="Figure", help="A title of your own, or none."),
+    Option(
+        "--rename", metavar="METHOD=TEXT", multiple=True, callback=read_names, section="Figure",
+        help="Another name for a method in headings and titles, such as gradcam=ours; can be given several times.",
+    ),
+)  # fmt: skip
+
+
+def paper_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How a figure is set on paper, from what the command line gave; only what was given.
+
+    Raises:
+        UsageError: If --columns and --width are both given, or there is no such font or method.
+    """
+    from cnnviz.drawing.paper import Paper
+
+    given = {name: values[name] for option in FIGURE if values.get(name := str(option.name)) is not None}
+    if {"columns", "width"} <= set(given):
+        raise UsageError("--columns and --width both say how wide it is; give one.")
+    with Paper(**given).lettering():  # which finds the font
+        return given
 
 
 def setting_option(parameter: Parameter) -> click.Option:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, Self
 
 from cnnviz.errors import OutputError, quoted, visible
 
-__all__ = ["__version__", "ENCODER", "Caution", "Provenance", "asking", "installed", "plain", "plain_text"]
+__all__ = [
+    "ENCODER", "__version__", "Caution", "Margin", "Measure", "Provenance", "asking", "cautions", "installed",
+    "merge_checks", "plain", "plain_text", "remarks",
+]  # fmt: skip
 
 __version__ = "0.1.0"
 SCHEMA = 1
@@ -46,6 +49,61 @@ class Caution(str):
     """A check that changes how a figure must be read: figures say it, the record and stderr say all."""
 
     __slots__ = ()
+
+    @classmethod
+    def like(cls, check: str, words: str) -> str:
+        """Other words for a check: a caution if it is one."""
+        return cls(words) if isinstance(check, Caution) else words
+
+
+class Measure(str):
+    """A check with a number in it, of one map; those of several maps become one with a range.
+
+    Args:
+        sentence: With ``{}`` where the number stands.
+        value: The number.
+        form: How it is written, as a format of ``str.format``.
+    """
+
+    sentence: str
+    values: tuple[float, ...]
+    form: str
+
+    def __new__(cls, sentence: str, *values: float, form: str = "{:.2g}") -> Self:
+        """The sentence with its number, or with the least and the largest of several."""
+        low, high = form.format(min(values)), form.format(max(values))
+        said = sentence.replace("{}", low if low == high else f"{low} to {high}")
+        made = super().__new__(cls, f"{said} ({len(values)} maps)" if len(values) > 1 else said)
+        made.sentence, made.values, made.form = sentence, values, form
+        return made
+
+
+class Margin(Measure, Caution):
+    """A measure of how far a map may be off, which figures say."""
+
+
+def merge_checks(checks: Iterable[str]) -> tuple[str, ...]:
+    """Every check once, and the measures of one kind as one with a range, where the first of them stands."""
+    found: dict[str, Measure | str] = {}
+    for check in checks:
+        if not isinstance(check, Measure):
+            found.setdefault(check, check)
+            continue
+        known = found.get(check.sentence)
+        before = known.values if isinstance(known, Measure) else ()
+        found[check.sentence] = type(check)(check.sentence, *before, *check.values, form=check.form)
+    return tuple(found.values())
+
+
+def cautions(checks: Iterable[str]) -> tuple[str, ...]:
+    """Those that change how a figure must be read, the margins of error last."""
+    found = [each for each in checks if isinstance(each, Caution)]
+    return tuple(sorted(found, key=lambda one: isinstance(one, Margin)))
+
+
+def remarks(checks: Iterable[str]) -> tuple[str, ...]:
+    """All others."""
+    return tuple(each for each in checks if not isinstance(each, Caution))
 
 
 @cache

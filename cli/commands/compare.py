@@ -13,6 +13,7 @@ from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
 
 from ..options import (
+    FIGURE,
     IMAGES_HELP,
     NETWORK,
     OUTPUT,
@@ -22,14 +23,13 @@ from ..options import (
     Option,
     SectionedCommand,
     find_model,
+    paper_of,
 )
 from ..output import Console, plan_output, spell_question
 from ..run import Entries, PictureFiles, open_model, plan_first, run
 
 __all__ = ["compare"]
 
-COLUMNS = {"1": 3.25, "2": 6.75}
-"""Inches of a paper's one column and of both."""
 
 TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
@@ -77,10 +77,7 @@ def _split_networks(values: Mapping[str, Any]) -> list[str]:
 
 
 def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
-    if values["columns"] and values["width"]:
-        raise UsageError("--columns and --width both say how wide it is; give one.")
-    width = COLUMNS[values["columns"]] if values["columns"] else values["width"]
-    return {"shared": values["shared"], "down": values["down"], "width": width}
+    return {"shared": values["shared"], "down": values["down"], **paper_of(values)}
 
 
 def _split_names(text: str | None) -> list[str]:
@@ -143,14 +140,7 @@ compare = SectionedCommand(
             help="One scale for all pictures, for each method, network and layer.",
         ),
         Option("--down", is_flag=True, section="Drawing", help="Methods one below the other, pictures side by side."),
-        Option(
-            "--columns", type=click.Choice(list(COLUMNS)), section="Drawing",
-            help="As wide as one column of a paper (3.25 inches) or two (6.75).",
-        ),
-        Option(
-            "--width", type=click.FloatRange(0.5, 60), metavar="INCHES", section="Drawing",
-            help="As wide as this; a picture of pixels gets 300 an inch.",
-        ),
+        *FIGURE,
         *OUTPUT,
     ],
     callback=run_compare,

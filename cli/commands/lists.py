@@ -14,7 +14,7 @@ import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
 
-from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
+from ..options import FIGURE, FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand, paper_of
 from ..output import echo, plan_output, print_json, print_table, spell_question
 from ..run import open_model, plan_first
 
@@ -82,7 +82,7 @@ def measure(values: Mapping[str, Any]) -> None:
     """Print the effective fields of some layers, and draw them where a file is named."""
     from cnnviz.images.inputs import list_files
 
-    planned = None
+    planned, paper = None, paper_of(values)
     if values["out"] is not None:
         planned = plan_first(
             lambda: plan_output([Path("layers")], "effective", values["out"], force=values["force"], singly=False),
@@ -102,7 +102,7 @@ def measure(values: Mapping[str, Any]) -> None:
         title = f"Effective receptive fields \N{MIDDLE DOT} {model.name}"
         note = f"Mean magnitude of a unit's gradient over {found[0].inputs} inputs; the brightest is the largest."
         written = planned.save(
-            cnnviz.grid(drawn, column_headings=[one.layer for one in found], title=title, notes=[note])
+            cnnviz.grid(drawn, column_headings=[one.layer for one in found], title=title, notes=[note]), **paper
         )
     if values["as_json"]:
         print_json([{**one.describe(), "output": str(written[0]) if written else None} for one in found])
@@ -171,6 +171,7 @@ def run_layers(**values: Any) -> None:
 
 def rank(values: Mapping[str, Any]) -> None:
     """Draw the maps of candidate layers with the evidence for each, and print it."""
+    paper = paper_of(values)
     out, force, question = values["out"], values["force"], spell_question({"target": values["target"]})
     planned = plan_first(
         lambda: plan_output([values["rank"]], "layers", out, force=force, singly=False, asked=question),
@@ -179,7 +180,7 @@ def rank(values: Mapping[str, Any]) -> None:
     )
     picture = cnnviz.read_picture(values["rank"], value_range=values["value_range"])
     found = cnnviz.rank_layers(open_model(values), picture, values["target"])
-    (file,) = planned.save(found)
+    (file,) = planned.save(found, **paper)
     if values["as_json"]:
         print_json([{"name": one.name, "kept": one.kept, "lost": one.lost, "output": str(file)} for one in found])
         return
@@ -243,6 +244,7 @@ layers = SectionedCommand(
         *MEASURING,
         TARGET,
         *NETWORK,
+        *FIGURE,
         SEED,
         OUT,
         FORCE,

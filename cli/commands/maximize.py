@@ -17,7 +17,7 @@ from cnnviz.errors import UsageError
 from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
 from ..errors import INTERRUPTED
-from ..options import FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, setting_option
+from ..options import FIGURE, FORCE, JSON, NETWORK, QUIET, Option, SectionedCommand, paper_of, setting_option
 from ..output import Console, OutputPlan, plan_output
 from ..run import open_model, plan_first
 
@@ -39,6 +39,7 @@ def run_maximize(**values: Any) -> None:
 
     targets = [each for each in values["target"] for _ in range(values["times"])] or [None] * values["times"]
     animate = True if values["animate"] or _is_animated(values["out"]) else None
+    paper = paper_of(values)
     planned = plan_first(
         lambda: _plan_pictures(targets, values, animated=bool(animate)), partial(_check_targets, values), {}
     )
@@ -48,7 +49,7 @@ def run_maximize(**values: Any) -> None:
             examples, left_out = list_files(values["examples"], model.places)
             found = _make_pictures(model, targets, examples, values, animated=bool(animate))
         numbers = range(len(found))
-        console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"]))
+        console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"], **paper))
         console.note([*left_out, *found.checks])
         console.document = [{"output": str(planned.files[number]), **found[number].describe()} for number in numbers]
     if found.interrupted:
@@ -140,6 +141,7 @@ maximize = SectionedCommand(
             "--fps", type=click.FloatRange(0, 240, min_open=True), default=8.0, section="Drawing",
             help="Snapshots a second.",
         ),
+        *FIGURE,
         Option(
             "--out", "-o", metavar="FILE|FOLDER/", section="Output",
             help="One .png, .jpg, .webp, .svg, .pdf, .npz, .gif or .mp4 file for everything, or a folder for a file a "

@@ -20,7 +20,18 @@ from cnnviz.core.similar import PAIR
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.method import Method
 
-from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, TARGETS, SectionedCommand, setting_option
+from ..options import (
+    FIGURE,
+    IMAGES_HELP,
+    LOOK,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    TARGETS,
+    SectionedCommand,
+    paper_of,
+    setting_option,
+)
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, plan_first, run
 
@@ -106,7 +117,7 @@ def method_command(name: str) -> click.Command:
     parameters += [TARGETS] if "target" in method.needs else []
     parameters += [setting_option(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
-    parameters += [*(LOOK if method.singly else []), *OUTPUT]
+    parameters += [*(LOOK if method.singly else []), *FIGURE, *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
     clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if method.singly else ""
     return SectionedCommand(
@@ -144,6 +155,7 @@ def run_method(name: str, **values: Any) -> None:
     planned = plan_first(plan, pictures.model, {**values, "target": () if paired else values.get("target")})
     look = {name: values[name] for name in LOOKS} if singly else {}
     cnnviz.Look(**look)
+    paper = paper_of(values)
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
 
@@ -153,7 +165,7 @@ def run_method(name: str, **values: Any) -> None:
         return _ask(method, values, model, shown)
 
     def write(console: Console, numbers: list[int], result: Any) -> Entries:
-        console.name_files(planned.save(result, numbers, across=across, **look))
+        console.name_files(planned.save(result, numbers, across=across, **look, **paper))
         if not values["as_json"]:
             return ()
         files = [str(planned.files[number]) for number in numbers]

@@ -19,7 +19,7 @@ from cnnviz.core.sample import Entrance
 from cnnviz.errors import CnnvizError, UsageError
 from cnnviz.methods.scan.scope import choose_layers
 
-from ..options import FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, setting_option
+from ..options import FIGURE, FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, paper_of, setting_option
 from ..output import Console, echo, ensure_folder, ensure_free, plan_output, print_json
 from ..run import open_model
 
@@ -36,6 +36,7 @@ def run_patches(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
+    paper_of(values)
     data, model = _open_both({**values, "device": _choose_device(values["device"])})
     names = choose_layers(values["layer"], model.layers)
     folder = Path(values["index"] or _usual_folder(data, model, values["layer"]))
@@ -84,9 +85,10 @@ class _Job:
     def _write(self, found: cnnviz.Patches, file: Path) -> dict[str, Any]:
         """Write a layer's figure, and what there is to say about it."""
         make_folder(file.parent)
-        files = {"output": found.save(file)}
+        paper = paper_of(self.values)
+        files = {"output": found.save(file, **paper)}
         if self.values["matrix"]:
-            files["matrix"] = found.classes().save(_matrix_file(file))
+            files["matrix"] = found.classes().save(_matrix_file(file), **paper)
         self.console.name_files(files.values())
         named = {name: str(path) for name, path in files.items()}
         return {"data": self.data.name, "index": str(self.folder), **named, **found.describe()}
@@ -200,7 +202,7 @@ patches = SectionedCommand(
             "--shard", metavar="I/N", section="Method",
             help="Do the I-th of N parts of the scan and draw nothing; 'cnnviz merge' makes one index of all parts.",
         ),
-        *NETWORK, OUT, FORCE, JSON, QUIET,
+        *NETWORK, *FIGURE, OUT, FORCE, JSON, QUIET,
     ],
     callback=run_patches,
     help=f"{METHOD.summary}\n\nDATASET is a folder of pictures, a list of them (.txt), WebDataset tars "

@@ -12,7 +12,19 @@ import cnnviz
 from cnnviz.core.atomic import make_folder
 from cnnviz.errors import UsageError, visible
 
-from ..options import FORCE, IMAGES_HELP, JSON, NETWORK, QUIET, SEED, Option, SectionedCommand, setting_option
+from ..options import (
+    FIGURE,
+    FORCE,
+    IMAGES_HELP,
+    JSON,
+    NETWORK,
+    QUIET,
+    SEED,
+    Option,
+    SectionedCommand,
+    paper_of,
+    setting_option,
+)
 from ..output import Console, OutputPlan, plan_output
 from ..run import Entries, PictureFiles, batch_of, plan_first, run
 
@@ -48,6 +60,7 @@ def run_predict(**values: Any) -> None:
     """
     pictures = PictureFiles(values)
 
+    paper = paper_of(values)
     out, force = values["out"], values["force"]
 
     def plan() -> tuple[OutputPlan | None, OutputPlan | None]:
@@ -69,7 +82,7 @@ def run_predict(**values: Any) -> None:
         if isinstance(answer, cnnviz.Predictions):
             return _entries(names, answer)
         if planned is not None:
-            console.name_files(planned.save(answer, numbers))
+            console.name_files(planned.save(answer, numbers, **paper))
         if isinstance(answer, cnnviz.Detections):
             outputs = [None if planned is None else str(planned.files[number]) for number in numbers]
             return _box_entries(names, answer, outputs)
@@ -146,7 +159,7 @@ predict = SectionedCommand(
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         *(setting_option(parameter) for parameter in METHOD.parameters.values()),
-        *NETWORK, SEED, DRAWN_TO, MASKS, FORCE, JSON, QUIET,
+        *NETWORK, SEED, *FIGURE, DRAWN_TO, MASKS, FORCE, JSON, QUIET,
     ],
     callback=run_predict,
     help=f"{METHOD.summary}\n\n{IMAGES_HELP.format(more='')}",

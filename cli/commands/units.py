@@ -12,7 +12,18 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 
-from ..options import IMAGES_HELP, LOOK, NETWORK, OUTPUT, SEED, Option, SectionedCommand, setting_option
+from ..options import (
+    FIGURE,
+    IMAGES_HELP,
+    LOOK,
+    NETWORK,
+    OUTPUT,
+    SEED,
+    Option,
+    SectionedCommand,
+    paper_of,
+    setting_option,
+)
 from ..output import Console, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, open_model, plan_first, run
 
@@ -41,7 +52,7 @@ def run_features(**values: Any) -> None:
     planned = plan_first(
         lambda: plan_output(pictures.files, "features", out, force=force, asked=question), pictures.model, values
     )
-    look = {str(option.name): values[str(option.name)] for option in DRAWING}
+    look = {str(option.name): values[str(option.name)] for option in DRAWING} | paper_of(values)
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Features:
         return cnnviz.features(model, batch, **{name: values[name] for name in FEATURES.parameters})
@@ -60,7 +71,7 @@ features = SectionedCommand(
     params=[
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         *(setting_option(parameter) for parameter in FEATURES.parameters.values()),
-        *NETWORK, SEED, *DRAWING, *OUTPUT,
+        *NETWORK, SEED, *DRAWING, *FIGURE, *OUTPUT,
     ],
     callback=run_features,
     help=f"{FEATURES.summary}\n\n{IMAGES_HELP.format(more='')}\n\nReference: {FEATURES.reference}",
@@ -80,10 +91,11 @@ def run_filters(**values: Any) -> None:
         partial(open_model, values),
         values,
     )
+    paper = paper_of(values)
     with Console(1, values) as console:
         settings = {name: values[name] for name in FILTERS.parameters}
         found = cnnviz.filters(open_model(values), **settings)
-        console.name_files(planned.save(found))
+        console.name_files(planned.save(found, **paper))
         console.note(found.checks)
         console.document = {"model": values["model"], "output": str(planned.files[0]), **found.describe()}
 
@@ -103,7 +115,7 @@ filters = SectionedCommand(
     "filters",
     params=[
         *(setting_option(parameter) for parameter in FILTERS.parameters.values()),
-        *NETWORK, SEED,
+        *NETWORK, SEED, *FIGURE,
         *(Option("--out", "-o", metavar="FILE|FOLDER/", section="Output",
                  help="A .png, .jpg, .webp, .svg, .pdf or .npz file, or a folder; "
                  "left out, MODEL.filters.png in the current folder."),),

@@ -10,9 +10,9 @@ boxes      boxes with words, and points, over a picture
 text       words in the font that ships with matplotlib: measured and wrapped
 sheet      cells in rows and columns with words around them, and where everything goes
 layout     what a laid-out sheet is made of, in whole pixels
-paper      a sheet laid out for a width in inches, and what gives way where that is narrow
+paper      how a figure is set on paper: width, font, notes, title; and what gives way where it is narrow
 raster     a sheet as pixels
-figure     a sheet as a matplotlib figure
+figure     a grid of pictures; a sheet as a matplotlib figure
 files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4

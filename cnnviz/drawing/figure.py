@@ -1,25 +1,45 @@
-"""A sheet as a matplotlib Figure, for PDF and SVG and for whoever wants to go on drawing."""
+"""Grid, which is pictures in rows and columns; and a sheet as a matplotlib Figure, for PDF and SVG."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
+from cnnviz.drawing.files import (
+    FIGURE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    ensure_writable,
+    steady_settings,
+    write_figure,
+    write_pixels,
+)
 from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
-from cnnviz.drawing.paper import PER_INCH, PER_POINT, fit
-from cnnviz.drawing.raster import resize
+from cnnviz.drawing.paper import PER_INCH, PER_POINT, Paper, fit
+from cnnviz.drawing.raster import montage, paint_layout, resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.text import ascent, current_style, line_height
-from cnnviz.errors import ParameterError
+from cnnviz.errors import ParameterError, UnknownNameError
+from cnnviz.provenance import Provenance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure"]
+__all__ = ["DRAWN_SUFFIXES", "Grid", "figure"]
+
+SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
+USUAL_WIDTH: Final = 7.0
+DRAWN_SUFFIXES: Final = (*PICTURE_SUFFIXES, *FIGURE_SUFFIXES)
+ON_SCREEN = 200
 
 _BAR_LEVELS = 256
 _INK, _FAINT, _HAIRLINE = "#202020", "#686868", "#d0d0d0"
@@ -27,7 +47,12 @@ _HARD_SIDE = 256
 
 
 def figure(
-    sheet: Sheet, *, width: float = 7.0, ax: Axes | None = None, dpi: float = 200.0, size: float | None = None
+    sheet: Sheet,
+    *,
+    width: float = USUAL_WIDTH,
+    ax: Axes | None = None,
+    dpi: int | None = None,
+    size: float | None = None,
 ) -> Figure:
     """Draw a sheet as a matplotlib Figure.
 
@@ -35,7 +60,7 @@ def figure(
         sheet: What to draw.
         width: The figure's width in inches.
         ax: Draw a sheet of one cell into these axes instead.
-        dpi: Dots an inch when the figure becomes pixels.
+        dpi: Pixels an inch, of its pictures and when it becomes pixels; left out, 300 and 200.
         size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
 
     Returns:
@@ -49,9 +74,10 @@ def figure(
     from matplotlib.figure import Figure
 
     layout = fit(sheet, width, size)
-    drawn = Figure(figsize=(layout.width / PER_INCH, layout.height / PER_INCH), dpi=dpi, facecolor="white")
+    drawn = Figure(figsize=(layout.width / PER_INCH, layout.height / PER_INCH), dpi=dpi or ON_SCREEN, facecolor="white")
     for cell, box in layout.pictures:
-        _add_picture(_add_axes(drawn, layout, box), cell, box, outlined=layout.outlined and not cell.paper)
+        finest = round(box.height * (dpi or PER_INCH) / PER_INCH), round(box.width * (dpi or PER_INCH) / PER_INCH)
+        _add_picture(_add_axes(drawn, layout, box), cell, finest, outlined=layout.outlined and not cell.paper)
     for bar in layout.bars:
         _fill_bar(_add_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
     for text in layout.texts:
@@ -64,9 +90,9 @@ def _add_axes(drawn: Figure, layout: Layout, box: Box) -> Axes:
     return drawn.add_axes((left, bottom, box.width / layout.width, box.height / layout.height))
 
 
-def _add_picture(axes: Axes, cell: Cell, box: Box, *, outlined: bool) -> None:
+def _add_picture(axes: Axes, cell: Cell, finest: tuple[int, int], *, outlined: bool) -> None:
     """Photographs at most as fine as print needs."""
-    pixels = resize(cell.pixels, (box.height, box.width)) if cell.size[0] > box.height else _enlarge(cell.pixels)
+    pixels = resize(cell.pixels, finest) if cell.size[0] > finest[0] else _enlarge(cell.pixels)
     axes.imshow(pixels, aspect="auto", interpolation="auto", origin="upper")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -124,3 +150,115 @@ def _draw_into_axes(sheet: Sheet, axes: Axes, size: float) -> Figure:
         numbers = tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(cell.scale)), strict=True))
         _fill_bar(axes.inset_axes((0, -0.07, 1, 0.04)), cell.scale, numbers, size)
     return axes.figure.figure
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Rows x columns of pictures with headings and captions.
+
+    Attributes:
+        sheet: The cells and the words around them.
+        provenance: How they were made; written into every file.
+        cell: Longer side of a cell in pixels where no other is asked for; None fits the pictures.
+    """
+
+    sheet: Sheet
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+    cell: int | None = field(default=None, repr=False)
+
+    def pixels(self, cell: int | None = None, **paper: Any) -> NDArray[np.uint8]:
+        """The montage ``(H, W, 3)`` uint8.
+
+        Args:
+            cell: Longer side of a cell in pixels; None fits the pictures (320 to 800), and leaves a bare one as it is.
+            **paper: How it is set on paper, as :class:`Paper` has it: ``width`` (or ``columns``) instead of ``cell``.
+
+        Raises:
+            ParameterError: If a size is given in two ways, or a value is none.
+        """
+        return self._paint(cell, _read_paper(paper, cell))
+
+    def layout(self, **paper: Any) -> Layout:
+        """Where everything goes on paper.
+
+        Args:
+            **paper: As :meth:`pixels` takes it.
+        """
+        how = _read_paper(paper, None)
+        with how.lettering():
+            return fit(how.apply(self.sheet), how.inches or USUAL_WIDTH, dpi=how.dpi or PER_INCH)
+
+    def plot(self, ax: Axes | None = None, **paper: Any) -> Figure:
+        """A matplotlib figure, or one cell drawn into given axes.
+
+        Args:
+            ax: Axes to draw a one-cell grid into.
+            **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches, 7 if left out.
+        """
+        return self._figure(ax, _read_paper(paper, None))
+
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, **paper: Any) -> Path:
+        """Write the grid; the suffix decides: .png, .jpg, .webp as exact pixels, .svg, .pdf as a figure.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            cell: Longer side of a cell in pixels.
+            **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches (or ``columns`` of a paper),
+                7 for a figure if left out, and ``dpi`` pixels each for a picture if given; ``font``, ``size``,
+                ``notes``, ``title``, ``rename``.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: If the suffix is unknown or the file cannot be written.
+            ParameterError: As :meth:`pixels` raises it.
+        """
+        where, how = Path(path), _read_paper(paper, cell)
+        ensure_writable(where, force=True, suffixes=DRAWN_SUFFIXES)
+        sized = {} if cell is None else {"cell": cell}
+        note = self.provenance.drawn(format=where.suffix.lower()[1:], **sized, **how.describe()).to_json()
+        if where.suffix.lower() in FIGURE_SUFFIXES:
+            with steady_settings(), how.lettering():
+                write_figure(where, self._figure(None, how), note)
+        else:
+            write_pixels(where, self._paint(cell, how), note)
+        return where
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.pixels(), dtype=dtype)
+
+    def _repr_png_(self) -> bytes:
+        held = io.BytesIO()
+        Image.fromarray(self.pixels()).save(held, "PNG")
+        return held.getvalue()
+
+    def _paint(self, cell: int | None, paper: Paper) -> NDArray[np.uint8]:
+        sheet = paper.apply(self.sheet)
+        with paper.lettering():
+            if paper.inches is not None or (cell is None and (paper.dpi or paper.size)):
+                return paint_layout(fit(sheet, paper.inches or USUAL_WIDTH, dpi=paper.dpi or PER_INCH))
+            return montage(sheet, cell=cell if cell is not None else self._usual_cell(sheet))
+
+    def _figure(self, ax: Axes | None, paper: Paper) -> Figure:
+        with paper.lettering():
+            return figure(paper.apply(self.sheet), ax=ax, width=paper.inches or USUAL_WIDTH, dpi=paper.dpi)
+
+    def _usual_cell(self, sheet: Sheet) -> int | None:
+        """Longer side of a cell in pixels, where nothing is asked for; None leaves the pictures as they are."""
+        if self.cell is not None or sheet.bare:
+            return self.cell
+        longest = max(max(cell.size) for row in sheet.rows for cell in row if cell)
+        if any(cell.paper for row in sheet.rows for cell in row if cell):
+            return max(SMALLEST_CELL, min(longest, WIDEST // sheet.shape[1]))
+        return max(SMALLEST_CELL, min(longest, LARGEST_CELL, WIDEST // sheet.shape[1]))
+
+
+def _read_paper(options: Mapping[str, Any], cell: int | None) -> Paper:
+    """The paper that options name; a cell's size excludes a width."""
+    paper, others = Paper.split(options)
+    if others:
+        raise UnknownNameError("option of a figure", next(iter(others)), [each.name for each in fields(Paper)])
+    if cell is not None and paper.inches is not None:
+        raise ParameterError("A picture's size is given by cell or by width, not by both.")
+    return paper

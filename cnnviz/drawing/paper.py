@@ -1,21 +1,27 @@
-"""A sheet on paper: laid out for a width in inches, and what gives way where that is narrow."""
+"""Paper, how a figure is set; and a sheet laid out for a width in inches: what gives way where that is narrow."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any, Final, Self, get_args
 
+from cnnviz.catalogue import CATALOGUE, command_name, proper_name
 from cnnviz.drawing.colour import Scale, ticks
 from cnnviz.drawing.layout import Box, Layout, ScaleBar, Style
-from cnnviz.drawing.sheet import Cell, Sheet, SheetBlock, lay_out_blocks, sheet_width
-from cnnviz.drawing.text import current_style, text_width
-from cnnviz.errors import ParameterError
+from cnnviz.drawing.sheet import Cell, Sheet, SheetBlock, Shown, lay_out_blocks, sheet_width
+from cnnviz.drawing.text import current_style, style, text_width
+from cnnviz.errors import ParameterError, UnknownNameError
 
-__all__ = ["PER_INCH", "PER_POINT", "SMALLEST_PICTURE", "fit", "fit_size", "fold"]
+__all__ = ["COLUMNS", "PER_INCH", "PER_POINT", "SMALLEST_PICTURE", "Paper", "fit", "fit_size", "fold"]
 
+COLUMNS: Final = {1: 3.25, 2: 6.75}
+"""Width in inches of one column of a paper, and of two."""
+UNTITLED: Final = "none"
+SEPARATOR: Final = " \N{MIDDLE DOT} "
 PER_INCH = 300
 PER_POINT = PER_INCH / 72
 WIDEST_PAPER = 100
@@ -33,6 +39,115 @@ _EMS_PER_PICTURE = 8
 _LEAST_POINTS = 5.5
 _STEP = 0.05
 """Inches to which the narrowest width is named."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """How a figure is set on paper.
+
+    Attributes:
+        width: In inches.
+        columns: Instead of that, 1 (3.25 inches) or 2 (6.75) of a paper's columns.
+        dpi: Pixels an inch of a picture whose width is given, and of the pictures in a figure; 300 if left out.
+        font: A family that matplotlib finds; left out, that of :func:`cnnviz.style`.
+        size: Of the ordinary text in points; left out, likewise.
+        notes: ``"short"``: what changes how it must be read, in at most three lines; ``"full"``: all that there is to
+            say; ``"none"``: nothing.
+        title: Instead of its own; ``"none"`` for none.
+        rename: Other names for methods, by their functions' or commands' names: ``{"gradcam": "ours"}``.
+
+    Raises:
+        ParameterError: A value is none of these, or both width and columns are given.
+        UnknownNameError: There is no such method to rename, or no such kind of notes.
+    """
+
+    width: float | None = None
+    columns: int | None = None
+    dpi: int | None = None
+    font: str | None = None
+    size: float | None = None
+    notes: Shown = "short"
+    title: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and self.width is not None:
+            raise ParameterError("columns and width both say how wide a figure is; give one.")
+        if self.columns is not None and (isinstance(self.columns, bool) or self.columns not in COLUMNS):
+            raise ParameterError(f"columns is 1 ({COLUMNS[1]} inches) or 2 ({COLUMNS[2]}), not {self.columns!r}.")
+        for name in ("width", "dpi", "size"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf
+            ):
+                raise ParameterError(f"{name} is a number above 0, not {value!r}.")
+        if self.notes not in get_args(Shown):
+            raise UnknownNameError("kind of notes", str(self.notes), get_args(Shown))
+        if not isinstance(self.title, (str, type(None))):
+            raise ParameterError(f"title is a text, or 'none', not {self.title!r}.")
+        object.__setattr__(self, "rename", _read_names(self.rename))
+
+    @classmethod
+    def split(cls, how: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """The paper that some options name, and the other options.
+
+        Args:
+            how: Options by name; None stands for one that was left out.
+        """
+        names = {each.name for each in fields(cls)}
+        given = {name: value for name, value in how.items() if name in names and value is not None}
+        return cls(**given), {name: value for name, value in how.items() if name not in names}
+
+    @property
+    def inches(self) -> float | None:
+        """The width, where it or columns are given."""
+        return self.width if self.columns is None else COLUMNS[self.columns]
+
+    def describe(self) -> dict[str, Any]:
+        """What was given, as plain values."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        usual = {each.name: {} if each.default is MISSING else each.default for each in fields(self)}
+        return {name: value for name, value in found.items() if value != usual[name]}
+
+    def lettering(self) -> style:
+        """A context in which words are set as this says."""
+        return style(font=self.font, size=self.size)
+
+    def apply(self, sheet: Sheet) -> Sheet:
+        """A sheet with the title, the names and the notes that are asked for."""
+        parts = sheet.title.split(SEPARATOR)
+        named = {*parts, *sheet.row_headings, *sheet.column_headings}
+        for old in self.rename:
+            if named.isdisjoint(_names_of(old)):
+                raise ParameterError(f"'{command_name(old)}' cannot be renamed: no heading of this figure names it.")
+        title = SEPARATOR.join(map(self._name, parts)) if self.title is None else self.title
+        return replace(
+            sheet,
+            title="" if self.title == UNTITLED else title,
+            row_headings=tuple(map(self._name, sheet.row_headings)),
+            column_headings=tuple(map(self._name, sheet.column_headings)),
+            shown=self.notes,
+        )
+
+    def _name(self, heading: str) -> str:
+        """A heading with another name for the method that it names, if it names one that is renamed."""
+        return next((new for old, new in self.rename.items() if heading in _names_of(old)), heading)
+
+
+def _names_of(method: str) -> tuple[str, ...]:
+    """All that a method is called."""
+    return method, command_name(method), proper_name(method)
+
+
+def _read_names(rename: Any) -> dict[str, str]:
+    """New names by the functions' names of the methods that have them."""
+    if not isinstance(rename, Mapping) or not all(isinstance(each, str) for pair in rename.items() for each in pair):
+        raise ParameterError(f"rename is a dictionary such as {{'gradcam': 'ours'}}, not {rename!r}.")
+    known = {called: method for method in CATALOGUE for called in _names_of(method)}
+    odd = next((name for name in rename if name not in known), None)
+    if odd is not None:
+        raise UnknownNameError("method", odd, map(command_name, CATALOGUE), "'cnnviz methods' lists them all.")
+    return {known[name]: new for name, new in rename.items()}
 
 
 def fit_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:

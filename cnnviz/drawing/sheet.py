@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "SheetBlock",
     "Cell",
     "Sheet",
+    "Shown",
     "check_pixels",
     "lay_out",
     "lay_out_blocks",
@@ -31,6 +32,11 @@ __all__ = [
 ]
 
 MOST = 16
+MOST_NOTES: Final = 3
+NOTES_SHARE: Final = 0.15
+"""Of a figure's height, which short notes take at most, but for one line."""
+
+Shown: TypeAlias = Literal["short", "full", "none"]
 
 
 def well_across(count: int) -> int:
@@ -104,6 +110,7 @@ class Sheet:
         details: What else there is to say; drawn below the notes only where all of it is asked for.
         lead: How many of the first columns, such as that of the photographs, stand before the other columns again where
             these go on further below because the paper is narrow.
+        shown: ``"short"``: the notes in few lines; ``"full"``: notes and details, whole; ``"none"``: neither.
 
     Raises:
         ParameterError: There is no cell, or not one heading a row (column).
@@ -116,6 +123,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     lead: int = 0
+    shown: Shown = "short"
 
     def __post_init__(self) -> None:
         columns = max((len(row) for row in self.rows), default=0)
@@ -136,6 +144,11 @@ class Sheet:
         return len(self.rows), len(self.rows[0])
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """The notes that are drawn, each whole."""
+        return {"none": (), "short": self.notes, "full": (*self.notes, *self.details)}[self.shown]
+
+    @property
     def bare(self) -> bool:
         """Whether there is nothing but pictures: no words and no colour bars."""
         cells = [cell for row in self.rows for cell in row if cell]
@@ -143,7 +156,7 @@ class Sheet:
             *self.row_headings,
             *self.column_headings,
             self.title,
-            *self.notes,
+            *self.said,
             *(cell.caption + cell.note for cell in cells),
         ]
         return not any(words) and all(cell.scale is None for cell in cells)
@@ -173,6 +186,7 @@ _PALE = 235
 _HEADING_EMS = 9
 _CAPTION_EMS = 7
 MOST_CAPTION_LINES = 5
+_ALL_LINES = 40
 
 
 Sizes = Sequence[Sequence[tuple[int, int]]]
@@ -398,9 +412,31 @@ def _add_common_bar(layout: Layout, bar: ScaleBar, measures: str, top: int, styl
 
 def _add_notes(layout: Layout, sheet: Sheet, top: int, style: Style) -> int:
     room = layout.width - 2 * style.margin
-    lines = tuple(line for note in sheet.notes for line in wrap(note, room, style.small))
+    if sheet.shown == "full":
+        lines = tuple(line for note in sheet.said for line in wrap(note, room, style.small, most=_ALL_LINES))
+    else:
+        lines = _short_notes(sheet.said, room, top + style.em + style.margin, style)
     if not lines:
         return top
     top += style.em
     layout.texts.append(Text(style.margin, top, lines, style.small, faint=True))
     return top + len(lines) * line_height(style.small)
+
+
+def _short_notes(notes: Sequence[str], room: int, above: int, style: Style) -> tuple[str, ...]:
+    """As many notes, a line each, as leave the figure to its pictures; the last line counts those left out.
+
+    Args:
+        notes: What there is to say.
+        room: Width of a line in pixels.
+        above: Height of the figure without them.
+        style: Sizes of text.
+    """
+    line = line_height(style.small)
+    most = max(1, min(MOST_NOTES, int(NOTES_SHARE * above / ((1 - NOTES_SHARE) * line))))
+    kept = notes if len(notes) <= most else notes[: most - 1]
+    lines = [each for note in kept for each in wrap(" ".join(note.split()), room, style.small, most=1)]
+    if left := len(notes) - len(kept):
+        more = f"{left} more notes in the record" if kept else f"{left} notes in the record, such as: {notes[0]}"
+        lines += wrap(more, room, style.small, most=1)
+    return tuple(lines)

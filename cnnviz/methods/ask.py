@@ -27,6 +27,7 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.prepare import InputBatch, prepare, provenance_of
 from cnnviz.methods.settings import Channels
 from cnnviz.models.model import Model
+from cnnviz.provenance import Caution, Measure, merge_checks
 from cnnviz.results.attribution import Attribution, Attributions
 from cnnviz.results.heatmap import Heatmap, Heatmaps
 
@@ -49,7 +50,7 @@ FULL, FLAT_TOP = 1 - 1e-6, "its largest, where it has no gradient: maps of gradi
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
 
-UNSTEADY = (
+UNSTEADY = Caution(
     "the network answers differently when it is asked about a picture again, with another beside it: it is random, or "
     "looks at the whole batch"
 )
@@ -235,7 +236,8 @@ def assemble(
     warnings += _warn_of_no_likeness(scores, targets, batch)
     own = [check for answer in answers for check in answer.checks]
     said = [*warnings, *batch.checks, *_explain_scores(model, targets), *chunks.checks, *own, caveat]
-    checks = tuple(dict.fromkeys(filter(None, said)))
+    checks = merge_checks(filter(None, said))
+    alone = [_checks_alone(said, answer) for answer in answers for _ in answer.targets]
     first = answers[0]
     provenance = provenance_of(
         model, batch, targets=tuple(map(str, targets)), layer=first.layer, chunk=chunks.size, seed=seed
@@ -243,9 +245,9 @@ def assemble(
     probabilities = [each for answer in answers for each in answer.probabilities(model.head)]
     spreads = [each for answer in answers for each in _unstack(answer.spread, len(answer.targets))]
     error_bars = [each for answer in answers for each in answer.error_bars or [None] * len(answer.targets)]
-    shared = first.layer, rectified, model.name, checks
+    shared = first.layer, rectified, model.name
     each = [
-        (values[row], targets[row], scores[row], probabilities[row], picture, *shared, provenance.only(row))
+        (values[row], targets[row], scores[row], probabilities[row], picture, *shared, alone[row], provenance.only(row))
         for row, picture in enumerate(batch.pictures)
     ]
     if channels is not None:
@@ -258,6 +260,12 @@ def assemble(
         for one, spread, error_bar, rounding in zip(each, spreads, error_bars, roundings, strict=True)
     )
     return Heatmaps(maps, checks, provenance)
+
+
+def _checks_alone(said: Sequence[str], answer: Answer) -> tuple[str, ...]:
+    """What there is to say about one of the maps: of what was measured of each only what its own answer says."""
+    own = set(answer.checks)
+    return merge_checks(each for each in dict.fromkeys(said) if each and (not isinstance(each, Measure) or each in own))
 
 
 def _unit_of(model: Model, target: Target) -> str | None:
@@ -326,9 +334,9 @@ def _warn_of_flat_maps(
     zero = most == 0
     rounded = (most > 0) & (most <= np.array(roundings))
     because = f": {meaning}" if meaning else ""
-    said = [f"the map of {named} is zero everywhere{because}" for named in [_name_some(batch, zero)] if named]
+    said = [Caution(f"the map of {named} is zero everywhere{because}") for named in [_name_some(batch, zero)] if named]
     said += [
-        f"the map of {named} is flat: its values, up to {most[rounded].max():.2g}, are rounding{because}"
+        Caution(f"the map of {named} is flat: its values, up to {most[rounded].max():.2g}, are rounding{because}")
         for named in [_name_some(batch, rounded)]
         if named
     ]
@@ -342,9 +350,8 @@ def _warn_of_nothing_positive(
     flat = values.reshape(len(values), -1)
     floor = np.array(roundings)
     named = _name_some(batch, (np.abs(flat).max(axis=1) > floor) & (flat.max(axis=1) <= floor))
-    return (f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept",) * bool(
-        named
-    )
+    said = Caution(f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept")
+    return (said,) * bool(named)
 
 
 def _warn_of_no_likeness(scores: Sequence[float], targets: Sequence[Target], batch: InputBatch) -> tuple[str, ...]:
@@ -352,8 +359,8 @@ def _warn_of_no_likeness(scores: Sequence[float], targets: Sequence[Target], bat
     likened = [isinstance(target, Similar) for target in targets]
     none = _name_some(batch, [one and score == 0 for one, score in zip(likened, scores, strict=True)])
     full = _name_some(batch, [one and score > FULL for one, score in zip(likened, scores, strict=True)])
-    said = (f"the cosine of {none} is exactly 0: its embedding is zero, or at right angles",) * bool(none)
-    return said + (f"the cosine of {full} is 1, {FLAT_TOP}",) * bool(full)
+    said = (Caution(f"the cosine of {none} is exactly 0: its embedding is zero, or at right angles"),) * bool(none)
+    return said + (Caution(f"the cosine of {full} is 1, {FLAT_TOP}"),) * bool(full)
 
 
 def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[str, ...]:
@@ -366,8 +373,10 @@ def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[
     if not named or flat.shape[1] == 1:
         return ()
     return (
-        f"the map of {named} has the same value everywhere and tells no place from another; where it is of "
-        "probabilities, these are full, and logits may differ",
+        Caution(
+            f"the map of {named} has the same value everywhere and tells no place from another; where it is of "
+            "probabilities, these are full, and logits may differ"
+        ),
     )
 
 
@@ -376,7 +385,7 @@ def unsound(scores: Sequence[float], batch: InputBatch) -> tuple[str, ...]:
     named = _name_some(batch, [not math.isfinite(score) for score in scores])
     if not named:
         return ()
-    return (f"the network's answer to {named} is not finite: its weights or its input hold NaN or infinity",)
+    return (Caution(f"the network's answer to {named} is not finite: its weights or its input hold NaN or infinity"),)
 
 
 def _unstack(spread: Tensor | None, count: int) -> list[NDArray[np.float32] | None]:

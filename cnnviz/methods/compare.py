@@ -17,7 +17,7 @@ from cnnviz.images.reading import ImagesLike
 from cnnviz.method import Method, check_network, interruptible
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
-from cnnviz.provenance import plain
+from cnnviz.provenance import Caution, plain
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmap import Heatmaps
@@ -169,7 +169,7 @@ def _note_coincidences(panels: Sequence[Panel]) -> tuple[str, ...]:
         for sentence, ones in found.items()
     }
     return tuple(
-        sentence if len(found[sentence]) == len(panels) else f"{'; '.join(places)}: {sentence}"
+        Caution(sentence if len(found[sentence]) == len(panels) else f"{'; '.join(places)}: {sentence}")
         for sentence, places in where.items()
     )
 

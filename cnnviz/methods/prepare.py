@@ -27,7 +27,7 @@ from cnnviz.methods.references import Placed, place_references
 from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 from cnnviz.models.resampling import in_units
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Caution, Provenance
 
 __all__ = ["InputBatch", "prepare", "provenance_of", "show_tensors"]
 
@@ -67,7 +67,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
     for row, item in enumerate(gather(images, model.preprocess.entrance)):
         if isinstance(item, Sample):
             values, pictures[row] = model.preprocess(item)
-            notes += [*(f"{item.name}: {note}" for note in pictures[row].notes), *model.notes]
+            notes += [*(Caution.like(note, f"{item.name}: {note}") for note in pictures[row].notes), *model.notes]
         else:
             values = item.detach()
         inputs.append(values)

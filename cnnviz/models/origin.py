@@ -24,6 +24,7 @@ from cnnviz.engine.state.modes import inference
 from cnnviz.errors import ModelError
 from cnnviz.models.formats import wants_random
 from cnnviz.models.preprocess import Preprocess
+from cnnviz.provenance import Caution
 
 __all__ = ["RANDOM", "OpenedNetwork", "one_line", "quiet", "file_digest", "describe_opening", "names_code"]
 
@@ -126,7 +127,7 @@ def _function_name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-RANDOM: Final = "the weights are random"
+RANDOM: Final = Caution("the weights are random")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cnnviz.core import target as targets
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.region import split_region
 from cnnviz.core.similar import Similar, names_pictures, restore_references
+from cnnviz.drawing.paper import Paper
 from cnnviz.errors import OutputError, UsageError, quoted, visible
 from cnnviz.method import SHOWN, Method
 from cnnviz.provenance import Provenance
@@ -43,7 +44,7 @@ __all__ = [
     "write_again",
 ]
 
-SIZES = ("cell", "width")
+SIZES = ("cell", *(each.name for each in fields(Paper)))
 NOT_A_LOOK = (*SIZES, "format", "each")
 FILES = "files"
 """Where a record holds the files that its target names."""
@@ -244,12 +245,12 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
             f"The record's network has one answer for a whole picture, of which {record.method} draws none."
         )
     look = {name: value for name, value in record.look.items() if name not in NOT_A_LOOK}
+    sizes = {name: record.look[name] for name in SIZES if name in record.look}
     if record.look.get("each"):
         row = next(iter(record.rows), 0)
-        _write_each(result, row if row < len(result) else 0, out, look)
+        _write_each(result, row if row < len(result) else 0, out, look | sizes)
         return
     part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
-    sizes = {name: record.look[name] for name in SIZES if name in record.look}
     _check_look(part, look, record.method)
     if sizes and out.suffix.lower() != ".npz":
         part.grid(**look).save(out, **sizes)

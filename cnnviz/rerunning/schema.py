@@ -22,6 +22,7 @@ LONGEST: Final = 100_000
 MOST_ITEMS, MOST_NETWORKS, MOST_FILES = 1_000_000, 64, 64
 MOST_THREADS: Final = 1024
 LARGEST_SIDE, LARGEST_CELL, LARGEST_COUNT, LARGEST_SEED = 16_384, 4_000, 2**31, 2**64 - 1
+MOST_DPI = 1200
 LONGEST_NAME, SHOWN, LONGEST_SIGNAL = 255, 60, 1 << 24
 
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -250,7 +251,13 @@ LOOK = Record(
         "alpha": _is_number_in(0, 1),
         "quantile": _is_number_in(0, 1),
         "cell": is_count(1, LARGEST_CELL),
-        "width": _is_number_in(0, 40),
+        "width": _is_number_in(0, 100),
+        "columns": is_count(1, 2),
+        "dpi": is_count(1, MOST_DPI),
+        "size": _is_number_in(0, LARGEST_CELL),
+        **dict.fromkeys(("font", "title"), is_text),
+        "notes": _is_match(re.compile("short|full|none")),
+        "rename": _is_record_of(is_text, is_text),
         "fps": _is_number_in(0, 240),
     }
 )

@@ -15,8 +15,7 @@ from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.volumes import THROUGH, Slicing
-from cnnviz.errors import UnknownNameError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Caution, Provenance, cautions, remarks
 from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 from cnnviz.results.result import DrawnResult, Grid
 
@@ -122,7 +121,8 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
             for name, maps in panel.maps.items():
                 for check in maps.checks:
                     said.setdefault(check, []).append((number, name))
-        return (*self.coincidences, *(f"{self._name_sources(those)}{check}" for check, those in said.items()))
+        named = (Caution.like(check, f"{self._name_sources(those)}{check}") for check, those in said.items())
+        return (*self.coincidences, *named)
 
     def _name_sources(self, those: list[tuple[int, str]]) -> str:
         """Which maps said something, in as few words as say it; nothing where all did."""
@@ -144,7 +144,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
             groups_named.append(f"{', '.join(names)}{at}")
         return f"{'; '.join(groups_named)}: "
 
-    def grid(self, *, shared: bool = False, down: bool = False, rename: Mapping[str, str] | None = None) -> Grid:
+    def grid(self, *, shared: bool = False, down: bool = False) -> Grid:
         """A row an image, network and layer: the photograph with what is explained, then each method's map.
 
         A single method of several networks or layers has these as columns, and each image is one row. Signals and
@@ -153,14 +153,8 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         Args:
             shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
             down: Methods one below the other and images side by side; of signals and volumes the other way round.
-            rename: Headings of methods by their names here, such as ``{"gradcam": "ours"}``, in place of the names that
-                the field gives them.
-
-        Raises:
-            UnknownNameError: A method to be renamed is not among them.
         """
-        drawn = self.provenance.drawn(shared=shared, down=down, **({"rename": dict(rename)} if rename else {}))
-        return Grid(arranged(self, shared=shared, down=down, rename=rename), drawn)
+        return Grid(arranged(self, shared=shared, down=down), self.provenance.drawn(shared=shared, down=down))
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without pictures, as plain values."""
@@ -192,37 +186,26 @@ PLAIN, PIXELS = Look(), Look(normalise="percentile")
 Row = tuple[Cell | None, ...]
 
 
-def arranged(comparison: Comparison, *, shared: bool, down: bool, rename: Mapping[str, str] | None = None) -> Sheet:
+def arranged(comparison: Comparison, *, shared: bool, down: bool) -> Sheet:
     """The sheet of a comparison.
 
     Args:
         comparison: The maps.
         shared: One scale for all images, for each method, network and layer; its colour bar stands under the last.
         down: Exchange rows and columns.
-        rename: Headings of methods in place of the names that the field gives them.
-
-    Raises:
-        UnknownNameError: A method to be renamed is not among them.
     """
     drawing = _ComparisonSheet(comparison, shared)
     methods = tuple(comparison.panels[0].maps)
     across = len(methods) == 1 and len(comparison.panels) > 1
     rows, headings = drawing.panels_across(methods[0]) if across else drawing.methods_across(methods)
-    named = _name_methods(methods, rename or {})
+    named = tuple(map(proper_name, methods))
     columns = ("", *(comparison.headings if across else named))
     parts = (drawing.network, named[0] if across else "", drawing.layer or "")
     title = " · ".join(part for part in parts if part)
+    said = cautions(comparison.checks), remarks(comparison.checks)
     if down != is_wide(_first_maps(comparison.panels[0])[0].picture):
-        return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, comparison.checks)
-    return Sheet(tuple(rows), headings, columns, title, comparison.checks, lead=1)
-
-
-def _name_methods(methods: Sequence[str], rename: Mapping[str, str]) -> tuple[str, ...]:
-    """The headings of methods."""
-    for name in rename:
-        if name not in methods:
-            raise UnknownNameError("method", name, methods, f"The methods compared are {', '.join(methods)}.")
-    return tuple(rename.get(name, proper_name(name)) for name in methods)
+        return Sheet(tuple(zip(*rows, strict=True)), columns, headings, title, *said)
+    return Sheet(tuple(rows), headings, columns, title, *said, lead=1)
 
 
 @dataclass(frozen=True)

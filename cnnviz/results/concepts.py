@@ -17,7 +17,7 @@ from cnnviz.drawing.colour import Scale, cmap_name
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.samples import draw_over, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Concepts", "choose_colours", "hatch", "paint_shares"]
@@ -88,11 +88,13 @@ class Concepts(DrawnResult):
         notes = (NAMED,) if self.classes else ()
         pictured = isinstance(self.pictures[0], Picture)
         headings = ("photograph", "all concepts", *names) if pictured else ("input", *names)
-        said = (*notes, *self.checks)
+        said, details = (*notes, *cautions(self.checks)), remarks(self.checks)
         if not pictured:
-            return Grid(Sheet(tuple(zip(*rows, strict=True)), headings, (), title, said), self.provenance)
+            return Grid(Sheet(tuple(zip(*rows, strict=True)), headings, (), title, said, details), self.provenance)
         legend: tuple[Cell | None, ...] = (None, None, *self._draw_legend())
-        return Grid(Sheet((*rows, legend), column_headings=headings, title=title, notes=said), self.provenance)
+        return Grid(
+            Sheet((*rows, legend), column_headings=headings, title=title, notes=said, details=details), self.provenance
+        )
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

@@ -20,7 +20,7 @@ from cnnviz.drawing.files import SUFFIXES, ensure_writable
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnParts, Grid
 
 __all__ = ["Detection", "Detections"]
@@ -116,7 +116,8 @@ class Detections(DrawnParts[tuple[Detection, ...]]):
         across = well_across(len(cells))
         rows = [tuple(cells[start : start + across]) for start in range(0, len(cells), across)]
         padded = tuple((*row, *[None] * (across - len(row))) for row in rows)
-        return Grid(Sheet(padded, title=self._title(self.model), notes=self.checks), self.provenance)
+        notes, details = cautions(self.checks), remarks(self.checks)
+        return Grid(Sheet(padded, title=self._title(self.model), notes=notes, details=details), self.provenance)
 
     def save(self, path: str | os.PathLike[str], **how: Any) -> Path:
         """Write it: ``.json`` as a data set in COCO's format, otherwise as other results are.

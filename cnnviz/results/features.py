@@ -21,7 +21,7 @@ from cnnviz.drawing.samples import draw_over, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
 from cnnviz.drawing.signals import draw_traces
 from cnnviz.errors import ParameterError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.heatmap import EVENLY, Align, Heatmap, Look, look_of
 from cnnviz.results.result import Grid, Part, Parts, StyledBatch
 
@@ -291,7 +291,8 @@ class Features(StyledBatch[FeatureMaps, FeatureLook]):
         bar = ((legend(scale),),) if scale is not None and look.style != "masked" else ()
         shown = f"{len(first)} of {first.total} units, {spell_size(first[0].values.shape)} places"
         title = self._title(first[0].model, first.layer, shown)
-        sheet = Sheet((*rows, *bar), title=title, notes=(*self._notes(look), *self.checks))
+        notes = *self._notes(look), *cautions(self.checks)
+        sheet = Sheet((*rows, *bar), title=title, notes=notes, details=remarks(self.checks))
         return Grid(sheet, self.provenance.drawn(**look.describe()))
 
     def _notes(self, look: FeatureLook) -> list[str]:

@@ -21,6 +21,7 @@ from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import Scale, colourise, scale_of
 from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of
 from cnnviz.drawing.overlay import place, upsample
+from cnnviz.drawing.paper import Paper
 from cnnviz.drawing.samples import (
     Align,
     Look,
@@ -39,7 +40,7 @@ from cnnviz.drawing.samples import (
 )
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError, OutputError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
 __all__ = ["EVENLY", "Align", "Explanation", "Explanations", "Heatmap", "Heatmaps", "Look", "Style", "look_of"]
@@ -177,9 +178,10 @@ class Explanations(StyledBatch[E, Look]):
         if look.style != "panel":
             return Grid(Sheet(rows), provenance)
         title = self._title(self[0].model, self._layer_words())
-        return Grid(Sheet(rows, title=title, notes=(*self.checks, *self._notes(look))), provenance)
+        notes = *cautions(self.checks), *self._notes(look)
+        return Grid(Sheet(rows, title=title, notes=notes, details=remarks(self.checks)), provenance)
 
-    def _write(self, where: Path, look: Look, scale: Scale | None) -> Path:
+    def _write(self, where: Path, look: Look, scale: Scale | None, paper: Paper, cell: int | None = None) -> Path:
         ending = ending_of(where)
         pictured = any(isinstance(one.picture, Picture) for one in self)
         if ending in NIFTI_SUFFIXES:
@@ -187,7 +189,7 @@ class Explanations(StyledBatch[E, Look]):
         elif ending in ANIMATION_SUFFIXES and ending not in PICTURE_SUFFIXES and not pictured:
             self._write_slices(where, look, scale)
         else:
-            return super()._write(where, look, scale)
+            return super()._write(where, look, scale, paper, cell)
         return where
 
     def _write_slices(self, where: Path, look: Look, scale: Scale | None) -> None:

@@ -21,7 +21,7 @@ from cnnviz.drawing.files import ensure_writable
 from cnnviz.drawing.plots import plot_window
 from cnnviz.drawing.sheet import Cell, Sheet, well_across
 from cnnviz.errors import OutputError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, ResultBatch
 
 __all__ = [
@@ -281,7 +281,8 @@ class Images(ResultBatch[Image]):
     def grid(self) -> Grid:
         """The pictures side by side, each with its target, score and quality."""
         cells = [one.cell() for one in self.parts]
-        return Grid(Sheet(in_rows(cells), title=self._title(self.model), notes=self.checks), self.provenance)
+        notes, details = cautions(self.checks), remarks(self.checks)
+        return Grid(Sheet(in_rows(cells), title=self._title(self.model), notes=notes, details=details), self.provenance)
 
     def save(self, path: str | os.PathLike[str], *, animate: bool | None = None, fps: float = 6.0, **size: Any) -> Path:
         """Write the pictures: .png, .jpg, .webp, .svg, .pdf side by side, .npz as raw values, .gif, .mp4 animated.
@@ -294,7 +295,7 @@ class Images(ResultBatch[Image]):
             animate: Whether to show how the pictures came about, which needs their snapshots; None for .gif and .mp4
                 only, so that a .webp is animated when this is asked for.
             fps: Snapshots a second of an animation.
-            **size: ``cell`` or ``width``, of pictures side by side.
+            **size: ``cell``, or how pictures side by side are set on paper, as other results take it.
 
         Raises:
             OutputError: If the suffix is unknown, the file cannot be written, or there are no snapshots to animate.
@@ -306,7 +307,7 @@ class Images(ResultBatch[Image]):
         return super().save(where, **size)
 
     def save_each(
-        self, paths: Iterable[str | os.PathLike[str]], *, animate: bool | None = None, fps: float = 6.0
+        self, paths: Iterable[str | os.PathLike[str]], *, animate: bool | None = None, fps: float = 6.0, **size: Any
     ) -> tuple[Path, ...]:
         """Write every picture into a file of its own, as :meth:`save` does.
 
@@ -314,12 +315,15 @@ class Images(ResultBatch[Image]):
             paths: Where to, a path a picture.
             animate: As for :meth:`save`.
             fps: As for :meth:`save`.
+            **size: As for :meth:`save`.
 
         Raises:
             OutputError: If a suffix is unknown or a file cannot be written.
             ValueError: If there are not as many paths as pictures.
         """
-        return tuple(one.save(path, animate=animate, fps=fps) for one, path in zip(self.parts, paths, strict=True))
+        return tuple(
+            one.save(path, animate=animate, fps=fps, **size) for one, path in zip(self.parts, paths, strict=True)
+        )
 
     def stamped(self, method: str, settings: Mapping[str, Any]) -> Self:
         """The same with method, settings and quality in its provenance, and in that of every picture."""

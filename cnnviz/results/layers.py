@@ -16,7 +16,7 @@ from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.plots import plot
 from cnnviz.drawing.samples import is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.heatmap import Heatmap
 from cnnviz.results.result import DRAWN_SUFFIXES, DrawnResult, Grid, Parts
 
@@ -247,10 +247,10 @@ class EffectiveField(DrawnResult):
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
-        notes = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.",)
+        notes = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *cautions(self.checks))
         cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values)),)
         title = " \N{MIDDLE DOT} ".join(filter(None, (TITLE, str(self.provenance.model.get("name") or ""), self.layer)))
-        return Grid(Sheet((cells,), title=title, notes=notes, details=self.checks), self.provenance)
+        return Grid(Sheet((cells,), title=title, notes=notes, details=remarks(self.checks)), self.provenance)
 
     def _draw_planes(self) -> tuple[Cell, ...]:
         """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""

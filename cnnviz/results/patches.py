@@ -16,7 +16,7 @@ from cnnviz.drawing.plots import paste_window, plot_alone, plot_table, plot_wind
 from cnnviz.drawing.raster import resize
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UsageError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = [
@@ -324,7 +324,7 @@ class Patches(DrawnResult):
         if self.top.positions.shape[-1] != PICTURE:
             shown = shown.replace("image", "input").replace("picture", "input")
         notes = (f"{shown}; below it the value of {self.ranked}", *self._notes())
-        sheet = Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes)
+        sheet = Sheet(tuple(rows), row_headings=tuple(headings), title=title, notes=notes, details=remarks(self.checks))
         return Grid(sheet, self.provenance, SIDE if self.top.projections is None else 2 * SIDE)
 
     def classes(self, view: Literal["classes", "units"] = "classes", *, most: int = 3) -> Grid:
@@ -380,7 +380,7 @@ class Patches(DrawnResult):
             if self.matrix
             else ()
         )
-        return (*(() if self.top.projections is None else projected), *classes, *self.checks)
+        return (*(() if self.top.projections is None else projected), *classes, *cautions(self.checks))
 
     def _describe_unit(self, row: int) -> dict[str, Any]:
         facts = {name: getattr(self, name)[row].item() for name in ("counts", "active", "means", "ties", "dead")}

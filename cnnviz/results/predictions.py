@@ -21,7 +21,7 @@ from cnnviz.drawing.overlay import place, upsample, veiled
 from cnnviz.drawing.samples import pixels_of
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ExplanationError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.concepts import choose_colours, paint_shares
 from cnnviz.results.result import DrawnParts, Grid, Parts, Result
 
@@ -262,7 +262,8 @@ class Segmentations(DrawnParts[tuple[ClassArea, ...]]):
         rows = [self._draw_row(row) for row in range(len(self))]
         widest = max(map(len, rows))
         padded = tuple((*row, *[None] * (widest - len(row))) for row in rows)
-        return Grid(Sheet(padded, title=self._title(self.model), notes=self.checks), self.provenance)
+        notes, details = cautions(self.checks), remarks(self.checks)
+        return Grid(Sheet(padded, title=self._title(self.model), notes=notes, details=details), self.provenance)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say, as plain values."""

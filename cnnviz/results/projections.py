@@ -15,7 +15,7 @@ from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import NO_VALUE, paint_alone
 from cnnviz.drawing.plots import paste_window, plot_alone, plot_window
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Projections"]
@@ -68,13 +68,11 @@ class Projections(DrawnResult):
         rows = tuple(sum(blocks[start : start + across], ()) for start in range(0, len(blocks), across))
         pictured = isinstance(self.pictures[0], Picture)
         what, zero = ("picture", "; grey is zero") if pictured else ("input", "")
-        note = (
-            f"Left: the part of the {what} in the unit's receptive field, the strongest first. Right: its activation "
-            f"projected back, each on a scale of its own{zero}."
+        legend = (
+            f"Left: the part of the {what} in the unit's receptive field. Right: its activation projected back{zero}"
         )
-        return Grid(
-            Sheet(rows, title=self._title(self.model, self.units[0].layer), notes=(note, *self.checks)), self.provenance
-        )
+        notes, title = (legend, *cautions(self.checks)), self._title(self.model, self.units[0].layer)
+        return Grid(Sheet(rows, title=title, notes=notes, details=remarks(self.checks)), self.provenance)
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

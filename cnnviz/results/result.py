@@ -1,12 +1,11 @@
-"""Grid, which is pictures in rows and columns, and the bases of all results, which are drawn and saved as one."""
+"""The bases of all results, which are drawn and saved as a grid of pictures."""
 
 from __future__ import annotations
 
-import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -14,28 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, 
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from cnnviz.catalogue import proper_name
 from cnnviz.core.sample import Sample
 from cnnviz.drawing.colour import Scale
-from cnnviz.drawing.figure import figure
-from cnnviz.drawing.files import (
-    ARRAY_SUFFIXES,
-    FIGURE_SUFFIXES,
-    PICTURE_SUFFIXES,
-    SUFFIXES,
-    ensure_writable,
-    steady_settings,
-    write_arrays,
-    write_figure,
-    write_pixels,
-)
-from cnnviz.drawing.paper import fit
-from cnnviz.drawing.raster import montage, paint_layout
+from cnnviz.drawing.figure import DRAWN_SUFFIXES, Grid
+from cnnviz.drawing.files import ARRAY_SUFFIXES, SUFFIXES, ensure_writable, write_arrays
+from cnnviz.drawing.paper import Paper
 from cnnviz.drawing.samples import is_wide
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import ParameterError
-from cnnviz.provenance import Provenance
+from cnnviz.drawing.sheet import Cell
+from cnnviz.provenance import Measure, Provenance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,95 +41,8 @@ __all__ = [
     "rows_of",
 ]
 
-SMALLEST_CELL, LARGEST_CELL, WIDEST = 320, 800, 3600
-USUAL_WIDTH: Final = 7.0
 MOST_ACROSS: Final = 6
 """Maps of one picture side by side."""
-
-DRAWN_SUFFIXES: Final = (*PICTURE_SUFFIXES, *FIGURE_SUFFIXES)
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Rows x columns of pictures with headings and captions.
-
-    Attributes:
-        sheet: The cells and the words around them.
-        provenance: How they were made; written into every file.
-        cell: Longer side of a cell in pixels where no other is asked for; None fits the pictures.
-    """
-
-    sheet: Sheet
-    provenance: Provenance = field(default_factory=Provenance, repr=False)
-    cell: int | None = field(default=None, repr=False)
-
-    def pixels(self, cell: int | None = None, *, width: float | None = None) -> NDArray[np.uint8]:
-        """The montage ``(H, W, 3)`` uint8.
-
-        Args:
-            cell: Longer side of a cell in pixels; None fits the pictures (320 to 800), and leaves a bare one as it is.
-            width: Instead of that, width on paper in inches, of 300 pixels each.
-
-        Raises:
-            ParameterError: If both are given, or one is not above 0.
-        """
-        if width is not None:
-            if cell is not None:
-                raise ParameterError("A picture's size is given by cell or by width, not by both.")
-            return paint_layout(fit(self.sheet, width))
-        return montage(self.sheet, cell=cell if cell is not None else self._usual_cell())
-
-    def plot(self, ax: Axes | None = None, *, width: float = USUAL_WIDTH) -> Figure:
-        """A matplotlib figure, or one cell drawn into given axes.
-
-        Args:
-            ax: Axes to draw a one-cell grid into.
-            width: Width of the figure in inches.
-        """
-        return figure(self.sheet, ax=ax, width=width)
-
-    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None) -> Path:
-        """Write the grid; the suffix decides: .png, .jpg, .webp as exact pixels, .svg, .pdf as a figure.
-
-        Args:
-            path: Where to; an existing file is replaced.
-            cell: Longer side of a cell in pixels.
-            width: Width in inches, such as 3.25 for one column of a paper and 6.75 for two: 7 for a figure if left out,
-                and 300 pixels each for a picture if given.
-
-        Returns:
-            The path.
-
-        Raises:
-            OutputError: If the suffix is unknown or the file cannot be written.
-        """
-        where = Path(path)
-        ensure_writable(where, force=True, suffixes=DRAWN_SUFFIXES)
-        sized = {name: value for name, value in (("cell", cell), ("width", width)) if value is not None}
-        note = self.provenance.drawn(format=where.suffix.lower()[1:], **sized).to_json()
-        if where.suffix.lower() in FIGURE_SUFFIXES:
-            with steady_settings():
-                write_figure(where, self.plot(width=USUAL_WIDTH if width is None else width), note)
-        else:
-            write_pixels(where, self.pixels(cell, width=width), note)
-        return where
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.pixels(), dtype=dtype)
-
-    def _repr_png_(self) -> bytes:
-        held = io.BytesIO()
-        Image.fromarray(self.pixels()).save(held, "PNG")
-        return held.getvalue()
-
-    def _usual_cell(self) -> int | None:
-        """Longer side of a cell in pixels, where nothing is asked for; None leaves the pictures as they are."""
-        if self.cell is not None or self.sheet.bare:
-            return self.cell
-        longest = max(max(cell.size) for row in self.sheet.rows for cell in row if cell)
-        if any(cell.paper for row in self.sheet.rows for cell in row if cell):
-            return max(SMALLEST_CELL, min(longest, WIDEST // self.sheet.shape[1]))
-        return max(SMALLEST_CELL, min(longest, LARGEST_CELL, WIDEST // self.sheet.shape[1]))
 
 
 class Result(ABC):
@@ -180,7 +80,7 @@ class Result(ABC):
 
     def _title(self, *words: str | None) -> str:
         """The method's name and some words as one line."""
-        return " · ".join(filter(None, (self.provenance.method, *words)))
+        return " · ".join(filter(None, (proper_name(self.provenance.method), *words)))
 
 
 class DrawnResult(Result):
@@ -193,17 +93,15 @@ class DrawnResult(Result):
     def grid(self) -> Grid:
         """The result as a grid of pictures."""
 
-    def save(
-        self, path: str | os.PathLike[str], *, cell: int | None = None, width: float | None = None, **how: Any
-    ) -> Path:
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, **how: Any) -> Path:
         """Write it: .png, .jpg, .webp, .svg, .pdf as its grid, .npz as the arrays that the class names.
 
         Args:
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
-            width: Instead of that, width in inches, such as 3.25 for one column of a paper and 6.75 for two; pictures
-                get 300 pixels an inch then.
-            **how: How it is drawn, as :meth:`grid` takes it.
+            **how: How it is drawn, as :meth:`grid` takes it, and how it is set on paper, as
+                :class:`cnnviz.drawing.paper.Paper` has it: ``width``, ``columns``, ``dpi``, ``font``, ``size``,
+                ``notes``, ``title``, ``rename``.
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
@@ -211,18 +109,18 @@ class DrawnResult(Result):
         where = Path(path)
         if self._save_arrays(where):
             return where
-        grid = self.grid(**how)
-        return grid.save(where, cell=self._usual_cell(grid) if cell is width is None else cell, width=width)
+        paper, look = Paper.split(how)
+        return self._save_grid(self.grid(**look), where, paper, cell)
 
-    def plot(self, ax: Axes | None = None, *, width: float = USUAL_WIDTH, **how: Any) -> Figure:
+    def plot(self, ax: Axes | None = None, **how: Any) -> Figure:
         """A matplotlib figure; with ``ax`` a grid of a single picture is drawn into it.
 
         Args:
             ax: Axes to draw into.
-            width: Width of the figure in inches.
-            **how: How it is drawn, as :meth:`grid` takes it.
+            **how: As :meth:`save` takes it.
         """
-        return self.grid(**how).plot(ax, width=width)
+        paper, look = Paper.split(how)
+        return self.grid(**look).plot(ax, **paper.describe())
 
     def _repr_png_(self) -> bytes:
         return self.grid()._repr_png_()
@@ -245,6 +143,11 @@ class DrawnResult(Result):
 
     def _record_of_arrays(self) -> Provenance:
         return self.provenance.drawn(format="npz")
+
+    def _save_grid(self, grid: Grid, where: Path, paper: Paper, cell: int | None = None) -> Path:
+        """Write a grid of it; its cells are as large as usual where nothing says how large."""
+        sized = cell is not None or paper.inches is not None or paper.dpi or paper.size
+        return grid.save(where, cell=cell if sized else self._usual_cell(grid), **paper.describe())
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - kinds that have one look at it
         """Longer side of a saved picture's cells in pixels, where neither it nor a width is asked for."""
@@ -347,7 +250,13 @@ class ResultBatch(Parts[P], DrawnResult):
         return self._replace(**{self._PARTS: parts}, provenance=self.provenance.stamped(*said))
 
     def _slice(self, rows: slice) -> Self:
-        return self._replace(**{self._PARTS: self._items[rows]}, provenance=self.provenance.only(rows))
+        return self._with_parts(self._items[rows], self.provenance.only(rows))
+
+    def _with_parts(self, parts: tuple[P, ...], provenance: Provenance) -> Self:
+        """The same for some of the pictures; what was measured of each is said of a single one alone."""
+        some = self._replace(**{self._PARTS: parts}, provenance=provenance)
+        measured = len(parts) == 1 and any(isinstance(each, Measure) for each in self.checks)
+        return some._replace(checks=parts[0].checks) if measured else some
 
 
 class StyledBatch(ResultBatch[P], Generic[P, Way]):
@@ -368,46 +277,54 @@ class StyledBatch(ResultBatch[P], Generic[P, Way]):
         chosen = self._read_look(look)
         return self._draw(chosen, self._shared_scale(chosen))
 
-    def save(self, path: str | os.PathLike[str], **look: Any) -> Path:
+    def save(self, path: str | os.PathLike[str], *, cell: int | None = None, **look: Any) -> Path:
         """Write it: .png, .jpg, .webp, .svg, .pdf as pictures, .npz as the raw values that the class names.
 
         Args:
             path: Where to; an existing file is replaced.
-            **look: As :meth:`grid` takes it.
+            cell: Longer side of a cell in pixels.
+            **look: As :meth:`grid` takes it, and how it is set on paper (``width``, ``columns``, ``dpi``, ``font``,
+                ``size``, ``notes``, ``title``, ``rename``).
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
             ParameterError: As :meth:`grid` raises it.
         """
-        chosen = self._read_look(look)
-        return self._write(Path(path), chosen, self._shared_scale(chosen))
+        paper, chosen = self._read_both(look)
+        return self._write(Path(path), chosen, self._shared_scale(chosen), paper, cell)
 
     def save_each(self, paths: Iterable[str | os.PathLike[str]], **look: Any) -> tuple[Path, ...]:
         """Write each picture's part into a file of its own, as :meth:`save` does; ``shared=True`` gives all one scale.
 
         Args:
             paths: Where to, a path a picture.
-            **look: As :meth:`grid` takes it.
+            **look: As :meth:`save` takes it.
 
         Raises:
             OutputError: If a suffix is unknown or a file cannot be written.
             ValueError: If there are not as many paths as pictures.
         """
-        chosen = self._read_look(look)
+        paper, chosen = self._read_both(look)
         scale = self._shared_scale(chosen)
         each = {"each": True} if scale else {}
-        alone = [self._replace(**{self._PARTS: (one,)}, provenance=one.provenance.drawn(**each)) for one in self]
-        return tuple(one._write(Path(path), chosen, scale) for one, path in zip(alone, paths, strict=True))
+        alone = [self._with_parts((one,), one.provenance.drawn(**each)) for one in self]
+        return tuple(one._write(Path(path), chosen, scale, paper) for one, path in zip(alone, paths, strict=True))
 
     def plot(self, ax: Axes | None = None, **look: Any) -> Figure:
         """A matplotlib figure; with ``ax`` a single picture's part is drawn into it, without what stands around it."""
-        return self.grid(**(look if ax is None else {"style": self._INTO_AXES, **look})).plot(ax)
+        paper, others = Paper.split(look)
+        styled = others if ax is None else {"style": self._INTO_AXES, **others}
+        return self.grid(**styled).plot(ax, **paper.describe())
 
-    def _write(self, where: Path, look: Way, scale: Scale | None) -> Path:
+    def _read_both(self, options: Mapping[str, Any]) -> tuple[Paper, Way]:
+        """Paper and look from options by name."""
+        paper, look = Paper.split(options)
+        return paper, self._read_look(look)
+
+    def _write(self, where: Path, look: Way, scale: Scale | None, paper: Paper, cell: int | None = None) -> Path:
         if self._save_arrays(where):
             return where
-        grid = self._draw(look, scale)
-        return grid.save(where, cell=self._usual_cell(grid))
+        return self._save_grid(self._draw(look, scale), where, paper, cell)
 
     @abstractmethod
     def _read_look(self, fields: Mapping[str, Any]) -> Way:

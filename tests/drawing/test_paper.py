@@ -1,148 +1,167 @@
-"""Sheets on paper: the width is what was asked for, and nothing on it is lost, too small or over something else."""
+"""How figures are set on paper: width, words, names, and notes that leave the figure to its pictures."""
 
 from __future__ import annotations
 
-import itertools
-import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
-from cnnviz.drawing.colour import Scale
-from cnnviz.drawing.figure import figure
-from cnnviz.drawing.paper import PER_INCH, SMALLEST_PICTURE, fit, fold
-from cnnviz.drawing.raster import paint_layout
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.drawing.text import text_width
-from cnnviz.errors import ParameterError
-
-METHODS = (
-    "Grad-CAM", "SmoothGrad", "Smooth Grad-CAM++", "Occlusion", "Integrated Gradients", "RISE", "Ablation-CAM", "ours",
-)  # fmt: skip
-PIXELS = np.random.default_rng(4).integers(0, 200, (8, 56, 56, 3), dtype=np.uint8)
-HALF_A_POINT = 0.5 / 72
+import cnnviz
+from cli.options import FIGURE
+from cnnviz.drawing.figure import Grid
+from cnnviz.drawing.paper import Paper
+from cnnviz.drawing.sheet import Cell, Layout, Sheet
+from cnnviz.drawing.text import current_style, line_height
+from cnnviz.errors import ParameterError, UnknownNameError, UsageError
+from cnnviz.provenance import Caution, Margin, Measure, cautions, merge_checks, remarks
+from cnnviz.rerunning.rerun import rerun
 
 
-def compared(methods, pictures, *, down=False, signed=False):
-    """A sheet as a comparison has it: photographs, then maps with a bar each."""
-    rows = []
-    for row in range(pictures):
-        cells = [Cell(PIXELS[row], f"n0212304{row}_cat.jpg\nEgyptian cat, 91.2%")]
-        for column in range(methods):
-            ends = 0.0123 * (column + 1 + row)
-            both = signed and column % 2
-            scale = Scale(-ends, ends, signed=True, cmap="RdBu_r") if both else Scale(0, ends, blank=column == 4)
-            cells.append(Cell(PIXELS[row], "no positive evidence" if column == 4 else "", scale))
-        rows.append(tuple(cells))
-    headings = ("", *METHODS[:methods])
-    if down:
-        return Sheet(tuple(zip(*rows, strict=True)), headings, (), "network", ("a note",))
-    return Sheet(tuple(rows), (), headings, "network · layer", ("a note",), lead=1)
+def a_grid(notes: int = 0, details: int = 0, rows: int = 1) -> Grid:
+    cell = Cell(np.zeros((40, 60, 3), np.uint8), "a dog")
+    said = tuple(
+        f"caution {number} with more words than one line of one column of a paper holds" for number in range(notes)
+    )
+    more = tuple(f"detail {number}" for number in range(details))
+    return Grid(Sheet(((cell, cell),) * rows, (), ("gradcam", "RISE"), "Grad-CAM \N{MIDDLE DOT} net", said, more))
 
 
-def boxes_of(layout):
-    """Everything on a sheet as (name, left, top, right, bottom)."""
-    for _, box in layout.pictures:
-        yield "picture", box.left, box.top, box.left + box.width, box.top + box.height
-    for bar in layout.bars:
-        box = bar.box
-        yield "bar", box.left, box.top, box.left + box.width, box.top + box.height + 1.2 * bar.size
-        widths = [text_width(text, bar.size) for _, text in bar.numbers]
-        spans = [(share * (box.width - width), width) for (share, _), width in zip(bar.numbers, widths, strict=True)]
-        assert all(left + width < after for (left, width), (after, _) in itertools.pairwise(spans))
-    for text in layout.texts:
-        for index, line in enumerate(text.lines):
-            width = text_width(line, text.size, bold=text.bold)
-            left = text.x - {"left": 0, "centre": 0.5, "right": 1}[text.align] * width
-            top = text.top + index * 1.25 * text.size
-            yield line, left, top, left + width, top + 1.2 * text.size
+def faint_lines(layout: Layout) -> tuple[str, ...]:
+    return tuple(line for text in layout.texts if text.faint for line in text.lines)
 
 
-def check(layout, width, dpi=PER_INCH):
-    assert abs(layout.width / dpi - width) <= HALF_A_POINT
-    assert min(max(box.width, box.height) for _, box in layout.pictures) >= SMALLEST_PICTURE * dpi
-    assert len({len(bar.numbers) for bar in layout.bars}) <= 1
-    boxes = list(boxes_of(layout))
-    for name, left, top, right, bottom in boxes:
-        assert (left >= -1, top >= 0) == (True, True), name
-        assert (right <= layout.width + 1, bottom <= layout.height + 1) == (True, True), name
-    for (name, left, top, right, bottom), (other, *box) in itertools.combinations(boxes, 2):
-        apart = right <= box[0] + 1 or box[2] <= left + 1 or bottom <= box[1] + 1 or box[3] <= top + 1
-        assert apart, f"{name} overlaps {other}"
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_short_notes_take_one_line_or_15_percent_of_the_height(count: int, rows: int) -> None:
+    layout = a_grid(count, 5, rows).layout(columns=1)
+    (text,) = [each for each in layout.texts if each.faint]
+    assert 1 <= len(text.lines) <= 3
+    height = len(text.lines) * line_height(text.size)
+    assert len(text.lines) == 1 or height <= 0.15 * layout.height
+    assert not any("detail" in line for line in text.lines)
+    assert len(text.lines) == min(count, 3) or rows < 8
 
 
-@pytest.mark.parametrize("width", [3.25, 6.75])
-@pytest.mark.parametrize("down", [False, True])
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("methods", range(1, 9))
-@pytest.mark.parametrize("pictures", [1, 3, 8])
-def test_a_comparison_is_as_wide_as_asked(width, down, signed, methods, pictures):
-    sheet = compared(methods, pictures, down=down, signed=signed)
-    layout = fit(sheet, width)
-    check(layout, width)
-    drawn = {id(cell) for cell, _ in layout.pictures}
-    assert drawn == {id(cell) for row in sheet.rows for cell in row if cell}
-    lines = " ".join(" ".join(text.lines) for text in layout.texts)
-    for name in METHODS[:methods]:
-        assert set(re.findall(r"[\w+]+", name)) <= set(re.findall(r"[\w+]+", lines)), name
+def test_what_is_left_out_of_short_notes_is_counted() -> None:
+    assert faint_lines(a_grid(9, 0, 8).layout(columns=1))[-1] == "7 more notes in the record"
+    assert faint_lines(a_grid(9, 0, 8).layout(columns=1))[0].startswith("caution 0")
 
 
-@pytest.mark.parametrize("methods", [3, 6])
-def test_words_of_a_figure_are_where_the_layout_has_them(methods):
-    drawn = figure(compared(methods, 2, signed=True), width=3.25)
-    canvas = FigureCanvasAgg(drawn)
-    canvas.draw()
-    texts = [*drawn.texts, *(label for axes in drawn.axes for label in axes.get_xticklabels())]
-    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text()]
-    assert drawn.get_size_inches()[0] == pytest.approx(3.25, abs=HALF_A_POINT)
-    for name, box in boxes:
-        assert drawn.bbox.padded(1).contains(box.x0, box.y0), name
-        assert drawn.bbox.padded(1).contains(box.x1, box.y1), name
-    for (name, box), (other, another) in itertools.combinations(boxes, 2):
-        assert not box.padded(-1.5).overlaps(another.padded(-1.5)), f"{name} overlaps {other}"
+def test_full_notes_hold_every_word_and_none_holds_nothing() -> None:
+    whole = " ".join(faint_lines(a_grid(4, 3).layout(columns=1, notes="full")))
+    assert all(f"caution {number} with more words" in whole and "paper holds" in whole for number in range(4))
+    assert all(f"detail {number}" in whole for number in range(3))
+    assert not faint_lines(a_grid(4, 3).layout(columns=1, notes="none"))
 
 
-@pytest.mark.parametrize("dpi", [72, 150, 300, 600])
-def test_pixels_are_width_times_dpi(dpi):
-    layout = fit(compared(6, 1), 3.25, dpi=dpi)
-    check(layout, 3.25, dpi)
-    assert paint_layout(layout).shape[1] == round(3.25 * dpi)
+def test_title_and_names_are_replaced() -> None:
+    sheet = a_grid().sheet
+    renamed = Paper(rename={"gradcam": "ours", "rise": "theirs"}).apply(sheet)
+    assert (renamed.title, renamed.column_headings) == ("ours \N{MIDDLE DOT} net", ("ours", "theirs"))
+    assert Paper(title="none").apply(sheet).title == ""
+    assert Paper(title="Mine").apply(sheet).title == "Mine"
+    assert Paper(rename={"Grad-CAM": "a"}).rename == {"gradcam": "a"}
+
+
+def test_a_font_and_size_hold_for_one_figure_only() -> None:
+    before = current_style()
+    usual, large = a_grid(1).layout(width=5), a_grid(1).layout(width=5, size=16, font="DejaVu Serif")
+    assert max(text.size for text in large.texts) == 2 * max(text.size for text in usual.texts)
+    assert current_style() == before
 
 
 @pytest.mark.parametrize(
-    "sheet", [compared(6, 2, signed=True), compared(3, 4, down=True), Sheet(((Cell(PIXELS[0]),),))]
+    ("options", "said"),
+    [
+        ({"columns": 1, "width": 3}, "give one"),
+        ({"columns": 3}, "columns is 1"),
+        ({"dpi": 0}, "dpi is a number above 0"),
+        ({"width": "wide"}, "width is a number above 0"),
+        ({"size": float("nan")}, "size is a number above 0"),
+        ({"notes": "ful"}, "'full'"),
+        ({"title": 3}, "title is a text"),
+        ({"rename": {"gradcm": "x"}}, "'gradcam'"),
+        ({"rename": ["gradcam"]}, "rename is a dictionary"),
+    ],
 )
-def test_the_limit_that_is_named_holds(sheet):
-    with pytest.raises(ParameterError, match=r"0\.2 inches are too narrow") as refused:
-        fit(sheet, 0.2)
-    least = float(re.search(r"be is ([\d.]+) inches", str(refused.value))[1])
-    check(fit(sheet, least), least)
-    with pytest.raises(ParameterError, match="too narrow"):
-        fit(sheet, least - 0.051)
+def test_what_is_no_option_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises((ParameterError, UnknownNameError), match=said):
+        Paper(**options)  # type: ignore[arg-type]
 
 
-def test_columns_go_on_below_with_the_photographs_again():
-    blocks = fold(compared(6, 2), 2)
-    assert [block.column_headings for block in blocks] == [("", *METHODS[:3]), ("", *METHODS[3:6])]
-    assert all(block.rows[1][0].pixels is blocks[0].rows[1][0].pixels for block in blocks)
-    alone = fold(compared(6, 1), 2)
-    assert [block.column_headings for block in alone] == [("", *METHODS[:3]), (*METHODS[3:6], "")]
+def test_a_cell_excludes_columns(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not by both"):
+        a_grid().save(tmp_path / "x.png", cell=100, columns=1)
 
 
-def test_one_bar_for_all_says_no_number_that_is_not_true_of_all():
-    sheet = compared(5, 1, signed=True)
-    layout = fit(sheet, 3.25)
-    assert len(layout.bars) == 2
-    assert {text for bar in layout.bars for _, text in bar.numbers} == {"0", "\N{MINUS SIGN}max", "max of each map"}
-    same = Sheet(
-        tuple(tuple(Cell(PIXELS[0], scale=Scale(0, 0.83)) for _ in range(7)) for _ in range(2)), (), METHODS[:7]
-    )
-    for bar in fit(same, 3.25).bars:
-        assert [text for _, text in bar.numbers][:: len(bar.numbers) - 1] == ["0", "0.83"]
+def test_checks_keep_their_kind_and_measures_become_one() -> None:
+    said = [
+        Margin("error: {}", 0.8, form="{:.1f}%"),
+        "chosen",
+        Caution("blank"),
+        Margin("error: {}", 2.3, form="{:.1f}%"),
+    ]
+    merged = merge_checks([*said, "chosen"])
+    assert merged == ("error: 0.8% to 2.3% (2 maps)", "chosen", "blank")
+    assert cautions(merged) == ("blank", "error: 0.8% to 2.3% (2 maps)")
+    assert remarks(merged) == ("chosen",)
+    assert not cautions([Measure("took {}", 1.0)])
+    assert isinstance(Caution.like(said[0], "rise: more"), Caution)
+    assert not isinstance(Caution.like("chosen", "rise: more"), Caution)
 
 
-def test_a_page_is_not_higher_than_two_sheets_where_smaller_pictures_help():
-    layout = fit(compared(8, 1, down=True), 6.75)
-    assert layout.height <= 22 * PER_INCH
-    assert min(box.width for _, box in layout.pictures) >= PER_INCH
+@pytest.fixture(scope="module")
+def network() -> cnnviz.Model:
+    return cnnviz.load_model("digits-lenet5")
+
+
+def test_rise_on_30_pictures_says_one_line(network: cnnviz.Model) -> None:
+    drawn = np.random.default_rng(0)
+    pictures = [drawn.integers(0, 255, (*network.preprocess.input_size, 3)).astype(np.uint8) for _ in range(30)]
+    found = cnnviz.rise(network, pictures, masks=30)
+    (line,) = [check for check in found.checks if "standard error" in check]
+    assert line.endswith("of the map's range (30 maps)")
+    assert "% to " in line
+    lowest, highest = (float(each.split("%")[0].split()[-1]) for each in line.split(" to "))
+    one = found[3]
+    own = 100 * float(one.spread.max()) / float(np.ptp(one.values))  # type: ignore[union-attr]
+    assert f"{own:.1f}%" in next(check for check in one.checks if "standard error" in check)
+    assert lowest <= round(own, 1) <= highest
+    assert faint_lines(found.grid().layout(columns=2)) == (line,)
+    assert "maps" not in faint_lines(one.grid().layout(width=7))[0]
+
+
+def test_a_figure_with_every_option_is_made_again(network: cnnviz.Model, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    found = cnnviz.gradcam(network, tmp_path / "digit.png")
+    how = {
+        "columns": 1,
+        "dpi": 150,
+        "font": "DejaVu Serif",
+        "size": 7.0,
+        "notes": "full",
+        "title": "A",
+        "rename": {"gradcam": "ours"},
+    }
+    for name in ("one.png", "one.pdf"):
+        file = found.save(tmp_path / name, **how)
+        again = rerun(file, tmp_path / f"again-{name}", images=tmp_path)
+        assert file.read_bytes() == (tmp_path / f"again-{name}").read_bytes(), again
+    assert {name: found.grid().provenance.look.get(name) for name in how} == dict.fromkeys(how)
+    with Image.open(tmp_path / "one.png") as image:
+        assert image.width == round(3.25 * 150)
+
+
+FIGURES = ("gradcam", "rise", "compare", "features", "filters", "patches", "layers", "dff", "maximize", "predict")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_command_that_draws_takes_the_options(name: str) -> None:
+    from cli.app import main
+
+    command = main.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None
+    assert {option.name for option in FIGURE} <= {parameter.name for parameter in command.params}

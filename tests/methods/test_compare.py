@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 import cnnviz
-from cnnviz.errors import UnknownNameError, UsageError
+from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from tests.support.networks import OneConvolution, Small, Tabled, model_of, vit
 
 
@@ -204,13 +205,18 @@ def test_as_wide_as_a_papers_columns(small, photo, tmp_path, suffix, width):
         assert {font.get_object()["/Subtype"] for font in page["/Resources"]["/Font"].values()} <= {"/Type0", "/Type42"}
 
 
-def test_methods_are_renamed_where_asked(small, photo):
+def test_methods_are_renamed_where_asked(small, photo, tmp_path):
     found = cnnviz.compare(small, [photo], ["gradcam", "cam"], 1)
-    drawn = found.grid(rename={"gradcam": "ours"})
-    assert drawn.sheet.column_headings == ("", "ours", "CAM")
-    assert drawn.provenance.look["rename"] == {"gradcam": "ours"}
+    root = ElementTree.parse(found.save(tmp_path / "figure.svg", rename={"gradcam": "ours"})).getroot()
+    words = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"ours", "CAM"} <= words
+    assert "Grad-CAM" not in words
+    note = json.loads(cnnviz.read_note(tmp_path / "figure.svg"))
+    assert note["cnnviz"]["look"]["rename"] == {"gradcam": "ours"}
     with pytest.raises(UnknownNameError, match="no method 'gradcm'"):
-        found.grid(rename={"gradcm": "ours"})
+        found.save(tmp_path / "other.png", rename={"gradcm": "ours"})
+    with pytest.raises(ParameterError, match="'rise' cannot be renamed: no heading"):
+        found.save(tmp_path / "other.png", rename={"rise": "theirs"})
 
 
 def test_letters_stay_readable_in_one_column(small, photo, tmp_path):

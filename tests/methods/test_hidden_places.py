@@ -276,7 +276,7 @@ def test_a_budget_for_a_volume_says_its_error_bar():
     model, x = model_of_places(3, (24, 24, 24)), noise_of((24, 24, 24))
     exact = cnnviz.occlusion(model, x, 1, window=6, stride=3, score="logit")
     found = cnnviz.occlusion(model, x, 1, window=6, stride=3, score="logit", budget=150)
-    assert "118 of 343 windows were evaluated and 225 estimated" in found.checks[-1]
+    assert found.checks[-2].startswith("225 of 343 windows were estimated")
     assert np.corrcoef(found.values.ravel(), exact.values.ravel())[0, 1] > 0.7
     every = cnnviz.occlusion(model, x, 1, window=6, stride=3, score="logit", budget=345)
     assert np.array_equal(every.values, exact.values)

@@ -11,7 +11,7 @@ from PIL import Image
 from cnnviz import Heatmap, Heatmaps, gradcam
 from cnnviz.drawing.files import SUFFIXES, read_note
 from cnnviz.errors import OutputError, ParameterError
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Provenance, cautions, remarks
 from tests.support.networks import Small, model_of
 
 
@@ -110,8 +110,9 @@ def test_one_scale_for_all_or_each_its_own(maps):
 def test_a_grid_has_a_row_a_picture_and_says_what_it_shows(maps):
     sheet = maps.grid().sheet
     assert sheet.shape == (3, 2)
-    assert sheet.title == "gradcam · small · relu2"
-    assert sheet.notes == maps.checks
+    assert sheet.title == "Grad-CAM · small · relu2"
+    assert (sheet.notes, sheet.details) == (cautions(maps.checks), remarks(maps.checks))
+    assert len(sheet.notes) == 1
     assert maps.grid(style="map").sheet.bare
 
 

@@ -105,7 +105,7 @@ def test_the_picture_is_in_the_montage_under_its_words(images, tmp_path):
     sheet = images.grid().sheet
     assert [cell.caption for row in sheet.rows for cell in row if cell][1] == "class 1, score 5.5"
     assert sheet.rows[0][0].note.splitlines() == ["4.25 ± 0.5 when moved or cropped", "as fine as photographs"]
-    assert sheet.notes == ("said",)
+    assert sheet.details == ("said",)
 
 
 def test_a_picture_without_a_record_has_no_lines_under_it(tmp_path):

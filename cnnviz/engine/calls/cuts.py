@@ -13,14 +13,17 @@ from torch.utils._pytree import tree_map
 
 from cnnviz.core.change import contextmanager
 from cnnviz.engine.state.modes import inference
+from cnnviz.provenance import Caution
 
 __all__ = ["CUT_AWAY", "CUT_OFF", "NO_GRADIENT", "Cuts", "CutsPassed"]
 
 Cuts: TypeAlias = Literal["kept", "blocks", "all"]
 """Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
 
-CUT_OFF = "the network cuts gradients off inside its forward (no_grad, inference_mode or detach); they were let through"
-CUT_AWAY = "the network detaches what it makes of this layer, so that no gradient passes; it was let through"
+CUT_OFF = Caution(
+    "the network cuts gradients off inside its forward (no_grad, inference_mode or detach); they were let through"
+)
+CUT_AWAY = Caution("the network detaches what it makes of this layer, so that no gradient passes; it was let through")
 NO_GRADIENT = (
     "No gradient of the target reaches the picture: it does not depend on the picture, or the network runs what comes "
     "after it without gradients (quantised or compiled parts, say); occlusion, rise and eigencam need none."

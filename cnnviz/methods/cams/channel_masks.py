@@ -18,10 +18,11 @@ from cnnviz.methods.cams.grids import enlarge_evenly
 from cnnviz.methods.cams.layer_maps import CamSettings, activations_of
 from cnnviz.models.inference_copy import InferenceCopy, inference_copy
 from cnnviz.models.model import Model
+from cnnviz.provenance import Caution
 
 __all__ = ["ChannelMasks"]
 
-ALIKE = "the target's score is the same up to rounding behind every channel's mask: all channels count alike"
+ALIKE = Caution("the target's score is the same up to rounding behind every channel's mask: all channels count alike")
 NO_MASKS = "no channel of the layer differs from place to place, so that there is no mask"
 
 

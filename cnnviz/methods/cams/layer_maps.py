@@ -25,6 +25,7 @@ from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.methods.prepare import InputBatch, prepare
 from cnnviz.methods.settings import Fuse
 from cnnviz.models.model import Model
+from cnnviz.provenance import Caution
 from cnnviz.results.heatmap import Heatmaps
 
 __all__ = [
@@ -300,7 +301,9 @@ def gradient_maps(
 def _note_zero_gradients(found: Probe) -> tuple[str, ...]:
     """A word about targets that no value of a layer moves, whose maps are blank."""
     return tuple(
-        f"the gradient of '{target}' is zero at all of layer {name}: nothing there moves it, and its map is blank"
+        Caution(
+            f"the gradient of '{target}' is zero at all of layer {name}: nothing there moves it, and its map is blank"
+        )
         for name, gradient in zip(found.answer.layers, found.gradients, strict=True)
         for target, moved in zip(found.answer.targets, gradient.flatten(1).any(dim=1).tolist(), strict=True)
         if not moved
@@ -314,8 +317,10 @@ def _note_coincidence(found: Probe) -> tuple[str, ...]:
     if len(found.gradients) > 1 or not bool((most > 0) & (spread <= EVEN * most)):
         return ()
     return (
-        "the gradient is the same at every place of this layer: Grad-CAM, XGrad-CAM and HiResCAM coincide here, "
-        "and are CAM where the head is linear",
+        Caution(
+            "the gradient is the same at every place of this layer: Grad-CAM, XGrad-CAM and HiResCAM coincide here, "
+            "and are CAM where the head is linear"
+        ),
     )
 
 
@@ -323,7 +328,7 @@ def _note_same_maps(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str
     """A word about the images whose best other class has the same map."""
     alike = (_correlate(maps, rival_maps) > SAME).tolist()
     return tuple(
-        f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class"
+        Caution(f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class")
         for target, rival, same in zip(found.answer.targets, found.rivals, alike, strict=True)
         if same
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from cnnviz.provenance import Caution
+
 __all__ = ["note_poles"]
 
 NOTABLE = 0.2
@@ -28,6 +30,8 @@ def note_poles(maps: Tensor, activations: Tensor, weights: Tensor, bounds: Tenso
         return ()
     row, channel = divmod(int((share * beyond).argmax()), share.shape[1])
     return (
-        f"channel {channel} alone makes {float(share[row, channel]):.0%} of a map's peak because a denominator of the "
-        "formula is near zero there: a pole, not evidence; gradcam and hirescam divide by nothing",
+        Caution(
+            f"channel {channel} alone makes {float(share[row, channel]):.0%} of a map's peak because a denominator of "
+            "the formula is near zero there: a pole, not evidence; gradcam and hirescam divide by nothing"
+        ),
     )

@@ -15,6 +15,7 @@ from cnnviz.methods.ask import Answer
 from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
 from cnnviz.methods.occlusion.baselines import fill_with
 from cnnviz.models.model import Model
+from cnnviz.provenance import Caution
 
 __all__ = ["Integral", "fill_inputs", "integrate"]
 
@@ -119,9 +120,9 @@ def _state_completeness(error: Tensor, taken: list[int], tolerance: float, most:
     steps = f"{min(taken)} to {max(taken)}" if min(taken) < max(taken) else f"{max(taken)}"
     said = f"completeness error at most {float(error.max()):.2g} of the score's change, with {steps} steps"
     left = int((error > tolerance).sum())
-    return (
-        f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap" if left else said
-    )
+    if not left:
+        return said
+    return Caution(f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap")
 
 
 def fill_inputs(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:

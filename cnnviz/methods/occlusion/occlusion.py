@@ -138,18 +138,23 @@ def _answer_target(asked: Question, values: Values, windows: Windows, at: int) -
     import torch
 
     from cnnviz.methods.occlusion.estimate import PROBES
+    from cnnviz.provenance import Margin
 
     maps = windows.average(torch.from_numpy(values.drops[:, at]))
     spread = maps.std(dim=0) if len(maps) > 1 else None
     if not values.bars:
         return asked.answer(at, maps.mean(dim=0), spread=spread, checks=values.checks)
-    judged = (
-        f"{asked.picture.name}: {len(windows) - values.estimated} of {len(windows)} windows were evaluated and "
-        f"{values.estimated} estimated; judged by {PROBES} drawn at random from these, at least 90 % of them are "
-        f"within {values.bars[at]:.3g} of the estimate for '{asked.clean.targets[at]}', at 95 % confidence"
+    mean = maps.mean(dim=0)
+    reach = float(mean.max() - mean.min())
+    judged = Margin(
+        f"{values.estimated} of {len(windows)} windows were estimated, at least 90 % of them within {{}} of the map's "
+        "range, at 95 % confidence",
+        100 * values.bars[at] / reach if reach > 0 else 100.0,
+        form="{:.1f}%",
     )
-    checks = (*values.checks, judged)
-    return asked.answer(at, maps.mean(dim=0), spread=spread, error_bar=values.bars[at], checks=checks)
+    how = f"{len(windows) - values.estimated} windows were evaluated; {PROBES} of the others, drawn at random, judge it"
+    checks = (*values.checks, judged, how)
+    return asked.answer(at, mean, spread=spread, error_bar=values.bars[at], checks=checks)
 
 
 @method

@@ -89,7 +89,7 @@ def rise(
 
     def explain(asked: Question) -> list[Answer]:
         fill = fill_with(baseline, model, asked.image, side=side, seed=seed)
-        return _answer_targets(asked, _score_masks(asked, drawn, fill, masks), masks)
+        return _answer_targets(asked, _score_masks(asked, drawn, fill, masks))
 
     return scored_maps(model, batch, explain, kind=score, precision=precision, batch_size=batch_size)
 
@@ -116,17 +116,21 @@ def _score_masks(asked: Question, drawn: RandomMasks, fill: Fill, count: int) ->
     return mean
 
 
-def _answer_targets(asked: Question, mean: WeighedMean, count: int) -> list[Answer]:
+def _answer_targets(asked: Question, mean: WeighedMean) -> list[Answer]:
     """Each target's map with its standard error."""
     values, errors = mean.above_all()
     return [
-        asked.answer(at, one, spread=error, checks=(_state_error(asked, at, float(error.max()), count),))
+        asked.answer(at, one, spread=error, checks=(_state_error(one, error),))
         for at, (one, error) in enumerate(zip(values, errors, strict=True))
     ]
 
 
-def _state_error(asked: Question, at: int, error: float, count: int) -> str:
-    return (
-        f"{asked.picture.name}: after {count} masks the standard error for '{asked.clean.targets[at]}' is "
-        f"at most {error:.2g}"
-    )
+def _state_error(values: Tensor, error: Tensor) -> str:
+    """The largest standard error on a map, as a share of its range."""
+    from cnnviz.provenance import Margin
+
+    largest, reach = float(error.max()), float(values.max() - values.min())
+    if not reach > 0:
+        return Margin("largest standard error: {}", largest)
+    share = 100 * largest / reach
+    return Margin("largest standard error: {} of the map's range", share, form="{:.1f}%")
