@@ -78,7 +78,7 @@ class Model(Network):
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
         standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
-        output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
+        logits: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
         head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"``
             (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
             [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
@@ -117,7 +117,7 @@ class Model(Network):
         rate: float | None = None,
         spacing: float | Sequence[float] | None = None,
         standardise: bool | None = None,
-        output: OutputSelector = None,
+        logits: OutputSelector = None,
         head: HeadLike = None,
         detections: DetectionReader | None = None,
         embedding: str | nn.Module | None = None,
@@ -130,9 +130,9 @@ class Model(Network):
         self.module = adapt(module, inputs, forward)
         self.name = name or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
-        self.output = output
+        self.logits_part = logits
         self.asked_head = parse_head(head)
-        self.detections = check_reader(detections, output)
+        self.detections = check_reader(detections, logits)
         self.detecting = False
         self._head: Head | None = None
         self.readable = True
@@ -269,7 +269,7 @@ class Model(Network):
         Raises:
             ModelError: If there are none.
         """
-        return self._both_sides(select_logits(answer, self.output, count=count))
+        return self._both_sides(select_logits(answer, self.logits_part, count=count))
 
     def _both_sides(self, logits: Tensor) -> Tensor:
         one_of_two = logits.shape[1] == 1 and len(self.labels or ()) == TWO
@@ -296,10 +296,10 @@ class Model(Network):
         watching = self._head is None or self._head.end
         with EndWatch() if watching else nullcontext() as end:
             answer = ask()
-            plain = isinstance(answer, Tensor) or self.output is not None
+            plain = isinstance(answer, Tensor) or self.logits_part is not None
             if (self.detections or not plain) and (boxes := self._find_boxes(answer, count)) is not None:
                 return boxes
-            found = select_logits(answer, self.output, count=count)
+            found = select_logits(answer, self.logits_part, count=count)
         if end is not None:
             before, name = end.before(found)
             self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)

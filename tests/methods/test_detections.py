@@ -355,7 +355,7 @@ def test_what_is_no_detection_is_refused_in_one_sentence(model, inputs):
     with pytest.raises(ParameterError, match="answers with boxes, which are no sigmoid; leave out the head"):
         cnnviz.saliency(model_of(Raw().eval(), detections=read_raw, head="sigmoid", labels=None), inputs[:1])
     with pytest.raises(ParameterError, match="give one of them"):
-        model_of(Raw(), detections=read_raw, output="raw")
+        model_of(Raw(), detections=read_raw, logits="raw")
     with pytest.raises(ParameterError, match="expected a function"):
         model_of(Raw(), detections="raw")
     classifier = cnnviz.load_model("digits-lenet5")
