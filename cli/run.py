@@ -136,6 +136,7 @@ class PictureFiles:
     Attributes:
         files: All files, in order; a folder of slices for a network of volumes is one.
         failures: A sentence for everything that could not be used so far.
+        notes: What was left out of folders.
         model: Opens the network; once.
     """
 
@@ -144,11 +145,15 @@ class PictureFiles:
         self.model = cache(partial(open_model, self._values))
         self.files: list[Path] = []
         self.failures: list[str] = []
+        self.notes: list[str] = []
+        from cnnviz.images.inputs import list_files
         from cnnviz.images.reading import is_folder
 
         for image in values["images"]:
             try:
-                self.files += cnnviz.expand_paths([image], self.places if is_folder(Path(image)) else PICTURE)
+                found = list_files([image], self.places if is_folder(Path(image)) else PICTURE)
+                self.files += found.files
+                self.notes += found.notes
             except PictureError as error:
                 self.failures.append(str(error))
 
@@ -239,6 +244,7 @@ def run(
     model = pictures.model
     entries: list[dict[str, Any]] = []
     with Console(len(pictures.files), values) as console:
+        console.note(pictures.notes)
         for batch in pictures.batches(at_once):
             with console.progress(len(batch)):
                 answered, answer = _ask_where_there(partial(ask, model()), batch, pictures)

@@ -13,6 +13,7 @@ import click
 import cnnviz
 from cnnviz.catalogue import CATALOGUE, command_name, load
 from cnnviz.errors import UnknownNameError, UsageError
+from cnnviz.images.inputs import list_files
 
 from ..options import FORCE, JSON, NETWORK, OUT, SEED, TARGET, Option, SectionedCommand
 from ..output import echo, plan_output, print_json, print_table, spell_question
@@ -88,7 +89,7 @@ def measure(values: Mapping[str, Any]) -> None:
             values,
         )
     model = open_model(values)
-    images = list(cnnviz.expand_paths(values["images"])) if values["images"] else None
+    images, left_out = list_files(values["images"], model.places) if values["images"] else (None, ())
     settings = {"count": values["count"]} if values["count"] else {}
     found = [
         cnnviz.effective_field(model, name, images, seed=values["seed"], **settings)
@@ -105,6 +106,8 @@ def measure(values: Mapping[str, Any]) -> None:
     if values["as_json"]:
         print_json([{**one.describe(), "output": str(written[0]) if written else None} for one in found])
         return
+    for note in left_out:
+        echo(f"note: {note}", err=True)
     print_table([HEADINGS, *map(_row, found)])
     for file in written:
         echo(file)

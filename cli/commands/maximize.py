@@ -15,6 +15,7 @@ import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.core.aim import parse_aim
 from cnnviz.errors import UsageError
+from cnnviz.images.inputs import list_files
 from cnnviz.methods.ascent.progress import AscentProgress, watch_progress
 
 from ..errors import INTERRUPTED
@@ -43,10 +44,12 @@ def run_maximize(**values: Any) -> None:
     )
     with Console(len(targets), values) as console:
         with console.progress(len(targets)), _showing_scores(console):
-            found = _make_pictures(targets, values, animated=bool(animate))
+            model = open_model(values)
+            examples, left_out = list_files(values["examples"], model.places)
+            found = _make_pictures(model, targets, examples, values, animated=bool(animate))
         numbers = range(len(found))
         console.name_files(planned.save(found, numbers, animate=animate, fps=values["fps"]))
-        console.note(found.checks)
+        console.note([*left_out, *found.checks])
         console.document = [{"output": str(planned.files[number]), **found[number].describe()} for number in numbers]
     if found.interrupted:
         click.get_current_context().exit(INTERRUPTED)
@@ -60,13 +63,15 @@ def _check_targets(values: Mapping[str, Any]) -> cnnviz.Model:
     return model
 
 
-def _make_pictures(targets: list[str | None], values: Mapping[str, Any], *, animated: bool) -> cnnviz.Images:
+def _make_pictures(
+    model: cnnviz.Model, targets: list[str | None], examples: list[Path], values: Mapping[str, Any], *, animated: bool
+) -> cnnviz.Images:
     settings = {name: values[name] for name in METHOD.parameters}
     if animated and not settings["frames"]:
         settings["frames"] = FRAMES
     wanted = None if targets == [None] else targets
-    given = {name: values[name] for name in ("start", "judge")} | {"examples": list(values["examples"]) or None}
-    return cnnviz.maximize(open_model(values), wanted, **given, **settings)
+    given = {name: values[name] for name in ("start", "judge")} | {"examples": examples or None}
+    return cnnviz.maximize(model, wanted, **given, **settings)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 import re
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ __all__ = [
     "embed_note",
     "from_page",
     "from_sidecar",
+    "is_ours",
     "read_member",
 ]
 
@@ -121,6 +123,26 @@ def find_note(path: Path, suffix: str) -> str | None:
         tags = image.getexif()
         ours = tags.get(_SOFTWARE) == MARK and _DESCRIPTION in tags
         return str(tags[_DESCRIPTION]).rstrip("\0").encode("latin-1").decode() if ours else None
+
+
+CARRIERS: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".nii", ".nii.gz")
+"""Endings of files that are inputs of networks, or outputs of ours."""
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a picture, a clip or a volume is an output of ours, as the note in it tells; a broken file is none."""
+    suffix = next((each for each in reversed(CARRIERS) if path.name.lower().endswith(each)), None)
+    if suffix is None:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if suffix != ".png":
+                return find_note(path, suffix) is not None
+            with Image.open(path) as image:  # ours stands before the pixels, which need not be decoded
+                return MARK in image.info
+    except (MissingExtraError, *UNREADABLE):  # of a video, where nothing is installed that reads it
+        return False
 
 
 def _from_video(path: Path) -> str | None:

@@ -6,20 +6,21 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image
 
 from cnnviz.core.dimensions import KINDS, PICTURE, SIGNAL, VOLUME, count_places, is_one_input, spell_shape
 from cnnviz.core.sample import Entrance, Sample
+from cnnviz.drawing.notes import is_ours
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, is_folder, quoted
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PICTURES", "expand_paths", "gather", "holds_volume", "input_suffixes", "read_sample"]
+__all__ = ["PICTURES", "expand_paths", "gather", "holds_volume", "input_suffixes", "list_files", "read_sample"]
 
 _ACCEPTED: Final = {
     SIGNAL: "a path, an array (C, T), a Signal, a float tensor (N, C, T), or a list of these",
@@ -35,7 +36,8 @@ def gather(images: ImagesLike, entrance: Entrance = PICTURES) -> list[Sample | t
     """Make a list of single inputs of whatever a method was given.
 
     Args:
-        images: A path, a PIL image, an array ``(H, W, 3)`` or a batch of them ``(N, H, W, 3)``, a Picture, a float
+        images: A path (of a folder: all that lies in it and its folders), a PIL image, an array ``(H, W, 3)`` or a
+            batch of them ``(N, H, W, 3)``, a Picture, a float
             tensor, or a list, tuple or other iterable of these. A float tensor is network input, preprocessed already:
             ``(N, C, H, W)`` is N inputs and ``(C, H, W)`` is one, with any number of channels. For networks of signals
             arrays are ``(T,)``, ``(C, T)``, ``(T, C)`` or a batch ``(N, C, T)``, for those of volumes ``(D, H, W)``,
@@ -75,8 +77,22 @@ def read_sample(path: str | os.PathLike[str], entrance: Entrance) -> Sample:
     return _READERS[entrance.places](os.fsdecode(path), "", entrance)
 
 
+class Listing(NamedTuple):
+    """Files that paths stand for.
+
+    Attributes:
+        files: In the order of the paths, those of a folder by name.
+        notes: What was left out of folders.
+    """
+
+    files: list[Path]
+    notes: tuple[str, ...] = ()
+
+
 def expand_paths(paths: Iterable[str], places: int = PICTURE) -> list[Path]:
-    """Replace each folder by the picture files in it, sorted by name; hidden files and deeper folders are left out.
+    """Replace each folder by the picture files in it and in its folders, sorted by name.
+
+    Hidden files are left out, and figures that cnnviz itself wrote.
 
     Args:
         paths: Files and folders, as given on the command line.
@@ -88,11 +104,30 @@ def expand_paths(paths: Iterable[str], places: int = PICTURE) -> list[Path]:
     Raises:
         PictureError: A folder holds no such file, or may not be read.
     """
+    return list_files(paths, places).files
+
+
+def list_files(paths: Iterable[str | os.PathLike[str]], places: int = PICTURE) -> Listing:
+    """What :func:`expand_paths` gives, and what it left out.
+
+    Raises:
+        PictureError: A folder holds no such file, or may not be read.
+    """
     files: list[Path] = []
+    notes: list[str] = []
     for path in map(Path, paths):
-        whole = not is_folder(path) or (places == VOLUME and holds_volume(path))
-        files.extend([path] if whole else _list_files(path, places))
-    return files
+        if _is_many(path, places):
+            found = _list_folder(path, places)
+            files += found.files
+            notes += found.notes
+        else:
+            files.append(path)
+    return Listing(files, tuple(notes))
+
+
+def _is_many(path: Path, places: int) -> bool:
+    """Whether it is a folder of inputs, and not one volume in many files."""
+    return is_folder(path) and not (places == VOLUME and holds_volume(path))
 
 
 def holds_volume(folder: Path) -> bool:
@@ -120,17 +155,20 @@ def input_suffixes(places: int) -> tuple[str, ...]:
     return SUFFIXES
 
 
-def _list_files(folder: Path, places: int) -> list[Path]:
+def _list_folder(folder: Path, places: int) -> Listing:
+    from cnnviz.images.datasets.folders import walk_files
+
     shown, kind, endings = quoted(str(folder)), KINDS[places], input_suffixes(places)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise PictureError(f"The folder {shown} cannot be read; expected one with {kind} files.") from error
-    visible = (entry for entry in entries if not entry.name.startswith("."))
-    files = [entry for entry in visible if entry.name.lower().endswith(endings) and entry.is_file()]
+    named = walk_files(folder, endings, holds_volume if places == VOLUME else None)
+    found = [path for path in (folder / each for each in named) if path.is_file() or path.is_dir()]
+    files = [path for path in found if not is_ours(path)]
+    own = len(found) - len(files)
     if not files:
-        raise PictureError(f"The folder {shown} holds no {kind}; expected files ending in {', '.join(endings)}.")
-    return files
+        but = f" but {own} of cnnviz's own figures" if own else ""
+        raise PictureError(f"The folder {shown} holds no {kind}{but}; expected files ending in {', '.join(endings)}.")
+    name = quoted(folder.resolve().name or "/")
+    are = "are cnnviz's own figures" if own > 1 else "is cnnviz's own figure"
+    return Listing(files, (f"{own} of {len(found)} files in {name} {are}: left out",) if own else ())
 
 
 def _is_single(images: Any) -> bool:
@@ -153,8 +191,17 @@ def _split_inputs(item: Any, name: str, entrance: Entrance) -> Iterator[Sample |
         raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED[places]}.")
     elif isinstance(item, np.ndarray) and count_places(item.shape) == places:
         yield from _split_arrays(item, name, entrance)
+    elif isinstance(item, (str, os.PathLike)) and _is_many(Path(item), places):
+        yield from _read_folder(Path(item), entrance)
     else:
         yield _READERS[places](item, name, entrance)
+
+
+def _read_folder(folder: Path, entrance: Entrance) -> Iterator[Sample]:
+    files, notes = _list_folder(folder, entrance.places)
+    for number, file in enumerate(files):
+        sample = read_sample(file, entrance)
+        yield sample if number else sample.changed(notes=(*sample.notes, *notes))
 
 
 def _check_kind(sample: Sample, places: int) -> Sample:

@@ -13,7 +13,7 @@ from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, count_places, 
 from cnnviz.drawing.colour import Normalisation, Scale, scale_of
 from cnnviz.drawing.plots import plot, plot_channels
 from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
-from cnnviz.provenance import Provenance
+from cnnviz.provenance import Caution, Provenance
 from cnnviz.results.result import DrawnResult, Grid
 
 __all__ = ["Filters", "Scaling"]
@@ -102,14 +102,18 @@ class Filters(DrawnResult):
         rows = (*drawn, *(() if own else ((legend(scales[0]),),)))
         same = self.in_rows and bool((self.inputs == self.inputs[0]).all())
         kind = "colour" if self.coloured else "map"
-        notes = (LEGENDS["compressed" if self.colours is not None else kind], *self._notes())
+        notes = (
+            LEGENDS["compressed" if self.colours is not None else kind],
+            *self._notes(),
+            *(said for said in self.checks if isinstance(said, Caution)),
+        )
         sheet = Sheet(
             rows,
             (*map(self._name_unit, self.drawn), *(() if own else ("",))) if self.in_rows else (),
             tuple(f"input {channel}" for channel in self.inputs[0]) if same else (),
             self._title(self.model, self.layer, f"{len(self)} units, {_spell_kernel(self.values.shape[2:])}"),
             notes,
-            details=self.checks,
+            details=tuple(said for said in self.checks if not isinstance(said, Caution)),
         )
         return Grid(sheet, self.provenance)
 

@@ -51,7 +51,7 @@ def test_the_command_goes_on_and_ends_with_what_was_left_out(cnnviz, folder, fil
     assert found.exit_code == 1
     assert [one["image"] for one in json.loads(found.stdout)] == ["a.png"]
     assert "Error: 'green' wins no pixel of 'b.png' and 'c.png'" in found.stderr
-    assert [file.name for file in (folder / "out").iterdir()] == ["a.saliency.png"]
+    assert [file.name for file in (folder / "out").iterdir()] == ["a.saliency.green.png"]
     both = cnnviz("saliency", *NET, "a.png", "b.png", "--target", "red", "--target", "green", "-o", "both.png")
     assert both.exit_code == 1
     assert "wins no pixel of 'b.png'" in both.stderr

@@ -61,7 +61,7 @@ NET = ("--model", "net.py:dense", "--input-size", "32", "--mean", "0.5", "--std"
 def test_the_backend_of_a_shell_is_not_read(folder, backend):
     found = command("gradcam", *NET, "--logits", "net.py:logits", "--target", "1", "x.png", MPLBACKEND=backend)
     assert found.returncode == 0, found.stderr
-    assert (folder / "x.gradcam.png").stat().st_size > 1000
+    assert (folder / "x.gradcam.1.png").stat().st_size > 1000
 
 
 def test_logits_by_a_function_and_a_head_are_recorded_and_found_again(folder):

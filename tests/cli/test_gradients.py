@@ -45,8 +45,8 @@ def test_json_has_an_entry_a_picture(cnnviz, photo):
 def test_units_of_a_layer_go_into_one_picture(cnnviz, photo, folder):
     done = cnnviz("deconvnet", *NETWORK, "--layer", "0", "--units", "0-2", photo(), photo("dog.jpg"))
     assert done.exit_code == 0, done.output
-    assert done.stdout == "deconvnet.png\n"
-    assert (folder / "deconvnet.png").is_file()
+    assert done.stdout == "deconvnet.0.png\n"
+    assert (folder / "deconvnet.0.png").is_file()
 
 
 def test_units_as_json(cnnviz, photo):

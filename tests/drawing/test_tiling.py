@@ -17,6 +17,13 @@ def test_usual_numbers_fill_their_block(count, across):
     assert count % across == 0
 
 
+@pytest.mark.parametrize("count", range(1, 41))
+def test_no_ragged_row_where_a_nearly_square_block_is_full(count):
+    full = [across for across in range(1, count + 1) if count % across == 0 and across / 2 <= count // across <= across]
+    assert well_across(count) == (min(full) if full else well_across(count))
+    assert full == [] or count % well_across(count) == 0
+
+
 @pytest.mark.parametrize("count", range(1, 257))
 def test_any_number(count):
     across = well_across(count)

@@ -323,3 +323,9 @@ def test_it_shows_itself():
     found = cnnviz.filters(known(noise(2, 3, 3, 3)))
     assert found._repr_png_().startswith(b"\x89PNG")
     assert found.plot().get_size_inches()[0] > 1
+
+
+@pytest.mark.parametrize(("side", "cell"), [(3, 96), (5, 160), (7, 224), (11, 320)])
+def test_small_kernels_are_not_drawn_large(side, cell):
+    found = cnnviz.filters(model_of(nn.Sequential(nn.Conv2d(3, 4, side), nn.Flatten()), input_size=12), layer="0")
+    assert found._usual_cell(found.grid()) == cell

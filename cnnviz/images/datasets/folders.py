@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from cnnviz.errors import PassingPictureError, PictureError
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset, Keys
 from cnnviz.images.reading import SUFFIXES, decode_picture, quoted
 
-__all__ = ["FileDataset", "classes_of", "open_list", "open_tree"]
+__all__ = ["FileDataset", "classes_of", "open_list", "open_tree", "walk_files"]
 
 LARGEST_CLASS = 100_000
 ENDINGS = "|".join(re.escape(suffix) for suffix in SUFFIXES)
@@ -113,7 +113,7 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     Raises:
         PictureError: If it holds no picture, or a folder in it may not be read.
     """
-    files = list(_walk_files(folder))
+    files = list(walk_files(folder))
     if not files:
         tars = any(entry.suffix == ".tar" for entry in folder.iterdir())
         hint = " (for the tars in it, name them: 'name-{000..009}.tar')" if tars else ""
@@ -136,8 +136,19 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     return FileDataset(name, folder, heads if classes else dict.fromkeys(files), notes, integers=False)
 
 
-def _walk_files(folder: Path) -> Iterator[str]:
-    """Paths of picture files relative to a folder; a link to a folder that holds it is not followed."""
+def walk_files(
+    folder: Path, endings: tuple[str, ...] = SUFFIXES, whole: Callable[[Path], bool] | None = None
+) -> Iterator[str]:
+    """Paths of files relative to a folder; a link to a folder that holds it is not followed.
+
+    Args:
+        folder: The folder, and those in it.
+        endings: Of the files, in small letters.
+        whole: Whether a folder counts as one file, and is not entered.
+
+    Raises:
+        PictureError: If one of the folders cannot be read.
+    """
     left = [_Level.of(folder, "", ())]
     while left:
         level = left[-1]
@@ -145,8 +156,11 @@ def _walk_files(folder: Path) -> Iterator[str]:
         if entry is None:
             left.pop()
         elif entry.is_dir():
-            left.append(_Level.of(Path(entry.path), f"{level.before}{entry.name}/", level.above))
-        elif entry.name.lower().endswith(SUFFIXES):
+            if whole is not None and whole(Path(entry.path)):
+                yield level.before + entry.name
+            else:
+                left.append(_Level.of(Path(entry.path), f"{level.before}{entry.name}/", level.above))
+        elif entry.name.lower().endswith(endings):
             yield level.before + entry.name
 
 

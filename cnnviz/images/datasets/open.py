@@ -17,7 +17,7 @@ from cnnviz.images.datasets.memory import open_memory
 from cnnviz.images.datasets.shapes import open_shapes
 from cnnviz.images.datasets.tars import RANGE, open_tars
 from cnnviz.images.inputs import PICTURES, expand_paths
-from cnnviz.images.reading import SUFFIXES, quoted
+from cnnviz.images.reading import SUFFIXES, is_folder, quoted
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -71,7 +71,14 @@ def _open_held(source: Any) -> Dataset:
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
+    if isinstance(source, (list, tuple)) and any(_is_named_folder(each) for each in source):
+        named = [[each] if not _is_named_folder(each) else expand_paths([os.fsdecode(each)]) for each in source]
+        return open_memory([one for some in named for one in some])
     return open_memory(source)
+
+
+def _is_named_folder(source: Any) -> bool:
+    return isinstance(source, (str, os.PathLike)) and is_folder(Path(source))
 
 
 def _open_others(source: Any, path: Path | None, classes: bool | None, entrance: Entrance) -> Dataset:
