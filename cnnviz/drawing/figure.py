@@ -35,7 +35,7 @@ def figure(
             columns need it.
         ax: Draw a sheet of one cell into these axes instead.
         dpi: Dots an inch when the figure becomes pixels.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Default: that of ``style``.
 
     Returns:
         A new figure, high enough for everything on the sheet, or the one that ``ax`` belongs to.

@@ -126,7 +126,7 @@ def fit(sheet: Sheet, width: float, size: float | None = None, dpi: int = PER_IN
     Args:
         sheet: What is drawn.
         width: In inches.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Default: that of ``style``.
         dpi: Pixels an inch.
 
     Raises:

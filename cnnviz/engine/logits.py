@@ -153,8 +153,8 @@ TWO = 2
 ONE_VALUE = "one output, read as a value; --head binary (two labels) or sigmoid (one) if it is a class's logit"
 EXCLUSIVE = "read as logits of classes that exclude each other (softmax); --head sigmoid for independent labels"
 UNDIFFERENTIATED = (
-    "read as probabilities, and explained as they are: a saturated one hardly changes; give the network without the "
-    "function at its end to explain logits"
+    "read as probabilities and explained directly; saturated ones hardly change: give the network without its last "
+    "softmax or sigmoid to explain logits"
 )
 
 

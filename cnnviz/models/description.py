@@ -169,7 +169,9 @@ def _parse(file: Path, shown: str) -> dict[str, Any]:
     except RecursionError:
         raise UsageError(f'{shown} goes too deep; expected lines such as weights = "net.safetensors".') from None
     except ValueError as error:
-        raise UsageError(f'{shown} is no TOML ({_shorten(error)}); expected lines such as head = "sigmoid".') from None
+        raise UsageError(
+            f'{shown} is not valid TOML ({_shorten(error)}); expected lines such as head = "sigmoid".'
+        ) from None
 
 
 def _rename_keys(held: Mapping[str, Any], shown: str) -> dict[str, Any]:

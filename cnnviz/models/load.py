@@ -91,8 +91,8 @@ def load_model(
         std: Standard deviation it divided by, likewise.
         input_size: Side, or height and width, of the input in pixels, likewise; one length of a signal, three of a
             volume.
-        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; default: those of their type,
+            or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
             ``"window"``, that of a DICOM file, or ``"percentiles"``.
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
@@ -100,8 +100,8 @@ def load_model(
         logits: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
             ``"FILE.py:FUNCTION"``.
         head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
-            ``"value:UNIT"``, as :class:`cnnviz.Model` explains; left out, it is recognised.
-        embedding: The layer whose output ``"similar:FILE"`` compares, likewise; left out, the network's output.
+            ``"value:UNIT"``, as :class:`cnnviz.Model` explains; default: it is recognised.
+        embedding: The layer whose output ``"similar:FILE"`` compares, likewise; default: the network's output.
         grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
@@ -276,7 +276,7 @@ def _open_file(model: str, weights: str | os.PathLike[str] | None, device: torch
     if kind == "swollen":
         raise ModelError(f"'{file.name}' {SWOLLEN_ADVICE}")
     if kind == "unknown":
-        raise ModelError(f"'{file.name}' is no network that cnnviz knows, or it is damaged; expected a .pt2 file.")
+        raise ModelError(f"'{file.name}' is not a network that cnnviz knows, or it is damaged; expected a .pt2 file.")
     read_checkpoint(file)
     raise UsageError(f"'{file.name}' holds weights only; name their network as the model and give it as the weights.")
 

@@ -376,7 +376,7 @@ def test_a_file_called_pair_is_a_file(net, photos):
         ("similar:nowhere.png", PictureError, "nowhere.png"),
         ("similar:pair", TargetError, "exactly two pictures, each towards the other; got 1"),
         (["similar:pair"], TargetError, "exactly two pictures"),
-        (Similar(torch.rand(2, 3, 16, 16)), TargetError, "told of one picture each; got 2"),
+        (Similar(torch.rand(2, 3, 16, 16)), TargetError, "takes one picture at a time; got 2"),
         (Similar(torch.rand(1, 16, 16)), UsageError, "takes 3 channels; the picture to be similar to has 1"),
         (Similar(3), UsageError, "type int"),
     ],

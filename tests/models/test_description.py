@@ -132,10 +132,10 @@ def test_other_names_of_arguments_are_filled_where_nothing_was_given(written):
         ('model = "x"\nstandardise = 1', "expected true or false"),
         ('model = "x"\nlabels = [1, 2]', "labels is [1, 2]; expected a file's name"),
         ('model = "x"\n[weights]\nfile = "a"', "weights is {'file': 'a'}; expected a text"),
-        ("model =", "is no TOML"),
-        ("model = resnet18", "is no TOML"),
+        ("model =", "is not valid TOML"),
+        ("model = resnet18", "is not valid TOML"),
         ('model = "x"\nmean = ' + "[" * 5000, "goes too deep"),
-        ('model = "x"\nmean = [' + "9" * 5000 + "]", "is no TOML"),
+        ('model = "x"\nmean = [' + "9" * 5000 + "]", "is not valid TOML"),
         ('model = "x"\nlabels = ["' + "a" * (1 << 20) + '"]', "is larger than 1 MiB"),
     ],
 )

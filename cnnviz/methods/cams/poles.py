@@ -29,5 +29,5 @@ def note_poles(maps: Tensor, activations: Tensor, weights: Tensor, bounds: Tenso
     row, channel = divmod(int((share * beyond).argmax()), share.shape[1])
     return (
         f"channel {channel} alone makes {float(share[row, channel]):.0%} of a map's peak because a denominator of the "
-        "formula is near zero there: a pole, not evidence; gradcam and hirescam divide by nothing",
+        "formula is near zero there: a numerical artefact; gradcam and hirescam have no denominator",
     )
