@@ -147,8 +147,9 @@ def spell_question(values: Mapping[str, Any]) -> str:
 def _file_word(text: str) -> str:
     plain = PLAINLY.sub("-", text.replace(" - ", "-minus-").replace(", ", "-").replace(",", "+"))
     safe = UNSAFE.sub("-", plain).strip("-.")
-    short = safe.encode()[:LONGEST_WORD].decode(errors="ignore")
-    return short if short == plain else f"{short}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
+    short = safe.encode("utf-8", "replace")[:LONGEST_WORD].decode(errors="ignore")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return short if short == plain else f"{short}-{digest}".lstrip("-")
 
 
 def _stem_of(picture: Path) -> str:
