@@ -78,7 +78,7 @@ def _split_networks(values: Mapping[str, Any]) -> list[str]:
 
 def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     if values["columns"] and values["width"]:
-        raise UsageError("--columns and --width both set the width; give only one.")
+        raise UsageError("--columns and --width both set the width; give one.")
     width = COLUMNS[values["columns"]] if values["columns"] else values["width"]
     return {"shared": values["shared"], "down": values["down"], "width": width}
 

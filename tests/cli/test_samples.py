@@ -79,9 +79,9 @@ def test_what_cannot_be_read_does_not_stop_the_others(cnnviz, photo):
     ("asked", "words"),
     [
         (("--input-size", "1x2x3x4"), "is not a size such as 224, 240x320 (height x width) or 64x128x128"),
-        (("--input-size", "0x2x3"), "is no size"),
+        (("--input-size", "0x2x3"), "is not a size"),
         (("--spacing", "1x2"), "is not a spacing such as 1.5 or 5x0.7x0.7"),
-        (("--spacing", "0"), "is no spacing"),
+        (("--spacing", "0"), "is not a spacing"),
         (("--sampling-rate", "0"), "sampling-rate"),
         (("--sampling-rate", "x"), "sampling-rate"),
     ],

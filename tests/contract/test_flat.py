@@ -15,7 +15,7 @@ from tests.support.asking import METHODS, ask
 from tests.support.networks import Small, model_of
 
 ZERO, FLAT, EVEN, ALIKE = "zero everywhere", "is flat", "is constant", "all channels have equal weights"
-LOGIT = "score='logit' (--score logit)"
+LOGIT = "try score='logit'"
 
 
 def without_weights():

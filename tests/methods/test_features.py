@@ -266,7 +266,7 @@ def test_maps_lie_where_their_units_look():
         cnnviz.features(model, spike, layer="every").grid(style="masked", align=way) for way in ("field", "pixel")
     )
     assert not np.array_equal(grid.sheet.rows[0][1].pixels, pixel.sheet.rows[0][1].pixels)
-    assert ["spread evenly" in " ".join(each.sheet.notes) for each in (grid, pixel)] == [False, True]
+    assert ["stretched evenly" in " ".join(each.sheet.notes) for each in (grid, pixel)] == [False, True]
 
 
 class Ceiling(nn.Module):

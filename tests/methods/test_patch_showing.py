@@ -142,7 +142,7 @@ def test_what_a_patch_does_not_tell_is_said():
     assert PatchGeometry(gated, (24, 24)).view == "field"
     assert "only through sigmoid" in PatchGeometry(gated, (24, 24)).caveat[0]
     assert PatchGeometry(replace(gated, kind="spatial"), (24, 24)).caveat == ()
-    assert "not known (fft)" in PatchGeometry(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
+    assert "unknown (fft)" in PatchGeometry(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
     assert "whole images are shown" in PatchGeometry(None, (24, 24)).caveat[0]
     assert PatchGeometry(Field("whole", (24, 24), "mean"), (24, 24)).caveat == ()
 

@@ -78,7 +78,7 @@ def test_what_is_given_counts_before_the_file(written):
 
 def test_both_spellings_of_a_key_mean_the_same(written):
     one = read_description(written('model = "x"\nsampling-rate = 250\nrange = "window"\nlogits = 1\n'))
-    other = read_description(written('model = "x"\nrate = 250\nvalue_range = "window"\noutput = 1\n'))
+    other = read_description(written('model = "x"\nrate = 250\nvalue_range = "window"\nlogits = 1\n'))
     assert one == other == {"model": "x", "rate": 250, "value_range": "window", "logits": 1}
 
 

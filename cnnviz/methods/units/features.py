@@ -137,7 +137,7 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = list(AutomaticLayer(name).describe("the top class")) if automatic else []
     blank = [picture.name for picture, one in zip(batch.pictures, shown, strict=True) if not one.maps.any()]
-    checks += [f"all maps are zero: none of the units shown is active for {', '.join(blank)}"] if blank else []
+    checks += [f"zero everywhere: none of the units shown is active for {', '.join(blank)}"] if blank else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
     checks += [
         *_describe_choice(shown[0], units, by),
