@@ -20,7 +20,16 @@ from cnnviz.images.reading import SUFFIXES, ImagesLike, as_picture, is_folder, q
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PICTURES", "expand_paths", "gather", "holds_volume", "input_suffixes", "list_files", "read_sample"]
+__all__ = [
+    "PICTURES",
+    "expand_paths",
+    "gather",
+    "holds_volume",
+    "input_suffixes",
+    "is_many",
+    "list_files",
+    "read_sample",
+]
 
 _ACCEPTED: Final = {
     SIGNAL: "a path, an array (C, T), a Signal, a float tensor (N, C, T), or a list of these",
@@ -116,7 +125,7 @@ def list_files(paths: Iterable[str | os.PathLike[str]], places: int = PICTURE) -
     files: list[Path] = []
     notes: list[str] = []
     for path in map(Path, paths):
-        if _is_many(path, places):
+        if is_many(path, places):
             found = _list_folder(path, places)
             files += found.files
             notes += found.notes
@@ -125,7 +134,7 @@ def list_files(paths: Iterable[str | os.PathLike[str]], places: int = PICTURE) -
     return Listing(files, tuple(notes))
 
 
-def _is_many(path: Path, places: int) -> bool:
+def is_many(path: Path, places: int) -> bool:
     """Whether it is a folder of inputs, and not one volume in many files."""
     return is_folder(path) and not (places == VOLUME and holds_volume(path))
 
@@ -191,7 +200,7 @@ def _split_inputs(item: Any, name: str, entrance: Entrance) -> Iterator[Sample |
         raise UsageError(f"{name} is of type {type(item).__name__}; expected {_ACCEPTED[places]}.")
     elif isinstance(item, np.ndarray) and count_places(item.shape) == places:
         yield from _split_arrays(item, name, entrance)
-    elif isinstance(item, (str, os.PathLike)) and _is_many(Path(item), places):
+    elif isinstance(item, (str, os.PathLike)) and is_many(Path(item), places):
         yield from _read_folder(Path(item), entrance)
     else:
         yield _READERS[places](item, name, entrance)

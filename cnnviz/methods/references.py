@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from cnnviz.engine.batching import in_chunks, progress_to
 from cnnviz.engine.capture import capture, widen_half
 from cnnviz.engine.scores.similarity import embedding_of
 from cnnviz.engine.undisturbed import undisturbed
-from cnnviz.errors import TargetError, UsageError
-from cnnviz.images.inputs import gather
+from cnnviz.errors import PictureError, TargetError, UsageError, quoted
+from cnnviz.images.inputs import gather, is_many
 from cnnviz.models.model import Model
 
 __all__ = ["Placed", "place_references"]
@@ -119,6 +120,9 @@ def _pair_up(
 def _read_sides(model: Model, target: Similar, samples: dict[Any, _ReadReference]) -> None:
     """Read and prepare the pictures that a target names, but those that are known."""
     left = [side for side in target.sides if _key(side) not in samples]
+    for side in left:
+        if isinstance(side, (str, os.PathLike)) and is_many(Path(os.fsdecode(side)), model.places):
+            raise PictureError(f"{quoted(os.fsdecode(side))} is a folder; name one picture in it.")
     items = gather(left, model.preprocess.entrance) if left else []
     if len(items) != len(left):
         raise TargetError(f"'{target}' takes one picture at a time; got {len(items)}.")
