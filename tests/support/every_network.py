@@ -30,7 +30,7 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 }
 TARGET = None
 FLAT = 1e-6
-SILENT = ("nothing", "no evidence", "no positive evidence")
+SILENT = ("nothing", "zero gradient", "no evidence", "no positive evidence")
 
 
 class Case(NamedTuple):
