@@ -192,7 +192,7 @@ def damaged(tmp_path):
     kind[70:72] = struct.pack("<h", 9999)
     return {
         "empty.nii": (b"", "is empty"),
-        "text.nii": (b"hello" * 200, "no NIfTI"),
+        "text.nii": (b"hello" * 200, "not a NIfTI"),
         "cut.nii": (good[:600], "truncated or damaged"),
         "short.nii": (good[:100], "not a NIfTI file, or is truncated"),
         "cut.nii.gz": (packed[: len(packed) // 2], "truncated or damaged"),
