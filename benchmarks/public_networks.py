@@ -24,7 +24,7 @@ PACKAGES = (
 TITLE = """# Networks of public packages
 
 Random weights, small configurations where the package allows, inputs of noise, tiny budgets. Networks that return no
-class scores (detectors, segmentation) are asked with `Model(..., output=function)`: the mean over all pixels or places,
+class scores (detectors, segmentation) are asked with `Model(..., logits=function)`: the mean over all pixels or places,
 or the sum of what the boxes of a class score; without it they get a sentence and units can be asked about. After every
 question each attribute, buffer, cache and hook of the network is compared with what it was.
 

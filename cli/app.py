@@ -23,28 +23,28 @@ __all__ = ["main"]
 OWN = {
     "demo": (
         "commands.demo",
-        "Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
+        "Run every method once on the bundled networks, and write a report.",
     ),
     "predict": (
         "commands.predict",
-        "What the network answers: the most probable classes, how much of a picture each wins, or boxes.",
+        "The network's predictions: classes with probabilities, segmented areas or detected boxes.",
     ),
     "compare": (
         "commands.compare",
-        "Several methods side by side: a row a picture, a column a method; or networks, or layers.",
+        "Compare methods, networks or layers side by side, one row per picture.",
     ),
     "report": (
         "commands.report",
-        "Everything about one network and a few pictures on one page: answers, maps, units, layers.",
+        "One page about a network and a few pictures: predictions, maps, units, layers.",
     ),
-    "merge": ("commands.patches", "One index of what several jobs of 'cnnviz patches --shard I/N' found."),
-    "models": ("commands.lists", "The networks that open by name."),
-    "layers": ("commands.lists", "The layers of a network, with their outputs and weights and what their units see."),
-    "methods": ("commands.lists", "The methods, with their papers."),
-    "info": ("commands.record", "How a file was made, read back from the file."),
+    "merge": ("commands.patches", "Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index."),
+    "models": ("commands.lists", "List the networks that can be opened by name."),
+    "layers": ("commands.lists", "List a network's layers with output shapes, weights and receptive fields."),
+    "methods": ("commands.lists", "List the methods with their costs and papers."),
+    "info": ("commands.record", "Show the record inside a file: how it was made."),
     "rerun": (
         "commands.record",
-        "Make an output again from the record inside it, and say whether it is the same, byte for byte.",
+        "Reproduce a file from the record inside it, and say whether it is identical, byte for byte.",
     ),
 }
 """The commands that are no methods: their module, and their help's first sentence."""
@@ -158,4 +158,4 @@ class Application(click.Group):
 @click.option("--debug", is_flag=True, envvar="CNNVIZ_DEBUG", help="Show where in the code an unexpected error arose.")
 @click.version_option(cnnviz.__version__, message="cnnviz %(version)s")
 def main(debug: bool) -> None:
-    """See what a trained CNN has learnt, and why it answers as it does."""
+    """Show what a trained CNN has learnt, and explain its predictions."""

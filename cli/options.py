@@ -93,7 +93,7 @@ def read_list(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     try:
         return None if value is None else tuple(float(part) for part in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{value}' is no list of numbers such as 0.485,0.456,0.406.") from None
+        raise click.BadParameter(f"'{value}' is not a list of numbers such as 0.485,0.456,0.406.") from None
 
 
 def read_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | str | None:
@@ -102,7 +102,7 @@ def read_range(context: click.Context, parameter: click.Parameter, value: str | 
         return value
     found = read_list(context, parameter, value)
     if found is not None and (len(found) != 2 or not found[0] < found[1]):
-        raise click.BadParameter(f"'{value}' is no range such as 0,4095: a lower and a higher number.")
+        raise click.BadParameter(f"'{value}' is not a range such as 0,4095: a lower and a higher number.")
     return found
 
 
@@ -113,7 +113,7 @@ def read_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -
     sides = value.lower().split("x")
     if len(sides) > VOLUME or not all(re.fullmatch(SIDE, side) for side in sides):
         raise click.BadParameter(
-            f"'{value}' is no size such as 224, 240x320 (height x width) or 64x128x128 (depth first)."
+            f"'{value}' is not a size such as 224, 240x320 (height x width) or 64x128x128 (depth first)."
         )
     return int(sides[0]) if len(sides) == 1 else tuple(map(int, sides))
 
@@ -130,7 +130,9 @@ def read_spacing(_ctx: click.Context, _param: click.Parameter, value: str | None
         return None
     lengths = value.lower().split("x")
     if len(lengths) not in (1, VOLUME) or not all(re.fullmatch(LENGTH, each) and float(each) > 0 for each in lengths):
-        raise click.BadParameter(f"'{value}' is no spacing such as 1.5 or 5x0.7x0.7 (slices x rows x columns, in mm).")
+        raise click.BadParameter(
+            f"'{value}' is not a spacing such as 1.5 or 5x0.7x0.7 (slices x rows x columns, in mm)."
+        )
     return tuple(map(float, lengths))
 
 
@@ -158,7 +160,9 @@ def find_model(context: click.Context, parameter: click.Parameter, value: Any) -
     from cnnviz.models.description import USUAL_FILE, read_unasked
 
     if not os.path.lexists(USUAL_FILE):
-        raise click.MissingParameter(f"Name a network, or describe one in {USUAL_FILE} here.", context, parameter)
+        raise click.MissingParameter(
+            f"Give a network, or describe one in {USUAL_FILE} in the current folder.", context, parameter
+        )
     said = read_unasked()
     more = f", {said['weights']}" if "weights" in said else ""
     click.echo(
@@ -175,108 +179,113 @@ IMAGES_HELP = (
 
 TARGET = Option(
     "--target", metavar="WHAT", multiple=True, callback=read_one_target, section="Method",
-    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
-    "region such as 'LABEL@X,Y', or 'similar:FILE' of embeddings; left out, each picture's top class.",
+    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, a region such as 'LABEL@X,Y' "
+    "(segmentation), or 'similar:FILE' (embeddings); default: the predicted class.",
 )  # fmt: skip
 TARGETS = Option(
     "--target", metavar="WHAT", multiple=True, section="Method",
-    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, or of a class for every pixel a "
-    "region such as 'LABEL@X,Y', or 'similar:FILE' of embeddings; left out, each picture's top class. "
-    "Can be given several times: a map for each, side by side.",
+    help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, a region such as 'LABEL@X,Y' "
+    "(segmentation), or 'similar:FILE' (embeddings); default: the predicted class. "
+    "Repeat it for several maps side by side.",
 )  # fmt: skip
 NETWORK = (
     NetworkOption(
         "--model", metavar="NAME", callback=find_model,
         help="A name of 'cnnviz models', timm:NAME, PACKAGE.MODULE:FUNCTION, FILE.py:FUNCTION, FILE.pt2, or a "
-        "FILE.toml that describes the network; left out, cnnviz.toml in the current folder.",
+        "FILE.toml that describes the network; default: cnnviz.toml in the current folder.",
     ),
     NetworkOption(
         "--weights", metavar="FILE",
-        help="A .safetensors or .pth file, a name that the network's source knows, or 'none' for random ones.",
+        help="A .safetensors or .pth file, the name of a set of weights, or 'none' for random ones.",
     ),
-    NetworkOption("--labels", metavar="FILE", help="Names of the classes: one a line, or JSON."),
-    NetworkOption("--mean", callback=read_list, metavar="R,G,B", help="Mean that its training subtracted."),
-    NetworkOption("--std", callback=read_list, metavar="R,G,B", help="Deviation its training divided by."),
+    NetworkOption("--labels", metavar="FILE", help="A file of class names: one per line, or JSON."),
+    NetworkOption("--mean", callback=read_list, metavar="R,G,B", help="Mean used for normalisation, per channel."),
+    NetworkOption(
+        "--std", callback=read_list, metavar="R,G,B",
+        help="Standard deviation used for normalisation, per channel.",
+    ),
     NetworkOption(
         "--input-size", callback=read_size, metavar="N|HxW|DxHxW",
-        help="Pixels of its input; samples of a signal, or slices, rows and columns of a volume.",
+        help="Input size in pixels; of a signal in samples, of a volume in slices, rows and columns.",
     ),
     NetworkOption(
         "--sampling-rate", type=click.FloatRange(0, min_open=True), metavar="HZ",
-        help="Samples a second of the signals, or frames a second of the clips, that it was trained with.",
+        help="Samples per second of signals (frames per second of clips) that the network was trained on.",
     ),
     NetworkOption(
         "--spacing", callback=read_spacing, metavar="MM|DxHxW",
-        help="Millimetres between slices, rows and columns of the volumes that it was trained with.",
+        help="Voxel spacing, in millimetres, of the volumes that the network was trained on.",
     ),
     NetworkOption(
         "--standardise", is_flag=True, default=None,
-        help="Each channel of a signal or volume gets mean 0 and deviation 1.",
+        help="Standardise each channel of a signal or volume to mean 0 and standard deviation 1.",
     ),
     NetworkOption(
         "--range", "value_range", callback=read_range, metavar="LOW,HIGH",
-        help="Values of pictures that stand for 0 and 1, such as 0,4095; left out, those of their type, or of the bits "
-        "that 16-bit values use; of volumes also 'window' (DICOM's) or 'percentiles'.",
+        help="Pixel values that mean black and white, such as 0,4095; for volumes also 'window' (DICOM's) or "
+        "'percentiles'; default: the range of the file's type, of 16-bit files the bits in use.",
     ),
     NetworkOption(
         "--logits", callback=read_key, metavar="KEY|FILE.py:FUNCTION",
-        help="Which part of its output is the logits, where that is a dict, a tuple or an object: a key, a number, or "
-        "a function from the output to (N, K).",
+        help="Which part of the output is the logits, if the network returns a dict, tuple or object: a key, an "
+        "index, or a function that turns the output into (N, K).",
     ),
     NetworkOption(
         "--head", metavar="KIND",
-        help="What those numbers mean: softmax (classes that exclude each other), sigmoid (independent labels), binary "
-        "(one logit, two labels), probabilities, value or value:UNIT (a regression); left out, it is recognised.",
+        help="What the outputs mean: softmax (exclusive classes), sigmoid (independent labels), binary (one logit, "
+        "two labels), probabilities, value or value:UNIT (regression); default: recognised automatically.",
     ),
     NetworkOption(
         "--embedding", metavar="LAYER",
-        help="The layer whose output 'similar:FILE' compares, averaged over places; left out, the network's output.",
+        help="Layer whose output, averaged over positions, is the embedding for 'similar:FILE'; default: the "
+        "network's output.",
     ),
     NetworkOption(
         "--grid", callback=read_grid, metavar="HxW",
-        help="Rows and columns on which its tokens lie, such as 7x7, where that cannot be recognised.",
+        help="Rows and columns of the token grid, such as 7x7, if it cannot be recognised.",
     ),
     NetworkOption(
         "--device", default="auto", metavar="NAME",
-        help="auto (CUDA where there is one), cpu, cuda, cuda:1 or mps.",
+        help="Device: auto (CUDA if available), cpu, cuda, cuda:1 or mps.",
     ),
 )  # fmt: skip
-SEED = NetworkOption("--seed", type=click.IntRange(0, MOST_SEED), default=0, help="Seed of random weights.")
-FORCE = Option("--force", is_flag=True, section="Output", help="Replace files that exist already.")
-JSON = Option("--json", "as_json", is_flag=True, section="Output", help="One JSON document on stdout.")
-QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="No notes and no progress on stderr.")
+SEED = NetworkOption("--seed", type=click.IntRange(0, MOST_SEED), default=0, help="Seed for random weights.")
+FORCE = Option("--force", is_flag=True, section="Output", help="Replace existing files.")
+JSON = Option("--json", "as_json", is_flag=True, section="Output", help="Print one JSON document on stdout.")
+QUIET = Option("--quiet", "-q", is_flag=True, section="Output", help="Print no notes and no progress on stderr.")
 OUT = Option(
     "--out", "-o", metavar="FILE|FOLDER/", section="Output",
-    help="One .png, .jpg, .webp, .svg, .pdf or .npz file for everything, or a folder for a .png a picture; "
-    "left out, PICTURE.METHOD.png in the current folder.",
+    help="One .png, .jpg, .webp, .svg, .pdf or .npz file for everything, or a folder for one .png per picture; "
+    "default: PICTURE.METHOD.png in the current folder.",
 )  # fmt: skip
 OUTPUT = (OUT, FORCE, JSON, QUIET)
 LOOK = (
     Option(
         "--style", type=click.Choice(["panel", "overlay", "map"]), default="panel", section="Drawing",
-        help="Photograph, overlay and colour bar; or the overlay or the map alone.",
+        help="panel: photograph, overlay and colour bar; overlay or map: that alone.",
     ),
     Option(
         "--cmap", metavar="NAME", section="Drawing",
-        help="A matplotlib colour map; left out, inferno, or RdBu_r for signed maps.",
+        help="A matplotlib colour map; default: inferno, for signed maps RdBu_r.",
     ),
     Option(
         "--normalise", type=click.Choice(["max", "minmax", "percentile", "none"]), section="Drawing",
-        help="The colours run from 0 to the largest value, from the smallest to the largest, from 0 to the 99th "
-        "percentile, or from 0 to 1; left out, to the largest value, and for pixels' attributions to the percentile.",
+        help="Colour range: from 0 to the maximum (max), from minimum to maximum (minmax), from 0 to the 99th "
+        "percentile (percentile), or from 0 to 1 (none); default: max, for attributions of pixels percentile.",
     ),
-    Option("--shared-scale", "shared", is_flag=True, section="Drawing", help="One scale for all pictures."),
+    Option("--shared-scale", "shared", is_flag=True, section="Drawing", help="Use one colour range for all pictures."),
     Option(
         "--align", type=click.Choice(["field", "pixel"]), default="field", section="Drawing",
-        help="A layer's values lie where its units look, or spread evenly over the input, as other tools draw them.",
+        help="field: values at the centres of the receptive fields; pixel: stretched evenly over the input, as other "
+        "tools do.",
     ),
     Option(
         "--slices", type=click.IntRange(1), metavar="N", section="Drawing",
-        help="Of volumes: so many slices along an axis; left out, three views through the map's peak.",
+        help="Volumes: number of slices along an axis; default: three views through the map's peak.",
     ),
     Option(
         "--axis", type=click.Choice(["axial", "coronal", "sagittal", "0", "1", "2"]), section="Drawing",
-        help="Of volumes: slices along this axis; left out, with --slices and in animations the first.",
+        help="Volumes: the axis that slices are taken along; default: the first.",
     ),
 )  # fmt: skip
 

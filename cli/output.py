@@ -39,6 +39,8 @@ class OutputThereError(OutputError):
     """A file that is to be written is there already, which need not be said before all else that is wrong."""
 
 
+SETTING = re.compile(r"\b(?P<name>[a-z_]+)=(?P<value>True|False|\.\.\.|'[\w-]+')")
+"""A setting of Python in a note."""
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
@@ -180,7 +182,7 @@ def ensure_free(files: Iterable[Path], *, force: bool, elsewhere: str = "choose 
     odd = next((file for file in existing if file.exists() and not file.is_file()), None)
     if odd is not None:
         what = "a folder" if odd.is_dir() else "a pipe or a device"
-        raise OutputError(f"'{odd}' is {what}, and no ordinary file; {elsewhere}.")
+        raise OutputError(f"'{odd}' is {what}, and not an ordinary file; {elsewhere}.")
     given = _first_given([file for file in existing if file.exists()])
     if given is not None:
         raise OutputError(f"'{given}' is what this command was given, and would be replaced; {elsewhere}.")
@@ -307,7 +309,22 @@ class Console:
 
     def note(self, notes: Iterable[str]) -> None:
         """Keep notes, to be said at the end and each once."""
-        self._notes.update(dict.fromkeys(notes))
+        self._notes.update(dict.fromkeys(map(name_options, notes)))
+
+
+def name_options(note: str) -> str:
+    """A note with the command line's options in place of settings of Python.
+
+    ``fold=True`` becomes ``--fold``, ``classes=False`` ``--no-classes``, ``units=...`` ``--units`` and
+    ``score='logit'`` ``--score logit``; what stands in parentheses, as in ``Model(..., grid=(7, 7))``, is code.
+    """
+    return SETTING.sub(_spell_setting, note)
+
+
+def _spell_setting(found: re.Match[str]) -> str:
+    name, value = found["name"].replace("_", "-"), found["value"].strip("'")
+    option = f"--no-{name}" if value == "False" else f"--{name}"
+    return option if value in ("True", "False", "...") else f"{option} {value}"
 
 
 def print_json(document: Any) -> None:

@@ -35,7 +35,7 @@ class Checked(Protocol):
         ...
 
 
-OPTIONS = {"rate": "sampling_rate", "output": "logits"}
+OPTIONS = {"rate": "sampling_rate"}
 """What the command line calls arguments of ``load_model``, where that is something else."""
 AT_ONCE = 32
 """Pictures held in memory, where nothing says how many."""
@@ -54,6 +54,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "value_range",
         "spacing",
         "standardise",
+        "logits",
         "head",
         "embedding",
         "grid",
@@ -64,7 +65,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
 
     values = complete(values, OPTIONS)
     given = {**{name: values[name] for name in plain}, "rate": values["sampling_rate"]}
-    model = cnnviz.load_model(values["model"], output=values["logits"], **given)
+    model = cnnviz.load_model(values["model"], **given)
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)
     return model

@@ -30,7 +30,7 @@ class Entry:
 
 
 CAMS, PERTURBATIONS, CONCEPTS, GRADIENTS = "Class activation maps", "Perturbations", "Concepts", "Gradients"
-SYNTHESIS = "Pictures the network makes"
+SYNTHESIS = "Feature visualization"
 UNITS = "Units"
 ABOVE = "1 forward, backward above the layer"
 REPLAY = "1 forward, and what follows the layer for each"
@@ -44,9 +44,9 @@ _METHODS = (
     ("layercam", "cams.gradcam", CAMS, ABOVE),
     ("smooth_gradcam_plusplus", "cams.gradcam_variants", CAMS, "`samples` times Grad-CAM"),
     ("shapleycam", "cams.gradcam_variants", CAMS, "1 forward, 2 backwards above the layer"),
-    ("scorecam", "cams.perturbation", CAMS, "1 forward a channel"),
+    ("scorecam", "cams.perturbation", CAMS, "1 forward per channel"),
     ("ablationcam", "cams.perturbation", CAMS, f"{REPLAY} channel (nothing where the head is linear)"),
-    ("reciprocam", "cams.perturbation", CAMS, f"{REPLAY} place"),
+    ("reciprocam", "cams.perturbation", CAMS, f"{REPLAY} position"),
     ("eigencam", "cams.activation", CAMS, "1 forward"),
     ("eigengradcam", "cams.gradcam_variants", CAMS, ABOVE),
     ("fullgrad", "cams.fullgrad", CAMS, "1 forward, 1 backward"),
@@ -58,13 +58,13 @@ _METHODS = (
     ("guided_gradcam", "gradients.guided", GRADIENTS, "guided backpropagation and Grad-CAM"),
     ("deconvnet", "gradients.guided", GRADIENTS, "2 forwards, 1 backward"),
     ("captum", "gradients.captum", GRADIENTS, "the algorithm's"),
-    ("occlusion", "occlusion.occlusion", PERTURBATIONS, "1 forward a window, or `budget`"),
+    ("occlusion", "occlusion.occlusion", PERTURBATIONS, "1 forward per window, or `budget`"),
     ("rise", "occlusion.rise", PERTURBATIONS, "`masks` forwards"),
     ("feature_occlusion", "occlusion.occlusion", PERTURBATIONS, f"{REPLAY} window"),
     ("dff", "concepts", CONCEPTS, "1 forward"),
-    ("filters", "units.filters", UNITS, "1 forward of an empty picture"),
+    ("filters", "units.filters", UNITS, "1 forward of a blank picture"),
     ("features", "units.features", UNITS, "1 forward"),
-    ("patches", "patches.patches", UNITS, "1 forward an image of the data set"),
+    ("patches", "patches.patches", UNITS, "1 forward per image of the data set"),
     ("maximize", "ascent.maximize", SYNTHESIS, ASCENT),
 )
 

@@ -75,7 +75,7 @@ def _read_length(text: str) -> tuple[float, str]:
         return float(text), ""
     read = LENGTH.fullmatch(text)
     if read is None or not float(read[1]):
-        raise ValueError(f"'{text}' is no length")
+        raise ValueError(f"'{text}' is not a length")
     unit, much = UNITS[read[2]]
     return float(read[1]) * much, unit
 

@@ -24,7 +24,7 @@ SIDE = 96
 
 
 def table() -> str:
-    lines = ["| command | question | cost | paper |", "| --- | --- | --- | --- |"]
+    lines = ["| command | what it shows | cost | paper |", "| --- | --- | --- | --- |"]
     for name, entry in CATALOGUE.items():
         reference = load(name).reference
         lines.append(f"| `{command_name(name)}` | {entry.summary.rstrip('.')} | {entry.cost} | {reference} |")

@@ -91,7 +91,7 @@ def _read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     for given in values["set"]:
         name, mark, text = given.partition("=")
         if not mark:
-            raise UsageError(f"'{given}' sets nothing; write NAME=VALUE, such as window=48.")
+            raise UsageError(f"'{given}' is not a setting; write NAME=VALUE, such as window=48.")
         name = name.strip().replace("-", "_")
         known = {key: one for method in methods for key, one in method.parameters.items()}
         if name not in known:
@@ -117,33 +117,33 @@ compare = SectionedCommand(
         click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True),
         Option(
             "--methods", metavar="NAME,NAME", required=True, section="Method",
-            help="Commands of methods that draw maps, with commas between, such as gradcam,layercam,cam.",
+            help="Methods that draw maps, separated by commas, such as gradcam,layercam,cam.",
         ),
         TARGET,
-        Option("--layer", metavar="NAME", section="Method", help="The layer, for every method that looks at one."),
+        Option("--layer", metavar="NAME", section="Method", help="Layer, for every method that uses one."),
         Option(
             "--layers", metavar="NAME,NAME", section="Method",
-            help="Layers to compare, a row each; with a single method a column each.",
+            help="Layers to compare, one row each; with a single method one column each.",
         ),
-        Option("--batch-size", type=click.IntRange(1), section="Method", help="Most images at once."),
+        Option("--batch-size", type=click.IntRange(1), section="Method", help="Batch size."),
         Option(
             "--set", multiple=True, metavar="NAME=VALUE", section="Method",
-            help="A setting such as window=48, for every method that has it; can be given several times.",
+            help="A setting such as window=48, for every method that has it; repeat it for several.",
         ),
         NetworkOption(
             "--model", multiple=True, metavar="NAME", callback=find_model,
-            help="A network as for every command; several, with commas between or by several options, are compared.",
+            help="The network; several, separated by commas or by repeating the option, are compared.",
         ),
         *NETWORK[1:], SEED,
         Option(
             "--shared-scale", "shared", is_flag=True, section="Drawing",
-            help="One scale for all pictures, for each method, network and layer.",
+            help="Use one colour range for all pictures, per method, network and layer.",
         ),
-        Option("--down", is_flag=True, section="Drawing", help="Methods one below the other, pictures side by side."),
+        Option("--down", is_flag=True, section="Drawing", help="One row per method, one column per picture."),
         *FIGURE,
         *OUTPUT,
     ],
     callback=run_compare,
-    help="Several methods side by side: a row a picture, a column a method; or networks, or layers.\n\n"
+    help="Compare methods, networks or layers side by side, one row per picture.\n\n"
     + IMAGES_HELP.format(more=""),
 )  # fmt: skip

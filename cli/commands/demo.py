@@ -170,8 +170,8 @@ def _draw_shapes(pictures: Sequence[cnnviz.Picture], console: Console) -> cnnviz
         column_headings=headings,
         title="What two small networks look at when they name a shape",
         notes=[
-            "Under each map: the network's answer with its probability. Bright is evidence for the answer; "
-            "CAM also shows evidence against it, in blue.",
+            "Under each map: the predicted class with its probability. Bright: evidence for the class; in CAM blue: "
+            "evidence against it.",
         ],
         provenance=columns[0].provenance,
     )
@@ -215,10 +215,10 @@ demo = SectionedCommand(
     params=[
         Option(
             "--out", "-o", metavar="FOLDER", default=FOLDER, section="Output",
-            help="Where to; only files that cnnviz wrote are replaced there.",
+            help="Output folder; only files that cnnviz wrote are replaced.",
         ),
         QUIET,
     ],
     callback=run_demo,
-    help="Every method once on the bundled networks, with a report; the quickest look at what cnnviz does.",
+    help="Run every method once on the bundled networks, and write a report.",
 )  # fmt: skip

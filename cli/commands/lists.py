@@ -23,19 +23,19 @@ __all__ = ["layers", "methods", "models"]
 MEASURING = (
     Option(
         "--effective", is_flag=True, section="Method",
-        help="Measure the effective receptive field: how far from a unit's centre pixels still move it.",
+        help="Measure the effective receptive field: how the gradient of a unit falls off from its centre.",
     ),
     Option(
         "--layer", metavar="A,B", section="Method",
-        help="With --effective: the layers; left out, the last of each size of maps.",
+        help="With --effective: the layers, separated by commas; default: the last layer of each resolution.",
     ),
     Option(
         "--images", metavar="PATH", multiple=True, type=click.Path(), section="Method",
-        help="With --effective: pictures or folders to average over instead of noise.",
+        help="With --effective: pictures or folders to average over, instead of noise.",
     ),
     Option(
         "--count", type=click.IntRange(min=1), section="Method",
-        help="With --effective: how many inputs of noise; left out, 20.",
+        help="With --effective: number of noise inputs; default: 20.",
     ),
 )  # fmt: skip
 HEADINGS = ("layer", "field", "effective", "50 % within", "90 % within", "inputs")
@@ -163,7 +163,7 @@ def run_layers(**values: Any) -> None:
     rows = [("layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees", "")]
     for layer in found.values():
         shape = "x".join(map(str, layer.shape)) if layer.shape else "-"
-        mark = "<- taken if none is named" if layer.name == automatic else ""
+        mark = "<- default" if layer.name == automatic else ""
         about = (layer.name, layer.kind, shape, f"{layer.parameters:,}", str(layer.calls))
         rows.append((*about, *field_words(layer.field), mark))
     print_table(rows)
@@ -228,7 +228,7 @@ models = SectionedCommand(
     "models",
     params=[click.Argument(["pattern"], required=False, metavar="[FILTER]"), JSON],
     callback=run_models,
-    help="The networks that open by name.\n\nFILTER is part of a name, or a pattern with * and ?.",
+    help="List the networks that can be opened by name.\n\nFILTER is part of a name, or a pattern with * and ?.",
 )
 layers = SectionedCommand(
     "layers",
@@ -238,8 +238,8 @@ layers = SectionedCommand(
             metavar="IMAGE",
             type=click.Path(path_type=Path),
             section="Method",
-            help="Draw the maps of candidate layers on a picture, each with what its highest places keep of the target "
-            "and what hiding them takes away.",
+            help="Compare the maps of candidate layers on this picture: how much of the target's probability the top "
+            "of each map keeps, and how much hiding it loses.",
         ),
         *MEASURING,
         TARGET,
@@ -251,9 +251,11 @@ layers = SectionedCommand(
         JSON,
     ],
     callback=run_layers,
-    help="The layers of a network, with their outputs and weights and what their units see.\n\n"
-    "What a unit sees: the size of its receptive field, the stride from unit to unit and the centre of the first, in "
-    "pixels of the input. Marked is the layer taken if none is named. With --rank, evidence which to take; with "
-    "--effective, how much of its field a unit really uses.",
+    help="List a network's layers with output shapes, weights and receptive fields.\n\n"
+    "Columns: the size of the receptive field, the stride between units and the centre of the first unit, in pixels of "
+    "the input. The layer that is used by default is marked. --rank compares layers on a picture; --effective measures "
+    "how much of its receptive field a unit uses.",
 )
-methods = SectionedCommand("methods", params=[JSON], callback=run_methods, help="The methods, with their papers.")
+methods = SectionedCommand(
+    "methods", params=[JSON], callback=run_methods, help="List the methods with their costs and papers."
+)

@@ -113,39 +113,40 @@ maximize = SectionedCommand(
         Option(
             "--target", metavar="WHAT", multiple=True, section="Method",
             help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17 or layer4:17@3,3, a whole layer "
-            "such as 'layer4:*', or a direction 'layer4:FILE.npy'; several times for several pictures.",
+            "such as 'layer4:*', or a direction 'layer4:FILE.npy'; repeat it for several.",
         ),
         Option(
             "--times", type=click.IntRange(1), default=1, section="Method",
-            help="Pictures of every target, each from noise of its own.",
+            help="Number of images per target, each from different noise.",
         ),
         Option(
             "--start", metavar="FILE", section="Method",
-            help="A picture to start from, instead of noise; without --target its top class is meant.",
+            help="A picture to start from, instead of noise; without --target, its predicted class is maximised.",
         ),
         Option(
             "--examples", metavar="FILE|FOLDER", multiple=True, section="Method",
-            help="Pictures whose colours and spectrum are taken for natural; several times for several.",
+            help="Pictures whose colour and frequency statistics are used as those of natural images; repeat it for "
+            "several.",
         ),
         Option(
             "--judge", metavar="NAME", section="Method",
-            help="A second network, as --model names one, that is asked what it sees.",
+            help="A second network that classifies the result, given as for --model.",
         ),
         *(setting_option(parameter) for parameter in METHOD.parameters.values()),
         *NETWORK,
         Option(
             "--animate", is_flag=True, section="Drawing",
-            help="How the picture came about; needed for a .webp or a folder, .gif and .mp4 are always animated.",
+            help="Animate the optimisation; needed for .webp and folders only, .gif and .mp4 always are.",
         ),
         Option(
             "--fps", type=click.FloatRange(0, 240, min_open=True), default=8.0, section="Drawing",
-            help="Snapshots a second.",
+            help="Frames per second.",
         ),
         *FIGURE,
         Option(
             "--out", "-o", metavar="FILE|FOLDER/", section="Output",
-            help="One .png, .jpg, .webp, .svg, .pdf, .npz, .gif or .mp4 file for everything, or a folder for a file a "
-            "picture; left out, TARGET.maximize.png in the current folder.",
+            help="One .png, .jpg, .webp, .svg, .pdf, .npz, .gif or .mp4 file for everything, or a folder for one file "
+            "per picture; default: TARGET.maximize.png in the current folder.",
         ),
         FORCE, JSON, QUIET,
     ],

@@ -88,7 +88,7 @@ def _plan_film(clip: Path, command: str, out: str | None) -> Path:
     from cnnviz.images.video import is_clip
 
     if not is_clip(clip):
-        raise UsageError(f"'{clip}' is no clip.")
+        raise UsageError(f"'{clip}' is not a clip.")
     ensure_folder(folder)
     make_folder(folder)
     return folder / f"{clip.stem}.{command}.mp4"

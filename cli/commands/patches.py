@@ -191,23 +191,23 @@ patches = SectionedCommand(
         *(setting_option(parameter) for parameter in METHOD.parameters.values()),
         Option(
             "--classes/--no-classes", "classes", default=None, section="Method",
-            help="Whether the folders directly in a folder are classes; left out, they are if at least two hold "
-            "pictures and no picture lies beside them.",
+            help="Whether the subfolders of a folder are classes; default: yes, if at least two hold pictures and no "
+            "picture lies beside them.",
         ),
         Option(
             "--matrix", is_flag=True, section="Method",
-            help="Also draw the units that are most selective for each class, in a second file.",
+            help="Also draw the units most selective for each class, in a second file.",
         ),
         Option(
             "--shard", metavar="I/N", section="Method",
-            help="Do the I-th of N parts of the scan and draw nothing; 'cnnviz merge' makes one index of all parts.",
+            help="Scan part I of N and draw nothing; 'cnnviz merge' joins the parts.",
         ),
         *NETWORK, *FIGURE, OUT, FORCE, JSON, QUIET,
     ],
     callback=run_patches,
     help=f"{METHOD.summary}\n\nDATASET is a folder of pictures, a list of them (.txt), WebDataset tars "
-    "('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or several picture files. A scan that was stopped goes on where "
-    "it was; torchrun -m cnnviz patches ... shares it among processes."
+    "('name-{000..009}.tar'), shapes:COUNT, hf:NAME, or several picture files. An interrupted scan is continued; "
+    "torchrun -m cnnviz patches ... splits it among processes."
     f"\n\nReference: {METHOD.reference}",
     short_help=METHOD.summary,
 )  # fmt: skip
@@ -215,9 +215,9 @@ merge = SectionedCommand(
     "merge",
     params=[
         click.Argument(["folders"], metavar="FOLDER...", nargs=-1, required=True),
-        Option("--out", "-o", "into", metavar="FOLDER", required=True, section="Output", help="Where the index goes."),
+        Option("--out", "-o", "into", metavar="FOLDER", required=True, section="Output", help="Folder for the index."),
         JSON,
     ],
     callback=run_merge,
-    help="One index of what several jobs of 'cnnviz patches --shard I/N' found.",
+    help="Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index.",
 )

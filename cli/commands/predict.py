@@ -40,15 +40,14 @@ NO_AREAS = "This network answers with boxes, and with no class for every pixel; 
 COCO = ".json"
 DRAWN_TO = Option(
     "--out", "-o", metavar="FILE|FOLDER/", section="Output",
-    help="Of networks with a class for every pixel the classes over the photograph, of detectors the boxes: one .png, "
-    ".jpg, .webp, .svg, .pdf or .npz file for everything (of detectors .json in COCO's format too), or a folder for a "
-    ".png a picture; left out, nothing is drawn.",
+    help="Draw the segmentation or the detected boxes: one .png, .jpg, .webp, .svg, .pdf or .npz file for everything "
+    "(boxes also as .json in COCO format), or a folder for one .png per picture; default: nothing is drawn.",
 )  # fmt: skip
 
 MASKS = Option(
     "--masks", metavar="FOLDER/", section="Output",
-    help="Of networks with a class for every pixel: a NAME.mask.png a picture, of its size, whose pixels hold the "
-    "classes' indices (255 where there is none), with the colours of --out as its palette.",
+    help="Segmentation: folder for one NAME.mask.png per picture, of the picture's size, whose pixel values are class "
+    "indices (255: none), with the colours of --out as palette.",
 )  # fmt: skip
 
 

@@ -46,32 +46,33 @@ rerun = SectionedCommand(
         click.Argument(["file"], type=click.Path(path_type=Path)),
         Option(
             "--images", multiple=True, metavar="FOLDER", section="Where it came from",
-            help="A folder to look for the pictures in, with all in it, a picture or a data set; can be given several "
-            "times. For pictures the current folder and the file's are looked at anyway, and then the folders in them.",
+            help="Where to find the pictures: a folder, a picture or a data set; repeat it for several. The current "
+            "folder and the file's own are always searched, with their subfolders.",
         ),
         Option(
             "--model", metavar="NAME|FILE", multiple=True, section="Where it came from",
-            help="The network, where it is of a module or file, or is to be another; of a comparison all, in order.",
+            help="The network, if it comes from a module or file, or another one; for a comparison all of them, in "
+            "order.",
         ),
-        Option("--weights", metavar="FILE", section="Where it came from", help="Its weights, likewise."),
-        Option("--labels", metavar="FILE", section="Where it came from", help="Its labels, likewise."),
-        Option("--judge", metavar="NAME|FILE", section="Where it came from", help="The second network of maximize."),
+        Option("--weights", metavar="FILE", section="Where it came from", help="The weights, likewise."),
+        Option("--labels", metavar="FILE", section="Where it came from", help="The labels, likewise."),
+        Option("--judge", metavar="NAME|FILE", section="Where it came from", help="The second network, of maximize."),
         Option(
             "--trust", is_flag=True, section="Where it came from",
-            help="Open the files and data sets that the record names, where they have the hashes it names; their code "
-            "runs then. Only for files of people whose programs you would run.",
+            help="Open the files and data sets that the record names if their hashes match; this can run their code, "
+            "so use it only for files from people you trust.",
         ),
         Option(
             "--out", "-o", metavar="FILE", section="Output",
-            help="Where to; left out, NAME.rerun.SUFFIX in the current folder. Another suffix draws it in that format.",
+            help="Output file; default: NAME.rerun.SUFFIX in the current folder. Another suffix changes the format.",
         ),
         FORCE, JSON, QUIET,
     ],
     callback=run_rerun,
-    help="Make an output again from the record inside it, and say whether it is the same, byte for byte.\n\n"
-    "Pictures are found by their content. A record may be a stranger's: on its word only bundled networks and those of "
-    "torchvision and timm are opened, anything else it names is given here or trusted. What cannot be the same is "
-    "listed, with the largest difference of the values.",
+    help="Reproduce a file from the record inside it, and say whether it is identical, byte for byte.\n\n"
+    "Pictures are found by their content. A file may come from a stranger: only bundled networks and those of "
+    "torchvision and timm are opened without asking; give anything else by an option, or add --trust. If the result is "
+    "not identical, the differences are listed.",
 )  # fmt: skip
 
 
@@ -117,5 +118,5 @@ info = SectionedCommand(
     "info",
     params=[click.Argument(["file"], type=click.Path(path_type=Path)), JSON],
     callback=run_info,
-    help="How a file was made, read back from the file.",
+    help="Show the record inside a file: how it was made.",
 )

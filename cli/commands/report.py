@@ -72,15 +72,15 @@ report = SectionedCommand(
         TARGET,
         Option(
             "--data", metavar="SOURCE", section="Method",
-            help="A data set to look for patches in, as 'cnnviz patches' takes it: a folder, a list, shapes:COUNT.",
+            help="A data set for top-activating patches, as in 'cnnviz patches': a folder, a list, shapes:COUNT.",
         ),
         *(setting_option(parameter) for parameter in METHOD.parameters.values() if parameter.name != "seed"),
         *NETWORK, SEED,
         Option(
             "--out", "-o", metavar="FILE", default="report.html", section="Output",
-            help="The .html file; it needs no other.",
+            help="The .html file (self-contained).",
         ),
-        Option("--figures", metavar="FOLDER", section="Output", help="Also write the figures, as .png, into a folder."),
+        Option("--figures", metavar="FOLDER", section="Output", help="Also write the figures, as .png files."),
         FORCE, JSON, QUIET,
     ],
     callback=run_report,

@@ -32,11 +32,12 @@ __all__ = ["filters", "features"]
 FEATURES, FILTERS = load("features"), load("filters")
 STYLE = Option(
     "--style", type=click.Choice(["maps", "overlay", "masked"]), default="maps", section="Drawing",
-    help="The maps at the layer's own resolution, over the photograph, or the photograph where each unit responds.",
+    help="maps: at the layer's own resolution; overlay: over the photograph; masked: the photograph where the unit is "
+    "active.",
 )  # fmt: skip
 QUANTILE = Option(
     "--quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, section="Drawing",
-    help="With masked: a unit responds where it is above this share of the places of its own map.",
+    help="With --style masked: a unit counts as active above this quantile of its map.",
 )  # fmt: skip
 DRAWING = [STYLE, QUANTILE, *(option for option in LOOK if option.name != "style")]
 
@@ -117,8 +118,8 @@ filters = SectionedCommand(
         *(setting_option(parameter) for parameter in FILTERS.parameters.values()),
         *NETWORK, SEED, *FIGURE,
         *(Option("--out", "-o", metavar="FILE|FOLDER/", section="Output",
-                 help="A .png, .jpg, .webp, .svg, .pdf or .npz file, or a folder; "
-                 "left out, MODEL.filters.png in the current folder."),),
+                 help="A .png, .jpg, .webp, .svg, .pdf or .npz file, or a folder; default: MODEL.filters.png in the "
+                 "current folder."),),
         *OUTPUT[1:],
     ],
     callback=run_filters,

@@ -30,7 +30,7 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
 
     Args:
         path: What is written.
-        temporary: The file beside it. Left out, one is named, and what a link points to is written.
+        temporary: The file beside it. Default: one is named, and what a link points to is written.
 
     Raises:
         OutputError: If it cannot be written.
@@ -96,7 +96,7 @@ def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     except OSError as error:
         raise OutputError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
+        raise OutputError(f"'{path}' is damaged, or not a file that cnnviz wrote.") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -191,18 +191,20 @@ class AutomaticLayer:
         spoken = f"{owner} after its {function} ('{self.name}')" if function else self.name
         if self.coarsest is not None:
             grid = "x".join(map(str, self.coarsest))
-            return (f"layer {spoken}, chosen as the deepest: the last on the coarsest grid, {grid}",)
+            return (f"layer {spoken}, chosen automatically: the last at the lowest resolution, {grid}",)
         if self.read:
-            return (f"layer {spoken}, chosen as the last of which the detection is read from several places",)
+            return (f"layer {spoken}, chosen automatically: the last with several positions that the detection reads",)
         if not self.detected:
-            return (f"layer {spoken}, chosen as the last with places that runs once: nothing was detected",)
+            return (f"layer {spoken}, chosen automatically: the last spatial layer, as nothing was detected",)
         if not self.reached:
-            return (f"layer {spoken}, chosen as the last with places: no gradient of {target} reaches any",)
-        chosen = f"layer {spoken}, chosen as the last whose places reach {target}"
+            return (
+                f"layer {spoken}, chosen automatically: the last spatial layer, as no gradient of {target} reaches any",
+            )
+        chosen = f"layer {spoken}, chosen automatically: the last spatial layer that {target} depends on"
         if not self.beside:
             return (chosen,)
         others = f"{self.beside[0]} and {len(self.beside) - 1} more" if self.beside[1:] else self.beside[0]
-        return chosen, f"{target} depends on {others} past layer {self.name} too, which this map does not show"
+        return chosen, f"{target} also depends on {others}, which bypasses layer {self.name} and is not in this map"
 
 
 class Layers(Mapping[str, Layer]):

@@ -131,7 +131,7 @@ def _find_detection(text: str, labels: Sequence[str]) -> Target | None:
         return None
     side, number = _parse_text(split["side"], labels, ()), int(split["number"])
     if not isinstance(side, (ClassTarget, TopClass)) or number < 1:
-        raise TargetError(f"'{text}' is no detection; expected a class and its number, such as 'LABEL #1', or '#1'.")
+        raise TargetError(f"'{text}' is not a detection; expected a class and its number, such as 'LABEL #1', or '#1'.")
     return DetectionTarget(side, number)
 
 
@@ -142,7 +142,7 @@ def _find_region(text: str, labels: Sequence[str]) -> Target | None:
         return None
     side = _parse_text(split[0].strip(), labels, ())
     if not isinstance(side, (ClassTarget, ClassSum, TopClass)):
-        raise TargetError(f"'{split[0].strip()}' is no class that can be asked about in a region; expected {FORMS}.")
+        raise TargetError(f"'{split[0].strip()}' is not a class that can be asked about in a region; expected {FORMS}.")
     return RegionTarget(side, region=split[1])
 
 

@@ -29,7 +29,7 @@ def open_ordinary(path: str | os.PathLike[str]) -> io.BufferedReader:
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - Path.open takes no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is a pipe or a device, and no ordinary file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and not an ordinary file", os.fspath(path))
     return file
 
 

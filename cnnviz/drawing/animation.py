@@ -196,7 +196,7 @@ class FrameWriter:
 
         Args:
             frame: ``(H, W, 3)`` uint8, RGB, of the same size as all others.
-            seconds: How long it is shown; left out, as long as frames usually are.
+            seconds: How long it is shown; default: as long as frames usually are.
         """
         if self._stream is None:
             self._shape = self._check_first(frame)

@@ -60,8 +60,8 @@ def figure(
         sheet: What to draw.
         width: The figure's width in inches.
         ax: Draw a sheet of one cell into these axes instead.
-        dpi: Pixels an inch, of its pictures and when it becomes pixels; left out, 300 and 200.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Left out, that of ``style``.
+        dpi: Pixels an inch, of its pictures and when it becomes pixels. Default: 300 and 200.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Default: that of ``style``.
 
     Returns:
         A new figure, high enough for everything on the sheet, or the one that ``ax`` belongs to.

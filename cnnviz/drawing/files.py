@@ -331,7 +331,7 @@ def _ensure_place(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise OutputError(f"'{path}' is a folder; name a file in it.")
     if path.exists() and not path.is_file():
-        raise OutputError(f"'{path}' is a pipe or a device, and no ordinary file; name another.")
+        raise OutputError(f"'{path}' is a pipe or a device, and not an ordinary file; name another.")
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
     if os.path.lexists(path) and not force:

@@ -140,7 +140,7 @@ def overlay(
         values: ``(H, W)``; where it is NaN, the photograph is drawn as it is, or faded.
         scale: What the colours mean; a blank scale leaves the photograph as it is.
         alpha: How much of the colour the strongest value gets, 0 to 1; 0 leaves the photograph as it is.
-        seen: ``(H, W)``: what the network saw; the rest is faded. Left out, it saw whatever is not NaN.
+        seen: ``(H, W)``: what the network saw; the rest is faded. Default: it saw whatever is not NaN.
 
     Raises:
         ParameterError: The map is not as large as the picture, or alpha is out of bounds.

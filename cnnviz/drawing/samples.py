@@ -176,7 +176,7 @@ def draw_over(
         values: As long as it along each axis; where NaN, there is no value. Of a signal also ``(C, T)``.
         scale: What the colours mean.
         alpha: How much of the colour the strongest value gets, 0 to 1.
-        seen: What the network saw; the rest is faded. Left out, it saw whatever is not NaN.
+        seen: What the network saw; the rest is faded. Default: it saw whatever is not NaN.
         slicing: Which slices of a volume.
 
     Returns:

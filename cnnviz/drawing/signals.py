@@ -96,7 +96,7 @@ def draw_signal(
         values: ``(T,)``, the same under every channel, or ``(C, T)``; where NaN, no colour. None for no map.
         scale: What the colours mean.
         alpha: How much of the colours is seen on the white paper, 0 to 1.
-        seen: ``(T,)``: what the network saw; the rest is faded. Left out, it saw whatever has a value.
+        seen: ``(T,)``: what the network saw; the rest is faded. Default: it saw whatever has a value.
         lines: Whether the lines are drawn, and not the colours alone.
 
     Returns:

@@ -101,7 +101,7 @@ def in_slices(total: int, ask: Callable[[slice], Result], *, size: int) -> Chunk
             report(start, total)
             continue
         size = size // 2  # here the error, and with it all that the failed question held, is gone
-        checks.append(f"out of memory: went on with {size} at a time")
+        checks.append(f"out of memory: continued with a batch size of {size}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     return Chunks(results, size, tuple(checks))

@@ -180,7 +180,7 @@ def _take(found: Detected, rows: Tensor) -> Detected:
     return Detected(found.boxes[rows], found.scores[rows], found.labels[rows], masks, points)
 
 
-def check_reader(detections: DetectionReader | None, output: OutputSelector) -> DetectionReader | None:
+def check_reader(detections: DetectionReader | None, logits: OutputSelector) -> DetectionReader | None:
     """A user's reader of boxes, or None.
 
     Raises:
@@ -188,6 +188,6 @@ def check_reader(detections: DetectionReader | None, output: OutputSelector) -> 
     """
     if detections is not None and not callable(detections):
         raise ParameterError(f"detections is {detections!r}; expected a function from the network's output to boxes.")
-    if detections is not None and output is not None:
-        raise ParameterError("output says where logits are, and detections where boxes are: give one of them.")
+    if detections is not None and logits is not None:
+        raise ParameterError("logits names class scores, detections reads boxes: give one of them.")
     return detections

@@ -69,13 +69,13 @@ def select_logits(output: Any, selector: OutputSelector = None, *, count: int | 
     if found.dim() == POINTS_DIM and found.shape[2] in COORDINATES:
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, as coordinates of {found.shape[1]} points "
-            "have it; explain one of them as a value, with Model(..., output=lambda found: found[:, 3, :1], "
+            "have it; explain one of them as a value, with Model(..., logits=lambda found: found[:, 3, :1], "
             "head='value') or --logits FILE.py:FUNCTION --head value."
         )
     if found.dim() != CLASSES_DIM and not is_dense(found):
         raise ExplanationError(
             f"The network returns a tensor of shape {tuple(found.shape)}, not logits (N, K) or (N, K, h, w); "
-            "say how to read class scores from it with Model(..., output=function) or --logits FILE.py:FUNCTION."
+            "say how to read class scores from it with Model(..., logits=function) or --logits FILE.py:FUNCTION."
         )
     if count is not None and len(found) != count:
         raise ExplanationError(
@@ -153,8 +153,8 @@ TWO = 2
 ONE_VALUE = "one output, read as a value; --head binary (two labels) or sigmoid (one) if it is a class's logit"
 EXCLUSIVE = "read as logits of classes that exclude each other (softmax); --head sigmoid for independent labels"
 UNDIFFERENTIATED = (
-    "read as probabilities, and explained as they are: a saturated one hardly changes; give the network without the "
-    "function at its end to explain logits"
+    "read as probabilities and explained directly; saturated ones hardly change: give the network without its last "
+    "softmax or sigmoid to explain logits"
 )
 
 
@@ -232,7 +232,7 @@ def apply_function(function: Callable[[Any], Any], given: Any, say: Callable[[st
         raise say(describe_failure(error)) from error
 
 
-ADVICE = "say which part is the logits with Model(..., output=key) or --logits KEY."
+ADVICE = "say which part is the logits with Model(..., logits=key) or --logits KEY."
 
 
 def _select_part(output: Any, selector: str | int | Callable[[Any], Tensor]) -> Any:

@@ -117,7 +117,7 @@ def _decode(file: Path, decode: Callable[[IO[bytes]], Decoded]) -> Decoded:
             if passing := explain_passing(error, shown):
                 raise PassingPictureError(passing) from error
             reason = reason_of(error)[:200]
-            raise PictureError(f"{shown} is damaged, or no DICOM file ({reason}); {_EXPECTED}.") from error
+            raise PictureError(f"{shown} is damaged, or not a DICOM file ({reason}); {_EXPECTED}.") from error
 
 
 def _one_series(headers: Mapping[Path, Any], shown: str, chosen: Path | None) -> tuple[list[Path], str]:

@@ -71,7 +71,7 @@ def read_nifti(path: str | os.PathLike[str], channels: int | None = None) -> Vol
 
 
 def _check_header(given: str, shown: str) -> None:
-    """Refuse what is no NIfTI file, and one that would have much unpacked before its values."""
+    """Refuse what is not a NIfTI file, and one that would have much unpacked before its values."""
     with open_file(given, shown, _EXPECTED) as file:
         packed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
@@ -83,7 +83,7 @@ def _check_header(given: str, shown: str) -> None:
     kinds = {348: ("f", 108), 540: ("q", 168)}
     orders = [order for order in "<>" if len(head) == _HEADER and struct.unpack(f"{order}i", head[:4])[0] in kinds]
     if not orders:
-        raise PictureError(f"{shown} is no NIfTI file, or is truncated; {_EXPECTED}.")
+        raise PictureError(f"{shown} is not a NIfTI file, or is truncated; {_EXPECTED}.")
     letter, place = kinds[struct.unpack(f"{orders[0]}i", head[:4])[0]]
     (start,) = struct.unpack_from(f"{orders[0]}{letter}", head, place)
     if not 0 <= start <= FARTHEST:

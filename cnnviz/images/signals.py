@@ -64,7 +64,7 @@ def read_signal(path: str | os.PathLike[str], channels: int | None = None) -> Si
         return as_signal(read_npy(given), Path(given).name, channels, shown=shown)
     if suffix not in SIGNAL_SUFFIXES:
         with open_file(given, shown, _EXPECTED):
-            raise PictureError(f"{shown} is no signal; {_EXPECTED}.")
+            raise PictureError(f"{shown} is not a signal; {_EXPECTED}.")
     if suffix in TABLES:
         return _fitted(_read_table(given, shown, suffix), channels, shown)
     return _mixed(_read_sound(given, shown, suffix), channels, shown)
@@ -77,7 +77,7 @@ def as_signal(array: NDArray[Any], name: str, channels: int | None = None, *, sh
         array: The array.
         name: What the signal is called.
         channels: How many channels the network takes; None where that is not known.
-        shown: What a message calls it; left out, the name.
+        shown: What a message calls it; default: the name.
 
     Raises:
         PictureError: It has another shape, or values that are no finite numbers.
@@ -126,7 +126,7 @@ def _read_sound(given: str, shown: str, suffix: str) -> Signal:
                     raise PassingPictureError(passing) from error
                 if not str(error).startswith("unknown"):  # of a format that soundfile may know
                     raise PictureError(
-                        f"{shown} is damaged, or no WAV file ({reason_of(error)}); expected one that is whole."
+                        f"{shown} is damaged, or not a WAV file ({reason_of(error)}); expected one that is whole."
                     ) from error
             file.seek(0)
         return _read_with_soundfile(file, Path(given).name, shown, suffix)
@@ -181,7 +181,7 @@ def _read_with_soundfile(file: io.BufferedReader, name: str, shown: str, suffix:
         if passing := explain_passing(error, shown):
             raise PassingPictureError(passing) from error
         reason = reason_of(error).rpartition(": ")[2]
-        raise PictureError(f"{shown} is damaged, or no sound ({reason}); expected a {suffix} file.") from error
+        raise PictureError(f"{shown} is damaged, or not a sound file ({reason}); expected a {suffix} file.") from error
     checked, notes = checked_values(values, shown)
     return Signal(checked, name, notes=notes, rate=rate)
 
@@ -225,7 +225,7 @@ def _numbers_of(given: str, shown: str, suffix: str) -> _Columns:
         check_room((os.fstat(file.fileno()).st_size,), shown, _BYTES_OF_CELL)
         raw = file.read()
     if b"\0" in raw[:1024]:
-        raise PictureError(f"{shown} is no text; expected a table of numbers, a row a line.")
+        raise PictureError(f"{shown} is not a text file; expected a table of numbers, a row a line.")
     lines = raw.decode("utf-8-sig", errors="replace").splitlines()
     while lines and not lines[-1].strip():
         lines.pop()

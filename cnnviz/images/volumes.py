@@ -74,7 +74,7 @@ def as_volume(array: NDArray[Any], name: str, channels: int | None = None, *, sh
         array: The array.
         name: What the volume is called.
         channels: How many channels the network takes; None where that is not known.
-        shown: What a message calls it; left out, the name.
+        shown: What a message calls it; default: the name.
 
     Raises:
         PictureError: It has another shape, or values that are no finite numbers.
@@ -130,7 +130,7 @@ def _read_pages(path: Path, shown: str, channels: int | None) -> Volume:
     with open_file(str(path), shown, _EXPECTED):
         count = _count_pages(path)
     if count == 0:
-        raise PictureError(f"{shown} is damaged, or no TIFF; expected one that is whole.")
+        raise PictureError(f"{shown} is damaged, or not a TIFF; expected one that is whole.")
     if count == 1:
         raise PictureError(
             f"{shown} is a single slice, and the network takes three dimensions; expected several pages."
@@ -163,7 +163,7 @@ def _pages_of(path: Path, shown: str, most: int | None = None) -> Iterator[NDArr
     except Exception as error:  # a decoder fed with damaged data can raise anything
         if passing := explain_passing(error, shown):
             raise PassingPictureError(passing) from error
-        raise PictureError(f"{shown} is damaged, or no picture ({reason_of(error)}); expected a slice.") from error
+        raise PictureError(f"{shown} is damaged, or not a picture ({reason_of(error)}); expected a slice.") from error
 
 
 def _plain_page(page: Image.Image) -> NDArray[Any]:

@@ -41,18 +41,17 @@ __all__ = [
     "unsound",
 ]
 
-ASK_THE_LOGIT = "a probability near 1 or 0 hardly changes, the logit may: score='logit' (--score logit)"
-NO_GRADIENT = "the target's score does not change with these pixels: nothing comes through to them"
+ASK_THE_LOGIT = "a probability near 0 or 1 is saturated; try score='logit'"
+NO_GRADIENT = "the gradient of the target's score is zero at every pixel"
 
-FULL, FLAT_TOP = 1 - 1e-6, "its largest, where it has no gradient: maps of gradients are rounding; occlusion needs none"
+FULL, FLAT_TOP = 1 - 1e-6, "its maximum, where the gradient is zero: gradient maps are rounding errors; use occlusion"
 """A cosine that is 1 but for rounding, and what that means."""
 
 EVEN = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
 
 UNSTEADY = Caution(
-    "the network answers differently when it is asked about a picture again, with another beside it: it is random, or "
-    "looks at the whole batch"
+    "the network gives another answer for the same picture in another batch: it is random, or uses batch statistics"
 )
 
 Reply = TypeVar("Reply")
@@ -350,7 +349,7 @@ def _warn_of_nothing_positive(
     flat = values.reshape(len(values), -1)
     floor = np.array(roundings)
     named = _name_some(batch, (np.abs(flat).max(axis=1) > floor) & (flat.max(axis=1) <= floor))
-    said = Caution(f"the map of {named} has no positive value, so that nothing is drawn; the signed values are kept")
+    said = Caution(f"the map of {named} has no positive values, so nothing is drawn; the signed values are kept")
     return (said,) * bool(named)
 
 
@@ -372,12 +371,8 @@ def _warn_of_even_maps(values: NDArray[np.float32], batch: InputBatch) -> tuple[
     named = _name_some(batch, same)
     if not named or flat.shape[1] == 1:
         return ()
-    return (
-        Caution(
-            f"the map of {named} has the same value everywhere and tells no place from another; where it is of "
-            "probabilities, these are full, and logits may differ"
-        ),
-    )
+    said = f"the map of {named} is constant; if it is of probabilities, these are saturated, and logits may differ"
+    return (Caution(said),)
 
 
 def unsound(scores: Sequence[float], batch: InputBatch) -> tuple[str, ...]:

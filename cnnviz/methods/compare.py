@@ -183,7 +183,7 @@ def _find_coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
             groups.append([name])
         else:
             alike.append(name)
-    return [f"{', '.join(group[:-1])} and {group[-1]} give the same maps here" for group in groups if len(group) > 1]
+    return [f"{', '.join(group[:-1])} and {group[-1]} give identical maps here" for group in groups if len(group) > 1]
 
 
 def _coincide(one: Heatmaps, other: Heatmaps) -> bool:

@@ -37,7 +37,7 @@ def dff(
     seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Concepts:
-    """What a layer's activations over several pictures have in common, as a few labelled concepts (DFF).
+    """A few labelled concepts that a layer's activations share over several pictures (DFF).
 
     With ``V`` the layer's positive activations, a row a place of any picture and a column a channel, multiplicative
     updates find non-negative ``W`` and ``H`` that minimise ``|V - W H|``: a row of ``H`` is a concept, a column of
@@ -47,11 +47,11 @@ def dff(
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        concepts: How many concepts.
-        layer: The layer to look at; left out, the last whose places reach the top class.
-        steps: Updates of the factorization.
-        seed: Of its random start.
-        batch_size: Most images at once; halved when memory runs out.
+        concepts: Number of concepts.
+        layer: The layer; default: the last convolutional (spatial) layer that the top class depends on.
+        steps: Number of update steps of the factorization.
+        seed: Seed for the random initialisation.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, k, h, w)`` (of signals ``(N, k, t)``, of volumes ``(N, k, d, h, w)``), concept vectors ``(k, C)`` and
@@ -119,7 +119,7 @@ def _gather_activations(
     if lost_to := unsound(activations.double().flatten(1).sum(dim=1).tolist(), batch):
         raise ExplanationError(f"There are no concepts among these pictures: {lost_to[0]}.")
     lost = float((activations.clamp_max(0) ** 2).sum() / (activations**2).sum().clamp_min(TINY))
-    said = [f"negative activations were left out: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
+    said = [f"negative activations were set to zero: {lost:.0%} of the squared activation"] if lost > NOTABLE else []
     return chunks.results[0][0], activations, chunks.size, (*chunks.results[0][2], *chunks.checks, *said)
 
 

@@ -36,15 +36,14 @@ def predict(
     threshold: Annotated[float, Ge(0), Le(1)] = 0.5,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Predictions | Segmentations | Detections:
-    """What the network answers: the most probable classes, how much of a picture each wins, or boxes.
+    """The network's predictions: classes with probabilities, segmented areas or detected boxes.
 
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        k: How many classes to keep; of labels of which several can be right all above one half are kept (the first, if
-            none is), and of values all.
-        threshold: Of a detector the lowest score of a box that is listed.
-        batch_size: Most images at once; halved when memory runs out.
+        k: Number of classes listed; of independent labels all above 0.5 (at least one), of regressions all values.
+        threshold: Detectors: lowest score of a listed box.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         For each picture its ``k`` first classes with logit and probability, and all logits; of a network with a class

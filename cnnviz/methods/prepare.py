@@ -90,7 +90,7 @@ def prepare(model: Model, images: ImagesLike, target: TargetLike = None) -> Inpu
 def _place(target: Target, picture: Sample) -> Target:
     named = isinstance(target, RegionTarget) and (target.region is not None or target.peak)
     if (named or isinstance(target, DetectionTarget)) and not isinstance(picture, Picture):
-        raise TargetError(f"'{target}' is told of pictures, which this network does not take; expected a class.")
+        raise TargetError(f"'{target}' applies to pictures, which this network does not take; expected a class.")
     if isinstance(target, DetectionTarget):
         return target.placed(picture)
     return target.placed(picture, read_mask) if isinstance(target, RegionTarget) else target

@@ -125,7 +125,7 @@ def _read_sides(model: Model, target: Similar, samples: dict[Any, _ReadReference
             raise PictureError(f"{quoted(os.fsdecode(side))} is a folder; name one picture in it.")
     items = gather(left, model.preprocess.entrance) if left else []
     if len(items) != len(left):
-        raise TargetError(f"'{target}' is told of one picture each; got {len(items)}.")
+        raise TargetError(f"'{target}' takes one picture at a time; got {len(items)}.")
     for side, item in zip(left, items, strict=True):
         if isinstance(item, Sample):
             values, _ = model.preprocess(item)

@@ -61,9 +61,9 @@ def video(
         clip: A video that OpenCV can decode, or an animated GIF, WebP or PNG.
         method: A method that draws a map of every picture, or its name, such as ``"gradcam"``.
         target: What is explained; None is the class with the highest mean probability over the clip.
-        out: A .mp4, .gif or .webp; an existing file is replaced. Left out, ``NAME.METHOD.mp4`` in the current folder.
-            An .mp4 needs PyAV (the extra ``video``).
-        look: How maps are drawn; left out, over the frames, and attributions to pixels alone.
+        out: A .mp4, .gif or .webp; an existing file is replaced. Default: ``NAME.METHOD.mp4`` in the current folder. An
+            .mp4 needs PyAV (the extra ``video``).
+        look: How maps are drawn; default: over the frames, and attributions to pixels alone.
         at_once: Frames that are held in memory.
         **settings: The method's.
 

@@ -22,7 +22,7 @@ USUAL_FILE: Final = "cnnviz.toml"
 LARGEST: Final = 1 << 20
 """Bytes of a file, which holds a dozen lines, or the labels of some thousand classes."""
 LONGEST_SIDE: Final = 10**6
-SPELT: Final = {"sampling_rate": "rate", "range": "value_range", "logits": "output"}
+SPELT: Final = {"sampling_rate": "rate", "range": "value_range"}
 """Keys that are called as the command line's options, and what ``load_model`` calls the same."""
 RANGES: Final = ("window", "percentiles")
 HUBS: Final = ("hf-hub:", "hf_hub:", "hf:", "local-dir:")
@@ -70,7 +70,7 @@ KEYS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
         "a number of millimetres, or a list such as [5, 0.7, 0.7]",
     ),
     "standardise": (lambda value: isinstance(value, bool), "true or false"),
-    "output": (
+    "logits": (
         lambda value: _is_text(value) or (isinstance(value, int) and not isinstance(value, bool)),
         'a key, a number or "FILE.py:FUNCTION"',
     ),
@@ -132,7 +132,7 @@ def read_unasked(path: str | os.PathLike[str] = USUAL_FILE) -> dict[str, Any]:
         UsageError: If it names code, a ``.pt2`` file or a repository, besides what reading it raises.
     """
     said = read_description(path)
-    for name in ("model", "output"):
+    for name in ("model", "logits"):
         value = said.get(name)
         if isinstance(value, str) and (runs := _runs_code(value, model=name == "model")):
             raise UsageError(
@@ -169,7 +169,9 @@ def _parse(file: Path, shown: str) -> dict[str, Any]:
     except RecursionError:
         raise UsageError(f'{shown} goes too deep; expected lines such as weights = "net.safetensors".') from None
     except ValueError as error:
-        raise UsageError(f'{shown} is no TOML ({_shorten(error)}); expected lines such as head = "sigmoid".') from None
+        raise UsageError(
+            f'{shown} is not valid TOML ({_shorten(error)}); expected lines such as head = "sigmoid".'
+        ) from None
 
 
 def _rename_keys(held: Mapping[str, Any], shown: str) -> dict[str, Any]:
@@ -199,7 +201,7 @@ def _shorten(value: object, most: int = 60) -> str:
 
 def _as_argument(name: str, value: Any, folder: Path) -> Any:
     """A value as ``load_model`` takes it: files with their folder, lists as tuples."""
-    if name in ("model", "output") and isinstance(value, str):
+    if name in ("model", "logits") and isinstance(value, str):
         source, mark, function = value.rpartition(":")
         if mark and source.lower().endswith(".py"):
             return f"{_place(source, folder)}:{function}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Ask", "InferenceCopy", "inference_copy"]
 
 FOLDED_LOSS, TINY = 1e-3, 1e-30
-NO_ROOM = "there is not enough memory for a faster copy of this network; the network itself ran"
+NO_ROOM = "there is not enough memory for a faster copy of this network; the original was used"
 
 Ask: TypeAlias = "Callable[[Model, Tensor], Tensor]"
 """From a model and inputs ``(1, C, ...)`` to logits ``(1, K)``."""
@@ -65,14 +65,14 @@ def inference_copy(
         example: One input ``(1, C, ...)`` in the network's type and on its device.
         targets: What will be asked for, where that may need no logits; None for the logits.
         halved: Compute in bfloat16.
-        ask: How a copy is asked about the example, by one forward; left out, as a model is.
+        ask: How a copy is asked about the example, by one forward; default: as a model is.
 
     Raises:
         ModelError: If the network fails on the example.
     """
     if any(part._forward_hooks for part in model.module.modules()):
         return InferenceCopy(
-            model, ("hooks of others are on this network, and may know it alone; the network itself ran",)
+            model, ("the network has hooks of other code, so no copy was made; the original network was used",)
         )
     with observe_pairs(model.module) as pairs:
         logits = _ask(model, example, targets)
@@ -97,10 +97,10 @@ def _compared_copy(
                     return InferenceCopy(model, (NO_ROOM,), logits)
                 continue
         else:
-            return InferenceCopy(model, ("no faster copy of this network can be made; the network itself ran",), logits)
+            return InferenceCopy(model, ("no faster copy of this network can be made; the original was used",), logits)
         if loss > FOLDED_LOSS:
             return InferenceCopy(
-                model, ("folding batch norm changes this network's answers; the network itself ran",), logits
+                model, ("folding batch norm changes this network's answers; the original was used",), logits
             )
         if not halved:
             return InferenceCopy(clone, (), logits)

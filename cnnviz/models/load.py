@@ -71,7 +71,7 @@ def load_model(
     rate: float | None = None,
     spacing: float | Sequence[float] | None = None,
     standardise: bool | None = None,
-    output: OutputSelector = None,
+    logits: OutputSelector = None,
     head: HeadLike = None,
     embedding: str | None = None,
     grid: Size | None = None,
@@ -91,17 +91,17 @@ def load_model(
         std: Standard deviation it divided by, likewise.
         input_size: Side, or height and width, of the input in pixels, likewise; one length of a signal, three of a
             volume.
-        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; default: those of their type,
+            or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
             ``"window"``, that of a DICOM file, or ``"percentiles"``.
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
         standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
-        output: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
+        logits: Which part of the network's output is the logits: a key, an index, an attribute, a callable, or
             ``"FILE.py:FUNCTION"``.
         head: What those numbers mean: ``"softmax"``, ``"sigmoid"``, ``"binary"``, ``"probabilities"``, ``"value"`` or
-            ``"value:UNIT"``, as :class:`cnnviz.Model` explains; left out, it is recognised.
-        embedding: The layer whose output ``"similar:FILE"`` compares, likewise; left out, the network's output.
+            ``"value:UNIT"``, as :class:`cnnviz.Model` explains; default: it is recognised.
+        embedding: The layer whose output ``"similar:FILE"`` compares, likewise; default: the network's output.
         grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
@@ -140,10 +140,10 @@ def load_model(
             opened = _open_whole(name, weights, place)
             _check_options(opened, given, asked.input_size)
             _move_to(opened, place)
-            return opened, load_function(output) if isinstance(output, str) and names_code(output) else output
+            return opened, load_function(logits) if isinstance(logits, str) and names_code(logits) else logits
 
     opened, chosen = intact(open_network)
-    ready = _make_model(opened, given, asked, output=chosen, head=head, embedding=embedding, grid=grid)
+    ready = _make_model(opened, given, asked, logits=chosen, head=head, embedding=embedding, grid=grid)
     ready.opening = describe_opening(
         name,
         weights=weights,
@@ -151,7 +151,7 @@ def load_model(
         mean=mean,
         std=std,
         input_size=input_size,
-        output=output,
+        logits=logits,
         head=head,
         embedding=embedding,
         value_range=value_range,
@@ -276,7 +276,7 @@ def _open_file(model: str, weights: str | os.PathLike[str] | None, device: torch
     if kind == "swollen":
         raise ModelError(f"'{file.name}' {SWOLLEN_ADVICE}")
     if kind == "unknown":
-        raise ModelError(f"'{file.name}' is no network that cnnviz knows, or it is damaged; expected a .pt2 file.")
+        raise ModelError(f"'{file.name}' is not a network that cnnviz knows, or it is damaged; expected a .pt2 file.")
     read_checkpoint(file)
     raise UsageError(f"'{file.name}' holds weights only; name their network as the model and give it as the weights.")
 
@@ -295,7 +295,7 @@ def _make_model(
     labels: tuple[str, ...] | None,
     asked: _AskedPreprocess,
     *,
-    output: OutputSelector,
+    logits: OutputSelector,
     head: HeadLike,
     embedding: str | None,
     grid: Size | None,
@@ -312,11 +312,11 @@ def _make_model(
         rate=asked.rate,
         spacing=asked.spacing,
         standardise=asked.standardise,
-        output=output if output is not None else opened.output,
+        logits=logits if logits is not None else opened.logits,
         head=head if head is not None else opened.head,
         embedding=embedding if embedding is not None else opened.embedding,
         grid=grid if grid is not None else opened.grid,
-        detections=opened.detections if output is None else None,
+        detections=opened.detections if logits is None else None,
         name=opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,

@@ -67,28 +67,28 @@ class Model(Network):
         std: Standard deviation it divided by. Without mean and std, ImageNet's are taken for three channels and
             0 and 1 for any other number, and every result made from pictures says so.
         input_size: Side, or height and width, of the network's input in pixels; 224 if it is not given. One number is
-            the length of a signal, three are depth, height and width of a volume; left out, these keep their own size.
+            the length of a signal, three are depth, height and width of a volume; default: these keep their own size.
         resize: Length that a picture's shorter side gets before the centre crop; ``input_size`` if it is not given.
             ``"whole"`` crops nothing: all of the picture fits into the input, with black around it.
         labels: Names of the classes, in the order of the logits, or by index.
         channels: Input channels; read off the first convolution if not given.
-        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; left out, those of their
-            type, or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
+        value_range: The values of pictures that stand for 0 and 1, such as ``(0, 4095)``; default: those of their type,
+            or of the bits that 16-bit values use. Signals and volumes are then given as they are; of these also
             ``"window"``, that of a DICOM file, or ``"percentiles"``.
         rate: Samples a second of signals, or frames a second of clips, that it was trained with; others are resampled.
         spacing: Millimetres between the slices, rows and columns of volumes that it was trained with, likewise.
         standardise: Whether each channel of a signal or volume gets mean 0 and deviation 1.
-        output: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
-        head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"``
-            (of independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in
-            [0, 1] already), ``"value"`` or ``"value:UNIT"`` (a regression). Left out, it is recognised by the
-            network's end, the number of outputs and their values.
+        logits: Which part of a dict, tuple or object is the logits: a key, an index, an attribute, or a callable.
+        head: What those numbers mean: ``"softmax"`` (logits of classes that exclude each other), ``"sigmoid"`` (of
+            independent labels), ``"binary"`` (one logit, of the second of two labels), ``"probabilities"`` (in [0, 1]
+            already), ``"value"`` or ``"value:UNIT"`` (a regression). Default: it is recognised by the network's end,
+            the number of outputs and their values.
         detections: Of a detector that does not answer as torchvision's do (for each image a mapping with ``boxes``,
             ``scores`` and ``labels``): a function from its output to such mappings, or to one of batched tensors. Boxes
             are left, top, right and bottom in pixels of the input; scores ``(M, K)`` of all classes instead of labels
             are suppressed where boxes of one class overlap.
         embedding: The layer whose output is the embedding that ``"similar:FILE"`` compares: its ``(N, C)``, or the mean
-            over places of maps and tokens. Left out, it is the network's output.
+            over places of maps and tokens. Default: it is the network's output.
         name: What to call the network in captions and files.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
@@ -117,7 +117,7 @@ class Model(Network):
         rate: float | None = None,
         spacing: float | Sequence[float] | None = None,
         standardise: bool | None = None,
-        output: OutputSelector = None,
+        logits: OutputSelector = None,
         head: HeadLike = None,
         detections: DetectionReader | None = None,
         embedding: str | nn.Module | None = None,
@@ -130,9 +130,9 @@ class Model(Network):
         self.module = adapt(module, inputs, forward)
         self.name = name or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
-        self.output = output
+        self.logits_part = logits
         self.asked_head = parse_head(head)
-        self.detections = check_reader(detections, output)
+        self.detections = check_reader(detections, logits)
         self.detecting = False
         self._head: Head | None = None
         self.readable = True
@@ -269,7 +269,7 @@ class Model(Network):
         Raises:
             ModelError: If there are none.
         """
-        return self._both_sides(select_logits(answer, self.output, count=count))
+        return self._both_sides(select_logits(answer, self.logits_part, count=count))
 
     def _both_sides(self, logits: Tensor) -> Tensor:
         one_of_two = logits.shape[1] == 1 and len(self.labels or ()) == TWO
@@ -296,10 +296,10 @@ class Model(Network):
         watching = self._head is None or self._head.end
         with EndWatch() if watching else nullcontext() as end:
             answer = ask()
-            plain = isinstance(answer, Tensor) or self.output is not None
+            plain = isinstance(answer, Tensor) or self.logits_part is not None
             if (self.detections or not plain) and (boxes := self._find_boxes(answer, count)) is not None:
                 return boxes
-            found = select_logits(answer, self.output, count=count)
+            found = select_logits(answer, self.logits_part, count=count)
         if end is not None:
             before, name = end.before(found)
             self._head = self._head or recognise_head(self.asked_head, name, before, self.labels)

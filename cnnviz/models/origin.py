@@ -39,7 +39,7 @@ def describe_opening(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     input_size: int | Size | None,
-    output: OutputSelector,
+    logits: OutputSelector,
     head: HeadLike,
     embedding: str | None,
     value_range: Sequence[float] | str | None,
@@ -59,7 +59,7 @@ def describe_opening(
         "mean": _plain_list(mean),
         "std": _plain_list(std),
         "input_size": input_size if isinstance(input_size, int) else _plain_list(input_size),
-        "output": _describe_selector(output),
+        "logits": _describe_selector(logits),
         "head": None if head is None else str(head),
         "embedding": embedding,
         "value_range": value_range if isinstance(value_range, str) else _plain_list(value_range),
@@ -96,10 +96,10 @@ def names_code(where: Any) -> bool:
     return isinstance(where, str) and where.rpartition(":")[0].lower().endswith(".py")
 
 
-def _describe_selector(output: OutputSelector) -> Any:
-    if callable(output):
-        return {"function": _function_name(output)}
-    return (_describe_code(output) if isinstance(output, str) else None) or output
+def _describe_selector(selector: OutputSelector) -> Any:
+    if callable(selector):
+        return {"function": _function_name(selector)}
+    return (_describe_code(selector) if isinstance(selector, str) else None) or selector
 
 
 def _name_or_file(given: str | os.PathLike[str] | None) -> Any:
@@ -143,7 +143,7 @@ class OpenedNetwork:
         classes: Number of classes, if the source knows it.
         notes: What the user should know about how it was opened.
         assumed: A note on preprocessing that was guessed; said unless mean and std are given.
-        output: Which part of the network's output is the logits.
+        logits: Which part of the network's output is the logits.
         head: What those numbers mean.
         detections: Reads the boxes in its output, where it is a detector of another form than torchvision's.
         embedding: The layer whose output is its embedding.
@@ -162,7 +162,7 @@ class OpenedNetwork:
     classes: int | None = None
     notes: tuple[str, ...] = field(default=())
     assumed: str = ""
-    output: OutputSelector = None
+    logits: OutputSelector = None
     head: HeadLike = None
     detections: DetectionReader | None = None
     embedding: str | None = None

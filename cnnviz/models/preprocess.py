@@ -135,7 +135,7 @@ class Preprocess:
         known = self if value_range is None else replace(self, value_range=value_range)
         if self.places == PICTURE and (rate is not None or standardise):
             name = "standardise" if rate is None else "rate"
-            raise ParameterError(f"{name} is told of signals and volumes; the network takes pictures.")
+            raise ParameterError(f"{name} applies to signals and volumes; the network takes pictures.")
         known = known if rate is None else replace(known, rate=float(rate))
         known = known if standardise is None else replace(known, standardise=standardise)
         if spacing is None:

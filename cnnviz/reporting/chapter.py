@@ -61,7 +61,7 @@ class ReportContext:
         layer: The layer that was asked for; None takes the automatic one.
         units: How many units a picture are shown.
         examples: A data set to look for patches in, or None.
-        seed: Of whatever is drawn at random.
+        seed: Seed for everything drawn at random.
         batch_size: Most pictures at once.
         budget: Forwards that slow parts may spend.
         driving: Once it was found out: the units that speak most for each picture's target.

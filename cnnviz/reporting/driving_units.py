@@ -148,8 +148,8 @@ def driving_units(
     Args:
         model: The network.
         batch: Inputs, pictures and settled targets.
-        layer: The layer; None takes the last whose places reach the target, or the one before it where its units are
-            the classes themselves, so that each speaks for itself alone.
+        layer: The layer; None takes the last convolutional (spatial) layer that the target depends on, or the one
+            before it where its units are the classes themselves, so that each speaks for itself alone.
         count: How many units a picture.
         batch_size: Most pictures, and most changed activations, at once.
 

@@ -45,7 +45,7 @@ def report(
     seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Report:
-    """Everything about one network and a few pictures on one page: answers, maps, units, layers.
+    """One page about a network and a few pictures: predictions, maps, units, layers.
 
     A chapter that has nothing to show (no data set to search, a layer without spatial extent) is left out; the last
     chapter says why. Pictures of which the class that is asked about wins no pixel are left out, which the page says.
@@ -56,16 +56,16 @@ def report(
         target: What is explained; None is each image's top class.
         examples: A data set to look for patches in: a folder, a list, ``"shapes:500"`` or whatever else ``patches``
             takes; or None.
-        sections: Chapters with commas between, in the order wanted: maps, predictions, units, patches,
-            pictures, features, filters, layers, overview; left out, all of them.
-        methods: Names of methods that draw maps, with commas between.
-        layer: The layer for maps and units; left out, the last whose places reach the target.
-        classes: How many classes of each picture are listed.
-        units: How many units of each picture are shown.
-        budget: Most forwards of the network for all that is slow (maps that hide or sample, pictures that are made,
-            patches), shared out evenly; what it leaves out is said. Left out, all is done in full.
-        seed: Of whatever is drawn at random.
-        batch_size: Most images at once; halved when memory runs out.
+        sections: Chapters in the wanted order, separated by commas: maps, predictions, units, patches, pictures,
+            features, filters, layers, overview; default: all of them.
+        methods: Methods that draw maps, separated by commas.
+        layer: The layer for maps and units; default: the last convolutional (spatial) layer that the target depends on.
+        classes: Number of classes listed per picture.
+        units: Number of units shown per picture.
+        budget: Most forwards for the slow parts (perturbation maps, feature visualization, patches), shared evenly;
+            what is skipped or reduced is reported. Default: no limit.
+        seed: Seed for everything drawn at random.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         The page; ``save("report.html")`` writes it.

@@ -170,7 +170,7 @@ def _check_asked(record: Provenance) -> None:
     if isinstance(examples, Mapping) and not (
         set(examples) == {"kind", "name", "sha256"} and all(map(is_text, examples.values()))
     ):
-        raise UsageError("examples is no data set with a name and a fingerprint")
+        raise UsageError("examples is not a data set with a name and a fingerprint")
     for each in ("start", "judge"):
         if each in asked and not is_text(asked[each]):
             raise UsageError(f"{each} is {_spell(asked[each])}")

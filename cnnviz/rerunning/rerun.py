@@ -114,7 +114,7 @@ def rerun(
 
     Args:
         file: An output of cnnviz.
-        out: Where to, an existing file is replaced; left out, ``NAME.rerun.SUFFIX`` in the current folder. Another
+        out: Where to, an existing file is replaced; default: ``NAME.rerun.SUFFIX`` in the current folder. Another
             suffix draws the same in another format, which cannot be compared.
         images: Folders (searched with all in them), files or pictures in memory, or a list of these.
         model: A network, or a name or file of one, in place of the recorded one; a list of as many as were compared.

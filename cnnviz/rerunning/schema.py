@@ -14,7 +14,7 @@ from cnnviz.errors import OutputError, quoted, visible
 from cnnviz.models.resampling import RANGES
 from cnnviz.provenance import Provenance
 
-__all__ = ["LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
+__all__ = ["FORMER_LOGITS", "LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
 
 LONGEST: Final = 100_000
 """Characters of a text."""
@@ -194,6 +194,8 @@ REFERENCES = Many(Record({"name": is_text, "sha256": IS_HASH}, ("name", "sha256"
 DATASET = Record(
     {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("dataset"))}, ("name", "sha256", "kind")
 )
+FORMER_LOGITS = "output"
+"""What records of older versions call ``logits``."""
 OPENING = Record(
     {
         "model": (is_text, NAMED_FILE),
@@ -202,7 +204,10 @@ OPENING = Record(
         "mean": NUMBERS,
         "std": NUMBERS,
         "input_size": (SIDE, SIDES, LENGTH),
-        "output": (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
+        **dict.fromkeys(
+            ("logits", FORMER_LOGITS),
+            (is_text, is_count(-LARGEST_SIDE, LARGEST_SIDE), NAMED_FILE, Record({"function": is_text})),
+        ),
         "head": is_text,
         "embedding": is_text,
         "value_range": (_is_range, IS_RANGE_WORD),

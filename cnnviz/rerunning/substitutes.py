@@ -20,6 +20,7 @@ from cnnviz.models.sources.bundled import bundled_names
 from cnnviz.models.sources.registries import PREFIX, torchvision_registry
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.find import DRAWN, SHORT, find_file, is_drawn
+from cnnviz.rerunning.schema import FORMER_LOGITS
 
 __all__ = ["Substitutes", "as_pair", "open_judge", "open_networks", "refuse_untrusted"]
 
@@ -111,9 +112,9 @@ def _named_networks(record: Provenance, substitutes: Substitutes) -> Iterator[Na
             yield Named(f"the weights {_show(opening['weights'])}", "--weights", _is_file(opening["weights"]))
         if substitutes.labels is None and _is_file(opening.get("labels")):
             yield Named(f"the labels {_show(opening['labels'])}", "--labels")
-        output = opening.get("output")
-        if _is_file(output) or names_code(output):
-            yield Named(f"the logits' function {_show(output)}", "", _is_file(output))
+        logits = _recorded_logits(opening)
+        if _is_file(logits) or names_code(logits):
+            yield Named(f"the logits' function {_show(logits)}", "", _is_file(logits))
 
 
 def _named_beside(record: Provenance, substitutes: Substitutes, *, placed: bool) -> Iterator[Named]:
@@ -208,17 +209,17 @@ def _reopen(
     if not opening and given is None:
         known = quoted(described.get("name", ""))
         raise UsageError(f"The network {known} was in memory when this was made; rerun needs it as model.")
-    output = opening.get("output")
-    if isinstance(output, Mapping) and "file" not in output:
+    logits = _recorded_logits(opening)
+    if isinstance(logits, Mapping) and "file" not in logits:
         raise UsageError(
-            f"The network's logits were chosen by the function {quoted(output['function'])}, which only the "
+            f"The network's logits were chosen by the function {quoted(logits['function'])}, which only the "
             "script that has it can give; open the network there and give it as model."
         )
     asked = {
         "weights": substitutes.weights or _find_path(opening.get("weights"), "weights file", "--weights", folders),
         "labels": substitutes.labels or _find_path(opening.get("labels"), "labels file", "--labels", folders),
         **_plain_opening(opening),
-        "output": _find_code(output, "logits' file", "--images", folders),
+        "logits": _find_code(logits, "logits' file", "--images", folders),
         "device": _choose_device(device),
     }
     name = given if given is not None else _find_code(opening["model"], "network's file", "--model", folders)
@@ -228,6 +229,10 @@ def _reopen(
         if given is not None or substitutes.weights or substitutes.labels:
             raise
         raise ModelError(f"The network cannot be opened as the record has it: {error}") from error
+
+
+def _recorded_logits(opening: Mapping[str, Any]) -> Any:
+    return opening.get("logits", opening.get(FORMER_LOGITS))
 
 
 def _plain_opening(opening: Mapping[str, Any]) -> dict[str, Any]:

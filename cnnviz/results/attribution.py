@@ -69,7 +69,7 @@ class Attribution(Explanation):
 
     def blank_note(self) -> str:
         """The sentence for attributions with nothing to see."""
-        return "nothing comes through to the pixels"
+        return "zero gradient at the pixels"
 
     @property
     def coloured(self) -> bool:

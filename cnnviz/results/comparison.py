@@ -48,7 +48,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         maps: The result of every method.
         coincidences: Which methods gave the same maps.
         pixelwise: Methods with a value for each pixel, too fine for an overlay: drawn alone, to the 99th percentile.
-        panels: The same maps by network and layer; left out, there is one network and no layer was asked for.
+        panels: The same maps by network and layer; default: there is one network and no layer was asked for.
         asked: What was asked besides the pictures, as plain values from which it can be asked again.
     """
 
@@ -277,7 +277,7 @@ class _ComparisonSheet:
     def _layer_words(self, panel: Panel, one: Heatmap) -> str:
         """A map's layer, where neither the title nor a heading says it."""
         if panel.layer is not None and one.layer is None:
-            return "whatever the layer"
+            return "independent of the layer"
         return one.layer or "" if self.layer is None and one.layer != panel.layer else ""
 
 

@@ -43,7 +43,7 @@ def grid(
         column_headings: One a column, or none.
         title: Drawn above everything.
         notes: Small lines under the grid.
-        provenance: How it was made; left out, that of its maps.
+        provenance: How it was made; default: that of its maps.
 
     Raises:
         UsageError: If a cell is nothing of this kind.

@@ -128,7 +128,7 @@ class Explanation(Part):
         """Target with probability or score, and a word where there is nothing to see."""
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
-            return f"whatever the class{note}"
+            return f"independent of the class{note}"
         if isinstance(self.target, Similar):
             return f"{self.target}, {self.target.measure} {self.score:.3g}{note}"
         point = isinstance(self.target, RegionTarget) and self.target.peak
@@ -376,7 +376,9 @@ class Heatmap(Explanation):
         return Heatmaps((self,), self.checks, self.provenance)
 
 
-EVENLY = "the values are spread evenly over the input (align 'pixel'), not drawn where their units look"
+EVENLY = (
+    "the values are stretched evenly over the input (align='pixel'), not placed at the centres of the receptive fields"
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,7 +227,7 @@ class PatchIndex:
         try:
             return cls._of(arrays, record)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise OutputError(f"'{path}' is damaged, or no file that cnnviz wrote.") from error
+            raise OutputError(f"'{path}' is damaged, or not a file that cnnviz wrote.") from error
 
     @classmethod
     def _of(cls, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> PatchIndex:

@@ -214,8 +214,11 @@ View = Literal["field", "image"]
 
 SIDE = 132
 WITHOUT_EFFECT = ("index", "workers")
-MARKED = "the unit sees most of the image, so all of it is shown, faded where it responds at less than half its peak"
-CUT = "each patch is what the unit sees, cut from the picture; grey is beyond what the network saw of it"
+MARKED = (
+    "the receptive field covers most of the image, so the whole image is shown, faded where the response is below "
+    "half its peak"
+)
+CUT = "each patch is the unit's receptive field; grey: outside what the network saw"
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +282,7 @@ class Patches(DrawnResult):
         active: ``(U,)``: those whose value is above zero.
         means: ``(U,)``: mean of the value over the images.
         ties: ``(U,)``: images whose value is exactly the largest.
-        dead: ``(U,)``: whether the unit tells no image from another.
+        dead: ``(U,)``: whether the unit is constant over all images.
         matrix: Mean value of all units of the layer for each class; None for a data set without classes.
         model: The network's name.
         data: The data set's name.
@@ -367,8 +370,8 @@ class Patches(DrawnResult):
     def _name_row(self, row: int) -> str:
         unit = f"unit {self.units[row]}"
         if self.dead[row]:
-            return f"{unit}\ndead: it tells no image from another"
-        tied = f"{self.ties[row]} equal firsts" if self.ties[row] > 1 else ""
+            return f"{unit}\ndead: constant over all images"
+        tied = f"{self.ties[row]} images tie for first" if self.ties[row] > 1 else ""
         often = f"active in {self.active[row] / self.counts[row]:.0%} of images" if self.counts[row] else ""
         likes = self.matrix.preference(self.units[row]) if self.matrix else ""
         return "\n".join(filter(None, (unit, likes, tied or often)))

@@ -73,7 +73,7 @@ def test_logits_by_a_function_and_a_head_are_recorded_and_found_again(folder):
     (folder / "net.py").rename(folder / "other.py")
     assert cnnviz.rerun("a.png", "c.png", images="deep.png", trust=True).largest.value == 0  # found by its content
     model = cnnviz.load_model(
-        "other.py:dense", input_size=32, mean=[0.5], std=[0.5], output="other.py:logits", head="sigmoid"
+        "other.py:dense", input_size=32, mean=[0.5], std=[0.5], logits="other.py:logits", head="sigmoid"
     )
     (best,) = cnnviz.predict(model, "x.png")
     logits = model.forward(model.preprocess(cnnviz.read_picture("x.png"))[0][None])[0]

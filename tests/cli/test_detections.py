@@ -95,7 +95,7 @@ def test_compare_and_report(cnnviz, folder):
     [
         ("cat #99", "There is no detection 'cat #99' on this picture; there are cat #1"),
         ("kat #1", "There is no label 'kat'"),
-        ("cat - dog", "is not told of detections"),
+        ("cat - dog", "does not apply to detections"),
     ],
 )
 def test_refusals(cnnviz, target, said):

@@ -133,8 +133,8 @@ def test_unknown_device(gradcam, photo):
 
 def test_settings_out_of_bounds(gradcam, cnnviz, photo):
     usage(gradcam(photo(), "--batch-size", 0), "--batch-size")
-    usage(gradcam("cat.jpg", "--input-size", "big"), "'big' is no size")
-    usage(gradcam("cat.jpg", "--mean", "a,b"), "'a,b' is no list of numbers")
+    usage(gradcam("cat.jpg", "--input-size", "big"), "'big' is not a size")
+    usage(gradcam("cat.jpg", "--mean", "a,b"), "'a,b' is not a list of numbers")
     usage(gradcam("cat.jpg", "--style", "pretty"), "--style")
     usage(gradcam("cat.jpg", "--tarjet", 3), "--tarjet")
     usage(gradcam(), "IMAGE")

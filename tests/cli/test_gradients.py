@@ -22,7 +22,7 @@ def test_every_method_writes_a_picture(cnnviz, photo, folder, method):
 def test_coverage_and_what_is_not_shown_are_said(cnnviz, photo):
     done = cnnviz("guided-backprop", *NETWORK, photo())
     assert "note: guided rule applied to relu x" in done.stderr
-    assert "not why this class" in done.stderr
+    assert "not class-discriminative" in done.stderr
 
 
 def test_settings_become_options(cnnviz, photo, folder):

@@ -44,7 +44,7 @@ def test_a_variable_that_is_wrong_is_a_sentence(cnnviz, photo, monkeypatch):
     monkeypatch.setenv("CNNVIZ_MEAN", "grey")
     result = cnnviz("predict", photo(), "--model", "shapes-resnet")
     assert result.exit_code == 2
-    assert "'grey' is no list of numbers" in result.stderr
+    assert "'grey' is not a list of numbers" in result.stderr
 
 
 def described(folder, name="net.toml", model="shapes-resnet"):

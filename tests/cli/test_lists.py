@@ -62,7 +62,7 @@ def test_layers_marks_the_automatic_one(cnnviz):
     header, *rows = cnnviz("layers", *NETWORK).stdout.splitlines()
     assert header.split() == ["layer", "kind", "output", "weights", "calls", "field", "stride", "offset", "sees"]
     assert rows[0].split() == ["0", "Conv2d", "8x16x16", "224", "1", "3", "2", "0", "spatial"]
-    assert [row.split()[0] for row in rows if "<- taken if none is named" in row] == ["3"]
+    assert [row.split()[0] for row in rows if "<- default" in row] == ["3"]
     found = json.loads(cnnviz("layers", *NETWORK, "--json").stdout)
     assert [layer["name"] for layer in found if layer["automatic"]] == ["3"]
     assert found[6]["shape"] == [4]

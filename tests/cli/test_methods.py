@@ -58,7 +58,7 @@ def test_help_is_in_sections_with_defaults(cnnviz):
 
 def test_notes_say_what_was_chosen(gradcam, photo):
     result = gradcam(photo())
-    assert "note: layer 3, chosen as the last" in result.stderr
+    assert "note: layer 3, chosen automatically" in result.stderr
     assert "note: preprocessing was not given" in result.stderr
     assert gradcam("cat.jpg", "--force", "--quiet").stderr == ""
 

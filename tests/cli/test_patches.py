@@ -111,13 +111,13 @@ def test_a_damaged_picture_is_listed_and_the_scan_goes_on(cnnviz, pictures, fold
     result = cnnviz("patches", *TINY, pictures, "--layer", "0", "-o", "x.npz", "--samples", 1, "--deconvnet")
     assert result.exit_code == 0, result.output
     assert "pictures that could not be read: 1 of 6 (the first: 'a/4.png' is text" in result.stderr
-    assert "the 2 folders in 'set' are taken for classes" in result.stderr
+    assert "the 2 folders in 'set' are used as classes" in result.stderr
     held = np.load(folder / "x.npz")
     assert held["classes"].tolist() == ["a", "b"]
     assert {"pixels", "projections", "samples_values", "class_means"} <= set(held)
     plain = cnnviz("patches", *TINY, pictures, "--layer", "0", "--no-classes", "--index", "other", "-o", "y.png")
     assert plain.exit_code == 0, plain.output
-    assert "taken for classes" not in plain.stderr
+    assert "used as classes" not in plain.stderr
 
 
 def test_several_files_and_a_list(cnnviz, pictures, folder):

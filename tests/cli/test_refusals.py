@@ -86,7 +86,7 @@ def test_an_error_of_the_system_that_nobody_can_mend_is_not_hidden(monkeypatch):
             2,
             "Name a network with --model, or several with commas between.",
         ),
-        (("gradcam", *TINY, "a.png", "-o", "films.mp4/"), 2, "'a.png' is no clip."),
+        (("gradcam", *TINY, "a.png", "-o", "films.mp4/"), 2, "'a.png' is not a clip."),
         (("layers", "--model", "nets.py:flat", "--input-size", 32, "--effective"), 2, "has a spatial output"),
         (("patches", *TINY, "set", "--matrix", "--layer", "0"), 2, "the data set 'set' has no classes"),
     ],

@@ -78,10 +78,10 @@ def test_what_cannot_be_read_does_not_stop_the_others(cnnviz, photo):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (("--input-size", "1x2x3x4"), "is no size such as 224, 240x320 (height x width) or 64x128x128"),
-        (("--input-size", "0x2x3"), "is no size"),
-        (("--spacing", "1x2"), "is no spacing such as 1.5 or 5x0.7x0.7"),
-        (("--spacing", "0"), "is no spacing"),
+        (("--input-size", "1x2x3x4"), "is not a size such as 224, 240x320 (height x width) or 64x128x128"),
+        (("--input-size", "0x2x3"), "is not a size"),
+        (("--spacing", "1x2"), "is not a spacing such as 1.5 or 5x0.7x0.7"),
+        (("--spacing", "0"), "is not a spacing"),
         (("--sampling-rate", "0"), "sampling-rate"),
         (("--sampling-rate", "x"), "sampling-rate"),
     ],
@@ -98,8 +98,8 @@ def test_sizes_and_rates_that_are_none(cnnviz, asked, words):
         ((*VOLUMES, "head.npy", "--input-size", "8x8"), "", None),
         ((*VOLUMES, "head.npy", "--spacing", "2"), "does not say how far its voxels lie apart", 0),
         ((*SIGNALS, "heart.csv", "--spacing", "2"), "of a volume", 2),
-        (("--model", "nets.py:tiny", "scan", "--sampling-rate", "5"), "rate is told of signals and volumes", 2),
-        (("--model", "nets.py:tiny", "scan", "--standardise"), "standardise is told of signals and volumes", 2),
+        (("--model", "nets.py:tiny", "scan", "--sampling-rate", "5"), "rate applies to signals and volumes", 2),
+        (("--model", "nets.py:tiny", "scan", "--standardise"), "standardise applies to signals and volumes", 2),
         ((*SIGNALS, "hearts/0.npy", "--mean", "1,2,3"), "mean is", 2),
     ],
 )

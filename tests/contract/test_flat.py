@@ -14,8 +14,8 @@ from cnnviz.results.heatmap import Heatmaps
 from tests.support.asking import METHODS, ask
 from tests.support.networks import Small, model_of
 
-ZERO, FLAT, EVEN, ALIKE = "zero everywhere", "is flat", "the same value everywhere", "all channels count alike"
-LOGIT = "score='logit' (--score logit)"
+ZERO, FLAT, EVEN, ALIKE = "zero everywhere", "is flat", "is constant", "all channels have equal weights"
+LOGIT = "try score='logit'"
 
 
 def without_weights():
@@ -135,7 +135,7 @@ def test_nothing_positive_is_said(inputs):
     net.fc.weight.data.abs_().neg_()
     found = cnnviz.gradcam(model_of(net), inputs, 1)
     assert found.values.any()
-    assert any("no positive value, so that nothing is drawn" in check for check in found.checks)
+    assert any("no positive values, so nothing is drawn" in check for check in found.checks)
 
 
 def test_fullgrad_does_not_stretch_rounding():

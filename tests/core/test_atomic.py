@@ -29,8 +29,8 @@ def test_what_is_written_comes_back_and_equal_records_are_equal_bytes(tmp_path):
     [
         ("missing", "cannot be read: No such file"),
         ("folder", "cannot be read: Is a directory"),
-        ("text", "is damaged, or no file that cnnviz wrote"),
-        ("alien", "is damaged, or no file that cnnviz wrote"),
+        ("text", "is damaged, or not a file that cnnviz wrote"),
+        ("alien", "is damaged, or not a file that cnnviz wrote"),
     ],
 )
 def test_what_is_no_record_is_a_sentence(name, said, tmp_path):

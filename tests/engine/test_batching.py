@@ -82,7 +82,7 @@ def test_out_of_memory_halves_and_goes_on(limit, sizes):
     inputs = torch.arange(8.0).reshape(8, 1, 1, 1)
     chunks, _ = asked(inputs, running_out(limit), size=8)
     assert [each for some in chunks.results for each in some] == list(range(8))
-    assert chunks.checks == tuple(f"out of memory: went on with {size} at a time" for size in sizes)
+    assert chunks.checks == tuple(f"out of memory: continued with a batch size of {size}" for size in sizes)
     assert chunks.size == (sizes or [8])[-1]
 
 
@@ -134,7 +134,7 @@ def test_a_method_goes_on_with_less_and_says_so(method, inputs):
     full.load_state_dict(net.state_dict())
     expected, found = method(model_of(net), inputs), method(model_of(full), inputs)
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-5, atol=1e-6)
-    assert any("went on with 1 at a time" in check for check in found.checks)
+    assert any("continued with a batch size of 1" in check for check in found.checks)
     assert found.provenance.chunk == 1
 
 
@@ -198,7 +198,7 @@ def test_memory_of_the_cpu_is_memory_too(name, error):
     plain.load_state_dict(net.state_dict())
     expected = np.asarray(getattr(cnnviz, name)(model_of(plain), inputs, batch_size=2))
     checks = found.checks if hasattr(found, "checks") else ()
-    assert any("out of memory: went on with 2 at a time" in check for check in checks)
+    assert any("out of memory: continued with a batch size of 2" in check for check in checks)
     assert np.allclose(np.asarray(found), expected, atol=1e-5)
 
 
@@ -227,4 +227,4 @@ print(*cnnviz.predict(model, inputs, batch_size=16).checks, sep=" | ")
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings, check=False)
     assert done.returncode == 0, done.stderr
-    assert "out of memory: went on with 8 at a time" in done.stdout
+    assert "out of memory: continued with a batch size of 8" in done.stdout

@@ -65,8 +65,8 @@ def test_the_automatic_layer_is_what_the_network_uses_next(spelling):
         assert (want.layer, found.layer) == ("relu_b", NAMES[spelling])
         assert np.array_equal(found.values, want.values)
         owner, function = NAMES[spelling].split("+")
-        said = f"layer {owner} after its {function} ('{owner}+{function}'), chosen as the last whose places reach"
-        assert found.checks[0] == f"{said} the target"
+        said = f"layer {owner} after its {function} ('{owner}+{function}'), chosen automatically: the last spatial"
+        assert found.checks[0] == f"{said} layer that the target depends on"
 
 
 def test_a_layer_that_is_named_stays_what_it_was():
@@ -199,7 +199,7 @@ def test_a_target_that_nothing_moves_keeps_the_last_layer():
     found = cnnviz.gradcam(of(net), images(), 1)
     assert found.layer == "1"
     assert not found.values.any()
-    assert "the gradient of 'b' is zero at all of layer 1: nothing there moves it, and its map is blank" in found.checks
+    assert "the gradient of 'b' is zero at all of layer 1, so its map is blank" in found.checks
 
 
 class Aux(nn.Module):
@@ -242,5 +242,5 @@ def test_a_branch_beside_the_layer_is_said():
     model = of(Streams())
     for _ in range(2):
         checks = cnnviz.gradcam(model, images(), 1).checks
-        assert "the target depends on one+relu past layer two+relu too, which this map does not show" in checks
-    assert not any("past layer" in check for check in cnnviz.gradcam(of(WithModules()), images(), 1).checks)
+        assert "the target also depends on one+relu, which bypasses layer two+relu and is not in this map" in checks
+    assert not any("bypasses layer" in check for check in cnnviz.gradcam(of(WithModules()), images(), 1).checks)

@@ -74,7 +74,7 @@ def test_a_path_leads_to_the_logits(output, path):
         (SimpleNamespace(a=LOGITS), "b", "has no part 'b'"),
         ({"heads": {"age": [LOGITS]}}, "heads.size", r"no part 'heads.size' \('size' in a dict with 'age'"),
         ({"a": "text"}, "a", "holds no tensor there"),
-        (torch.zeros(2, 5, 3, 4, 6, 2), None, r"shape \(2, 5, 3, 4, 6, 2\), not logits \(N, K\) or .*output=function"),
+        (torch.zeros(2, 5, 3, 4, 6, 2), None, r"shape \(2, 5, 3, 4, 6, 2\), not logits \(N, K\) or .*logits=function"),
         (torch.zeros(2, 7, 5), None, r"shape \(2, 7, 5\)"),
         (torch.zeros(3, 5), None, "answers for 3 images"),
         (LOGITS, 1, "answers for 5 images"),
@@ -105,14 +105,14 @@ def test_a_network_with_an_auxiliary_output(inputs):
     net = Answering(lambda logits: (logits - 1, logits))
     with pytest.raises(ExplanationError, match="a tuple of 2"):
         gradcam(model_of(net), inputs)
-    found = gradcam(model_of(net, output=1), inputs, 2)
+    found = gradcam(model_of(net, logits=1), inputs, 2)
     assert (found.values == gradcam(model_of(net.net), inputs, 2).values).all()
 
 
 def test_a_segmenting_network_is_asked_about_pixels_or_by_a_function(inputs):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 1))
     assert gradcam(model_of(net, labels=None), inputs, "2@3,4")[0].target.count == 1
-    found = gradcam(model_of(net, output=lambda maps: maps.mean(dim=(2, 3))), inputs, 2, layer="1")
+    found = gradcam(model_of(net, logits=lambda maps: maps.mean(dim=(2, 3))), inputs, 2, layer="1")
     assert found.values.shape == (3, 32, 32)
 
 

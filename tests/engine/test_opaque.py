@@ -98,7 +98,7 @@ def test_a_list_of_maps_is_its_first_and_the_others_are_said(given):
     want = (net.fc.weight[1][:, None, None] / 64 * fine).sum(1).detach().numpy()
     assert found.layer == "stage"
     np.testing.assert_allclose(found.values, want, atol=1e-6)
-    assert any("depends on stage.coarse+relu past layer stage" in check for check in found.checks)
+    assert any("also depends on stage.coarse+relu, which bypasses layer stage" in check for check in found.checks)
 
 
 def quantised(part):

@@ -21,7 +21,7 @@ def test_out_of_memory_halves_and_the_work_goes_on():
     found = in_slices(10, small_memory(2, asked), size=8)
     assert [number for part in found.results for number in part] == list(range(10))
     assert found.size == 2
-    assert found.checks == tuple(f"out of memory: went on with {size} at a time" for size in (4, 2))
+    assert found.checks == tuple(f"out of memory: continued with a batch size of {size}" for size in (4, 2))
     assert asked[:3] == [(0, 8), (0, 4), (0, 2)]
 
 

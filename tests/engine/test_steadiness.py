@@ -130,7 +130,7 @@ def test_what_no_call_shows_is_found_by_one_more_forward(change, inputs):
     assert model.steadiness.checks == ()
     for name in ("gradcam", "saliency"):
         checks = getattr(cnnviz, name)(model, inputs, 1).checks
-        assert any("answers differently when it is asked about a picture again" in check for check in checks)
+        assert any("gives another answer for the same picture in another batch" in check for check in checks)
 
 
 def test_a_warm_question_asks_once(inputs):

@@ -108,7 +108,7 @@ def test_merged_tokens_are_a_map(rows, columns):
     want = (net.tokens(x) * net.fc.weight[1] / (rows * columns)).sum(2).reshape(2, rows, columns)
     assert found.layer == "norm"
     np.testing.assert_allclose(found.values, want.detach().numpy(), atol=1e-6)
-    said = f"the {rows * columns} tokens of norm are read as {rows} rows of {columns}, which follows from their number"
+    said = f"the {rows * columns} tokens of norm are read as {rows} rows of {columns}, inferred from their number"
     assert any(check.startswith(said) for check in found.checks)
 
 
@@ -150,7 +150,7 @@ def test_a_grid_can_be_said():
     said = cnnviz.Model(net, mean=[0.0] * 3, std=[1.0] * 3, input_size=32, grid=(4, 16))
     found = cnnviz.gradcam(said, x, 1)
     assert found.values.shape[1:] == (4, 16)
-    assert not any("follows from their number" in check for check in found.checks)
+    assert not any("inferred from their number" in check for check in found.checks)
     again = cnnviz.gradcam(model_of(net), x, 1)
     assert again.values.shape[1:] == (8, 8)
     np.testing.assert_array_equal(found.values.reshape(2, -1), again.values.reshape(2, -1))

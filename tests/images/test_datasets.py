@@ -280,7 +280,7 @@ def test_tars_that_are_refused(tmp_path):
     write_tar(tmp_path / "none.tar", {"a.txt": b"x"})
     sentence(PictureError, lambda: open_dataset(tmp_path / "none.tar"), "hold no picture")
     (tmp_path / "junk.tar").write_bytes(b"junk" * 400)
-    sentence(PictureError, lambda: open_dataset(tmp_path / "junk.tar"), "is no tar")
+    sentence(PictureError, lambda: open_dataset(tmp_path / "junk.tar"), "is not a tar file")
     with tarfile.open(tmp_path / "z.tar.gz", "w:gz"):
         pass
     sentence(PictureError, lambda: open_dataset(tmp_path / "z.tar.gz"), "compressed")

@@ -130,8 +130,8 @@ def cases(folder):
     yield "frames", lambda: write(folder / "a.dcm", 2, NumberOfFrames=2), "several frames"
     yield "cut", lambda: (folder / "a.dcm").write_bytes((folder / "a.dcm").read_bytes()[:-20]), "'a.dcm' is damaged"
     yield "head", lambda: (folder / "a.dcm").write_bytes((folder / "a.dcm").read_bytes()[:200]), "'a.dcm'|slices"
-    yield "none", lambda: (folder / "a.dcm").write_bytes(b"hello"), "no DICOM file"
-    yield "empty", lambda: (folder / "a.dcm").write_bytes(b""), "no DICOM file"
+    yield "none", lambda: (folder / "a.dcm").write_bytes(b"hello"), "not a DICOM file"
+    yield "empty", lambda: (folder / "a.dcm").write_bytes(b""), "not a DICOM file"
     yield (
         "colours",
         lambda: [write(folder / f"{name}.dcm", row, SamplesPerPixel=3) for row, name in enumerate("abcd")],

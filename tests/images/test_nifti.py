@@ -192,9 +192,9 @@ def damaged(tmp_path):
     kind[70:72] = struct.pack("<h", 9999)
     return {
         "empty.nii": (b"", "is empty"),
-        "text.nii": (b"hello" * 200, "no NIfTI"),
+        "text.nii": (b"hello" * 200, "not a NIfTI"),
         "cut.nii": (good[:600], "truncated or damaged"),
-        "short.nii": (good[:100], "no NIfTI file, or is truncated"),
+        "short.nii": (good[:100], "not a NIfTI file, or is truncated"),
         "cut.nii.gz": (packed[: len(packed) // 2], "truncated or damaged"),
         "broken.nii.gz": (packed[:40] + bytes(20) + packed[60:], "truncated or damaged"),
         "far.nii": (bytes(far), r"begin at byte 3e\+09"),

@@ -199,7 +199,7 @@ def test_a_table_whose_rows_are_channels_is_told(tmp_path):
 
 def test_binary_is_no_table(tmp_path):
     (tmp_path / "a.csv").write_bytes(bytes(range(256)) * 4)
-    with pytest.raises(PictureError, match="is no text"):
+    with pytest.raises(PictureError, match="is not a text file"):
         read_signal(tmp_path / "a.csv", 1)
 
 
@@ -282,7 +282,7 @@ def test_without_soundfile_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_files_of_other_kinds_and_none(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
-    with pytest.raises(PictureError, match=r"'.*photo.png' is no signal; expected .*\.csv"):
+    with pytest.raises(PictureError, match=r"'.*photo.png' is not a signal; expected .*\.csv"):
         read_signal(tmp_path / "photo.png", 1)
     with pytest.raises(PictureError, match="There is no file"):
         read_signal(tmp_path / "absent.npy", 1)

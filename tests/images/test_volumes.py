@@ -182,7 +182,7 @@ def test_files_of_another_kind_are_told_what_is_expected(tmp_path):
     saved(tmp_path / "a.npy", BLOCK)
     (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(60))
     for name, entrance, words in [
-        ("a.png", SIGNALS, "is no signal"), ("a.npy", SIGNALS, r"\(3, 4, 5\)"),
+        ("a.png", SIGNALS, "is not a signal"), ("a.npy", SIGNALS, r"\(3, 4, 5\)"),
         ("a.wav", Entrance(), "expected a JPEG"), ("a.wav", VOLUMES, "is no volume"),
         ("a.png", VOLUMES, "single picture"), ("a.npy", Entrance(), "NumPy array"),
     ]:  # fmt: skip

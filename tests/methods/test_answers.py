@@ -207,7 +207,7 @@ def test_what_needs_no_logits_works_whatever_the_network_returns(pack):
     assert "the network gives no logits of classes, so its concepts have no names" in concepts.checks
     assert concepts.grid().pixels().shape[2] == 3
     assert model.layers["enc"].shape == (8, 16, 16)
-    with pytest.raises(ExplanationError, match=r"\(\.\.\., output="):
+    with pytest.raises(ExplanationError, match=r"\(\.\.\., logits="):
         cnnviz.gradcam(model, x, 1)
 
 
@@ -268,7 +268,7 @@ def test_a_function_for_the_logits_that_fails_is_told_as_that():
     def wrong(output):
         return output["nothing"]
 
-    model = cnnviz.Model(Dense(PACKS[0]).eval(), mean=[0.5], std=[0.5], input_size=16, output=wrong)
+    model = cnnviz.Model(Dense(PACKS[0]).eval(), mean=[0.5], std=[0.5], input_size=16, logits=wrong)
     with pytest.raises(
         ExplanationError,
         match=r"reads the logits failed on a tensor \(1, 2, 16, 16\): .* in line \d+ of test_answers.py",

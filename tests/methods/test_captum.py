@@ -147,7 +147,7 @@ def test_attributions_that_do_not_add_up_are_told_of(inputs):
             return self.fc((torch.sin(3 * h) * h).mean(dim=(2, 3)))
 
     found = cnnviz.captum(model_of(Products()), inputs, 1, algorithm="DeepLift")
-    assert "judge it with care" in found.checks[0]
+    assert "interpret with care" in found.checks[0]
 
 
 def test_what_cannot_be_asked_is_said(small, inputs, monkeypatch):

@@ -34,10 +34,10 @@ def test_its_maps_are_those_of_the_methods_alone(small, inputs):
 
 def test_it_says_which_methods_coincide_and_which_do_not(small, inputs):
     found = cnnviz.compare(small, inputs, ["gradcam", "hirescam", "layercam"], 1)
-    said = [check for check in found.checks if "same maps" in check]
-    assert said == ["gradcam and hirescam give the same maps here"]
+    said = [check for check in found.checks if "identical maps" in check]
+    assert said == ["gradcam and hirescam give identical maps here"]
     below = cnnviz.compare(small, inputs, ["gradcam", "hirescam"], 1, layer="norm1")
-    assert not any("same maps" in check for check in below.checks)
+    assert not any("identical maps" in check for check in below.checks)
 
 
 def test_its_grid_has_a_row_an_image_and_a_column_a_method(small, inputs, tmp_path):
@@ -136,7 +136,7 @@ def test_layers_are_rows_and_methods_without_one_are_asked_once(small, inputs):
     sheet = found.grid().sheet
     assert sheet.row_headings == ("relu1", "relu2") * 2
     assert [[cell is None for cell in row] for row in sheet.rows] == [[False] * 3, [True, False, True]] * 2
-    assert sheet.rows[0][2].caption == "whatever the layer"
+    assert sheet.rows[0][2].caption == "independent of the layer"
 
 
 def test_a_single_method_has_layers_as_columns(small, inputs):
@@ -176,9 +176,9 @@ def test_down_exchanges_rows_and_columns(small, inputs):
 
 def test_what_several_said_is_said_once(small, inputs):
     found = cnnviz.compare(small, inputs, ["gradcam", "eigencam"], 1, layers=["relu1", "relu2"])
-    said = [check for check in found.checks if "gradient is the same" in check]
+    said = [check for check in found.checks if "gradient is spatially constant" in check]
     assert len(said) == 1
-    assert said[0].startswith("gradcam at relu2: the gradient")
+    assert said[0].startswith("gradcam at relu2: Grad-CAM, XGrad-CAM")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -112,7 +112,7 @@ def test_a_unit_as_target_is_its_largest_activation_projected_by_hand(last, unit
     assert np.abs(other - expected).max() <= 1e-5 * np.abs(expected).max()
     listed = cnnviz.deconvnet(model, inputs[:1], layer=f"features.{last}", units=str(unit))
     assert close(found.values[0], listed.values[0, 0])
-    assert any(check.startswith("of a unit one activation is projected back") for check in found.checks)
+    assert any(check.startswith("one activation of the unit is projected back") for check in found.checks)
 
 
 def test_a_unit_that_does_not_respond_and_a_class_beside_it(small, inputs):

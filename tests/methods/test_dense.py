@@ -100,7 +100,7 @@ def test_a_class_is_its_logit_summed_where_it_wins(net, model, inputs):
         f"{LABELS[index]}: the sum of logits over the pixels where it wins, which are held fixed; probabilities: their "
         "mean there" in said
     )
-    assert "layer deep, chosen as the deepest: the last on the coarsest grid, 8x8" in said
+    assert "layer deep, chosen automatically: the last at the lowest resolution, 8x8" in said
 
 
 def test_a_class_less_another_is_summed_where_the_first_wins(net, model, inputs):
@@ -196,7 +196,7 @@ def test_the_top_class_of_a_region_is_the_one_that_wins_most_of_it():
         ("green@2,5", TargetError, "holds nothing that the network sees"),
         ("green in 9,9,9,12", TargetError, "has no area"),
         ("gren@20,5", UnknownNameError, "green"),
-        ("red vs similar", TargetError, "not told of dense answers"),
+        ("red vs similar", TargetError, "does not apply to segmentation"),
         ("7@20,5", TargetError, "no class 7"),
     ],
 )
@@ -438,7 +438,7 @@ def test_torchvisions_networks_equal_hand_written_autograd(name):
     right = (gradient.mean(dim=(2, 3), keepdim=True) * held["at"]).sum(dim=1).detach().numpy()
     assert found.layer == TORCHVISION[name]
     np.testing.assert_allclose(found.values, right, atol=1e-5 * np.abs(right).max())
-    assert "chosen as the deepest" in " ".join(found.checks)
+    assert "chosen automatically" in " ".join(found.checks)
 
 
 def test_dense_logits_are_kept_of_the_first_picture_alone(model, inputs, monkeypatch):

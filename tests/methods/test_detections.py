@@ -93,7 +93,7 @@ def test_the_gradient_map_is_autograds_of_the_matched_score(net, model, inputs, 
     assert maps[0].box == pytest.approx(found["boxes"][at].tolist(), abs=1e-4)
     assert maps[0].score == maps[0].probability == pytest.approx(float(found["scores"][at]))
     assert f"{LABELS[int(found['labels'][at])]} #" in maps[0].caption()
-    assert "chosen as the last of which the detection is read from several places" in " ".join(maps.checks)
+    assert "chosen automatically: the last with several positions that the detection reads" in " ".join(maps.checks)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_what_is_no_detection_is_refused_in_one_sentence(model, inputs):
     with pytest.raises(ParameterError, match="answers with boxes, which are no sigmoid; leave out the head"):
         cnnviz.saliency(model_of(Raw().eval(), detections=read_raw, head="sigmoid", labels=None), inputs[:1])
     with pytest.raises(ParameterError, match="give one of them"):
-        model_of(Raw(), detections=read_raw, output="raw")
+        model_of(Raw(), detections=read_raw, logits="raw")
     with pytest.raises(ParameterError, match="expected a function"):
         model_of(Raw(), detections="raw")
     classifier = cnnviz.load_model("digits-lenet5")
@@ -425,7 +425,7 @@ def test_what_needs_no_detection_is_drawn_where_there_is_none(inputs):
     model = model_of(Raw().eval(), detections=nothing, labels=None)
     found = cnnviz.eigencam(model, inputs)
     assert found.layer == "head"
-    assert "layer head, chosen as the last with places that runs once: nothing was detected" in found.checks
+    assert "layer head, chosen automatically: the last spatial layer, as nothing was detected" in found.checks
     np.testing.assert_array_equal(found.values, cnnviz.eigencam(model, inputs, layer="head").values)
     assert cnnviz.dff(model, inputs, concepts=2).layer == "head"
     with pytest.raises(TargetError, match="There is no detection '#1' on"):

@@ -58,7 +58,7 @@ def test_the_mean_over_pictures_is_the_mean_of_each(photo):
     whole = cnnviz.effective_field(model, "relu2", inputs, batch_size=2)
     single = [cnnviz.effective_field(model, "relu2", one[None]) for one in inputs]
     np.testing.assert_allclose(whole.values, np.mean([one.values for one in single], axis=0), rtol=1e-5)
-    assert "over 5 images; at least 20 make a steady mean" in whole.checks
+    assert "over 5 images; use at least 20 for a stable mean" in whole.checks
     assert cnnviz.effective_field(model, "relu2", photo).inputs == 1
 
 

@@ -84,7 +84,7 @@ def test_no_class_is_involved(small, inputs):
     found = eigencam(small, inputs)
     assert found.targets == (NoTarget(),) * 3
     assert all(one.probability is None for one in found)
-    assert "whatever the class" in found[0].caption()
+    assert "independent of the class" in found[0].caption()
     net = Small()
     net.load_state_dict(small.module.state_dict())
     with torch.no_grad():

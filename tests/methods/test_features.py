@@ -100,7 +100,7 @@ def test_units_by_number_and_all_with_the_limit_said():
     assert cnnviz.features(model, ramp(), layer="units", units="all").units.tolist() == [[0, 1, 2, 3]]
     many = cnnviz.features(known(*[1.0] * 300), ramp(), layer="units", units="all")
     assert many.values.shape == (1, 256, 4, 6)
-    assert many.checks == ("the first 256 of 300 units are shown; name others with units",)
+    assert many.checks == ("the first 256 of 300 units are shown; choose others with units=...",)
 
 
 def test_silent_units_are_counted():
@@ -218,7 +218,10 @@ def test_without_a_layer_the_one_that_maps_take(inputs):
     found = cnnviz.features(model, inputs)
     assert np.array_equal(found, cnnviz.features(model, inputs, layer="last-spatial"))
     assert found.layer == cnnviz.choose_layer(model)
-    assert f"layer {found.layer}, chosen as the last whose places reach the top class" in found.checks
+    assert (
+        f"layer {found.layer}, chosen automatically: the last spatial layer that the top class depends on"
+        in found.checks
+    )
 
 
 def test_questions_that_have_no_answer(inputs):
@@ -263,7 +266,7 @@ def test_maps_lie_where_their_units_look():
         cnnviz.features(model, spike, layer="every").grid(style="masked", align=way) for way in ("field", "pixel")
     )
     assert not np.array_equal(grid.sheet.rows[0][1].pixels, pixel.sheet.rows[0][1].pixels)
-    assert ["spread evenly" in " ".join(each.sheet.notes) for each in (grid, pixel)] == [False, True]
+    assert ["stretched evenly" in " ".join(each.sheet.notes) for each in (grid, pixel)] == [False, True]
 
 
 class Ceiling(nn.Module):

@@ -146,7 +146,7 @@ def test_dead_and_duplicate_filters_are_marked_and_listed():
     captions = [cell.caption for row in found.grid().sheet.rows[:-1] for cell in row if cell]
     assert captions == ["0", "1", "2 dead", "3 dead", "4 ≈ 0", f"5 ≈ {MINUS}1"]
     assert "dead (norm below a fiftieth of the median): 2, 3" in found.checks
-    assert f"duplicates (cosine beyond ±0.95): 4 ≈ 0, 5 ≈ {MINUS}1" in found.checks
+    assert f"duplicates (absolute cosine above 0.95): 4 ≈ 0, 5 ≈ {MINUS}1" in found.checks
     assert found.describe()["duplicates"][0] == {"unit": 4, "like": 0, "cosine": pytest.approx(1)}
 
 
@@ -169,7 +169,7 @@ def test_orders():
     assert cnnviz.filters(model, units="3,1-2").drawn == (3, 1, 2)
     assert cnnviz.filters(model, sort="norm", most=2).drawn == (1, 3)
     assert (
-        "the first 2 of 4 units by norm are drawn; most and units choose others"
+        "the first 2 of 4 units by norm are drawn; choose others with most=... or units=..."
         in cnnviz.filters(model, sort="norm", most=2).checks
     )
 
@@ -177,7 +177,7 @@ def test_orders():
 def test_how_many_are_drawn_is_limited_and_said():
     found = cnnviz.filters(known(noise(20, 4, 3, 3)))
     assert found.drawn == tuple(range(16))
-    assert "the first 16 of 20 units by index are drawn; most and units choose others" in found.checks
+    assert "the first 16 of 20 units by index are drawn; choose others with most=... or units=..." in found.checks
     assert len(found) == 20
 
 
@@ -226,7 +226,7 @@ def test_an_mlps_first_layer_is_drawn_as_pictures():
 def test_a_transposed_convolution_says_what_its_kernels_are():
     found = cnnviz.filters(model_of(Headed(nn.ConvTranspose2d(3, 5, 4, 2, 1)), channels=3, labels=None))
     assert found.values.shape == (5, 3, 4, 4)
-    assert any("what one input place writes" in check for check in found.checks)
+    assert any("what one input position adds" in check for check in found.checks)
 
 
 WORDS = {

@@ -96,8 +96,8 @@ def test_units_without_places_are_said():
     layer = "encoder.layers.encoder_layer_0"
     found = cnnviz.gradcam(model, torch.rand(1, 3, 32, 32), 1, layer=layer)
     assert found[0].field.kind == "whole"
-    said = f"the units of {layer} see the whole image (attention): its map is spread evenly over the input"
-    assert said in found.checks
+    said = f"the units of {layer} have a receptive field that covers the image (attention): its map is spread evenly"
+    assert f"{said} over the input" in found.checks
     assert note_unplaced("conv", None) == ()
     assert (found.upsampled() == found.upsampled("pixel")).all()
 

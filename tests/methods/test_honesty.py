@@ -15,8 +15,8 @@ from tests.support.asking import METHODS, ask, method_of
 from tests.support.networks import ByHooks, Small, Twice, model_of
 from tests.support.torchvision_nets import noise, torchvision_net
 
-COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM coincide here"
-SAME = "are the same: this one says where, not which class"
+COINCIDE = "Grad-CAM, XGrad-CAM and HiResCAM are identical for this layer"
+SAME = "are identical: this map is not class-discriminative"
 LAYERED = [name for name in METHODS if CATALOGUE[name].family == CAMS and "layer" in method_of(name).parameters]
 RECTIFIED = [name for name in LAYERED if {"relu", "target"} <= {*method_of(name).parameters, *method_of(name).needs}]
 
@@ -79,9 +79,9 @@ def test_a_map_with_one_value_everywhere_is_said(inputs):
         net.fc.bias[0] = 80
     found, other = (reciprocam(model_of(net), inputs, "cat", score=score) for score in ("probability", "logit"))
     assert np.ptp(found.values) == 0
-    assert said(found, "has the same value everywhere")
+    assert said(found, "is constant")
     assert np.ptp(other.values) > 0
-    assert not said(other, "has the same value everywhere")
+    assert not said(other, "is constant")
 
 
 class Alike(nn.Module):
@@ -143,7 +143,9 @@ def test_a_network_that_its_own_hooks_feed_is_not_copied(name, inputs):
 
 
 def test_the_automatic_layer_and_repeated_layers_are_said(small, inputs):
-    assert said(gradcam(small, inputs), "layer relu2, chosen as the last whose places reach the target")
+    assert said(
+        gradcam(small, inputs), "layer relu2, chosen automatically: the last spatial layer that the target depends on"
+    )
     assert not said(gradcam(small, inputs, layer="relu2"), "chosen")
     assert said(gradcam(model_of(Twice()), inputs, 1, layer="relu"), "layer relu runs 2 times in a forward")
     assert not said(gradcam(model_of(Twice()), inputs, 1, layer="relu#2"), "runs 2 times")

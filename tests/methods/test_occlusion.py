@@ -162,7 +162,7 @@ def test_out_of_memory_in_the_middle_changes_nothing(inputs):
     net.most = 5
     found = cnnviz.occlusion(model_of(net), inputs, 1, window=8, stride=4, batch_size=16)
     assert np.allclose(found.values, expected.values, atol=1e-7)
-    assert found.checks == tuple(f"out of memory: went on with {size} at a time" for size in (8, 4))
+    assert found.checks == tuple(f"out of memory: continued with a batch size of {size}" for size in (8, 4))
     assert found.provenance.chunk == 4
 
 

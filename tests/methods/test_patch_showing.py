@@ -142,7 +142,7 @@ def test_what_a_patch_does_not_tell_is_said():
     assert PatchGeometry(gated, (24, 24)).view == "field"
     assert "only through sigmoid" in PatchGeometry(gated, (24, 24)).caveat[0]
     assert PatchGeometry(replace(gated, kind="spatial"), (24, 24)).caveat == ()
-    assert "not known (fft)" in PatchGeometry(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
+    assert "unknown (fft)" in PatchGeometry(Field("unknown", (24, 24), "fft"), (24, 24)).caveat[0]
     assert "whole images are shown" in PatchGeometry(None, (24, 24)).caveat[0]
     assert PatchGeometry(Field("whole", (24, 24), "mean"), (24, 24)).caveat == ()
 
@@ -261,13 +261,13 @@ def test_the_most_selective_unit_of_each_class(tmp_path, monkeypatch):
     assert shown.units == (2, 1, 0)
     assert all(key.startswith("blue/") for key in shown.top.keys[0])
     assert [one["units"][0]["unit"] for one in shown.describe()["classes"]] == [2, 1, 0]
-    assert shown.grid().sheet.row_headings[0] == "unit 2\nblue 0.90\n2 equal firsts"
+    assert shown.grid().sheet.row_headings[0] == "unit 2\nblue 0.90\n2 images tie for first"
     with drawn_table(monkeypatch) as told:
         shown.classes()
         shown.classes("units", most=1)
     assert told[0][3][0][0] == "unit 2: blue (0.90)"
     assert told[1][3][0] == ["unit 2, highest: blue", "unit 1, highest: green", "unit 0, highest: red"]
-    assert any("taken for classes" in check for check in shown.checks)
+    assert any("used as classes" in check for check in shown.checks)
     plain = show_patches(model, open_dataset(pictures), brute_index(model, open_dataset(pictures), "0"), layer="0")
     with pytest.raises(UsageError, match="no classes"):
         plain.classes()
@@ -315,7 +315,7 @@ def test_dead_units_ties_and_tensors_as_data():
     assert shown.dead.tolist() == [True, False]
     headings = shown.grid().sheet.row_headings
     assert "dead" in headings[0]
-    assert "3 equal firsts" in headings[1]
+    assert "3 images tie for first" in headings[1]
     usual = show_patches(model, data, brute_index(model, data, "1"), layer="1")
     assert usual.units == (1,)
 

@@ -129,7 +129,7 @@ def test_coordinates_are_told_how_to_be_explained(net, images):
         ExplanationError, match=r"shape \(1, 4, 2\), as coordinates of 4 points have it; .* found\[:, 3"
     ):
         cnnviz.saliency(model_of(Coordinates(), labels=None), images[:1], 0)
-    taken = model_of(Coordinates(), labels=None, output=lambda found: found[:, 3, :1], head="value")
+    taken = model_of(Coordinates(), labels=None, logits=lambda found: found[:, 3, :1], head="value")
     found = cnnviz.saliency(taken, images[:1], 0)[0]
     assert found.score == pytest.approx(float(net(images[:1])[0, 3, 0].detach().mean()))
 

@@ -296,7 +296,7 @@ def test_half_precision_compares_in_more(inputs):
 def test_a_picture_and_itself_have_cosine_one_and_no_gradient(net, photos):
     found = cnnviz.saliency(model_of(net), photos[0], f"similar:{photos[0]}")
     assert found[0].score == pytest.approx(1)
-    assert "the cosine of a.png is 1, its largest, where it has no gradient" in " ".join(found.checks)
+    assert "the cosine of a.png is 1, its maximum, where the gradient is zero" in " ".join(found.checks)
     other = cnnviz.saliency(model_of(net), photos[0], f"similar:{photos[1]}")
     assert "is 1, its largest" not in " ".join(other.checks)
 
@@ -376,7 +376,7 @@ def test_a_file_called_pair_is_a_file(net, photos):
         ("similar:nowhere.png", PictureError, "nowhere.png"),
         ("similar:pair", TargetError, "exactly two pictures, each towards the other; got 1"),
         (["similar:pair"], TargetError, "exactly two pictures"),
-        (Similar(torch.rand(2, 3, 16, 16)), TargetError, "told of one picture each; got 2"),
+        (Similar(torch.rand(2, 3, 16, 16)), TargetError, "takes one picture at a time; got 2"),
         (Similar(torch.rand(1, 16, 16)), UsageError, "takes 3 channels; the picture to be similar to has 1"),
         (Similar(3), UsageError, "type int"),
     ],

@@ -78,8 +78,8 @@ def test_what_is_given_counts_before_the_file(written):
 
 def test_both_spellings_of_a_key_mean_the_same(written):
     one = read_description(written('model = "x"\nsampling-rate = 250\nrange = "window"\nlogits = 1\n'))
-    other = read_description(written('model = "x"\nrate = 250\nvalue_range = "window"\noutput = 1\n'))
-    assert one == other == {"model": "x", "rate": 250, "value_range": "window", "output": 1}
+    other = read_description(written('model = "x"\nrate = 250\nvalue_range = "window"\nlogits = 1\n'))
+    assert one == other == {"model": "x", "rate": 250, "value_range": "window", "logits": 1}
 
 
 def test_files_lie_beside_the_description_and_names_stay_names(written, tmp_path):
@@ -132,10 +132,10 @@ def test_other_names_of_arguments_are_filled_where_nothing_was_given(written):
         ('model = "x"\nstandardise = 1', "expected true or false"),
         ('model = "x"\nlabels = [1, 2]', "labels is [1, 2]; expected a file's name"),
         ('model = "x"\n[weights]\nfile = "a"', "weights is {'file': 'a'}; expected a text"),
-        ("model =", "is no TOML"),
-        ("model = resnet18", "is no TOML"),
+        ("model =", "is not valid TOML"),
+        ("model = resnet18", "is not valid TOML"),
         ('model = "x"\nmean = ' + "[" * 5000, "goes too deep"),
-        ('model = "x"\nmean = [' + "9" * 5000 + "]", "is no TOML"),
+        ('model = "x"\nmean = [' + "9" * 5000 + "]", "is not valid TOML"),
         ('model = "x"\nlabels = ["' + "a" * (1 << 20) + '"]', "is larger than 1 MiB"),
     ],
 )

@@ -123,7 +123,7 @@ def test_weights_given_as_the_model(tmp_path):
 
 def test_file_of_something_else_given_as_the_model(tmp_path):
     (tmp_path / "notes.pt").write_text("hello, this is text")
-    with pytest.raises(ModelError, match=r"'notes.pt' is no network"):
+    with pytest.raises(ModelError, match=r"'notes.pt' is not a network"):
         load_model(tmp_path / "notes.pt")
 
 

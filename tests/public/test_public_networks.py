@@ -62,10 +62,10 @@ def test_the_map_is_that_of_autograd_at_the_right_layer(name):
 def test_without_class_scores_one_sentence_says_what_was_returned(name):
     public = NETWORKS[name]
     with pytest.raises(CnnvizError) as refused:
-        gradcam(model_of(built(public), public, output=None), pictures(public), TARGET)
+        gradcam(model_of(built(public), public, logits=None), pictures(public), TARGET)
     said = str(refused.value)
     assert public.refused in said
-    assert "output=" in said
+    assert "logits=" in said
     assert "\n" not in said
 
 
@@ -73,7 +73,7 @@ def test_without_class_scores_one_sentence_says_what_was_returned(name):
 def test_boxes_need_no_function(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public)[:1]
-    found = saliency(model_of(net, public, output=None), inputs)[0]
+    found = saliency(model_of(net, public, logits=None), inputs)[0]
     leaf = inputs.clone().requires_grad_()
     boxes = net(leaf)[0]
     best = int(boxes["scores"].argmax())
@@ -86,7 +86,7 @@ def test_boxes_need_no_function(name):
 def test_an_answer_for_every_pixel_needs_no_function(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public)
-    found = gradcam(model_of(net, public, output=None), inputs, relu=False)
+    found = gradcam(model_of(net, public, logits=None), inputs, relu=False)
     regions = [(one.target.classes[0].index, torch.from_numpy(one.target.mask.array())) for one in found]
 
     def summed(returned):
@@ -104,7 +104,7 @@ def test_a_unit_needs_no_class_scores(name):
     public = NETWORKS[name]
     net, inputs = built(public), pictures(public, 1)
     layer = public.layers[0]
-    found = saliency(model_of(net, public, output=None), inputs, f"{layer}:1")
+    found = saliency(model_of(net, public, logits=None), inputs, f"{layer}:1")
     assert np.isfinite(found.values).all()
     assert found.values.any()
 

@@ -53,11 +53,12 @@ def test_predictions_of_a_network_with_one_answer_a_picture_are_not_drawn(pictur
         cnnviz.rerun(noted(**changed), images=pictures)
 
 
-def test_a_network_with_a_function_for_its_output(pictures, tiny):
+@pytest.mark.parametrize("key", ["logits", "output"])
+def test_a_network_with_a_function_for_its_logits(key, pictures, tiny):
     result = cnnviz.gradcam(tiny, pictures[:1])
     result.save("map.png")
     record = Provenance.from_json(cnnviz.read_note("map.png"))
-    opening = {**record.model["opening"], "output": {"function": "mine"}}
+    opening = {**record.model["opening"], key: {"function": "mine"}}
     changed = {**vars(record), "model": {**record.model, "opening": opening}}
     with pytest.raises(UsageError, match=r"chosen by the function 'mine'.*open the network there"):
         cnnviz.rerun(noted(**changed), images=pictures, trust=True)

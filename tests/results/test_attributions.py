@@ -97,7 +97,7 @@ def test_shared_scales(tmp_path):
 
 def test_nothing_to_see_is_said():
     one = of(np.zeros((3, 8, 8)), "colour")
-    assert one.caption() == "cat, 50.0%\nnothing comes through to the pixels"
+    assert one.caption() == "cat, 50.0%\nzero gradient at the pixels"
     assert one.cells()[1].pixels[2:10, 6:14].std() == 0
     assert one.describe()["blank"] is True
 

@@ -30,7 +30,7 @@ OWN: Mapping[str, Mapping[str, Any]] = {
 }
 TARGET = None
 FLAT = 1e-6
-SILENT = ("nothing", "no evidence", "no positive evidence")
+SILENT = ("nothing", "zero gradient", "no evidence", "no positive evidence")
 
 
 class Case(NamedTuple):
@@ -167,7 +167,7 @@ def _judge(part: Any) -> Found:
     constant = values.size > 1 and np.ptp(values) <= FLAT * np.abs(values).max()
     if constant and isinstance(part, np.ndarray):
         return Found("ok")
-    silent = ("same value everywhere", "zero everywhere", *SILENT)
+    silent = ("is constant", "zero everywhere", *SILENT)
     if constant and any(word in check for check in getattr(part, "checks", ()) for word in silent):
         return Found("zero")
     return Found("fault", f"constant, {values.flat[0]:.3g}") if constant else Found("ok")

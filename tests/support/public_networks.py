@@ -95,7 +95,7 @@ def built(public: Public) -> nn.Module:
 def model_of(net: nn.Module, public: Public, **settings: Any) -> Model:
     """A model for inputs of noise."""
     mean, std = (0.0,) * 3, (1.0,) * 3
-    return Model(net, mean=mean, std=std, input_size=public.side, **({"output": public.output} | settings))
+    return Model(net, mean=mean, std=std, input_size=public.side, **({"logits": public.output} | settings))
 
 
 def pictures(public: Public, count: int = 2) -> Tensor:

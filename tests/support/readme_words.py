@@ -29,6 +29,7 @@ WORDS = {
     "tabby": "ring",
     "tabby - tiger cat": "ring - circle",
     "goldfish": "heart",
+    "flamingo": "star",
     "layer4": "layer3",
     "layer4:17": "layer3:17",
     "layer2,layer3,layer4": "layer1,layer2,layer3",

@@ -21,9 +21,12 @@ Cuts: TypeAlias = Literal["kept", "blocks", "all"]
 """Which of a network's cuts are passed over: none; blocks without gradients that the layer lies in; ``detach`` too."""
 
 CUT_OFF = Caution(
-    "the network cuts gradients off inside its forward (no_grad, inference_mode or detach); they were let through"
+    "the network cuts gradients off inside its forward (no_grad, inference_mode or detach); they were passed through "
+    "anyway"
 )
-CUT_AWAY = Caution("the network detaches what it makes of this layer, so that no gradient passes; it was let through")
+CUT_AWAY = Caution(
+    "the network detaches what it makes of this layer, so that no gradient passes; it was passed through anyway"
+)
 NO_GRADIENT = (
     "No gradient of the target reaches the picture: it does not depend on the picture, or the network runs what comes "
     "after it without gradients (quantised or compiled parts, say); occlusion, rise and eigencam need none."

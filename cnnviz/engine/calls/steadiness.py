@@ -47,7 +47,7 @@ class Steadiness:
     def __post_init__(self) -> None:
         said = []
         if self.random:
-            said.append(f"the network answers differently each time: {self.random}, as dropout does that is always on")
+            said.append(f"the network answers differently each time: {self.random}, like dropout that is always active")
         if self.batch and self.alone:
             said.append(f"answers depend on the batch ({self.batch}): every picture was asked alone")
         if self.batch and not self.alone:

@@ -115,7 +115,7 @@ def _settle_peak(target: RegionTarget, logits: Tensor, head: Head | None) -> Tar
 def _unsettled(target: Target) -> RegionTarget | None:
     """A target as one of a dense answer that has no pixels yet; None where it needs none."""
     if isinstance(target, (Finer, DetectionTarget)):
-        raise TargetError(f"'{target}' is not told of dense answers; expected a class, 'a - b', or {FORMS}.")
+        raise TargetError(f"'{target}' does not apply to segmentation; expected a class, 'a - b', or {FORMS}.")
     found = dense_target(target)
     if not isinstance(found, RegionTarget) or found.mask is not None:
         return None

@@ -44,7 +44,7 @@ def settle_detection(target: Target, detections: Tensor, labels: Sequence[str] |
     """
     if isinstance(target, UNTOLD):
         raise TargetError(
-            f"'{target}' is not told of detections; expected a class, 'LABEL #2' (its second box) or '#2'."
+            f"'{target}' does not apply to detections; expected a class, 'LABEL #2' (its second box) or '#2'."
         )
     found = detection_target(target)
     if not isinstance(found, DetectionTarget) or found.box is not None:

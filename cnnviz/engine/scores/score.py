@@ -91,7 +91,7 @@ def settle(
         if isinstance(target, RegionTarget) and target.peak:
             raise TargetError(
                 f"'{target}' is the peak of a heat map (N, points, h, w); this network gives {classes} numbers for the "
-                "whole of a picture: name one of them by its index, or take others with output=function."
+                "whole of a picture: name one of them by its index, or take others with logits=function."
             )
         if isinstance(target, (RegionTarget, DetectionTarget)):
             what = "a part of the picture" if isinstance(target, RegionTarget) else "a detection"

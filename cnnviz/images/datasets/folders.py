@@ -128,7 +128,7 @@ def open_tree(folder: Path, classes: bool | None) -> FileDataset:
     notes = []
     if classes is None and not loose and len(found) > 1:
         classes = True
-        notes.append(f"the {len(found)} folders in '{name}' are taken for classes (classes=False if they are none)")
+        notes.append(f"the {len(found)} folders in '{name}' are used as classes; classes=False turns that off")
     elif classes and not found:
         raise PictureError(f"Classes are folders, but no folder in {quoted(str(folder))} holds a picture.")
     elif classes and loose:

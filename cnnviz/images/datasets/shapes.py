@@ -64,5 +64,7 @@ def open_shapes(text: str) -> ShapesDataset:
     """
     named = SCENES.fullmatch(text)
     if named is None or not 0 < int(named[1]) < MOST or int(named[2] or 0) > MOST_SEED:
-        raise UsageError(f"'shapes:{text}' is no data set; expected shapes:COUNT or shapes:COUNT:SEED, as shapes:5000.")
+        raise UsageError(
+            f"'shapes:{text}' is not a data set; expected shapes:COUNT or shapes:COUNT:SEED, as shapes:5000."
+        )
     return ShapesDataset(int(named[1]), int(named[2] or 0))

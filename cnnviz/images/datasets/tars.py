@@ -177,7 +177,8 @@ def _scan_tar(tar: Path, number: int, name: str, found: _TarIndex) -> None:
         raise PictureError(f"There is no file {quoted(str(tar))}; expected a .tar file.") from None
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise PictureError(
-            f"{shown} is no tar, compressed or damaged ({str(error).rstrip('.')}); expected an uncompressed, whole one."
+            f"{shown} is not a tar file, compressed or damaged ({str(error).rstrip('.')}); expected an uncompressed, "
+            f"whole one."
         ) from error
     except OSError as error:
         raise PictureError(f"{shown} cannot be read: {error.strerror}.") from error

@@ -40,7 +40,7 @@ def maximize(
     compiled: bool = False,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Images:
-    """Pictures of what the network takes for a class, or of what excites a unit, found by gradient ascent.
+    """Synthetic images that maximise a class score or a unit's activation (feature visualization).
 
     For networks of signals and volumes these are signals and volumes, of waves over time or in space; their values lie
     within four deviations of the mean of the network's normalisation.
@@ -71,25 +71,25 @@ def maximize(
     Args:
         model: The network.
         target: What is to be seen, or a list of it, a picture each: a class, ``"a - b"``, a unit ``"layer4:17"`` (its
-            mean over all places) or ``"layer4:17@3,3"``, a whole layer ``"layer4:*"``, a direction
+            mean over all positions) or ``"layer4:17@3,3"``, a whole layer ``"layer4:*"``, a direction
             ``"layer4:FILE.npy"``, or a function of the logits. None is the top class of the picture to start from.
         start: A picture to start from, instead of noise.
         examples: Pictures of the network's world: how their channels vary together and, for ``phase``, their mean
             amplitudes are used instead of assumed ones.
         judge: A second network, or its name, that is asked what it sees.
-        recipe: What the settings below are, where they are not given.
-        parameterisation: What a picture is made of: waves, the phases of waves, an image pyramid, or pixels.
-        transformations: How the views of a step differ from the picture.
-        steps: How many steps.
-        crops: Views a step; steps times crops is the number of forwards a picture.
-        rate: How far a step goes.
+        recipe: Preset for the settings below that are not given.
+        parameterisation: Image parameterisation: Fourier, Fourier phases only (MACO), image pyramid, or pixels.
+        transformations: Random transformations applied at each step.
+        steps: Number of steps.
+        crops: Random crops per step; the cost is steps times crops forwards per image.
+        rate: Step size (learning rate).
         size: Shorter side of the picture in pixels.
-        seed: Of everything drawn at random.
+        seed: Seed for everything drawn at random.
         frames: Snapshots, evenly spaced, for an animation; 0 takes them after 1, 2, 4, 8, ... steps.
-        patience: Steps over which the mean score has to grow, or the picture is finished; 0 takes all steps.
-        precision: What the network computes in; bfloat16 is for devices that are fast at it.
+        patience: Stop early if the mean score has not grown over this many steps; 0: never.
+        precision: Precision of the network; bfloat16 is faster on devices that support it.
         compiled: Whether the network is compiled with torch.compile; for classes only.
-        batch_size: Most pictures at once; halved when memory runs out. Left out, 1 on a CPU and 8 elsewhere.
+        batch_size: Batch size (pictures); halved automatically if memory runs out. Default: 1 on a CPU and 8 elsewhere.
 
     Returns:
         Images with pixels ``(N, C, H, W)`` in [0, 1], with their scores, histories and quality records.

@@ -153,8 +153,8 @@ def judge_images(
         model: The network that the pictures were made for.
         images: The pictures, of any size.
         judge: A second network, or its name.
-        score: Scores network inputs for a picture, without gradients and while the network is undisturbed; left out,
-            the pictures' own targets are scored.
+        score: Scores network inputs for a picture, without gradients and while the network is undisturbed; default: the
+            pictures' own targets are scored.
         seed: Of the held-out draws.
 
     Returns:

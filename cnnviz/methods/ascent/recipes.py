@@ -68,9 +68,9 @@ class Recipe:
         parameterisation: What a picture is made of.
         transformations: How samples differ from it.
         at_a_place: The same for a unit at one place, which should stay in view; None for no other.
-        steps: How many steps.
+        steps: Number of steps.
         crops: Samples a step, whose gradients are averaged.
-        rate: How far a step goes.
+        rate: Step size (learning rate).
         adaptive: Adam; otherwise the plain gradient, divided by its root mean square.
         canvas: Side of the picture, in sides of the network's input.
         fineness: The power of the frequency that a wave's weight falls with (``"fourier"``).

@@ -43,7 +43,7 @@ class AscentSettings:
     Attributes:
         recipe: How to go about it.
         canvas: Height and width of the pictures; of signals and volumes the length of each axis.
-        seed: Of everything drawn at random.
+        seed: Seed for everything drawn at random.
         frames: Snapshots, evenly spaced; 0 takes them after 1, 2, 4, 8, ... steps.
         patience: Steps over which the mean score has to grow; 0 for ever.
         precision: What the network computes in.

@@ -32,7 +32,7 @@ def cam(
     *,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where the classifier's own weights see the class (CAM).
+    """Activations of the last convolutional layer, weighted by the classifier's weights for the class (CAM).
 
     For a network that averages maps ``A`` over all places and classifies with weights ``W``, or averages one map per
     class::
@@ -46,7 +46,7 @@ def cam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: A class or a difference of classes; None is each image's top class.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the resolution of what is averaged, in units of the logit.
@@ -94,7 +94,7 @@ def eigencam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """The strongest pattern of a layer's activations, whatever the class (Eigen-CAM).
+    """The first principal component of a layer's activations, independent of the class (Eigen-CAM).
 
     With ``M`` the layer's activations, a row a place and a column a channel::
 
@@ -106,11 +106,12 @@ def eigencam(
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive values only, as the paper does; otherwise the signed map.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive values only, as in the paper; otherwise the signed map.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.

@@ -47,7 +47,7 @@ class ChangedLayer:
     """
 
     rounding = 0.0
-    flat = "nothing that was changed in the layer changes the target's score"
+    flat = "changing the layer does not change the target's score"
 
     def __init__(self, found: Replay, name: str, target: Target, size: int, *, head: Head) -> None:
         arrangement = with_places(name, found.arrangement, found.activation)

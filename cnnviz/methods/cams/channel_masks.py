@@ -22,8 +22,8 @@ from cnnviz.provenance import Caution
 
 __all__ = ["ChannelMasks"]
 
-ALIKE = Caution("the target's score is the same up to rounding behind every channel's mask: all channels count alike")
-NO_MASKS = "no channel of the layer differs from place to place, so that there is no mask"
+ALIKE = Caution("every channel's mask gives the same score up to rounding: all channels have equal weights")
+NO_MASKS = "every channel of the layer is spatially constant, so there are no masks"
 
 
 class ChannelMasks:

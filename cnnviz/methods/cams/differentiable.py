@@ -78,7 +78,7 @@ def differentiable_maps(
         inputs: ``(N, C, ...)``, on the network's device and preprocessed already.
         target: What is explained: None (each image's top class), an index, a label where the model has labels,
             ``"a - b"``, a function of the logits, or one for each image, such as a batch's tensor of labels ``(N,)``.
-        layer: The layer to look at; its output is ``(N, C, h, w)``, or has as many axes of places as the inputs.
+        layer: The layer; its output is ``(N, C, h, w)``, or has as many axes of places as the inputs.
         method: ``"gradcam"``, ``"gradcam_plusplus"``, ``"xgradcam"``, ``"hirescam"`` or ``"layercam"``.
 
     Raises:

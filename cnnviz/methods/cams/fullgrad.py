@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fullgrad"]
 
-CONSTANT = "no term of the score differs from place to place"
-COSINE = "a cosine is the same whatever its embedding's length, so that the terms add up to 0, and not to the score"
+CONSTANT = "all terms of the score are spatially constant"
+COSINE = "a cosine does not depend on the embedding's length, so the terms sum to 0, not to the score"
 OTHERS = "the rest is of kinds that are not told apart, such as attention in one function or compiled parts"
 
 
@@ -34,7 +34,7 @@ def fullgrad(
     *,
     batch_size: Annotated[int, Ge(1)] = 8,
 ) -> Heatmaps:
-    """Where input and every layer's biases add to the target's score, added up over all layers (FullGrad).
+    """Input gradients and bias gradients of every layer, summed (FullGrad).
 
     A network's score is ``y = x * dy/dx + sum over layers of b * dy/db``. What is not linear has a bias of its own at
     every place, ``f(x) - f'(x) x``: none for a ReLU, 6 where a ReLU6 is saturated, and minus the product for a gate
@@ -55,7 +55,7 @@ def fullgrad(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, H, W)`` at the input's resolution, never negative.

@@ -37,7 +37,7 @@ def gradcam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where the channels that raise the target's score respond (Grad-CAM).
+    """Activations of a layer, weighted by the mean gradient of each channel (Grad-CAM).
 
     With activations ``A`` of the layer ``(N, C, h, w)`` and the target's score ``y`` (a logit, before any softmax)::
 
@@ -50,12 +50,13 @@ def gradcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the gradient with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated gradient.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -93,7 +94,7 @@ def gradcam_plusplus(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where positive gradients of the target's score respond, each place weighed by its share (Grad-CAM++).
+    """Activations weighted by positive gradients, with a weight for each position (Grad-CAM++).
 
     With activations ``A`` of the layer, the gradient ``g = dy / dA`` and ``S_k`` the sum of ``A_k`` over all places::
 
@@ -108,12 +109,13 @@ def gradcam_plusplus(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -165,7 +167,7 @@ def xgradcam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where channels respond, each weighed by gradient times activation per unit of activation (XGrad-CAM).
+    """Activations weighted by gradients that are normalised by the activations (XGrad-CAM).
 
     With activations ``A`` of the layer and the target's score ``y``::
 
@@ -179,12 +181,13 @@ def xgradcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -237,7 +240,7 @@ def hirescam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where the layer's activations themselves raise the target's score, place by place (HiResCAM).
+    """Activations multiplied by their gradients at each position and summed over channels (HiResCAM).
 
     With activations ``A`` of the layer and the target's score ``y``::
 
@@ -250,12 +253,13 @@ def hirescam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
         relu: Show positive evidence only; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -293,7 +297,7 @@ def layercam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where the layer responds and would raise the target's score right there, for fine layers too (LayerCAM).
+    """Activations weighted by the positive gradient at each position, for earlier layers too (LayerCAM).
 
     With activations ``A`` of the layer and the target's score ``y``::
 
@@ -306,12 +310,13 @@ def layercam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.

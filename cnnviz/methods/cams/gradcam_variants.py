@@ -56,15 +56,16 @@ def smooth_gradcam_plusplus(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        samples: Noisy copies of each image.
+        samples: Number of noisy copies per image.
         noise: Standard deviation of the noise, as a share of the range of the image's values.
-        seed: Of the noise; each image's noise depends on it alone, not on what else is in the batch.
-        batch_size: Most images at once; halved when memory runs out.
+        seed: Seed for the noise; each image's noise depends on it alone, not on the rest of the batch.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -165,7 +166,7 @@ def shapleycam(
     score: Literal["residual", "logit"] = "residual",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Grad-CAM with the curvature of the score taken into account, as Shapley values ask (Shapley-CAM).
+    """Grad-CAM with second-order gradients, an approximation of Shapley values (Shapley-CAM).
 
     With activations ``A`` of the layer, the score ``y``, its gradient ``g`` and Hessian ``H`` there::
 
@@ -178,14 +179,15 @@ def shapleycam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
         score: What is explained for a class: the residual softmax target of the paper, or the logit; other targets have
             their own score.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.
@@ -257,7 +259,7 @@ def eigengradcam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """The strongest pattern of activation times gradient, for the target (EigenGrad-CAM).
+    """The first principal component of activation times gradient (EigenGrad-CAM).
 
     With activations ``A`` of the layer, the target's gradient ``g`` there, and ``M`` their product, a row a place and a
     column a channel::
@@ -270,12 +272,13 @@ def eigengradcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
         relu: Show positive values only; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most images at once; halved when memory runs out.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the score.

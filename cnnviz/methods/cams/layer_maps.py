@@ -50,7 +50,7 @@ class CamSettings:
     """The settings that all class activation maps share.
 
     Attributes:
-        layer: One layer, several with commas between, or None for the automatic one.
+        layer: One layer, several separated by commas, or None for the automatic one.
         fuse: How the maps of several layers become one.
         relu: Whether only positive values are shown.
         counterfactual: Whether evidence against the target is asked for.
@@ -80,7 +80,7 @@ class CamSettings:
 
 
 CANCELLED = "the layer's activations or the score's gradients there are zero, or cancel"
-SILENT = "the layer's activations are zero, or the same at every place"
+SILENT = "the layer's activations are zero or spatially constant"
 
 AnswerLayers: TypeAlias = Callable[[Tensor, Sequence[Target], Sequence[str]], Answer]
 """From inputs, targets and names of layers to an answer with the maps of each."""
@@ -198,7 +198,9 @@ def note_unplaced(name: str, field: Field | None) -> tuple[str, ...]:
     """A sentence on a layer whose units have no places on the input."""
     if field is None or field.placed:
         return ()
-    sees = "see the whole image" if field.kind == "whole" else "see nobody knows how much of the image"
+    sees = (
+        "have a receptive field that covers the image" if field.kind == "whole" else "have an unknown receptive field"
+    )
     return (f"the units of {name} {sees} ({field.because}): its map is spread evenly over the input",)
 
 
@@ -210,8 +212,8 @@ def note_inferred(model: Model, name: str, size: Sequence[int]) -> tuple[str, ..
     grid = layer.arrangement.grid
     count, rows = layer.arrangement.prefix + prod(grid), " rows of ".join(map(str, grid))
     return (
-        f"the {count} tokens of {name} are read as {rows}, which follows from their number only; "
-        "Model(..., grid=(rows, columns)) or --grid says otherwise",
+        f"the {count} tokens of {name} are read as {rows}, inferred from their number; Model(..., grid=(rows, "
+        f"columns)) or --grid changes it",
     )
 
 
@@ -301,9 +303,7 @@ def gradient_maps(
 def _note_zero_gradients(found: Probe) -> tuple[str, ...]:
     """A word about targets that no value of a layer moves, whose maps are blank."""
     return tuple(
-        Caution(
-            f"the gradient of '{target}' is zero at all of layer {name}: nothing there moves it, and its map is blank"
-        )
+        Caution(f"the gradient of '{target}' is zero at all of layer {name}, so its map is blank")
         for name, gradient in zip(found.answer.layers, found.gradients, strict=True)
         for target, moved in zip(found.answer.targets, gradient.flatten(1).any(dim=1).tolist(), strict=True)
         if not moved
@@ -318,8 +318,8 @@ def _note_coincidence(found: Probe) -> tuple[str, ...]:
         return ()
     return (
         Caution(
-            "the gradient is the same at every place of this layer: Grad-CAM, XGrad-CAM and HiResCAM coincide here, "
-            "and are CAM where the head is linear"
+            "Grad-CAM, XGrad-CAM and HiResCAM are identical for this layer, and equal CAM if the head is linear: its "
+            "gradient is spatially constant"
         ),
     )
 
@@ -328,7 +328,7 @@ def _note_same_maps(found: Probe, maps: Tensor, rival_maps: Tensor) -> tuple[str
     """A word about the images whose best other class has the same map."""
     alike = (_correlate(maps, rival_maps) > SAME).tolist()
     return tuple(
-        Caution(f"the maps of '{target}' and '{rival}' are the same: this one says where, not which class")
+        Caution(f"the maps of '{target}' and '{rival}' are identical: this map is not class-discriminative")
         for target, rival, same in zip(found.answer.targets, found.rivals, alike, strict=True)
         if same
     )

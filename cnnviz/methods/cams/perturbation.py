@@ -36,7 +36,7 @@ def scorecam(
     precision: Literal["full", "bfloat16"] = "full",
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
-    """Where the channels respond that, used as masks on the picture, keep the target's score (Score-CAM).
+    """Activations weighted by the target's score of the picture masked by each channel (Score-CAM).
 
     With activations ``A`` of the layer, each channel's map is enlarged to the picture and stretched to [0, 1]; ``y_k``
     is the target's score of the picture times that mask (whose values are spread evenly over the picture, as in the
@@ -53,14 +53,16 @@ def scorecam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned, or 1 less the probability.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score, or 1 less the probability.
         flip: Average with the map of the mirrored picture.
-        weighting: How scores become weights; targets that are no class have no probability and use their score itself.
-        precision: Compute the masked forwards in bfloat16 instead; the loss is stated.
-        batch_size: Most masked pictures at once; left out, what suits the device; halved when memory runs out.
+        weighting: How scores become weights; targets other than a class have no probability, so their score is used.
+        precision: Compute the masked forwards in bfloat16 instead; the resulting error is reported.
+        batch_size: Batch size (masked pictures); default: chosen for the device; halved automatically if memory runs
+            out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.
@@ -94,7 +96,7 @@ def ablationcam(
     flip: bool = False,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """Where the channels respond whose removal lowers the target's score (Ablation-CAM).
+    """Activations weighted by the drop of the target's score when each channel is ablated (Ablation-CAM).
 
     With activations ``A`` of the layer, the target's score ``y``, and ``y_k`` the score with channel ``k`` at zero::
 
@@ -108,12 +110,13 @@ def ablationcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        relu: Show positive evidence only, as the paper does; otherwise the signed map.
-        counterfactual: Show evidence against the target: the score with its sign turned.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        relu: Show positive evidence only, as in the paper; otherwise the signed map.
+        counterfactual: Show evidence against the target: the negated score.
         flip: Average with the map of the mirrored picture.
-        batch_size: Most ablated activations at once; halved when memory runs out.
+        batch_size: Batch size (ablated activations); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, in units of the activation.
@@ -149,7 +152,7 @@ def reciprocam(
     blur: bool = True,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """What the target's score would be if the layer had responded at one place only (Recipro-CAM).
+    """The target's score when only one position of the layer's activation is kept (Recipro-CAM).
 
     With activations ``A`` of the layer and a mask ``M_ij`` that keeps the place ``i, j`` (softened to its neighbours by
     a 3x3 Gaussian that adds up to 1)::
@@ -163,14 +166,15 @@ def reciprocam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
         relu: Show positive values only (probabilities are never negative); otherwise the signed map.
-        counterfactual: Show evidence against the target: 1 - p, or the score with its sign turned.
+        counterfactual: Show evidence against the target: 1 - p, or the negated score.
         flip: Average with the map of the mirrored picture.
-        score: What is read for a class: its softmax probability or its logit; other targets keep their own score.
-        blur: Soften the mask of each place to its neighbours, as the paper does.
-        batch_size: Most masked activations at once; halved when memory runs out.
+        score: Score of a class: softmax probability or logit; other targets have their own score.
+        blur: Smooth each mask with a Gaussian, as in the paper.
+        batch_size: Batch size (masked activations); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution: probabilities, or scores.

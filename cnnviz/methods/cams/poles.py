@@ -32,6 +32,6 @@ def note_poles(maps: Tensor, activations: Tensor, weights: Tensor, bounds: Tenso
     return (
         Caution(
             f"channel {channel} alone makes {float(share[row, channel]):.0%} of a map's peak because a denominator of "
-            "the formula is near zero there: a pole, not evidence; gradcam and hirescam divide by nothing"
+            "the formula is near zero there: a numerical artefact; gradcam and hirescam have no denominator"
         ),
     )

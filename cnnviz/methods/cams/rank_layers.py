@@ -88,7 +88,7 @@ def rank_layers(
         assert isinstance(found, Heatmaps)
         ranked.append(_rank_layer(model, inputs, found[0], settled, share=share))
     if not ranked:
-        raise ExplanationError("No layer with places reaches the target.")
+        raise ExplanationError("The target depends on no spatial layer.")
     asked = {"method": method, "share": share, **({} if target is None else {"target": plain(target)})}
     provenance = provenance_of(model, batch, method="rank_layers", asked=asked, targets=(str(settled[0]),))
     return LayerRanking(tuple(sorted(ranked, key=lambda one: -one.evidence)), share, provenance)

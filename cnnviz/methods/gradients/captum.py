@@ -39,7 +39,7 @@ def captum(
     channels: Channels = "signed",
     batch_size: Annotated[int, Ge(1)] = 16,
 ) -> Attributions:
-    """What an algorithm of the captum library says about each pixel, on a private copy of the network.
+    """Attributions of the pixels by an algorithm of the captum library.
 
     ``captum:DeepLift`` on the command line is ``captum --algorithm DeepLift``. KernelShap, Lime and FeatureAblation
     switch square cells of the picture off, all channels together. DeepLift and GradientShap should add up to the
@@ -50,13 +50,13 @@ def captum(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class. Units of layers cannot be.
-        algorithm: Which of captum's.
-        baseline: What is missing is replaced by: mean (0 after normalisation), black, noise or blur.
+        algorithm: Name of the algorithm in captum.
+        baseline: What replaces missing pixels: mean (0 after normalisation), black, noise or blur.
         samples: Points of GradientShap, or pictures with cells switched off of KernelShap and Lime.
         cells: Cells down and across, or along each axis such as 4x8x8, of KernelShap, Lime and FeatureAblation.
-        seed: Of whatever is drawn at random.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most pictures in one forward.
+        seed: Seed for everything drawn at random.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score.

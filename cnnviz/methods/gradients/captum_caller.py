@@ -243,4 +243,4 @@ def _completeness_error(scored: _ScoreOnly, image: Tensor, empty: Tensor, values
 
 def _state_completeness(error: float) -> str:
     said = f"completeness error {error:.2g} of the score's change"
-    return said if error <= COMPLETE else f"{said}: more than rounding or sampling should leave; judge it with care"
+    return said if error <= COMPLETE else f"{said}: more than rounding or sampling explains; interpret with care"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["guided_backprop", "guided_gradcam", "deconvnet", "CAVEAT", "ruled_gradients"]
 
 CAVEAT = (
-    "it shows what in the pixels drove the network's units, not why this class: such maps largely redraw the picture, "
-    "much the same for every class (Adebayo et al. 2018, Nie et al. 2018)"
+    "not class-discriminative: such maps largely reconstruct the picture and are nearly the same for every class "
+    "(Adebayo et al. 2018, Nie et al. 2018)"
 )
 
 
@@ -40,7 +40,7 @@ def guided_backprop(
     channels: Channels = "colour",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """What in the pixels excited the units that excite the target, in fine detail (guided backpropagation).
+    """Gradients in which negative ones are set to zero at every activation function (guided backpropagation).
 
     The gradient, but at every activation function ``f`` at ``x`` only positive evidence for active units goes on down::
 
@@ -54,8 +54,8 @@ def guided_backprop(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution.
@@ -80,7 +80,7 @@ def guided_gradcam(
     channels: Channels = "colour",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """Guided backpropagation's detail, where Grad-CAM sees the class (Guided Grad-CAM).
+    """Guided backpropagation multiplied by Grad-CAM (Guided Grad-CAM).
 
     The product of both; Grad-CAM's map is rectified and enlarged bilinearly, as in the paper::
 
@@ -92,9 +92,9 @@ def guided_gradcam(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: Grad-CAM's layer; left out, the last whose places reach the target.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
+        layer: Grad-CAM's layer; default: the last convolutional (spatial) layer that the target depends on.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution.
@@ -143,7 +143,7 @@ def deconvnet(
     channels: Channels = "colour",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions | Projections:
-    """What in the pixels the network run backwards finds again, starting at the target (deconvnet).
+    """The target, or units of a layer, projected back to the pixels by a deconvolutional network (deconvnet).
 
     The gradient, but at every activation function only what is positive goes on down, whether the unit was active or
     not; max-pooling passes it to where the maximum was::
@@ -166,9 +166,9 @@ def deconvnet(
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
         layer: The layer whose units are shown, instead of the target's map.
-        units: Its units, such as 0-8 or 3,17; left out, the nine with the largest activations.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
+        units: Its units, such as 0-8 or 3,17; default: the nine with the largest activations.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution; or with a layer, ``Projections`` of its units, with

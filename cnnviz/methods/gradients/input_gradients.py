@@ -21,7 +21,8 @@ from cnnviz.models.model import Model
 __all__ = ["Moments", "NoisyCopies", "input_gradients", "settled_scores"]
 
 ONE_ACTIVATION = (
-    "of a unit one activation is projected back, the largest of its map where no place is named, all others set to zero"
+    "one activation of the unit is projected back (the largest of its map, unless a position is given); all others are "
+    "set to zero"
 )
 
 
@@ -106,7 +107,7 @@ def _compare_forwards(
     if not _equal_bits(plain, logits):
         plain = _forward_with_graph(model, inputs, targets)
     if _equal_bits(plain, logits):
-        return ("the forward under the rule is the plain forward, bit for bit", *checks)
+        return ("verified: the rule leaves the forward pass unchanged, bit for bit", *checks)
     if not _equal_bits(plain, _forward_with_graph(model, inputs, targets)):
         return ("this network answers differently each time, so the rule's forward could not be checked", *checks)
     lost = float((plain - logits).detach().abs().max())

@@ -36,7 +36,7 @@ def integrated_gradients(
     channels: Channels = "signed",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """What each pixel adds to the score on the way from an empty picture to this one (integrated gradients).
+    """Gradients integrated along the straight path from a baseline to the picture (integrated gradients).
 
     With the input ``x``, a baseline ``b`` and the score ``y``, integrated by Gauss and Legendre's rule::
 
@@ -51,14 +51,14 @@ def integrated_gradients(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        baseline: One or several with commas between: mean (0 after normalisation), black, noise, or blur (a Gaussian
-            with a deviation of a tenth of the shorter side).
-        steps: Points of the integral, to begin with.
-        tolerance: Completeness error up to which no more steps are taken.
-        most_steps: Points at which the doubling ends.
-        seed: Of the noise, if it is a baseline.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images, or points of them, at once; halved when memory runs out.
+        baseline: One or several separated by commas: mean (0 after normalisation), black, noise, or blur (a Gaussian
+            with a standard deviation of a tenth of the shorter side).
+        steps: Initial number of integration points.
+        tolerance: Completeness error at which the doubling stops.
+        most_steps: Largest number of integration points; they are doubled until the tolerance is met.
+        seed: Seed for the noise, if that is the baseline.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images or path points); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score.

@@ -34,7 +34,7 @@ def saliency(
     channels: Channels = "absolute",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """Which pixels the target's score is most sensitive to: its gradient (saliency).
+    """The gradient of the target's score with respect to the pixels (saliency).
 
     With the score ``y`` (a logit, before any softmax) and the network's input ``x``::
 
@@ -46,9 +46,9 @@ def saliency(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        times_input: Multiply by the input as the network gets it, normalised.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images at once; halved when memory runs out.
+        times_input: Multiply by the (normalised) input.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution, in units of the score per unit of input.
@@ -84,7 +84,7 @@ def smoothgrad(
     channels: Channels = "absolute",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Attributions:
-    """Which pixels the score is sensitive to, in the mean over noisy copies of the picture (SmoothGrad).
+    """Saliency averaged over noisy copies of the picture (SmoothGrad).
 
     With gradients ``g_s`` of the score at ``samples`` copies of the input with Gaussian noise::
 
@@ -97,12 +97,12 @@ def smoothgrad(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        samples: Noisy copies of each image.
+        samples: Number of noisy copies per image.
         noise: Standard deviation of the noise, as a share of the range of the image's values.
         statistic: The gradients' mean, the mean of their squares, or their variance.
-        seed: Of the noise; each image's noise depends on it alone, not on what else is in the batch.
-        channels: How channels are drawn: the largest magnitude, the signed sum, or as colours; changes no value.
-        batch_size: Most images, or noisy copies of them, at once; halved when memory runs out.
+        seed: Seed for the noise; each image's noise depends on it alone, not on the rest of the batch.
+        channels: How channels are drawn: largest magnitude, signed sum, or as colours; values are not changed.
+        batch_size: Batch size (images or noisy copies); halved automatically if memory runs out.
 
     Returns:
         Attributions ``(N, C, H, W)`` at the input's resolution.

@@ -57,7 +57,7 @@ def fill_with(name: str, model: Model, image: Tensor, *, side: int | Size, seed:
         model: The network, for what black and white are.
         image: ``(C, H, W)``, or a signal or a volume.
         side: Length of the windows along each axis, or along all.
-        seed: Of the noise.
+        seed: Seed for the noise.
 
     Raises:
         ParameterError: If it has no meaning for signals or volumes.

@@ -46,7 +46,7 @@ def occlusion(
     seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
-    """How much hiding each part of the picture lowers the target's score (occlusion).
+    """The drop of the target's score when each part of the picture is hidden (occlusion).
 
     A window slides over the picture; with ``s`` the score, each place gets the mean drop of the windows that hide it::
 
@@ -62,20 +62,21 @@ def occlusion(
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
         window: Side of the window in pixels of the input, or one along each axis such as 8x16x16, or lengths such as
-            10mm or 0.2s where the spacing is known; left out, a seventh of the shorter side (32 of 224), of volumes of
+            10mm or 0.2s where the spacing is known; default: a seventh of the shorter side (32 of 224), of volumes of
             each side.
-        stride: Pixels from one window to the next, or lengths likewise; left out, a quarter of the window, of volumes
+        stride: Pixels from one window to the next, or lengths likewise; default: a quarter of the window, of volumes
             half of it.
-        baseline: What hides a window, or several with commas between: mean (0 in normalised space), black, blur,
-            noise, inpaint.
+        baseline: What replaces a hidden window, or several separated by commas: mean (0 in normalised space), black,
+            blur, noise, inpaint.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
-        soft: Share of the window's side over which it fades out at its ends; 0 hides all of it.
-        budget: Most forwards a picture, one a window; the others are estimated, with an error bar for the windows from
-            which 30 were drawn at random to judge it.
-        seconds: About so long a picture, instead of a number of forwards.
-        precision: Compute in TF32 (CUDA only) or bfloat16 instead; the loss is stated.
-        seed: Of the noise, and of the windows that judge the estimate.
-        batch_size: Most hidden windows at once; left out, what suits the device; halved when memory runs out.
+        soft: Share of the window's side over which its edges fade out; 0: hard edges.
+        budget: Most forwards per picture, one per window; the other windows are estimated, with an error bar measured
+            on 30 windows chosen at random.
+        seconds: Time limit per picture in seconds, instead of a number of forwards.
+        precision: Compute in TF32 (CUDA only) or bfloat16 instead; the resulting error is reported.
+        seed: Seed for the noise and for the windows that judge the estimate.
+        batch_size: Batch size (hidden windows); default: chosen for the device; halved automatically if memory runs
+            out.
 
     Returns:
         Maps ``(N, H, W)`` at the input's resolution, signed, in units of the score.
@@ -171,7 +172,7 @@ def feature_occlusion(
     score: ScoreKind = "probability",
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Heatmaps:
-    """How much hiding each part of a layer's activation lowers the target's score (feature occlusion).
+    """The drop of the target's score when each part of a layer's activation is hidden (feature occlusion).
 
     As occlusion, but a window hides places of the layer, in all its channels, and only what comes after the layer runs
     again; places of a deep layer know what lies around them, so this is another quantity than hiding pixels::
@@ -182,13 +183,14 @@ def feature_occlusion(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        layer: The layer to look at, or several with commas between; left out, the last whose places reach the target.
-        fuse: How the maps of several layers become one, each divided by its largest value first.
-        window: Side of the window in places of the layer, or one along each axis such as 1x2x2.
-        stride: Places from one window to the next, likewise.
-        baseline: What hides a place: each channel's mean over all places, or zero.
+        layer: The layer, or several separated by commas; default: the last convolutional (spatial) layer that the
+            target depends on.
+        fuse: How the maps of several layers are combined, each divided by its maximum first.
+        window: Side of the window in positions of the layer, or one along each axis such as 1x2x2.
+        stride: Positions from one window to the next, likewise.
+        baseline: What replaces a hidden position: each channel's mean over all positions, or zero.
         score: Of a class: the softmax probability, the logit, or the log-probability; other targets use their own.
-        batch_size: Most changed activations at once; halved when memory runs out.
+        batch_size: Batch size (changed activations); halved automatically if memory runs out.
 
     Returns:
         Maps ``(N, h, w)`` at the layer's resolution, signed, in units of the score.

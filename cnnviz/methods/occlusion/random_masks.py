@@ -24,7 +24,7 @@ class RandomMasks:
     Attributes:
         size: Length of the input along each axis: of a picture height and width in pixels.
         cells: Cells along each axis, or along all.
-        visible: Chance that a cell is visible.
+        visible: Probability that a cell is visible.
         seed: Of all masks; the k-th mask depends on it and k alone.
 
     Raises:

@@ -40,7 +40,7 @@ def rise(
     seed: Seed = 0,
     batch_size: Annotated[int, Ge(1)] | None = None,
 ) -> Heatmaps:
-    """How much higher the target's score is where random masks leave the picture visible (RISE).
+    """How much the visibility of each pixel under random masks raises the target's score (RISE).
 
     A mask is a coarse grid of visible and hidden cells, enlarged linearly and shifted at random; with ``f_k`` the
     score of the picture through mask ``M_k``, each place gets the mean score of what shows it, less that of all::
@@ -55,14 +55,15 @@ def rise(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        masks: How many masks; the standard error falls with the square root.
+        masks: Number of masks; the standard error falls with its square root.
         cells: Cells of a mask along each side, or along each axis such as 4x7x7.
-        visible: Chance that a cell is visible.
-        baseline: What is seen where the picture is hidden: mean (0 in normalised space), black, blur or noise.
+        visible: Probability that a cell is visible.
+        baseline: What replaces hidden parts: mean (0 in normalised space), black, blur or noise.
         score: Of a class, or of a difference of two: the softmax probability, the logit, or the log-probability.
-        precision: Compute in TF32 (CUDA only) or bfloat16 instead; the loss is stated.
-        seed: Of the masks, and of the noise; every picture gets the same masks.
-        batch_size: Most masked pictures at once; left out, what suits the device; halved when memory runs out.
+        precision: Compute in TF32 (CUDA only) or bfloat16 instead; the resulting error is reported.
+        seed: Seed for the masks and the noise; every picture gets the same masks.
+        batch_size: Batch size (masked pictures); default: chosen for the device; halved automatically if memory runs
+            out.
 
     Returns:
         Maps ``(N, H, W)`` at the input's resolution, signed, in units of the score.

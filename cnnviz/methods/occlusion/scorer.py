@@ -48,9 +48,9 @@ class Scorer:
         example: One input ``(1, C, H, W)`` on its device.
         targets: All targets that will be asked for.
         kind: What the score of a class, or of a difference of two, is.
-        precision: What the copy computes in; the loss is stated in ``checks``.
+        precision: What the copy computes in; the resulting error is reported in ``checks``.
         batch_size: Most pictures at once; None is as many as are usual on the device.
-        ask: How a copy is first asked about the example, by one forward; left out, as a model is.
+        ask: How a copy is first asked about the example, by one forward; default: as a model is.
 
     Attributes:
         size: Most pictures at once, so far.
@@ -226,7 +226,7 @@ def _measure_tf32_loss(model: Model, example: Tensor) -> tuple[str, ...]:
 
 def flat_meaning(kind: ScoreKind) -> str:
     """What it means that hiding something changes no score."""
-    nothing = "nothing that was hidden changes the target's score"
+    nothing = "hiding does not change the target's score anywhere"
     return nothing if kind == "logit" else f"{nothing}; {ASK_THE_LOGIT}"
 
 
@@ -302,7 +302,7 @@ def scored_maps(
         kind: What the score of a class is.
         precision: What the changed pictures' forwards compute in.
         batch_size: Most changed pictures at once; None is what suits the device.
-        ask: How a private copy is first asked about the first picture; left out, as a model is.
+        ask: How a private copy is first asked about the first picture; default: as a model is.
     """
     groups = _group_same_pictures(batch)
     answers: dict[int, Answer] = {}

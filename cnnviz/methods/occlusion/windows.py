@@ -111,7 +111,7 @@ class Regions:
 
 
 UNCHANGED = -1
-INEXACT = "what a window changes could not be computed alone: the whole network ran for each"
+INEXACT = "partial recomputation was not possible: the whole network ran for each window"
 
 
 class HiddenWindows:

@@ -50,9 +50,9 @@ class PatchGeometry:
         """What a patch does not tell of what the unit sees."""
         if self.field is None or self.field.kind == "unknown":
             why = f" ({self.field.because})" if self.field and self.field.because else ""
-            return (f"how far the units of this layer see is not known{why}, so whole images are shown",)
+            return (f"the receptive field of this layer is unknown{why}, so whole images are shown",)
         if self.field.kind == "gated" and self.view == "field":
-            return (f"the rest of the image reaches these units too, but only through {self.field.because}",)
+            return (f"the rest of the image affects these units too, but only through {self.field.because}",)
         return ()
 
     @property

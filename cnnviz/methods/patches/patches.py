@@ -43,7 +43,7 @@ def patches(
     autocast: bool = False,
     seed: Seed = 0,
 ) -> Patches:
-    """What of a data set excites each unit of a layer most: its top-activating patches.
+    """The image patches of a data set that activate each unit of a layer most (patches).
 
     One pass over the data set, in which an image counts for a unit by its largest value in the layer's map, at the
     first place that has it. Equal values stand in the order of the images. A layer that ends in a function with a
@@ -60,17 +60,17 @@ def patches(
             take them.
         layer: Layers, separated by commas: names, kinds (``Conv2d``), patterns (``features.*``) or ``all`` (those that
             hold no others). Of the first one patches are shown, the index holds all.
-        units: Units that are shown, such as ``0-15``, or ``selective`` for the most selective one of each class; left
-            out, the first 16 that respond.
-        show: Patches shown of each unit.
+        units: Units that are shown, such as ``0-15``, or ``selective`` for the most selective one of each class;
+            default: the first 16 that respond.
+        show: Patches shown per unit.
         deconvnet: Whether each patch's activation is shown projected back to the pixels, beside it.
-        index: Folder for the index; left out, it is held in memory and lost.
-        k: Largest values that the index keeps of every unit.
+        index: Folder for the index; default: it is held in memory and lost.
+        k: Number of largest values kept per unit.
         samples: Images that the index keeps from every tenth of each unit's range, chosen at random; 0 keeps none.
-        block: Images in one forward; left out, the index's own, or 8 on the CPU and 128 on a GPU.
-        threads: CPU threads that compute; left out, the index's own, or 1, so that any number of processes gives the
+        block: Batch size of the scan; default: the index's own, or 8 on the CPU and 128 on a GPU.
+        threads: CPU threads that compute; default: the index's own, or 1, so that any number of processes gives the
             same. Several processes use many cores better than several threads.
-        workers: Processes that read pictures; left out, up to 4. They change nothing in the index.
+        workers: Processes that read pictures; default: up to 4. They change nothing in the index.
         autocast: Whether to compute in bfloat16 where torch finds that safe.
         seed: Seed of the samples.
 
@@ -124,7 +124,7 @@ def scan_patches(
     Args:
         model: The network.
         data: A folder of pictures, or whatever else ``open_dataset`` opens.
-        index: Folder for the index; left out, it is held in memory.
+        index: Folder for the index; default: it is held in memory.
         shard: ``"2/3"`` does the second third of the work and leaves the index to ``merge_patches``. Jobs may write to
             one folder or each to its own.
         layer: Layers, separated by commas, as in ``patches``.
@@ -135,7 +135,7 @@ def scan_patches(
         workers: Processes that read pictures.
         autocast: Whether to compute in bfloat16 where torch finds that safe.
         seed: Seed of the samples.
-        blocks_a_shard: Blocks in one file: what is lost at most when a process is stopped. Left out, 256 images' worth,
+        blocks_a_shard: Blocks in one file: what is lost at most when a process is stopped. Default: 256 images' worth,
             or as many as make 128 files.
 
     Returns:

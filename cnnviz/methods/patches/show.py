@@ -85,7 +85,7 @@ class _PatchProjector:
 SELECTIVE = "selective"
 USUAL = 16
 TOLERANCE = 1e-4
-DEAD = "the units shown are dead: they tell no image from another, and which images stand here means nothing"
+DEAD = "the units shown are dead (constant over all images), so the images shown for them are arbitrary"
 
 
 def show_patches(
@@ -242,12 +242,12 @@ def _ensure_same(model: Model, data: Dataset, manifest: Mapping[str, Any]) -> No
     if any(network.get(name) != told.get(name) for name in IDENTITY if name != "name"):
         raise UsageError(
             f"The index is of the network '{network['name']}' with other weights or preprocessing, or other fixed "
-            f"inputs, than '{model.name}' has now; scan anew into another folder."
+            f"inputs, than '{model.name}' has now; scan again into another folder."
         )
     if then["fingerprint"] != data.fingerprint:
         raise UsageError(
             f"The data set '{data.name}' has changed since the index was made ({then['pictures']} pictures then, "
-            f"{len(data)} now), so the index no longer names the same pictures; scan anew into another folder."
+            f"{len(data)} now), so the index no longer names the same pictures; scan again into another folder."
         )
 
 
@@ -274,7 +274,7 @@ def _choose_units(units: str | None, found: LayerIndex, matrix: ClassMatrix | No
 def _select_samples(samples: Samples | None, chosen: Sequence[int]) -> PatchSelection:
     """The first sample of every tenth, the highest tenth first."""
     if samples is None:
-        raise UsageError("The index has no random samples; scan anew with samples, into another folder.")
+        raise UsageError("The index has no random samples; scan again with samples, into another folder.")
     first: tuple[NDArray[Any], ...] = tuple(
         each[list(chosen), ::-1, 0] for each in (samples.values, samples.images, samples.positions)
     )

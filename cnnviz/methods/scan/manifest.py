@@ -178,7 +178,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (OSError, ValueError, TypeError) as error:
         raise OutputError(f"'{path}' cannot be read: {error}.") from error
     if not _is_whole(found):
-        raise OutputError(f"'{path}' is damaged, or no manifest that cnnviz wrote.")
+        raise OutputError(f"'{path}' is damaged, or not a manifest that cnnviz wrote.")
     return found
 
 

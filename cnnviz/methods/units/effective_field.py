@@ -50,7 +50,7 @@ def effective_field(
         layer: The layer; ``"last-spatial"`` is the last with more than one place.
         images: Any accepted form of images; None takes standard normal noise, in the units of the network's input.
         count: How many inputs of noise.
-        batch_size: Most inputs at once; halved when memory runs out.
+        batch_size: Batch size (inputs); halved automatically if memory runs out.
         seed: Seed of the noise.
 
     Returns:
@@ -81,7 +81,7 @@ def effective_field(
     name = found.name if layer == AUTOMATIC else layer
     place = tuple(length // 2 for length in _arrange(found, name).grid)
     values, chunk, said = _mean_magnitudes(model, batch, found, name, place=place, size=batch_size)
-    few = [f"over {len(batch.inputs)} images; at least {FEW} make a steady mean"] if len(batch.inputs) < FEW else []
+    few = [f"over {len(batch.inputs)} images; use at least {FEW} for a stable mean"] if len(batch.inputs) < FEW else []
     return EffectiveField(
         values=values.float().numpy(),
         layer=name,

@@ -37,7 +37,7 @@ def parse_units(text: str, layer: str, count: int, *, most: int = MOST_UNITS) ->
     """``"0-8,12"`` as numbers, each once, in the order given.
 
     Args:
-        text: Numbers and ranges with commas between.
+        text: Numbers and ranges separated by commas.
         layer: The layer's name, for messages.
         count: How many units it has.
         most: How many may be named.
@@ -78,7 +78,7 @@ def features(
     most: Annotated[int, Interval(ge=1, le=256)] = 24,
     batch_size: Annotated[int, Ge(1)] = 32,
 ) -> Features:
-    """What the units of a layer make of a picture: their maps, or where they respond on it (features).
+    """Feature maps of a layer's units for a picture, or the regions that activate them (features).
 
     The maps are the layer's output as it left the layer, before anything after it could change it in place; the
     network runs no further. Of every picture the units that respond most are shown, unless some are named; where the
@@ -88,11 +88,11 @@ def features(
     Args:
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
-        layer: The layer; left out, the last whose places reach the top class.
-        units: Which units, such as 0-15,31, or all (of more than 256 the first); left out, the strongest.
-        by: What makes a unit strong: its highest value, its mean, or its standard deviation over the places.
-        most: How many of the strongest are shown.
-        batch_size: Most images at once; halved when memory runs out.
+        layer: The layer; default: the last convolutional (spatial) layer that the top class depends on.
+        units: Which units, such as 0-15,31, or all (of more than 256 the first); default: the strongest.
+        by: How units are ranked: by maximum, mean or standard deviation over the positions.
+        most: Number of strongest units shown.
+        batch_size: Batch size (images); halved automatically if memory runs out.
 
     Returns:
         Features with values ``(N, U, h, w)``; of signals ``(N, U, t)``, of volumes ``(N, U, d, h, w)``.
@@ -137,7 +137,7 @@ def features(
     shown = [each for some in chunks.results for each in some]
     checks = list(AutomaticLayer(name).describe("the top class")) if automatic else []
     blank = [picture.name for picture, one in zip(batch.pictures, shown, strict=True) if not one.maps.any()]
-    checks += [f"zero everywhere: no unit that is shown responds to {', '.join(blank)}"] if blank else []
+    checks += [f"zero everywhere: none of the units shown is active for {', '.join(blank)}"] if blank else []
     checks += unsound([float(one.maps.sum(dtype="float64")) for one in shown], batch)
     checks += [
         *_describe_choice(shown[0], units, by),
@@ -203,7 +203,7 @@ def _describe_choice(shown: _ShownUnits, units: str | None, by: Strength) -> lis
         peak = "largest value before the ceiling" if shown.before else "largest value"
         words = {"peak": peak, "mean": "largest mean", "spread": "largest standard deviation"}
         return [f"{of} are shown: those with the {words[by]} on each picture, the strongest first"]
-    return [f"the first {of} are shown; name others with units"] if units.strip() == ALL else []
+    return [f"the first {of} are shown; choose others with units=..."] if units.strip() == ALL else []
 
 
 def _assemble_features(

@@ -105,7 +105,7 @@ def filters(
     fold: bool = False,
     most: Annotated[int, Interval(ge=1, le=256)] | None = None,
 ) -> Filters:
-    """The kernels of a layer as pictures, with dead ones and duplicates marked (filters).
+    """The filters (kernels) of a layer, with dead and duplicate ones marked (filters).
 
     Kernels on the picture's three colours are drawn as colours around mid grey; kernels on one channel, as in a
     depthwise convolution, as one map a unit; all others as a row a unit with the input channels of largest norm, or
@@ -117,14 +117,14 @@ def filters(
 
     Args:
         model: The network.
-        layer: The layer; left out, the first whose kernels are larger than 1 x 1.
-        units: Which are drawn, such as 0-15,31; left out, the first ones in the order asked for.
+        layer: The layer; default: the first whose kernels are larger than 1 x 1.
+        units: Units to draw, such as 0-15,31; default: the first ones in the order of --sort.
         sort: By index, by norm (the strongest first), or by hue (grey ones first, then along the colour circle).
-        scale: One symmetric scale for all units of the layer, or each unit's own; changes no value.
-        channels: How many input channels a unit's row shows, by norm; where there are no more, all by index.
+        scale: Colour range: one symmetric range for the layer, or one per unit; values are not changed.
+        channels: Number of input channels drawn per unit, those with the largest norm.
         compress: Compress the input channels to three colours, the same for the whole layer or each unit's own.
-        fold: Multiply each unit with what the batch norm that follows multiplies it with.
-        most: How many units are drawn; left out, 128 with one picture each, or 16 rows.
+        fold: Fold the batch norm that follows into the weights.
+        most: Number of units drawn; default: 128 with one picture each, or 16 rows.
 
     Returns:
         Filters with values ``(U, C, kh, kw)`` of all units (``(U, C, k)``, ``(U, C, kd, kh, kw)``).
@@ -213,7 +213,7 @@ def _fold_batch_norm(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32]
     """The kernels, with the batch norm's gains on request, and what is to be said about that."""
     values = found.values.double().contiguous()
     if not fold:
-        said = ["the batch norm that follows is not folded in: fold makes norms comparable"]
+        said = ["the batch norm that follows is not folded in; fold=True makes norms comparable"]
         return values.float().numpy(), said if found.gains is not None else []
     if found.gains is None:
         return values.float().numpy(), [f"no batch norm takes the output of {found.name}: nothing was folded"]
@@ -226,7 +226,9 @@ def _fold_batch_norm(found: Kernels, *, fold: bool) -> tuple[NDArray[np.float32]
 def _describe_drawn(drawn: list[int], listed: list[int], sort: KernelOrder) -> list[str]:
     if len(drawn) == len(listed):
         return []
-    return [f"the first {len(drawn)} of {len(listed)} units by {sort} are drawn; most and units choose others"]
+    return [
+        f"the first {len(drawn)} of {len(listed)} units by {sort} are drawn; choose others with most=... or units=..."
+    ]
 
 
 def _describe_marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]], *, normed: bool) -> list[str]:
@@ -237,7 +239,7 @@ def _describe_marked(dead: tuple[int, ...], doubles: dict[int, tuple[int, float]
     pairs = [
         f"{unit} \N{ALMOST EQUAL TO} {'' if cos > 0 else chr(0x2212)}{other}" for unit, (other, cos) in doubles.items()
     ]
-    same = f"duplicates (cosine beyond \N{PLUS-MINUS SIGN}0.95): {', '.join(pairs)}" if pairs else "no duplicates"
+    same = f"duplicates (absolute cosine above 0.95): {', '.join(pairs)}" if pairs else "no duplicates"
     return [said, same] if dead or pairs else [f"{said}, {same}"]
 
 
@@ -250,7 +252,7 @@ def _describe_inputs(model: Model, found: Kernels) -> list[str]:
         centred += ", values from 0 to 1" if model.places == PICTURE else ""
         said = [f"the weights act on normalised input: {centred}", *model.notes]
     if found.transposed:
-        said.append("a transposed convolution: a kernel is what one input place writes into the unit's output")
+        said.append("a transposed convolution: a kernel is what one input position adds to the unit's output")
     if not found.alone:
         said.append(f"{found.name} convolves with several weights; those of the first are shown")
     return said

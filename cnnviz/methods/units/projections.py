@@ -249,4 +249,4 @@ def _choose_units(units: str | None, layer: str, peaks: _LargestActivations) -> 
 def _describe_rule(coverage: Coverage, layer: str) -> tuple[str, ...]:
     if not coverage.activations:
         return (f"no activation function comes before {layer}: its projections are transposed convolutions alone",)
-    return str(coverage), "the forward under the rule is the plain forward, bit for bit"
+    return str(coverage), "verified: the rule leaves the forward pass unchanged, bit for bit"

@@ -219,7 +219,7 @@ def _describe_network(made: Any, where: str) -> OpenedNetwork:
             preprocess=made.preprocess,
             labels=made.labels,
             notes=made.notes,
-            output=made.output,
+            logits=made.logits_part,
             head=made.asked_head,
             detections=made.detections,
             embedding=made.embedding,
