@@ -1,0 +1,18 @@
+"""Evaluation: how good the maps of a method are, measured, beside controls, with intervals.
+
+metric         what a metric is, one line each; a case to judge maps on
+evaluate       maps of several methods on a data set, judged: blocks, shards, several processes
+evaluation     the values of every picture, method and metric: intervals, tables, figures
+statistics     bootstrap intervals, paired differences, ranks
+controls       maps that know nothing of the network: random, centre, edges, constant, random phases
+annotations    masks and boxes of files, and of drawn scenes
+certificate    one map of one photograph, told without annotation
+faithfulness   pixels deleted or inserted by their order in a map; average drop and gain
+road           pixels removed by noisy linear imputation
+infidelity     infidelity, by square removal
+localisation   maps against masks and boxes: pointing, mass, rank, overlap
+complexity     how sparse or how even a map is
+randomisation  maps of a network whose weights are drawn anew, layer by layer
+mosaics        the grid pointing game: mosaics of confidently classified pictures
+robustness     maps of slightly changed pictures, and of other seeds
+"""
