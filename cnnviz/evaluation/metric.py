@@ -8,7 +8,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from cnnviz.errors import UnknownNameError
+from cnnviz.errors import ParameterError, UnknownNameError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnnviz.core.target import TargetLike
     from cnnviz.models.model import Model
 
-__all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "load_metric"]
+__all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", "has_evidence", "load_metric"]
 
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
@@ -158,3 +158,27 @@ def load_metric(name: str) -> tuple[Metric, Callable[..., Any]]:
     metric = METRICS[name]
     module = import_module(f"cnnviz.evaluation.{metric.where}")
     return metric, getattr(module, name.replace("-", "_"))
+
+
+def has_evidence(maps: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which of some maps ``(M, ...)`` say anything: ``(M,)``, whether any of its values is above 0.
+
+    A map of zeros, of values that all are below 0, or without numbers does not: every metric of it is undefined, NaN.
+    """
+    import numpy as np
+
+    return np.asarray((np.nan_to_num(maps, nan=0.0) > 0).reshape(len(maps), -1).any(axis=1))
+
+
+def check_maps(case: Case, maps: NDArray[np.floating[Any]]) -> None:
+    """Make sure that maps lie on the grid of the network's input.
+
+    Raises:
+        ParameterError: If they do not.
+    """
+    expected = tuple(case.inputs.shape[2:])
+    if maps.shape[1:] != expected and maps.shape[1:] != (case.inputs.shape[1], *expected):
+        raise ParameterError(
+            f"Maps are judged at the size of the network's input: expected (maps, {', '.join(map(str, expected))}), "
+            f"got {maps.shape}. heatmap.upsampled() has that size."
+        )
