@@ -4,6 +4,7 @@ metric         what a metric is, one line each; a case to judge maps on
 evaluate       maps of several methods on a data set, judged
 study          the pictures of a data set through methods and metrics: blocks, shards, several processes
 evaluation     the values of every picture, method and metric: intervals, tables, figures
+table          an evaluation in words: a page, comma-separated values, JSON, lines of text
 statistics     bootstrap intervals, paired differences, ranks
 controls       maps that know nothing of the network: random, centre, edges, constant, random phases
 certificate    one map of one photograph, told without annotation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cnnviz.core.sample import Sample
     from cnnviz.core.target import TargetLike
+    from cnnviz.images.reading import ImagesLike
     from cnnviz.models.model import Model
 
 __all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", "has_evidence", "load_metric"]
@@ -24,8 +24,9 @@ __all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", 
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
 
-Explain: TypeAlias = "Callable[[Model, Sequence[Sample], TargetLike, int], NDArray[np.float32]]"
-"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input."""
+Explain: TypeAlias = "Callable[[Model, ImagesLike, TargetLike, int], NDArray[np.float32]]"
+"""A method as metrics ask it: from a network, pictures (or its inputs, ``(N, C, H, W)``), targets and a seed to maps
+``(N, H, W)`` at the network's input."""
 
 Needs: TypeAlias = Literal["maps", "mask", "method"]
 """What a metric needs: maps and the network's answers; where the object is, too; the method itself, to ask it again."""

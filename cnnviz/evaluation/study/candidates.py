@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.dimensions import size_of
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import ClassTarget
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError, describe_failure, nearest
 from cnnviz.evaluation.controls import CONTROLS
 from cnnviz.evaluation.metric import Explain
@@ -219,7 +219,7 @@ def _explain_by(name: str, function: Function) -> Explain:
 
 
 def _plainly(target: Any) -> Any:
-    return target.index if isinstance(target, ClassTarget) else target if isinstance(target, Target) else target
+    return target.index if isinstance(target, ClassTarget) else target
 
 
 def _as_maps(name: str, found: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.catalogue import load
 from cnnviz.core.sample import Geometry
 from cnnviz.core.target import Target, class_index
 from cnnviz.engine.scores.score import class_probabilities, settle, share_of
@@ -163,6 +164,19 @@ class Judge:
         self._targets, self._annotations, self._seed, self._size = targets, annotations, seed, batch_size
         self._scorer: Scorer | None = None
 
+    def warm(self, block: Block) -> None:
+        """Explain the first picture by every method that is cheap or chooses its layer, and forget it.
+
+        So what networks remember from their first question is the same whichever block comes first, and no cost has it.
+        """
+        if not block.rows:
+            return
+        row, image = block.rows[0], block.images[0]
+        inputs = self.model.to_device(block.inputs[row : row + 1])
+        for candidate in self.candidates:
+            if candidate.method is None or (candidate.layer is None and "layer" in load(candidate.method).parameters):
+                candidate.explain(self.model, inputs, [self._targets(image)], self._seed)
+
     def judge(self, block: Block) -> Found:
         """What is found about the pictures of a block.
 
@@ -177,9 +191,7 @@ class Judge:
         placed: dict[int, PlacedAnnotation] = {}
         for row, image in zip(block.rows, block.images, strict=True):
             try:
-                if not bool(logits[row].isfinite().all()):
-                    raise PictureError(f"For '{self.data.keys[image]}' the network gives numbers that are not finite.")
-                placed[row] = self._place(image, settled[row])
+                placed[row] = self._place(image, settled.get(row))
                 kept.append(row)
             except PictureError as error:
                 failures.append((image, str(error)))
@@ -188,9 +200,7 @@ class Judge:
         numbers = dict(zip(block.rows, block.images, strict=True))
         targets = [settled[row] for row in kept]
         maps, costs = self._explain(inputs[kept], targets, numbers[kept[0]])
-        cases = [
-            self._case(inputs[row : row + 1], settled[row], placed[row], numbers[row]) for row in kept
-        ]
+        cases = [self._case(inputs[row : row + 1], settled[row], placed[row], numbers[row]) for row in kept]
         values, curves = self._measure(cases, maps)
         logs = logits[kept].detach().double().cpu()
         shares = class_probabilities(logs, self.model.head)
@@ -224,8 +234,10 @@ class Judge:
         settled = settle([every[row] for row in rows], logits[rows], self.model.labels, self.model.head)
         return dict(zip(rows, settled, strict=True)), logits
 
-    def _place(self, image: int, target: Target) -> PlacedAnnotation:
-        """Where the object is on the network's input."""
+    def _place(self, image: int, target: Target | None) -> PlacedAnnotation:
+        """Where the object is on the network's input; a picture without a finite answer is refused."""
+        if target is None:
+            raise PictureError(f"For '{self.data.keys[image]}' the network gives numbers that are not finite.")
         if self._annotations is None:
             return PlacedAnnotation()
         item = self.data.item(image)
@@ -239,7 +251,8 @@ class Judge:
         self, inputs: Tensor, targets: Sequence[Target], first: int
     ) -> tuple[NDArray[np.float32], dict[str, Meter]]:
         """Maps ``(n, M, H, W)``, and what each candidate took."""
-        found, costs = [], {}
+        found: list[NDArray[np.float32]] = []
+        costs: dict[str, Meter] = {}
         shape = tuple(inputs.shape[1:])
         for candidate in self.candidates:
             seed = self._seed * APART + first if candidate.control else self._seed

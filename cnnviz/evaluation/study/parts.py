@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cnnviz.core.atomic import read_record, write_record, write_whole
 from cnnviz.core.untrusted import parse_json
@@ -59,7 +59,9 @@ def agree_on_study(folder: Path | None, wanted: Manifest, left: Sequence[str]) -
     names = sorted({*wanted.held, *there.held} - {*left}, key=lambda name: (name not in DIFFERENCES, name))
     for name in names:
         if wanted.held.get(name) != there.held.get(name):
-            what = DIFFERENCES.get(name, f"{name.replace('_', ' ')} {there.held.get(name)}, not {wanted.held.get(name)}")
+            what = DIFFERENCES.get(
+                name, f"{name.replace('_', ' ')} {there.held.get(name)}, not {wanted.held.get(name)}"
+            )
             raise OutputError(
                 f"The study in '{folder}' is of something else: {what}. Choose another folder, or delete this one."
             )
@@ -168,10 +170,11 @@ class Parts:
                 self._read_costs(number),
             )
             counts = {len(each) for each in (found.images, found.values, found.targets, found.scores)}
-            if len(counts) > 1 or found.values.shape[1:] != self._shape:
-                raise ValueError
+            sound = len(counts) == 1 and found.values.shape[1:] == self._shape
         except (KeyError, TypeError, ValueError):
-            raise OutputError(f"'{path}' is damaged; delete it and run the study again.") from None
+            sound = False
+        if not sound:
+            raise OutputError(f"'{path}' is damaged; delete it and run the study again.")
         return found
 
     @property
