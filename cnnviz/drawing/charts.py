@@ -29,6 +29,9 @@ ROW: Final = 1.75
 """Height of a row, in ems of its text."""
 
 MOST_ACROSS: Final = 4
+NARROWEST: Final = 3.25
+"""Inches of a matrix, where the figure may be wider."""
+
 LEAST_WIDE: Final = 1.15
 """Inches of a panel, at least."""
 
@@ -246,7 +249,8 @@ def draw_matrix(
     lettering = current_style()
     em = lettering.size / PER_INCH
     left = max(map(_inches, names)) + em
-    side = max(0.9 * em, min((width - left - 0.4 * em) / len(names), 4.5 * em))
+    side = max(0.9 * em, min((width - left - 0.4 * em) / len(names), 6 * em))
+    width = min(width, max(left + side * len(names) + 0.4 * em, NARROWEST))
     top = (2.0 * em if title else 0.3 * em) + left
     bottom = _notes_height(notes, width, em) + 0.4 * em
     square = side * len(names)
