@@ -24,8 +24,11 @@ __all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "load_metric"]
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
 
-Explain: TypeAlias = "Callable[[Model, Sequence[Sample], TargetLike, int], NDArray[np.float32]]"
-"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input."""
+Explain: TypeAlias = "Callable[[Model, Sequence[Sample] | Tensor, TargetLike, int], NDArray[np.float32]]"
+"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input.
+
+Pictures that a metric changed are given as the network takes them, ``(N, C, H, W)``.
+"""
 
 Needs: TypeAlias = Literal["maps", "mask", "method"]
 """What a metric needs: maps and the network's answers; where the object is, too; the method itself, to ask it again."""
