@@ -83,6 +83,7 @@ class Case:
         boxes: Boxes of the object in pixels of the network's input.
         name: The picture's name.
         seed: Of whatever is drawn at random.
+        batch: Most pictures to ask the network about at once; None for what suits its device.
     """
 
     inputs: Tensor
@@ -94,12 +95,56 @@ class Case:
     boxes: tuple[BoundingBox, ...] = ()
     name: str = ""
     seed: int = 0
+    batch: int | None = None
 
 
 FAITHFULNESS, LOCALISATION, RANDOMISATION = "Faithfulness", "Localisation", "Randomisation"
 ROBUSTNESS, COMPLEXITY = "Robustness", "Complexity"
 
-_ALL: tuple[Metric, ...] = ()
+_ALL: tuple[Metric, ...] = (
+    Metric("deletion", "Deletion", FAITHFULNESS, "lower", 0, 1, "about that of any order of pixels",
+           "maps", "Petsiuk et al. 2018 (RISE)", "faithfulness", curve=True),
+    Metric("insertion", "Insertion", FAITHFULNESS, "higher", 0, 1, "about that of any order of pixels",
+           "maps", "Petsiuk et al. 2018 (RISE)", "faithfulness", curve=True),
+    Metric("srg", "SRG", FAITHFULNESS, "higher", -1, 1, "0",
+           "maps", "Blücher et al. 2024 (symmetric relevance gain)", "faithfulness", curve=True),
+    Metric("road", "ROAD", FAITHFULNESS, "higher", -1, 1, "0",
+           "maps", "Rong et al. 2022", "road", curve=True),
+    Metric("average-drop", "Average drop", FAITHFULNESS, "lower", 0, 1, "near 1 where noise hides the object",
+           "maps", "Chattopadhay et al. 2018 (Grad-CAM++)", "faithfulness"),
+    Metric("average-increase", "Average increase", FAITHFULNESS, "higher", 0, 1, "near 0",
+           "maps", "Chattopadhay et al. 2018 (Grad-CAM++)", "faithfulness"),
+    Metric("average-gain", "Average gain", FAITHFULNESS, "higher", 0, 1, "near 0",
+           "maps", "Zhang et al. 2024 (Opti-CAM)", "faithfulness"),
+    Metric("infidelity", "Infidelity", FAITHFULNESS, "lower", 0, None, "about that of a map that only knows areas",
+           "maps", "Yeh et al. 2019", "infidelity"),
+    Metric("pointing", "Pointing game", LOCALISATION, "higher", 0, 1, "the share of the mask, grown by 15 px",
+           "mask", "Zhang et al. 2018 (excitation backprop)", "localisation"),
+    Metric("mass", "Mass in mask", LOCALISATION, "higher", 0, 1, "the share of the mask",
+           "mask", "Wang et al. 2020 (Score-CAM); Arras et al. 2022", "localisation"),
+    Metric("rank", "Rank accuracy", LOCALISATION, "higher", 0, 1, "the share of the mask",
+           "mask", "Arras et al. 2022", "localisation"),
+    Metric("iou", "IoU at the best threshold", LOCALISATION, "higher", 0, 1, "about the share of the mask",
+           "mask", "Cao et al. 2015 (feedback networks)", "localisation"),
+    Metric("iou-otsu", "IoU at Otsu's threshold", LOCALISATION, "higher", 0, 1, "below the share of the mask",
+           "mask", "Otsu 1979", "localisation"),
+    Metric("max-box-acc", "MaxBoxAccV2", LOCALISATION, "higher", 0, 1, "that of a box of the whole picture",
+           "mask", "Choe et al. 2020", "localisation"),
+    Metric("gridpg", "GridPG", LOCALISATION, "higher", 0, 1, "0.25 on mosaics of 2 x 2",
+           "method", "Böhle et al. 2021 (grid pointing game)", "mosaics"),
+    Metric("randomisation", "Similarity after randomisation", RANDOMISATION, "lower", -1, 1, "0",
+           "method", "Adebayo et al. 2018; Hedström et al. 2024", "randomisation"),
+    Metric("floor", "Similarity between pictures", RANDOMISATION, "lower", -1, 1, "0",
+           "method", "Adebayo et al. 2018", "randomisation"),
+    Metric("sensitivity", "Max-sensitivity", ROBUSTNESS, "lower", 0, None, "about 1.2 where noise is drawn anew",
+           "method", "Yeh et al. 2019", "robustness"),
+    Metric("repeatability", "Repeatability", ROBUSTNESS, "higher", -1, 1, "0",
+           "method", "rank correlation of maps of two seeds", "robustness"),
+    Metric("gini", "Gini sparseness", COMPLEXITY, "higher", 0, 1, "0.33 for uniform noise",
+           "maps", "Chalasani et al. 2020", "complexity"),
+    Metric("entropy", "Entropy", COMPLEXITY, "lower", 0, None, "0.19 below the logarithm of the number of pixels",
+           "maps", "Bhatt et al. 2020", "complexity"),
+)  # fmt: skip
 
 METRICS: Mapping[str, Metric] = MappingProxyType({each.name: each for each in _ALL})
 """The metrics there are, by name."""
