@@ -102,8 +102,7 @@ def _scaled(values: NDArray[Any], both: NDArray[np.bool_]) -> NDArray[np.float64
 
 def _blurred(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     window = cv2.getGaussianKernel(side, WIDTH, cv2.CV_64F)
-    blurred: NDArray[np.float64] = cv2.sepFilter2D(values, cv2.CV_64F, window, window, borderType=cv2.BORDER_REFLECT)
-    return blurred
+    return np.asarray(cv2.sepFilter2D(values, cv2.CV_64F, window, window, borderType=cv2.BORDER_REFLECT), np.float64)
 
 
 def _whole_windows(known: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
