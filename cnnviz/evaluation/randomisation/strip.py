@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["draw_strip"]
 
 TITLE = "Maps as layers are randomised, from the top"
-CAPTIONS = (
-    "Below each map: its rank correlation (Spearman) with the trained network's. Each has a colour scale of its own."
-)
-EDGES = "Sobel edges:\nthe same for any network"
+CAPTIONS = "Below maps: rank correlation (Spearman) with the trained network's map; each has its own colour scale."
+FLOOR = "Floor: the same between maps of different pictures, whose mean is given."
+EDGES = "Sobel edges"
 
 
 def draw_strip(found: Randomisation, provenance: Provenance | None = None) -> Grid:
-    """The first picture's maps: a row a method, a column a share of the layers drawn anew; before them the edges.
+    """The first picture's maps: a row a method, a column a share of the layers drawn anew; an edge detector comes last.
 
     Every map has a scale of its own, up to the 99th percentile of its magnitudes: their patterns are to be compared.
 
@@ -35,35 +35,37 @@ def draw_strip(found: Randomisation, provenance: Provenance | None = None) -> Gr
         found: What the test found.
         provenance: How it was made.
     """
-    lead: list[Cell | None] = [
-        Cell(found.shown, f"{found.pictures[0].name}\n{found.targets[0]}"),
-        _draw_map(found.edge_map, EDGES, signed=False),
-    ]
-    lead += [None] * (len(found.maps) - len(lead))
-    rows = [_draw_maps(maps) for maps in found.maps] + [[]] * (len(lead) - len(found.maps))
-    names = [*map(proper_name, found.methods), *[""] * (len(lead) - len(found.maps))]
+    floors = [float(each.mean()) for each in found.floor["spearman"]]
+    photograph = Cell(found.shown, f"{found.pictures[0].name}\n{found.targets[0]}")
+    edges = np.stack([found.edge_map] * len(found.maps[0]))
+    rows = [_draw_maps(maps, mean) for maps, mean in zip(found.maps, floors, strict=True)]
+    rows.append(_draw_maps(edges, math.nan))
     depths = ("all layers" if depth == 1 else f"top {depth:.0%}" for depth in found.depths)
     sheet = Sheet(
-        tuple((cell, *row) for cell, row in zip(lead, rows, strict=True)),
-        row_headings=tuple(names),
+        tuple((photograph if number == 0 else None, *row) for number, row in enumerate(rows)),
+        row_headings=(*map(proper_name, found.methods), EDGES),
         column_headings=("", "trained", *depths),
         title=TITLE,
-        notes=(CAPTIONS, *cautions(found.checks)),
+        notes=(CAPTIONS, *([FLOOR] if any(map(math.isfinite, floors)) else []), *cautions(found.checks)),
         details=remarks(found.checks),
         lead=1,
     )
     return Grid(sheet, provenance or Provenance(method="randomisation"))
 
 
-def _draw_maps(maps: NDArray[np.float32]) -> list[Cell]:
+def _draw_maps(maps: NDArray[np.float32], floor: float) -> list[Cell]:
     """The trained network's map and the others, each with its likeness to the first."""
     signed = bool(np.nanmin(maps, initial=0.0) < 0)
     first, *others = maps
-    drawn = [_draw_map(first, "", signed=signed)]
+    drawn = [_draw_map(first, "" if math.isnan(floor) else f"floor {_spell(floor)}", signed=signed)]
     for each in others:
-        words = "constant: 0" if is_constant(each) else f"{spearman(first, each):.2f}".replace("-", "\N{MINUS SIGN}")
+        words = "constant: 0" if is_constant(each) else _spell(spearman(first, each))
         drawn.append(_draw_map(each, words, signed=signed))
     return drawn
+
+
+def _spell(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _draw_map(values: NDArray[Any], words: str, *, signed: bool) -> Cell:
