@@ -13,6 +13,7 @@ road           pixels removed by noisy linear imputation
 infidelity     infidelity, by square removal
 localisation   maps against masks and boxes: pointing, mass, rank, overlap
 complexity     how sparse or how even a map is
+explain        a method asked for maps, once more and on changed pictures; targets that stay the same then
 randomisation  maps of a network whose weights are drawn anew, layer by layer
 mosaics        the grid pointing game: mosaics of confidently classified pictures
 robustness     maps of slightly changed pictures, and of other seeds
