@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.atomic import write_whole
 from cnnviz.drawing.charts import Curve, Dot, DotPanel, draw_curves, draw_intervals, draw_matrix
-from cnnviz.drawing.figure import DRAWN_SUFFIXES
+from cnnviz.drawing.figure import DRAWN_SUFFIXES, Grid
 from cnnviz.drawing.files import (
     ARRAY_SUFFIXES,
     FIGURE_SUFFIXES,
@@ -121,7 +121,7 @@ class Evaluation(Result):
         Raises:
             UnknownNameError: If there is no such method or metric here.
         """
-        return np.asarray(self.values[:, self._method_at(method), self._metric_at(metric)])
+        return np.asarray(self.values[:, self.method_at(method), self.metric_at(metric)])
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -222,13 +222,13 @@ class Evaluation(Result):
         Returns:
             The number, by the values' standard deviation here; None where that is not known.
         """
-        column = self._metric_at(metric)
+        column = self.metric_at(metric)
         at = self.best[column]
         if at is None:
             return None
         values = self.values[:, at, column]
         if method is not None:
-            values = self.values[:, self._method_at(method), column] - values
+            values = self.values[:, self.method_at(method), column] - values
         return pictures_needed(values, half_width, level=self.level)
 
     def extremes(self, method: str, metric: str, count: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -241,16 +241,42 @@ class Evaluation(Result):
         """
         values = self.of(method, metric)
         held = np.flatnonzero(np.isfinite(values))
-        higher = self.metrics[self._metric_at(metric)].direction == "higher"
+        higher = self.metrics[self.metric_at(metric)].direction == "higher"
         order = held[np.argsort(-values[held] if higher else values[held], kind="stable")]
         return order[:count].astype(np.int64), order[::-1][:count].astype(np.int64)
 
-    def _method_at(self, name: str) -> int:
+    def examples(self, method: str, metric: str, count: int = 3) -> Grid:
+        """The pictures on which a method does best and worst by a metric, with its maps, as a grid.
+
+        Args:
+            method: The method.
+            metric: The metric.
+            count: How many of each.
+
+        Raises:
+            UnknownNameError: If there is no such method or metric here.
+            UsageError: If the metric is undefined on every picture.
+        """
+        from cnnviz.evaluation.study.examples import draw_examples
+
+        return draw_examples(self, method, metric, count)
+
+    def method_at(self, name: str) -> int:
+        """The number of a method.
+
+        Raises:
+            UnknownNameError: If there is none of that name here.
+        """
         if name not in self.names:
             raise UnknownNameError("method here", name, self.names, f"There are {', '.join(self.names)}.")
         return self.names.index(name)
 
-    def _metric_at(self, name: str) -> int:
+    def metric_at(self, name: str) -> int:
+        """The number of a metric.
+
+        Raises:
+            UnknownNameError: If there is none of that name here.
+        """
         names = [metric.name for metric in self.metrics]
         if name.replace("_", "-") not in names:
             raise UnknownNameError("metric here", name, names, f"There are {', '.join(names)}.")

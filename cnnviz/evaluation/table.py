@@ -16,8 +16,9 @@ from cnnviz.catalogue import CATALOGUE
 from cnnviz.drawing.charts import draw_curves, draw_intervals, draw_matrix
 from cnnviz.drawing.files import rasterise, steady_settings
 from cnnviz.drawing.notes import NOTE_KEY
-from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Page, Plate, Table, Words
+from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
 from cnnviz.drawing.pages.html import render
+from cnnviz.evaluation.study.examples import example_cells
 from cnnviz.provenance import Caution
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ FEW: Final = 20
 """Pictures below which bootstrap intervals are rough."""
 
 SURE: Final = 0.05
+MOST_COLUMNS: Final = 4
+"""Metrics of a table that fits a page."""
+
+SHOWN: Final = 4
+TELLING: Final = "srg"
+"""Pictures that are shown for the best and for the worst, by this metric if it was asked for, or else the first."""
+
 PAGE_WIDTH, PAGE_DPI = 8.5, 140
 MOST_FAILURES: Final = 20
 LIMITS: Final = (
@@ -169,6 +177,7 @@ def _spell_cell(found: Evaluation, row: int, column: int) -> str:
 
 def _short(value: float) -> str:
     words = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    words = words.removeprefix("-") if float(words) == 0 else words
     return words.replace("-", "\N{MINUS SIGN}")
 
 
@@ -221,17 +230,10 @@ def page_of(found: Evaluation) -> str:
 
 def _chapters(found: Evaluation) -> Iterator[Chapter]:
     plot = _Pictured(found)
-    names = tuple(f"{metric.proper} {_arrow(metric.direction)}" for metric in found.metrics)
-    rows = tuple(
-        (one.proper, *(_spell_cell(found, row, column) for column in range(len(found.metrics))), _cost(one.method))
-        for row, one in enumerate(found.candidates)
-    )
-    numeric = tuple(range(1, len(names) + 1))
     legend = tuple(Words(line, "quiet") for line in _legend(found))
-    table = Table("Means over pictures", ("Method", *names, "Cost of a map"), rows, numeric)
     yield Chapter(
         "table", "The table", "How good is each method, and is it better than knowing nothing?",
-        (table, *legend, plot.intervals(), _metrics(found)), LIMITS,
+        (*_tables(found), *legend, plot.intervals(), _metrics(found), _costs(found)), LIMITS,
     )  # fmt: skip
     if found.judged > 1:
         yield Chapter(
@@ -253,9 +255,24 @@ def _chapters(found: Evaluation) -> Iterator[Chapter]:
         yield Chapter("checks", "What to know", "What changes how these numbers must be read?", words)
 
 
-def _cost(method: str | None) -> str:
-    """What a map takes, as the method's own line says it; measured seconds are in no page."""
-    return CATALOGUE[method].cost.replace("`", "") if method else NONE
+def _tables(found: Evaluation) -> Iterator[Table]:
+    """Means with their intervals, a table for each family of metrics, a few at a time."""
+    families = dict.fromkeys(metric.family for metric in found.metrics)
+    for family in families:
+        columns = [at for at, metric in enumerate(found.metrics) if metric.family == family]
+        for start in range(0, len(columns), MOST_COLUMNS):
+            some = columns[start : start + MOST_COLUMNS]
+            names = tuple(f"{found.metrics[at].proper} {_arrow(found.metrics[at].direction)}" for at in some)
+            rows = tuple(
+                (one.proper, *(_spell_cell(found, row, at) for at in some)) for row, one in enumerate(found.candidates)
+            )
+            yield Table(family, ("Method", *names), rows, tuple(range(1, len(names) + 1)))
+
+
+def _costs(found: Evaluation) -> Block:
+    """What a map takes, as the methods' own lines say it; measured seconds are in no page."""
+    rows = tuple((one.proper, CATALOGUE[one.method].cost.replace("`", "")) for one in found.candidates if one.method)
+    return Fold("What a map takes", blocks=(Facts(rows),))
 
 
 def _metrics(found: Evaluation) -> Block:
@@ -303,23 +320,36 @@ def _ranks(found: Evaluation) -> Iterator[Block]:
         return
     means = found.mean_ranks
     rows = tuple(
-        (found.candidates[row].proper, *(f"{each:.2f}" if math.isfinite(each) else NONE for each in means[row]))
-        for row in range(found.judged)
+        (metric.proper, *(_spell_rank(means[row, column]) for row in range(found.judged)))
+        for column, metric in enumerate(found.metrics)
     )
-    names = tuple(metric.proper for metric in found.metrics)
-    yield Table("Mean rank among the methods, 1 the best", ("Method", *names), rows, tuple(range(1, len(names) + 1)))
+    names = tuple(found.candidates[row].proper for row in range(found.judged))
+    yield Table("Mean rank among the methods, 1 the best", ("Metric", *names), rows, tuple(range(1, len(names) + 1)))
+
+
+def _spell_rank(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else NONE
 
 
 def _extremes(found: Evaluation) -> Iterator[Block]:
-    rows = []
     for row in range(found.judged):
+        name, proper = found.names[row], found.candidates[row].proper
+        rows = []
         for metric in found.metrics:
-            best, worst = found.extremes(found.names[row], metric.name)
-            if not len(best):
-                continue
-            spelt = [_spell_pictures(found, found.names[row], metric.name, each) for each in (best, worst)]
-            rows.append((found.candidates[row].proper, metric.proper, *spelt))
-    yield Table("Best and worst pictures", ("Method", "Metric", "Best", "Worst"), tuple(rows))
+            ends = found.extremes(name, metric.name, SHOWN)
+            if len(ends[0]):
+                rows.append((metric.proper, *(_spell_pictures(found, name, metric.name, each) for each in ends)))
+        blocks: list[Block] = []
+        shown = next((metric for metric in found.metrics if metric.name == TELLING), found.metrics[0])
+        if found.source is not None and len(found.extremes(name, shown.name)[0]):
+            for words, cells in zip(("Best", "Worst"), example_cells(found, name, shown.name, SHOWN), strict=True):
+                plates = tuple(
+                    Plate(cell.pixels, f"{proper} over {photograph.caption}", photograph.caption, cell.caption)
+                    for photograph, cell in cells
+                )
+                blocks.append(Gallery(plates, "small", f"{words} by {shown.proper}"))
+        blocks.append(Fold("By every metric", blocks=(Table(proper, ("Metric", "Best", "Worst"), tuple(rows)),)))
+        yield Group(proper, tuple(blocks))
 
 
 def _spell_pictures(found: Evaluation, method: str, metric: str, places: Sequence[int] | Any) -> str:
@@ -356,4 +386,4 @@ class _Pictured:
 
 
 def _gallery(pixels: np.ndarray[Any, Any], words: str) -> Gallery:
-    return Gallery((Plate(pixels, words, caption=words, exact=True),), size="row")
+    return Gallery((Plate(pixels, words, caption=words, exact=True),), size="whole")

@@ -4,5 +4,6 @@ annotations    masks and boxes of files, and of drawn scenes, placed on the netw
 candidates     what is judged: methods at their layers, functions of a script, controls
 meter          forwards and seconds that something takes
 judge          the maps of a block of pictures, and what every metric says of them
+examples       the pictures on which a method does best and worst, with its maps
 parts          the study's folder: what decides over its values, and what was found in some blocks
 """
