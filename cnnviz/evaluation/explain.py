@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnnviz.evaluation.metric import Explain
     from cnnviz.models.model import Model
 
-__all__ = ["ask_maps", "pixel_unit", "settled_batch"]
+__all__ = ["BATCH", "ask_maps", "pixel_unit", "settled_batch"]
 
 BATCH = 32
 

@@ -19,6 +19,7 @@ from cnnviz.evaluation.explain import ask_maps, pixel_unit, settled_batch
 from cnnviz.evaluation.randomisation.agreement import SIMILARITIES, is_constant, value_entropy
 from cnnviz.evaluation.randomisation.cascade import Cascade
 from cnnviz.methods.prepare import prepare
+from cnnviz.provenance import Caution
 
 if TYPE_CHECKING:
     from cnnviz.core.sample import Sample
@@ -285,10 +286,10 @@ class _Tally:
 
     def describe(self) -> tuple[str, ...]:
         """How many maps were constant, in a sentence; none where none was."""
-        share = float(self.constant.mean())
-        count = f"{int(self.constant.sum())} of {self.constant.size} maps of networks with drawn layers"
-        said = f"{count} are the same everywhere, or were before, and count as not alike: often no gradient is left"
-        return (said,) if share else ()
+        if not self.constant.any():
+            return ()
+        count = f"{int(self.constant.sum())} of {self.constant.size}"
+        return (Caution(f"{count} maps are constant where layers are randomised, which counts as similarity 0"),)
 
     def edges(self) -> dict[str, NDArray[np.float64]]:
         """By similarity ``(M, N)``: of the trained network's maps to the pictures' edges."""
