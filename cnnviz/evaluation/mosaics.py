@@ -228,8 +228,8 @@ def build_mosaics(tiles: Sequence[Tile], count: int, *, side: int = 2, seed: int
     cells, classes = side * side, {tile.target.index for tile in tiles}
     if len(classes) < cells:
         raise UsageError(
-            f"GridPG of {side} x {side} needs confidently classified pictures of {cells} classes; there are {len(tiles)} "
-            f"such pictures, of {len(classes)} classes: give more pictures, or a lower probability."
+            f"GridPG of {side} x {side} needs confidently classified pictures of {cells} classes; there are "
+            f"{len(tiles)} such pictures, of {len(classes)} classes: give more pictures, or a lower probability."
         )
     rng, found = np.random.default_rng(seed), dict[tuple[int, ...], Mosaic]()
     for _ in range(TRIES * count):
