@@ -2,7 +2,7 @@
 
 - ``target``: what is explained.
 - ``parse_target``: a target from what a user writes.
-- ``region``: a part of a picture, as it is named and on a grid.
+- ``region``: a part of a picture, as it is named, on a grid, and as a map marks it.
 - ``similar``: likeness to another picture as a target.
 - ``aim``: targets of pictures that are made.
 - ``head``: what the numbers of a network's output mean.

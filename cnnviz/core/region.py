@@ -1,4 +1,4 @@
-"""Regions of a picture: a pixel, a box or a mask, as a user names it and on a grid."""
+"""Regions of a picture: a pixel, a box or a mask, as a user names it, on a grid, and as a map marks it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import reduce
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from cnnviz.core.dimensions import Size
+from cnnviz.core.dimensions import PICTURE, Size
 from cnnviz.core.untrusted import NUMBER
-from cnnviz.errors import TargetError
+from cnnviz.errors import ParameterError, TargetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,27 @@ if TYPE_CHECKING:
 
     from cnnviz.core.picture import Geometry
 
-__all__ = ["FORMS", "Mask", "Region", "is_background", "picture_part", "seems_region", "split_region"]
+__all__ = [
+    "FORMS",
+    "Mask",
+    "Region",
+    "RegionsOfMap",
+    "Threshold",
+    "above",
+    "bounding_box",
+    "component_boxes",
+    "is_background",
+    "otsu",
+    "picture_part",
+    "seems_region",
+    "split_region",
+]
+
+Threshold: TypeAlias = float | Literal["otsu"]
+"""A share of a map's maximum, above 0 and at most 1; or Otsu's threshold."""
+
+USUAL_THRESHOLD: Final = 0.2
+"""That of class activation maps' own paper (Zhou et al. 2016)."""
 
 PIXEL = re.compile(rf"(?P<side>.+?)\s*@\s*(?P<x>{NUMBER})\s*,\s*(?P<y>{NUMBER})")
 WITHIN = re.compile(r" in (?=.)")
@@ -199,3 +219,108 @@ def _region_within(side: str, where: str) -> tuple[str, Region] | None:
             raise TargetError(f"The box {where} has no area; expected LEFT,TOP,RIGHT,BOTTOM in the picture's pixels.")
         return side, Region(f" in {where}", (left, top, right, bottom))
     return (side, Region(f" in {Path(where).name}", file=where)) if "." in where else None
+
+
+class RegionsOfMap:
+    """The regions that a map of a picture marks: a base of results that have such a map."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def blank(self) -> bool: ...  # noqa: D102
+        def on_original(self) -> NDArray[np.float32]: ...  # noqa: D102
+
+    def mask(self, threshold: Threshold = USUAL_THRESHOLD) -> NDArray[np.bool_]:
+        """Where the map is high, ``(H, W)`` on the original picture's pixels; nowhere if it is blank.
+
+        Args:
+            threshold: The share of the map's maximum that is high enough: 0.2 in the paper of class activation maps,
+                0.15 in that of Grad-CAM. Or ``"otsu"``, which parts the map's values into two groups that differ most.
+                What is negative counts as 0.
+
+        Raises:
+            ParameterError: If it is neither.
+        """
+        return above(self.on_original(), threshold) & (not self.blank)
+
+    def bounding_box(self, threshold: Threshold = USUAL_THRESHOLD) -> tuple[int, int, int, int] | None:
+        """The box around the largest connected part of :meth:`mask`: left, top, right and bottom.
+
+        In pixels of the original picture; right and bottom are the first that are outside. None if the map is blank.
+
+        Args:
+            threshold: As in :meth:`mask`.
+
+        Raises:
+            ParameterError: If it is neither a share nor ``"otsu"``, or the map is not one of a picture.
+        """
+        found = self.mask(threshold)
+        if found.ndim != PICTURE:
+            raise ParameterError("A bounding box is that of a map of a picture; this is one of a signal or a volume.")
+        return bounding_box(found)
+
+
+def above(values: NDArray[np.floating[Any]], threshold: Threshold) -> NDArray[np.bool_]:
+    """Where a map is high; nowhere if it has no positive value. What is negative, or no number, counts as 0.
+
+    Args:
+        values: A map of any shape.
+        threshold: The share of its maximum that is high enough, or ``"otsu"``. A constant map is high everywhere.
+
+    Raises:
+        ParameterError: If the threshold is neither.
+    """
+    import numpy as np
+
+    if threshold != "otsu" if isinstance(threshold, str) else not 0 < threshold <= 1:
+        raise ParameterError(
+            f"threshold must be 'otsu', or a share of the map's maximum above 0 and at most 1; got {threshold!r}."
+        )
+    kept = np.maximum(np.nan_to_num(values, nan=0.0), 0)
+    if not kept.any():
+        return np.zeros(kept.shape, dtype=bool)
+    return np.asarray(kept > otsu(kept) if threshold == "otsu" else kept >= threshold * kept.max())
+
+
+def otsu(values: NDArray[np.floating[Any]]) -> float:
+    """Otsu's threshold (1979) of some numbers, exactly: those above it and the others differ most between the groups.
+
+    Args:
+        values: Finite, of any shape.
+
+    Returns:
+        One of the values, the largest of the lower group; minus infinity if all are equal.
+    """
+    import numpy as np
+
+    line = np.sort(values, axis=None).astype(np.float64)
+    cuts = np.flatnonzero(line[1:] > line[:-1])
+    if not len(cuts):
+        return -np.inf
+    sums, below = np.cumsum(line)[cuts], cuts + 1
+    rest = len(line) - below
+    spread = below * rest * ((line.sum() - sums) / rest - sums / below) ** 2
+    return float(line[cuts[np.argmax(spread)]])
+
+
+def component_boxes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Boxes ``(K, 4)`` of the connected parts of a mask ``(H, W)``, largest first: left, top, right and bottom.
+
+    Pixels that touch at a corner are connected. Right and bottom are the first that are outside.
+    """
+    import cv2
+    import numpy as np
+
+    _, _, found, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=8)
+    left, top, width, height, area = found[1:].T.astype(np.int64)
+    order = np.lexsort((left, top, -area))
+    return np.stack([left, top, left + width, top + height], axis=1)[order]
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """The box around the largest connected part of a mask ``(H, W)``; None if nothing is marked."""
+    boxes = component_boxes(mask)
+    if not len(boxes):
+        return None
+    left, top, right, bottom = boxes[0].tolist()
+    return left, top, right, bottom

@@ -1,11 +1,12 @@
 """Evaluation: how good the maps of a method are, measured, beside controls, with intervals.
 
 metric         what a metric is, one line each; a case to judge maps on
-evaluate       maps of several methods on a data set, judged: blocks, shards, several processes
+evaluate       maps of several methods on a data set, judged
+study          the pictures of a data set through methods and metrics: blocks, shards, several processes
 evaluation     the values of every picture, method and metric: intervals, tables, figures
+table          an evaluation in words: a page, comma-separated values, JSON, lines of text
 statistics     bootstrap intervals, paired differences, ranks
 controls       maps that know nothing of the network: random, centre, edges, constant, random phases
-annotations    masks and boxes of files, and of drawn scenes
 certificate    one map of one photograph, told without annotation
 faithfulness   pixels deleted or inserted by their order in a map; average drop and gain
 road           pixels removed by noisy linear imputation

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from cnnviz.errors import UnknownNameError
+from cnnviz.errors import ParameterError, UnknownNameError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cnnviz.core.sample import Sample
     from cnnviz.core.target import TargetLike
+    from cnnviz.images.reading import ImagesLike
     from cnnviz.models.model import Model
 
-__all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "load_metric"]
+__all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", "has_evidence", "load_metric"]
 
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
 
-Explain: TypeAlias = "Callable[[Model, Sequence[Sample] | Tensor, TargetLike, int], NDArray[np.float32]]"
-"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input.
-
-Pictures that a metric changed are given as the network takes them, ``(N, C, H, W)``.
-"""
+Explain: TypeAlias = "Callable[[Model, ImagesLike, TargetLike, int], NDArray[np.float32]]"
+"""A method as metrics ask it: from a network, pictures (or its inputs, ``(N, C, H, W)``), targets and a seed to maps
+``(N, H, W)`` at the network's input."""
 
 Needs: TypeAlias = Literal["maps", "mask", "method"]
 """What a metric needs: maps and the network's answers; where the object is, too; the method itself, to ask it again."""
@@ -161,3 +159,27 @@ def load_metric(name: str) -> tuple[Metric, Callable[..., Any]]:
     metric = METRICS[name]
     module = import_module(f"cnnviz.evaluation.{metric.where}")
     return metric, getattr(module, name.replace("-", "_"))
+
+
+def has_evidence(maps: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which of some maps ``(M, ...)`` say anything: ``(M,)``, whether any of its values is above 0.
+
+    A map of zeros, of values that all are below 0, or without numbers does not: every metric of it is undefined, NaN.
+    """
+    import numpy as np
+
+    return np.asarray((np.nan_to_num(maps, nan=0.0) > 0).reshape(len(maps), -1).any(axis=1))
+
+
+def check_maps(case: Case, maps: NDArray[np.floating[Any]]) -> None:
+    """Make sure that maps lie on the grid of the network's input.
+
+    Raises:
+        ParameterError: If they do not.
+    """
+    expected = tuple(case.inputs.shape[2:])
+    if maps.shape[1:] != expected and maps.shape[1:] != (case.inputs.shape[1], *expected):
+        raise ParameterError(
+            f"Maps are judged at the size of the network's input: expected (maps, {', '.join(map(str, expected))}), "
+            f"got {maps.shape}. heatmap.upsampled() has that size."
+        )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.field import Field
 from cnnviz.core.picture import Geometry, Picture
+from cnnviz.core.region import RegionsOfMap
 from cnnviz.core.sample import Sample
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
@@ -215,7 +216,7 @@ class Explanations(StyledBatch[E, Look]):
 
 
 @dataclass(frozen=True, eq=False)
-class Heatmap(Explanation):
+class Heatmap(Explanation, RegionsOfMap):
     """One map of one picture; its values are ``(h, w)`` float32, raw and signed, at the method's own resolution.
 
     Attributes:

@@ -128,6 +128,10 @@ class Dataset(ABC):
         found = int(self.labels[index])
         return None if found == NO_CLASS else found
 
+    def mask(self, index: int) -> NDArray[np.bool_] | None:  # noqa: ARG002 - data sets that know it look at it
+        """Where a picture's object is, ``(H, W)``, of a data set that knows it; None of any other."""
+        return None
+
     @abstractmethod
     def mark(self, index: int) -> str:
         """What tells, without decoding it, whether a picture was exchanged: a size in bytes or a hash."""

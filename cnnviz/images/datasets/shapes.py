@@ -51,6 +51,10 @@ class ShapesDataset(Dataset):
         place = range(len(self))[index]
         return Picture(draw_scene(place, seed=self._seed).pixels, f"scene {place}")
 
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """The visible pixels of a scene's shape, exactly."""
+        return draw_scene(range(len(self))[index], seed=self._seed).mask
+
     def mark(self, index: int) -> str:  # noqa: ARG002
         """The seed, which together with the key decides over every pixel."""
         return f"scene of seed {self._seed}"

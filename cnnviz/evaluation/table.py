@@ -1,0 +1,359 @@
+"""The table of an evaluation: as a page, as comma-separated values, as JSON, and as lines of text."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cnnviz.catalogue import CATALOGUE
+from cnnviz.drawing.charts import draw_curves, draw_intervals, draw_matrix
+from cnnviz.drawing.files import rasterise, steady_settings
+from cnnviz.drawing.notes import NOTE_KEY
+from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Page, Plate, Table, Words
+from cnnviz.drawing.pages.html import render
+from cnnviz.provenance import Caution
+
+if TYPE_CHECKING:
+    from cnnviz.evaluation.evaluation import Evaluation
+
+__all__ = ["csv_of", "describe_table", "embed_table", "find_checks", "json_of", "page_of", "spell_table"]
+
+BEST, UNBEATEN = "*", "\N{DAGGER}"
+NONE: Final = "\N{EN DASH}"
+FEW: Final = 20
+"""Pictures below which bootstrap intervals are rough."""
+
+SURE: Final = 0.05
+PAGE_WIDTH, PAGE_DPI = 8.5, 140
+MOST_FAILURES: Final = 20
+LIMITS: Final = (
+    "A metric measures what it measures: no number here says that a map is true. Deleted and blurred pixels make "
+    "pictures that the network has never seen; masks say where the object is, not where the network looks. Where "
+    "metrics disagree, none of them is right by itself."
+)
+
+
+def find_checks(found: Evaluation) -> tuple[str, ...]:
+    """What the user should know about the values."""
+    checks: list[str] = []
+    number = len(found.images)
+    if number < FEW:
+        what = "One picture has" if number == 1 else f"{number} pictures are few:"
+        more = "no intervals" if number == 1 else f"bootstrap intervals are rough below {FEW}"
+        checks.append(Caution(f"{what} {more}"))
+    for row, one in enumerate(found.candidates):
+        for column, metric in enumerate(found.metrics):
+            if not one.control and (missing := int(found.undefined[row, column])):
+                because = " (no mask, or no positive value)" if metric.needs == "mask" else " (no positive value)"
+                checks.append(f"{metric.proper} of {one.proper} is undefined on {missing} of {number}{because}")
+    for (row, column), controls in sorted(found.unbeaten.items()):
+        words = ", ".join(controls)
+        checks.append(
+            f"{found.candidates[row].proper} is not better than {words} by {found.metrics[column].proper}, beyond the "
+            "interval of the difference"
+        )
+    if found.failures:
+        checks.append(f"{len(found.failures)} pictures could not be used; the first: {found.failures[0][1]}")
+    return tuple(checks)
+
+
+def describe_table(found: Evaluation) -> list[dict[str, Any]]:
+    """A row for each method and metric, as plain values; numbers that there are none of are None."""
+    return [_row(found, row, column) for row in range(len(found.candidates)) for column in range(len(found.metrics))]
+
+
+def _row(found: Evaluation, row: int, column: int) -> dict[str, Any]:
+    one, metric, held, less = found.candidates[row], found.metrics[column], found.intervals, found.differences
+    best = found.best[column] == row
+    return {
+        "method": one.name,
+        "layer": one.layer,
+        "control": one.control,
+        "metric": metric.name,
+        "better": metric.direction,
+        "mean": _number(held.mean[row, column]),
+        "low": _number(held.low[row, column]),
+        "high": _number(held.high[row, column]),
+        "pictures": int(held.count[row, column]),
+        "undefined": int(found.undefined[row, column]),
+        "best": best,
+        "difference": _number(less.mean[row, column]),
+        "difference_low": _number(less.low[row, column]),
+        "difference_high": _number(less.high[row, column]),
+        "p_holm": _number(found.p_values[row, column]),
+        "mean_rank": _number(found.mean_ranks[row, column]),
+        "not_better_than": list(found.unbeaten.get((row, column), ())),
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def csv_of(found: Evaluation) -> str:
+    """A line for each method and metric, with what a map takes; no line says more."""
+    held = io.StringIO()
+    rows = describe_table(found)
+    writer = csv.DictWriter(held, [*rows[0], "forwards", "seconds"], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        forwards, seconds = found.costs.get(row["method"], (math.nan, math.nan))
+        listed = {**row, "not_better_than": " ".join(row["not_better_than"])}
+        writer.writerow({**listed, "forwards": _number(forwards), "seconds": _number(seconds)})
+    return held.getvalue()
+
+
+def json_of(found: Evaluation) -> str:
+    """The table, the values of every picture, and how they were made; the same text each time."""
+    record = json.loads(found.provenance.drawn(format="json").to_json())
+    pictures = [
+        {
+            "image": key,
+            "target": target,
+            "score": _number(score),
+            "probability": _number(probability),
+            "values": {
+                one.name: {metric.name: _number(values[row, column]) for column, metric in enumerate(found.metrics)}
+                for row, one in enumerate(found.candidates)
+            },
+        }
+        for key, target, score, probability, values in zip(
+            found.images, found.targets, found.scores, found.probabilities, found.values, strict=True
+        )
+    ]
+    document = {
+        "info": {"description": f"evaluation of maps of {found.model} on {found.data}", NOTE_KEY: record},
+        "table": describe_table(found),
+        "agreement": [[_number(each) for each in row] for row in found.agreement],
+        "pictures": pictures,
+        "failures": [{"image": key, "sentence": sentence} for key, sentence in found.failures],
+        "checks": list(found.checks),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def spell_table(found: Evaluation) -> str:
+    """Lines of text: a row a method, a column a metric, and below what the marks mean."""
+    rows = [["", *(f"{metric.name} {_arrow(metric.direction)}" for metric in found.metrics), "forwards", "s/image"]]
+    for row, one in enumerate(found.candidates):
+        forwards, seconds = found.costs.get(one.name, (math.nan, math.nan))
+        cost = [f"{forwards:.3g}" if math.isfinite(forwards) else NONE, f"{seconds:.2g}" if seconds >= 0 else NONE]
+        rows.append([one.name, *(_spell_cell(found, row, column) for column in range(len(found.metrics))), *cost])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(found.judged + 1, "-" * len(lines[0]))
+    return "\n".join([*lines, *_legend(found)])
+
+
+def _arrow(direction: str) -> str:
+    return "\N{UPWARDS ARROW}" if direction == "higher" else "\N{DOWNWARDS ARROW}"
+
+
+def _spell_cell(found: Evaluation, row: int, column: int) -> str:
+    """A mean with its interval and its marks."""
+    held = found.intervals
+    mean, low, high = (float(each[row, column]) for each in (held.mean, held.low, held.high))
+    if not math.isfinite(mean):
+        return NONE
+    interval = f" [{_short(low)}, {_short(high)}]" if math.isfinite(low) else ""
+    best = BEST if found.best[column] == row and found.judged > 1 else ""
+    return f"{_short(mean)}{interval}{best}{UNBEATEN if (row, column) in found.unbeaten else ''}"
+
+
+def _short(value: float) -> str:
+    words = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return words.replace("-", "\N{MINUS SIGN}")
+
+
+def _legend(found: Evaluation) -> Iterator[str]:
+    number = len(found.images)
+    pictures = f"{number} picture{'s' if number > 1 else ''}"
+    interval = f", [{found.level:.0%} bootstrap intervals over pictures]" if number > 1 else ""
+    yield f"Mean over {pictures}{interval}. {_arrow('higher')} higher is better, {_arrow('lower')} lower is better."
+    if found.judged > 1:
+        yield f"{BEST} the best method by this metric."
+    if found.unbeaten:
+        yield (
+            f"{UNBEATEN} not better than every control beyond the {found.level:.0%} interval of the paired difference: "
+            "this number says nothing for the method."
+        )
+
+
+def embed_table(found: Evaluation) -> str:
+    """The table as HTML for a notebook."""
+    head = "".join(f"<th>{html.escape(metric.proper)} {_arrow(metric.direction)}</th>" for metric in found.metrics)
+    lines = [
+        f"<tr><th>{html.escape(one.proper)}</th>"
+        + "".join(f"<td>{_spell_cell(found, row, column)}</td>" for column in range(len(found.metrics)))
+        + "</tr>"
+        for row, one in enumerate(found.candidates)
+    ]
+    legend = "".join(f"<p>{html.escape(line)}</p>" for line in _legend(found))
+    return f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>{legend}"
+
+
+def page_of(found: Evaluation) -> str:
+    """The page: the same text each time, so no seconds are in it."""
+    failures = tuple(f"Left out: {sentence}" for _, sentence in found.failures[:MOST_FAILURES])
+    more = len(found.failures) - MOST_FAILURES
+    number = len(found.images)
+    judged = f"{found.judged} method{'s' if found.judged > 1 else ''}"
+    return render(
+        Page(
+            title=f"{found.model}: how good are the maps?",
+            kicker="An evaluation by cnnviz",
+            lead=f"Maps of {judged} and {len(found.candidates) - found.judged} controls on {number} "
+            f"picture{'s' if number > 1 else ''} of {found.data}, judged by {len(found.metrics)} metrics.",
+            chapters=tuple(_chapters(found)),
+            note=found.provenance.drawn(format="html").to_json(),
+            notices=(*failures, *([f"Left out: {more} more."] if more > 0 else [])),
+            closing="Every number on this page was computed by the network named above.",
+        )
+    )
+
+
+def _chapters(found: Evaluation) -> Iterator[Chapter]:
+    plot = _Pictured(found)
+    names = tuple(f"{metric.proper} {_arrow(metric.direction)}" for metric in found.metrics)
+    rows = tuple(
+        (one.proper, *(_spell_cell(found, row, column) for column in range(len(found.metrics))), _cost(one.method))
+        for row, one in enumerate(found.candidates)
+    )
+    numeric = tuple(range(1, len(names) + 1))
+    legend = tuple(Words(line, "quiet") for line in _legend(found))
+    table = Table("Means over pictures", ("Method", *names, "Cost of a map"), rows, numeric)
+    yield Chapter(
+        "table", "The table", "How good is each method, and is it better than knowing nothing?",
+        (table, *legend, plot.intervals(), _metrics(found)), LIMITS,
+    )  # fmt: skip
+    if found.judged > 1:
+        yield Chapter(
+            "differences", "Differences from the best", "Which differences between methods are no chance?",
+            tuple(_differences(found)),
+            "The best method was chosen on these pictures; on others it may be another.",
+        )  # fmt: skip
+    if found.curves:
+        yield Chapter("curves", "Curves", "What becomes of the class while pixels go, or come?", (plot.curves(),))
+    if len(found.metrics) > 1:
+        yield Chapter(
+            "agreement", "Do the metrics agree?", "How far do two metrics put the methods in the same order?",
+            (plot.agreement(), *_ranks(found)),
+            "Metrics that disagree measure different things; their mean would measure nothing.",
+        )  # fmt: skip
+    yield Chapter("pictures", "Pictures", "On which pictures does a method do best and worst?", tuple(_extremes(found)))
+    if found.checks:
+        words = tuple(Words(f"{each[0].upper()}{each[1:]}.") for each in found.checks)
+        yield Chapter("checks", "What to know", "What changes how these numbers must be read?", words)
+
+
+def _cost(method: str | None) -> str:
+    """What a map takes, as the method's own line says it; measured seconds are in no page."""
+    return CATALOGUE[method].cost.replace("`", "") if method else NONE
+
+
+def _metrics(found: Evaluation) -> Block:
+    rows = tuple(
+        (
+            metric.proper,
+            f"{metric.family}; {metric.direction} is better; a random map: {metric.chance}. {metric.paper}.",
+        )
+        for metric in found.metrics
+    )
+    return Fold("What the metrics measure", blocks=(Facts(rows),))
+
+
+def _differences(found: Evaluation) -> Iterator[Block]:
+    less = found.differences
+    rows = []
+    for column, metric in enumerate(found.metrics):
+        best = found.best[column]
+        if best is None:
+            continue
+        for row in range(found.judged):
+            if row == best:
+                continue
+            mean, low, high = (float(each[row, column]) for each in (less.mean, less.low, less.high))
+            p = float(found.p_values[row, column])
+            interval = f"[{_short(low)}, {_short(high)}]" if math.isfinite(low) else NONE
+            words = NONE if not math.isfinite(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}")
+            verdict = "worse" if p < SURE else "no difference shown"
+            names = found.candidates[row].proper, found.candidates[best].proper
+            rows.append(
+                (metric.proper, *names, _short(mean) if math.isfinite(mean) else NONE, interval, words, verdict)
+            )
+    yield Table(
+        "Paired differences from the best method",
+        ("Metric", "Method", "Best", "Difference", f"{found.level:.0%} interval", "p (Holm)", "Verdict"),
+        tuple(rows), (3, 4, 5),
+    )  # fmt: skip
+    yield Words(
+        "p: sign-flip test of the paired differences, adjusted after Holm for all comparisons of this table.", "quiet"
+    )
+
+
+def _ranks(found: Evaluation) -> Iterator[Block]:
+    if found.judged < 2:
+        return
+    means = found.mean_ranks
+    rows = tuple(
+        (found.candidates[row].proper, *(f"{each:.2f}" if math.isfinite(each) else NONE for each in means[row]))
+        for row in range(found.judged)
+    )
+    names = tuple(metric.proper for metric in found.metrics)
+    yield Table("Mean rank among the methods, 1 the best", ("Method", *names), rows, tuple(range(1, len(names) + 1)))
+
+
+def _extremes(found: Evaluation) -> Iterator[Block]:
+    rows = []
+    for row in range(found.judged):
+        for metric in found.metrics:
+            best, worst = found.extremes(found.names[row], metric.name)
+            if not len(best):
+                continue
+            spelt = [_spell_pictures(found, found.names[row], metric.name, each) for each in (best, worst)]
+            rows.append((found.candidates[row].proper, metric.proper, *spelt))
+    yield Table("Best and worst pictures", ("Method", "Metric", "Best", "Worst"), tuple(rows))
+
+
+def _spell_pictures(found: Evaluation, method: str, metric: str, places: Sequence[int] | Any) -> str:
+    values = found.of(method, metric)
+    return "; ".join(f"{found.images[at]} ({found.targets[at]}) {_short(float(values[at]))}" for at in places)
+
+
+class _Pictured:
+    """The figures of an evaluation as pictures of a page."""
+
+    def __init__(self, found: Evaluation) -> None:
+        self._found = found
+        self._names = [each.proper for each in found.candidates]
+
+    def intervals(self) -> Gallery:
+        """Means with their intervals."""
+        with steady_settings():
+            drawn = draw_intervals(self._found._panels(self._names), width=PAGE_WIDTH)
+            return _gallery(rasterise(drawn, PAGE_DPI), "Means with their intervals; grey: controls")
+
+    def curves(self) -> Gallery:
+        """Mean curves."""
+        with steady_settings():
+            curves = self._found._curves(self._names)
+            drawn = draw_curves(curves, along="% of the pixels changed", width=PAGE_WIDTH)
+            return _gallery(rasterise(drawn, PAGE_DPI), "Mean curves with their intervals")
+
+    def agreement(self) -> Gallery:
+        """The matrix of correlations."""
+        with steady_settings():
+            words = [metric.proper for metric in self._found.metrics]
+            drawn = draw_matrix(self._found.agreement, words, width=PAGE_WIDTH / 1.5)
+            return _gallery(rasterise(drawn, PAGE_DPI), " ".join(self._found._notes("agreement")))
+
+
+def _gallery(pixels: np.ndarray[Any, Any], words: str) -> Gallery:
+    return Gallery((Plate(pixels, words, caption=words, exact=True),), size="row")
