@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,11 +22,11 @@ from cnnviz.methods.prepare import prepare
 
 if TYPE_CHECKING:
     from cnnviz.core.sample import Sample
-    from cnnviz.core.target import Target
+    from cnnviz.core.target import Target, TargetLike
     from cnnviz.evaluation.metric import Explain
     from cnnviz.models.model import Model
 
-__all__ = ["GridPointing", "Mosaic", "Tile", "build_mosaics", "find_tiles", "gridpg", "share_by_cell"]
+__all__ = ["GridPointing", "Mosaic", "Tile", "build_mosaics", "find_tiles", "grid_pointing", "gridpg", "share_by_cell"]
 
 CONFIDENT: Final = 0.5
 LEAST_SIDE = 2
@@ -44,12 +44,14 @@ class Tile:
         target: Its top class.
         probability: Of that class.
         name: The picture's name.
+        row: Which of the pictures it is.
     """
 
     inputs: Tensor = field(repr=False)
     target: ClassTarget
     probability: float
     name: str
+    row: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,51 @@ class GridPointing:
 def gridpg(
     model: Model,
     pictures: Sequence[Sample] | Tensor,
+    _target: TargetLike,
+    methods: Mapping[str, Explain],
+    *,
+    seed: int = 0,
+    side: int = 2,
+    probability: float = CONFIDENT,
+) -> NDArray[np.float64]:
+    """The grid pointing game (GridPG), by picture: :func:`grid_pointing` on a mosaic that every picture leads.
+
+    A picture that the network is sure about is put into a mosaic with others of the same call, each of another class,
+    in places drawn at random; its value is the mean of the mosaic's cells. Higher is better; the range is [0, 1], and a
+    map that knows nothing has one over the number of cells: 0.25 on 2 x 2. NaN where the network is not sure about the
+    picture, where there are too few others, and where no map of the mosaic has a positive value.
+
+    References: Böhle, Fritz and Schiele, Convolutional Dynamic Alignment Networks for Interpretable Classifications,
+    CVPR 2021; Rao, Böhle and Schiele, Towards Better Understanding Attribution Methods, CVPR 2022.
+
+    Args:
+        model: The network.
+        pictures: Pictures, or inputs ``(N, C, h, w)``.
+        _target: Not looked at: it is the classes of a mosaic that are explained.
+        methods: Methods by name.
+        seed: Of the choice of mosaics, and of what methods draw at random.
+        side: Rows, and columns, of a mosaic.
+        probability: How sure the network has to be of a picture's top class.
+
+    Returns:
+        ``(M, N)`` float64.
+
+    Raises:
+        UsageError: If the network answers no such question.
+        ExplanationError: If the network takes no larger inputs.
+    """
+    tiles = find_tiles(model, pictures, probability=probability)
+    found = np.full((len(methods), len(pictures)), np.nan)
+    mosaics = {tile.row: _mosaic_with(tile, tiles, side, seed) for tile in tiles}
+    led = {row: mosaic for row, mosaic in mosaics.items() if mosaic is not None}
+    if led:
+        found[:, list(led)] = _point(model, tuple(led.values()), methods, seed).values
+    return found
+
+
+def grid_pointing(
+    model: Model,
+    pictures: Sequence[Sample] | Tensor,
     methods: Mapping[str, Explain],
     *,
     count: int = COUNT,
@@ -145,9 +192,15 @@ def gridpg(
         raise ParameterError(f"side={side} and count={count}; expected a side of at least 2, and at least one mosaic.")
     tiles = find_tiles(model, pictures, probability=probability)
     mosaics = build_mosaics(tiles, count, side=side, seed=seed)
+    found = _point(model, mosaics, methods, seed)
+    return replace(found, checks=_describe(mosaics, count, len(pictures), len(tiles)))
+
+
+def _point(model: Model, mosaics: Sequence[Mosaic], methods: Mapping[str, Explain], seed: int) -> GridPointing:
+    """The shares of all methods on some mosaics."""
     _check_larger(model, mosaics[0].inputs)
+    side, total = mosaics[0].side, len(methods) * len(mosaics)
     shares = np.full((len(methods), len(mosaics), side * side), np.nan)
-    total = len(methods) * len(mosaics)
     for number, mosaic in enumerate(mosaics):
         inputs = mosaic.inputs.expand(len(mosaic.tiles), -1, -1, -1)
         targets = [tile.target for tile in mosaic.tiles]
@@ -157,7 +210,7 @@ def gridpg(
                 maps = ask_maps(explain, model, inputs, targets, seed)
             for cell, each in enumerate(maps):
                 shares[row, number, cell] = share_by_cell(each, side)[cell]
-    return GridPointing(tuple(methods), mosaics, shares, _describe(mosaics, count, len(pictures), len(tiles)))
+    return GridPointing(tuple(methods), tuple(mosaics), shares)
 
 
 def share_by_cell(values: NDArray[np.float32], side: int) -> NDArray[np.float64]:
@@ -205,8 +258,8 @@ def find_tiles(
     best, classes = shares.max(dim=1)
     rows = zip(batch.inputs, classes.tolist(), best.tolist(), batch.pictures, strict=True)
     return tuple(
-        Tile(inputs, named_class(top, model.labels), share, picture.name)
-        for inputs, top, share, picture in rows
+        Tile(inputs, named_class(top, model.labels), share, picture.name, row)
+        for row, (inputs, top, share, picture) in enumerate(rows)
         if share >= probability
     )
 
@@ -241,6 +294,17 @@ def build_mosaics(tiles: Sequence[Tile], count: int, *, side: int = 2, seed: int
         if len(found) == count:
             break
     return tuple(found.values())
+
+
+def _mosaic_with(tile: Tile, tiles: Sequence[Tile], side: int, seed: int) -> Mosaic | None:
+    """A mosaic of a tile and others, in places drawn at random; None if there are too few others."""
+    rng, by_class = np.random.default_rng([seed, tile.row]), {tile.target.index: tile}
+    for at in rng.permutation(len(tiles)).tolist():
+        by_class.setdefault(tiles[at].target.index, tiles[at])
+    chosen = list(by_class.values())[: side * side]
+    return (
+        Mosaic(tuple(chosen[at] for at in rng.permutation(len(chosen))), side) if len(chosen) == side * side else None
+    )
 
 
 def _check_larger(model: Model, inputs: Tensor) -> None:

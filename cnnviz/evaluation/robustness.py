@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import ParameterError
-from cnnviz.evaluation.explain import ask_maps, pixel_unit, settled_batch
+from cnnviz.evaluation.explain import ask_maps, next_seed, pixel_unit, settled_batch
 from cnnviz.evaluation.randomisation.agreement import SIMILARITIES
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def sensitivity(
     """Max-sensitivity: how far a map changes, of its own size, when its picture changes by less than can be seen.
 
     The largest of ``||map(x + d) - map(x)|| / ||map(x)||`` over some ``d``, uniform in ``[-radius, radius]`` in every
-    pixel and channel; norms are Euclidean. Lower is better; the range is 0 upwards, and a map that is drawn anew each
-    time has about 1.2 (values uniform in 0..1, none negative, have 0.7). A constant map has 0, so it is no proof. As
-    captum's ``sensitivity_max``, but that the radius is in pixels, and that a map of zeros is undefined: NaN. The class
-    stays that of the unchanged picture, and what a method draws at random is the same.
+    pixel and channel; norms are Euclidean. Lower is better; the range is 0 upwards, and a map of numbers uniform in
+    0..1 that are drawn anew each time has about 0.7. A constant map has 0: it is no proof. As captum's
+    ``sensitivity_max``, but that the radius is in pixels, and that a map of zeros is undefined: NaN. The class stays
+    that of the unchanged picture; what a method draws at random is drawn anew, as in its use.
 
     Reference: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019.
 
@@ -77,7 +77,7 @@ def sensitivity(
         for row, explain in enumerate(methods.values()):
             step = number * len(methods) + row
             with part_of_progress(slice(step, step + 1), total):
-                maps = ask_maps(explain, model, inputs, batch.targets, seed)
+                maps = ask_maps(explain, model, inputs, batch.targets, next_seed(seed, number))
             if number:
                 found[row] = np.maximum(found[row], _relative_change(clean[row], maps))
             else:
