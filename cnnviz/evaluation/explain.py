@@ -14,6 +14,7 @@ from torch import Tensor
 from cnnviz.core.dimensions import size_of
 from cnnviz.engine.scores.score import settle
 from cnnviz.errors import UsageError
+from cnnviz.method import MOST_SEED
 from cnnviz.methods.ask import ask
 from cnnviz.methods.prepare import InputBatch, prepare
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from cnnviz.evaluation.metric import Explain
     from cnnviz.models.model import Model
 
-__all__ = ["ask_maps", "pixel_unit", "settled_batch"]
+__all__ = ["BATCH", "ask_maps", "next_seed", "pixel_unit", "settled_batch"]
 
 BATCH = 32
+APART = 1_000_003
+"""Between the seeds of two questions, so that no picture of one gets the random numbers of another's."""
 
 
 def settled_batch(model: Model, pictures: Sequence[Sample] | Tensor, target: TargetLike) -> InputBatch:
@@ -73,6 +76,16 @@ def ask_maps(
         expected = (len(targets), *size_of(pictures))
         raise UsageError(f"A method gave maps of shape {maps.shape}; expected {expected}, the size of its input.")
     return maps
+
+
+def next_seed(seed: int, step: int) -> int:
+    """The seed of a later question: what a method draws at random is drawn anew whenever it is asked again.
+
+    Args:
+        seed: Of the first question, whose step is 0.
+        step: Which question it is.
+    """
+    return (seed + APART * step) % (MOST_SEED + 1)
 
 
 def pixel_unit(model: Model) -> Tensor:

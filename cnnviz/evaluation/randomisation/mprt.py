@@ -15,10 +15,11 @@ from torch import Tensor
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import ExplanationError, NowhereError, ParameterError
 from cnnviz.evaluation.controls import CONTROLS
-from cnnviz.evaluation.explain import ask_maps, pixel_unit, settled_batch
+from cnnviz.evaluation.explain import ask_maps, next_seed, pixel_unit, settled_batch
 from cnnviz.evaluation.randomisation.agreement import SIMILARITIES, is_constant, value_entropy
 from cnnviz.evaluation.randomisation.cascade import Cascade
 from cnnviz.methods.prepare import prepare
+from cnnviz.provenance import Caution
 
 if TYPE_CHECKING:
     from cnnviz.core.sample import Sample
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cnnviz.methods.prepare import InputBatch
     from cnnviz.models.model import Model
 
-__all__ = ["DEPTHS", "SEEDS", "Randomisation", "floor", "randomisation"]
+__all__ = ["DEPTHS", "SEEDS", "Randomisation", "floor", "mprt", "randomisation", "similarity_between"]
 
 DEPTHS: Final = (0.25, 0.5, 0.75, 1.0)
 SEEDS: Final = (0, 1, 2)
@@ -116,6 +117,7 @@ class _Question:
         pictures: The pictures.
         noise: ``(samples, C, H, W)``: added to every picture in turn, the mean of the maps being taken; None for none.
         steps: How many questions there are in all.
+        seed: Of what methods draw at random.
     """
 
     methods: Mapping[str, Explain]
@@ -123,39 +125,106 @@ class _Question:
     pictures: Sequence[Sample] | Tensor
     noise: Tensor | None
     steps: int
+    seed: int
 
     def ask_all(self, model: Model, step: int, *, drawn: bool = True) -> list[NDArray[np.float32]]:
         """The maps of every method ``(N, H, W)``; NaN where a network that was drawn anew has none."""
         return [self._ask(name, model, step + row, drawn=drawn) for row, name in enumerate(self.methods)]
 
     def _ask(self, name: str, model: Model, step: int, *, drawn: bool) -> NDArray[np.float32]:
+        seed = next_seed(self.seed, step // len(self.methods))
         with part_of_progress(slice(step, step + 1), self.steps):
             try:
-                return self._mean_maps(name, model, slice(None))
+                return self._mean_maps(name, model, slice(None), seed)
             except (ExplanationError, NowhereError):
                 if not drawn:
                     raise
-            return self._one_by_one(name, model)
+            return self._one_by_one(name, model, seed)
 
-    def _one_by_one(self, name: str, model: Model) -> NDArray[np.float32]:
+    def _one_by_one(self, name: str, model: Model, seed: int) -> NDArray[np.float32]:
         rows: list[NDArray[np.float32]] = []
         for row in range(len(self.batch.targets)):
             try:
-                rows.append(self._mean_maps(name, model, slice(row, row + 1))[0])
+                rows.append(self._mean_maps(name, model, slice(row, row + 1), seed)[0])
             except (ExplanationError, NowhereError):
                 rows.append(np.full(self.batch.inputs.shape[-2:], np.nan, np.float32))
         return np.stack(rows)
 
-    def _mean_maps(self, name: str, model: Model, rows: slice) -> NDArray[np.float32]:
+    def _mean_maps(self, name: str, model: Model, rows: slice, seed: int) -> NDArray[np.float32]:
         explain, targets = self.methods[name], self.batch.targets[rows]
         if self.noise is None:
-            return ask_maps(explain, model, self.pictures[rows], targets, 0)
+            return ask_maps(explain, model, self.pictures[rows], targets, seed)
         inputs = self.batch.inputs[rows]
-        found = [ask_maps(explain, model, inputs + each.to(inputs), targets, 0) for each in self.noise]
+        noisy = [inputs + each.to(inputs) for each in self.noise]
+        found = [ask_maps(explain, model, each, targets, seed + at) for at, each in enumerate(noisy)]
         return np.asarray(np.mean(found, axis=0, dtype=np.float64), np.float32)
 
 
 def randomisation(
+    model: Model,
+    pictures: Sequence[Sample] | Tensor,
+    target: TargetLike,
+    methods: Mapping[str, Explain],
+    *,
+    seed: int = 0,
+    depths: Sequence[float] = DEPTHS,
+    draws: int = len(SEEDS),
+) -> NDArray[np.float64]:
+    """Similarity after randomisation: the rank correlation of maps with those of a network that forgets.
+
+    The mean of Spearman's correlation of the signed maps over depths of the model-parameter randomisation test and over
+    draws of the weights: :func:`mprt`, which gives more. Lower is better, down to the floor; the range is [-1, 1], a
+    random map has 0, and an edge detector 1. A constant map counts 0.
+
+    Reference: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018.
+
+    Args:
+        model: The network; left alone.
+        pictures: Pictures, or inputs ``(N, C, H, W)``.
+        target: Any accepted form of target; None for the top class of each picture.
+        methods: Methods by name.
+        seed: Of the first draw of weights, the others following, and of what methods draw at random.
+        depths: Shares of the layers that are drawn anew, growing.
+        draws: How many times the weights are drawn.
+
+    Returns:
+        ``(M, N)`` float64.
+    """
+    seeds = range(seed, seed + draws)
+    return mprt(model, pictures, target, methods, depths=depths, seeds=seeds, seed=seed).values()
+
+
+def floor(
+    model: Model,
+    pictures: Sequence[Sample] | Tensor,
+    target: TargetLike,
+    methods: Mapping[str, Explain],
+    *,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Similarity between pictures: the rank correlation of the maps of different pictures, asked about together.
+
+    What similarity after randomisation is to be compared with: maps that are no more alike have nothing in common but
+    what all maps of the method have. Lower is better; the range is [-1, 1], a random map has 0, the centre 1. A
+    constant map counts 0. NaN where there is but one picture.
+
+    Reference: the comparison that Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, leave to the eye.
+
+    Args:
+        model: The network.
+        pictures: Pictures, or inputs ``(N, C, H, W)``.
+        target: Any accepted form of target; None for the top class of each picture.
+        methods: Methods by name.
+        seed: Of what methods draw at random.
+
+    Returns:
+        ``(M, N)`` float64.
+    """
+    targets = settled_batch(model, pictures, target).targets
+    return np.stack([similarity_between(ask_maps(each, model, pictures, targets, seed)) for each in methods.values()])
+
+
+def mprt(
     model: Model,
     pictures: Sequence[Sample] | Tensor,
     target: TargetLike,
@@ -166,6 +235,7 @@ def randomisation(
     calibration: Sequence[Sample] | Tensor | None = None,
     samples: int = 0,
     noise: float = 0.1,
+    seed: int = 0,
 ) -> Randomisation:
     """The model-parameter randomisation test (MPRT): how alike maps stay when a network forgets, layer by layer.
 
@@ -190,6 +260,7 @@ def randomisation(
         calibration: Pictures on which batch-norm statistics are estimated, 16 at most; default: those asked about.
         samples: Noisy copies of each picture; 0 for the picture itself.
         noise: Their standard deviation, of pixels in 0..1.
+        seed: Of the noise, and of what methods draw at random.
 
     Raises:
         ParameterError: If depths, seeds, samples or noise are none.
@@ -199,13 +270,13 @@ def randomisation(
     steps = _checked_depths(depths, seeds, samples, noise)
     batch = settled_batch(model, pictures, target)
     fitted = batch.inputs if calibration is None else prepare(model, calibration).inputs
-    added = _draw_noise(model, batch.inputs, samples, noise) if samples else None
-    question = _Question(methods, batch, pictures, added, len(methods) * (1 + len(steps) * len(seeds)))
+    added = _draw_noise(model, batch.inputs, samples, noise, seed) if samples else None
+    question = _Question(methods, batch, pictures, added, len(methods) * (1 + len(steps) * len(seeds)), seed)
     edge_maps = _edges_of(model, batch.inputs)
     tally = _Tally(question.ask_all(model, 0, drawn=False), edge_maps, len(steps), len(seeds))
     checks, layers = batch.checks, tuple[str, ...]()
-    for number, seed in enumerate(seeds):
-        cascade = Cascade(model, fitted, seed=seed)
+    for number, drawn in enumerate(seeds):
+        cascade = Cascade(model, fitted, seed=drawn)
         for place, depth in enumerate(steps):
             network, asked = cascade.draw(depth), 1 + number * len(steps) + place
             tally.add(place, number, question.ask_all(network, asked * len(methods)))
@@ -218,20 +289,15 @@ def randomisation(
     )  # fmt: skip
 
 
-def floor(maps: NDArray[np.float32], similarity: str = "spearman") -> NDArray[np.float64]:
-    """How alike the maps of different pictures are: what is left when nothing of the picture counts.
-
-    Of each map the mean similarity to the maps of the next 8 pictures, the first following the last. Lower is better;
-    the range is that of the similarity, and a random map has 0. NaN where there is but one picture.
-
-    Reference: the comparison that Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, leave to the eye.
+def similarity_between(maps: NDArray[np.float32], similarity: str = "spearman") -> NDArray[np.float64]:
+    """How alike the maps of different pictures are: of each the mean over the next 8, the first following the last.
 
     Args:
         maps: ``(N, H, W)``.
         similarity: ``"spearman"`` or ``"ssim"``.
 
     Returns:
-        ``(N,)`` float64.
+        ``(N,)`` float64; NaN where there is but one picture.
     """
     alike, count = SIMILARITIES[similarity], len(maps)
     others = range(1, min(OTHERS, count - 1) + 1)
@@ -281,14 +347,14 @@ class _Tally:
 
     def floor(self) -> dict[str, NDArray[np.float64]]:
         """By similarity ``(M, N)``: of the trained network's maps of different pictures."""
-        return {name: np.stack([floor(maps, name) for maps in self._trained]) for name in SIMILARITIES}
+        return {name: np.stack([similarity_between(maps, name) for maps in self._trained]) for name in SIMILARITIES}
 
     def describe(self) -> tuple[str, ...]:
         """How many maps were constant, in a sentence; none where none was."""
-        share = float(self.constant.mean())
-        count = f"{int(self.constant.sum())} of {self.constant.size} maps of networks with drawn layers"
-        said = f"{count} are the same everywhere, or were before, and count as not alike: often no gradient is left"
-        return (said,) if share else ()
+        if not self.constant.any():
+            return ()
+        count = f"{int(self.constant.sum())} of {self.constant.size}"
+        return (Caution(f"{count} maps are constant where layers are randomised, which counts as similarity 0"),)
 
     def edges(self) -> dict[str, NDArray[np.float64]]:
         """By similarity ``(M, N)``: of the trained network's maps to the pictures' edges."""
@@ -310,9 +376,9 @@ def _checked_depths(depths: Sequence[float], seeds: Sequence[int], samples: int,
     return steps
 
 
-def _draw_noise(model: Model, inputs: Tensor, samples: int, noise: float) -> Tensor:
+def _draw_noise(model: Model, inputs: Tensor, samples: int, noise: float, seed: int) -> Tensor:
     """Noise ``(samples, C, H, W)`` on the scale of the inputs, the same for every picture."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     return noise * torch.randn(samples, *inputs.shape[1:], generator=generator) * pixel_unit(model)
 
 

@@ -65,7 +65,7 @@ def _draw_maps(maps: NDArray[np.float32], floor: float) -> list[Cell]:
 
 
 def _spell(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _draw_map(values: NDArray[Any], words: str, *, signed: bool) -> Cell:
