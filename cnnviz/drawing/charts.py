@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +27,9 @@ STYLES: Final = ("-", "--", "-.", ":")
 PER_INCH: Final = 72
 ROW: Final = 1.75
 """Height of a row, in ems of its text."""
+
+GAP: Final = 2.2
+"""Between two panels, in ems."""
 
 MOST_ACROSS: Final = 4
 NARROWEST: Final = 3.25
@@ -100,23 +103,23 @@ def draw_intervals(panels: Sequence[DotPanel], *, width: float, title: str = "",
         title: Above all.
         notes: Below all.
     """
-    size = current_style().size
-    em = size / PER_INCH
+    em = current_style().size / PER_INCH
     names = max((_inches(dot.name) for dot in panels[0].dots), default=0.0) + em
     across = max(1, min(len(panels), MOST_ACROSS, int((width - names) / LEAST_WIDE)))
     down = math.ceil(len(panels) / across)
-    rows = len(panels[0].dots)
-    high = rows * ROW * em
-    top, between, bottom = (2.0 * em if title else 0.3 * em), 5.2 * em, _notes_height(notes, width, em)
+    high = len(panels[0].dots) * ROW * em
+    wide = (width - names - (across - 1) * GAP * em - em) / across
+    titles = [_fold(panel.title, wide) for panel in panels]
+    above = 1.3 * max(map(len, titles)) * em + 0.8 * em
+    top, between, bottom = (2.0 * em if title else 0.3 * em), above + 3.0 * em, _notes_height(notes, width, em)
     height = top + down * (high + between) + bottom
     drawn = _figure(width, height)
-    wide = (width - names - (across - 1) * 1.2 * em - 0.5 * em) / across
-    for number, panel in enumerate(panels):
+    for number, (panel, lines) in enumerate(zip(panels, titles, strict=True)):
         row, column = divmod(number, across)
-        left = names + column * (wide + 1.2 * em)
-        below = height - top - row * (high + between) - 2.4 * em - high
+        left = names + column * (wide + GAP * em)
+        below = height - top - row * (high + between) - above - high
         axes = drawn.add_axes((left / width, below / height, wide / width, high / height))
-        _fill_panel(axes, panel, named=column == 0)
+        _fill_panel(axes, replace(panel, title="\n".join(lines)), named=column == 0)
     _write_around(drawn, title, notes, em)
     return drawn
 

@@ -346,7 +346,7 @@ def _manifest(
 ) -> Manifest:
     """All that decides over the values."""
     model, data = question.model, question.data
-    size = model.fixed_batch or block or min(usual_size(model.device), len(data))
+    size = block or min(usual_size(model.device), len(data))
     blocks = -(-len(data) // size)
     usual = 1 if placed else torch.get_num_threads()
     told = model.describe()

@@ -56,6 +56,7 @@ EVALUATION_SUFFIXES: Final = (*TABLE_SUFFIXES, *DRAWN_SUFFIXES, *ARRAY_SUFFIXES)
 
 USUAL_WIDTH, ON_SCREEN, ON_PAPER = 6.75, 200, 300
 SEPARATOR: Final = " \N{MIDDLE DOT} "
+ENDS: Final = (("low", -math.inf), ("high", math.inf))
 FEWEST: Final = 3
 """Methods of which an order can be said to agree with another."""
 
@@ -126,7 +127,9 @@ class Evaluation(Result):
     @cached_property
     def intervals(self) -> Intervals:
         """``(M, K)``: means over pictures with bootstrap intervals, and how many values are defined."""
-        return bootstrap(self.values, level=self.level, seed=self.seed)
+        held = bootstrap(self.values, level=self.level, seed=self.seed)
+        lows, highs = (np.array([_or(getattr(one, end), far) for one in self.metrics]) for end, far in ENDS)
+        return replace(held, low=np.maximum(held.low, lows), high=np.minimum(held.high, highs))
 
     @property
     def undefined(self) -> NDArray[np.int64]:
@@ -264,6 +267,9 @@ class Evaluation(Result):
     def method_at(self, name: str) -> int:
         """The number of a method.
 
+        Args:
+            name: Its name.
+
         Raises:
             UnknownNameError: If there is none of that name here.
         """
@@ -273,6 +279,9 @@ class Evaluation(Result):
 
     def metric_at(self, name: str) -> int:
         """The number of a metric.
+
+        Args:
+            name: Its name.
 
         Raises:
             UnknownNameError: If there is none of that name here.
@@ -445,6 +454,10 @@ class Evaluation(Result):
             "probabilities": self.probabilities,
             **{f"{name.replace('-', '_')}_curves": each for name, each in self.curves.items()},
         }
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
 
 
 def _only_paper(how: tuple[Paper, dict[str, Any]]) -> Paper:

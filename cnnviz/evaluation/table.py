@@ -191,7 +191,7 @@ def _legend(found: Evaluation) -> Iterator[str]:
     if found.unbeaten:
         yield (
             f"{UNBEATEN} not better than every control beyond the {found.level:.0%} interval of the paired difference: "
-            "this number says nothing for the method."
+            "by this metric the method is not shown to be better than knowing nothing."
         )
 
 
@@ -300,7 +300,7 @@ def _differences(found: Evaluation) -> Iterator[Block]:
             p = float(found.p_values[row, column])
             interval = f"[{_short(low)}, {_short(high)}]" if math.isfinite(low) else NONE
             words = NONE if not math.isfinite(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}")
-            verdict = "worse" if p < SURE else "no difference shown"
+            verdict = "worse" if p < SURE else "not shown"
             names = found.candidates[row].proper, found.candidates[best].proper
             rows.append(
                 (metric.proper, *names, _short(mean) if math.isfinite(mean) else NONE, interval, words, verdict)
@@ -311,7 +311,9 @@ def _differences(found: Evaluation) -> Iterator[Block]:
         tuple(rows), (3, 4, 5),
     )  # fmt: skip
     yield Words(
-        "p: sign-flip test of the paired differences, adjusted after Holm for all comparisons of this table.", "quiet"
+        "p: sign-flip test of the paired differences, adjusted after Holm for all comparisons of this table. Not shown: "
+        f"with p of {SURE:g} or more, the difference may be chance.",
+        "quiet",
     )
 
 

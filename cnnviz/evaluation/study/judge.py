@@ -18,6 +18,7 @@ from torch import Tensor
 from cnnviz.catalogue import load
 from cnnviz.core.sample import Geometry
 from cnnviz.core.target import Target, class_index
+from cnnviz.engine.batching import in_chunks, usual_size
 from cnnviz.engine.scores.score import class_probabilities, settle, share_of
 from cnnviz.errors import ExplanationError, PictureError
 from cnnviz.evaluation.faithfulness import Removal, area, average_scores, removal_curves
@@ -202,6 +203,7 @@ class Judge:
         maps, costs = self._explain(inputs[kept], targets, numbers[kept[0]])
         cases = [self._case(inputs[row : row + 1], settled[row], placed[row], numbers[row]) for row in kept]
         values, curves = self._measure(cases, maps)
+        values = self._ask_again(inputs[kept], targets, values)
         logs = logits[kept].detach().double().cpu()
         shares = class_probabilities(logs, self.model.head)
         probabilities = [share_of(target, shares[row], self.model.head) for row, target in enumerate(targets)]
@@ -228,11 +230,32 @@ class Judge:
         wanted = {row: self._targets(image) for row, image in zip(block.rows, block.images, strict=True)}
         first = next(iter(wanted.values()), self._targets(0))
         every = [wanted.get(row, first) for row in range(len(inputs))]
-        with torch.no_grad():
-            logits = self.model.answer(inputs, every)
+        logits = self._answer(inputs, every)
         rows = [row for row in wanted if bool(logits[row].isfinite().all())]
         settled = settle([every[row] for row in rows], logits[rows], self.model.labels, self.model.head)
         return dict(zip(rows, settled, strict=True)), logits
+
+    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
+        """The logits of all rows, in batches that the network takes."""
+
+        def ask(some: Tensor, rows: slice) -> Tensor:
+            with torch.no_grad():
+                return self.model.answer(some, targets[rows])[: rows.stop - rows.start]
+
+        model = self.model
+        size = self._size or usual_size(model.device)
+        found = in_chunks(inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
+        return torch.cat(found.results)
+
+    def _ask_again(self, inputs: Tensor, targets: Sequence[Target], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values with those of metrics that ask the methods themselves, about all pictures at once."""
+        methods = {each.name: each.explain for each in self.candidates}
+        for column, one in enumerate(self.measurements):
+            if one.metric.needs == "method":
+                seeded = {"seed": self._seed} if "seed" in inspect.signature(one.function).parameters else {}
+                found = one.function(self.model, inputs, list(targets), methods, **seeded)
+                values[:, :, column] = found.T
+        return values
 
     def _place(self, image: int, target: Target | None) -> PlacedAnnotation:
         """Where the object is on the network's input; a picture without a finite answer is refused."""
@@ -318,7 +341,7 @@ def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[
     if AVERAGES & names.keys():
         found.values |= {name: each for name, each in average_scores(case, maps).items() if name in names}
     for name, one in names.items():
-        if name in found.values or (one.metric.needs == "mask" and case.mask is None):
+        if name in found.values or one.metric.needs == "method" or (one.metric.needs == "mask" and case.mask is None):
             continue
         found.values[name] = one.function(case, maps, **one.settings)
         if one.curve is not None:
