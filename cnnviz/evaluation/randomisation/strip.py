@@ -35,7 +35,7 @@ def draw_strip(found: Randomisation, provenance: Provenance | None = None) -> Gr
         found: What the test found.
         provenance: How it was made.
     """
-    floors = [float(each.mean()) for each in found.floor["spearman"]]
+    floors = [float(each.mean()) for each in found.floor.get("spearman", np.full((len(found.maps), 1), math.nan))]
     photograph = Cell(found.shown, f"{found.pictures[0].name}\n{found.targets[0]}")
     edges = np.stack([found.edge_map] * len(found.maps[0]))
     rows = [_draw_maps(maps, mean) for maps, mean in zip(found.maps, floors, strict=True)]
