@@ -189,9 +189,8 @@ evaluate = SectionedCommand(
         FORCE, JSON, QUIET,
     ],
     callback=run_evaluate,
-    help="How good the maps of methods are: metrics with intervals, beside controls that know nothing.\n\n"
+    help="How good maps are: metrics with intervals, beside controls that know nothing.\n\n"
     "DATASET is a folder of pictures, a list of them (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT, "
     "hf:NAME, or several picture files. Drawn scenes (shapes:COUNT) know where their objects are. An interrupted "
     "evaluation with --folder is continued; torchrun -m cnnviz evaluate ... splits it among processes.",
-    short_help="Measure how good maps are, with controls and intervals.",
 )  # fmt: skip
