@@ -136,7 +136,7 @@ _ALL: tuple[Metric, ...] = (
            "method", "Adebayo et al. 2018; Hedström et al. 2024", "randomisation.mprt"),
     Metric("floor", "Similarity between pictures", RANDOMISATION, "lower", -1, 1, "0",
            "method", "Adebayo et al. 2018", "randomisation.mprt"),
-    Metric("sensitivity", "Max-sensitivity", ROBUSTNESS, "lower", 0, None, "about 1.2 where noise is drawn anew",
+    Metric("sensitivity", "Max-sensitivity", ROBUSTNESS, "lower", 0, None, "0.71 for uniform noise drawn anew",
            "method", "Yeh et al. 2019", "robustness"),
     Metric("repeatability", "Repeatability", ROBUSTNESS, "higher", -1, 1, "0",
            "method", "rank correlation of maps of two seeds", "robustness"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from cnnviz.core.target import ClassTarget, named_class
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.engine.scores.score import class_probabilities
 from cnnviz.errors import CnnvizError, ExplanationError, ParameterError, UsageError
-from cnnviz.evaluation.explain import BATCH, ask_maps
+from cnnviz.evaluation.explain import BATCH, ask_maps, next_seed
 from cnnviz.methods.ask import ask
 from cnnviz.methods.prepare import prepare
 
@@ -72,6 +73,11 @@ class Mosaic:
         each = [tile.inputs for tile in self.tiles]
         rows = [torch.cat(each[start : start + self.side], dim=2) for start in range(0, len(each), self.side)]
         return torch.cat(rows, dim=1)[None]
+
+    @property
+    def mark(self) -> int:
+        """A number that tells it from other mosaics, so that what is drawn at random for each is its own."""
+        return zlib.crc32(self.inputs.detach().cpu().float().numpy().tobytes())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -207,7 +213,7 @@ def _point(model: Model, mosaics: Sequence[Mosaic], methods: Mapping[str, Explai
         for row, explain in enumerate(methods.values()):
             step = number * len(methods) + row
             with part_of_progress(slice(step, step + 1), total):
-                maps = ask_maps(explain, model, inputs, targets, seed)
+                maps = ask_maps(explain, model, inputs, targets, next_seed(seed, mosaic.mark))
             for cell, each in enumerate(maps):
                 shares[row, number, cell] = share_by_cell(each, side)[cell]
     return GridPointing(tuple(methods), tuple(mosaics), shares)

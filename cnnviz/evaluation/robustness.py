@@ -15,6 +15,7 @@ from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import ParameterError
 from cnnviz.evaluation.explain import ask_maps, next_seed, pixel_unit, settled_batch
 from cnnviz.evaluation.randomisation.agreement import SIMILARITIES
+from cnnviz.method import MOST_SEED
 
 if TYPE_CHECKING:
     from cnnviz.core.sample import Sample
@@ -26,7 +27,7 @@ __all__ = ["repeatability", "sensitivity"]
 
 RADIUS: Final = 0.02
 SAMPLES: Final = 10
-SEEDS: Final = (0, 1, 2)
+DRAWS: Final = 3
 FEWEST = 2
 
 
@@ -100,7 +101,8 @@ def repeatability(
     target: TargetLike,
     methods: Mapping[str, Explain],
     *,
-    seeds: Sequence[int] = SEEDS,
+    seed: int = 0,
+    draws: int = DRAWS,
     similarity: str = "spearman",
 ) -> NDArray[np.float64]:
     """Repeatability: how alike the maps of one picture are with other random numbers.
@@ -113,26 +115,27 @@ def repeatability(
         pictures: Pictures, or inputs ``(N, C, H, W)``.
         target: Any accepted form of target; None for the top class of each picture.
         methods: Methods by name.
-        seeds: At least two.
+        seed: Of the first map, those of the others following.
+        draws: How many maps of each picture: at least two.
         similarity: ``"spearman"`` or ``"ssim"``.
 
     Returns:
         ``(M, N)`` float64.
 
     Raises:
-        ParameterError: If there are fewer seeds than two, or no such similarity.
+        ParameterError: If there are fewer draws than two, or no such similarity.
     """
-    if len(set(seeds)) < max(FEWEST, len(seeds)):
-        raise ParameterError(f"seeds are {list(seeds)}; expected at least two different ones.")
+    if draws < FEWEST:
+        raise ParameterError(f"draws is {draws}; expected at least {FEWEST}.")
     if similarity not in SIMILARITIES:
         raise ParameterError(f"similarity is {similarity!r}; expected one of {', '.join(SIMILARITIES)}.")
     batch, alike = settled_batch(model, pictures, target), SIMILARITIES[similarity]
-    found, total = [], len(methods) * len(seeds)
+    found, total = [], len(methods) * draws
     for row, explain in enumerate(methods.values()):
         drawn: list[NDArray[Any]] = []
-        for at, seed in enumerate(seeds):
-            with part_of_progress(slice(row * len(seeds) + at, row * len(seeds) + at + 1), total):
-                drawn.append(ask_maps(explain, model, pictures, batch.targets, seed))
+        for at in range(draws):
+            with part_of_progress(slice(row * draws + at, row * draws + at + 1), total):
+                drawn.append(ask_maps(explain, model, pictures, batch.targets, (seed + at) % (MOST_SEED + 1)))
         pairs = list(combinations(drawn, 2))
         found.append([np.mean([alike(one[n], other[n]) for one, other in pairs]) for n in range(len(batch.targets))])
     return np.array(found, dtype=np.float64)

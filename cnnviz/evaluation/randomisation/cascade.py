@@ -162,7 +162,7 @@ def _private_copy(model: Model) -> nn.Module:
     """A copy in evaluation mode."""
     try:
         with inference(mode=False):
-            module = copy.deepcopy(model.module)
+            module = copy.deepcopy(model.module, _computed(model.module))
     except Exception as error:
         if ran_out_of_memory(error):
             raise
@@ -171,6 +171,12 @@ def _private_copy(model: Model) -> nn.Module:
     for part in module.modules():
         part.training = False
     return module
+
+
+def _computed(module: nn.Module) -> dict[int, Any]:
+    """Copies of tensors that parts hold and that were computed from others, such as by a weight norm's hook."""
+    held = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
+    return {id(each): each.detach().clone() for each in held if not each.is_leaf}
 
 
 def _noting(name: str, order: dict[str, int]) -> Any:
@@ -198,12 +204,24 @@ def _reset_of(part: nn.Module) -> Callable[[], object] | None:
     return found if callable(found) else None
 
 
+def _plain_copy(part: nn.Module) -> nn.Module:
+    """A copy of a layer in which parametrised weights are plain ones.
+
+    Torch's own function for that would take them from the class too, which the layer itself shares.
+    """
+    fresh, made = copy.deepcopy(part), _made_from(part)
+    if made:
+        fresh.__class__ = type(part).__mro__[1]
+        del fresh._modules["parametrizations"]
+        for name in made:
+            fresh.register_parameter(name, nn.Parameter(getattr(part, name).detach().clone()))
+    return fresh
+
+
 def _redrawn(part: nn.Module, seed: int) -> nn.Module | None:
     """A copy of a layer with new weights, drawn on the CPU in single precision; None if it cannot be done."""
     try:
-        fresh = copy.deepcopy(part).cpu().float()
-        for name in _made_from(part):
-            parametrize.remove_parametrizations(fresh, name, leave_parametrized=True)
+        fresh = _plain_copy(part).cpu().float()
         reset = _reset_of(fresh)
         assert reset is not None
         with seeded(seed):
@@ -222,7 +240,7 @@ def _take_over(part: nn.Module, fresh: nn.Module) -> None:
     for name, value in (*fresh._parameters.items(), *fresh._buffers.items()):
         if value is not None and name in made:
             like = getattr(part, name)
-            setattr(part, name, value.to(like.device, like.dtype))
+            setattr(part, name, value.detach().to(like.device, like.dtype))
         elif value is not None:
             held = part._parameters.get(name, part._buffers.get(name))
             if held is not None:
