@@ -49,8 +49,8 @@ def road(case: Case, maps: Maps, *, fractions: Sequence[float] = FRACTIONS) -> V
 
 def road_curve(case: Case, maps: Maps, *, fractions: Sequence[float] = FRACTIONS) -> Values:
     """``(M, fractions)``: what :func:`road` is the mean of."""
-    most_first, least_first = road_curves(case, maps, fractions=fractions)
-    return least_first - most_first
+    curves = road_curves(case, maps, fractions=fractions)
+    return np.asarray(curves[1] - curves[0], dtype=np.float64)
 
 
 def road_curves(case: Case, maps: Maps, *, fractions: Sequence[float] = FRACTIONS) -> Values:
