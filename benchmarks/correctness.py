@@ -14,10 +14,21 @@ import torch
 
 from benchmarks.claims.claim import Claim, examine, spoken
 from benchmarks.claims.maps import division, half_stride, in_place
+from benchmarks.claims.metrics import empty_mask, plateau, signed_mass
 from benchmarks.claims.rules import no_operation, overlapping_pools, residual
 from benchmarks.measuring import machine
 
-CLAIMS: tuple[Callable[[], Claim], ...] = (in_place, division, half_stride, no_operation, residual, overlapping_pools)
+CLAIMS: tuple[Callable[[], Claim], ...] = (
+    in_place,
+    division,
+    half_stride,
+    no_operation,
+    residual,
+    overlapping_pools,
+    empty_mask,
+    plateau,
+    signed_mass,
+)
 
 
 def page() -> str:

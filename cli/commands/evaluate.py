@@ -46,24 +46,10 @@ def run_evaluate(**values: Any) -> None:
     model = open_model({**values, "device": choose_device(values["device"])})
     with Console(1, {**values, "quiet": values["quiet"] or not is_first_process()}) as console:
         with console.progress(1):
-            found = cnnviz.evaluate(
-                model,
-                _open(values, model),
-                values["methods"],
-                values["metrics"],
-                masks=values["mask_folder"],
-                boxes=values["boxes"],
-                target=values["target"],
-                layers=split_names(values["layers"]),
-                budget=values["budget"],
-                seed=values["seed"],
-                folder=values["folder"],
-                shard=values["shard"],
-                block=values["block"],
-                threads=values["threads"],
-                workers=values["workers"],
-                **settings,
-            )
+            if values["shard"] is not None:
+                _do_share(model, values, settings, console)
+                return
+            found = cnnviz.evaluate(model, _open(values, model), **_asked(values), **settings)
         if not is_first_process():
             return
         console.note(found.checks)
@@ -72,6 +58,24 @@ def run_evaluate(**values: Any) -> None:
         console.document = {"output": None if out is None else str(out), **found.describe()}
     if out is None and not values["as_json"]:
         echo(str(found))
+
+
+def _asked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked, as ``evaluate`` takes it."""
+    names = ("methods", "metrics", "boxes", "target", "budget", "seed", "folder", "block", "threads", "workers")
+    layers = split_names(values["layers"])
+    return {**{name: values[name] for name in names}, "masks": values["mask_folder"], "layers": layers}
+
+
+def _do_share(model: cnnviz.Model, values: Mapping[str, Any], settings: Mapping[str, Any], console: Console) -> None:
+    """Do a job's share of the work."""
+    if values["folder"] is None:
+        raise UsageError("--shard does a part of the work; name the folder for what is found with --folder.")
+    number = cnnviz.evaluate_shard(model, _open(values, model), shard=values["shard"], **_asked(values), **settings)
+    if is_first_process():
+        console.name_files([Path(values["folder"])])
+        console.note([f"{number} parts were found; of all parts the same command without --shard makes the table"])
+        console.document = {"folder": values["folder"], "shard": values["shard"], "parts": number}
 
 
 def _open(values: Mapping[str, Any], model: cnnviz.Model) -> cnnviz.Dataset:
@@ -185,9 +189,8 @@ evaluate = SectionedCommand(
         FORCE, JSON, QUIET,
     ],
     callback=run_evaluate,
-    help="How good the maps of methods are: metrics with intervals, beside controls that know nothing.\n\n"
+    help="How good maps are: metrics with intervals, beside controls that know nothing.\n\n"
     "DATASET is a folder of pictures, a list of them (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT, "
     "hf:NAME, or several picture files. Drawn scenes (shapes:COUNT) know where their objects are. An interrupted "
     "evaluation with --folder is continued; torchrun -m cnnviz evaluate ... splits it among processes.",
-    short_help="Measure how good maps are, with controls and intervals.",
 )  # fmt: skip

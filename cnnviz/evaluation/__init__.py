@@ -5,6 +5,7 @@ evaluate       maps of several methods on a data set, judged
 study          the pictures of a data set through methods and metrics: blocks, shards, several processes
 evaluation     the values of every picture, method and metric: intervals, tables, figures
 table          an evaluation in words: a page, comma-separated values, JSON, lines of text
+figures        means with their intervals, mean curves, how far metrics agree
 statistics     bootstrap intervals, paired differences, ranks
 controls       maps that know nothing of the network: random, centre, edges, constant, random phases
 certificate    one map of one photograph, told without annotation

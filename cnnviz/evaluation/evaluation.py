@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,22 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.atomic import write_whole
-from cnnviz.drawing.charts import Curve, Dot, DotPanel, draw_curves, draw_intervals, draw_matrix
 from cnnviz.drawing.figure import DRAWN_SUFFIXES, Grid
 from cnnviz.drawing.files import (
     ARRAY_SUFFIXES,
-    FIGURE_SUFFIXES,
     PAGE_SUFFIXES,
     ensure_writable,
-    rasterise,
-    steady_settings,
     write_arrays,
-    write_figure,
     write_page,
-    write_pixels,
 )
 from cnnviz.drawing.paper import Paper
-from cnnviz.errors import ParameterError, UnknownNameError, UsageError
+from cnnviz.errors import UnknownNameError
 from cnnviz.evaluation.metric import Metric
 from cnnviz.evaluation.statistics import (
     Intervals,
@@ -47,15 +41,13 @@ from cnnviz.results.result import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EVALUATION_SUFFIXES", "Evaluation", "FigureKind"]
+__all__ = ["EVALUATION_SUFFIXES", "Evaluation", "FigureKind", "only_paper"]
 
 FigureKind = Literal["intervals", "curves", "agreement"]
 TABLE_SUFFIXES: Final = (*PAGE_SUFFIXES, ".csv", ".json")
 EVALUATION_SUFFIXES: Final = (*TABLE_SUFFIXES, *DRAWN_SUFFIXES, *ARRAY_SUFFIXES)
 """The kinds of file that an evaluation can be saved as."""
 
-USUAL_WIDTH, ON_SCREEN, ON_PAPER = 6.75, 200, 300
-SEPARATOR: Final = " \N{MIDDLE DOT} "
 ENDS: Final = (("low", -math.inf), ("high", math.inf))
 FEWEST: Final = 3
 """Methods of which an order can be said to agree with another."""
@@ -336,13 +328,14 @@ class Evaluation(Result):
             OutputError: If the suffix is unknown or the file cannot be written.
             UsageError: If there is nothing of that kind to draw.
         """
+        from cnnviz.evaluation.figures import save_figure
         from cnnviz.evaluation.table import csv_of, json_of, page_of
 
         where = Path(path)
         ensure_writable(where, force=True, suffixes=EVALUATION_SUFFIXES)
         ending = where.suffix.lower()
         if ending in DRAWN_SUFFIXES:
-            self._save_figure(where, figure, Paper.split(paper))
+            save_figure(self, where, figure, only_paper(paper))
         elif ending in PAGE_SUFFIXES:
             write_page(where, page_of(self))
         elif ending in ARRAY_SUFFIXES:
@@ -352,18 +345,6 @@ class Evaluation(Result):
             write_whole(where, text.encode("utf-8", "backslashreplace"))
         return where
 
-    def _save_figure(self, where: Path, kind: FigureKind, how: tuple[Paper, dict[str, Any]]) -> None:
-        paper = _only_paper(how)
-        ending = where.suffix.lower()
-        said = {} if kind == "intervals" else {"figure": kind}
-        note = self.provenance.drawn(format=ending[1:], **said, **paper.describe()).to_json()
-        with steady_settings(), paper.lettering():
-            drawn = self._draw(kind, paper)
-            if ending in FIGURE_SUFFIXES:
-                write_figure(where, drawn, note)
-            else:
-                write_pixels(where, rasterise(drawn, paper.dpi or (ON_PAPER if paper.inches else ON_SCREEN)), note)
-
     def plot(self, *, figure: FigureKind = "intervals", **paper: Any) -> Figure:
         """A matplotlib figure of what :meth:`save` draws.
 
@@ -371,73 +352,11 @@ class Evaluation(Result):
             figure: Which.
             **paper: How it is set.
         """
-        how = _only_paper(Paper.split(paper))
+        from cnnviz.evaluation.figures import draw
+
+        how = only_paper(paper)
         with how.lettering():
-            return self._draw(figure, how)
-
-    def _draw(self, kind: FigureKind, paper: Paper) -> Figure:
-        width = paper.inches or USUAL_WIDTH
-        title = paper.title if paper.title is not None else f"{self.model}{SEPARATOR}{self.data}"
-        title = "" if title == "none" else title
-        notes = {"none": (), "short": self._notes(kind), "full": (*self._notes(kind), *self.checks)}[paper.notes]
-        names = [_rename(each, paper.rename) for each in self.candidates]
-        if kind == "intervals":
-            return draw_intervals(self._panels(names), width=width, title=title, notes=notes)
-        if kind == "curves":
-            if not self.curves:
-                raise UsageError("None of these metrics has a curve; deletion, insertion, srg and road have one.")
-            along = "% of the pixels changed"
-            return draw_curves(self._curves(names), along=along, width=width, title=title, notes=notes)
-        if kind == "agreement":
-            words = [metric.proper for metric in self.metrics]
-            return draw_matrix(self.agreement, words, width=width, title=title, notes=notes)
-        raise ParameterError(f"figure must be intervals, curves or agreement; got {kind!r}.")
-
-    def _notes(self, kind: FigureKind) -> tuple[str, ...]:
-        number = f"{len(self.images)} picture{'s' if len(self.images) > 1 else ''}"
-        if kind == "agreement":
-            among = "methods" if self.judged >= FEWEST else "methods and controls"
-            return (f"Spearman's correlation of the order of {among} by two metrics, mean over {number}.",)
-        interval = f"{number}; {self.level:.0%} bootstrap intervals over pictures"
-        if kind == "curves":
-            return (f"Mean over {interval}.",)
-        ring = "; a ring: not better than every control beyond the interval of the difference" if self.unbeaten else ""
-        return (f"Mean over {interval}; grey: controls{ring}.",)
-
-    def _panels(self, names: Sequence[str]) -> list[DotPanel]:
-        held = self.intervals
-        return [
-            DotPanel(
-                metric.proper,
-                metric.direction,
-                tuple(
-                    Dot(
-                        name,
-                        float(held.mean[row, column]),
-                        float(held.low[row, column]),
-                        float(held.high[row, column]),
-                        control=one.control,
-                        hollow=(row, column) in self.unbeaten,
-                    )
-                    for row, (name, one) in enumerate(zip(names, self.candidates, strict=True))
-                ),
-            )
-            for column, metric in enumerate(self.metrics)
-        ]
-
-    def _curves(self, names: Sequence[str]) -> list[tuple[str, list[Curve]]]:
-        found = []
-        for metric in self.metrics:
-            if metric.name not in self.curves:
-                continue
-            held = bootstrap(self.curves[metric.name].astype(np.float64), level=self.level, seed=self.seed)
-            curves = [
-                Curve(name, held.mean[row], held.low[row], held.high[row], one.control)
-                for row, (name, one) in enumerate(zip(names, self.candidates, strict=True))
-                if math.isfinite(float(held.mean[row].sum()))
-            ]
-            found.append((metric.proper, curves))
-        return found
+            return draw(self, figure, how)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         held = self.intervals
@@ -460,13 +379,16 @@ def _or(value: float | None, other: float) -> float:
     return other if value is None else value
 
 
-def _only_paper(how: tuple[Paper, dict[str, Any]]) -> Paper:
-    paper, others = how
+def only_paper(how: Mapping[str, Any]) -> Paper:
+    """How a figure is set on paper.
+
+    Args:
+        how: Options by name.
+
+    Raises:
+        UnknownNameError: If one is none of these.
+    """
+    paper, others = Paper.split(how)
     if others:
         raise UnknownNameError("option of a figure", next(iter(others)), [*Paper.__dataclass_fields__, "figure"])
     return paper
-
-
-def _rename(candidate: Candidate, names: Mapping[str, str]) -> str:
-    plain = {candidate.name, candidate.proper, candidate.method}
-    return next((new for old, new in names.items() if old in plain), candidate.proper)

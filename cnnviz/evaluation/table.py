@@ -10,19 +10,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from cnnviz.catalogue import CATALOGUE
-from cnnviz.drawing.charts import draw_curves, draw_intervals, draw_matrix
-from cnnviz.drawing.files import rasterise, steady_settings
 from cnnviz.drawing.notes import NOTE_KEY
 from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
 from cnnviz.drawing.pages.html import render
+from cnnviz.evaluation.figures import describe_figure, draw_pixels
 from cnnviz.evaluation.study.examples import example_cells
 from cnnviz.provenance import Caution
 
 if TYPE_CHECKING:
-    from cnnviz.evaluation.evaluation import Evaluation
+    from cnnviz.evaluation.evaluation import Evaluation, FigureKind
 
 __all__ = ["csv_of", "describe_table", "embed_table", "find_checks", "json_of", "page_of", "spell_table"]
 
@@ -229,11 +226,10 @@ def page_of(found: Evaluation) -> str:
 
 
 def _chapters(found: Evaluation) -> Iterator[Chapter]:
-    plot = _Pictured(found)
     legend = tuple(Words(line, "quiet") for line in _legend(found))
     yield Chapter(
         "table", "The table", "How good is each method, and is it better than knowing nothing?",
-        (*_tables(found), *legend, plot.intervals(), _metrics(found), _costs(found)), LIMITS,
+        (*_tables(found), *legend, _figure(found, "intervals"), _metrics(found), _costs(found)), LIMITS,
     )  # fmt: skip
     if found.judged > 1:
         yield Chapter(
@@ -242,11 +238,13 @@ def _chapters(found: Evaluation) -> Iterator[Chapter]:
             "The best method was chosen on these pictures; on others it may be another.",
         )  # fmt: skip
     if found.curves:
-        yield Chapter("curves", "Curves", "What becomes of the class while pixels go, or come?", (plot.curves(),))
+        yield Chapter(
+            "curves", "Curves", "What becomes of the class while pixels go, or come?", (_figure(found, "curves"),)
+        )
     if len(found.metrics) > 1:
         yield Chapter(
             "agreement", "Do the metrics agree?", "How far do two metrics put the methods in the same order?",
-            (plot.agreement(), *_ranks(found)),
+            (_figure(found, "agreement", PAGE_WIDTH / 1.5), *_ranks(found)),
             "Metrics that disagree measure different things; their mean would measure nothing.",
         )  # fmt: skip
     yield Chapter("pictures", "Pictures", "On which pictures does a method do best and worst?", tuple(_extremes(found)))
@@ -311,8 +309,8 @@ def _differences(found: Evaluation) -> Iterator[Block]:
         tuple(rows), (3, 4, 5),
     )  # fmt: skip
     yield Words(
-        "p: sign-flip test of the paired differences, adjusted after Holm for all comparisons of this table. Not shown: "
-        f"with p of {SURE:g} or more, the difference may be chance.",
+        "p: sign-flip test of the paired differences, adjusted after Holm for all comparisons of this table. Not "
+        f"shown: with p of {SURE:g} or more, the difference may be chance.",
         "quiet",
     )
 
@@ -359,33 +357,7 @@ def _spell_pictures(found: Evaluation, method: str, metric: str, places: Sequenc
     return "; ".join(f"{found.images[at]} ({found.targets[at]}) {_short(float(values[at]))}" for at in places)
 
 
-class _Pictured:
-    """The figures of an evaluation as pictures of a page."""
-
-    def __init__(self, found: Evaluation) -> None:
-        self._found = found
-        self._names = [each.proper for each in found.candidates]
-
-    def intervals(self) -> Gallery:
-        """Means with their intervals."""
-        with steady_settings():
-            drawn = draw_intervals(self._found._panels(self._names), width=PAGE_WIDTH)
-            return _gallery(rasterise(drawn, PAGE_DPI), "Means with their intervals; grey: controls")
-
-    def curves(self) -> Gallery:
-        """Mean curves."""
-        with steady_settings():
-            curves = self._found._curves(self._names)
-            drawn = draw_curves(curves, along="% of the pixels changed", width=PAGE_WIDTH)
-            return _gallery(rasterise(drawn, PAGE_DPI), "Mean curves with their intervals")
-
-    def agreement(self) -> Gallery:
-        """The matrix of correlations."""
-        with steady_settings():
-            words = [metric.proper for metric in self._found.metrics]
-            drawn = draw_matrix(self._found.agreement, words, width=PAGE_WIDTH / 1.5)
-            return _gallery(rasterise(drawn, PAGE_DPI), " ".join(self._found._notes("agreement")))
-
-
-def _gallery(pixels: np.ndarray[Any, Any], words: str) -> Gallery:
-    return Gallery((Plate(pixels, words, caption=words, exact=True),), size="whole")
+def _figure(found: Evaluation, kind: FigureKind, width: float = PAGE_WIDTH) -> Gallery:
+    """A figure as a picture of a page."""
+    words = describe_figure(found, kind)
+    return Gallery((Plate(draw_pixels(found, kind, width, PAGE_DPI), words, caption=words, exact=True),), size="whole")

@@ -1,4 +1,4 @@
-"""The judge: the maps of a block of pictures by every candidate, and what every metric says of them."""
+"""The assessor: the maps of a block of pictures by every candidate, and what every metric says of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cnnviz.methods.occlusion.scorer import Scorer
 from cnnviz.methods.scan.loader import Block
 from cnnviz.models.model import Model
 
-__all__ = ["Found", "Judge", "Measurement", "read_metrics"]
+__all__ = ["Found", "Assessor", "Measurement", "read_metrics"]
 
 APART: Final = 1_000_003
 """Between seeds, so that pictures of two seeds share no random map."""
@@ -135,7 +135,7 @@ class Found:
         )
 
 
-class Judge:
+class Assessor:
     """Judges the candidates' maps of pictures, a block at a time, within ``undisturbed``.
 
     Args:
@@ -166,7 +166,7 @@ class Judge:
         self._scorer: Scorer | None = None
 
     def warm(self, block: Block) -> None:
-        """Explain the first picture by every method that is cheap or chooses its layer, and forget it.
+        """Explain the first picture by every method that chooses its layer, and forget it.
 
         So what networks remember from their first question is the same whichever block comes first, and no cost has it.
         """
@@ -175,10 +175,10 @@ class Judge:
         row, image = block.rows[0], block.images[0]
         inputs = self.model.to_device(block.inputs[row : row + 1])
         for candidate in self.candidates:
-            if candidate.method is None or (candidate.layer is None and "layer" in load(candidate.method).parameters):
+            if candidate.method and candidate.layer is None and "layer" in load(candidate.method).parameters:
                 candidate.explain(self.model, inputs, [self._targets(image)], self._seed)
 
-    def judge(self, block: Block) -> Found:
+    def assess(self, block: Block) -> Found:
         """What is found about the pictures of a block.
 
         Raises:
@@ -319,16 +319,16 @@ class Judge:
 
 
 @dataclass
-class _Measured:
+class _CaseValues:
     """What metrics say of the maps of one picture: values ``(M,)`` and curves ``(M, steps + 1)``, by name."""
 
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[Measurement]) -> _Measured:
+def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[Measurement]) -> _CaseValues:
     """What all metrics say of the maps ``(M, H, W)`` of one picture, those with forwards in common at once."""
-    found = _Measured()
+    found = _CaseValues()
     names = {one.metric.name: one for one in measurements}
     removing = [name for name in REMOVALS if name in names]
     if removing:

@@ -12,11 +12,11 @@ from typing import Final
 from cnnviz.core.atomic import read_record, write_record, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
-from cnnviz.evaluation.study.judge import Found
+from cnnviz.evaluation.study.assessor import Found
 from cnnviz.evaluation.study.meter import Meter
 from cnnviz.methods.scan.manifest import Manifest
 
-__all__ = ["STUDY_FILE", "Parts", "agree_on_study"]
+__all__ = ["STUDY_FILE", "Store", "agree_on_study"]
 
 STUDY_FILE = "study.json"
 PART = re.compile(r"part-(\d+)\.safetensors")
@@ -82,7 +82,7 @@ def _read_study(path: Path) -> Manifest | None:
     return manifest
 
 
-class Parts:
+class Store:
     """What was found in some blocks of a study, a part each: in a folder, or in memory.
 
     What forwards and seconds its maps took lies beside a part, in a file of its own: it is another one each time.
