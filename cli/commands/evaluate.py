@@ -176,9 +176,9 @@ evaluate = SectionedCommand(
             "--seed", type=click.IntRange(0, 10**18), default=0, help="Seed for random weights and everything drawn.",
         ),
         Option(
-            "--figure", type=click.Choice(["intervals", "curves", "agreement"]), section="Figure",
-            help="What a picture shows: means with their intervals (as when left out), mean curves, or how far metrics "
-            "agree on the order of methods.",
+            "--figure", type=click.Choice(["intervals", "curves", "agreement", "strip"]), section="Figure",
+            help="What a picture shows: means with their intervals (as when left out), mean curves, how far metrics "
+            "agree on the order of methods, or the first picture's maps as layers are randomised.",
         ),
         *FIGURE,
         Option(
