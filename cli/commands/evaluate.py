@@ -30,6 +30,7 @@ from .compare import read_settings, split_names
 
 __all__ = ["evaluate"]
 
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 
 
@@ -40,6 +41,9 @@ def run_evaluate(**values: Any) -> None:
         **values: What the command line gave.
     """
     values["methods"] = split_names(values["methods"])
+    if _is_photograph(values):
+        run_certify(values)
+        return
     settings = read_settings(values, [load(name.partition("@")[0]) for name in values["methods"]])
     look = _read_look(values)
     out = _plan(values)
@@ -49,7 +53,7 @@ def run_evaluate(**values: Any) -> None:
             if values["shard"] is not None:
                 _do_share(model, values, settings, console)
                 return
-            found = cnnviz.evaluate(model, _open(values, model), **_asked(values), **settings)
+            found = cnnviz.evaluate(model, _open(values, model), **_asked(values), settings=settings)
         if not is_first_process():
             return
         console.note(found.checks)
@@ -58,6 +62,50 @@ def run_evaluate(**values: Any) -> None:
         console.document = {"output": None if out is None else str(out), **found.describe()}
     if out is None and not values["as_json"]:
         echo(str(found))
+
+
+FOR_MANY = ("metrics", "mask_folder", "boxes", "layers", "folder", "shard", "block", "workers", "figure")
+"""What only a data set is asked with; one photograph with any of these is a data set of one."""
+
+
+def _is_photograph(values: Mapping[str, Any]) -> bool:
+    """Whether one picture file is all there is, of which a certificate tells what can be told without annotation."""
+    named = values["data"][0] if len(values["data"]) == 1 else ""
+    asked = any(values[name] is not None for name in FOR_MANY)
+    return not asked and Path(named).suffix.lower() in PHOTOGRAPHS and not Path(named).is_dir()
+
+
+def run_certify(values: Mapping[str, Any]) -> None:
+    """Tell of each method's map of one photograph what can be told, a line each.
+
+    Args:
+        values: What the command line gave.
+    """
+    if values["set"]:
+        raise UsageError("A certificate of one photograph takes --layer and --budget; --set is for data sets.")
+    look, methods = paper_of(values), values["methods"]
+    out = None if values["out"] is None else Path(values["out"])
+    if out is not None and len(methods) > 1:
+        raise UsageError(f"{len(methods)} methods have a certificate each; name one, or leave out -o.")
+    if out is not None:
+        from cnnviz.evaluation.certificate import CERTIFICATE_SUFFIXES
+
+        cnnviz.ensure_writable(out, force=True, suffixes=CERTIFICATE_SUFFIXES)
+        ensure_free([out], force=values["force"])
+    settings = {} if values["budget"] is None else {"budget": values["budget"]}
+    model = open_model(values)
+    image, found = cnnviz.read_picture(values["data"][0]), []
+    with Console(len(methods), values) as console:
+        for name in methods:
+            asked = {**settings, "method": name, "layer": values["layer"], "seed": values["seed"]}
+            with console.progress(1):
+                found.append(cnnviz.certify(model, image, values["target"], **asked))
+            console.note(found[-1].checks)
+        if out is not None:
+            console.name_files([found[0].save(out, **look)])
+        console.document = [each.describe() for each in found]
+    if not values["as_json"]:
+        echo("\n".join(map(str, found)))
 
 
 def _asked(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +119,9 @@ def _do_share(model: cnnviz.Model, values: Mapping[str, Any], settings: Mapping[
     """Do a job's share of the work."""
     if values["folder"] is None:
         raise UsageError("--shard does a part of the work; name the folder for what is found with --folder.")
-    number = cnnviz.evaluate_shard(model, _open(values, model), shard=values["shard"], **_asked(values), **settings)
+    number = cnnviz.evaluate_shard(
+        model, _open(values, model), shard=values["shard"], **_asked(values), settings=settings
+    )
     if is_first_process():
         console.name_files([Path(values["folder"])])
         console.note([f"{number} parts were found; of all parts the same command without --shard makes the table"])
@@ -112,6 +162,10 @@ def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     if look and not drawn:
         option = f"--{next(iter(look)).replace('_', '-')}"
         raise UsageError(f"{option} is about a figure; write one with -o, such as -o table.png or table.pdf.")
+    named = [METRICS[name] for name in split_names(values["metrics"]) if name in METRICS]
+    if values["figure"] == "curves" and named and not any(metric.curve for metric in named):
+        curved = ", ".join(metric.name for metric in METRICS.values() if metric.curve)
+        raise UsageError(f"None of these metrics has a curve; those that have one are {curved}.")
     return look
 
 
@@ -192,5 +246,7 @@ evaluate = SectionedCommand(
     help="How good maps are: metrics with intervals, beside controls that know nothing.\n\n"
     "DATASET is a folder of pictures, a list of them (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT, "
     "hf:NAME, or several picture files. Drawn scenes (shapes:COUNT) know where their objects are. An interrupted "
-    "evaluation with --folder is continued; torchrun -m cnnviz evaluate ... splits it among processes.",
+    "evaluation with --folder is continued; torchrun -m cnnviz evaluate ... splits it among processes.\n\n"
+    "Of one picture file there is a certificate instead, a line for each method: deletion and insertion beside 50 "
+    "random maps as smooth, the map of networks with random weights, and the map once more.",
 )  # fmt: skip

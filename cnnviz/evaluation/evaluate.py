@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def evaluate(
     block: int | None = None,
     threads: int | None = None,
     workers: int | None = None,
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Evaluation:
     """How good the maps of several methods are on a data set, measured, beside controls, with intervals.
 
@@ -79,7 +80,8 @@ def evaluate(
         block: Pictures explained together; default: the folder's own, or 8 on the CPU and 128 on a GPU.
         threads: CPU threads that compute; default: with a folder its own or 1, else as many as torch uses.
         workers: Processes that read pictures; default: up to 4.
-        **settings: Settings such as ``layer`` or ``batch_size``, given to every method that has them.
+        settings: Settings by name, such as ``{"window": 48}``, given to every method that has them.
+        **more: Likewise, of those whose names are not taken here, such as ``layer`` or ``batch_size``.
 
     Returns:
         The values of every picture, method and metric; draws itself as intervals, and saves itself as a table.
@@ -93,7 +95,7 @@ def evaluate(
     how = StudySettings(None if folder is None else Path(folder), block, threads, workers)
     question = StudyDesign.of(
         model, data, methods, metrics, masks=masks, boxes=boxes, target=target, layers=layers, budget=budget, seed=seed,
-        settings=settings,
+        settings={**(settings or {}), **more},
     )  # fmt: skip
     with asking(question.question):
         manifest, parts, _ = _find_parts(question, how)
@@ -118,7 +120,8 @@ def evaluate_shard(
     block: int | None = None,
     threads: int | None = None,
     workers: int | None = None,
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> int:
     """A job's share of the work of ``evaluate``, which gives the whole once all jobs have done theirs in that folder.
 
@@ -138,7 +141,8 @@ def evaluate_shard(
         block: Pictures explained together.
         threads: CPU threads that compute.
         workers: Processes that read pictures.
-        **settings: Given to every method that has them.
+        settings: Settings by name, given to every method that has them.
+        **more: Likewise.
 
     Returns:
         How many parts were found; 0 where all were there.
@@ -149,7 +153,7 @@ def evaluate_shard(
     how, share = StudySettings(Path(folder), block, threads, workers), JobShare.parse(shard)
     question = StudyDesign.of(
         model, data, methods, metrics, masks=masks, boxes=boxes, target=target, layers=layers, budget=budget, seed=seed,
-        settings=settings,
+        settings={**(settings or {}), **more},
     )  # fmt: skip
     return _find_parts(question, how, share)[2]
 

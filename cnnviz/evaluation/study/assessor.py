@@ -289,19 +289,8 @@ class Assessor:
     def _case(self, inputs: Tensor, target: Target, placed: PlacedAnnotation, image: int) -> Case:
         if self._scorer is None:
             self._scorer = Scorer(self.model, inputs, [target], batch_size=self._size)
-        _, std = self.model.preprocess.columns(inputs.dtype, inputs.device)
-        return Case(
-            inputs,
-            _asking(self._scorer, target, "logit"),
-            _asking(self._scorer, target, "probability"),
-            1 / std,
-            placed.mask,
-            placed.ignored,
-            placed.boxes,
-            name=self.data.keys[image],
-            seed=self._seed * APART + image,
-            batch=self._size,
-        )
+        seed = self._seed * APART + image
+        return make_case(self._scorer, inputs, target, placed, name=self.data.keys[image], seed=seed)
 
     def _measure(
         self, cases: Sequence[Case], maps: NDArray[np.float32]
@@ -347,6 +336,41 @@ def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[
         if one.curve is not None:
             found.curves[name] = one.curve(case, maps, **one.settings)
     return found
+
+
+def make_case(
+    scorer: Scorer,
+    inputs: Tensor,
+    target: Target,
+    placed: PlacedAnnotation | None = None,
+    *,
+    name: str = "",
+    seed: int = 0,
+) -> Case:
+    """A picture as metrics look at it.
+
+    Args:
+        scorer: Asks the network about changed pictures.
+        inputs: ``(1, C, H, W)``, on the network's device.
+        target: Settled.
+        placed: Where its object is.
+        name: The picture's name.
+        seed: Of whatever is drawn at random.
+    """
+    _, std = scorer.model.preprocess.columns(inputs.dtype, inputs.device)
+    where = placed or PlacedAnnotation()
+    return Case(
+        inputs,
+        _asking(scorer, target, "logit"),
+        _asking(scorer, target, "probability"),
+        1 / std,
+        where.mask,
+        where.ignored,
+        where.boxes,
+        name=name,
+        seed=seed,
+        batch=scorer.size,
+    )
 
 
 def _asking(scorer: Scorer, target: Target, kind: Any) -> Callable[[Tensor], Tensor]:

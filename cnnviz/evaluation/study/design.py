@@ -141,7 +141,7 @@ class StudyDesign:
             "target": plain(target),
             "budget": steps,
             "seed": _seed(seed),
-            **{name: plain(value) for name, value in settings.items()},
+            "settings": {name: plain(value) for name, value in settings.items()} or None,
         }
         targets = _targets_of(model, opened, target)
         size = settings.get("batch_size")
