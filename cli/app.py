@@ -33,6 +33,10 @@ OWN = {
         "commands.compare",
         "Compare methods, networks or layers side by side, one row per picture.",
     ),
+    "evaluate": (
+        "commands.evaluate",
+        "How good maps are: metrics with intervals, beside controls that know nothing.",
+    ),
     "report": (
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",

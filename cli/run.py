@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property, partial
@@ -17,7 +18,16 @@ from cnnviz.errors import NowhereError, PictureError
 from .errors import FAILED, say_error
 from .output import Console, OutputThereError, echo
 
-__all__ = ["Entries", "PictureFiles", "batch_of", "open_model", "plan_first", "run"]
+__all__ = [
+    "Entries",
+    "PictureFiles",
+    "batch_of",
+    "choose_device",
+    "is_first_process",
+    "open_model",
+    "plan_first",
+    "run",
+]
 
 NumberedPicture: TypeAlias = "tuple[int, cnnviz.Sample]"
 """A picture, a signal or a volume with its number among all that were given."""
@@ -69,6 +79,21 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)
     return model
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks and draws: the first of those that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def choose_device(name: str) -> str:
+    """Of several processes on a machine each takes a GPU of its own."""
+    number = os.environ.get("LOCAL_RANK")
+    if name not in ("auto", "cuda") or number is None:
+        return name
+    import torch
+
+    return f"cuda:{int(number) % torch.cuda.device_count()}" if torch.cuda.is_available() else name
 
 
 T = TypeVar("T")

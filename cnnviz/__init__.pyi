@@ -18,6 +18,11 @@ from .drawing.files import read_note as read_note
 from .drawing.text import style as style
 from .engine.batching import progress_to as progress_to
 from .errors import CnnvizError as CnnvizError
+from .evaluation.certificate import Certificate as Certificate
+from .evaluation.certificate import certify as certify
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.evaluate import evaluate_shard as evaluate_shard
+from .evaluation.evaluation import Evaluation as Evaluation
 from .images.datasets.dataset import Dataset as Dataset
 from .images.datasets.open import open_dataset as open_dataset
 from .images.inputs import expand_paths as expand_paths

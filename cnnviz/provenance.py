@@ -165,8 +165,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
         return [plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
-        held = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-        return {"kind": type(value).__name__, **held}
+        held = {each.name: getattr(value, each.name) for each in fields(value)}
+        value = {"kind": type(value).__name__, **held}
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
     return (
         {"function": str(getattr(value, "__name__", type(value).__name__))}
         if callable(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.errors import UnknownNameError, UsageError
 from cnnviz.lengths import PerAxis
+from cnnviz.method import Method
 
 from ..options import (
     FIGURE,
@@ -28,7 +29,7 @@ from ..options import (
 from ..output import Console, plan_output, spell_question
 from ..run import Entries, PictureFiles, open_model, plan_first, run
 
-__all__ = ["compare"]
+__all__ = ["compare", "read_settings", "split_names"]
 
 
 TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -40,8 +41,8 @@ def run_compare(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
-    values["methods"], values["layers"] = (_split_names(values[name]) for name in ("methods", "layers"))
-    values["settings"] = _read_settings(values)
+    values["methods"], values["layers"] = (split_names(values[name]) for name in ("methods", "layers"))
+    values["settings"] = read_settings(values, [load(name) for name in values["methods"]])
     look = _read_look(values)
     first, *others = _split_networks(values)
     pictures = PictureFiles({**values, "model": first})
@@ -68,7 +69,7 @@ def run_compare(**values: Any) -> None:
 
 def _split_networks(values: Mapping[str, Any]) -> list[str]:
     """The networks that were named, with several options or with commas."""
-    names = [name for given in values["model"] for name in _split_names(given)]
+    names = [name for given in values["model"] for name in split_names(given)]
     if not names:
         raise UsageError("Name a network with --model, or several with commas between.")
     if len(names) > 1 and values["weights"] is not None and values["weights"].lower() != "none":
@@ -80,13 +81,21 @@ def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"shared": values["shared"], "down": values["down"], **paper_of(values)}
 
 
-def _split_names(text: str | None) -> list[str]:
+def split_names(text: str | None) -> list[str]:
+    """Names of one text with commas between them."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings for every method that has them: the layer, the batch size, and what --set names."""
-    methods = [load(name) for name in values["methods"]]
+def read_settings(values: Mapping[str, Any], methods: Sequence[Method[Any, Any]]) -> dict[str, Any]:
+    """Settings for every method that has them: the layer, the batch size, and what --set names.
+
+    Args:
+        values: What the command line gave.
+        methods: The methods.
+
+    Raises:
+        UsageError: If there is no such setting, or no such value of it.
+    """
     found = {name: values[name] for name in ("layer", "batch_size") if values[name] is not None}
     for given in values["set"]:
         name, mark, text = given.partition("=")

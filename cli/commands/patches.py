@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cnnviz.methods.scan.scope import choose_layers
 
 from ..options import FIGURE, FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, paper_of, setting_option
 from ..output import Console, echo, ensure_folder, ensure_free, plan_output, print_json
-from ..run import open_model
+from ..run import choose_device, is_first_process, open_model
 
 __all__ = ["merge", "patches"]
 
@@ -37,14 +36,14 @@ def run_patches(**values: Any) -> None:
         **values: What the command line gave.
     """
     paper_of(values)
-    data, model = _open_both({**values, "device": _choose_device(values["device"])})
+    data, model = _open_both({**values, "device": choose_device(values["device"])})
     names = choose_layers(values["layer"], model.layers)
     folder = Path(values["index"] or _usual_folder(data, model, values["layer"]))
     ensure_folder(folder)
-    with Console(len(names), {**values, "quiet": values["quiet"] or not _is_first_process()}) as console:
+    with Console(len(names), {**values, "quiet": values["quiet"] or not is_first_process()}) as console:
         job = _Job(model, data, folder, values, console)
         entries = job.draw(names) if values["shard"] is None else job.scan()
-        console.document = entries if _is_first_process() else None
+        console.document = entries if is_first_process() else None
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class _Job:
             with self.console.progress(1):
                 wanted = settings | {"layer": name if number else ",".join(names)}
                 found = cnnviz.patches(self.model, self.data, **wanted)
-            if _is_first_process():
+            if is_first_process():
                 self.console.note(found.checks)
                 entries.append(self._write(found, file))
         self.console.note([f"the index is in '{self.folder}': with it other units of its layers are drawn at once"])
@@ -77,7 +76,7 @@ class _Job:
         settings = {name: self.values[name] for name in SCAN}
         with self.console.progress(1):
             cnnviz.scan_patches(self.model, self.data, self.folder, shard=self.values["shard"], **settings)
-        if _is_first_process():
+        if is_first_process():
             self.console.name_files([self.folder])
         self.console.note(["a part of the index; of all parts 'cnnviz merge FOLDER... -o FOLDER' makes the whole"])
         return [{"data": self.data.name, "index": str(self.folder), "shard": self.values["shard"]}]
@@ -149,21 +148,6 @@ def _plan_figures(data: cnnviz.Dataset, names: Sequence[str], values: Mapping[st
 def _matrix_file(file: Path) -> Path:
     """The file of the matrix that belongs to a figure."""
     return file.with_name(f"{file.stem}.classes{'.png' if file.suffix == '.npz' else file.suffix}")
-
-
-def _is_first_process() -> bool:
-    """Whether this process speaks and draws: the first of those that torchrun started, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _choose_device(name: str) -> str:
-    """Of several processes on a machine each takes a GPU of its own."""
-    number = os.environ.get("LOCAL_RANK")
-    if name not in ("auto", "cuda") or number is None:
-        return name
-    import torch
-
-    return f"cuda:{int(number) % torch.cuda.device_count()}" if torch.cuda.is_available() else name
 
 
 def run_merge(folders: Sequence[str], into: str, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ layout     what a laid-out sheet is made of, in whole pixels
 paper      how a figure is set on paper: width, font, notes, title; and what gives way where it is narrow
 raster     a sheet as pixels
 figure     a grid of pictures; a sheet as a matplotlib figure
+charts     means with intervals, curves, and a matrix of correlations, as matplotlib figures
 files      pictures, figures, arrays, maps of volumes and pages written whole or not at all
 notes      the note inside a file: how each format holds it
 animation  frames one after another as GIF, WebP or MP4

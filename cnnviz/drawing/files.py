@@ -38,6 +38,7 @@ __all__ = [
     "ensure_writable",
     "is_ours",
     "load_encoder",
+    "rasterise",
     "read_note",
     "steady_settings",
     "write_arrays",
@@ -151,7 +152,7 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
     """
     suffix = _ensure_suffix(path, PICTURE_SUFFIXES + FIGURE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
-        write_pixels(path, _rasterise(figure), note)
+        write_pixels(path, rasterise(figure), note)
         return
     metadata: dict[str, str | None] = (
         {"Creator": MARK, "Description": note, "Date": None}
@@ -394,10 +395,11 @@ def steady_settings() -> Iterator[None]:
         yield
 
 
-def _rasterise(figure: Figure) -> NDArray[np.uint8]:
+def rasterise(figure: Figure, dpi: int = _FIGURE_DPI) -> NDArray[np.uint8]:
+    """A figure as pixels ``(H, W, 3)`` uint8, so many an inch."""
     buffer = io.BytesIO()
     with steady_settings():
-        figure.savefig(buffer, format="png", dpi=_FIGURE_DPI)
+        figure.savefig(buffer, format="png", dpi=dpi)
     with Image.open(buffer) as image:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")

@@ -25,6 +25,7 @@ __all__ = [
     "folded_copy",
     "in_memory_format",
     "observe_pairs",
+    "running_norms",
     "trained_norms",
     "watch_norms",
 ]
@@ -123,12 +124,17 @@ def _fold_norm(conv: Convolution, norm: Norm) -> Convolution:
     return folded
 
 
+def running_norms(module: nn.Module) -> list[nn.Module]:
+    """Batch norms that normalise by running statistics, which buffers of theirs hold."""
+    return [part for part in module.modules() if _is_norm(part)]
+
+
 def trained_norms(module: nn.Module) -> list[nn.Module]:
     """Batch norms whose running statistics say something; where all means are 0 and variances 1, they were never set.
 
     Those of a network whose norms have been folded into its convolutions are never set.
     """
-    return [part for part in module.modules() if _is_norm(part) and _is_trained(part)]
+    return [part for part in running_norms(module) if _is_trained(part)]
 
 
 class NormDistance:

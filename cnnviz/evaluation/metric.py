@@ -24,8 +24,11 @@ __all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", 
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
 
-Explain: TypeAlias = "Callable[[Model, Sequence[Sample], TargetLike, int], NDArray[np.float32]]"
-"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input."""
+Explain: TypeAlias = "Callable[[Model, Sequence[Sample] | Tensor, TargetLike, int], NDArray[np.float32]]"
+"""A method as metrics ask it: network, pictures, targets and a seed to maps ``(N, H, W)`` at the network's input.
+
+Pictures that a metric changed are given as the network takes them, ``(N, C, H, W)``.
+"""
 
 Needs: TypeAlias = Literal["maps", "mask", "method"]
 """What a metric needs: maps and the network's answers; where the object is, too; the method itself, to ask it again."""
@@ -130,10 +133,10 @@ _ALL: tuple[Metric, ...] = (
     Metric("gridpg", "GridPG", LOCALISATION, "higher", 0, 1, "0.25 on mosaics of 2 x 2",
            "method", "Böhle et al. 2021 (grid pointing game)", "mosaics"),
     Metric("randomisation", "Similarity after randomisation", RANDOMISATION, "lower", -1, 1, "0",
-           "method", "Adebayo et al. 2018; Hedström et al. 2024", "randomisation"),
+           "method", "Adebayo et al. 2018; Hedström et al. 2024", "randomisation.mprt"),
     Metric("floor", "Similarity between pictures", RANDOMISATION, "lower", -1, 1, "0",
-           "method", "Adebayo et al. 2018", "randomisation"),
-    Metric("sensitivity", "Max-sensitivity", ROBUSTNESS, "lower", 0, None, "about 1.2 where noise is drawn anew",
+           "method", "Adebayo et al. 2018", "randomisation.mprt"),
+    Metric("sensitivity", "Max-sensitivity", ROBUSTNESS, "lower", 0, None, "0.71 for uniform noise drawn anew",
            "method", "Yeh et al. 2019", "robustness"),
     Metric("repeatability", "Repeatability", ROBUSTNESS, "higher", -1, 1, "0",
            "method", "rank correlation of maps of two seeds", "robustness"),

@@ -85,9 +85,7 @@ def bootstrap(values: NDArray[np.float64], *, level: float = 0.95, seed: int = 0
     return Intervals(mean.reshape(shape), low.reshape(shape), high.reshape(shape), count)
 
 
-def _resampled_means(
-    centred: NDArray[np.float64], defined: NDArray[np.bool_], seed: int
-) -> NDArray[np.float64]:
+def _resampled_means(centred: NDArray[np.float64], defined: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:
     """``(RESAMPLES, columns)``: the mean of every drawn data set, NaN where it holds nothing that is defined."""
     number, rng = len(centred), np.random.default_rng(seed)
     found = []

@@ -17,5 +17,5 @@
 - ``weights``: weights from a file, without running code.
 - ``state_dict``: weights put into a network, names and classes made to fit.
 - ``downloads``: weights in the caches, or brought there.
-- ``inference_copy``: a faster copy for many forwards, compared with the network first.
+- ``inference_copy``: private copies: a faster one for many forwards, compared with the network first; other weights.
 """

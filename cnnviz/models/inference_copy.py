@@ -1,4 +1,4 @@
-"""A private copy of a model for many forwards, compared with the network itself before it is used."""
+"""Private copies of a model: a faster one, compared with the network before it is used; one with other weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.dimensions import count_places
 from cnnviz.engine.batch_norms import Pair, channels_last, folded_copy, observe_pairs
 from cnnviz.engine.scores.score import is_detected
+from cnnviz.engine.state.contents import Fingerprint
 from cnnviz.errors import ModelError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cnnviz.core.target import Target
     from cnnviz.models.model import Model
 
-__all__ = ["Ask", "InferenceCopy", "inference_copy"]
+__all__ = ["Ask", "InferenceCopy", "around", "inference_copy"]
 
 FOLDED_LOSS, TINY = 1e-3, 1e-30
 NO_ROOM = "there is not enough memory for a faster copy of this network; the original was used"
@@ -80,6 +83,23 @@ def inference_copy(
         own = "bfloat16 was not used: a detector answers itself, so that its boxes do not change"
         return InferenceCopy(model, (own,) if halved else (), logits)
     return _compared_copy(model, example, logits, pairs, ask or partial(_ask, targets=targets), halved=halved)
+
+
+def around(model: Model, module: nn.Module) -> Model:
+    """The same model around another module of the same structure.
+
+    It looks at the same layers where none is named, and remembers for itself what it finds out.
+
+    Args:
+        model: The model; left alone.
+        module: Such as a copy of its network that gets other weights.
+    """
+    clone = copy.copy(model)
+    clone.module, clone.automatic_layers, clone._fingerprint = module, dict(model.automatic_layers), Fingerprint()
+    clone._bottlenecks, own = {}, id(model.module)
+    clone._observed = {(id(module), *size): seen for (kept, *size), seen in model._observed.items() if kept == own}
+    clone._dense = {(id(module), *size): dense for (kept, *size), dense in model._dense.items() if kept == own}
+    return clone
 
 
 def _compared_copy(

@@ -20,11 +20,13 @@ from cnnviz.core.region import split_region
 from cnnviz.core.similar import Similar, names_pictures, restore_references
 from cnnviz.drawing.paper import Paper
 from cnnviz.errors import OutputError, UsageError, quoted, visible
-from cnnviz.method import SHOWN, Method
+from cnnviz.evaluation.metric import METRICS
+from cnnviz.method import MOST_SEED, SHOWN, Method
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.schema import (
     MOST_THREADS,
     is_count,
+    is_dataset,
     is_number,
     is_references,
     is_text,
@@ -48,7 +50,7 @@ SIZES = ("cell", *(each.name for each in fields(Paper)))
 NOT_A_LOOK = (*SIZES, "format", "each")
 FILES = "files"
 """Where a record holds the files that its target names."""
-FUNCTIONS = ("compare", "predict", "rank_layers", "report")
+FUNCTIONS = ("certify", "compare", "evaluate", "predict", "rank_layers", "report")
 """What makes files without being a method: functions of the package with the network and the pictures first."""
 
 LARGEST_SETTING = 10_000_000
@@ -118,6 +120,8 @@ def check_question(record: Provenance, name: str) -> None:
     try:
         if record.method in ("compare", "rank_layers"):
             _check_function(record)
+        elif record.method == "evaluate":
+            _check_evaluation(record)
         else:
             _check_method(record, _method_of(record))
         _check_asked(record)
@@ -151,6 +155,35 @@ def _check_function(record: Provenance) -> None:
         raise UsageError(f"{record.method} is asked with methods and layers by name")
     settings = {key: value for key, value in record.asked.items() if key not in (*own, "target", "references", FILES)}
     _check_settings(settings, [load(each) for each in names])
+
+
+EVALUATED = ("methods", "metrics", "layers", "masks", "boxes", "target", "budget", "seed", "settings")
+"""What an evaluation is asked."""
+
+
+def _check_evaluation(record: Provenance) -> None:
+    """What an evaluation was asked: methods, metrics and layers by name, data sets and files by their hashes."""
+    asked = record.asked
+    methods = asked.get("methods")
+    listed = list(methods.values()) if isinstance(methods, Mapping) else methods
+    names = (listed, asked.get("metrics"), _each(asked.get("layers", [])))
+    if not all(isinstance(each, list) and all(map(is_text, each)) for each in names) or not listed:
+        raise UsageError("evaluate is asked with methods, metrics and layers by name")
+    odd = next((each for each in asked["metrics"] if each not in METRICS), None)
+    if odd is not None:
+        raise UsageError(f"evaluate has no metric {_spell(odd)}")
+    for name, most in (("budget", LARGEST_SETTING), ("seed", MOST_SEED)):
+        if name in asked and not is_count(0, most)(asked[name]):
+            raise UsageError(f"{name} is {_spell(asked[name])}")
+    if "masks" in asked and not is_dataset(asked["masks"]):
+        raise UsageError("masks is not a folder with a name and a fingerprint")
+    if "boxes" in asked and not names_files([asked["boxes"]]):
+        raise UsageError("boxes is not a file with a name and a hash")
+    settings = asked.get("settings", {})
+    unknown = next((key for key in asked if key not in EVALUATED), None)
+    if unknown is not None or not isinstance(settings, Mapping):
+        raise UsageError(f"evaluate is not asked with {_spell(unknown or settings)}")
+    _check_settings(settings, [load(each.partition("@")[0]) for each in listed])
 
 
 def _check_asked(record: Provenance) -> None:
@@ -206,12 +239,15 @@ def ask_again(record: Provenance, model: Any, pictures: Any) -> Any:
         CnnvizError: Whatever the method raises.
     """
     asked = {name: value for name, value in record.asked.items() if name != FILES}
-    if "target" in asked:
+    if "target" in asked and record.method == "evaluate":
+        asked["target"] = restore_asked(asked["target"])
+    elif "target" in asked:
         first = model[0] if isinstance(model, list) else model
         asked["target"] = restore_asked(asked["target"], record.asked.get(FILES, {}))
         spelt = _spell_out(_place_masks(asked["target"], record, first), record, first)
         asked["target"] = _pick_rows(spelt, record)
     method = _method_of(record)
+    asked |= {"block": record.chunk} if record.method == "evaluate" else {}
     if not isinstance(method, Method):
         return method(model, pictures, **asked)
     shown = {"model": model, **dict.fromkeys(SHOWN[1:], pictures)}
@@ -252,10 +288,10 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
         return
     part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
     _check_look(part, look, record.method)
-    if sizes and out.suffix.lower() != ".npz":
+    if sizes and out.suffix.lower() != ".npz" and hasattr(part, "grid"):
         part.grid(**look).save(out, **sizes)
     else:
-        part.save(out, **look)
+        part.save(out, **look, **sizes)
 
 
 def _check_look(result: Any, look: Mapping[str, Any], method: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from cnnviz.core.sample import Entrance, Sample
 from cnnviz.core.similar import PAIR, restore_references
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
 from cnnviz.engine.undisturbed import fixed_threads
-from cnnviz.errors import OutputError, PictureError, UsageError, quoted, visible
+from cnnviz.errors import CnnvizError, OutputError, PictureError, UsageError, quoted, visible
+from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.reading import ImageLike
 from cnnviz.provenance import ENCODER, Provenance
 from cnnviz.rerunning.difference import LargestDifference, differences, largest_difference
@@ -216,6 +217,11 @@ def _restore_given(
         asked["examples"] = find_dataset(asked["examples"], places, trusted, folders_below(trusted))
     if "start" in asked:
         asked["start"] = pictures[0]
+    if record.method == "evaluate" and "masks" in asked:
+        asked["masks"] = _find_masks(asked["masks"], [*folders_of(places), *near], trusted)
+    if record.method == "evaluate" and "boxes" in asked:
+        below = folders_below(near)
+        asked["boxes"] = find_file(asked["boxes"], "file of boxes", "--images", [*folders_of(places), *near], below)
     if masks := held_masks(record):
         folders = [*folders_of(places), *near]
         asked[FILES] = {
@@ -223,6 +229,20 @@ def _restore_given(
         }
     judge = open_judge(record, substitutes, [*folders_of(places), *near]) if record.method == "maximize" else None
     return asked if judge is None else {**asked, "judge": judge}
+
+
+def _find_masks(named: Mapping[str, str], folders: list[Path], trusted: list[Path]) -> Path:
+    """The folder of masks of a name and a fingerprint."""
+    below = folders_below(trusted)
+    for folder in dict.fromkeys([*folders, *(each / named["name"] for each in (*folders, *trusted)), *below]):
+        if folder.is_dir() and folder.name == named["name"]:
+            with suppress(CnnvizError):
+                if open_dataset(folder, classes=False).fingerprint == named["sha256"]:
+                    return folder
+    raise PictureError(
+        f"No folder of masks {quoted(named['name'])} with the fingerprint {named['sha256'][:SHORT]}... is where rerun "
+        "looked; name it with --images."
+    )
 
 
 def _find_batch(

@@ -14,7 +14,16 @@ from cnnviz.errors import OutputError, quoted, visible
 from cnnviz.models.resampling import RANGES
 from cnnviz.provenance import Provenance
 
-__all__ = ["FORMER_LOGITS", "LONGEST", "check_form", "is_plain_name", "is_references", "names_files", "refuse_record"]
+__all__ = [
+    "FORMER_LOGITS",
+    "LONGEST",
+    "check_form",
+    "is_dataset",
+    "is_plain_name",
+    "is_references",
+    "names_files",
+    "refuse_record",
+]
 
 LONGEST: Final = 100_000
 """Characters of a text."""
@@ -264,6 +273,7 @@ LOOK = Record(
         "notes": _is_match(re.compile("short|full|none")),
         "rename": _is_record_of(is_text, is_text),
         "fps": _is_number_in(0, 240),
+        "figure": PLAIN_WORD,
     }
 )
 RECORD = Record(
@@ -290,6 +300,11 @@ RECORD = Record(
     }
 )
 """The form of a record; where there are several, a value has one of them."""
+
+
+def is_dataset(value: Any) -> bool:
+    """Whether it is a data set by its name and fingerprint."""
+    return next(_misfits(value, DATASET, ""), None) is None
 
 
 def is_references(value: Any) -> bool:

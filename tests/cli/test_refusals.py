@@ -122,14 +122,14 @@ def test_a_folder_that_may_not_be_written_to(refused, gradcam, photo, monkeypatc
 
 def test_of_several_processes_each_takes_a_device_that_is_there(monkeypatch):
     import torch
-    from cnnviz.cli.commands.patches import _choose_device
+    from cnnviz.cli.run import choose_device
 
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert (_choose_device("auto"), _choose_device("cuda"), _choose_device("cpu")) == ("auto", "cuda", "cpu")
+    assert (choose_device("auto"), choose_device("cuda"), choose_device("cpu")) == ("auto", "cuda", "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert (_choose_device("auto"), _choose_device("cuda"), _choose_device("cuda:0")) == ("cuda:1", "cuda:1", "cuda:0")
+    assert (choose_device("auto"), choose_device("cuda"), choose_device("cuda:0")) == ("cuda:1", "cuda:1", "cuda:0")
 
 
 def test_merging_says_which_pictures_were_left_out(cnnviz, folder):

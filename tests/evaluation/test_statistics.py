@@ -119,7 +119,9 @@ def test_random_phases_keep_the_amplitudes_and_the_mean():
     values[2:6, 3:9] += 2
     found = random_phases(values, 3, 0)
     assert found.shape == (3, 15, 16)
-    assert np.abs(np.fft.fft2(found)) == pytest.approx(np.broadcast_to(np.abs(np.fft.fft2(values)), (3, 15, 16)), abs=2e-3)
+    assert np.abs(np.fft.fft2(found)) == pytest.approx(
+        np.broadcast_to(np.abs(np.fft.fft2(values)), (3, 15, 16)), abs=2e-3
+    )
     assert found.mean(axis=(1, 2)) == pytest.approx(np.full(3, values.mean()), abs=1e-5)
     assert abs(np.corrcoef(found[0].ravel(), values.ravel())[0, 1]) < 0.5
     assert not np.array_equal(found[0], found[1])

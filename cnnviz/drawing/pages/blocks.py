@@ -29,7 +29,7 @@ __all__ = [
     "Words",
 ]
 
-Size: TypeAlias = Literal["row", "strip", "broad", "medium", "small", "tiny"]
+Size: TypeAlias = Literal["whole", "row", "strip", "broad", "medium", "small", "tiny"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +120,8 @@ class Gallery:
 
     Attributes:
         plates: The pictures.
-        size: How large each is: ``"broad"``, ``"medium"``, ``"small"`` or ``"tiny"``; ``"row"`` puts all in one row
-            where there is room for them, and ``"strip"`` does so with smaller ones.
+        size: How large each is: ``"whole"`` (one a line), ``"broad"``, ``"medium"``, ``"small"`` or ``"tiny"``;
+            ``"row"`` puts all in one row where there is room for them, and ``"strip"`` does so with smaller ones.
         caption: What is said about all of them.
         scale: What the colours of all of them mean, where they have one scale in common.
     """

@@ -20,7 +20,7 @@ from cnnviz.errors import visible
 
 __all__ = ["data_uri", "render"]
 
-_LONGEST = {"broad": 1200, "row": 480, "strip": 240, "medium": 480, "small": 320, "tiny": 160}
+_LONGEST = {"whole": 1600, "broad": 1200, "row": 480, "strip": 240, "medium": 480, "small": 320, "tiny": 160}
 _HARD = 64
 _QUALITY = 78
 _STOPS = 24

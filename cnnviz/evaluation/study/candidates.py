@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.dimensions import size_of
-from cnnviz.core.target import ClassTarget, Target
+from cnnviz.core.target import ClassTarget
 from cnnviz.errors import CnnvizError, ExplanationError, UsageError, describe_failure, nearest
 from cnnviz.evaluation.controls import CONTROLS
 from cnnviz.evaluation.metric import Explain
-from cnnviz.method import Method
+from cnnviz.method import MOST_SEED, Method
 from cnnviz.models.model import Model
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.heatmap import Heatmaps
@@ -195,7 +195,7 @@ def _explain_control(name: str) -> Explain:
         inputs = inputs_of(model, pictures)
         _, std = model.preprocess.columns(torch.float32)
         pixels = (inputs.detach().cpu().float() * std).numpy()
-        return np.stack([control(each, seed + row) for row, each in enumerate(pixels)])
+        return np.stack([control(each, (seed + row) % (MOST_SEED + 1)) for row, each in enumerate(pixels)])
 
     return explain
 
@@ -219,7 +219,7 @@ def _explain_by(name: str, function: Function) -> Explain:
 
 
 def _plainly(target: Any) -> Any:
-    return target.index if isinstance(target, ClassTarget) else target if isinstance(target, Target) else target
+    return target.index if isinstance(target, ClassTarget) else target
 
 
 def _as_maps(name: str, found: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:

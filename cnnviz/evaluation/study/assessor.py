@@ -1,4 +1,4 @@
-"""The judge: the maps of a block of pictures by every candidate, and what every metric says of them."""
+"""The assessor: the maps of a block of pictures by every candidate, and what every metric says of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnviz.catalogue import load
 from cnnviz.core.sample import Geometry
 from cnnviz.core.target import Target, class_index
+from cnnviz.engine.batching import in_chunks, usual_size
 from cnnviz.engine.scores.score import class_probabilities, settle, share_of
 from cnnviz.errors import ExplanationError, PictureError
 from cnnviz.evaluation.faithfulness import Removal, area, average_scores, removal_curves
@@ -29,7 +31,7 @@ from cnnviz.methods.occlusion.scorer import Scorer
 from cnnviz.methods.scan.loader import Block
 from cnnviz.models.model import Model
 
-__all__ = ["Found", "Judge", "Measurement", "read_metrics"]
+__all__ = ["Found", "Assessor", "Measurement", "read_metrics"]
 
 APART: Final = 1_000_003
 """Between seeds, so that pictures of two seeds share no random map."""
@@ -133,7 +135,7 @@ class Found:
         )
 
 
-class Judge:
+class Assessor:
     """Judges the candidates' maps of pictures, a block at a time, within ``undisturbed``.
 
     Args:
@@ -163,7 +165,20 @@ class Judge:
         self._targets, self._annotations, self._seed, self._size = targets, annotations, seed, batch_size
         self._scorer: Scorer | None = None
 
-    def judge(self, block: Block) -> Found:
+    def warm(self, block: Block) -> None:
+        """Explain the first picture by every method that chooses its layer, and forget it.
+
+        So what networks remember from their first question is the same whichever block comes first, and no cost has it.
+        """
+        if not block.rows:
+            return
+        row, image = block.rows[0], block.images[0]
+        inputs = self.model.to_device(block.inputs[row : row + 1])
+        for candidate in self.candidates:
+            if candidate.method and candidate.layer is None and "layer" in load(candidate.method).parameters:
+                candidate.explain(self.model, inputs, [self._targets(image)], self._seed)
+
+    def assess(self, block: Block) -> Found:
         """What is found about the pictures of a block.
 
         Raises:
@@ -177,9 +192,7 @@ class Judge:
         placed: dict[int, PlacedAnnotation] = {}
         for row, image in zip(block.rows, block.images, strict=True):
             try:
-                if not bool(logits[row].isfinite().all()):
-                    raise PictureError(f"For '{self.data.keys[image]}' the network gives numbers that are not finite.")
-                placed[row] = self._place(image, settled[row])
+                placed[row] = self._place(image, settled.get(row))
                 kept.append(row)
             except PictureError as error:
                 failures.append((image, str(error)))
@@ -188,10 +201,9 @@ class Judge:
         numbers = dict(zip(block.rows, block.images, strict=True))
         targets = [settled[row] for row in kept]
         maps, costs = self._explain(inputs[kept], targets, numbers[kept[0]])
-        cases = [
-            self._case(inputs[row : row + 1], settled[row], placed[row], numbers[row]) for row in kept
-        ]
+        cases = [self._case(inputs[row : row + 1], settled[row], placed[row], numbers[row]) for row in kept]
         values, curves = self._measure(cases, maps)
+        values = self._ask_again(inputs[kept], targets, values)
         logs = logits[kept].detach().double().cpu()
         shares = class_probabilities(logs, self.model.head)
         probabilities = [share_of(target, shares[row], self.model.head) for row, target in enumerate(targets)]
@@ -218,14 +230,37 @@ class Judge:
         wanted = {row: self._targets(image) for row, image in zip(block.rows, block.images, strict=True)}
         first = next(iter(wanted.values()), self._targets(0))
         every = [wanted.get(row, first) for row in range(len(inputs))]
-        with torch.no_grad():
-            logits = self.model.answer(inputs, every)
+        logits = self._answer(inputs, every)
         rows = [row for row in wanted if bool(logits[row].isfinite().all())]
         settled = settle([every[row] for row in rows], logits[rows], self.model.labels, self.model.head)
         return dict(zip(rows, settled, strict=True)), logits
 
-    def _place(self, image: int, target: Target) -> PlacedAnnotation:
-        """Where the object is on the network's input."""
+    def _answer(self, inputs: Tensor, targets: Sequence[Target]) -> Tensor:
+        """The logits of all rows, in batches that the network takes."""
+
+        def ask(some: Tensor, rows: slice) -> Tensor:
+            with torch.no_grad():
+                return self.model.answer(some, targets[rows])[: rows.stop - rows.start]
+
+        model = self.model
+        size = self._size or usual_size(model.device)
+        found = in_chunks(inputs, ask, size=size, device=model.device, dtype=model.dtype, fixed=model.fixed_batch)
+        return torch.cat(found.results)
+
+    def _ask_again(self, inputs: Tensor, targets: Sequence[Target], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values with those of metrics that ask the methods themselves, about all pictures at once."""
+        methods = {each.name: each.explain for each in self.candidates}
+        for column, one in enumerate(self.measurements):
+            if one.metric.needs == "method":
+                seeded = {"seed": self._seed} if "seed" in inspect.signature(one.function).parameters else {}
+                found = one.function(self.model, inputs, list(targets), methods, **seeded)
+                values[:, :, column] = found.T
+        return values
+
+    def _place(self, image: int, target: Target | None) -> PlacedAnnotation:
+        """Where the object is on the network's input; a picture without a finite answer is refused."""
+        if target is None:
+            raise PictureError(f"For '{self.data.keys[image]}' the network gives numbers that are not finite.")
         if self._annotations is None:
             return PlacedAnnotation()
         item = self.data.item(image)
@@ -239,7 +274,8 @@ class Judge:
         self, inputs: Tensor, targets: Sequence[Target], first: int
     ) -> tuple[NDArray[np.float32], dict[str, Meter]]:
         """Maps ``(n, M, H, W)``, and what each candidate took."""
-        found, costs = [], {}
+        found: list[NDArray[np.float32]] = []
+        costs: dict[str, Meter] = {}
         shape = tuple(inputs.shape[1:])
         for candidate in self.candidates:
             seed = self._seed * APART + first if candidate.control else self._seed
@@ -253,19 +289,8 @@ class Judge:
     def _case(self, inputs: Tensor, target: Target, placed: PlacedAnnotation, image: int) -> Case:
         if self._scorer is None:
             self._scorer = Scorer(self.model, inputs, [target], batch_size=self._size)
-        _, std = self.model.preprocess.columns(inputs.dtype, inputs.device)
-        return Case(
-            inputs,
-            _asking(self._scorer, target, "logit"),
-            _asking(self._scorer, target, "probability"),
-            1 / std,
-            placed.mask,
-            placed.ignored,
-            placed.boxes,
-            name=self.data.keys[image],
-            seed=self._seed * APART + image,
-            batch=self._size,
-        )
+        seed = self._seed * APART + image
+        return make_case(self._scorer, inputs, target, placed, name=self.data.keys[image], seed=seed)
 
     def _measure(
         self, cases: Sequence[Case], maps: NDArray[np.float32]
@@ -283,16 +308,16 @@ class Judge:
 
 
 @dataclass
-class _Measured:
+class _CaseValues:
     """What metrics say of the maps of one picture: values ``(M,)`` and curves ``(M, steps + 1)``, by name."""
 
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[Measurement]) -> _Measured:
+def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[Measurement]) -> _CaseValues:
     """What all metrics say of the maps ``(M, H, W)`` of one picture, those with forwards in common at once."""
-    found = _Measured()
+    found = _CaseValues()
     names = {one.metric.name: one for one in measurements}
     removing = [name for name in REMOVALS if name in names]
     if removing:
@@ -305,12 +330,47 @@ def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[
     if AVERAGES & names.keys():
         found.values |= {name: each for name, each in average_scores(case, maps).items() if name in names}
     for name, one in names.items():
-        if name in found.values or (one.metric.needs == "mask" and case.mask is None):
+        if name in found.values or one.metric.needs == "method" or (one.metric.needs == "mask" and case.mask is None):
             continue
         found.values[name] = one.function(case, maps, **one.settings)
         if one.curve is not None:
             found.curves[name] = one.curve(case, maps, **one.settings)
     return found
+
+
+def make_case(
+    scorer: Scorer,
+    inputs: Tensor,
+    target: Target,
+    placed: PlacedAnnotation | None = None,
+    *,
+    name: str = "",
+    seed: int = 0,
+) -> Case:
+    """A picture as metrics look at it.
+
+    Args:
+        scorer: Asks the network about changed pictures.
+        inputs: ``(1, C, H, W)``, on the network's device.
+        target: Settled.
+        placed: Where its object is.
+        name: The picture's name.
+        seed: Of whatever is drawn at random.
+    """
+    _, std = scorer.model.preprocess.columns(inputs.dtype, inputs.device)
+    where = placed or PlacedAnnotation()
+    return Case(
+        inputs,
+        _asking(scorer, target, "logit"),
+        _asking(scorer, target, "probability"),
+        1 / std,
+        where.mask,
+        where.ignored,
+        where.boxes,
+        name=name,
+        seed=seed,
+        batch=scorer.size,
+    )
 
 
 def _asking(scorer: Scorer, target: Target, kind: Any) -> Callable[[Tensor], Tensor]:

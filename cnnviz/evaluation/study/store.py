@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cnnviz.core.atomic import read_record, write_record, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
-from cnnviz.evaluation.study.judge import Found
+from cnnviz.evaluation.study.assessor import Found
 from cnnviz.evaluation.study.meter import Meter
 from cnnviz.methods.scan.manifest import Manifest
 
-__all__ = ["STUDY_FILE", "Parts", "agree_on_study"]
+__all__ = ["STUDY_FILE", "Store", "agree_on_study"]
 
 STUDY_FILE = "study.json"
 PART = re.compile(r"part-(\d+)\.safetensors")
@@ -59,7 +59,9 @@ def agree_on_study(folder: Path | None, wanted: Manifest, left: Sequence[str]) -
     names = sorted({*wanted.held, *there.held} - {*left}, key=lambda name: (name not in DIFFERENCES, name))
     for name in names:
         if wanted.held.get(name) != there.held.get(name):
-            what = DIFFERENCES.get(name, f"{name.replace('_', ' ')} {there.held.get(name)}, not {wanted.held.get(name)}")
+            what = DIFFERENCES.get(
+                name, f"{name.replace('_', ' ')} {there.held.get(name)}, not {wanted.held.get(name)}"
+            )
             raise OutputError(
                 f"The study in '{folder}' is of something else: {what}. Choose another folder, or delete this one."
             )
@@ -80,7 +82,7 @@ def _read_study(path: Path) -> Manifest | None:
     return manifest
 
 
-class Parts:
+class Store:
     """What was found in some blocks of a study, a part each: in a folder, or in memory.
 
     What forwards and seconds its maps took lies beside a part, in a file of its own: it is another one each time.
@@ -168,10 +170,11 @@ class Parts:
                 self._read_costs(number),
             )
             counts = {len(each) for each in (found.images, found.values, found.targets, found.scores)}
-            if len(counts) > 1 or found.values.shape[1:] != self._shape:
-                raise ValueError
+            sound = len(counts) == 1 and found.values.shape[1:] == self._shape
         except (KeyError, TypeError, ValueError):
-            raise OutputError(f"'{path}' is damaged; delete it and run the study again.") from None
+            sound = False
+        if not sound:
+            raise OutputError(f"'{path}' is damaged; delete it and run the study again.")
         return found
 
     @property

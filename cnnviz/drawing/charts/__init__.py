@@ -1,0 +1,4 @@
+"""Charts: numbers as matplotlib figures.
+
+charts  means with their intervals, mean curves, a matrix of correlations
+"""
