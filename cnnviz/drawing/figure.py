@@ -148,7 +148,9 @@ def _draw_into_axes(sheet: Sheet, axes: Axes, size: float) -> Figure:
         axes.text(0.5, -0.03, NOTHING, transform=axes.transAxes, fontsize=size, color=_FAINT, ha="center", va="top")
     elif cell.scale:
         numbers = tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(cell.scale)), strict=True))
-        _fill_bar(axes.inset_axes((0, -0.07, 1, 0.04)), cell.scale, numbers, size)
+        bar = axes.inset_axes((0, -0.07, 1, 0.04))
+        _fill_bar(bar, cell.scale, numbers, size)
+        bar.set_xlabel(cell.scale.measures, fontsize=size, color=_FAINT, parse_math=False)
     return axes.figure.figure
 
 
