@@ -109,8 +109,8 @@ PROPER_NAMES: Mapping[str, str] = MappingProxyType(
 
 
 def proper_name(name: str) -> str:
-    """What the field calls a method: ``Grad-CAM`` for ``gradcam``; a name that is no method's comes back unchanged."""
-    return PROPER_NAMES.get(name, name)
+    """What the field calls a method, by its function's or command's name; a name that is no method's is unchanged."""
+    return PROPER_NAMES.get(name, _NAMED.get(name, name))
 
 
 _WEIGHTED, _GUIDED = "weighted activation", "guided gradient"
@@ -156,6 +156,9 @@ COMMANDS = {"gradcam_plusplus": "gradcam++", "smooth_gradcam_plusplus": "smooth-
 def command_name(name: str) -> str:
     """How the command line calls a method: with dashes, and ``gradcam++``."""
     return COMMANDS.get(name, name.replace("_", "-"))
+
+
+_NAMED = {command_name(name): said for name, said in PROPER_NAMES.items()}
 
 
 def load(name: str) -> Method[Any, Any]:

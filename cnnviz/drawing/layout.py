@@ -131,7 +131,7 @@ def fits_middle(scale: Scale, width: int, style: Style) -> bool:
 
 
 def short_notes(notes: Sequence[str], room: int, above: int, style: Style) -> tuple[str, ...]:
-    """As many notes, a line each, as leave the figure to its pictures; the last line counts those left out.
+    """As many notes, each whole, as leave the figure to its pictures; the last line counts those left out.
 
     Args:
         notes: What there is to say.
@@ -141,12 +141,20 @@ def short_notes(notes: Sequence[str], room: int, above: int, style: Style) -> tu
     """
     line = line_height(style.small)
     most = max(1, min(MOST_NOTES, int(NOTES_SHARE * above / ((1 - NOTES_SHARE) * line))))
-    kept = notes if len(notes) <= most else notes[: most - 1]
-    lines = [each for note in kept for each in wrap(" ".join(note.split()), room, style.small, most=1)]
-    if left := len(notes) - len(kept):
-        more = f"{left} more notes in the record" if kept else f"{left} notes in the record, such as: {notes[0]}"
-        lines += wrap(more, room, style.small, most=1)
+    lines: list[str] = []
+    for number, note in enumerate(notes):
+        whole = wrap(" ".join(note.split()), room, style.small, most=most + 1)
+        left = len(notes) - number
+        if len(lines) + len(whole) + (left > 1) > most and (left > 1 or len(lines) + len(whole) > most):
+            more = f"{left} more note{'s' * (left > 1)} in the record" if lines else _first_of(notes)
+            return (*lines, *wrap(more, room, style.small, most=1))
+        lines += whole
     return tuple(lines)
+
+
+def _first_of(notes: Sequence[str]) -> str:
+    """One line for notes of which none fits whole."""
+    return notes[0] if len(notes) == 1 else f"{len(notes)} notes in the record, such as: {notes[0]}"
 
 
 def add_faint(layout: Layout, words: str, box: Box, size: int) -> int:

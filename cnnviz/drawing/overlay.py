@@ -168,7 +168,7 @@ def _blend(
 ) -> NDArray[np.uint8]:
     known = ~np.isnan(values)
     along = fractions(np.where(known, values, 0.0), scale)
-    strength = np.abs(2 * along - 1) if scale.signed else along
+    strength = _strength_of(along, scale)
     signed = scale.signed and not scale.blank and alpha > 0
     share = NEUTRAL + (1 - NEUTRAL) * strength**2 if signed else _opacity_of(strength)
     opacity = (alpha * share * known)[..., None].astype(np.float32)
@@ -191,9 +191,13 @@ def transparent(values: NDArray[Any], scale: Scale, alpha: float = 1.0) -> NDArr
     """
     known = ~np.isnan(values)
     along = fractions(np.where(known, values, 0.0).astype(np.float64), scale)
-    strength = np.abs(2 * along - 1) if scale.signed else along
-    opacity = alpha * _opacity_of(strength) * known * (not scale.blank)
+    opacity = alpha * _opacity_of(_strength_of(along, scale)) * known * (not scale.blank)
     return np.dstack([colourise(values, scale), np.rint(255 * opacity).astype(np.uint8)])
+
+
+def _strength_of(along: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """How far places along a scale are from zero, 0 to 1."""
+    return np.abs(2 * along - 1) if scale.signed else along
 
 
 def _opacity_of(strength: NDArray[np.float64]) -> NDArray[np.float64]:

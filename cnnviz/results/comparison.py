@@ -144,7 +144,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         groups_named = []
         for places, names in groups.items():
             at = f" at {' and '.join(self.headings[place] for place in places)}" if places else ""
-            groups_named.append(f"{', '.join(names)}{at}")
+            groups_named.append(f"{', '.join(map(proper_name, names))}{at}")
         return f"{'; '.join(groups_named)}: "
 
     def grid(self, *, shared: bool = False, down: bool = False) -> Grid:
