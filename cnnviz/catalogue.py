@@ -158,7 +158,7 @@ def command_name(name: str) -> str:
     return COMMANDS.get(name, name.replace("_", "-"))
 
 
-_NAMED = {command_name(name): said for name, said in PROPER_NAMES.items()}
+_NAMED = {command_name(name): said for name, said in PROPER_NAMES.items()} | {"predict": "Predictions"}
 
 
 def load(name: str) -> Method[Any, Any]:

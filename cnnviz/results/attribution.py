@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.sample import Signal
-from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint
+from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint, ticks
 from cnnviz.drawing.overlay import place
 from cnnviz.drawing.samples import draw_alone, draw_in_place, draw_over, draw_panel, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell
@@ -145,7 +145,7 @@ class Attribution(Explanation):
 
     def _caption_with(self, scale: Scale) -> str:
         """The caption, with what a colour bar does not say."""
-        said = [f"\N{PLUS-MINUS SIGN}{scale.high:.3g} about grey"] if self.coloured and not scale.blank else []
+        said = [f"\N{PLUS-MINUS SIGN}{ticks(scale)[-1][1]} about grey"] if self.coloured and not scale.blank else []
         said += [f"{scale.clipped:.1%} clipped"] if scale.clipped else []
         return "\n".join(filter(None, (self.caption(), ", ".join(said))))
 

@@ -248,10 +248,10 @@ class EffectiveField(DrawnResult):
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
-        notes = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *cautions(self.checks))
+        details = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *remarks(self.checks))
         cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values, measures=SENSITIVITY)),)
         title = " \N{MIDDLE DOT} ".join(filter(None, (TITLE, str(self.provenance.model.get("name") or ""), self.layer)))
-        return Grid(Sheet((cells,), title=title, notes=notes, details=remarks(self.checks)), self.provenance)
+        return Grid(Sheet((cells,), title=title, notes=cautions(self.checks), details=details), self.provenance)
 
     def _draw_planes(self) -> tuple[Cell, ...]:
         """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""
