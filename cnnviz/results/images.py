@@ -78,11 +78,11 @@ def _describe_held_out(quality: Mapping[str, Any]) -> str:
     if quality.get("held_out_mean") is None:
         return ""
     mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
-    return f"{_spell(mean)} \N{PLUS-MINUS SIGN} {_spell(deviation)} when moved or cropped"
+    return f"{_spell(mean, 3)} \N{PLUS-MINUS SIGN} {_spell(deviation, 2)} when moved or cropped"
 
 
-def _spell(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
+def _spell(value: float, digits: int) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.{digits}g}"
 
 
 def _describe_statistics(quality: Mapping[str, Any]) -> str:
