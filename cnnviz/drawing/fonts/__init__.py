@@ -2,4 +2,5 @@
 
 families   the files and characters of a font, and the fonts that stand in for one that lacks a character
 lines      a line of text in the pieces that one font sets each: measured and drawn
+pdf        what of a figure's text a PDF can hold as text
 """

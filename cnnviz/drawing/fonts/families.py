@@ -5,11 +5,13 @@ The order in which families stand in depends on their names only, and matplotlib
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,6 +30,7 @@ __all__ = [
     "families_for",
     "family_named",
     "font_file",
+    "quietly",
     "replace_unknown",
     "say",
 ]
@@ -80,6 +83,21 @@ def font_file(family: str, *, bold: bool) -> FontFile:
     return _found(wanted)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside, matplotlib does not log that it draws a font in another weight where there is no bold one."""
+    logger = logging.getLogger("matplotlib.font_manager")
+
+    def asked(record: logging.LogRecord) -> bool:  # a new one each time, so that the inner of two takes its own away
+        return "Failed to find font weight" not in str(record.msg)
+
+    logger.addFilter(asked)
+    try:
+        yield
+    finally:
+        logger.removeFilter(asked)
+
+
 def _found(wanted: FontProperties) -> FontFile:
     """The file that matplotlib finds; before 3.11 it draws with the first font in a file.
 
@@ -88,7 +106,8 @@ def _found(wanted: FontProperties) -> FontFile:
     """
     from matplotlib.font_manager import findfont
 
-    file = findfont(wanted, fallback_to_default=False)
+    with quietly():
+        file = findfont(wanted, fallback_to_default=False)
     return FontFile(str(file), getattr(file, "face_index", 0))
 
 
@@ -208,21 +227,33 @@ def _rank(family: str) -> tuple[bool, bool, str]:
     return family != FAMILY, not _SPECIAL.isdisjoint(family.lower().split()), family
 
 
+_SCRIPTS: Final = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
+_WIDE: Final = ("FULLWIDTH", "HALFWIDTH", "IDEOGRAPHIC", "KATAKANA-HIRAGANA")
+"""First words of the names of signs that stand among Chinese, Japanese and Korean."""
 _SAID: set[str] = set()
 
 
 def _say_missing(letters: list[str]) -> None:
-    """Say that no font has some characters, those that were not said before."""
-    new = [each for each in letters if each not in _SAID]
-    if not new:
-        return
-    _SAID.update(new)
-    shown = " ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
-    kinds = dict.fromkeys(unicodedata.name(each, "unnamed").split()[0].lower() for each in new)
-    say(
-        f"no installed font has {shown} ({', '.join(list(kinds)[:3])}), so {UNKNOWN} is drawn instead; a font that has "
-        "it, such as Noto Sans for that script, is used once it is installed"
-    )
+    """Say of each script that no font has some of its characters, once."""
+    for script, some in _by_script(letters).items():
+        if script not in _SAID:
+            _SAID.add(script)
+            font = "CJK" if script in _SCRIPTS.values() else script
+            say(
+                f"no installed font has {script} characters such as {' '.join(some[:3])}, so {UNKNOWN} is drawn in "
+                f"their place; install a font that has them, such as Noto Sans {font}"
+            )
+
+
+def _by_script(letters: list[str]) -> dict[str, list[str]]:
+    """Characters by the name of their script; signs that belong to none under that of Noto's font for symbols."""
+    found: dict[str, list[str]] = {}
+    for letter in letters:
+        first = unicodedata.name(letter, "").partition(" ")[0]
+        spoken = unicodedata.category(letter)[0] in "LM" or first in _SCRIPTS or first in _WIDE
+        name = _SCRIPTS.get(first, "Chinese" if first in _WIDE else first.title()) if spoken else "Symbols"
+        found.setdefault(name or "Symbols", []).append(letter)
+    return found
 
 
 def say(sentence: str) -> None:
