@@ -160,10 +160,16 @@ def _draw_into_axes(sheet: Sheet, axes: Axes, words: Mapping[str, Any]) -> Figur
         like = {"size": rcParams["xtick.labelsize"], **named}
         axes.text(0.5, -0.03, NOTHING, transform=axes.transAxes, ha="center", va="top", **like)
     elif cell.scale:
-        below = axes.inset_axes((0, -0.07, 1, 0.04))
-        below.tick_params(**{{"size": "labelsize", "family": "labelfontfamily"}[name]: named[name] for name in named})
-        _fill_bar(below, cell.scale, tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(cell.scale)), strict=True)))
+        _add_bar_below(axes, cell.scale, named)
     return axes.figure.figure
+
+
+def _add_bar_below(axes: Axes, scale: Scale, named: Mapping[str, Any]) -> None:
+    """A colour bar whose numbers are set as those of axes are."""
+    bar = axes.inset_axes((0, -0.07, 1, 0.04))
+    bar.tick_params(**{{"size": "labelsize", "family": "labelfontfamily"}[name]: named[name] for name in named})
+    _fill_bar(bar, scale, tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(scale)), strict=True)))
+    _complete(bar.set_xlabel(scale.measures, parse_math=False, **named))
 
 
 def _complete(text: MatplotlibText) -> None:

@@ -121,15 +121,19 @@ class Look:
         usual = usual_cmap(sample, signed=signed) if self.cmap is None else None
         return self if usual is None else replace(self, cmap=usual)
 
-    def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
+    def scale_of(
+        self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL, measures: str = ""
+    ) -> Scale:
         """The scale that this look has for some values.
 
         Args:
             values: Any shape.
             signed: Whether values below zero mean the opposite of values above it.
             usual: The normalisation where the look names none.
+            measures: What the values are, with their unit.
         """
-        return scale_of(values, normalise=self.normalise or usual, signed=signed, cmap=self.cmap)
+        way = self.normalise or usual
+        return scale_of(values, normalise=way, signed=signed, cmap=self.cmap, measures=measures)
 
 
 def look_of(fields: Mapping[str, Any]) -> Look:

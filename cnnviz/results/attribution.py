@@ -16,7 +16,8 @@ from cnnviz.drawing.overlay import place
 from cnnviz.drawing.samples import draw_alone, draw_in_place, draw_over, draw_panel, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
-from cnnviz.results.heatmap import Explanation, Explanations, Heatmap, Heatmaps, Look
+from cnnviz.results.explanation import Explanation, Explanations
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 
 __all__ = ["Attribution", "Attributions", "Channels", "flattened", "scale_among"]
 
@@ -152,7 +153,7 @@ def scale_among(parts: Sequence[Attribution], look: Look) -> Scale:
     shown = [one.values.ravel() if coloured else one.flat.upsampled().ravel() for one in parts]
     signed = coloured or not first.rectified
     way = replace(look, cmap=None) if coloured else look.suited(first.picture, signed=signed)
-    return way.scale_of(np.concatenate(shown), signed=signed, usual="percentile")
+    return way.scale_of(np.concatenate(shown), signed=signed, usual="percentile", measures=first.measures)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,9 @@ from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.plots import plot_window
-from cnnviz.drawing.sheet import Cell, Sheet, well_across
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, ResultBatch

@@ -129,8 +129,8 @@ def test_rise_on_30_pictures_says_one_line(network: cnnviz.Model) -> None:
     own = 100 * float(one.spread.max()) / float(np.ptp(one.values))  # type: ignore[union-attr]
     assert f"{own:.1f}%" in next(check for check in one.checks if "standard error" in check)
     assert lowest <= round(own, 1) <= highest
-    assert faint_lines(found.grid().layout(columns=2)) == (line,)
-    assert "maps" not in faint_lines(one.grid().layout(width=7))[0]
+    assert faint_lines(found.grid().layout(columns=2)) == ("Colours: gain in probability", line)
+    assert not any("maps" in line for line in faint_lines(one.grid().layout(width=7)))
 
 
 def test_a_figure_with_every_option_is_made_again(network: cnnviz.Model, tmp_path: Path) -> None:
