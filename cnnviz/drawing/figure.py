@@ -150,7 +150,7 @@ def _draw_into_axes(sheet: Sheet, axes: Axes, words: Mapping[str, Any]) -> Figur
     if cell is None:
         raise ParameterError(f"One axes holds one cell, and this sheet has {sheet.shape[0]} x {sheet.shape[1]}.")
     named = {name: value for name, value in words.items() if value is not None}
-    axes.imshow(_enlarge(cell.pixels), interpolation="auto", origin="upper")
+    axes.imshow(_enlarge(cell.pixels), origin="upper")
     axes.set_axis_off()
     lines = [sheet.title, *sheet.row_headings, *sheet.column_headings, cell.caption]
     _complete(axes.set_title("\n".join(filter(None, lines)), parse_math=False, **named))

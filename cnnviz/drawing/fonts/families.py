@@ -10,7 +10,7 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,8 @@ _SPECIAL: Final = frozenset(("mono", "serif", "light", "thin", "black", "condens
 """Words in the names of families that stand in only where no plainer one does."""
 _UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
 """Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
+_JOINERS: Final = "\u200b\u200c\u200d\u200e\u200f"
+"""Signs that show nothing, but by which letters join or change sides."""
 
 
 def family_named(name: str) -> str:
@@ -120,6 +122,10 @@ def characters_of(family: str) -> frozenset[int]:
 
 @cache
 def _characters_in(file: FontFile) -> frozenset[int]:
+    return _read_characters(file)
+
+
+def _read_characters(file: FontFile) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     more: Any = {"face_index": file.face} if file.face else {}
@@ -171,17 +177,19 @@ def _characters_found(family: str) -> frozenset[int]:
         return frozenset()
 
 
-def _lacking(known: Collection[int], text: str) -> list[str]:
+def _lacking(known: frozenset[int], text: str) -> list[str]:
+    if known.issuperset(map(ord, text)):
+        return []
     return [each for each in dict.fromkeys(text) if ord(each) not in known and not each.isspace()]
 
 
-def _stand_ins(known: Collection[int], text: str) -> tuple[str, ...]:
+def _stand_ins(known: frozenset[int], text: str) -> tuple[str, ...]:
     """The families that draw the characters of a text that are not known, in the order in which they stand in."""
     used = set(map(_substitute, _lacking(known, text))) - {None}
     return tuple(each for each in _substitutes(_installed()) if each in used) if used else ()
 
 
-def _replace(known: Collection[int], text: str) -> str:
+def _replace(known: frozenset[int], text: str) -> str:
     missing = [each for each in _lacking(known, text) if _substitute(each) is None]
     if not missing:
         return text
@@ -191,7 +199,8 @@ def _replace(known: Collection[int], text: str) -> str:
 
 def _substitute(letter: str) -> str | None:
     """The first family in order that has a character; None for none, and for what has no meaning of its own."""
-    return None if unicodedata.category(letter)[0] == "C" else _first_with(ord(letter), _installed())
+    meaningless = unicodedata.category(letter)[0] == "C" and letter not in _JOINERS
+    return None if meaningless else _first_with(ord(letter), _installed())
 
 
 @cache
@@ -202,9 +211,23 @@ def _first_with(code: int, count: int) -> str | None:
 def _has(family: str, code: int) -> bool:
     """Whether a family has a character; none that cannot be opened: matplotlib's list may be older than the fonts."""
     try:
-        return code in characters_of(family)
+        return all(_holds(_bits_of(font_file(family, bold=bold)), code) for bold in (False, True))
     except (OSError, RuntimeError, ValueError):
         return False
+
+
+@cache
+def _bits_of(file: FontFile) -> bytes:
+    """The characters of a font, a bit each: of many fonts with as many characters sets would be large."""
+    codes = _read_characters(file) - _UNSEEN
+    held = bytearray(max(codes, default=0) // 8 + 1)
+    for code in codes:
+        held[code // 8] |= 1 << code % 8
+    return bytes(held)
+
+
+def _holds(bits: bytes, code: int) -> bool:
+    return code // 8 < len(bits) and bool(bits[code // 8] >> code % 8 & 1)
 
 
 def _installed() -> int:

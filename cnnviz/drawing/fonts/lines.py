@@ -21,7 +21,7 @@ _SHAPED: Final = re.compile("[\u0590-\u109f\u1780-\u18af\ufb1d-\ufdff\ufe70-\ufe
 """Letters that join, stack or run from right to left: Hebrew and Arabic, Indic scripts, Thai, Khmer, Mongolian."""
 _RIGHT_TO_LEFT: Final = ("R", "AL")
 _STRONG: Final = ("L", *_RIGHT_TO_LEFT)
-_MARKS: Final = ("Mn", "Mc", "Me")
+_MARKS: Final = ("Mn", "Mc", "Me", "Cf")
 
 Direction = Literal["ltr", "rtl"]
 
@@ -142,7 +142,8 @@ def _pieces(family: str, text: str) -> tuple[tuple[_Piece, ...], Direction | Non
 def _split(text: str, families: tuple[str, ...], *, sticky: bool) -> list[_Piece]:
     """A text in pieces, each character in the first family that has it.
 
-    Marks stay with their letters; with ``sticky``, whatever has no direction of its own stays with what is before it.
+    Marks and joiners stay with their letters; with ``sticky``, whatever has no direction of its own stays with what is
+    before it.
     """
     pieces: list[_Piece] = []
     for letter in text:
