@@ -20,7 +20,8 @@ import click
 import cnnviz
 from cnnviz.core.atomic import make_folder, number_twins
 from cnnviz.core.similar import named_files
-from cnnviz.errors import CnnvizError, FontWarning, OutputError, visible
+from cnnviz.drawing.fonts.families import FontWarning
+from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
     "Console",

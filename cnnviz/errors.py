@@ -39,7 +39,6 @@ __all__ = [
     "TargetError",
     "NowhereError",
     "ParameterError",
-    "FontWarning",
 ]
 
 
@@ -78,10 +77,6 @@ class MissingExtraError(CnnvizError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional library: pip install 'cnnviz[{extra}]'.")
-
-
-class FontWarning(UserWarning):
-    """Some text is not drawn as it is written: no font has its characters, or nothing joins its letters."""
 
 
 def describe_missing(error: ModuleNotFoundError) -> str:

@@ -28,9 +28,9 @@ from cnnviz.drawing.boxes import draw_boxes
 from cnnviz.drawing.colour import Scale
 from cnnviz.drawing.figure import Grid, figure
 from cnnviz.drawing.fonts import families, lines, pdf
+from cnnviz.drawing.fonts.families import FontWarning
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.text import draw_text, text_width, widest_piece, wrap
-from cnnviz.errors import FontWarning
 
 EM, WIDE = 40, 1000
 HAN = "猫犬金毛寻回狗一二三、。\uff08\uff09"

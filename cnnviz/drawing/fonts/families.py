@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cnnviz.errors import FontWarning, UnknownNameError
+from cnnviz.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
@@ -25,6 +25,7 @@ __all__ = [
     "FAMILY",
     "UNKNOWN",
     "FontFile",
+    "FontWarning",
     "characters_of",
     "complete",
     "families_for",
@@ -45,6 +46,10 @@ _UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *ra
 """Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
 _JOINERS: Final = "\u200b\u200c\u200d\u200e\u200f"
 """Signs that show nothing, but by which letters join or change sides."""
+
+
+class FontWarning(UserWarning):
+    """Some text is not drawn as it is written: no font has its characters, or nothing joins its letters."""
 
 
 def family_named(name: str) -> str:
