@@ -220,7 +220,8 @@ class Grid:
         """A matplotlib figure, or one cell drawn into given axes.
 
         Args:
-            ax: Axes to draw a one-cell grid into.
+            ax: Axes to draw a one-cell grid into; words in them are set as matplotlib's ``rcParams`` say, but for a
+                ``font`` and ``size`` that are given here.
             **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches, 7 if left out.
         """
         return self._figure(ax, _read_paper(paper, None))

@@ -60,7 +60,8 @@ class _Current:
 class style:  # noqa: N801 - called as a function, and as one in ``with``
     """Set the font and text size of everything that is drawn from now on; in a ``with`` statement only inside it.
 
-    Figures depend on this and on the options that a call is given, never on a ``matplotlibrc``.
+    Figures depend on this and on the options that a call is given, never on a ``matplotlibrc``. What the font lacks is
+    drawn in another installed one that has it; where none has, a :class:`FontWarning` says so.
 
     Args:
         font: A family that matplotlib finds, such as ``"DejaVu Serif"``; None leaves it as it is.
