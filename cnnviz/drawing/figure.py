@@ -177,7 +177,7 @@ def _complete(text: MatplotlibText) -> None:
     check_matplotlib(text.get_text())
     words, families = complete(text.get_fontfamily(), text.get_text())
     text.set_text(words)
-    text.set_fontfamily(families)
+    text.set_fontfamily(list(families))
 
 
 @dataclass(frozen=True, eq=False)
