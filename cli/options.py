@@ -245,6 +245,9 @@ NETWORK = (
         help="Rows and columns of the token grid, such as 7x7, if it cannot be recognised.",
     ),
     NetworkOption(
+        "--name", metavar="TEXT", help="What to call the network in titles and captions; default: its own name."
+    ),
+    NetworkOption(
         "--device", default="auto", metavar="NAME",
         help="Device: auto (CUDA if available), cpu, cuda, cuda:1 or mps.",
     ),
@@ -263,6 +266,11 @@ LOOK = (
     Option(
         "--style", type=click.Choice(["panel", "overlay", "map"]), default="panel", section="Drawing",
         help="panel: photograph, overlay and colour bar; overlay or map: that alone.",
+    ),
+    Option(
+        "--transparent", is_flag=True, section="Drawing",
+        help="With --style map: a .png on the photograph's own pixels that is transparent where there is nothing to "
+        "see.",
     ),
     Option(
         "--cmap", metavar="NAME", section="Drawing",

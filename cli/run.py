@@ -58,6 +58,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "head",
         "embedding",
         "grid",
+        "name",
         "device",
         "seed",
     )

@@ -6,7 +6,7 @@ A layout is in whole pixels; a montage and a figure are two ways of drawing the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -272,20 +272,27 @@ def _add_block(
 def _worded(blocks: Sequence[SheetBlock], *, common: bool) -> tuple[frozenset[Cell], str]:
     """Below which cells' bars it stands what they measure; or the words that are said once, as they hold for all bars.
 
-    The last bar of a column says it where all of the column measure the same.
+    The last bar of a column, or else of a row, says it where all of the column or row measure the same.
     """
-    columns = [
-        [cell for row in sheet.rows if (cell := row[place]) and cell.scale and not cell.scale.blank and not common]
-        for sheet, _ in blocks
-        for place in range(sheet.shape[1])
-    ]
-    measured = [[cell.scale.measures for cell in column if cell.scale] for column in columns if column]
-    every = {each for column in measured for each in column}
-    if len(every) == 1 and len(measured) > 1 and any(every):
-        return frozenset(), f"Colours: {every.pop()}"
-    barred = list(filter(None, columns))
-    said = (column[-1:] if len(set(kinds)) == 1 else column for column, kinds in zip(barred, measured, strict=True))
-    return frozenset(cell for column in said for cell in column), ""
+    columns = [line for sheet, _ in blocks for line in _measured(zip(*sheet.rows, strict=True))]
+    rows = [line for sheet, _ in blocks for line in _measured(sheet.rows)]
+    every = {words for line in rows for _, words in line}
+    if common or (len(every) == 1 and len(columns) > 1 and any(every)):
+        return frozenset(), "" if common else f"Colours: {every.pop()}"
+    lines = columns if all(map(_alike, columns)) else rows
+    return frozenset(cell for line in lines for cell, _ in (line[-1:] if _alike(line) else line)), ""
+
+
+def _measured(lines: Iterable[Sequence[Cell | None]]) -> Iterator[list[tuple[Cell, str]]]:
+    """Of every line the cells with a bar, and what these measure."""
+    for line in lines:
+        found = [(cell, cell.scale.measures) for cell in line if cell and cell.scale and not cell.scale.blank]
+        if found:
+            yield found
+
+
+def _alike(line: Sequence[tuple[Cell, str]]) -> bool:
+    return len({words for _, words in line}) == 1
 
 
 def _barred(blocks: Sequence[SheetBlock], columns: list[_Column], common: bool) -> Iterator[tuple[Scale, _Column]]:

@@ -105,6 +105,13 @@ class Attribution(Explanation):
         shown = self.boxed(pixels_of(self.picture))
         return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
+    def clear(self, look: Look = PLAIN, scale: Scale | None = None) -> NDArray[np.uint8]:
+        """The channels as one map on the original picture's pixels, ``(H, W, 4)`` RGBA uint8."""
+        if not self.coloured:
+            return super().clear(look, scale)
+        flat = replace(look, normalise=look.normalise or "percentile")
+        return self.flat.clear(flat)
+
     def caption(self) -> str:
         """The caption of the channels as one map."""
         return super().caption() if self.blank else self.flat.caption()

@@ -19,8 +19,8 @@ from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTar
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES
 from cnnviz.drawing.boxes import draw_box
 from cnnviz.drawing.colour import Scale
-from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of
-from cnnviz.drawing.overlay import place
+from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of, write_pixels
+from cnnviz.drawing.overlay import place, transparent
 from cnnviz.drawing.paper import Paper
 from cnnviz.drawing.samples import (
     Look,
@@ -29,13 +29,14 @@ from cnnviz.drawing.samples import (
     write_moving,
 )
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import OutputError
+from cnnviz.errors import OutputError, ParameterError
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
 __all__ = ["Explanation", "Explanations", "PLAIN"]
 
 PLAIN: Final = Look()
+TRANSPARENT: Final = ".png"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +128,10 @@ class Explanation(Part):
     def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
         """The pictures in the asked style: one, or photograph and explanation."""
 
+    def clear(self, look: Look = PLAIN, scale: Scale | None = None) -> NDArray[np.uint8]:
+        """It alone on the original picture's pixels, ``(H, W, 4)`` RGBA uint8, transparent where nothing is to see."""
+        return transparent(self.volume_values(look), scale or self.scale(look), look.alpha)
+
     def caption(self) -> str:
         """Target with probability or score, and a word where there is nothing to see."""
         note = f"\n{self.blank_note()}" if self.blank else ""
@@ -191,7 +196,11 @@ class Explanations(StyledBatch[E, Look]):
             write_grids(where, [(one.picture, one.volume_values(look)) for one in self], self._written(look, "nii"))
         elif ending in ANIMATION_SUFFIXES and ending not in PICTURE_SUFFIXES and not pictured:
             self._write_slices(where, look, scale)
-        else:
+        elif look.transparent and not self._save_arrays(where):
+            self._write_transparent(
+                where, look, scale, {**paper.describe(), **({} if cell is None else {"cell": cell})}
+            )
+        elif not look.transparent:
             return super()._write(where, look, scale, paper, cell)
         return where
 
@@ -204,6 +213,18 @@ class Explanations(StyledBatch[E, Look]):
         words = f"{one.picture.name}: {one.caption().splitlines()[0]}"
         note = self._written(look, ending_of(where)[1:])
         write_moving(where, one.picture, one.volume_values(look), **how, caption=words, note=note)
+
+    def _write_transparent(self, where: Path, look: Look, scale: Scale | None, sizes: Mapping[str, Any]) -> None:
+        """Write one map, with what is seen through it left out."""
+        if len(self) > 1:
+            raise OutputError(f"'{where.name}' holds one transparent map; there are {len(self)}: name a folder.")
+        if not isinstance(self[0].picture, Picture):
+            raise OutputError("Only maps of pictures are drawn transparent; leave transparent out.")
+        if ending_of(where) != TRANSPARENT:
+            raise OutputError(f"A transparent map is a {TRANSPARENT} file, not '{where.name}'.")
+        if sizes:
+            raise ParameterError(f"A transparent map has the photograph's own pixels; leave out {next(iter(sizes))}.")
+        write_pixels(where, self[0].clear(look, scale), self._written(look, TRANSPARENT[1:]))
 
     def _written(self, look: Look, format_: str) -> str:
         return self.provenance.drawn(**look.describe(), format=format_).to_json()
