@@ -325,18 +325,18 @@ FIGURE = (
     ),
     Option(
         "--dpi", type=click.IntRange(72, 1200), metavar="N", section="Figure",
-        help="Pixels an inch; left out, 300 where the width is given.",
+        help="Pixels per inch; default: 300 if a width is given.",
     ),
     Option(
         "--font", metavar="NAME", section="Figure", help="A font family that matplotlib finds, such as DejaVu Serif."
     ),
     Option(
         "--font-size", "size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
-        help="Size of ordinary text in points; left out, 8.",
+        help="Size of ordinary text in points; default: 8.",
     ),
     Option(
         "--notes", type=click.Choice(["short", "full", "none"]), section="Figure",
-        help="Below the figure: what changes how it must be read, in at most three lines (as when left out), "
+        help="Below the figure: what changes how it must be read, in at most three lines (default), "
         "everything that there is to say, or nothing.",
     ),
     Option("--title", metavar="TEXT|none", section="Figure", help="A title of your own, or none."),
