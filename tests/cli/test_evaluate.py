@@ -51,7 +51,7 @@ def test_masks_boxes_and_files_of_every_kind(cnnviz, photographs):
     asked = ("evaluate", *NETWORK, "--methods", "gradcam", "photos")
     result = cnnviz(*asked, *CHEAP, "--masks", "truth", "-o", "masks.csv")
     assert result.exit_code == 0, result.stderr
-    rows = list(csv.DictReader((photographs / "masks.csv").open()))
+    rows = list(csv.DictReader((photographs / "masks.csv").read_text().splitlines()))
     areas = [package.draw_scene(index).mask.mean() for index in range(3)]
     mass = {row["method"]: float(row["mean"]) for row in rows if row["metric"] == "mass"}
     assert mass["constant"] == pytest.approx(np.mean(areas))
