@@ -24,9 +24,19 @@ from benchmarks.chart import Ratio, draw
 from benchmarks.measuring import machine, usual_device
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("correctness", "cam", "gradients", "occlusion", "volumes", "patches", "maximize", "slow")
+BENCHMARKS = (
+    "correctness",
+    "cam",
+    "gradients",
+    "occlusion",
+    "faithfulness",
+    "volumes",
+    "patches",
+    "maximize",
+    "slow",
+)
 LONG = ("maximize", "slow")
-ON_DEVICE = ("cam", "gradients", "occlusion")
+ON_DEVICE = ("cam", "gradients", "occlusion", "faithfulness")
 PAGES = {"correctness": "CORRECTNESS.md"}
 RATIOS = ("x cnnviz", "ratio")
 
