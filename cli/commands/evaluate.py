@@ -162,6 +162,10 @@ def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     if look and not drawn:
         option = f"--{next(iter(look)).replace('_', '-')}"
         raise UsageError(f"{option} is about a figure; write one with -o, such as -o table.png or table.pdf.")
+    named = [METRICS[name] for name in split_names(values["metrics"]) if name in METRICS]
+    if values["figure"] == "curves" and named and not any(metric.curve for metric in named):
+        curved = ", ".join(metric.name for metric in METRICS.values() if metric.curve)
+        raise UsageError(f"None of these metrics has a curve; those that have one are {curved}.")
     return look
 
 
@@ -226,9 +230,9 @@ evaluate = SectionedCommand(
             "--seed", type=click.IntRange(0, 10**18), default=0, help="Seed for random weights and everything drawn.",
         ),
         Option(
-            "--figure", type=click.Choice(["intervals", "curves", "agreement"]), section="Figure",
-            help="What a picture shows: means with their intervals (as when left out), mean curves, or how far metrics "
-            "agree on the order of methods.",
+            "--figure", type=click.Choice(["intervals", "curves", "agreement", "strip"]), section="Figure",
+            help="What a picture shows: means with their intervals (as when left out), mean curves, how far metrics "
+            "agree on the order of methods, or the first picture's maps as layers are randomised.",
         ),
         *FIGURE,
         Option(

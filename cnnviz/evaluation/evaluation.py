@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVALUATION_SUFFIXES", "Evaluation", "FigureKind", "only_paper"]
 
-FigureKind = Literal["intervals", "curves", "agreement"]
+FigureKind = Literal["intervals", "curves", "agreement", "strip"]
 TABLE_SUFFIXES: Final = (*PAGE_SUFFIXES, ".csv", ".json")
 EVALUATION_SUFFIXES: Final = (*TABLE_SUFFIXES, *DRAWN_SUFFIXES, *ARRAY_SUFFIXES)
 """The kinds of file that an evaluation can be saved as."""
@@ -256,6 +256,20 @@ class Evaluation(Result):
 
         return draw_examples(self, method, metric, count)
 
+    def strip(self, image: int = 0) -> Grid:
+        """A picture's maps as the network's layers are randomised from the top: a row a method, a column a depth.
+
+        Args:
+            image: Its place among :attr:`images`.
+
+        Raises:
+            UsageError: If the network and the pictures are not at hand.
+            ExplanationError: If no layer of the network draws its own weights.
+        """
+        from cnnviz.evaluation.randomisation.strip import strip_of
+
+        return strip_of(self, image)
+
     def method_at(self, name: str) -> int:
         """The number of a method.
 
@@ -319,8 +333,9 @@ class Evaluation(Result):
 
         Args:
             path: Where to; an existing file is replaced.
-            figure: Of a picture: the means with their ``"intervals"``, mean ``"curves"``, or the ``"agreement"`` of
-                metrics as a matrix.
+            figure: Of a picture: the means with their ``"intervals"``, mean ``"curves"``, the ``"agreement"`` of
+                metrics as a matrix, or the ``"strip"`` of the first picture's maps as the network's layers are
+                randomised.
             **paper: How a figure is set on paper: ``width``, ``columns``, ``dpi``, ``font``, ``size``, ``notes``,
                 ``title``, ``rename``.
 
@@ -334,7 +349,9 @@ class Evaluation(Result):
         where = Path(path)
         ensure_writable(where, force=True, suffixes=EVALUATION_SUFFIXES)
         ending = where.suffix.lower()
-        if ending in DRAWN_SUFFIXES:
+        if ending in DRAWN_SUFFIXES and figure == "strip":
+            self.strip().save(where, **only_paper(paper).describe())
+        elif ending in DRAWN_SUFFIXES:
             save_figure(self, where, figure, only_paper(paper))
         elif ending in PAGE_SUFFIXES:
             write_page(where, page_of(self))
@@ -355,6 +372,8 @@ class Evaluation(Result):
         from cnnviz.evaluation.figures import draw
 
         how = only_paper(paper)
+        if figure == "strip":
+            return self.strip().plot(**how.describe())
         with how.lettering():
             return draw(self, figure, how)
 

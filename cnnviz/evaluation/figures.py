@@ -88,7 +88,7 @@ def draw(found: Evaluation, kind: FigureKind, paper: Paper) -> Figure:
         return draw_curves(_curves(found, names), along="% of the pixels changed", **around)
     if kind == "agreement":
         return draw_matrix(found.agreement, [metric.proper for metric in found.metrics], **around)
-    raise ParameterError(f"figure must be intervals, curves or agreement; got {kind!r}.")
+    raise ParameterError(f"figure must be intervals, curves, agreement or strip; got {kind!r}.")
 
 
 def describe_figure(found: Evaluation, kind: FigureKind) -> str:

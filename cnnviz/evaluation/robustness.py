@@ -14,7 +14,7 @@ from torch import Tensor
 from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import ParameterError
 from cnnviz.evaluation.explain import ask_maps, next_seed, pixel_unit, settled_batch
-from cnnviz.evaluation.randomisation.agreement import SIMILARITIES
+from cnnviz.evaluation.randomisation.agreement import named_similarities
 from cnnviz.method import MOST_SEED
 
 if TYPE_CHECKING:
@@ -127,9 +127,8 @@ def repeatability(
     """
     if draws < FEWEST:
         raise ParameterError(f"draws is {draws}; expected at least {FEWEST}.")
-    if similarity not in SIMILARITIES:
-        raise ParameterError(f"similarity is {similarity!r}; expected one of {', '.join(SIMILARITIES)}.")
-    batch, alike = settled_batch(model, pictures, target), SIMILARITIES[similarity]
+    alike = named_similarities([similarity])[similarity]
+    batch = settled_batch(model, pictures, target)
     found, total = [], len(methods) * draws
     for row, explain in enumerate(methods.values()):
         drawn: list[NDArray[Any]] = []

@@ -38,6 +38,7 @@ TELLING: Final = "srg"
 
 PAGE_WIDTH, PAGE_DPI = 8.5, 140
 MOST_FAILURES: Final = 20
+STRIP: Final = "Maps of the first picture as the layers of the network are drawn anew, from the top down."
 LIMITS: Final = (
     "A metric measures what it measures: no number here says that a map is true. Deleted and blurred pixels make "
     "pictures that the network has never seen; masks say where the object is, not where the network looks. Where "
@@ -247,6 +248,12 @@ def _chapters(found: Evaluation) -> Iterator[Chapter]:
             (_figure(found, "agreement", PAGE_WIDTH / 1.5), *_ranks(found)),
             "Metrics that disagree measure different things; their mean would measure nothing.",
         )  # fmt: skip
+    if found.source is not None and any(metric.name == "randomisation" for metric in found.metrics):
+        yield Chapter(
+            "randomisation", "Randomised layers", "Do maps change when the network forgets?",
+            (_strip(found),),
+            "Maps that change are not yet right, and noise changes too.",
+        )  # fmt: skip
     yield Chapter("pictures", "Pictures", "On which pictures does a method do best and worst?", tuple(_extremes(found)))
     if found.checks:
         words = tuple(Words(f"{each[0].upper()}{each[1:]}.") for each in found.checks)
@@ -355,6 +362,11 @@ def _extremes(found: Evaluation) -> Iterator[Block]:
 def _spell_pictures(found: Evaluation, method: str, metric: str, places: Sequence[int] | Any) -> str:
     values = found.of(method, metric)
     return "; ".join(f"{found.images[at]} ({found.targets[at]}) {_short(float(values[at]))}" for at in places)
+
+
+def _strip(found: Evaluation) -> Gallery:
+    pixels = found.strip().pixels(width=PAGE_WIDTH, dpi=PAGE_DPI, title="none")
+    return Gallery((Plate(pixels, STRIP, caption=STRIP, exact=True),), size="whole")
 
 
 def _figure(found: Evaluation, kind: FigureKind, width: float = PAGE_WIDTH) -> Gallery:

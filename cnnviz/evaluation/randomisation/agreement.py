@@ -6,15 +6,25 @@ A map that is the same everywhere, or has no value anywhere, says nothing of any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIMILARITIES", "is_constant", "spearman", "ssim", "value_entropy"]
+from cnnviz.errors import ParameterError
+
+__all__ = [
+    "SIMILARITIES",
+    "Similarity",
+    "is_constant",
+    "named_similarities",
+    "spearman",
+    "ssim",
+    "value_entropy",
+]
 
 EVEN: Final = 1e-6
 """A map whose values differ by no more than this share of the largest is the same everywhere."""
@@ -112,10 +122,22 @@ def _whole_windows(known: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     return np.asarray(eroded, dtype=np.bool_)
 
 
-SIMILARITIES: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], float]] = MappingProxyType(
-    {"spearman": spearman, "ssim": ssim}
-)
-"""Likeness of two maps, by name."""
+Similarity: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+"""From two maps to how alike they are."""
+
+SIMILARITIES: Mapping[str, Similarity] = MappingProxyType({"spearman": spearman, "ssim": ssim})
+"""How alike two maps are, by name."""
+
+
+def named_similarities(names: Sequence[str]) -> Mapping[str, Similarity]:
+    """Similarities by name.
+
+    Raises:
+        ParameterError: If there is none of a name, or no name.
+    """
+    if odd := [name for name in names if name not in SIMILARITIES] or ([] if names else [""]):
+        raise ParameterError(f"similarity is {odd[0]!r}; expected one of {', '.join(SIMILARITIES)}.")
+    return {name: SIMILARITIES[name] for name in names}
 
 
 def value_entropy(values: NDArray[Any], *, bins: int = 100) -> float:

@@ -16,7 +16,13 @@ from cnnviz.engine.batching import part_of_progress
 from cnnviz.errors import ExplanationError, NowhereError, ParameterError
 from cnnviz.evaluation.controls import CONTROLS
 from cnnviz.evaluation.explain import ask_maps, next_seed, pixel_unit, settled_batch
-from cnnviz.evaluation.randomisation.agreement import SIMILARITIES, is_constant, value_entropy
+from cnnviz.evaluation.randomisation.agreement import (
+    SIMILARITIES,
+    Similarity,
+    is_constant,
+    named_similarities,
+    value_entropy,
+)
 from cnnviz.evaluation.randomisation.cascade import Cascade
 from cnnviz.methods.prepare import prepare
 from cnnviz.provenance import Caution
@@ -108,7 +114,7 @@ class Randomisation:
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Asking:
     """What every network is asked.
 
     Attributes:
@@ -191,7 +197,10 @@ def randomisation(
         ``(M, N)`` float64.
     """
     seeds = range(seed, seed + draws)
-    return mprt(model, pictures, target, methods, depths=depths, seeds=seeds, seed=seed).values()
+    found = mprt(
+        model, pictures, target, methods, depths=depths, seeds=seeds, seed=seed, similarities=("spearman",)
+    )  # fmt: skip
+    return found.values()
 
 
 def floor(
@@ -236,6 +245,7 @@ def mprt(
     samples: int = 0,
     noise: float = 0.1,
     seed: int = 0,
+    similarities: Sequence[str] = tuple(SIMILARITIES),
 ) -> Randomisation:
     """The model-parameter randomisation test (MPRT): how alike maps stay when a network forgets, layer by layer.
 
@@ -261,9 +271,10 @@ def mprt(
         samples: Noisy copies of each picture; 0 for the picture itself.
         noise: Their standard deviation, of pixels in 0..1.
         seed: Of the noise, and of what methods draw at random.
+        similarities: ``"spearman"``, ``"ssim"``, or both.
 
     Raises:
-        ParameterError: If depths, seeds, samples or noise are none.
+        ParameterError: If depths, seeds, samples, noise or similarities are none.
         ModelError: If the network cannot be copied.
         ExplanationError: If no layer draws its own weights.
     """
@@ -271,9 +282,10 @@ def mprt(
     batch = settled_batch(model, pictures, target)
     fitted = batch.inputs if calibration is None else prepare(model, calibration).inputs
     added = _draw_noise(model, batch.inputs, samples, noise, seed) if samples else None
-    question = _Question(methods, batch, pictures, added, len(methods) * (1 + len(steps) * len(seeds)), seed)
+    question = _Asking(methods, batch, pictures, added, len(methods) * (1 + len(steps) * len(seeds)), seed)
     edge_maps = _edges_of(model, batch.inputs)
-    tally = _Tally(question.ask_all(model, 0, drawn=False), edge_maps, len(steps), len(seeds))
+    trained, shape = question.ask_all(model, 0, drawn=False), (len(steps), len(seeds))
+    tally = _SimilarityTable(trained, edge_maps, shape, named_similarities(similarities))
     checks, layers = batch.checks, tuple[str, ...]()
     for number, drawn in enumerate(seeds):
         cascade = Cascade(model, fitted, seed=drawn)
@@ -299,7 +311,7 @@ def similarity_between(maps: NDArray[np.float32], similarity: str = "spearman") 
     Returns:
         ``(N,)`` float64; NaN where there is but one picture.
     """
-    alike, count = SIMILARITIES[similarity], len(maps)
+    alike, count = named_similarities([similarity])[similarity], len(maps)
     others = range(1, min(OTHERS, count - 1) + 1)
     found = {(row, (row + step) % count): math.nan for row in range(count) for step in others}
     for one, other in found:
@@ -309,24 +321,28 @@ def similarity_between(maps: NDArray[np.float32], similarity: str = "spearman") 
     return np.array([np.mean(each) if each else math.nan for each in means], dtype=np.float64)
 
 
-class _Tally:
+class _SimilarityTable:
     """What is found of every method's maps, network by network.
 
     Args:
         trained: By method the trained network's maps ``(N, H, W)``.
         edge_maps: ``(N, H, W)``: the pictures' edges.
-        depths: How many depths there are.
-        seeds: How many seeds.
+        drawn: How many depths and seeds there are.
+        alike: Similarities by name.
     """
 
     def __init__(
-        self, trained: Sequence[NDArray[np.float32]], edge_maps: NDArray[np.float32], depths: int, seeds: int
+        self,
+        trained: Sequence[NDArray[np.float32]],
+        edge_maps: NDArray[np.float32],
+        drawn: tuple[int, int],
+        alike: Mapping[str, Similarity],
     ) -> None:
-        shape = len(trained), len(edge_maps), depths, seeds
-        self._trained, self._edges, self._deepest = trained, edge_maps, depths - 1
-        self.similarities = {name: np.zeros(shape) for name in SIMILARITIES}
+        shape = len(trained), len(edge_maps), *drawn
+        self._trained, self._edges, self._deepest, self._alike = trained, edge_maps, drawn[0] - 1, alike
+        self.similarities = {name: np.zeros(shape) for name in alike}
         self.constant = np.zeros(shape, dtype=np.bool_)
-        self.rise = np.full((*shape[:2], seeds), np.nan)
+        self.rise = np.full((*shape[:2], drawn[1]), np.nan)
         self.kept = [np.stack([maps[0] for maps in trained])]
         self._blank = [[is_constant(each) for each in maps] for maps in trained]
         self._entropy = [[value_entropy(each) for each in maps] for maps in trained]
@@ -337,7 +353,7 @@ class _Tally:
             for picture, each in enumerate(maps):
                 at = row, picture, depth, seed
                 self.constant[at] = self._blank[row][picture] or is_constant(each)
-                for name, alike in SIMILARITIES.items():
+                for name, alike in self._alike.items():
                     self.similarities[name][at] = alike(self._trained[row][picture], each)
                 before = self._entropy[row][picture]
                 if depth == self._deepest and before:
@@ -347,7 +363,7 @@ class _Tally:
 
     def floor(self) -> dict[str, NDArray[np.float64]]:
         """By similarity ``(M, N)``: of the trained network's maps of different pictures."""
-        return {name: np.stack([similarity_between(maps, name) for maps in self._trained]) for name in SIMILARITIES}
+        return {name: np.stack([similarity_between(maps, name) for maps in self._trained]) for name in self._alike}
 
     def describe(self) -> tuple[str, ...]:
         """How many maps were constant, in a sentence; none where none was."""
@@ -360,7 +376,7 @@ class _Tally:
         """By similarity ``(M, N)``: of the trained network's maps to the pictures' edges."""
         return {
             name: np.array([list(map(alike, maps, self._edges)) for maps in self._trained])
-            for name, alike in SIMILARITIES.items()
+            for name, alike in self._alike.items()
         }
 
 

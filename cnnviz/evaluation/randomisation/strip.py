@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from cnnviz.drawing.colour import colourise, scale_of
 from cnnviz.drawing.figure import Grid
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.evaluation.randomisation.agreement import is_constant, spearman
+from cnnviz.evaluation.randomisation.cascade import CALIBRATED
+from cnnviz.evaluation.randomisation.mprt import Randomisation, mprt
+from cnnviz.evaluation.study.examples import inputs_at
 from cnnviz.provenance import Provenance, cautions, remarks
 
 if TYPE_CHECKING:
-    from cnnviz.evaluation.randomisation.mprt import Randomisation
+    from cnnviz.evaluation.evaluation import Evaluation
 
-__all__ = ["draw_strip"]
+__all__ = ["draw_strip", "strip_of"]
 
 TITLE = "Maps as layers are randomised, from the top"
 CAPTIONS = "Below maps: rank correlation (Spearman) with the trained network's map; each has its own colour scale."
@@ -35,7 +39,7 @@ def draw_strip(found: Randomisation, provenance: Provenance | None = None) -> Gr
         found: What the test found.
         provenance: How it was made.
     """
-    floors = [float(each.mean()) for each in found.floor["spearman"]]
+    floors = [_defined_mean(each) for each in found.floor.get("spearman", np.full((len(found.maps), 1), math.nan))]
     photograph = Cell(found.shown, f"{found.pictures[0].name}\n{found.targets[0]}")
     edges = np.stack([found.edge_map] * len(found.maps[0]))
     rows = [_draw_maps(maps, mean) for maps, mean in zip(found.maps, floors, strict=True)]
@@ -53,6 +57,31 @@ def draw_strip(found: Randomisation, provenance: Provenance | None = None) -> Gr
     return Grid(sheet, provenance or Provenance(method="randomisation"))
 
 
+def strip_of(found: Evaluation, place: int = 0) -> Grid:
+    """The strip of one picture of an evaluation, whose methods are asked again; its controls are left out.
+
+    Args:
+        found: The evaluation, with what it asked.
+        place: The picture's place among its images.
+
+    Raises:
+        UsageError: If the network and the pictures are not at hand.
+        ExplanationError: If no layer of the network draws its own weights.
+    """
+    fitted, _ = inputs_at(found, range(min(len(found.images), CALIBRATED)))
+    inputs, targets = inputs_at(found, [place])
+    methods = {each.proper: each.explain for each in found.candidates[: found.judged]}
+    tested = mprt(
+        found.source.model, inputs, targets, methods, seeds=(found.seed,), seed=found.seed, calibration=fitted,
+        similarities=("spearman",),
+    )  # fmt: skip
+    column = next((at for at, metric in enumerate(found.metrics) if metric.name == "floor"), None)
+    if column is not None:
+        tested = replace(tested, floor={"spearman": found.values[:, : found.judged, column].T})
+    named = tested.pictures[0].changed(name=found.images[place].rpartition("/")[2])
+    return draw_strip(replace(tested, pictures=(named,)), found.provenance)
+
+
 def _draw_maps(maps: NDArray[np.float32], floor: float) -> list[Cell]:
     """The trained network's map and the others, each with its likeness to the first."""
     signed = bool(np.nanmin(maps, initial=0.0) < 0)
@@ -62,6 +91,11 @@ def _draw_maps(maps: NDArray[np.float32], floor: float) -> list[Cell]:
         words = "constant: 0" if is_constant(each) else _spell(spearman(first, each))
         drawn.append(_draw_map(each, words, signed=signed))
     return drawn
+
+
+def _defined_mean(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _spell(value: float) -> str:

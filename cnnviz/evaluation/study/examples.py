@@ -18,9 +18,10 @@ from cnnviz.errors import UsageError
 from cnnviz.methods.prepare import show_tensors
 
 if TYPE_CHECKING:
+    from cnnviz.core.target import Target
     from cnnviz.evaluation.evaluation import Evaluation
 
-__all__ = ["draw_examples", "example_cells"]
+__all__ = ["draw_examples", "example_cells", "inputs_at"]
 
 RANKS = "best", "worst"
 
@@ -68,11 +69,8 @@ def example_cells(found: Evaluation, method: str, metric: str, count: int) -> li
 def _ask_again(found: Evaluation, method: str, places: Sequence[int]) -> list[tuple[Sample, Any, Any]]:
     """Of every picture what the network sees of it, its map drawn over it, and what the colours mean."""
     asked = found.source
-    keys = {key: number for number, key in enumerate(asked.data.keys)}
-    numbers = [keys[found.images[at]] for at in places]
-    inputs = torch.stack([_input_of(asked, number) for number in numbers])
+    inputs, targets = inputs_at(found, places)
     candidate = next(each for each in found.candidates if each.name == method)
-    targets = [asked.targets(number) for number in numbers]
     maps = candidate.explain(asked.model, asked.model.to_device(inputs), targets, found.seed)
     shown = show_tensors(asked.model, inputs, range(len(inputs)))
     drawn = []
@@ -80,6 +78,24 @@ def _ask_again(found: Evaluation, method: str, places: Sequence[int]) -> list[tu
         scale = scale_of(values, signed=bool(np.nanmin(values) < 0) if np.isfinite(values).any() else False)
         drawn.append((shown[row], draw_over(shown[row], values, scale), scale))
     return drawn
+
+
+def inputs_at(found: Evaluation, places: Sequence[int]) -> tuple[Tensor, list[Target]]:
+    """Some pictures as the network takes them, ``(n, C, H, W)``, and what was explained of each.
+
+    Args:
+        found: The evaluation, with what it asked.
+        places: Their places among its images.
+
+    Raises:
+        UsageError: If the pictures are not at hand.
+    """
+    asked = found.source
+    if asked is None:
+        raise UsageError("The network and the pictures are not at hand; evaluate once more to see maps.")
+    keys = {key: number for number, key in enumerate(asked.data.keys)}
+    numbers = [keys[found.images[at]] for at in places]
+    return torch.stack([_input_of(asked, number) for number in numbers]), [asked.targets(each) for each in numbers]
 
 
 def _input_of(asked: Any, number: int) -> Tensor:
