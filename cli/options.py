@@ -245,6 +245,9 @@ NETWORK = (
         help="Rows and columns of the token grid, such as 7x7, if it cannot be recognised.",
     ),
     NetworkOption(
+        "--name", metavar="TEXT", help="What to call the network in titles and captions; default: its own name."
+    ),
+    NetworkOption(
         "--device", default="auto", metavar="NAME",
         help="Device: auto (CUDA if available), cpu, cuda, cuda:1 or mps.",
     ),
@@ -263,6 +266,11 @@ LOOK = (
     Option(
         "--style", type=click.Choice(["panel", "overlay", "map"]), default="panel", section="Drawing",
         help="panel: photograph, overlay and colour bar; overlay or map: that alone.",
+    ),
+    Option(
+        "--transparent", is_flag=True, section="Drawing",
+        help="With --style map: a .png on the photograph's own pixels that is transparent where there is nothing to "
+        "see.",
     ),
     Option(
         "--cmap", metavar="NAME", section="Drawing",
@@ -317,18 +325,18 @@ FIGURE = (
     ),
     Option(
         "--dpi", type=click.IntRange(72, 1200), metavar="N", section="Figure",
-        help="Pixels an inch; left out, 300 where the width is given.",
+        help="Pixels per inch; default: 300 if a width is given.",
     ),
     Option(
         "--font", metavar="NAME", section="Figure", help="A font family that matplotlib finds, such as DejaVu Serif."
     ),
     Option(
         "--font-size", "size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
-        help="Size of ordinary text in points; left out, 8.",
+        help="Size of ordinary text in points; default: 8.",
     ),
     Option(
         "--notes", type=click.Choice(["short", "full", "none"]), section="Figure",
-        help="Below the figure: what changes how it must be read, in at most three lines (as when left out), "
+        help="Below the figure: what changes how it must be read, in at most three lines (default), "
         "everything that there is to say, or nothing.",
     ),
     Option("--title", metavar="TEXT|none", section="Figure", help="A title of your own, or none."),

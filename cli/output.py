@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import click
 import cnnviz
 from cnnviz.core.atomic import make_folder, number_twins
 from cnnviz.core.similar import named_files
+from cnnviz.drawing.fonts.families import FontWarning
 from cnnviz.errors import CnnvizError, OutputError, visible
 
 __all__ = [
@@ -271,12 +273,22 @@ class Console:
         shown = sys.stderr.isatty() and not self._quiet
         self._bar = tqdm(total=total, bar_format=BAR, disable=not shown, leave=False, file=sys.stderr)
         self._notes: dict[str, None] = {}
+        self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Self:
+        self._warnings.__enter__()
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            self.note([str(message)]) if category is FontWarning else others(message, category, *where, **more)
+
+        warnings.simplefilter("always", FontWarning)
+        warnings.showwarning = show
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Take progress off the screen, say the notes and print the document."""
+        self._warnings.__exit__(None, None, None)
         self._bar.close()
         if not self._quiet:
             for note in self._notes:

@@ -68,6 +68,7 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
         "head",
         "embedding",
         "grid",
+        "name",
         "device",
         "seed",
     )

@@ -83,7 +83,7 @@ from .rerunning.rerun import rerun as rerun
 from .results.attribution import Attribution as Attribution
 from .results.attribution import Attributions as Attributions
 from .results.comparison import Comparison as Comparison
-from .results.compose import grid as grid
+from .results.comparison import grid as grid
 from .results.concepts import Concepts as Concepts
 from .results.detections import Detection as Detection
 from .results.detections import Detections as Detections

@@ -11,7 +11,7 @@ from typing import Any
 from cnnviz.errors import UnknownNameError
 from cnnviz.method import Method
 
-__all__ = ["CATALOGUE", "PROPER_NAMES", "Entry", "command_name", "load", "proper_name"]
+__all__ = ["CATALOGUE", "PROPER_NAMES", "Entry", "command_name", "load", "measured", "proper_name"]
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,45 @@ PROPER_NAMES: Mapping[str, str] = MappingProxyType(
 
 
 def proper_name(name: str) -> str:
-    """What the field calls a method: ``Grad-CAM`` for ``gradcam``; a name that is no method's comes back unchanged."""
-    return PROPER_NAMES.get(name, name)
+    """What the field calls a method, by its function's or command's name; a name that is no method's is unchanged."""
+    return PROPER_NAMES.get(name, _NAMED.get(name, name))
+
+
+_WEIGHTED, _GUIDED = "weighted activation", "guided gradient"
+_MEASURES = {
+    **dict.fromkeys(
+        ("gradcam", "xgradcam", "hirescam", "layercam", "smooth_gradcam_plusplus", "shapleycam", "cam"),
+        _WEIGHTED + " ({})",
+    ),
+    **dict.fromkeys(("gradcam_plusplus", "scorecam", "ablationcam"), _WEIGHTED),
+    "eigencam": "activation along its first component",
+    "eigengradcam": "gradient times activation along its first component",
+    "reciprocam": "{} with one place kept",
+    "fullgrad": "gradient and bias terms",
+    **dict.fromkeys(("saliency", "smoothgrad"), "gradient of the {}"),
+    **dict.fromkeys(("guided_backprop", "deconvnet"), _GUIDED),
+    "guided_gradcam": f"{_GUIDED} times Grad-CAM",
+    **dict.fromkeys(("integrated_gradients", "captum"), "attribution ({})"),
+    **dict.fromkeys(("occlusion", "feature_occlusion"), "drop in {}"),
+    "rise": "gain in {}",
+}
+
+
+def measured(name: str, settings: Mapping[str, Any], score: str) -> str:
+    """What the values of a method's map are, with their unit; empty for what is no method with maps.
+
+    Args:
+        name: The method's.
+        settings: Those it was asked with.
+        score: What the target's score is measured in, such as ``"logit"``.
+    """
+    if name not in _MEASURES:
+        return ""
+    if "," in str(settings.get("layer") or ""):
+        return "mean share of each layer's maximum" if settings.get("fuse") == "mean" else "share of the maximum"
+    said = _MEASURES[name].format(score)
+    what, mark, unit = said.partition(" (")
+    return f"|{what}|{mark}{unit}" if settings.get("channels") == "absolute" else said
 
 
 COMMANDS = {"gradcam_plusplus": "gradcam++", "smooth_gradcam_plusplus": "smooth-gradcam++"}
@@ -119,6 +156,9 @@ COMMANDS = {"gradcam_plusplus": "gradcam++", "smooth_gradcam_plusplus": "smooth-
 def command_name(name: str) -> str:
     """How the command line calls a method: with dashes, and ``gradcam++``."""
     return COMMANDS.get(name, name.replace("_", "-"))
+
+
+_NAMED = {command_name(name): said for name, said in PROPER_NAMES.items()} | {"predict": "Predictions"}
 
 
 def load(name: str) -> Method[Any, Any]:

@@ -55,7 +55,7 @@ def of_maps(model: cnnviz.Model, pictures: list[Any], layer: str) -> dict[str, R
         "map": lambda: (cnnviz.gradcam(model, first), {}),
         "map-overlay": lambda: (cnnviz.gradcam(model, first), {"style": "overlay"}),
         "map-alone": lambda: (cnnviz.gradcam(model, first), {"style": "map"}),
-        "map-column": lambda: (cnnviz.grid([cnnviz.gradcam(model, first)]), ONE),
+        "map-column": lambda: (cnnviz.gradcam(model, first), ONE),
         "map-of-several": lambda: (cnnviz.layercam(model, pictures[:3]), {"shared": True}),
         "signed-map": lambda: (cnnviz.occlusion(model, first, budget=400), {}),
         "pixels": lambda: (cnnviz.integrated_gradients(model, first, steps=16), {}),

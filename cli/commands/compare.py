@@ -45,6 +45,8 @@ def run_compare(**values: Any) -> None:
     values["settings"] = read_settings(values, [load(name) for name in values["methods"]])
     look = _read_look(values)
     first, *others = _split_networks(values)
+    named = _split_name(values["name"], 1 + len(others))
+    values["name"] = named[0]
     pictures = PictureFiles({**values, "model": first})
     out, force, question = values["out"], values["force"], spell_question(values)
     planned = plan_first(
@@ -54,7 +56,8 @@ def run_compare(**values: Any) -> None:
     )
 
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
-        networks = [model, *(open_model({**values, "model": name}) for name in others)] if others else model
+        more = (open_model({**values, "model": name, "name": own}) for name, own in zip(others, named[1:], strict=True))
+        networks = [model, *more] if others else model
         settings = {"layers": values["layers"], **values["settings"]}
         return cnnviz.compare(networks, batch, values["methods"], values["target"], **settings)
 
@@ -75,6 +78,16 @@ def _split_networks(values: Mapping[str, Any]) -> list[str]:
     if len(names) > 1 and values["weights"] is not None and values["weights"].lower() != "none":
         raise UsageError("One weights file does not fit several networks; leave out --weights.")
     return names
+
+
+def _split_name(name: str | None, count: int) -> list[str | None]:
+    """What to call each network; of several the names have commas between."""
+    if name is None or count == 1:
+        return [name] * count
+    names = split_names(name)
+    if len(names) != count:
+        raise UsageError(f"--name gives {len(names)} of {count} names; write one per network, with commas between.")
+    return list(names)
 
 
 def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:

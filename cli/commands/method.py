@@ -38,7 +38,7 @@ from ..run import Entries, PictureFiles, batch_of, plan_first, run
 __all__ = ["method_command", "film", "is_filmed"]
 
 ANIMATED, PAIR_SIZE = (".gif", ".mp4"), 2
-LOOKS = ("style", "cmap", "normalise", "shared", "align", "slices", "axis")
+LOOKS = ("style", "transparent", "cmap", "normalise", "shared", "align", "slices", "axis")
 OF_VOLUMES = (".nii", ".nii.gz", ".gif", ".mp4")
 """What maps of volumes can be written as besides."""
 
@@ -129,7 +129,7 @@ def method_command(name: str) -> click.Command:
     )
 
 
-def run_method(name: str, **values: Any) -> None:
+def run_method(name: str, /, **values: Any) -> None:
     """Run a method on the pictures and write what it finds.
 
     Args:
@@ -158,6 +158,8 @@ def run_method(name: str, **values: Any) -> None:
     paper = paper_of(values)
     across = max(1, len(values.get("target", ())))
     _ensure_one_scale(planned, across, values)
+    if values.get("transparent"):
+        _ensure_alone(planned, across, len(pictures.files), paper)
 
     def ask(model: cnnviz.Model, shown: list[cnnviz.Sample]) -> Any:
         if paired:
@@ -208,6 +210,21 @@ def _ensure_one_scale(planned: OutputPlan, across: int, values: Mapping[str, Any
     """
     if across > 1 and values.get("shared") and len(planned.files) > 1 and not planned.together:
         raise UsageError("One scale for several targets of several pictures needs one file: name it with -o FILE.")
+
+
+def _ensure_alone(planned: OutputPlan, across: int, count: int, paper: Mapping[str, Any]) -> None:
+    """Refuse transparent maps that are not each a ``.png`` with the photograph's own pixels.
+
+    Raises:
+        UsageError: If several go into one file, the file is of another kind, or a figure's settings are given.
+    """
+    if across > 1 or (planned.together and count > 1):
+        raise UsageError("--transparent writes one map per file; name a folder (-o FOLDER/) and a single --target.")
+    if planned.files[0].suffix.lower() != ".png":
+        raise UsageError(f"--transparent writes .png files, not '{planned.files[0].name}'.")
+    if paper:
+        option = next(str(each.opts[0]) for each in FIGURE if each.name in paper)
+        raise UsageError(f"--transparent keeps the photograph's own pixels; leave out {option}.")
 
 
 def _is_browsing(values: Mapping[str, Any]) -> bool:

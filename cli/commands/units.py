@@ -39,7 +39,7 @@ QUANTILE = Option(
     "--quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, section="Drawing",
     help="With --style masked: a unit counts as active above this quantile of its map.",
 )  # fmt: skip
-DRAWING = [STYLE, QUANTILE, *(option for option in LOOK if option.name != "style")]
+DRAWING = [STYLE, QUANTILE, *(option for option in LOOK if option.name not in ("style", "transparent"))]
 
 
 def run_features(**values: Any) -> None:

@@ -8,6 +8,7 @@ signals    a signal as lines with a map as colour under them, and a time axis
 volumes    a volume as three views or as slices, and a clip as frames
 boxes      boxes with words, and points, over a picture
 text       words in the font that ships with matplotlib: measured and wrapped
+fonts      which font has a character, and lines set in as many fonts as they need
 sheet      cells in rows and columns with words around them, and where everything goes
 layout     what a laid-out sheet is made of, in whole pixels
 paper      how a figure is set on paper: width, font, notes, title; and what gives way where it is narrow

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cnnviz.drawing.text import ascent, font, line_height, text_width
+from cnnviz.drawing.text import ascent, draw_text, line_height, text_width
 
 __all__ = ["Colour", "colour_of", "draw_box", "draw_boxes", "draw_points", "enlarge"]
 
@@ -134,4 +134,4 @@ def _write(draw: ImageDraw.ImageDraw, said: str, plate: Plate, colour: Colour, l
     draw.rectangle(plate, fill=colour)
     dark = sum(colour) / 3 > BRIGHT
     baseline = top + round((bottom - top - letters) / 2) + ascent(letters) - letters // 8
-    draw.text((left + letters // 4, baseline), said, fill=OUTLINE if dark else WHITE, font=font(letters), anchor="ls")
+    draw_text(draw, (left + letters // 4, baseline), said, letters, fill=OUTLINE if dark else WHITE)

@@ -79,6 +79,7 @@ def scale_of(
     signed: bool = False,
     cmap: ColourMap | None = None,
     percentile: float = 99.0,
+    measures: str = "",
 ) -> Scale:
     """The scale that shows a map; several maps stacked in one array get one scale in common.
 
@@ -92,6 +93,7 @@ def scale_of(
         signed: Whether values below zero mean the opposite of values above it.
         cmap: A matplotlib colour map or its name; ``inferno``, or ``RdBu_r`` when signed, unless given.
         percentile: Where ``"percentile"`` clips, above 0 and up to 100.
+        measures: What the values are, with their unit.
 
     Raises:
         UnknownNameError: There is no such colour map.
@@ -110,7 +112,7 @@ def scale_of(
         high = low + max(1.0, abs(low))
         low = -high if signed else low
     clipped = float(np.mean((known < low) | (known > high))) if known.size else 0.0
-    return Scale(float(low), float(high), signed, name, clipped, blank)
+    return Scale(float(low), float(high), signed, name, clipped, blank, measures)
 
 
 def colourise(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:

@@ -22,17 +22,20 @@ from cnnviz.drawing.files import (
     write_figure,
     write_pixels,
 )
+from cnnviz.drawing.fonts.families import complete
+from cnnviz.drawing.fonts.lines import check_matplotlib
 from cnnviz.drawing.layout import NOTHING, Box, Layout, Text
 from cnnviz.drawing.paper import PER_INCH, PER_POINT, Paper, fit
 from cnnviz.drawing.raster import montage, paint_layout, resize
 from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.drawing.text import ascent, current_style, line_height
+from cnnviz.drawing.text import ascent, current_style, families, line_height
 from cnnviz.errors import ParameterError, UnknownNameError
 from cnnviz.provenance import Provenance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text as MatplotlibText
 
 __all__ = ["DRAWN_SUFFIXES", "Grid", "figure"]
 
@@ -53,6 +56,7 @@ def figure(
     ax: Axes | None = None,
     dpi: int | None = None,
     size: float | None = None,
+    font: str | None = None,
 ) -> Figure:
     """Draw a sheet as a matplotlib Figure.
 
@@ -61,7 +65,9 @@ def figure(
         width: The figure's width in inches.
         ax: Draw a sheet of one cell into these axes instead.
         dpi: Pixels an inch, of its pictures and when it becomes pixels. Default: 300 and 200.
-        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Default: that of ``style``.
+        size: Of the ordinary text, in points; as little as 5.5 in narrow columns. Default: that of ``style``, and in
+            given axes those of matplotlib's ``rcParams``.
+        font: The family of words in given axes. Default: that of ``rcParams``.
 
     Returns:
         A new figure, high enough for everything on the sheet, or the one that ``ax`` belongs to.
@@ -70,7 +76,7 @@ def figure(
         ParameterError: ``ax`` is given and the sheet has more than one cell, or width or size is not above 0.
     """
     if ax is not None:
-        return _draw_into_axes(sheet, ax, current_style().size if size is None else size)
+        return _draw_into_axes(sheet, ax, {"family": font, "size": size})
     from matplotlib.figure import Figure
 
     layout = fit(sheet, width, size)
@@ -79,7 +85,9 @@ def figure(
         finest = round(box.height * (dpi or PER_INCH) / PER_INCH), round(box.width * (dpi or PER_INCH) / PER_INCH)
         _add_picture(_add_axes(drawn, layout, box), cell, finest, outlined=layout.outlined and not cell.paper)
     for bar in layout.bars:
-        _fill_bar(_add_axes(drawn, layout, bar.box), bar.scale, bar.numbers, bar.size / PER_POINT)
+        axes = _add_axes(drawn, layout, bar.box)
+        axes.tick_params(labelsize=bar.size / PER_POINT, labelcolor=_INK, labelfontfamily=current_style().font)
+        _fill_bar(axes, bar.scale, bar.numbers)
     for text in layout.texts:
         _draw_text(drawn, layout, text)
     return drawn
@@ -106,13 +114,13 @@ def _enlarge(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return resize(pixels, (height * factor, width * factor))
 
 
-def _fill_bar(axes: Axes, scale: Scale, numbers: tuple[tuple[float, str], ...], size: float) -> None:
+def _fill_bar(axes: Axes, scale: Scale, numbers: tuple[tuple[float, str], ...]) -> None:
     """A picture of the colours and not matplotlib's 256 patches, between which viewers of PDF show white lines."""
     axes.imshow(colour_bar(scale, _BAR_LEVELS // 16, _BAR_LEVELS), aspect="auto", extent=(0, 1, 0, 1))
     axes.set_xticks([share for share, _ in numbers], labels=[text for _, text in numbers])
     axes.set_yticks([])
     axes.grid(visible=False)
-    axes.tick_params(length=0, pad=1.5, labelsize=size, labelcolor=_INK, labelfontfamily=current_style().font)
+    axes.tick_params(length=0, pad=1.5)
     axes.spines[:].set_visible(False)
     labels = axes.get_xticklabels()
     labels[0].set_horizontalalignment("left")
@@ -127,7 +135,7 @@ def _draw_text(drawn: Figure, layout: Layout, text: Text) -> None:
             1 - baseline / layout.height,
             line,
             fontsize=text.size / PER_POINT,
-            fontfamily=current_style().font,
+            fontfamily=families(line),
             fontweight="bold" if text.bold else "normal",
             color=_FAINT if text.faint else _INK,
             ha={"left": "left", "centre": "center", "right": "right"}[text.align],
@@ -136,20 +144,40 @@ def _draw_text(drawn: Figure, layout: Layout, text: Text) -> None:
         )
 
 
-def _draw_into_axes(sheet: Sheet, axes: Axes, size: float) -> Figure:
+def _draw_into_axes(sheet: Sheet, axes: Axes, words: Mapping[str, Any]) -> Figure:
+    """A sheet's one cell in axes of the user's, whose fonts, sizes and colours hold where no others are named."""
     cell = sheet.only
     if cell is None:
         raise ParameterError(f"One axes holds one cell, and this sheet has {sheet.shape[0]} x {sheet.shape[1]}.")
-    axes.imshow(_enlarge(cell.pixels), interpolation="auto", origin="upper")
+    named = {name: value for name, value in words.items() if value is not None}
+    axes.imshow(_enlarge(cell.pixels), origin="upper")
     axes.set_axis_off()
-    words = [sheet.title, *sheet.row_headings, *sheet.column_headings, cell.caption]
-    axes.set_title("\n".join(filter(None, words)), fontsize=size, parse_math=False)
+    lines = [sheet.title, *sheet.row_headings, *sheet.column_headings, cell.caption]
+    _complete(axes.set_title("\n".join(filter(None, lines)), parse_math=False, **named))
     if cell.scale and cell.scale.blank:
-        axes.text(0.5, -0.03, NOTHING, transform=axes.transAxes, fontsize=size, color=_FAINT, ha="center", va="top")
+        from matplotlib import rcParams
+
+        like = {"size": rcParams["xtick.labelsize"], **named}
+        axes.text(0.5, -0.03, NOTHING, transform=axes.transAxes, ha="center", va="top", **like)
     elif cell.scale:
-        numbers = tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(cell.scale)), strict=True))
-        _fill_bar(axes.inset_axes((0, -0.07, 1, 0.04)), cell.scale, numbers, size)
+        _add_bar_below(axes, cell.scale, named)
     return axes.figure.figure
+
+
+def _add_bar_below(axes: Axes, scale: Scale, named: Mapping[str, Any]) -> None:
+    """A colour bar whose numbers are set as those of axes are."""
+    bar = axes.inset_axes((0, -0.07, 1, 0.04))
+    bar.tick_params(**{{"size": "labelsize", "family": "labelfontfamily"}[name]: named[name] for name in named})
+    _fill_bar(bar, scale, tuple(zip((0.0, 0.5, 1.0), (text for _, text in ticks(scale)), strict=True)))
+    _complete(bar.set_xlabel(scale.measures, parse_math=False, **named))
+
+
+def _complete(text: MatplotlibText) -> None:
+    """Let other fonts draw what those of a text lack."""
+    check_matplotlib(text.get_text())
+    words, families = complete(text.get_fontfamily(), text.get_text())
+    text.set_text(words)
+    text.set_fontfamily(list(families))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +220,8 @@ class Grid:
         """A matplotlib figure, or one cell drawn into given axes.
 
         Args:
-            ax: Axes to draw a one-cell grid into.
+            ax: Axes to draw a one-cell grid into; words in them are set as matplotlib's ``rcParams`` say, but for a
+                ``font`` and ``size`` that are given here.
             **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches, 7 if left out.
         """
         return self._figure(ax, _read_paper(paper, None))
@@ -242,7 +271,8 @@ class Grid:
 
     def _figure(self, ax: Axes | None, paper: Paper) -> Figure:
         with paper.lettering():
-            return figure(paper.apply(self.sheet), ax=ax, width=paper.inches or USUAL_WIDTH, dpi=paper.dpi)
+            sheet, width = paper.apply(self.sheet), paper.inches or USUAL_WIDTH
+            return figure(sheet, ax=ax, width=width, dpi=paper.dpi, size=paper.size, font=paper.font)
 
     def _usual_cell(self, sheet: Sheet) -> int | None:
         """Longer side of a cell in pixels, where nothing is asked for; None leaves the pictures as they are."""

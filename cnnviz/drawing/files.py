@@ -9,7 +9,7 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,8 @@ from PIL import Image, PngImagePlugin
 
 from cnnviz.core.atomic import replacing
 from cnnviz.core.sample import Volume
+from cnnviz.drawing.fonts.families import quietly
+from cnnviz.drawing.fonts.pdf import shown_in_pdf
 from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note, load_av
 from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
@@ -160,7 +162,8 @@ def write_figure(path: Path, figure: Figure, note: str) -> None:
         else {"Creator": MARK, "Keywords": note, "CreationDate": None}
     )
     held = io.BytesIO()  # matplotlib writes a PDF's end even where there was no room for the rest
-    with steady_settings(), _pictures_as_they_are(figure):
+    as_text = shown_in_pdf(figure) if suffix == ".pdf" else nullcontext()
+    with steady_settings(), quietly(), _pictures_as_they_are(figure), as_text:
         figure.savefig(held, format=suffix[1:], metadata=metadata)
     with replacing(path) as file:
         file.write(held.getbuffer())

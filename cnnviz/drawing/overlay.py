@@ -14,7 +14,7 @@ from cnnviz.core.picture import LUMA, Geometry
 from cnnviz.drawing.colour import Scale, colourise, fractions
 from cnnviz.errors import ParameterError
 
-__all__ = ["outlined", "overlay", "place", "upsample", "masked", "veiled"]
+__all__ = ["outlined", "overlay", "place", "transparent", "upsample", "masked", "veiled"]
 
 LEFT: Final = 0.22
 GROUND: Final = 40
@@ -168,7 +168,7 @@ def _blend(
 ) -> NDArray[np.uint8]:
     known = ~np.isnan(values)
     along = fractions(np.where(known, values, 0.0), scale)
-    strength = np.abs(2 * along - 1) if scale.signed else along
+    strength = _strength_of(along, scale)
     signed = scale.signed and not scale.blank and alpha > 0
     share = NEUTRAL + (1 - NEUTRAL) * strength**2 if signed else _opacity_of(strength)
     opacity = (alpha * share * known)[..., None].astype(np.float32)
@@ -177,6 +177,27 @@ def _blend(
     if not seen.all():
         blended = np.where(seen[..., None], blended, _fade(pixels))
     return np.rint(blended).astype(np.uint8)
+
+
+def transparent(values: NDArray[Any], scale: Scale, alpha: float = 1.0) -> NDArray[np.uint8]:
+    """A map alone ``(H, W, 4)`` RGBA: the stronger a value, the more opaque its colour.
+
+    Laid over a photograph, an unsigned map looks as in :func:`overlay`; a signed one leaves its colours as they are.
+
+    Args:
+        values: ``(H, W)``; zero and where it is NaN, nothing is seen.
+        scale: What the colours mean; a blank scale shows nothing.
+        alpha: Opacity of the strongest colour, 0 to 1.
+    """
+    known = ~np.isnan(values)
+    along = fractions(np.where(known, values, 0.0).astype(np.float64), scale)
+    opacity = alpha * _opacity_of(_strength_of(along, scale)) * known * (not scale.blank)
+    return np.dstack([colourise(values, scale), np.rint(255 * opacity).astype(np.uint8)])
+
+
+def _strength_of(along: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """How far places along a scale are from zero, 0 to 1."""
+    return np.abs(2 * along - 1) if scale.signed else along
 
 
 def _opacity_of(strength: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
@@ -126,8 +127,16 @@ class Paper:
             title="" if self.title == UNTITLED else title,
             row_headings=tuple(map(self._name, sheet.row_headings)),
             column_headings=tuple(map(self._name, sheet.column_headings)),
+            notes=tuple(map(self._rename_within, sheet.notes)),
+            details=tuple(map(self._rename_within, sheet.details)),
             shown=self.notes,
         )
+
+    def _rename_within(self, note: str) -> str:
+        """A note with the other names of the methods that it names."""
+        for old, new in self.rename.items():
+            note = re.sub(rf"(?<![\w-]){re.escape(proper_name(old))}(?![\w+-])", lambda _, new=new: new, note)  # type: ignore[misc]
+        return note
 
     def _name(self, heading: str) -> str:
         """A heading with another name for the method that it names, if it names one that is renamed."""

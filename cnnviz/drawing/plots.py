@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from cnnviz.core.dimensions import PICTURE, SIGNAL, is_one_input
 from cnnviz.drawing.colour import COLOUR_CHANNELS, NO_VALUE, SHARPEST, Scale, colourise, paint, scale_of
-from cnnviz.drawing.text import ascent, font, line_height, text_width, wrap
+from cnnviz.drawing.text import ascent, draw_text, line_height, text_width, wrap
 
 __all__ = ["paste_window", "plot", "plot_table", "plot_alone", "plot_channels", "plot_window"]
 
@@ -206,7 +206,7 @@ def plot_table(
 
 
 def _write(draw: ImageDraw.ImageDraw, left: int, baseline: int, word: str, colour: tuple[int, int, int] = INK) -> None:
-    draw.text((left, baseline), word, fill=colour, font=font(EM), anchor="ls")
+    draw_text(draw, (left, baseline), word, EM, fill=colour)
 
 
 def _shorten_names(names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from cnnviz.drawing.colour import colour_bar
 from cnnviz.drawing.layout import Layout, ScaleBar, Style, Text
 from cnnviz.drawing.paper import fit_size
 from cnnviz.drawing.sheet import Sheet, lay_out
-from cnnviz.drawing.text import ascent, font, line_height, text_width
+from cnnviz.drawing.text import ascent, draw_text, line_height, text_width
 from cnnviz.errors import ParameterError
 
 __all__ = ["montage", "paint_layout", "resize"]
@@ -91,7 +91,7 @@ def _paint_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, bar: ScaleBar, in
     baseline = box.top + box.height + ascent(bar.size)
     for share, number in bar.numbers:
         left = box.left + share * (box.width - text_width(number, bar.size))
-        draw.text((round(left), baseline), number, fill=ink, font=font(bar.size), anchor="ls")
+        draw_text(draw, (round(left), baseline), number, bar.size, fill=ink)
 
 
 def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, int]) -> None:
@@ -99,4 +99,4 @@ def _paint_text(draw: ImageDraw.ImageDraw, text: Text, colour: tuple[int, int, i
     for index, line in enumerate(text.lines):
         left = text.x - before * text_width(line, text.size, bold=text.bold)
         baseline = text.top + index * line_height(text.size) + ascent(text.size)
-        draw.text((round(left), baseline), line, fill=colour, font=font(text.size, bold=text.bold), anchor="ls")
+        draw_text(draw, (round(left), baseline), line, text.size, fill=colour, bold=text.bold)

@@ -77,6 +77,8 @@ class Look:
             under both.
         slices: Of volumes: how many slices are drawn; None draws three views through the map's peak, or where an axis
             is named and of clips eight.
+        transparent: Of the style ``"map"``: on the photograph's own pixels and transparent where there is nothing to
+            see, to be laid over it; saved as ``.png``, each map for itself.
         axis: Of volumes: the axis across which the slices lie: ``"axial"`` (or 0), ``"coronal"`` (1) or ``"sagittal"``
             (2); None is the first.
 
@@ -93,12 +95,15 @@ class Look:
     align: Align = "field"
     slices: int | None = None
     axis: Axis | int | None = None
+    transparent: bool = False
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):
             raise ParameterError(f"style is one of {', '.join(get_args(Style))}, not '{self.style}'.")
         if self.align not in get_args(Align):
             raise ParameterError(f"align is one of {', '.join(get_args(Align))}, not '{self.align}'.")
+        if self.transparent and self.style != "map":
+            raise ParameterError(f"transparent is of the style 'map', not of '{self.style}'.")
         if not 0 <= self.alpha <= 1:
             raise ParameterError(f"alpha lies from 0 to 1, not at {self.alpha}.")
         object.__setattr__(self, "cmap", cmap_name(self.cmap))
@@ -111,8 +116,8 @@ class Look:
         return THROUGH if self.slices is None and self.axis is None else Slicing(self.slices, self.axis)
 
     def describe(self) -> dict[str, Any]:
-        """The look as plain values, for provenance; what only volumes have is left out unless it is asked for."""
-        asked = {"slices": self.slices, "axis": self.axis}
+        """The look as plain values, for provenance; what few figures have is left out unless it is asked for."""
+        asked = {"slices": self.slices, "axis": self.axis, "transparent": self.transparent or None}
         own = {name: value for name, value in asdict(self).items() if name not in asked}
         return own | {name: value for name, value in asked.items() if value is not None}
 
@@ -121,15 +126,19 @@ class Look:
         usual = usual_cmap(sample, signed=signed) if self.cmap is None else None
         return self if usual is None else replace(self, cmap=usual)
 
-    def scale_of(self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL) -> Scale:
+    def scale_of(
+        self, values: NDArray[Any], *, signed: bool = False, usual: Normalisation = USUAL, measures: str = ""
+    ) -> Scale:
         """The scale that this look has for some values.
 
         Args:
             values: Any shape.
             signed: Whether values below zero mean the opposite of values above it.
             usual: The normalisation where the look names none.
+            measures: What the values are, with their unit.
         """
-        return scale_of(values, normalise=self.normalise or usual, signed=signed, cmap=self.cmap)
+        way = self.normalise or usual
+        return scale_of(values, normalise=way, signed=signed, cmap=self.cmap, measures=measures)
 
 
 def look_of(fields: Mapping[str, Any]) -> Look:

@@ -6,7 +6,7 @@ A layout is in whole pixels; a montage and a figure are two ways of drawing the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.drawing.colour import Scale, colour_bar, ticks
-from cnnviz.drawing.layout import NOTHING, Box, Layout, ScaleBar, Style, Text, bar_reach, fits_middle
+from cnnviz.drawing.layout import (
+    NOTHING,
+    Box,
+    Layout,
+    ScaleBar,
+    Style,
+    Text,
+    add_faint,
+    bar_reach,
+    fits_middle,
+    short_notes,
+)
 from cnnviz.drawing.text import line_height, text_width, widest_piece, wrap
 from cnnviz.errors import ParameterError
 
@@ -28,28 +39,9 @@ __all__ = [
     "lay_out_blocks",
     "legend",
     "sheet_width",
-    "well_across",
 ]
 
-MOST = 16
-MOST_NOTES: Final = 3
-NOTES_SHARE: Final = 0.15
-"""Of a figure's height, which short notes take at most, but for one line."""
-
 Shown: TypeAlias = Literal["short", "full", "none"]
-
-
-def well_across(count: int) -> int:
-    """How many of ``count`` pictures make a row: a full block where one is nearly square, else as full as can be.
-
-    A block is at most about twice as wide as high, and never higher than wide unless it would be too wide.
-
-    Args:
-        count: From 1.
-    """
-    least, most = math.ceil(math.sqrt(count)), math.ceil(math.sqrt(2 * count))
-    choices = range(min(least, MOST), min(most, MOST) + 1)
-    return min(choices, key=lambda across: (-count % across, across))
 
 
 def check_pixels(pixels: NDArray[np.uint8], what: str) -> None:
@@ -178,8 +170,9 @@ def legend(scale: Scale) -> Cell:
     """
     (_, low), _, (_, high) = ticks(scale)
     words = "nothing but zero" if scale.blank else f"\N{PLUS-MINUS SIGN}{high}" if scale.signed else f"{low} to {high}"
-    clipped = f"\n{scale.clipped:.1%} clipped" if scale.clipped else ""
-    return Cell(colour_bar(scale, THICK, 8 * THICK), f"{words}{clipped}")
+    clipped = f"{scale.clipped:.1%} clipped" if scale.clipped else ""
+    caption = "\n".join(filter(None, (words, clipped, scale.measures)))
+    return Cell(colour_bar(scale, THICK, 8 * THICK), caption)
 
 
 _PALE = 235
@@ -246,11 +239,14 @@ def lay_out_blocks(
     columns = [column._replace(left=column.left + shift) for column in _columns(blocks, style, common=common)]
     layout = Layout(natural if width is None else width, outlined=style.margin > 0 and _pale(sheet))
     top = _add_title(layout, sheet, style)
+    layout.worded, alike = _worded(blocks, common=common)
     layout.numbered = all(fits_middle(scale, column.width, style) for scale, column in _barred(blocks, columns, common))
     for index, block in enumerate(blocks):
         top = _add_block(layout, block, columns, top + (2 * style.gap if index else 0), style, common=common)
     for bar, measures in bars:
         top = _add_common_bar(layout, bar, measures, top + style.em, style)
+    if alike:
+        top = add_faint(layout, alike, Box(0, top + style.em // 2, layout.width, 0), style.small)
     layout.height = _add_notes(layout, sheet, top, style) + style.margin
     return layout
 
@@ -271,6 +267,32 @@ def _add_block(
         slots = [Box(column.left, top, column.width, height) for column in columns]
         top = _add_row(layout, row, sizes[index], slots, style, common=common)
     return top
+
+
+def _worded(blocks: Sequence[SheetBlock], *, common: bool) -> tuple[frozenset[Cell], str]:
+    """Below which cells' bars it stands what they measure; or the words that are said once, as they hold for all bars.
+
+    The last bar of a column, or else of a row, says it where all of the column or row measure the same.
+    """
+    columns = [line for sheet, _ in blocks for line in _measured(zip(*sheet.rows, strict=True))]
+    rows = [line for sheet, _ in blocks for line in _measured(sheet.rows)]
+    every = {words for line in rows for _, words in line}
+    if common or (len(every) == 1 and len(columns) > 1 and any(every)):
+        return frozenset(), "" if common else f"Colours: {every.pop()}"
+    lines = columns if all(map(_alike, columns)) else rows
+    return frozenset(cell for line in lines for cell, _ in (line[-1:] if _alike(line) else line)), ""
+
+
+def _measured(lines: Iterable[Sequence[Cell | None]]) -> Iterator[list[tuple[Cell, str]]]:
+    """Of every line the cells with a bar, and what these measure."""
+    for line in lines:
+        found = [(cell, cell.scale.measures) for cell in line if cell and cell.scale and not cell.scale.blank]
+        if found:
+            yield found
+
+
+def _alike(line: Sequence[tuple[Cell, str]]) -> bool:
+    return len({words for _, words in line}) == 1
 
 
 def _barred(blocks: Sequence[SheetBlock], columns: list[_Column], common: bool) -> Iterator[tuple[Scale, _Column]]:
@@ -327,8 +349,9 @@ def _columns(blocks: Sequence[SheetBlock], style: Style, *, common: bool) -> lis
 def _words_reach(cell: Cell, style: Style, *, common: bool) -> int:
     """How wide a column has to be for the words and the numbers below a picture."""
     bar = bar_reach(cell.scale, style) if cell.scale and not common else 0
-    caption = min(widest_piece(cell.caption, style.em), _CAPTION_EMS * style.em)
-    return max(bar, math.ceil(caption))
+    measures = cell.scale.measures if cell.scale and not cell.scale.blank and not common else ""
+    widest = max(widest_piece(cell.caption, style.em), widest_piece(measures, style.small))
+    return max(bar, math.ceil(min(widest, _CAPTION_EMS * style.em)))
 
 
 def _add_title(layout: Layout, sheet: Sheet, style: Style) -> int:
@@ -379,6 +402,8 @@ def _add_row(
             reach = max(width, bar_reach(cell.scale, style))
             box = Box(slot.left + (slot.width - reach) // 2, below + style.pad, reach, style.bar)
             end = _add_bar(layout, cell.scale, box, style)
+            said = cell.scale.measures if cell in layout.worded else ""
+            end = add_faint(layout, said, slot._replace(top=end), style.small)
         for words, size, faint in ((cell.caption, style.em, False), (cell.note, style.small, True)):
             lines = wrap(words, slot.width, size, most=MOST_CAPTION_LINES)
             if lines:
@@ -404,10 +429,7 @@ def _add_common_bar(layout: Layout, bar: ScaleBar, measures: str, top: int, styl
     box = bar.box._replace(left=(layout.width - bar.box.width) // 2, top=top)
     layout.bars.append(replace(bar, box=box))
     end = top + box.height + line_height(bar.size)
-    lines = wrap(measures, layout.width - 2 * style.margin, style.small)
-    if lines:
-        layout.texts.append(Text(layout.width // 2, end, lines, style.small, "centre", faint=True))
-    return end + len(lines) * line_height(style.small)
+    return add_faint(layout, measures, Box(style.margin, end, layout.width - 2 * style.margin, 0), style.small)
 
 
 def _add_notes(layout: Layout, sheet: Sheet, top: int, style: Style) -> int:
@@ -415,28 +437,9 @@ def _add_notes(layout: Layout, sheet: Sheet, top: int, style: Style) -> int:
     if sheet.shown == "full":
         lines = tuple(line for note in sheet.said for line in wrap(note, room, style.small, most=_ALL_LINES))
     else:
-        lines = _short_notes(sheet.said, room, top + style.em + style.margin, style)
+        lines = short_notes(sheet.said, room, top + style.em + style.margin, style)
     if not lines:
         return top
     top += style.em
     layout.texts.append(Text(style.margin, top, lines, style.small, faint=True))
     return top + len(lines) * line_height(style.small)
-
-
-def _short_notes(notes: Sequence[str], room: int, above: int, style: Style) -> tuple[str, ...]:
-    """As many notes, a line each, as leave the figure to its pictures; the last line counts those left out.
-
-    Args:
-        notes: What there is to say.
-        room: Width of a line in pixels.
-        above: Height of the figure without them.
-        style: Sizes of text.
-    """
-    line = line_height(style.small)
-    most = max(1, min(MOST_NOTES, int(NOTES_SHARE * above / ((1 - NOTES_SHARE) * line))))
-    kept = notes if len(notes) <= most else notes[: most - 1]
-    lines = [each for note in kept for each in wrap(" ".join(note.split()), room, style.small, most=1)]
-    if left := len(notes) - len(kept):
-        more = f"{left} more notes in the record" if kept else f"{left} notes in the record, such as: {notes[0]}"
-        lines += wrap(more, room, style.small, most=1)
-    return tuple(lines)

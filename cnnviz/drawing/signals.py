@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from cnnviz.core.sample import Signal
 from cnnviz.drawing.colour import Scale, colourise
-from cnnviz.drawing.text import ascent, font, line_height, text_width, wrap
+from cnnviz.drawing.text import ascent, draw_text, line_height, text_width, wrap
 from cnnviz.errors import ParameterError
 
 __all__ = ["WIDTH", "SignalPanel", "Ticks", "draw_signal", "draw_traces", "panel_of", "time_ticks"]
@@ -287,7 +287,7 @@ def _add_words(canvas: NDArray[np.uint8], signal: Signal, panel: SignalPanel) ->
 
 def _write(draw: ImageDraw.ImageDraw, words: str, place: tuple[int, int], anchor: str, **ink: int) -> None:
     """Words of a grey and a size, at a place that ``anchor`` names."""
-    draw.text(place, words, fill=(ink["grey"],) * 3, font=font(ink["size"]), anchor=anchor)
+    draw_text(draw, place, words, ink["size"], fill=(ink["grey"],) * 3, anchor=anchor)
 
 
 def _name_size(row: int) -> int:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache, lru_cache
-from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
-from PIL import ImageFont
+from PIL import ImageDraw, ImageFont
 
-from cnnviz.errors import ParameterError, UnknownNameError
+from cnnviz.drawing.fonts.families import FAMILY, families_for, family_named, replace_unknown
+from cnnviz.drawing.fonts.lines import check_matplotlib, draw_line, font_of, line_width
+from cnnviz.errors import ParameterError
 
 __all__ = [
     "FAMILY",
     "Lettering",
     "ascent",
     "current_style",
+    "draw_text",
+    "families",
     "font",
     "line_height",
     "style",
@@ -26,15 +28,20 @@ __all__ = [
     "wrap",
 ]
 
-FAMILY: Final = "DejaVu Sans"
 USUAL_SIZE: Final = 8.0
-_LAST_RESORT = "Last Resort"
-_SEAMS = re.compile(r"(?<=[._/-])(?=[^._/-])|(?<=[\u3000-\u9fff\uac00-\ud7af])(?=[\u3000-\u9fff\uac00-\ud7af])")
-"""Where a word may be broken: after a dot, slash, dash or underscore, and between ideographs."""
+_SIGNS: Final = (
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\uff10-\uff3a\uff41-\uff5a\uff66-\uff9f\U00020000-\U0003fffd"
+)
+_OPEN: Final = "\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\uff08\uff3b\uff5b"
+_SHUT = "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\u3015\u3017\u3019\u301b"
+_SHUT += "\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d\uff5d"
+_SEAMS = re.compile(
+    rf"(?<=[._/-])(?=[^._/-])|(?<=[{_SIGNS}{_SHUT}])(?=[A-Za-z{_SIGNS}{_OPEN}])|(?<=[A-Za-z])(?=[{_SIGNS}{_OPEN}])"
+)
+"""Where a word may be broken: after a dot, slash, dash or underscore, and around ideographs, kana and Hangul, but not
+before a sign that closes something, nor after one that opens it."""
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-_UNSEEN = frozenset([0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)])
-"""Marks of byte order and of direction, which show nothing and turn words around, or cannot be written as PDF."""
 
 
 class Lettering(NamedTuple):
@@ -53,7 +60,8 @@ class _Current:
 class style:  # noqa: N801 - called as a function, and as one in ``with``
     """Set the font and text size of everything that is drawn from now on; in a ``with`` statement only inside it.
 
-    Figures depend on this and on the options that a call is given, never on a ``matplotlibrc``.
+    Figures depend on this and on the options that a call is given, never on a ``matplotlibrc``. What the font lacks is
+    drawn in another installed one that has it; where none has, a :class:`FontWarning` says so.
 
     Args:
         font: A family that matplotlib finds, such as ``"DejaVu Serif"``; None leaves it as it is.
@@ -66,7 +74,7 @@ class style:  # noqa: N801 - called as a function, and as one in ``with``
 
     def __init__(self, *, font: str | None = None, size: float | None = None) -> None:
         self._before = _Current.lettering
-        known = self._before.font if font is None else _family_named(font)
+        known = self._before.font if font is None else family_named(font)
         _Current.lettering = Lettering(known, self._before.size if size is None else _points(size))
 
     def __enter__(self) -> Self:
@@ -83,19 +91,6 @@ def current_style() -> Lettering:
     return _Current.lettering
 
 
-def _family_named(name: str) -> str:
-    """The family as matplotlib spells it, found whatever the case of its letters."""
-    from matplotlib.font_manager import fontManager
-
-    families = [each for each in fontManager.get_font_names() if not each.startswith(_LAST_RESORT)]
-    found = {each.lower(): each for each in families}.get(str(name).lower())
-    if found is None:
-        raise UnknownNameError(
-            "font", str(name), sorted(families), "Any font family that matplotlib finds can be named."
-        )
-    return found
-
-
 def _points(size: float) -> float:
     """A text size as a number."""
     if isinstance(size, bool) or not isinstance(size, (int, float)) or not math.isfinite(size) or size <= 0:
@@ -105,12 +100,42 @@ def _points(size: float) -> float:
 
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The current font with ``size`` pixels an em; DejaVu Sans has the same letters on every machine."""
-    return _font_of(current_style().font, size, bold=bold)
+    return font_of(current_style().font, size, bold=bold)
 
 
-@cache
-def _font_of(family: str, size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_font_file(family, bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)
+def families(text: str) -> str | list[str]:
+    """The current font as matplotlib takes it; for a text with characters that it lacks with those that have them.
+
+    Args:
+        text: As :func:`wrap` returns it.
+    """
+    check_matplotlib(text)
+    found = families_for(current_style().font, text)
+    return found[0] if len(found) == 1 else list(found)
+
+
+def draw_text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    *,
+    fill: Any,
+    anchor: str = "ls",
+    bold: bool = False,
+) -> None:
+    """Draw one line in the current font, as wide as :func:`text_width` says.
+
+    Args:
+        draw: What to draw on.
+        place: Of the anchor.
+        text: Without line breaks.
+        size: Of the font, pixels an em.
+        fill: The colour.
+        anchor: ``"l"``, ``"m"`` or ``"r"`` across, ``"s"`` (baseline) or ``"m"`` down, as Pillow has them.
+        bold: Whether the font is bold.
+    """
+    draw_line(draw, place, text, current_style().font, size, fill=fill, anchor=anchor, bold=bold)
 
 
 def line_height(size: int) -> int:
@@ -125,17 +150,12 @@ def ascent(size: int) -> int:
 
 def text_width(text: str, size: int, *, bold: bool = False) -> float:
     """How far one line reaches, in pixels."""
-    return _measure(current_style().font, text, size, bold=bold)
-
-
-@lru_cache(maxsize=4096)
-def _measure(family: str, text: str, size: int, *, bold: bool) -> float:
-    return _font_of(family, size, bold=bold).getlength(text)
+    return line_width(current_style().font, text, size, bold=bold)
 
 
 def widest_piece(text: str, size: int, *, bold: bool = False) -> float:
     """How wide the widest part of a text is that is not broken: words, and what stands between dots and dashes."""
-    words = _replace_unknown(text).split()
+    words = replace_unknown(current_style().font, text).split()
     return max((text_width(part, size, bold=bold) for word in words for part in _SEAMS.split(word)), default=0.0)
 
 
@@ -143,7 +163,7 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3)
     """Lines that are never wider than ``width`` pixels.
 
     Args:
-        text: May have line breaks of its own; characters that the font lacks are replaced by a question mark in a
+        text: May have line breaks of its own; characters that no font has are replaced by a question mark in a
             diamond.
         width: In pixels.
         size: Of the font, pixels an em.
@@ -151,7 +171,7 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, most: int = 3)
         most: How many lines there may be; what does not fit ends in an ellipsis.
     """
     lines: list[str] = []
-    for paragraph in _replace_unknown(text).splitlines():
+    for paragraph in replace_unknown(current_style().font, text).splitlines():
         lines.extend(_wrap_words(paragraph.split(), width, size, bold=bold, most=most - len(lines)))
         if len(lines) > most:
             break
@@ -208,29 +228,3 @@ def _shorten(line: str, width: int, size: int, *, bold: bool) -> str:
         return line
     room = width - text_width(_ELLIPSIS, size, bold=bold)
     return line[: _count_fitting(line, room, size, bold=bold)].rstrip() + _ELLIPSIS
-
-
-def _replace_unknown(text: str) -> str:
-    known = _known_characters(current_style().font)
-    return "".join(letter if letter.isspace() or ord(letter) in known else _UNKNOWN for letter in text)
-
-
-@cache
-def _known_characters(family: str) -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
-    regular, bold = (FT2Font(str(_font_file(family, bold=bold))).get_charmap() for bold in (False, True))
-    return (frozenset(regular) & frozenset(bold)) - _UNSEEN
-
-
-def _font_file(family: str, *, bold: bool) -> Path:
-    """The file of a family; of DejaVu Sans the one that comes with matplotlib, whatever else is installed."""
-    if family == FAMILY:
-        import matplotlib
-
-        return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-    from matplotlib.font_manager import FontProperties, findfont
-
-    weight = "bold" if bold else "normal"
-    wanted = FontProperties(family=[family], style="normal", variant="normal", weight=weight, stretch="normal", size=10)
-    return Path(findfont(wanted, fallback_to_default=False))

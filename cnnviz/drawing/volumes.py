@@ -16,9 +16,10 @@ from cnnviz.core.dimensions import Size
 from cnnviz.core.sample import Volume
 from cnnviz.drawing.animation import MOST_A_SECOND, FrameWriter
 from cnnviz.drawing.colour import Scale, colourise
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.overlay import overlay
 from cnnviz.drawing.raster import montage
-from cnnviz.drawing.sheet import Cell, Sheet, well_across
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.drawing.text import ascent, font, line_height, text_width
 from cnnviz.errors import ParameterError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnviz.catalogue import command_name, load
+from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.dimensions import KINDS
 from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
@@ -177,13 +177,15 @@ def _note_coincidences(panels: Sequence[Panel]) -> tuple[str, ...]:
 def _find_coincidences(found: Mapping[str, Heatmaps]) -> list[str]:
     """A sentence for each group of methods whose maps are the same, but for a factor, on every image."""
     groups: list[list[str]] = []
+    said = "{} and {} give identical maps here".format
     for name, maps in found.items():
         alike = next((group for group in groups if _coincide(found[group[0]], maps)), None)
         if alike is None:
             groups.append([name])
         else:
             alike.append(name)
-    return [f"{', '.join(group[:-1])} and {group[-1]} give identical maps here" for group in groups if len(group) > 1]
+    named = [list(map(proper_name, group)) for group in groups if len(group) > 1]
+    return [said(", ".join(group[:-1]), group[-1]) for group in named]
 
 
 def _coincide(one: Heatmaps, other: Heatmaps) -> bool:

@@ -76,6 +76,7 @@ KEYS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "head": (_is_text, 'a text such as "sigmoid"'),
     "embedding": (_is_text, "a layer's name"),
+    "name": (_is_text, "a text"),
     "grid": (
         lambda value: _is_side(value) or _is_list(value, _is_side, *ONE_TO_THREE),
         "a list such as [7, 7], rows first",

@@ -115,3 +115,16 @@ def name_classes(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str,
     if set(by_index) != set(indices):
         raise ParameterError(f"labels by index need every index from 0 to {len(labels) - 1}.")
     return tuple(by_index[index] for index in indices)
+
+
+def check_name(name: str | None) -> str | None:
+    """A network's name as captions say it, or None where none is given.
+
+    Raises:
+        ParameterError: If it is no text of one line.
+    """
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.strip() or not name.strip().isprintable():
+        raise ParameterError(f"A network's name is a text of one line, not {name!r}.")
+    return name.strip()

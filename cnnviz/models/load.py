@@ -23,7 +23,7 @@ from cnnviz.method import MOST_SEED
 from cnnviz.models.assumptions import spread_size
 from cnnviz.models.description import complete, is_description
 from cnnviz.models.formats import SWOLLEN_ADVICE, TORCHSCRIPT_ADVICE, existing_file, file_kind, looks_like_file
-from cnnviz.models.labels import read_labels
+from cnnviz.models.labels import check_name, read_labels
 from cnnviz.models.model import Model
 from cnnviz.models.names import model_names
 from cnnviz.models.origin import OpenedNetwork, describe_opening, names_code, one_line
@@ -75,6 +75,7 @@ def load_model(
     head: HeadLike = None,
     embedding: str | None = None,
     grid: Size | None = None,
+    name: str | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Model:
@@ -103,6 +104,7 @@ def load_model(
             ``"value:UNIT"``, as :class:`cnnviz.Model` explains; default: it is recognised.
         embedding: The layer whose output ``"similar:FILE"`` compares, likewise; default: the network's output.
         grid: Rows and columns on which the network's tokens lie, where that cannot be recognised.
+        name: What to call the network in captions and files; default: the source's own name for it.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
         seed: Seeds random weights; the caller's random numbers are not disturbed.
 
@@ -124,9 +126,9 @@ def load_model(
         None if spacing is None else _parse_spacing(spacing),
         standardise,
     )
-    head = parse_head(head)
+    head, name = parse_head(head), check_name(name)
     try:
-        name = os.fspath(model)
+        source = os.fspath(model)
     except TypeError:
         kind = type(model).__name__
         raise UsageError(f"load_model takes a name or a file, not {kind}; expected cnnviz.Model(module).") from None
@@ -137,15 +139,15 @@ def load_model(
 
     def open_network() -> tuple[OpenedNetwork, OutputSelector]:
         with inference(mode=False), torch.enable_grad(), _seed_randomness(seed):
-            opened = _open_whole(name, weights, place)
+            opened = _open_whole(source, weights, place)
             _check_options(opened, given, asked.input_size)
             _move_to(opened, place)
             return opened, load_function(logits) if isinstance(logits, str) and names_code(logits) else logits
 
     opened, chosen = intact(open_network)
-    ready = _make_model(opened, given, asked, logits=chosen, head=head, embedding=embedding, grid=grid)
+    ready = _make_model(opened, given, asked, logits=chosen, head=head, embedding=embedding, grid=grid, name=name)
     ready.opening = describe_opening(
-        name,
+        source,
         weights=weights,
         labels=labels,
         mean=mean,
@@ -159,6 +161,7 @@ def load_model(
         spacing=asked.spacing,
         standardise=standardise,
         grid=grid,
+        name=name,
         seed=seed,
     )
     return ready
@@ -299,6 +302,7 @@ def _make_model(
     head: HeadLike,
     embedding: str | None,
     grid: Size | None,
+    name: str | None,
 ) -> Model:
     ready = Model(
         opened.module,
@@ -317,7 +321,7 @@ def _make_model(
         embedding=embedding if embedding is not None else opened.embedding,
         grid=grid if grid is not None else opened.grid,
         detections=opened.detections if logits is None else None,
-        name=opened.name,
+        name=name or opened.name,
         fixed_batch=opened.fixed_batch,
         origin=opened.origin,
     )

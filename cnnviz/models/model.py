@@ -27,7 +27,7 @@ from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, Us
 from cnnviz.method import Network
 from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
 from cnnviz.models.assumptions import assume_preprocess
-from cnnviz.models.labels import name_classes
+from cnnviz.models.labels import check_name, name_classes
 from cnnviz.models.origin import guess_entrance
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.summary import html_model, repr_model
@@ -89,7 +89,7 @@ class Model(Network):
             are suppressed where boxes of one class overlap.
         embedding: The layer whose output is the embedding that ``"similar:FILE"`` compares: its ``(N, C)``, or the mean
             over places of maps and tokens. Default: it is the network's output.
-        name: What to call the network in captions and files.
+        name: What to call the network in captions and files; default: its class's name.
         preprocess: A whole preprocessing, instead of mean, std, input_size, resize and channels.
         grid: Rows and columns on which tokens lie, where that cannot be recognised: a layer's output ``(N, T, C)`` with
             as many tokens, after up to eight that belong to no place, is read row by row.
@@ -128,7 +128,7 @@ class Model(Network):
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.module = adapt(module, inputs, forward)
-        self.name = name or type(network_in(self.module)).__name__
+        self.name = check_name(name) or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
         self.logits_part = logits
         self.asked_head = parse_head(head)

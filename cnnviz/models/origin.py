@@ -47,6 +47,7 @@ def describe_opening(
     spacing: Sequence[float] | None,
     standardise: bool | None,
     grid: Size | None,
+    name: str | None,
     seed: int,
 ) -> dict[str, Any]:
     """What :func:`cnnviz.load_model` was asked for, as plain values: what was given, and no more.
@@ -67,6 +68,7 @@ def describe_opening(
         "spacing": _plain_list(spacing),
         "standardise": standardise,
         "grid": _plain_list(grid),
+        "name": name,
         "seed": seed if wants_random(weights) else None,
     }
     return {"model": _describe_network(model), **{name: value for name, value in given.items() if value is not None}}

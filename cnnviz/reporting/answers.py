@@ -17,8 +17,7 @@ from cnnviz.reporting.costs import cost_of, limit_to_budget
 from cnnviz.reporting.driving_units import DrivingUnits, driving_units
 from cnnviz.reporting.elements import map_plate, missing_note, photograph_plate, prediction_bars, sheet_blocks
 from cnnviz.results.attribution import Attributions
-from cnnviz.results.comparison import Comparison
-from cnnviz.results.compose import CellLike, grid
+from cnnviz.results.comparison import CellLike, Comparison, grid
 from cnnviz.results.detections import Detections
 from cnnviz.results.heatmap import Heatmaps
 from cnnviz.results.predictions import Predictions, Segmentations

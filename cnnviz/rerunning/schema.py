@@ -224,6 +224,7 @@ OPENING = Record(
         "spacing": SPACING,
         "standardise": _is_truth,
         "grid": SIDES,
+        "name": is_text,
         "seed": SEED,
     },
     ("model",),
@@ -257,7 +258,7 @@ NETWORK = Record(
 )
 LOOK = Record(
     {
-        **dict.fromkeys(("shared", "down", "each", "animate"), _is_truth),
+        **dict.fromkeys(("shared", "down", "each", "animate", "transparent"), _is_truth),
         **dict.fromkeys(("style", "align", "format"), PLAIN_WORD),
         **dict.fromkeys(("normalise", "cmap"), (_is_nothing, is_text)),
         "slices": is_count(1, LARGEST_CELL),

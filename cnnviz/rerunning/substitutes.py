@@ -24,7 +24,7 @@ from cnnviz.rerunning.schema import FORMER_LOGITS
 
 __all__ = ["Substitutes", "as_pair", "open_judge", "open_networks", "refuse_untrusted"]
 
-PLAIN = ("mean", "std", "head", "embedding", "rate", "spacing", "standardise")
+PLAIN = ("mean", "std", "head", "embedding", "rate", "spacing", "standardise", "name")
 """What stands in a record of an opening as ``load_model`` takes it."""
 TIMM_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 WEIGHTS_NAME = re.compile(r"(\w+\.)?[A-Z][A-Z0-9_]*")

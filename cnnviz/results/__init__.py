@@ -1,10 +1,10 @@
 """What methods return: results know how to draw, describe and save themselves.
 
 result       Grid, and the bases of all results: drawn, saved, plotted, stamped; alone and in a batch
+explanation  what explains one target on one picture: what its colours measure, its words
 heatmap      Look, how maps are drawn; Heatmap, one map of a picture, and Heatmaps
 attribution  Attribution, a value for each pixel and channel, and Attributions
-comparison   the maps of several methods, layers or networks side by side
-compose      a grid of one's own, of maps, pictures and arrays
+comparison   the maps of several methods, layers or networks side by side; a grid of one's own
 film         the maps of a clip's frames, and how they are gathered and written
 predictions  the first classes of every picture
 detections   the boxes that a detector finds on every picture

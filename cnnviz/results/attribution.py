@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.sample import Signal
-from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint
+from cnnviz.drawing.colour import COLOUR_CHANNELS, Scale, colourise, paint, ticks
 from cnnviz.drawing.overlay import place
 from cnnviz.drawing.samples import draw_alone, draw_in_place, draw_over, draw_panel, is_wide, pixels_of
 from cnnviz.drawing.sheet import Cell
 from cnnviz.provenance import Provenance
-from cnnviz.results.heatmap import Explanation, Explanations, Heatmap, Heatmaps, Look
+from cnnviz.results.explanation import Explanation, Explanations
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 
 __all__ = ["Attribution", "Attributions", "Channels", "flattened", "scale_among"]
 
@@ -104,6 +105,13 @@ class Attribution(Explanation):
         shown = self.boxed(pixels_of(self.picture))
         return Cell(shown, self.picture.name), Cell(drawn, self._caption_with(scale), bar)
 
+    def clear(self, look: Look = PLAIN, scale: Scale | None = None) -> NDArray[np.uint8]:
+        """The channels as one map on the original picture's pixels, ``(H, W, 4)`` RGBA uint8."""
+        if not self.coloured:
+            return super().clear(look, scale)
+        flat = replace(look, normalise=look.normalise or "percentile")
+        return self.flat.clear(flat)
+
     def caption(self) -> str:
         """The caption of the channels as one map."""
         return super().caption() if self.blank else self.flat.caption()
@@ -137,7 +145,7 @@ class Attribution(Explanation):
 
     def _caption_with(self, scale: Scale) -> str:
         """The caption, with what a colour bar does not say."""
-        said = [f"\N{PLUS-MINUS SIGN}{scale.high:.3g} about grey"] if self.coloured and not scale.blank else []
+        said = [f"\N{PLUS-MINUS SIGN}{ticks(scale)[-1][1]} about grey"] if self.coloured and not scale.blank else []
         said += [f"{scale.clipped:.1%} clipped"] if scale.clipped else []
         return "\n".join(filter(None, (self.caption(), ", ".join(said))))
 
@@ -152,7 +160,7 @@ def scale_among(parts: Sequence[Attribution], look: Look) -> Scale:
     shown = [one.values.ravel() if coloured else one.flat.upsampled().ravel() for one in parts]
     signed = coloured or not first.rectified
     way = replace(look, cmap=None) if coloured else look.suited(first.picture, signed=signed)
-    return way.scale_of(np.concatenate(shown), signed=signed, usual="percentile")
+    return way.scale_of(np.concatenate(shown), signed=signed, usual="percentile", measures=first.measures)
 
 
 @dataclass(frozen=True, eq=False)

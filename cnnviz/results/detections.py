@@ -17,9 +17,10 @@ from cnnviz.core.sample import Sample
 from cnnviz.core.target import ClassTarget, DetectionTarget
 from cnnviz.drawing.boxes import colour_of, draw_boxes, draw_points, enlarge
 from cnnviz.drawing.files import SUFFIXES, ensure_writable
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.overlay import place, upsample
 from cnnviz.drawing.samples import pixels_of
-from cnnviz.drawing.sheet import Cell, Sheet, well_across
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnParts, Grid
 

@@ -15,10 +15,11 @@ from cnnviz.core.picture import Picture
 from cnnviz.core.sample import Sample, Signal
 from cnnviz.core.target import Unit
 from cnnviz.drawing.colour import Scale, ticks
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.overlay import masked
 from cnnviz.drawing.plots import plot
 from cnnviz.drawing.samples import draw_over, is_wide, pixels_of
-from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
+from cnnviz.drawing.sheet import Cell, Sheet, legend
 from cnnviz.drawing.signals import draw_traces
 from cnnviz.errors import ParameterError
 from cnnviz.provenance import Provenance, cautions, remarks
@@ -30,6 +31,7 @@ __all__ = ["Features", "NORMALISED", "FeatureLook", "FeatureMaps", "FeatureStyle
 FeatureStyle: TypeAlias = Literal["maps", "overlay", "masked"]
 
 NORMALISED: Final = "percentile"
+ACTIVATION: Final = "activation"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class FeatureMaps(Parts[Heatmap], Part):
         """What the colours mean: of one unit's map, or of all of this picture in common."""
         values = self.values if number is None else self.parts[number].values
         signed = not all(one.rectified for one in self.parts)
-        return look.suited(self.picture, signed=signed).scale_of(values, signed=signed, usual=NORMALISED)
+        suited = look.suited(self.picture, signed=signed)
+        return suited.scale_of(values, signed=signed, usual=NORMALISED, measures=ACTIVATION)
 
     def rows(self, look: FeatureLook, scale: Scale | None = None) -> tuple[tuple[Cell, ...], ...]:
         """The photograph and every unit, in rows.
@@ -316,4 +319,4 @@ class Features(StyledBatch[FeatureMaps, FeatureLook]):
             return None
         signed = not all(map_.rectified for one in self.parts for map_ in one)
         suited = look.look.suited(self.parts[0].picture, signed=signed)
-        return suited.scale_of(self.values, signed=signed, usual=NORMALISED)
+        return suited.scale_of(self.values, signed=signed, usual=NORMALISED, measures=ACTIVATION)

@@ -23,7 +23,8 @@ from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance
 from cnnviz.results.attribution import Attributions
-from cnnviz.results.heatmap import Explanation, Heatmap, Heatmaps, Look
+from cnnviz.results.explanation import Explanation
+from cnnviz.results.heatmap import Heatmap, Heatmaps, Look
 from cnnviz.results.result import Grid, Result
 
 __all__ = ["Film", "FilmRoll", "ensure_film"]

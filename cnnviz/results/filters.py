@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cnnviz.core.dimensions import PICTURE, SIGNAL, VOLUME, Size, count_places, spell_size
 from cnnviz.drawing.colour import Normalisation, Scale, scale_of
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.plots import plot, plot_channels
-from cnnviz.drawing.sheet import Cell, Sheet, legend, well_across
+from cnnviz.drawing.sheet import Cell, Sheet, legend
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import DrawnResult, Grid
 
@@ -23,6 +24,7 @@ Scaling: TypeAlias = Literal["shared", "own"]
 SMALLEST, LARGEST, WIDEST = 64, 320, 1920
 PER_WEIGHT: Final = 32
 """Pixels of a weight of a small kernel, at most."""
+WEIGHT: Final = "weight"
 LEGENDS: Final = {
     "colour": "Colours are the weights on red, green and blue; mid grey is zero.",
     "map": "Blue is a negative weight, white is zero and red a positive one.",
@@ -90,9 +92,12 @@ class Filters(DrawnResult):
         """
         way: Normalisation = "percentile" if number is None else "max"
         if self.colours is not None:
-            return scale_of(self.colours if number is None else self.colours[number], cmap="gray", normalise=way)
+            return scale_of(
+                self.colours if number is None else self.colours[number], cmap="gray", normalise=way, measures=WEIGHT
+            )
         shown = self.values if number is None else self.values[self.drawn[number]]
-        return scale_of(shown, signed=True, cmap="gray" if self.coloured else None, normalise=way)
+        cmap = "gray" if self.coloured else None
+        return scale_of(shown, signed=True, cmap=cmap, normalise=way, measures=WEIGHT)
 
     def grid(self) -> Grid:
         """The drawn units: one picture a unit, or a row a unit with its strongest input channels."""

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.core.field import Field
-from cnnviz.core.picture import Geometry, Picture
-from cnnviz.core.region import RegionsOfMap
-from cnnviz.core.sample import Sample
-from cnnviz.core.similar import Similar
-from cnnviz.core.target import ClassTarget, DetectionTarget, NoTarget, RegionTarget, Target, class_index
-from cnnviz.drawing.animation import ANIMATION_SUFFIXES
-from cnnviz.drawing.boxes import draw_box
+from cnnviz.core.region import USUAL_THRESHOLD, Threshold, above, bounding_box
+from cnnviz.core.target import NoTarget, class_index
 from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.files import NIFTI_SUFFIXES, PICTURE_SUFFIXES, ending_of
 from cnnviz.drawing.overlay import place, upsample
-from cnnviz.drawing.paper import Paper
 from cnnviz.drawing.samples import (
     Align,
     Look,
@@ -36,187 +27,17 @@ from cnnviz.drawing.samples import (
     name_place,
     pixels_of,
     usual_cmap,
-    write_grids,
-    write_moving,
 )
-from cnnviz.drawing.sheet import Cell, Sheet
-from cnnviz.errors import ExplanationError, OutputError
-from cnnviz.provenance import Provenance, cautions, remarks
-from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
+from cnnviz.drawing.sheet import Cell
+from cnnviz.errors import ExplanationError, ParameterError
+from cnnviz.provenance import Provenance
+from cnnviz.results.explanation import PLAIN, Explanation, Explanations
 
 __all__ = ["EVENLY", "Align", "Explanation", "Explanations", "Heatmap", "Heatmaps", "Look", "Style", "look_of"]
 
-PLAIN: Final = Look()
-
 
 @dataclass(frozen=True, eq=False)
-class Explanation(Part):
-    """What explains one target on one picture.
-
-    Attributes:
-        values: float32, raw and signed.
-        target: What is explained.
-        score: The target's score on the unchanged picture.
-        probability: Of the target's class, as the network's head gives it; None where the target is not one class.
-        picture: The picture, with the geometry of the network's input.
-        layer: The layer that was looked at, or None.
-        rectified: Whether only positive values are shown: the method's definition keeps no others (applied before
-            upsampling), or channels are shown by their magnitude.
-        model: The network's name.
-        checks: What the user should know about this result.
-        provenance: How it was made.
-        unit: Of the score, where the network gives values (empty for none); None where it gives classes.
-    """
-
-    values: NDArray[np.float32] = field(repr=False)
-    target: Target
-    score: float
-    probability: float | None
-    picture: Sample
-    layer: str | None
-    rectified: bool
-    model: str
-    checks: tuple[str, ...] = ()
-    provenance: Provenance = field(default_factory=Provenance, repr=False)
-    unit: str | None = field(default=None, kw_only=True)
-
-    @property
-    def geometry(self) -> Geometry:
-        """How the network's input was cut from the picture."""
-        return self.picture.cut
-
-    @property
-    def box(self) -> tuple[float, float, float, float] | None:
-        """The box of the detection that is explained, in the picture's own pixels; None where it is no detection."""
-        found = self.target.box if isinstance(self.target, DetectionTarget) else None
-        return None if found is None else self.geometry.on_picture(found)
-
-    def boxed(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Pixels like the picture's, with the box of the detection that is explained, if it is one."""
-        return pixels if self.box is None else draw_box(pixels, self.box)
-
-    def _boxed_input(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The same of pixels like the network's input."""
-        found = self.target.box if isinstance(self.target, DetectionTarget) else None
-        return pixels if found is None else draw_box(pixels, found)
-
-    @property
-    @abstractmethod
-    def blank(self) -> bool:
-        """Whether there is nothing to see."""
-
-    @abstractmethod
-    def volume_values(self, look: Look) -> NDArray[np.float32]:
-        """One value a place of what is explained, NaN where the network did not look."""
-
-    def seen(self) -> NDArray[np.bool_]:
-        """What of the picture the network saw."""
-        return ~np.isnan(place(np.zeros(self.geometry.size, np.float32), self.geometry))
-
-    @abstractmethod
-    def blank_note(self) -> str:
-        """The sentence for nothing to see."""
-
-    @abstractmethod
-    def scale(self, look: Look = PLAIN) -> Scale:
-        """What the colours mean, on a scale of its own."""
-
-    @abstractmethod
-    def cells(self, look: Look = PLAIN, scale: Scale | None = None) -> tuple[Cell, ...]:
-        """The pictures in the asked style: one, or photograph and explanation."""
-
-    def caption(self) -> str:
-        """Target with probability or score, and a word where there is nothing to see."""
-        note = f"\n{self.blank_note()}" if self.blank else ""
-        if isinstance(self.target, NoTarget):
-            return f"independent of the class{note}"
-        if isinstance(self.target, Similar):
-            return f"{self.target}, {self.target.measure} {self.score:.3g}{note}"
-        point = isinstance(self.target, RegionTarget) and self.target.peak
-        if self.unit is not None and (point or isinstance(self.target, ClassTarget)):
-            return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
-        value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
-        return f"{self.target}, {value}{note}"
-
-
-E = TypeVar("E", bound=Explanation)
-
-
-class Explanations(StyledBatch[E, Look]):
-    """Explanations of a batch of pictures, drawn as the fields of :class:`Look` say."""
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """``(N, ...)`` float32, raw and signed: of each picture its explanation's values."""
-        return np.stack([one.values for one in self])
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """What is explained, for each picture."""
-        return tuple(one.target for one in self)
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """``(N,)``: the targets' scores on the unchanged pictures."""
-        return np.array([one.score for one in self], dtype=np.float32)
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "values": self.values,
-            "targets": np.array([str(target) for target in self.targets]),
-            "scores": self.scores,
-            "images": np.array([one.picture.name for one in self]),
-            "boxes": np.array([one.geometry.box for one in self], dtype=np.float64),
-        }
-
-    def _read_look(self, fields: Mapping[str, Any]) -> Look:
-        return look_of(fields)
-
-    def _draw(self, look: Look, scale: Scale | None) -> Grid:
-        cells = [one.cells(look, scale) for one in self]
-        rows = rows_of([one.picture for one in self], cells, photographed=look.style == "panel")
-        provenance = self.provenance.drawn(**look.describe())
-        if look.style != "panel":
-            return Grid(Sheet(rows), provenance)
-        title = self._title(self[0].model, self._layer_words())
-        notes = *cautions(self.checks), *self._notes(look)
-        return Grid(Sheet(rows, title=title, notes=notes, details=remarks(self.checks)), provenance)
-
-    def _write(self, where: Path, look: Look, scale: Scale | None, paper: Paper, cell: int | None = None) -> Path:
-        ending = ending_of(where)
-        pictured = any(isinstance(one.picture, Picture) for one in self)
-        if ending in NIFTI_SUFFIXES:
-            write_grids(where, [(one.picture, one.volume_values(look)) for one in self], self._written(look, "nii"))
-        elif ending in ANIMATION_SUFFIXES and ending not in PICTURE_SUFFIXES and not pictured:
-            self._write_slices(where, look, scale)
-        else:
-            return super()._write(where, look, scale, paper, cell)
-        return where
-
-    def _write_slices(self, where: Path, look: Look, scale: Scale | None) -> None:
-        """Write an animation through the slices of one volume, or a clip with its map."""
-        if len(self) > 1:
-            raise OutputError(f"'{where.name}' shows one map at a time; there are {len(self)}: name a folder.")
-        one = self[0]
-        how = {"scale": scale or one.scale(look), "alpha": look.alpha, "seen": one.seen(), "slicing": look.slicing}
-        words = f"{one.picture.name}: {one.caption().splitlines()[0]}"
-        note = self._written(look, ending_of(where)[1:])
-        write_moving(where, one.picture, one.volume_values(look), **how, caption=words, note=note)
-
-    def _written(self, look: Look, format_: str) -> str:
-        return self.provenance.drawn(**look.describe(), format=format_).to_json()
-
-    def _layer_words(self) -> str | None:
-        """The layer, where the title says it."""
-        return None
-
-    def _notes(self, look: Look) -> tuple[str, ...]:  # noqa: ARG002 - kinds that have notes look at it
-        """What there is to say about how it is drawn."""
-        return ()
-
-
-@dataclass(frozen=True, eq=False)
-class Heatmap(Explanation, RegionsOfMap):
+class Heatmap(Explanation):
     """One map of one picture; its values are ``(h, w)`` float32, raw and signed, at the method's own resolution.
 
     Attributes:
@@ -276,6 +97,35 @@ class Heatmap(Explanation, RegionsOfMap):
             raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
         return tuple(int(at) for at in reversed(np.unravel_index(int(np.nanargmax(placed)), placed.shape)))
 
+    def mask(self, threshold: Threshold = USUAL_THRESHOLD) -> NDArray[np.bool_]:
+        """Where the map is high, ``(H, W)`` on the original picture's pixels; nowhere if it is blank.
+
+        Args:
+            threshold: The share of the map's maximum that is high enough: 0.2 in the paper of class activation maps,
+                0.15 in that of Grad-CAM. Or ``"otsu"``, which parts the map's values into two groups that differ most.
+                What is negative counts as 0.
+
+        Raises:
+            ParameterError: If it is neither.
+        """
+        return above(self.on_original(), threshold) & (not self.blank)
+
+    def bounding_box(self, threshold: Threshold = USUAL_THRESHOLD) -> tuple[int, int, int, int] | None:
+        """The box around the largest connected part of :meth:`mask`: left, top, right and bottom.
+
+        In pixels of the original picture; right and bottom are the first that are outside. None if the map is blank.
+
+        Args:
+            threshold: As in :meth:`mask`.
+
+        Raises:
+            ParameterError: If it is neither a share nor ``"otsu"``, or the map is not one of a picture.
+        """
+        found = self.mask(threshold)
+        if found.ndim != PICTURE:
+            raise ParameterError("A bounding box is that of a map of a picture; this is one of a signal or a volume.")
+        return bounding_box(found)
+
     def caption(self) -> str:
         """Target with probability or score; of signals and volumes also where the map is strongest."""
         return "\n".join(filter(None, (super().caption(), self.strongest())))
@@ -289,7 +139,8 @@ class Heatmap(Explanation, RegionsOfMap):
     def scale(self, look: Look = PLAIN) -> Scale:
         """What the colours of this map mean, on a scale of its own."""
         signed = not self.rectified
-        return look.suited(self.picture, signed=signed).scale_of(self._drawn_values(look), signed=signed)
+        suited, values = look.suited(self.picture, signed=signed), self._drawn_values(look)
+        return suited.scale_of(values, signed=signed, measures=self.measures)
 
     def overlay(self, look: Look = PLAIN, scale: Scale | None = None) -> NDArray[np.uint8]:
         """The map over the original photograph, ``(H, W, 3)`` uint8 at the photograph's own size.
@@ -357,7 +208,7 @@ class Heatmap(Explanation, RegionsOfMap):
     def _spread_cell(self, spread: NDArray[np.float32], look: Look) -> Cell:
         wide = upsample(spread, self.geometry.size, self.field if look.align == "field" else None)
         cmap = usual_cmap(self.picture, signed=False)
-        scale = scale_of(wide, signed=False, cmap=cmap)
+        scale = scale_of(wide, signed=False, cmap=cmap, measures=self.measures)
         return Cell(self._draw_over(wide, scale, look), "spread", scale, paper=is_wide(self.picture))
 
     def _draw_over(self, wide: NDArray[np.float32], scale: Scale, look: Look) -> NDArray[np.uint8]:
@@ -445,4 +296,5 @@ class Heatmaps(Explanations[Heatmap]):
             return None
         shown = np.concatenate([one._drawn_values(look).ravel() for one in self.maps])
         signed = not self.maps[0].rectified
-        return look.suited(self.maps[0].picture, signed=signed).scale_of(shown, signed=signed)
+        suited = look.suited(self.maps[0].picture, signed=signed)
+        return suited.scale_of(shown, signed=signed, measures=self.maps[0].measures)

@@ -18,8 +18,9 @@ from cnnviz.core.target import Target, class_index
 from cnnviz.drawing.animation import ANIMATION_SUFFIXES, FrameWriter
 from cnnviz.drawing.colour import COLOUR_CHANNELS
 from cnnviz.drawing.files import ensure_writable
+from cnnviz.drawing.layout import well_across
 from cnnviz.drawing.plots import plot_window
-from cnnviz.drawing.sheet import Cell, Sheet, well_across
+from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import OutputError
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, ResultBatch
@@ -77,7 +78,11 @@ def _describe_held_out(quality: Mapping[str, Any]) -> str:
     if quality.get("held_out_mean") is None:
         return ""
     mean, deviation = quality["held_out_mean"], quality["held_out_deviation"]
-    return f"{mean:.3g} \N{PLUS-MINUS SIGN} {deviation:.2g} when moved or cropped"
+    return f"{_spell(mean, 3)} \N{PLUS-MINUS SIGN} {_spell(deviation, 2)} when moved or cropped"
+
+
+def _spell(value: float, digits: int) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.{digits}g}"
 
 
 def _describe_statistics(quality: Mapping[str, Any]) -> str:

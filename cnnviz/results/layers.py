@@ -101,6 +101,7 @@ def _describe_evidence(one: RankedLayer) -> str:
 
 LEAST = 1 - 0.9545
 TITLE: Final = "Effective receptive field"
+SENSITIVITY: Final = "mean |gradient|"
 MARGIN: Final = 0.12
 """Of a field's side, how much around it is drawn."""
 SHORTEST: Final = 240
@@ -247,16 +248,16 @@ class EffectiveField(DrawnResult):
 
     def grid(self) -> Grid:
         """The values on the input's pixels, with the numbers."""
-        notes = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *cautions(self.checks))
-        cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values)),)
+        details = (f"Mean magnitude of the unit's gradient over {self.inputs} inputs.", *remarks(self.checks))
+        cells = self._draw_planes() or (Cell(self.pixels, self.caption(), scale_of(self.values, measures=SENSITIVITY)),)
         title = " \N{MIDDLE DOT} ".join(filter(None, (TITLE, str(self.provenance.model.get("name") or ""), self.layer)))
-        return Grid(Sheet((cells,), title=title, notes=notes, details=remarks(self.checks)), self.provenance)
+        return Grid(Sheet((cells,), title=title, notes=cautions(self.checks), details=details), self.provenance)
 
     def _draw_planes(self) -> tuple[Cell, ...]:
         """Of a volume the three planes through the unit's centre, each with the lengths of its sides; else nothing."""
         if len(self.place) != VOLUME:
             return ()
-        scale, cells = scale_of(self.values), []
+        scale, cells = scale_of(self.values, measures=SENSITIVITY), []
         for axis, name in enumerate(("slice", "row", "column")):
             at = min(max(round(self.centre[axis]), 0), self.values.shape[axis] - 1)
             plane = np.take(self.values, at, axis=axis)

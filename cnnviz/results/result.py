@@ -116,7 +116,7 @@ class DrawnResult(Result):
         """A matplotlib figure; with ``ax`` a grid of a single picture is drawn into it.
 
         Args:
-            ax: Axes to draw into.
+            ax: Axes to draw into, as matplotlib's ``rcParams`` say but for a ``font`` and ``size`` given here.
             **how: As :meth:`save` takes it.
         """
         paper, look = Paper.split(how)

@@ -22,7 +22,7 @@ def test_compare_writes_one_grid_with_its_provenance(cnnviz, photo, folder):
 
 def test_compare_says_which_methods_coincide(cnnviz, photo):
     result = cnnviz("compare", *NETWORK, "--methods", "gradcam,xgradcam,hirescam", photo("a.png"))
-    assert "gradcam, xgradcam and hirescam give identical maps here" in result.stderr
+    assert "Grad-CAM, XGrad-CAM and HiResCAM give identical maps here" in result.stderr
 
 
 def test_compare_goes_on_after_a_bad_picture(cnnviz, photo):

@@ -216,3 +216,55 @@ def test_pictures_in_turn_with_many_targets_have_rows_of_six(cnnviz, photo, fold
     assert [[cell is not None for cell in row] for row in sheet.rows] == [
         [True] * 7, [False, True, True, *[False] * 4], [True, True, *[False] * 5],
     ]  # fmt: skip
+
+
+CLEAR = "--style", "map", "--transparent"
+
+
+def test_a_transparent_map_lies_over_its_photograph(gradcam, photo, folder):
+    picture = photo()
+    assert gradcam(picture, *CLEAR, "-o", "clear.png").exit_code == 0
+    with Image.open(folder / "clear.png") as image, Image.open(folder / picture) as photograph:
+        assert (image.mode, image.size) == ("RGBA", photograph.size)
+        alpha = np.asarray(image)[..., 3]
+    assert alpha.min() == 0
+    assert 150 < alpha.max() <= round(255 * 0.7)
+    assert library.rerun("clear.png", "again.png", trust=True).identical
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--transparent",), "transparent is of the style 'map', not of 'panel'"),
+        ((*CLEAR, "-o", "clear.jpg"), "--transparent writes .png files, not 'clear.jpg'"),
+        ((*CLEAR, "--columns", 1), "leave out --columns"),
+        ((*CLEAR, "photo2", "-o", "clear.png"), "one map per file"),
+        ((*CLEAR, "--target", 0, "--target", 1), "a single --target"),
+    ],
+)
+def test_what_cannot_be_transparent_is_refused_before_the_work(gradcam, photo, given, said):
+    pictures = photo(), *(photo("b.png") for each in given if each == "photo2")
+    result = gradcam(*pictures, *(each for each in given if each != "photo2"))
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+    assert "note:" not in result.stderr
+
+
+def test_a_network_is_called_as_it_is_named(gradcam, photo, folder):
+    assert gradcam(photo(), "--name", "our network", "-o", "a.svg").exit_code == 0
+    assert "our network" in (folder / "a.svg").read_text(encoding="utf-8")
+    assert json.loads(library.read_note("a.svg"))["cnnviz"]["model"]["name"] == "our network"
+    assert library.rerun("a.svg", "b.svg", trust=True).identical
+    result = gradcam(photo(), "--name", " ")
+    assert result.exit_code == 2
+    assert "A network's name is a text of one line, not ' '." in result.stderr
+
+
+def test_every_compared_network_has_its_name(cnnviz, photo, folder):
+    asked = "compare", photo(), "--methods", "gradcam", "--input-size", 32
+    both = "--model", "nets.py:tiny,nets.py:tiny"
+    assert cnnviz(*asked, *both, "--name", "ours, theirs", "-o", "a.svg").exit_code == 0
+    text = (folder / "a.svg").read_text(encoding="utf-8")
+    assert "ours" in text
+    assert "theirs" in text
+    assert "--name gives 1 of 2 names" in cnnviz(*asked, *both, "--name", "ours").stderr

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cnnviz.core.picture import Geometry
 from cnnviz.drawing.colour import Scale, colourise, scale_of
-from cnnviz.drawing.overlay import grey_of, outlined, overlay, place, upsample
+from cnnviz.drawing.overlay import grey_of, outlined, overlay, place, transparent, upsample
 from cnnviz.errors import ParameterError
 
 side = st.integers(1, 40)
@@ -175,3 +176,26 @@ def test_a_large_picture_drawn_in_bands_has_no_seams():
     values = np.tile(np.linspace(0, 1, 700), (300, 1))
     drawn = overlay(np.full((300, 700, 3), 80, dtype=np.uint8), values, Scale(0, 1))
     assert (drawn == drawn[:1]).all()
+
+
+def test_a_transparent_map_over_its_photograph_is_the_overlay():
+    drawn = np.random.default_rng(0)
+    photograph = drawn.integers(0, 256, (12, 20, 3)).astype(np.uint8)
+    values = drawn.random((12, 20)).astype(np.float32)
+    values[0] = np.nan
+    values[1] = 0
+    scale = scale_of(values)
+    found = transparent(values, scale, 0.7)
+    assert found.shape == (12, 20, 4)
+    assert not found[:2, :, 3].any()
+    assert found[..., 3].max() == round(255 * 0.7)
+    laid = Image.alpha_composite(Image.fromarray(photograph).convert("RGBA"), Image.fromarray(found)).convert("RGB")
+    wanted = overlay(photograph, values, scale, alpha=0.7, seen=np.ones((12, 20), bool))
+    assert np.abs(np.asarray(laid).astype(int) - wanted).max() <= 2
+
+
+def test_a_signed_transparent_map_is_clear_at_zero_and_a_blank_one_everywhere():
+    values = np.array([[-2.0, 0.0, 2.0]], np.float32)
+    assert transparent(values, scale_of(values, signed=True))[0, :, 3].tolist() == [255, 0, 255]
+    blank = np.zeros((2, 3), np.float32)
+    assert not transparent(blank, scale_of(blank))[..., 3].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,21 @@ def test_short_notes_take_one_line_or_15_percent_of_the_height(count: int, rows:
     height = len(text.lines) * line_height(text.size)
     assert len(text.lines) == 1 or height <= 0.15 * layout.height
     assert not any("detail" in line for line in text.lines)
-    assert len(text.lines) == min(count, 3) or rows < 8
+    assert len(text.lines) == min(count + 1, 3) or rows < 8
+    assert "caution 0" in text.lines[0]
 
 
 def test_what_is_left_out_of_short_notes_is_counted() -> None:
-    assert faint_lines(a_grid(9, 0, 8).layout(columns=1))[-1] == "7 more notes in the record"
-    assert faint_lines(a_grid(9, 0, 8).layout(columns=1))[0].startswith("caution 0")
+    first, rest, counted = faint_lines(a_grid(9, 0, 8).layout(columns=1))
+    assert f"{first} {rest}" == a_grid(1).sheet.notes[0]
+    assert counted == "8 more notes in the record"
+    (line,) = faint_lines(a_grid(9).layout(columns=1))
+    assert line.startswith("9 notes in the record, such as: caution 0")
+
+
+def test_notes_name_methods_as_headings_do() -> None:
+    sheet = dataclasses.replace(a_grid().sheet, notes=("Grad-CAM and Grad-CAM++ agree; XGrad-CAM does not",))
+    assert Paper(rename={"gradcam": "ours"}).apply(sheet).notes == ("ours and Grad-CAM++ agree; XGrad-CAM does not",)
 
 
 def test_full_notes_hold_every_word_and_none_holds_nothing() -> None:
@@ -129,8 +139,8 @@ def test_rise_on_30_pictures_says_one_line(network: cnnviz.Model) -> None:
     own = 100 * float(one.spread.max()) / float(np.ptp(one.values))  # type: ignore[union-attr]
     assert f"{own:.1f}%" in next(check for check in one.checks if "standard error" in check)
     assert lowest <= round(own, 1) <= highest
-    assert faint_lines(found.grid().layout(columns=2)) == (line,)
-    assert "maps" not in faint_lines(one.grid().layout(width=7))[0]
+    assert faint_lines(found.grid().layout(columns=2)) == ("Colours: gain in probability", line)
+    assert not any("maps" in line for line in faint_lines(one.grid().layout(width=7)))
 
 
 def test_a_figure_with_every_option_is_made_again(network: cnnviz.Model, tmp_path: Path) -> None:

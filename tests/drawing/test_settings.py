@@ -25,7 +25,7 @@ from cnnviz.results.result import Grid
 VALUES = np.random.default_rng(0).standard_normal((9, 12))
 SCALE = scale_of(VALUES, signed=True)
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-GRID = Grid(Sheet(((Cell(PIXELS, "caption", SCALE),),), title="A title"))
+GRID = Grid(Sheet(((Cell(PIXELS, "caption قطة 猫", SCALE),),), title="A title"))
 WORDS = (
     "red",
     "lower",

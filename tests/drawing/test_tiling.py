@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cnnviz.drawing.sheet import well_across
+from cnnviz.drawing.layout import well_across
 
 
 @pytest.mark.parametrize(

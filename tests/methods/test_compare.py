@@ -35,7 +35,7 @@ def test_its_maps_are_those_of_the_methods_alone(small, inputs):
 def test_it_says_which_methods_coincide_and_which_do_not(small, inputs):
     found = cnnviz.compare(small, inputs, ["gradcam", "hirescam", "layercam"], 1)
     said = [check for check in found.checks if "identical maps" in check]
-    assert said == ["gradcam and hirescam give identical maps here"]
+    assert said == ["Grad-CAM and HiResCAM give identical maps here"]
     below = cnnviz.compare(small, inputs, ["gradcam", "hirescam"], 1, layer="norm1")
     assert not any("identical maps" in check for check in below.checks)
 
@@ -178,7 +178,7 @@ def test_what_several_said_is_said_once(small, inputs):
     found = cnnviz.compare(small, inputs, ["gradcam", "eigencam"], 1, layers=["relu1", "relu2"])
     said = [check for check in found.checks if "gradient is spatially constant" in check]
     assert len(said) == 1
-    assert said[0].startswith("gradcam at relu2: Grad-CAM, XGrad-CAM")
+    assert said[0].startswith("Grad-CAM at relu2: Grad-CAM, XGrad-CAM")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -12,7 +12,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.drawing.files import write_arrays, write_pixels
-from cnnviz.errors import ModelError, OutputError, PictureError, UsageError
+from cnnviz.errors import CnnvizError, ModelError, OutputError, PictureError, UsageError
 from cnnviz.provenance import Provenance
 from cnnviz.rerunning.difference import largest_difference
 
@@ -255,3 +255,32 @@ def test_a_damaged_old_file_is_compared_in_a_sentence(suffix, cut, tmp_path):
         "the old file is damaged, and what it held cannot be compared",
         "one of the files has more pictures",
     )
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"width": 1e300},
+        {"columns": 3},
+        {"dpi": 10**9},
+        {"size": -1},
+        {"font": ["a"]},
+        {"font": "no such family"},
+        {"title": {"a": 1}},
+        {"notes": "loud"},
+        {"rename": {"__class__": "a"}},
+        {"rename": "gradcam=ours"},
+        {"rename": {"rise": "ours"}},
+        {"transparent": "yes"},
+        {"transparent": True},
+        {"style": "map", "transparent": True, "columns": 1},
+        {"columns": 1, "width": 3.0},
+    ],
+    ids=str,
+)
+def test_figures_that_cannot_be_drawn(look, pictures):
+    cnnviz.gradcam(cnnviz.load_model("shapes-resnet"), pictures[:1]).save("map.png")
+    record = vars(Provenance.from_json(cnnviz.read_note("map.png")))
+    with pytest.raises(CnnvizError):
+        cnnviz.rerun(noted(**{**record, "look": {"format": "png", **look}}), "again.png", images=pictures)
+    assert not Path("again.png").exists()

@@ -15,8 +15,7 @@ from cnnviz.core.target import ClassTarget
 from cnnviz.drawing.files import read_note
 from cnnviz.errors import ExplanationError, OutputError, ParameterError, UsageError
 from cnnviz.results.attribution import Attribution, Attributions
-from cnnviz.results.comparison import Comparison
-from cnnviz.results.compose import grid
+from cnnviz.results.comparison import Comparison, grid
 from cnnviz.results.heatmap import Heatmaps
 
 SIGNAL = Signal(np.sin(np.arange(200, dtype=np.float32) / 7)[None].repeat(2, 0), "s.npy", rate=100.0)

@@ -73,7 +73,7 @@ def _describe_scale(scale: Scale) -> str:
     if scale.blank:
         return NOTHING
     low, _, high = _scale_numbers(scale)
-    return f"Colour scale from {low} to {high}"
+    return f"Colour scale from {low} to {high}" + (f": {scale.measures}" if scale.measures else "")
 
 
 def _block_kind(block: Block) -> str:
