@@ -110,7 +110,8 @@ def main() -> None:
         f"Each group of rows in a fresh process; median of {chosen.times} interleaved runs, in seconds of the "
         f"processor where there is no GPU; {AT_ONCE} pictures at once. `x cnnviz` is how many times as long: for the "
         f"bare loop of {2 * STEPS} forwards a picture its inverse is what deletion and insertion cost beyond their "
-        "forwards (57 a picture), copying and folding the network included. `x forward` is FLOPs over those of one plain forward."
+        "forwards (57 a picture), copying and folding the network included. `x forward` is FLOPs over those of one "
+        "plain forward."
     )
     write(
         chosen.out,

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from cnnviz.core.dimensions import PICTURE, Size
+from cnnviz.core.dimensions import Size
 from cnnviz.core.untrusted import NUMBER
 from cnnviz.errors import ParameterError, TargetError
 
@@ -25,7 +25,7 @@ __all__ = [
     "FORMS",
     "Mask",
     "Region",
-    "RegionsOfMap",
+    "USUAL_THRESHOLD",
     "Threshold",
     "above",
     "bounding_box",
@@ -219,45 +219,6 @@ def _region_within(side: str, where: str) -> tuple[str, Region] | None:
             raise TargetError(f"The box {where} has no area; expected LEFT,TOP,RIGHT,BOTTOM in the picture's pixels.")
         return side, Region(f" in {where}", (left, top, right, bottom))
     return (side, Region(f" in {Path(where).name}", file=where)) if "." in where else None
-
-
-class RegionsOfMap:
-    """The regions that a map of a picture marks: a base of results that have such a map."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def blank(self) -> bool: ...  # noqa: D102
-        def on_original(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-    def mask(self, threshold: Threshold = USUAL_THRESHOLD) -> NDArray[np.bool_]:
-        """Where the map is high, ``(H, W)`` on the original picture's pixels; nowhere if it is blank.
-
-        Args:
-            threshold: The share of the map's maximum that is high enough: 0.2 in the paper of class activation maps,
-                0.15 in that of Grad-CAM. Or ``"otsu"``, which parts the map's values into two groups that differ most.
-                What is negative counts as 0.
-
-        Raises:
-            ParameterError: If it is neither.
-        """
-        return above(self.on_original(), threshold) & (not self.blank)
-
-    def bounding_box(self, threshold: Threshold = USUAL_THRESHOLD) -> tuple[int, int, int, int] | None:
-        """The box around the largest connected part of :meth:`mask`: left, top, right and bottom.
-
-        In pixels of the original picture; right and bottom are the first that are outside. None if the map is blank.
-
-        Args:
-            threshold: As in :meth:`mask`.
-
-        Raises:
-            ParameterError: If it is neither a share nor ``"otsu"``, or the map is not one of a picture.
-        """
-        found = self.mask(threshold)
-        if found.ndim != PICTURE:
-            raise ParameterError("A bounding box is that of a map of a picture; this is one of a signal or a volume.")
-        return bounding_box(found)
 
 
 def above(values: NDArray[np.floating[Any]], threshold: Threshold) -> NDArray[np.bool_]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -29,6 +30,8 @@ from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance, asking
 
 __all__ = ["evaluate", "evaluate_shard"]
+
+BOXES: Final = "max-box-acc"
 
 
 @interruptible
@@ -230,7 +233,7 @@ def _find(question: StudyDesign, manifest: Manifest, parts: Store, numbers: Sequ
 def _read(question: StudyDesign, manifest: Manifest, parts: Store) -> Evaluation:
     """Everything that was found."""
     several = list(parts.read())
-    found = Found.joined(several)
+    found = _at_best_thresholds(Found.joined(several), [one.metric.name for one in question.measurements])
     data = question.data
     if not len(found.images):
         raise PictureError(f"No picture of the data set could be used. The first: {found.failures[0][1]}")
@@ -260,6 +263,19 @@ def _read(question: StudyDesign, manifest: Manifest, parts: Store) -> Evaluation
         provenance=provenance,
         source=question,
     ).completed()
+
+
+def _at_best_thresholds(found: Found, metrics: Sequence[str]) -> Found:
+    """The same with MaxBoxAccV2 at each method's best thresholds of the data set, not of each picture."""
+    if BOXES not in found.curves:
+        return found
+    from cnnviz.evaluation.localisation import at_best_thresholds
+
+    values, curves = found.values.copy(), dict(found.curves)
+    hits = curves.pop(BOXES)
+    for row in range(hits.shape[1]):
+        values[:, row, metrics.index(BOXES)] = at_best_thresholds(hits[:, row])
+    return replace(found, values=values, curves=curves)
 
 
 def _costs(several: Sequence[Found]) -> dict[str, tuple[float, float]]:

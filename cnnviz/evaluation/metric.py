@@ -49,7 +49,8 @@ class Metric:
         needs: What it needs besides the network.
         paper: Where it comes from.
         where: Its module, in this folder.
-        curve: Whether the module has ``NAME_curve`` too, which gives the curve that the value is the area of.
+        curve: Whether the module has ``NAME_curve`` too, which gives the curve that the value is the area, the mean or
+            the maximum of.
     """
 
     name: str
@@ -129,7 +130,7 @@ _ALL: tuple[Metric, ...] = (
     Metric("iou-otsu", "IoU at Otsu's threshold", LOCALISATION, "higher", 0, 1, "below the share of the mask",
            "mask", "Otsu 1979", "localisation"),
     Metric("max-box-acc", "MaxBoxAccV2", LOCALISATION, "higher", 0, 1, "that of a box of the whole picture",
-           "mask", "Choe et al. 2020", "localisation"),
+           "mask", "Choe et al. 2020", "localisation", curve=True),
     Metric("gridpg", "GridPG", LOCALISATION, "higher", 0, 1, "0.25 on mosaics of 2 x 2",
            "method", "Böhle et al. 2021 (grid pointing game)", "mosaics"),
     Metric("randomisation", "Similarity after randomisation", RANDOMISATION, "lower", -1, 1, "0",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.dimensions import PICTURE
 from cnnviz.core.field import Field
-from cnnviz.core.region import RegionsOfMap
+from cnnviz.core.region import USUAL_THRESHOLD, Threshold, above, bounding_box
 from cnnviz.core.target import NoTarget, class_index
 from cnnviz.drawing.colour import Scale, colourise, scale_of
 from cnnviz.drawing.overlay import place, upsample
@@ -28,7 +29,7 @@ from cnnviz.drawing.samples import (
     usual_cmap,
 )
 from cnnviz.drawing.sheet import Cell
-from cnnviz.errors import ExplanationError
+from cnnviz.errors import ExplanationError, ParameterError
 from cnnviz.provenance import Provenance
 from cnnviz.results.explanation import PLAIN, Explanation, Explanations
 
@@ -36,7 +37,7 @@ __all__ = ["EVENLY", "Align", "Explanation", "Explanations", "Heatmap", "Heatmap
 
 
 @dataclass(frozen=True, eq=False)
-class Heatmap(Explanation, RegionsOfMap):
+class Heatmap(Explanation):
     """One map of one picture; its values are ``(h, w)`` float32, raw and signed, at the method's own resolution.
 
     Attributes:
@@ -95,6 +96,35 @@ class Heatmap(Explanation, RegionsOfMap):
         if np.isnan(placed).all():
             raise ExplanationError(f"The map of '{self.picture.name}' holds no number, so it has no maximum.")
         return tuple(int(at) for at in reversed(np.unravel_index(int(np.nanargmax(placed)), placed.shape)))
+
+    def mask(self, threshold: Threshold = USUAL_THRESHOLD) -> NDArray[np.bool_]:
+        """Where the map is high, ``(H, W)`` on the original picture's pixels; nowhere if it is blank.
+
+        Args:
+            threshold: The share of the map's maximum that is high enough: 0.2 in the paper of class activation maps,
+                0.15 in that of Grad-CAM. Or ``"otsu"``, which parts the map's values into two groups that differ most.
+                What is negative counts as 0.
+
+        Raises:
+            ParameterError: If it is neither.
+        """
+        return above(self.on_original(), threshold) & (not self.blank)
+
+    def bounding_box(self, threshold: Threshold = USUAL_THRESHOLD) -> tuple[int, int, int, int] | None:
+        """The box around the largest connected part of :meth:`mask`: left, top, right and bottom.
+
+        In pixels of the original picture; right and bottom are the first that are outside. None if the map is blank.
+
+        Args:
+            threshold: As in :meth:`mask`.
+
+        Raises:
+            ParameterError: If it is neither a share nor ``"otsu"``, or the map is not one of a picture.
+        """
+        found = self.mask(threshold)
+        if found.ndim != PICTURE:
+            raise ParameterError("A bounding box is that of a map of a picture; this is one of a signal or a volume.")
+        return bounding_box(found)
 
     def caption(self) -> str:
         """Target with probability or score; of signals and volumes also where the map is strongest."""

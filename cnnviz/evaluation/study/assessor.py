@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -42,6 +42,12 @@ REMOVALS: Final[Mapping[str, tuple[Removal, ...]]] = {
     "srg": ("least-first", "deletion"),
 }
 """Metrics that share the forwards of their curves; of two kinds the difference counts."""
+
+SUMMARIES: Final[Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
+    "road": lambda curve: np.asarray(curve.mean(axis=1)),
+    "max-box-acc": lambda curve: np.asarray(curve.max(axis=2).mean(axis=1)),
+}
+"""What the value of a metric with another curve is, so that the curve is computed once."""
 
 AVERAGES: Final = {"average-drop", "average-increase", "average-gain"}
 """Metrics that share their forwards likewise."""
@@ -329,12 +335,16 @@ def _measure_case(case: Case, maps: NDArray[np.float32], measurements: Sequence[
             found.values[name] = area(found.curves[name])
     if AVERAGES & names.keys():
         found.values |= {name: each for name, each in average_scores(case, maps).items() if name in names}
+    if case.mask is None:  # what needs one is undefined
+        case = replace(case, mask=np.zeros(maps.shape[1:], dtype=bool), boxes=())
     for name, one in names.items():
-        if name in found.values or one.metric.needs == "method" or (one.metric.needs == "mask" and case.mask is None):
+        if name in found.values or one.metric.needs == "method":
             continue
-        found.values[name] = one.function(case, maps, **one.settings)
-        if one.curve is not None:
+        if one.curve is None:
+            found.values[name] = one.function(case, maps, **one.settings)
+        else:
             found.curves[name] = one.curve(case, maps, **one.settings)
+            found.values[name] = SUMMARIES[name](found.curves[name])
     return found
 
 
