@@ -13,6 +13,7 @@ from benchmarks.mutants.pixels import PIXELS
 from benchmarks.mutants.places import PLACES
 from benchmarks.mutants.regions import REGIONS
 from benchmarks.mutants.routes import ROUTES
+from benchmarks.mutants.sanity import SANITY
 from benchmarks.mutants.telling import TELLING
 
 __all__ = ["FAMILIES", "MUTATIONS"]
@@ -26,6 +27,7 @@ FAMILIES: Mapping[str, tuple[Mutation, ...]] = MappingProxyType(
         "Windows asked about alone, and the copy that answers": (*ROUTES, *REGIONS),
         "What is counted, cut out and said": TELLING,
         "What networks answer that are no classifiers": ANSWERS,
+        "Methods asked again: randomised networks, mosaics, changed pictures": SANITY,
     }
 )
 MUTATIONS = tuple(mutation for family in FAMILIES.values() for mutation in family)

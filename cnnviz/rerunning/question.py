@@ -169,21 +169,19 @@ def _check_evaluation(record: Provenance) -> None:
     names = (listed, asked.get("metrics"), _each(asked.get("layers", [])))
     if not all(isinstance(each, list) and all(map(is_text, each)) for each in names) or not listed:
         raise UsageError("evaluate is asked with methods, metrics and layers by name")
-    odd = next((each for each in asked["metrics"] if each not in METRICS), None)
-    if odd is not None:
-        raise UsageError(f"evaluate has no metric {_spell(odd)}")
+    if not METRICS.keys() >= set(asked["metrics"]):
+        raise UsageError(f"evaluate has not all of the metrics {_spell(', '.join(asked['metrics']))}")
     for name, most in (("budget", LARGEST_SETTING), ("seed", MOST_SEED)):
         if name in asked and not is_count(0, most)(asked[name]):
             raise UsageError(f"{name} is {_spell(asked[name])}")
-    if "masks" in asked and not is_dataset(asked["masks"]):
+    if not (is_dataset(asked.get("masks")) or "masks" not in asked):
         raise UsageError("masks is not a folder with a name and a fingerprint")
-    if "boxes" in asked and not names_files([asked["boxes"]]):
+    if not (names_files([asked.get("boxes")]) or "boxes" not in asked):
         raise UsageError("boxes is not a file with a name and a hash")
-    settings = asked.get("settings", {})
     unknown = next((key for key in asked if key not in EVALUATED), None)
-    if unknown is not None or not isinstance(settings, Mapping):
-        raise UsageError(f"evaluate is not asked with {_spell(unknown or settings)}")
-    _check_settings(settings, [load(each.partition("@")[0]) for each in listed])
+    if unknown is not None or not isinstance(asked.get("settings", {}), Mapping):
+        raise UsageError(f"evaluate is not asked with {_spell(unknown or 'such settings')}")
+    _check_settings(asked.get("settings", {}), [load(each.partition("@")[0]) for each in listed])
 
 
 def _check_asked(record: Provenance) -> None:
@@ -288,10 +286,12 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
         return
     part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
     _check_look(part, look, record.method)
-    if sizes and out.suffix.lower() != ".npz" and hasattr(part, "grid"):
+    if not hasattr(part, "grid"):
+        part.save(out, **look, **sizes)
+    elif sizes and out.suffix.lower() != ".npz":
         part.grid(**look).save(out, **sizes)
     else:
-        part.save(out, **look, **sizes)
+        part.save(out, **look)
 
 
 def _check_look(result: Any, look: Mapping[str, Any], method: str) -> None:

@@ -284,3 +284,31 @@ def test_figures_that_cannot_be_drawn(look, pictures):
     with pytest.raises(CnnvizError):
         cnnviz.rerun(noted(**{**record, "look": {"format": "png", **look}}), "again.png", images=pictures)
     assert not Path("again.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"methods": "gradcam"}, "by name"),
+        ({"methods": []}, "by name"),
+        ({"metrics": ["gini", "secret"]}, "has not all of the metrics"),
+        ({"budget": -1}, "budget is"),
+        ({"seed": "x"}, "seed is"),
+        ({"masks": {"name": "a", "sha256": "b"}}, "masks is not a folder"),
+        ({"boxes": {"file": "../a", "sha256": "0" * 64}}, "boxes is not a file"),
+        ({"settings": {"no": 1}}, "has no setting"),
+        ({"settings": 3}, "is not asked with"),
+        ({"folder": "/tmp"}, "is not asked with 'folder'"),
+        ({"methods": {"mine": {"function": "theirs"}}}, "the function 'theirs'"),
+    ],
+    ids=str,
+)
+def test_evaluations_that_are_none(asked, words, folder):
+    found = cnnviz.evaluate(cnnviz.load_model("shapes-resnet"), "shapes:2", "gradcam", "gini")
+    held = {"methods": ["gradcam"], "metrics": ["gini"], **asked}
+    found.provenance.asked.clear()
+    found.provenance.asked.update(held)
+    found.save("table.html")
+    with pytest.raises(CnnvizError) as raised:
+        cnnviz.rerun("table.html")
+    assert words in str(raised.value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.drawing.text import current_style, text_width
+from cnnviz.drawing.text import current_style, families, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,7 +141,7 @@ def _fill_panel(axes: Axes, panel: DotPanel, *, named: bool) -> None:
     arrow = "\N{RIGHTWARDS ARROW}" if panel.better == "higher" else "\N{LEFTWARDS ARROW}"
     words = f"{panel.better} is better {arrow}" if panel.better == "higher" else f"{arrow} {panel.better} is better"
     _plain_axes(axes)
-    axes.set_title(panel.title, fontsize=size, color=INK, fontfamily=current_style().font, pad=3)
+    axes.set_title(panel.title, fontsize=size, color=INK, fontfamily=families(panel.title), pad=3, parse_math=False)
     axes.set_xlabel(words, fontsize=size - 1, color=FAINT, fontfamily=current_style().font, labelpad=2)
     axes.xaxis.set_major_locator(_few_ticks())
     axes.grid(visible=True, axis="x", color=LINE, linewidth=0.5)
@@ -182,7 +182,7 @@ def draw_curves(
         below = height - top - row * (high + 4.8 * em) - 1.8 * em - high
         axes = drawn.add_axes((start / width, below / height, wide / width, high / height))
         _fill_curves(axes, name, curves, along)
-    _draw_legend(drawn, panels[0][1], (legend, bottom + 0.2 * em, em))
+    _draw_legend(drawn, panels[0][1], (legend, bottom + 0.2 * em))
     _write_around(drawn, title, notes, em)
     return drawn
 
@@ -196,7 +196,7 @@ def _fill_curves(axes: Axes, name: str, curves: Sequence[Curve], along: str) -> 
         axes.plot(share, curve.mean, **look)
     _plain_axes(axes)
     axes.set_xlim(0, 100)
-    axes.set_title(name, fontsize=lettering.size, color=INK, fontfamily=lettering.font, pad=3)
+    axes.set_title(name, fontsize=lettering.size, color=INK, fontfamily=families(name), pad=3, parse_math=False)
     axes.set_xlabel(along, fontsize=lettering.size - 1, color=FAINT, fontfamily=lettering.font, labelpad=2)
     axes.grid(visible=True, color=LINE, linewidth=0.5)
     axes.yaxis.set_major_locator(_few_ticks())
@@ -209,10 +209,10 @@ def _look_of(number: int, *, control: bool) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": style, "linewidth": 1.5}
 
 
-def _draw_legend(drawn: Figure, curves: Sequence[Curve], where: tuple[int, float, float]) -> None:
+def _draw_legend(drawn: Figure, curves: Sequence[Curve], where: tuple[int, float]) -> None:
     from matplotlib.lines import Line2D
 
-    rows, bottom, em = where
+    rows, bottom = where
     handles = [
         Line2D([], [], label=curve.name, **_look_of(number, control=curve.control))
         for number, curve in enumerate(curves)
@@ -223,13 +223,14 @@ def _draw_legend(drawn: Figure, curves: Sequence[Curve], where: tuple[int, float
         bbox_to_anchor=(0.5, bottom / drawn.get_figheight()),
         ncols=math.ceil(len(handles) / rows),
         frameon=False,
-        prop={"family": current_style().font, "size": current_style().size},
+        prop={"family": families("".join(curve.name for curve in curves)), "size": current_style().size},
         handlelength=2.2,
         columnspacing=1.2,
         labelspacing=0.35,
         borderpad=0,
     )
-    assert em > 0
+    for text in drawn.legends[0].get_texts():
+        text.set_parse_math(False)
 
 
 def _legend_rows(names: Sequence[str], width: float, em: float) -> int:
@@ -289,6 +290,9 @@ def _plain_axes(axes: Axes) -> None:
     axes.tick_params(length=0, labelsize=lettering.size - 1, labelcolor=INK, labelfontfamily=lettering.font, pad=3)
     axes.tick_params(axis="y", labelsize=lettering.size)
     axes.spines[:].set(linewidth=0.5, color=LINE)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        if label.get_text():
+            label.set(parse_math=False, fontfamily=families(label.get_text()))
 
 
 def _few_ticks() -> Any:
@@ -325,11 +329,11 @@ def _write_around(drawn: Figure, title: str, notes: Sequence[str], em: float) ->
     if title:
         drawn.text(
             0.05 / width, 1 - 0.4 * em / height, title, fontsize=lettering.size + 1, fontweight="bold", color=INK,
-            va="top", fontfamily=lettering.font, parse_math=False,
+            va="top", fontfamily=families(title), parse_math=False,
         )  # fmt: skip
     lines = [line for note in notes for line in _fold(note, float(width))]
     for number, line in enumerate(reversed(lines)):
         drawn.text(
             0.05 / width, (0.3 + 1.3 * number) * em / height, line, fontsize=lettering.size - 1, color=FAINT,
-            va="bottom", fontfamily=lettering.font, parse_math=False,
+            va="bottom", fontfamily=families(line), parse_math=False,
         )  # fmt: skip
