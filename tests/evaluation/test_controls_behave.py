@@ -14,10 +14,10 @@ def standard_errors(values: np.ndarray) -> float:
     return abs(values.mean()) / (values.std(ddof=1) / np.sqrt(len(values)))
 
 
-@pytest.mark.parametrize("scenes", [24, pytest.param(500, marks=pytest.mark.slow)])
-def test_a_random_map_is_worth_what_chance_is(scenes):
+@pytest.mark.parametrize(("scenes", "steps"), [(24, 6), pytest.param(500, 14, marks=pytest.mark.slow)])
+def test_a_random_map_is_worth_what_chance_is(scenes, steps):
     model = cnnviz.load_model("shapes-resnet")
-    table = cnnviz.evaluate(model, f"shapes:{scenes}", "gradcam", "srg,mass,rank", budget=14, seed=1)
+    table = cnnviz.evaluate(model, f"shapes:{scenes}", "gradcam", "srg,mass,rank", budget=steps, seed=1)
     areas = np.array([cnnviz.draw_scene(index).mask.mean() for index in range(scenes)])
     assert standard_errors(table.of("random", "srg")) < 3
     assert standard_errors(table.of("random", "mass") - areas) < 3
