@@ -286,12 +286,7 @@ def write_again(result: Any, record: Provenance, out: Path) -> None:
         return
     part = result[_rows_slice(record.rows)] if record.rows and max(record.rows) < len(result) else result
     _check_look(part, look, record.method)
-    if not hasattr(part, "grid"):
-        part.save(out, **look, **sizes)
-    elif sizes and out.suffix.lower() != ".npz":
-        part.grid(**look).save(out, **sizes)
-    else:
-        part.save(out, **look)
+    part.save(out, **look, **({} if out.suffix.lower() == ".npz" else sizes))
 
 
 def _check_look(result: Any, look: Mapping[str, Any], method: str) -> None:
