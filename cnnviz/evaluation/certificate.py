@@ -109,7 +109,7 @@ class Certificate(Result):
             f"{self.randomisation:.2f} alike with random weights",
             "the same map each time" if self.repeatability > EXACT else f"{self.repeatability:.2f} alike when repeated",
         ]
-        return f"{head}: {'; '.join(parts)}."
+        return f"{head}: {'; '.join(parts)}.".replace(" -", " \N{MINUS SIGN}")
 
     def describe(self) -> dict[str, Any]:
         """What there is to say without a picture, as plain values."""

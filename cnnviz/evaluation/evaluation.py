@@ -121,7 +121,9 @@ class Evaluation(Result):
         """``(M, K)``: means over pictures with bootstrap intervals, and how many values are defined."""
         held = bootstrap(self.values, level=self.level, seed=self.seed)
         lows, highs = (np.array([_or(getattr(one, end), far) for one in self.metrics]) for end, far in ENDS)
-        return replace(held, low=np.maximum(held.low, lows), high=np.minimum(held.high, highs))
+        within = ~((self.values < lows) | (self.values > highs)).any(axis=(0, 1))  # of a difference none is its range
+        low, high = np.where(within, lows, -np.inf), np.where(within, highs, np.inf)
+        return replace(held, low=np.maximum(held.low, low), high=np.minimum(held.high, high))
 
     @property
     def undefined(self) -> NDArray[np.int64]:

@@ -144,6 +144,7 @@ def test_an_indexed_or_broken_mask_is_refused(photos, tmp_path):
         ("{", "is no JSON"),
         ('{"day/a.jpg": [1, 2, 3]}', "a box is four numbers"),
         ('{"day/a.jpg": [[3, 3, 1, 9]]}', "ends before it begins"),
+        ('{"day/a.jpg": [0.1, 0.2, 0.9, 1.0]}', "in the picture's pixels, not in shares of it"),
         ('{"day/a.jpg": ["x", 1, 2, 3]}', "holds no boxes"),
         ("[1, 2]", "holds no boxes"),
         ('{"annotations": [{"bbox": [1, 2, 3, 4]}]}', "holds no boxes"),

@@ -129,6 +129,16 @@ def test_targets_one_for_all_one_for_each_and_the_pictures_own(model):
     assert cnnviz.evaluate(model, "shapes:2", "gradcam", "gini", target="star").targets == ("star", "star")
 
 
+def test_intervals_stay_within_a_metrics_range_unless_its_values_do_not(model):
+    table = cnnviz.evaluate(model, "shapes:3", "gradcam", "deletion,average-drop", budget=2)
+    assert table.intervals.low.min() >= 0
+    assert table.intervals.high.max() <= 1
+    less = cnnviz.evaluate(model, "shapes:3", "gradcam", "deletion", budget=2, target="star - ring")
+    held = less.intervals
+    assert held.mean.min() < 0
+    assert ((held.low <= held.mean) & (held.mean <= held.high)).all()
+
+
 def test_of_a_multilabel_network_the_probability_is_a_sigmoid():
     torch.manual_seed(0)
     module = nn.Sequential(

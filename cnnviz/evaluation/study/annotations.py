@@ -271,4 +271,6 @@ def _check_box(given: Any) -> BoundingBox:
     left, top, right, bottom = _numbers(given)
     if not (left < right and top < bottom):
         raise ValueError(f"{WRONG_BOX}; {str(list(given))[:60]} ends before it begins")
+    if max(right, bottom) <= 1:
+        raise ValueError(f"boxes are in the picture's pixels, not in shares of it; got {str(list(given))[:60]}")
     return left, top, right, bottom
