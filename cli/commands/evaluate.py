@@ -11,7 +11,7 @@ import click
 import cnnviz
 from cnnviz.catalogue import load
 from cnnviz.errors import UsageError
-from cnnviz.evaluation.metric import METRICS
+from cnnviz.evaluation.metric import METRICS, RISE_2018
 
 from ..options import (
     FIGURE,
@@ -32,6 +32,22 @@ __all__ = ["evaluate"]
 
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
+PROTOCOL = "rise-2018"
+
+
+class StepsType(click.ParamType[int | str]):
+    """A number of steps, or the name of a protocol."""
+
+    name = "steps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or the name as it is."""
+        if value == PROTOCOL:
+            return PROTOCOL
+        try:
+            return click.IntRange(1).convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(f"{error.message.rstrip('.')}; expected a number from 1, or {PROTOCOL}.", param, ctx)
 
 
 def run_evaluate(**values: Any) -> None:
@@ -41,6 +57,8 @@ def run_evaluate(**values: Any) -> None:
         **values: What the command line gave.
     """
     values["methods"] = split_names(values["methods"])
+    if values["budget"] == PROTOCOL:
+        values["budget"] = RISE_2018["picture" if _is_photograph(values) else "data set"]
     if _is_photograph(values):
         run_certify(values)
         return
@@ -208,8 +226,9 @@ evaluate = SectionedCommand(
             help="A setting such as window=48, for every method that has it; repeat it for several.",
         ),
         Option(
-            "--budget", type=click.IntRange(1), metavar="N", section="Evaluation",
-            help="Steps of each deletion and insertion curve; default: 28.",
+            "--budget", type=StepsType(), metavar=f"N|{PROTOCOL}", section="Evaluation",
+            help=f"Steps of each deletion and insertion curve; default: 28. {PROTOCOL}, as in that paper's code, is 28 "
+            "for a data set and 224 for a photograph.",
         ),
         Option(
             "--folder", metavar="FOLDER", section="Evaluation",

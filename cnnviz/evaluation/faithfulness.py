@@ -18,10 +18,9 @@ from torch.nn.functional import conv2d
 
 from cnnviz.engine.batching import in_slices, usual_size
 from cnnviz.errors import ParameterError
-from cnnviz.evaluation.metric import Case, check_maps, has_evidence
+from cnnviz.evaluation.metric import RISE_2018, Case, check_maps, has_evidence
 
 __all__ = [
-    "RISE_2018",
     "Removal",
     "area",
     "ask",
@@ -44,9 +43,6 @@ Maps: TypeAlias = NDArray[np.floating[Any]]
 Values: TypeAlias = NDArray[np.float64]
 Removal: TypeAlias = Literal["deletion", "insertion", "least-first"]
 
-RISE_2018: Final[Mapping[str, int]] = {"picture": 224, "data set": 28}
-"""Steps of RISE's own protocol, of single pictures and of data sets; all else of it is what is done here anyway."""
-
 STEPS: Final = RISE_2018["data set"]
 KERNEL, DEVIATION, TRUNCATE = 11, 5.0, 4
 
@@ -62,7 +58,7 @@ def deletion(case: Case, maps: Maps, *, steps: int = STEPS) -> Values:
     Args:
         case: The picture and its target.
         maps: ``(M, H, W)``; or ``(M, C, H, W)``, where single channels are deleted.
-        steps: In how many equal steps all pixels go; see :data:`RISE_2018`.
+        steps: In how many equal steps all pixels go; see :data:`cnnviz.evaluation.metric.RISE_2018`.
 
     Returns:
         ``(M,)``; NaN for a map without a positive value.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cnnviz.errors import ParameterError, UnknownNameError
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from cnnviz.core.target import TargetLike
     from cnnviz.models.model import Model
 
-__all__ = ["METRICS", "BoundingBox", "Case", "Explain", "Metric", "check_maps", "has_evidence", "load_metric"]
+__all__ = [
+    "METRICS",
+    "RISE_2018",
+    "BoundingBox",
+    "Case",
+    "Explain",
+    "Metric",
+    "check_maps",
+    "has_evidence",
+    "load_metric",
+]
 
 BoundingBox: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the network's input; right and bottom are outside."""
@@ -98,6 +108,12 @@ class Case:
     seed: int = 0
     batch: int | None = None
 
+
+RISE_2018: Final[Mapping[str, int]] = {"picture": 224, "data set": 28}
+"""Steps of deletion and insertion in RISE's own protocol, of single pictures and of data sets.
+
+All else of it is what these metrics do anyway: blur, what stands for a deleted pixel, the area, softmax of a class.
+"""
 
 FAITHFULNESS, LOCALISATION, RANDOMISATION = "Faithfulness", "Localisation", "Randomisation"
 ROBUSTNESS, COMPLEXITY = "Robustness", "Complexity"

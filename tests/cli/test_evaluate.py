@@ -156,3 +156,26 @@ def test_a_file_that_is_there_is_kept(cnnviz, folder):
     assert result.exit_code == 1
     assert "'table.html' exists already" in result.stderr
     assert (folder / "table.html").read_text() == "mine"
+
+
+def test_the_protocol_of_rise_is_a_number_of_steps(cnnviz, photographs):
+    asked = ("evaluate", *NETWORK, "--methods", "gradcam", "--metrics", "deletion", "-o", "values.npz")
+    result = cnnviz(*asked, "--budget", "rise-2018", "shapes:1")
+    assert result.exit_code == 0, result.stderr
+    with np.load(photographs / "values.npz") as held:
+        assert held["deletion_curves"].shape[-1] == 28 + 1
+    refused = cnnviz(*asked, "--budget", "rise", "shapes:1")
+    assert refused.exit_code == 2
+    assert "expected a number from 1, or rise-2018" in refused.stderr
+
+
+def test_of_a_photograph_the_protocol_has_224_steps(cnnviz, photographs, monkeypatch):
+    asked = {}
+
+    def certify(*_given, **settings):
+        asked.update(settings)
+        raise package.UsageError("enough")
+
+    monkeypatch.setattr("cnnviz.certify", certify)
+    cnnviz("evaluate", *NETWORK, "--methods", "gradcam", "photos/1.png", "--budget", "rise-2018")
+    assert asked["budget"] == 224

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from cnnviz.errors import ParameterError
 from cnnviz.evaluation.faithfulness import (
-    RISE_2018,
     area,
     average_drop,
     average_gain,
@@ -25,7 +24,7 @@ from cnnviz.evaluation.faithfulness import (
     srg,
     srg_curve,
 )
-from cnnviz.evaluation.metric import Case
+from cnnviz.evaluation.metric import RISE_2018, Case
 from tests.support.judging import Asked, contributions, linear_case
 
 EXACT = {"rtol": 0, "atol": 1e-12}
