@@ -29,6 +29,13 @@ FEW: Final = 20
 """Pictures below which bootstrap intervals are rough."""
 
 SURE: Final = 0.05
+REASONS: Final = {
+    "maps": "no positive value",
+    "mask": "no mask, or no positive value",
+    "method": "too few pictures that it could be asked of, or no positive value",
+}
+"""Why a value is undefined, by what its metric needs."""
+
 MOST_COLUMNS: Final = 4
 """Metrics of a table that fits a page."""
 
@@ -36,7 +43,7 @@ SHOWN: Final = 4
 TELLING: Final = "srg"
 """Pictures that are shown for the best and for the worst, by this metric if it was asked for, or else the first."""
 
-PAGE_WIDTH, PAGE_DPI = 8.5, 140
+PAGE_WIDTH, PAGE_DPI = 6.75, 170
 MOST_FAILURES: Final = 20
 STRIP: Final = "Maps of the first picture as the layers of the network are drawn anew, from the top down."
 LIMITS: Final = (
@@ -57,8 +64,9 @@ def find_checks(found: Evaluation) -> tuple[str, ...]:
     for row, one in enumerate(found.candidates):
         for column, metric in enumerate(found.metrics):
             if not one.control and (missing := int(found.undefined[row, column])):
-                because = " (no mask, or no positive value)" if metric.needs == "mask" else " (no positive value)"
-                checks.append(f"{metric.proper} of {one.proper} is undefined on {missing} of {number}{because}")
+                checks.append(
+                    f"{metric.proper} of {one.proper} is undefined on {missing} of {number} ({REASONS[metric.needs]})"
+                )
     for (row, column), controls in sorted(found.unbeaten.items()):
         words = ", ".join(controls)
         checks.append(

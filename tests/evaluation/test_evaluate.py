@@ -339,3 +339,15 @@ def test_masks_are_needed_by_what_needs_them(model):
     assert [metric.name for metric in cnnviz.evaluate(model, pictures, "gradcam", budget=2).metrics] == [
         "deletion", "insertion", "srg", "average-drop",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_random_map_is_worth_nothing_on_500_scenes(model):
+    nothing = {"nothing": lambda _model, inputs, _targets: torch.ones(len(inputs), *inputs.shape[2:])}
+    found = cnnviz.evaluate(model, "shapes:500", nothing, "srg,mass,gridpg")
+    areas = np.array([cnnviz.draw_scene(index).mask.mean() for index in range(500)])
+    for metric, chance in (("srg", 0.0), ("mass", areas), ("gridpg", 0.25)):
+        more = found.of("random", metric) - chance
+        more = more[np.isfinite(more)]
+        assert len(more) > 450
+        assert abs(more.mean()) < 3 * more.std(ddof=1) / np.sqrt(len(more)), metric
