@@ -331,7 +331,7 @@ FIGURE = (
         "--font", metavar="NAME", section="Figure", help="A font family that matplotlib finds, such as DejaVu Serif."
     ),
     Option(
-        "--font-size", "size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
+        "--font-size", type=click.FloatRange(0, 72, min_open=True), metavar="PT", section="Figure",
         help="Size of ordinary text in points; default: 8.",
     ),
     Option(

@@ -221,7 +221,7 @@ class Grid:
 
         Args:
             ax: Axes to draw a one-cell grid into; words in them are set as matplotlib's ``rcParams`` say, but for a
-                ``font`` and ``size`` that are given here.
+                ``font`` and ``font_size`` that are given here.
             **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches, 7 if left out.
         """
         return self._figure(ax, _read_paper(paper, None))
@@ -233,7 +233,7 @@ class Grid:
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
             **paper: How it is set on paper, as :class:`Paper` has it: ``width`` in inches (or ``columns`` of a paper),
-                7 for a figure if left out, and ``dpi`` pixels each for a picture if given; ``font``, ``size``,
+                7 for a figure if left out, and ``dpi`` pixels each for a picture if given; ``font``, ``font_size``,
                 ``notes``, ``title``, ``rename``.
 
         Returns:
@@ -265,14 +265,14 @@ class Grid:
     def _paint(self, cell: int | None, paper: Paper) -> NDArray[np.uint8]:
         sheet = paper.apply(self.sheet)
         with paper.lettering():
-            if paper.inches is not None or (cell is None and (paper.dpi or paper.size)):
+            if paper.inches is not None or (cell is None and (paper.dpi or paper.font_size)):
                 return paint_layout(fit(sheet, paper.inches or USUAL_WIDTH, dpi=paper.dpi or PER_INCH))
             return montage(sheet, cell=cell if cell is not None else self._usual_cell(sheet))
 
     def _figure(self, ax: Axes | None, paper: Paper) -> Figure:
         with paper.lettering():
             sheet, width = paper.apply(self.sheet), paper.inches or USUAL_WIDTH
-            return figure(sheet, ax=ax, width=width, dpi=paper.dpi, size=paper.size, font=paper.font)
+            return figure(sheet, ax=ax, width=width, dpi=paper.dpi, size=paper.font_size, font=paper.font)
 
     def _usual_cell(self, sheet: Sheet) -> int | None:
         """Longer side of a cell in pixels, where nothing is asked for; None leaves the pictures as they are."""

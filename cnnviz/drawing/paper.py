@@ -51,7 +51,7 @@ class Paper:
         columns: Instead of that, 1 (3.25 inches) or 2 (6.75) of a paper's columns.
         dpi: Pixels an inch of a picture whose width is given, and of the pictures in a figure; 300 if left out.
         font: A family that matplotlib finds; left out, that of :func:`cnnviz.style`.
-        size: Of the ordinary text in points; left out, likewise.
+        font_size: Of the ordinary text in points; left out, likewise.
         notes: ``"short"``: what changes how it must be read, in at most three lines; ``"full"``: all that there is to
             say; ``"none"``: nothing.
         title: Instead of its own; ``"none"`` for none.
@@ -66,7 +66,7 @@ class Paper:
     columns: int | None = None
     dpi: int | None = None
     font: str | None = None
-    size: float | None = None
+    font_size: float | None = None
     notes: Shown = "short"
     title: str | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Paper:
             raise ParameterError("columns and width both say how wide a figure is; give one.")
         if self.columns is not None and (isinstance(self.columns, bool) or self.columns not in COLUMNS):
             raise ParameterError(f"columns is 1 ({COLUMNS[1]} inches) or 2 ({COLUMNS[2]}), not {self.columns!r}.")
-        for name in ("width", "dpi", "size"):
+        for name in ("width", "dpi", "font_size"):
             value = getattr(self, name)
             if value is not None and (
                 isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf
@@ -112,7 +112,7 @@ class Paper:
 
     def lettering(self) -> style:
         """A context in which words are set as this says."""
-        return style(font=self.font, size=self.size)
+        return style(font=self.font, size=self.font_size)
 
     def apply(self, sheet: Sheet) -> Sheet:
         """A sheet with the title, the names and the notes that are asked for."""

@@ -338,7 +338,7 @@ class Evaluation(Result):
             figure: Of a picture: the means with their ``"intervals"``, mean ``"curves"``, the ``"agreement"`` of
                 metrics as a matrix, or the ``"strip"`` of the first picture's maps as the network's layers are
                 randomised.
-            **paper: How a figure is set on paper: ``width``, ``columns``, ``dpi``, ``font``, ``size``, ``notes``,
+            **paper: How a figure is set on paper: ``width``, ``columns``, ``dpi``, ``font``, ``font_size``, ``notes``,
                 ``title``, ``rename``.
 
         Raises:

@@ -269,7 +269,7 @@ LOOK = Record(
         "width": _is_number_in(0, 100),
         "columns": is_count(1, 2),
         "dpi": is_count(1, MOST_DPI),
-        "size": _is_number_in(0, LARGEST_CELL),
+        "font_size": _is_number_in(0, LARGEST_CELL),
         **dict.fromkeys(("font", "title"), is_text),
         "notes": _is_match(re.compile("short|full|none")),
         "rename": _is_record_of(is_text, is_text),

@@ -100,7 +100,7 @@ class DrawnResult(Result):
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
             **how: How it is drawn, as :meth:`grid` takes it, and how it is set on paper, as
-                :class:`cnnviz.drawing.paper.Paper` has it: ``width``, ``columns``, ``dpi``, ``font``, ``size``,
+                :class:`cnnviz.drawing.paper.Paper` has it: ``width``, ``columns``, ``dpi``, ``font``, ``font_size``,
                 ``notes``, ``title``, ``rename``.
 
         Raises:
@@ -116,7 +116,7 @@ class DrawnResult(Result):
         """A matplotlib figure; with ``ax`` a grid of a single picture is drawn into it.
 
         Args:
-            ax: Axes to draw into, as matplotlib's ``rcParams`` say but for a ``font`` and ``size`` given here.
+            ax: Axes to draw into, as matplotlib's ``rcParams`` say but for a ``font`` and ``font_size`` given here.
             **how: As :meth:`save` takes it.
         """
         paper, look = Paper.split(how)
@@ -146,7 +146,7 @@ class DrawnResult(Result):
 
     def _save_grid(self, grid: Grid, where: Path, paper: Paper, cell: int | None = None) -> Path:
         """Write a grid of it; its cells are as large as usual where nothing says how large."""
-        sized = cell is not None or paper.inches is not None or paper.dpi or paper.size
+        sized = cell is not None or paper.inches is not None or paper.dpi or paper.font_size
         return grid.save(where, cell=cell if sized else self._usual_cell(grid), **paper.describe())
 
     def _usual_cell(self, grid: Grid) -> int | None:  # noqa: ARG002 - kinds that have one look at it
@@ -284,7 +284,7 @@ class StyledBatch(ResultBatch[P], Generic[P, Way]):
             path: Where to; an existing file is replaced.
             cell: Longer side of a cell in pixels.
             **look: As :meth:`grid` takes it, and how it is set on paper (``width``, ``columns``, ``dpi``, ``font``,
-                ``size``, ``notes``, ``title``, ``rename``).
+                ``font_size``, ``notes``, ``title``, ``rename``).
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.

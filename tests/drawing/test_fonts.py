@@ -335,7 +335,7 @@ def test_given_axes_follow_rcparams_and_named_options(install):
     with matplotlib.rc_context(settings), cnnviz.style(font="DejaVu Sans Mono", size=30):
         usual, named, blank = Figure().subplots(1, 3)
         Grid(sheet("a 猫")).plot(usual)
-        Grid(sheet("a 猫")).plot(named, font="DejaVu Sans Mono", size=6)
+        Grid(sheet("a 猫")).plot(named, font="DejaVu Sans Mono", font_size=6)
         Grid(Sheet(((Cell(PIXELS, "a", Scale(0, 1, blank=True)),),))).plot(blank)
     assert usual.title.get_fontfamily() == ["serif", "Han Test"]
     assert (usual.title.get_fontsize(), usual.title.get_color()) == (17, "red")

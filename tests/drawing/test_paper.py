@@ -77,7 +77,7 @@ def test_title_and_names_are_replaced() -> None:
 
 def test_a_font_and_size_hold_for_one_figure_only() -> None:
     before = current_style()
-    usual, large = a_grid(1).layout(width=5), a_grid(1).layout(width=5, size=16, font="DejaVu Serif")
+    usual, large = a_grid(1).layout(width=5), a_grid(1).layout(width=5, font_size=16, font="DejaVu Serif")
     assert max(text.size for text in large.texts) == 2 * max(text.size for text in usual.texts)
     assert current_style() == before
 
@@ -89,7 +89,7 @@ def test_a_font_and_size_hold_for_one_figure_only() -> None:
         ({"columns": 3}, "columns is 1"),
         ({"dpi": 0}, "dpi is a number above 0"),
         ({"width": "wide"}, "width is a number above 0"),
-        ({"size": float("nan")}, "size is a number above 0"),
+        ({"font_size": float("nan")}, "font_size is a number above 0"),
         ({"notes": "ful"}, "'full'"),
         ({"title": 3}, "title is a text"),
         ({"rename": {"gradcm": "x"}}, "'gradcam'"),
@@ -151,7 +151,7 @@ def test_a_figure_with_every_option_is_made_again(network: cnnviz.Model, tmp_pat
         "columns": 1,
         "dpi": 150,
         "font": "DejaVu Serif",
-        "size": 7.0,
+        "font_size": 7.0,
         "notes": "full",
         "title": "A",
         "rename": {"gradcam": "ours"},

@@ -263,7 +263,7 @@ def test_a_damaged_old_file_is_compared_in_a_sentence(suffix, cut, tmp_path):
         {"width": 1e300},
         {"columns": 3},
         {"dpi": 10**9},
-        {"size": -1},
+        {"font_size": -1},
         {"font": ["a"]},
         {"font": "no such family"},
         {"title": {"a": 1}},
