@@ -24,7 +24,7 @@ from cnnviz.drawing.files import (
 )
 from cnnviz.drawing.paper import Paper
 from cnnviz.errors import UnknownNameError
-from cnnviz.evaluation.metric import Metric
+from cnnviz.evaluation.metric import UNMARKED, Metric
 from cnnviz.evaluation.statistics import (
     Intervals,
     adjust_holm,
@@ -166,7 +166,10 @@ class Evaluation(Result):
 
     @cached_property
     def unbeaten(self) -> Mapping[tuple[int, int], tuple[str, ...]]:
-        """By method and metric the controls that it is not better than beyond the interval of the paired difference."""
+        """By method and metric the controls that it is not better than beyond the interval of the paired difference.
+
+        None by metrics that a map which says nothing does well on: similarity after randomisation, and robustness.
+        """
         controls = range(self.judged, len(self.candidates))
         found: dict[tuple[int, int], tuple[str, ...]] = {}
         signs = np.array([1.0 if metric.direction == "higher" else -1.0 for metric in self.metrics])
@@ -174,7 +177,8 @@ class Evaluation(Result):
             more = (self.values[:, : self.judged] - self.values[:, control : control + 1]) * signs
             low = bootstrap(more, level=self.level, seed=self.seed).low
             held = np.isfinite(more).any(axis=0)
-            for row, column in np.argwhere(held & ~(low > 0)):
+            marked = np.array([metric.family not in UNMARKED for metric in self.metrics])
+            for row, column in np.argwhere(held & ~(low > 0) & marked):
                 key = int(row), int(column)
                 found[key] = (*found.get(key, ()), self.names[control])
         return found

@@ -117,6 +117,8 @@ All else of it is what these metrics do anyway: blur, what stands for a deleted 
 
 FAITHFULNESS, LOCALISATION, RANDOMISATION = "Faithfulness", "Localisation", "Randomisation"
 ROBUSTNESS, COMPLEXITY = "Robustness", "Complexity"
+UNMARKED: Final = (RANDOMISATION, ROBUSTNESS)
+"""Families of metrics by which a map that says nothing does well, so that controls tell nothing."""
 
 _ALL: tuple[Metric, ...] = (
     Metric("deletion", "Deletion", FAITHFULNESS, "lower", 0, 1, "about that of any order of pixels",

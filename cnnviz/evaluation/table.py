@@ -15,6 +15,7 @@ from cnnviz.drawing.notes import NOTE_KEY
 from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
 from cnnviz.drawing.pages.html import render
 from cnnviz.evaluation.figures import describe_figure, draw_pixels
+from cnnviz.evaluation.metric import UNMARKED
 from cnnviz.evaluation.study.examples import example_cells
 from cnnviz.provenance import Caution
 
@@ -199,6 +200,8 @@ def _legend(found: Evaluation) -> Iterator[str]:
             f"{UNBEATEN} not better than every control beyond the {found.level:.0%} interval of the paired difference: "
             "by this metric the method is not shown to be better than knowing nothing."
         )
+    if any(metric.family in UNMARKED for metric in found.metrics):
+        yield "Randomisation and robustness have no such marks: maps that say nothing do well there."
 
 
 def embed_table(found: Evaluation) -> str:

@@ -351,3 +351,10 @@ def test_a_random_map_is_worth_nothing_on_500_scenes(model):
         more = more[np.isfinite(more)]
         assert len(more) > 450
         assert abs(more.mean()) < 3 * more.std(ddof=1) / np.sqrt(len(more)), metric
+
+
+def test_metrics_that_a_map_of_nothing_wins_have_no_marks(model, table):
+    found = cnnviz.evaluate(model, "shapes:3", "gradcam", "randomisation,gini", budget=4)
+    assert {metric for _, metric in found.unbeaten} <= {1}
+    assert "no such marks" in str(found)
+    assert "no such marks" not in str(table)
