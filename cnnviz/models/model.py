@@ -27,7 +27,7 @@ from cnnviz.errors import ExplanationError, ParameterError, UnknownNameError, Us
 from cnnviz.method import Network
 from cnnviz.models.adapted import Adapted, Forward, Inputs, adapt, network_in
 from cnnviz.models.assumptions import assume_preprocess
-from cnnviz.models.labels import check_name, name_classes
+from cnnviz.models.labels import name_classes
 from cnnviz.models.origin import guess_entrance
 from cnnviz.models.preprocess import Preprocess
 from cnnviz.models.summary import html_model, repr_model
@@ -128,7 +128,7 @@ class Model(Network):
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.module = adapt(module, inputs, forward)
-        self.name = check_name(name) or type(network_in(self.module)).__name__
+        self.name = name or type(network_in(self.module)).__name__
         self.labels = name_classes(labels)
         self.logits_part = logits
         self.asked_head = parse_head(head)
