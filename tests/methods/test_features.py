@@ -132,7 +132,8 @@ def test_maps_are_drawn_value_by_value():
     assert not np.array_equal(shared[0][1].pixels, second.pixels)
     assert shared[-1][0].caption == "0 to 46\nactivation"
     assert shared[0][1].pixels.astype(int).sum() < second.pixels.astype(int).sum()
-    assert found.grid(shared=True).sheet.rows[-1][0].caption == f"0 to {np.percentile(found, 99):.2g}\n2.1% clipped\nactivation"
+    said = f"0 to {np.percentile(found, 99):.2g}\n2.1% clipped\nactivation"
+    assert found.grid(shared=True).sheet.rows[-1][0].caption == said
 
 
 def test_maps_with_a_sign_keep_it():
