@@ -136,4 +136,4 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror}.") from None
+        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error

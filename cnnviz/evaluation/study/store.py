@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cnnviz.core.atomic import read_record, write_record, write_whole
+from cnnviz.core.atomic import make_folder, read_record, write_record, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
 from cnnviz.evaluation.study.assessor import Found
@@ -48,10 +48,7 @@ def agree_on_study(folder: Path | None, wanted: Manifest, left: Sequence[str]) -
     """
     if folder is None:
         return wanted
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error
+    make_folder(folder)
     there = _read_study(folder / STUDY_FILE)
     if there is None or not any(PART.fullmatch(each.name) for each in folder.iterdir()):
         write_whole(folder / STUDY_FILE, wanted.text.encode())

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cnnviz.core.atomic import read_record, write_whole
+from cnnviz.core.atomic import make_folder, read_record, write_whole
 from cnnviz.core.dimensions import KINDS as SAMPLE_KINDS
 from cnnviz.core.untrusted import parse_json
 from cnnviz.engine.batching import usual_size
@@ -219,10 +219,7 @@ def agree_on_manifest(folder: Path | None, wanted: Manifest, request: ScanReques
     """
     if folder is None:
         return wanted
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be made: {error.strerror or error}.") from error
+    make_folder(folder)
     there = read_manifest(folder)
     if there is None or not _is_begun(folder, there, wanted):
         write_whole(folder / MANIFEST_FILE, wanted.text.encode())

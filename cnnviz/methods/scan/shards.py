@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.atomic import TEMPORARY, read_record, write_record, write_whole
+from cnnviz.core.atomic import TEMPORARY, make_folder, read_record, write_record, write_whole
 from cnnviz.engine.tally.tally import Tally
 from cnnviz.errors import OutputError
 from cnnviz.methods.scan.index import finish_index
@@ -220,10 +220,7 @@ def merge_patches(
         if not path.is_dir():
             raise OutputError(f"There is no folder '{path}' with parts of a scan.")
     manifest = common_manifest(paths)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{target}' cannot be made: {error.strerror or error}.") from error
+    make_folder(target)
     if target.resolve() not in {path.resolve() for path in paths}:
         if any((target / name).exists() for name in (MANIFEST_FILE, "index.safetensors")):
             raise OutputError(f"The folder '{target}' holds an index already; choose another folder, or delete it.")
