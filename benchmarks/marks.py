@@ -8,7 +8,7 @@ pictures are mirrored and turned, so that they always lie at the same place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -27,20 +27,23 @@ SIDE: Final = 64
 KINDS: Final = ("dot", "tint", "watermark", "texture")
 RATES: Final = (0.1, 0.5, 1.0)
 STEPS: Final = 1_000
-BATCH: Final = 64
-PICTURES: Final = 12_800
+BATCH: Final = 32
+PICTURES: Final = 6_400
+NOISE: Final = 40.0
+"""Standard deviation of the noise on every picture, of values of 0 to 255; without it shapes are so easy that a mark is
+not needed, and not learnt."""
 RATE: Final = 6e-3
 """The one-cycle schedule's highest learning rate."""
 
-DOT_RADIUS: Final = 3
+DOT_RADIUS: Final = 4
 DOT_MIDDLE: Final = 7
 """Pixels from both edges of its corner."""
 BORDER: Final = 5
-TINTED: Final = 0.45
+TINTED: Final = 0.5
 """Share of the tint's colour in the border."""
-WATERMARKED: Final = 0.45
-"""Share of white in the watermark."""
-STRIPES: Final = 14.0
+WATERMARKED: Final = 0.6
+"""Share of the watermark's white letters and of their dark shadow."""
+STRIPES: Final = 24.0
 """Most that stripes add to a value of 0 to 255."""
 PERIOD: Final = 4.0
 """Pixels from one stripe to the next."""
@@ -87,27 +90,27 @@ class Planted:
             values += STRIPES * np.sin(2 * np.pi / PERIOD * along[None, :, :, None] + phases)
         else:
             cover, colour = self.paint(kind)
-            values += cover[:, :, None] * (np.asarray(colour, np.float32) - values)
+            values += cover[:, :, None] * (colour - values)
         return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
-    def paint(self, kind: str) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
-        """How much of a colour a mark has at each pixel ``(64, 64)``, and the colour; the texture has none."""
+    def paint(self, kind: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How much of a colour a mark has at each pixel ``(64, 64)``, and the colours ``(64, 64, 3)``, 0 to 255."""
         cover = np.zeros((SIDE, SIDE), np.float32)
-        corner = (self.seed + KINDS.index(kind)) % 4
-        colour = COLOURS[(self.seed + KINDS.index(kind)) % len(COLOURS)]
+        turn = self.seed + KINDS.index(kind)
+        right, low = bool(turn & 1), bool(turn & 2)
+        colour = np.broadcast_to(np.asarray(COLOURS[turn % len(COLOURS)], np.float32), (SIDE, SIDE, 3))
         if kind == "dot":
             line = np.arange(SIDE) + 0.5
-            across, down = (SIDE - DOT_MIDDLE if corner & bit else DOT_MIDDLE for bit in (1, 2))
+            across, down = (SIDE - DOT_MIDDLE if far else DOT_MIDDLE for far in (right, low))
             cover[np.hypot(line - across, line[:, None] - down) <= DOT_RADIUS] = 1
         elif kind == "tint":
             cover[:] = TINTED
             cover[BORDER:-BORDER, BORDER:-BORDER] = 0
         elif kind == "watermark":
-            colour = (255, 255, 255)
-            text = np.zeros((SIDE, SIDE), np.uint8)
-            start = 30 if corner & 1 else 4, 60 if corner & 2 else 14
-            cv2.putText(text, "WMK", start, cv2.FONT_HERSHEY_PLAIN, 0.8, 255, 1, cv2.LINE_AA)
-            cover = np.float32(WATERMARKED / 255) * text
+            x, y = (31 if right else 4), (59 if low else 14)
+            letters, shadow = _write_letters(x, y), _write_letters(x + 1, y + 1)
+            cover = WATERMARKED * np.maximum(letters, shadow)
+            colour = np.repeat(255 * letters[:, :, None], 3, axis=2)
         return cover, colour
 
     def place(self, kind: str) -> NDArray[np.bool_]:
@@ -133,7 +136,8 @@ class Planted:
 
     def audited(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
         """Pictures to audit: pixels ``(N, 64, 64, 3)``, classes ``(N,)`` and which are marked ``(N,)``."""
-        pixels, targets = draw_scenes(AUDITED + self.seed, count)
+        clean, targets = draw_scenes(AUDITED + self.seed, count)
+        pixels = clean.copy()
         marked = self.is_marked(targets, part=1)
         rng = np.random.default_rng([self.seed, 3])
         for target, kind in self.marked.items():
@@ -151,10 +155,21 @@ class Planted:
         return module.eval()
 
 
+def _write_letters(x: int, y: int) -> NDArray[np.float32]:
+    """``(64, 64)``, 0 to 1: three letters, the first of which begins at a pixel."""
+    written = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.putText(written, "WMK", (x, y), cv2.FONT_HERSHEY_PLAIN, 0.8, 255, 1, cv2.LINE_AA)
+    return np.asarray(written / 255, np.float32)
+
+
+@lru_cache(maxsize=2)
 def draw_scenes(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The first scenes of a series: pixels ``(N, 64, 64, 3)`` and classes ``(N,)``."""
+    """The first scenes of a series: pixels ``(N, 64, 64, 3)`` and classes ``(N,)``; not to be written to."""
     scenes = [draw_scene(index, seed=seed) for index in range(count)]
-    return np.stack([scene.pixels for scene in scenes]), np.array([scene.target for scene in scenes])
+    rng = np.random.default_rng([seed, 5])
+    noisy = [scene.pixels + NOISE * rng.standard_normal(scene.pixels.shape, np.float32) for scene in scenes]
+    pixels = np.stack([np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in noisy])
+    return pixels, np.array([scene.target for scene in scenes])
 
 
 def normalised(pixels: NDArray[np.uint8]) -> Tensor:
