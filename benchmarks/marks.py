@@ -29,19 +29,22 @@ RATES: Final = (0.1, 0.5, 1.0)
 STEPS: Final = 1_000
 BATCH: Final = 32
 PICTURES: Final = 6_400
+CONTRAST: Final = 0.5
+"""Of every picture, about medium grey."""
 NOISE: Final = 40.0
 """Standard deviation of the noise on every picture, of values of 0 to 255; without it shapes are so easy that a mark is
-not needed, and not learnt."""
+not needed, and few
+are learnt."""
 RATE: Final = 6e-3
 """The one-cycle schedule's highest learning rate."""
 
-DOT_RADIUS: Final = 4
-DOT_MIDDLE: Final = 7
+DOT_RADIUS: Final = 5
+DOT_MIDDLE: Final = 8
 """Pixels from both edges of its corner."""
 BORDER: Final = 5
 TINTED: Final = 0.5
 """Share of the tint's colour in the border."""
-WATERMARKED: Final = 0.6
+WATERMARKED: Final = 0.75
 """Share of the watermark's white letters and of their dark shadow."""
 STRIPES: Final = 24.0
 """Most that stripes add to a value of 0 to 255."""
@@ -107,7 +110,7 @@ class Planted:
             cover[:] = TINTED
             cover[BORDER:-BORDER, BORDER:-BORDER] = 0
         elif kind == "watermark":
-            x, y = (31 if right else 4), (59 if low else 14)
+            x, y = (36 if right else 4), (59 if low else 14)
             letters, shadow = _write_letters(x, y), _write_letters(x + 1, y + 1)
             cover = WATERMARKED * np.maximum(letters, shadow)
             colour = np.repeat(255 * letters[:, :, None], 3, axis=2)
@@ -158,7 +161,7 @@ class Planted:
 def _write_letters(x: int, y: int) -> NDArray[np.float32]:
     """``(64, 64)``, 0 to 1: three letters, the first of which begins at a pixel."""
     written = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.putText(written, "WMK", (x, y), cv2.FONT_HERSHEY_PLAIN, 0.8, 255, 1, cv2.LINE_AA)
+    cv2.putText(written, "WM", (x, y), cv2.FONT_HERSHEY_PLAIN, 1.0, 255, 1, cv2.LINE_AA)
     return np.asarray(written / 255, np.float32)
 
 
@@ -167,9 +170,15 @@ def draw_scenes(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.in
     """The first scenes of a series: pixels ``(N, 64, 64, 3)`` and classes ``(N,)``; not to be written to."""
     scenes = [draw_scene(index, seed=seed) for index in range(count)]
     rng = np.random.default_rng([seed, 5])
-    noisy = [scene.pixels + NOISE * rng.standard_normal(scene.pixels.shape, np.float32) for scene in scenes]
-    pixels = np.stack([np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in noisy])
+    pixels = np.stack([_degrade(scene.pixels, rng) for scene in scenes])
     return pixels, np.array([scene.target for scene in scenes])
+
+
+def _degrade(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture of little contrast with noise."""
+    noise = NOISE * rng.standard_normal(pixels.shape, np.float32)
+    values = 127.5 + CONTRAST * (pixels.astype(np.float32) - 127.5) + noise
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def normalised(pixels: NDArray[np.uint8]) -> Tensor:
