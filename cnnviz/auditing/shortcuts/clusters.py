@@ -103,36 +103,37 @@ def normalised_laplacian(graph: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.eye(len(graph)) - graph / np.outer(degrees, degrees))
 
 
-def eigengap(eigenvalues: NDArray[np.float64]) -> int:
+def eigengap(eigenvalues: NDArray[np.float64], fewest: int = 1) -> int:
     """How many clusters there are: the number of eigenvalues below the largest gap, the first of several alike.
 
     Args:
-        eigenvalues: Ascending, of the normalised Laplacian; at least 2.
+        eigenvalues: Ascending, of the normalised Laplacian; more than ``fewest``.
+        fewest: Clusters at least.
     """
-    return int(np.diff(eigenvalues).argmax()) + 1
+    return int(np.diff(eigenvalues)[fewest - 1 :].argmax()) + fewest
 
 
-def cluster(maps: NDArray[np.float32], *, side: int = SIDE, seed: int = 0) -> Clustering:
-    """Cluster maps by where their positive evidence lies.
+def cluster(rows: NDArray[np.float64], *, fewest: int = 1, seed: int = 0) -> Clustering:
+    """Cluster maps, or what channels add, by the eigengap.
 
     Args:
-        maps: ``(N, H, W)``.
-        side: Larger maps are averaged to as many places across and down.
+        rows: ``(N, D)``, as :func:`shrink` makes them of maps.
+        fewest: Clusters at least.
         seed: Of k-means.
 
     Returns:
-        The clusters, at most 8; one, if there are fewer than 10 maps.
+        The clusters, at most 8; one, if there are fewer than 10 rows.
 
     Raises:
         UsageError: If scikit-learn is not installed.
     """
-    if len(maps) < FEWEST:
-        return Clustering(np.zeros(len(maps), np.int64), np.zeros(0))
-    values, vectors = np.linalg.eigh(normalised_laplacian(neighbour_graph(shrink(maps, side))))
+    if len(rows) < FEWEST:
+        return Clustering(np.zeros(len(rows), np.int64), np.zeros(0))
+    values, vectors = np.linalg.eigh(normalised_laplacian(neighbour_graph(rows)))
     eigenvalues = np.clip(values[: MOST_CLUSTERS + 1], 0, 2)
-    number = eigengap(eigenvalues)
+    number = eigengap(eigenvalues, fewest)
     if number == 1:
-        return Clustering(np.zeros(len(maps), np.int64), eigenvalues)
+        return Clustering(np.zeros(len(rows), np.int64), eigenvalues)
     return Clustering(_by_size(_k_means(vectors[:, :number], number, seed)), eigenvalues)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Content", "Moments", "common_content", "exchange", "put"]
 
+TINY = 1e-12
+"""Least variance that is divided by."""
+
 
 class Moments:
     """Sums of inputs and of their squares, pixel by pixel, in float64; pictures are added in any order.
@@ -39,6 +42,13 @@ class Moments:
         self.count += len(values)
         self._sum += values.sum(0)
         self._squares += values.square().sum(0)
+
+    def without(self, others: Moments) -> Moments:
+        """Those of the inputs that are not among others."""
+        left = Moments(self._sum.shape)
+        left.count = self.count - others.count
+        left._sum, left._squares = self._sum - others._sum, self._squares - others._squares
+        return left
 
     @property
     def mean(self) -> Tensor:
@@ -61,11 +71,14 @@ class Content:
         mean: ``(C, H, W)``: their mean.
         others: ``(C, H, W)``: that of the others.
         kept: ``(1, H, W)``: how much of a picture shows through, 0 (always the same) to 1.
+        distinctness: ``(H, W)``: the squared difference of the means in units of the others' variance, the mean over
+            channels, and the square of what does not show through.
     """
 
     mean: Tensor
     others: Tensor
     kept: Tensor
+    distinctness: Tensor
 
 
 def common_content(some: Moments, others: Moments) -> Content:
@@ -78,8 +91,10 @@ def common_content(some: Moments, others: Moments) -> Content:
     Returns:
         The content; what shows through is the ratio of the standard deviations over all channels together, at most 1.
     """
-    ratio = some.variance.sum(0, keepdim=True) / others.variance.sum(0, keepdim=True).clamp_min(1e-12)
-    return Content(some.mean.float(), others.mean.float(), ratio.sqrt().clamp(0, 1).float())
+    spread = others.variance.clamp_min(TINY)
+    kept = (some.variance.sum(0, keepdim=True) / spread.sum(0, keepdim=True)).sqrt().clamp(0, 1)
+    distinctness = ((some.mean - others.mean).square() / spread).mean(0) + (1 - kept[0]).square()
+    return Content(some.mean.float(), others.mean.float(), kept.float(), distinctness.float())
 
 
 def put(inputs: Tensor, content: Content, place: Tensor) -> Tensor:
