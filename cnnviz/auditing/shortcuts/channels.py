@@ -34,15 +34,18 @@ class ChannelShare:
         channel: Its number in the layer.
         inside: What it adds to the class's score on the cluster's pictures, in the mean.
         outside: On the others.
+        excited_by: Keys of the pictures that excite it most, where an index of patches is given.
     """
 
     channel: int
     inside: float
     outside: float
+    excited_by: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return {"channel": self.channel, "inside": self.inside, "outside": self.outside}
+        exciting = {"excited_by": list(self.excited_by)} if self.excited_by else {}
+        return {"channel": self.channel, "inside": self.inside, "outside": self.outside, **exciting}
 
 
 def channel_contributions(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cnnviz.errors import UsageError
+from cnnviz.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "Clustering", "cluster", "eigengap", "neighbour_graph", "normalised_laplacian", "shrink"]
+__all__ = ["FEWEST", "Clustering", "cluster", "eigengap", "neighbour_graph", "normalised_laplacian", "require_clustering", "shrink"]
 
 SIDE: Final = 16
 """Height and width that larger maps are averaged to."""
@@ -73,6 +74,16 @@ def shrink(maps: NDArray[np.float32], side: int = SIDE) -> NDArray[np.float64]:
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
 
+def require_clustering() -> None:
+    """Refuse to go on without scikit-learn.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("Clustering", "data")
+
+
 def neighbour_graph(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Which rows are among the nearest of each other: ``(N, N)``, symmetric, 1 or 0.
 
@@ -82,12 +93,11 @@ def neighbour_graph(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         rows: ``(N, D)``, N at least 2.
 
     Raises:
-        UsageError: If scikit-learn is not installed.
+        MissingExtraError: If scikit-learn is not installed.
     """
-    try:
-        from sklearn.neighbors import kneighbors_graph
-    except ImportError:
-        raise UsageError("Clusters need scikit-learn; install it with: pip install 'cnnviz[data]'.") from None
+    require_clustering()
+    from sklearn.neighbors import kneighbors_graph
+
     near = min(len(rows) - 1, max(FEWEST_NEIGHBOURS, round(math.log(len(rows)))))
     one_way = np.asarray(kneighbors_graph(rows, near, include_self=False).toarray(), np.float64)
     return np.maximum(one_way, one_way.T)
@@ -125,7 +135,7 @@ def cluster(rows: NDArray[np.float64], *, fewest: int = 1, seed: int = 0) -> Clu
         The clusters, at most 8; one, if there are fewer than 10 rows.
 
     Raises:
-        UsageError: If scikit-learn is not installed.
+        MissingExtraError: If scikit-learn is not installed.
     """
     if len(rows) < FEWEST:
         return Clustering(np.zeros(len(rows), np.int64), np.zeros(0))

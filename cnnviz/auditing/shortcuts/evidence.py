@@ -163,8 +163,11 @@ def gather_evidence(
     Raises:
         PictureError: If not one picture could be used.
     """
-    moments, failures = Moments(reader.shape), list[tuple[int, str]]()
-    rows, maps, answers = list[int](), list[NDArray[np.float32]](), list[NDArray[np.float64]]()
+    moments = Moments(reader.shape)
+    failures: list[tuple[int, str]] = []
+    rows: list[int] = []
+    maps: list[NDArray[np.float32]] = []
+    answers: list[NDArray[np.float64]] = []
     blocks = reader.blocks(images)
 
     def ask(_some: slice) -> None:
