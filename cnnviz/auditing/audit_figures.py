@@ -146,7 +146,7 @@ def describe_figure(made: Audit, kind: AuditFigure) -> str:
         scaled = ""
         if made.calibration.scaled is not None:
             scaled = "; right: probabilities of each half at the temperature fitted to the other half"
-        return f"{number}; hatched: the gap between confidence and accuracy; ECE: its mean, 15 equal bins{scaled}."
+        return f"{number}; hatched: the gap between confidence and accuracy; pale: fewer than 10 answers; ECE: the mean gap, 15 equal bins{scaled}."
     if kind == "classes":
         few = f"the {MOST_CLASSES} weakest of {len(made.occurring)} classes; " * (len(made.occurring) > MOST_CLASSES)
         return f"{number}; {few}95% intervals after Wilson."
@@ -193,7 +193,8 @@ def mean_maps(made: Audit) -> tuple[list[MeanMap], Scale]:
     counts = np.bincount(truth[held.standing], minlength=made.outcomes.outputs)
     most = [index for index in np.argsort(-counts, kind="stable")[:MOST_MAPS].tolist() if counts[index] >= LEAST_MAPS]
     chosen += [(made.labels[index], held.standing & (truth == index)) for index in most]
-    maps = [MeanMap(title, int(which.sum()), held.mean(which)) for title, which in chosen if which.any()]
+    least = min(LEAST_MAPS, int(held.standing.sum()))
+    maps = [MeanMap(title, int(which.sum()), held.mean(which)) for title, which in chosen if which.sum() >= least]
     together = np.concatenate([each.values.ravel() for each in maps])
     return maps, scale_of(together, measures=MEASURE)
 

@@ -17,8 +17,11 @@ FEWEST: Final = 2
 """Pictures of a class below which it has no threshold."""
 
 COPY: Final = 0.98
+"""Correlation of thumbnails from which one picture is a near copy of another."""
+
 ALIKE: Final = 0.95
-"""Correlation of thumbnails, and cosine of embeddings about their mean, from which two pictures are a pair."""
+ROUGHLY: Final = 0.8
+"""Cosine of embeddings about their mean, and correlation of thumbnails, from which two pictures are alike."""
 
 AT_ONCE: Final = 512
 MOST_COMPARED: Final = 60_000
@@ -159,7 +162,8 @@ def _pairs_in(found: Outcomes, centred: NDArray[np.float32], group: NDArray[np.i
     turned = _mirrored(ours) @ prints.T
     later = np.arange(len(rest))[None] > np.arange(len(mine))[:, None]
     held = []
-    for row, column in np.argwhere(later & ((alike >= ALIKE) | (np.maximum(plain, turned) >= COPY))):
+    nearer = np.maximum(plain, turned)
+    for row, column in np.argwhere(later & ((nearer >= COPY) | ((alike >= ALIKE) & (nearer >= ROUGHLY)))):
         first, second = int(mine[row]), int(rest[column])
         copied, mirror, cosine = float(plain[row, column]), float(turned[row, column]), float(alike[row, column])
         if found.digests[first] == found.digests[second]:

@@ -58,20 +58,20 @@ def draw_confusion(
     listed = [] if named else [f"{true} \N{RIGHTWARDS ARROW} {answered}: {count}" for true, answered, count in pairs]
     columns = max(1, int(width / max(map(inches, listed), default=1.0))) if listed else 1
     columns = min(columns, 2)
-    side = max(1.0, min(width - margin - 1.6 * em, 5.6 if named else width))
+    side = max(1.0, min(width - margin - 1.8 * em, 5.6 if named else width))
     list_height = -(-len(listed) // columns) * 1.35 * em + (2.2 * em if listed else 0)
     top = (2.0 * em if title else 0.3 * em) + (margin if named else 1.6 * em) + 1.2 * em
     bottom = notes_height(notes, width, em) + 0.6 * em + list_height
     height = top + side + bottom
     drawn = blank_figure(width, height)
-    left = margin + 1.2 * em
+    left = margin + 1.4 * em
     axes = drawn.add_axes((left / width, bottom / height, side / width, side / height))
     if named:
         _fill_cells(axes, matrix, shown, side)
     else:
         _fill_dots(axes, matrix, side)
     size = current_style().size
-    drawn.text(0.5 * em / width, (bottom + side / 2) / height, "true class", rotation=90, va="center", ha="center",
+    drawn.text(0.8 * em / width, (bottom + side / 2) / height, "true class", rotation=90, va="center", ha="center",
                fontsize=size, color=FAINT)  # fmt: skip
     above = bottom + side + (margin if named else 1.4 * em) + 0.3 * em
     drawn.text((left + side / 2) / width, above / height, "answered class", va="bottom", ha="center", fontsize=size,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["ReliabilityPanel", "draw_reliability"]
 
 PER_INCH: Final = 72
+FEW: Final = 10
+"""Answers in a bin below which its bar is pale."""
+
 INK, FAINT, LINE, BAR, GAP = "#202020", "#707070", "#d8d8d8", "#0072b2", "#d55e00"
 
 
@@ -45,6 +48,7 @@ def draw_reliability(
     """Diagrams side by side: bars of accuracy, the line on which confidence is right, below how many answers there are.
 
     A hatched piece is what lies between accuracy and confidence: above the bar where the network is too sure.
+    The bar of fewer than ten answers is pale.
 
     Args:
         panels: The diagrams.
@@ -53,7 +57,7 @@ def draw_reliability(
         notes: Below all.
     """
     em = current_style().size / PER_INCH
-    left, right = 4.2 * em, 0.8 * em
+    left, right = 4.2 * em, 1.8 * em
     wide = min((width - right - len(panels) * left) / len(panels), 2.9)
     high, below = wide, 0.28 * wide
     top, bottom = (2.2 * em if title else 0.4 * em) + 1.8 * em, notes_height(notes, width, em) + 3.6 * em
@@ -80,7 +84,9 @@ def _fill_bars(axes: Axes, panel: ReliabilityPanel) -> None:
     held = np.flatnonzero(panel.counts)
     centres = (held + 0.5) / count
     accuracy, confidence = panel.accuracy[held], panel.confidence[held]
-    axes.bar(centres, accuracy, width=0.92 / count, color=BAR, linewidth=0)
+    strength = np.where(panel.counts[held] < FEW, 0.35, 1.0)
+    for centre, high, alpha in zip(centres, accuracy, strength, strict=True):
+        axes.bar([centre], [high], width=0.92 / count, color=BAR, linewidth=0, alpha=float(alpha))
     axes.bar(
         centres, np.abs(confidence - accuracy), bottom=np.minimum(confidence, accuracy), width=0.92 / count,
         facecolor="none", edgecolor=GAP, hatch="//////", linewidth=0.7,
