@@ -49,12 +49,16 @@ def run_audit(**values: Any) -> None:
     if len(names) > MOST_NETWORKS:
         raise UsageError(f"An audit is of one network, or of two side by side; got {len(names)}.")
     if len(names) == MOST_NETWORKS and values["weights"] is not None and values["weights"].lower() != "none":
-        raise UsageError("One weights file does not fit two networks; leave out --weights, or describe each in a .toml.")
+        raise UsageError(
+            "One weights file does not fit two networks; leave out --weights, or describe each in a .toml."
+        )
     out = _plan(values)
     device = choose_device(values["device"])
     called = split_names(values["name"]) or [None] * len(names)
     if len(called) != len(names):
-        raise UsageError(f"--name gives {len(called)} of {len(names)} names; write one per network, with commas between.")
+        raise UsageError(
+            f"--name gives {len(called)} of {len(names)} names; write one per network, with commas between."
+        )
     models = [
         open_model({**values, "model": name, "name": own, "device": device})
         for name, own in zip(names, called, strict=True)
@@ -157,14 +161,15 @@ audit = SectionedCommand(
         Option("--workers", type=click.IntRange(0), section="Audit", help="Processes that read pictures."),
         NetworkOption(
             "--model", multiple=True, metavar="NAME", callback=find_model,
-            help="The network; two, separated by a comma or by repeating the option, are compared on the same pictures.",
+            help="The network; two, separated by a comma or by repeating the option, are compared.",
         ),
         *NETWORK[1:],
         NetworkOption(
             "--seed", type=click.IntRange(0, 10**18), default=0, help="Seed for random weights and everything drawn.",
         ),
         Option(
-            "--figure", type=click.Choice(["confusion", "reliability", "classes", "mistakes", "maps"]), section="Figure",
+            "--figure", type=click.Choice(["confusion", "reliability", "classes", "mistakes", "maps"]),
+            section="Figure",
             help="What a picture shows: the confusion matrix (as when left out), the reliability diagram, the accuracy "
             "of each class, the most confident mistakes with their maps, or the mean maps.",
         ),

@@ -146,7 +146,10 @@ def describe_figure(made: Audit, kind: AuditFigure) -> str:
         scaled = ""
         if made.calibration.scaled is not None:
             scaled = "; right: probabilities of each half at the temperature fitted to the other half"
-        return f"{number}; hatched: the gap between confidence and accuracy; pale: fewer than 10 answers; ECE: the mean gap, 15 equal bins{scaled}."
+        return (
+            f"{number}; hatched: the gap between confidence and accuracy; pale: fewer than 10 answers; ECE: the mean "
+            f"gap in 15 equal bins{scaled}."
+        )
     if kind == "classes":
         few = f"the {MOST_CLASSES} weakest of {len(made.occurring)} classes; " * (len(made.occurring) > MOST_CLASSES)
         return f"{number}; {few}95% intervals after Wilson."

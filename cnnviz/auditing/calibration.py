@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 __all__ = ["BINS", "Calibration", "Reliability", "calibrate", "fit_temperature", "reliability"]
@@ -62,6 +63,9 @@ class Calibration:
 def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
     """Answers in bins of equal width, each closed on the left: ``[0, 1/15)`` and so on, the last with 1 in it.
 
+    For the error a probability of exactly 1, to which float32 rounds those of a very sure network, is a bin of its own,
+    as it is in torchmetrics.
+
     Args:
         confidence: ``(N,)`` float32 in [0, 1]: the probability of each answer.
         right: ``(N,)``: whether it is right.
@@ -70,14 +74,17 @@ def reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins:
     Reference:
         Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017, equation 3.
     """
-    edges = np.linspace(0, 1, bins + 1, dtype=np.float32)
-    place = np.clip(np.searchsorted(edges, confidence.astype(np.float32), side="right") - 1, 0, bins - 1)
-    counts = np.bincount(place, minlength=bins)
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float32).numpy()
+    place = np.clip(np.searchsorted(edges, confidence.astype(np.float32), side="right") - 1, 0, bins)
+    sure = np.bincount(place, confidence.astype(np.float64), minlength=bins + 1)
+    hits = np.bincount(place, right.astype(np.float64), minlength=bins + 1)
+    error = float(np.abs(hits - sure).sum() / max(1, len(confidence)))
+    counts = np.bincount(place, minlength=bins + 1)
+    for sums in (sure, hits, counts):
+        sums[bins - 1] += sums[bins]
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.bincount(place, confidence.astype(np.float64), minlength=bins) / counts
-        shares = np.bincount(place, right.astype(np.float64), minlength=bins) / counts
-    error = float(np.nansum(np.abs(shares - means) * counts) / max(1, len(confidence)))
-    return Reliability(counts.astype(np.int64), means, shares, error)
+        means, shares = sure[:bins] / counts[:bins], hits[:bins] / counts[:bins]
+    return Reliability(counts[:bins].astype(np.int64), means, shares, error)
 
 
 def calibrate(
