@@ -1,5 +1,7 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
+from .auditing.audit import audit as audit
+from .auditing.audit_result import Audit as Audit
 from .catalogue import CATALOGUE as CATALOGUE
 from .core.aim import Direction as Direction
 from .core.aim import WholeLayer as WholeLayer

@@ -46,6 +46,7 @@ class ClassNames:
         known = outputs == CLASSES if labels is None else is_imagenet(labels)
         self._ids: Mapping[str, int] = IMAGENET_IDS if known else {}
         self._spellings = [_index_by(self.labels or (), spell) for spell in (_as_is, _folded, _words)]
+        self._plain = [_words(label) for label in self.labels or ()]
         self._synonyms = _index_by_synonyms(self.labels or ())
 
     def find(self, name: str) -> Match:
@@ -82,7 +83,7 @@ class ClassNames:
             how = "its index or WordNet id" if self._ids else "its index"
             return Match(None, f"names {len(hits)} classes: {offers}; name each by {how}")
         start = f"{_words(name)} "
-        beside = [index for index, label in enumerate(self.labels) if _words(label).startswith(start)]
+        beside = [index for index, label in enumerate(self._plain) if label.startswith(start)]
         return Match(hits[0], beside=tuple(beside))
 
     def _find_id(self, wordnet: str) -> Match:
