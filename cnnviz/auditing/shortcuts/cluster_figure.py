@@ -38,8 +38,11 @@ def draw_clusters(found: Shortcuts, *, every: bool = False, most: int | None = N
     Raises:
         UsageError: If there is nothing to draw, or the pictures are not at hand.
     """
-    chosen = [(one, cluster) for one in found.classes for cluster in one.clusters if cluster.number or len(one.clusters) == 1]
-    if not every:
+    if every:
+        chosen = [
+            (one, each) for one in found.classes for each in one.clusters if each.number or len(one.clusters) == 1
+        ]
+    else:
         chosen = [(one, one.flags[0]) for one in found.flagged]
     if not chosen:
         raise UsageError("No shortcut was flagged; every=True draws the clusters of all classes.")
@@ -81,7 +84,7 @@ def cluster_cells(found: Shortcuts, one: ClassClusters, cluster: Cluster) -> lis
     ]
     example = cluster.example
     if example is None:
-        return [*cells, None, None, Cell(pixels, note=f"on others: {spell_effect(cluster.given)}")][:2] + [None] * 3
+        return [*cells, None, None, None]
     return [
         *cells,
         Cell(outline(example.mean, cluster.place)),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cnnviz.auditing.shortcuts.channels import ChannelShare
     from cnnviz.auditing.shortcuts.contents import Content
-    from cnnviz.auditing.shortcuts.relevance import Relevance, Reader
+    from cnnviz.auditing.shortcuts.relevance import Reader, Relevance
     from cnnviz.results.patch_index import PatchIndex
 
 __all__ = ["Search"]
@@ -175,9 +175,7 @@ class _ClassSearch:
             for each in found
         )
 
-    def _effects(
-        self, inside: NDArray[np.bool_], place: Tensor, content: Content
-    ) -> tuple[Effect, Effect, Example]:
+    def _effects(self, inside: NDArray[np.bool_], place: Tensor, content: Content) -> tuple[Effect, Effect, Example]:
         """What hiding the place does to the class on the cluster, what giving the content does on other pictures."""
         sample, seed = self.search._sample, self.search.seed
         others = np.flatnonzero(sample.classes != self.index)
@@ -200,9 +198,18 @@ class _ClassSearch:
     ) -> Example:
         """The picture whose probability of the class rises most."""
         best = int((after[:, self.index] - before[:, self.index]).argmax())
-        pixels = self.search.reader.model.preprocess.to_pixels(torch.stack([content.mean, inputs[best], pasted[best]]))
-        answers = (self.search.labels[int(each[best].argmax())] for each in (before, after))
-        return Example(*pixels, *answers, float(before[best, self.index]), float(after[best, self.index]))
+        shown = torch.stack([content.mean, inputs[best], pasted[best]])
+        mean, other, changed = self.search.reader.model.preprocess.to_pixels(shown)
+        labels = self.search.labels
+        return Example(
+            mean,
+            other,
+            changed,
+            labels[int(before[best].argmax())],
+            labels[int(after[best].argmax())],
+            float(before[best, self.index]),
+            float(after[best, self.index]),
+        )
 
     def _ask(self, inputs: Tensor) -> NDArray[np.float64]:
         return ask_probabilities(self.search.reader.model, inputs, batch_size=self.search.reader.block)
@@ -211,4 +218,4 @@ class _ClassSearch:
 def _unit_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length 1, of zeros where there is nothing."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from cnnviz.auditing.shortcuts.clusters import FEWEST, require_clustering
-from cnnviz.auditing.shortcuts.relevance import Reader, choose_pictures, gather_relevance
 from cnnviz.auditing.shortcuts.findings import Shortcuts
+from cnnviz.auditing.shortcuts.relevance import Reader, choose_pictures, gather_relevance
 from cnnviz.auditing.shortcuts.search import Search
 from cnnviz.auditing.truth import Truth, true_classes
 from cnnviz.core.change import contextmanager
@@ -49,7 +49,7 @@ def shortcuts(
     classes: Sequence[str | int] | str | None = None,
     method: str = "gradcam",
     *,
-    labels: str | os.PathLike[str] | None = None,
+    truth: str | os.PathLike[str] | None = None,
     by: Literal["maps", "channels"] = "maps",
     most: int = MOST,
     layer: str | None = None,
@@ -76,7 +76,7 @@ def shortcuts(
         data: A data set with classes: a folder of folders, tars, ``"shapes:2000"`` or whatever ``open_dataset`` opens.
         classes: The classes to look at, by name or index; default: all that have at least 10 pictures.
         method: The method that gives the maps.
-        labels: A table of pictures and classes (CSV), instead of the data set's own.
+        truth: A table of pictures and classes (CSV), instead of the data set's own.
         by: Cluster pictures by their ``"maps"``, or by what each of the layer's ``"channels"`` adds to the score.
         most: Pictures of a class that are looked at, spread evenly over the data set.
         layer: The layer of the maps and channels; default: the last spatial one.
@@ -100,23 +100,23 @@ def shortcuts(
     require_clustering()
     _check(model, by, most, batch_size)
     dataset = open_dataset(data, entrance=model.preprocess.entrance)
-    truth = true_classes(model, dataset, labels)
-    asked = _choose_classes(truth, classes)
+    known = true_classes(model, dataset, truth)
+    asked = _choose_classes(known, classes)
     named = {} if layer is None else {"layer": layer}
     candidates = read_candidates(model, method, settings={**(settings or {}), **named})
     if len(candidates) != 1:
         raise UsageError("Shortcuts are looked for with one method at a time.")
     reader = Reader(model, dataset, batch_size or model.fixed_batch or BLOCK, workers)
     with _conditions(model):
-        relevance = _gather(reader, candidates[0], truth, asked, most, seed)
+        relevance = _gather(reader, candidates[0], known, asked, most=most, seed=seed)
         search = Search(
-            reader, relevance, truth.labels, _layer_of(patches, layer), patches, by_channel=by == "channels", seed=seed
+            reader, relevance, known.labels, _layer_of(patches, layer), patches, by_channel=by == "channels", seed=seed
         )
         usable = [index for index in asked if (relevance.classes == index).any()]
         with part_of_progress(slice(1, 2), 2):
             found = in_slices(len(usable), lambda some: search.search(usable[some.start]), size=1)
     failures = tuple((dataset.keys[image], sentence) for image, sentence in relevance.failures)
-    checks = _find_checks(truth, relevance, asked, failures)
+    checks = _find_checks(known, relevance, asked, failures)
     told = {"by": by, "most": most, **({} if layer is None else {"layer": layer})}
     return Shortcuts(
         classes=tuple(found.results),
@@ -172,7 +172,7 @@ def _index_of(truth: Truth, name: str | int, counts: NDArray[np.int64]) -> int:
 
 
 def _gather(
-    reader: Reader, candidate: Candidate, truth: Truth, asked: Sequence[int], most: int, seed: int
+    reader: Reader, candidate: Candidate, truth: Truth, asked: Sequence[int], *, most: int, seed: int
 ) -> Relevance:
     """Relevance of the classes asked for; of one class alone pictures of the others stand beside it."""
     every = np.unique(truth.classes[truth.classes >= 0]).tolist()
