@@ -20,7 +20,7 @@ MOST_DRAWN: Final = 12
 MOST_FAILURES: Final = 20
 LIMITS: Final = (
     "Marks that look alike and lie at one place are found. Marks that move, textures and whatever has no place are not "
-    "found. An object that looks the same at the same place in every picture is flagged too: look at the pictures. "
+    "found. Objects that look the same at the same place in all pictures of a cluster may be flagged too: look at the pictures. "
     "Covered and pasted places make pictures that the network has never seen."
 )
 

@@ -30,7 +30,7 @@ __all__ = ["LEAST_RISE", "SHORTCUT_SUFFIXES", "ClassClusters", "Cluster", "Examp
 SHORTCUT_SUFFIXES: Final = (*PAGE_SUFFIXES, ".csv", ".json", *DRAWN_SUFFIXES)
 """The kinds of file that found shortcuts can be saved as."""
 
-LEAST_RISE: Final = 0.05
+LEAST_RISE: Final = 0.1
 """How far the lower end of the interval of the probability on pictures of other classes must rise, at least."""
 
 
@@ -39,7 +39,7 @@ def is_shortcut(hidden: Effect, given: Effect) -> bool:
 
     Args:
         hidden: Of covering the place on the cluster's pictures: the interval must lie below 0.
-        given: Of putting the common content on pictures of other classes: the interval must lie above 5 points.
+        given: Of putting the common content on pictures of other classes: the interval must lie above 10 points.
     """
     return hidden.high < 0 and given.low > LEAST_RISE
 
