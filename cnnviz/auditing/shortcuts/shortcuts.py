@@ -65,7 +65,8 @@ def shortcuts(
     et al., 2019). Of the whole class and of each cluster the place that the maps look at, and whose content its
     pictures have in common, is then put to the test. It is a shortcut if covering it on the cluster's pictures lowers
     the class's probability, and putting the common content on pictures of other classes, at the same place, raises it,
-    both beyond the 95 % bootstrap interval, the latter by more than 10 points.
+    both beyond the 95 % bootstrap interval, the latter by more than 10 points, and in the mean of more than half of the
+    other classes.
 
     What is found is a mark that looks alike and lies at the same place: a logo, a border, a date. Not found are marks
     that move, and whatever has no place. Objects that look the same at the same place in all pictures of a cluster may

@@ -12,6 +12,7 @@ from cnnviz.auditing.shortcuts.effects import Effect, effect_of
 from cnnviz.auditing.shortcuts.findings import is_shortcut
 from cnnviz.auditing.shortcuts.places import bounding_box, common_place, looked_at, mean_map
 from cnnviz.auditing.shortcuts.relevance import average_places, choose_pictures
+from cnnviz.auditing.shortcuts.search import share_raised
 
 
 def _moments(inputs: torch.Tensor) -> PixelMoments:
@@ -83,7 +84,12 @@ def test_a_mean_map_weighs_all_pictures_alike():
     maps = np.zeros((2, 2, 2), np.float32)
     maps[0, 0, 0], maps[1, 1, 1] = 100, 1
     assert np.allclose(mean_map(maps), [[0.5, 0], [0, 0.5]])
-    assert looked_at(np.array([[1, 0], [0, 0]], np.float32), (4, 4)).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert looked_at(np.array([[1, 0], [0, 0]], np.float32), (4, 4)).nonzero().tolist() == [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [1, 1],
+    ]
     assert not looked_at(np.zeros((2, 2), np.float32), (4, 4)).any()
     assert average_places(np.ones((1, 70, 35), np.float32)).shape == (1, 32, 32)
 
@@ -104,16 +110,22 @@ def _effect(low: float, high: float) -> Effect:
 
 
 @pytest.mark.parametrize(
-    ("hidden", "given", "flagged"),
+    ("hidden", "given", "raised", "flagged"),
     [
-        ((-0.4, -0.1), (0.11, 0.3), True),
-        ((-0.4, 0.01), (0.11, 0.3), False),
-        ((-0.4, -0.1), (0.09, 0.3), False),
-        ((0.1, 0.4), (0.11, 0.3), False),
+        ((-0.4, -0.1), (0.11, 0.3), 0.6, True),
+        ((-0.4, 0.01), (0.11, 0.3), 0.6, False),
+        ((-0.4, -0.1), (0.09, 0.3), 0.6, False),
+        ((0.1, 0.4), (0.11, 0.3), 0.6, False),
+        ((-0.4, -0.1), (0.11, 0.3), 0.5, False),
     ],
 )
-def test_a_shortcut_passes_both_tests(hidden, given, flagged):
-    assert is_shortcut(_effect(*hidden), _effect(*given)) is flagged
+def test_a_shortcut_passes_all_three_tests(hidden, given, raised, flagged):
+    assert is_shortcut(_effect(*hidden), _effect(*given), raised) is flagged
+
+
+def test_classes_count_once_however_many_pictures_they_have():
+    changes = np.array([0.5, 0.4, 0.0, 0.1, 0.0, 0.2])
+    assert share_raised(changes, np.array([0, 0, 1, 2, 2, 2])) == pytest.approx(2 / 3)
 
 
 def test_telling_channels_add_more_inside_and_add_at_all():
