@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from cnnviz.auditing.audit_figures import RIGHT, WRONG, describe_figure, draw_pixels, mean_maps
-from cnnviz.auditing.evidence import PLACES
+from cnnviz.auditing.frame import PLACES
 from cnnviz.auditing.tables import spell_p, spell_share
 from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
 from cnnviz.drawing.pages.html import render
@@ -82,7 +82,9 @@ def audit_chapters(made: Audit) -> Iterator[Chapter]:
     if made.versus is not None:
         yield Chapter("against", "Two networks", "Which of the two is better, and where?", tuple(_versus(made)))
     if made.shortcuts is not None:
-        yield from made.shortcuts.chapters()
+        from cnnviz.auditing.shortcuts.cluster_page import shortcut_chapter
+
+        yield shortcut_chapter(made.shortcuts)
     if made.checks:
         words = tuple(Words(f"{each[0].upper()}{each[1:]}.".replace("..", ".")) for each in made.checks)
         yield Chapter("checks", "What to know", "What was left out, and what changes how to read this?", words)

@@ -19,7 +19,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.methods.prepare import show_tensors
 
 if TYPE_CHECKING:
-    from cnnviz.auditing.evidence import MapRequest
+    from cnnviz.auditing.frame import MapRequest
     from cnnviz.auditing.outcomes import Outcomes
     from cnnviz.models.model import Model
 

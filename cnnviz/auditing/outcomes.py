@@ -20,7 +20,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores.score import check_labels, class_probabilities
 from cnnviz.engine.scores.similarity import embedding_of
 from cnnviz.engine.undisturbed import reproducible, undisturbed
-from cnnviz.errors import CnnvizError, ExplanationError, ModelError, PictureError, UsageError
+from cnnviz.errors import CnnvizError, ExplanationError, ModelError, PictureError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
 
@@ -121,12 +121,12 @@ def find_outcomes(
         seed: Of the part whose logits are kept.
 
     Raises:
-        UsageError: If no picture has a class that the network has, or it gives no classes.
-        PictureError: If not one of the pictures can be read.
+        PictureError: If no picture has a class that the network has, or not one of them can be read.
+        ExplanationError: If the network gives pictures no class.
         ModelError: If a block does not fit into memory.
     """
     if not truth.known:
-        raise UsageError(f"No picture of '{data.name}' has a class that the network has. {_first_note(truth)}")
+        raise PictureError(f"No picture of '{data.name}' has a class that the network has. {_first_note(truth)}")
     size = model.fixed_batch or block or usual_block(model)
     wanted = np.unique(np.flatnonzero(truth.classes >= 0) // size).tolist()
     shape = example_shape(model, data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnnviz.auditing.class_names import ClassNames, Match
 from cnnviz.auditing.class_table import read_class_table
-from cnnviz.errors import UsageError, quoted
+from cnnviz.errors import PictureError, quoted
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset
 
 if TYPE_CHECKING:
@@ -70,12 +70,13 @@ def true_classes(model: Model, data: Dataset, labels: str | os.PathLike[str] | N
             groups.
 
     Raises:
-        UsageError: If the table cannot be read, or neither the data set nor the table has classes.
+        UsageError: If the table cannot be read.
+        PictureError: If neither the data set nor the table has classes.
     """
     table = None if labels is None else read_class_table(labels, data.keys)
     names, numbers = _given_classes(data, None if table is None else table.classes)
     if not names:
-        raise UsageError(
+        raise PictureError(
             f"The pictures of '{data.name}' have no true classes; put them in a folder for each class, or name a table "
             "of pictures and classes (CSV)."
         )

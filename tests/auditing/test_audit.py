@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import cnnviz
-from cnnviz.auditing.evidence import FRAME
+from cnnviz.auditing.frame import FRAME
 from cnnviz.auditing.outcomes import find_outcomes
 from cnnviz.auditing.truth import true_classes
 from cnnviz.errors import ExplanationError, ParameterError, PictureError, UsageError
@@ -79,7 +79,7 @@ def test_nothing_that_can_be_used_is_an_error(tmp_path, small):
     for name in ("zebra", "gnu"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32)).save(tmp_path / name / "a.png")
-    with pytest.raises(UsageError, match=r"No picture of .* has a class that the network has"):
+    with pytest.raises(PictureError, match=r"No picture of .* has a class that the network has"):
         cnnviz.audit(small, tmp_path)
     for name in ("cat", "dog"):
         (tmp_path / "broken" / name).mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_the_document_says_the_same_each_time_and_what_was_counted(scenes, tmp_p
     assert found["pictures"] == 60
     assert sum(each["pictures"] for each in found["classes"]) == 60
     assert found["calibration"]["ece"] == scenes.calibration.plain.error
-    assert next(iter(found["info"]["cnnviz-provenance"].values()))["method"] == "audit"
+    assert next(iter(found["info"]["provenance"].values()))["method"] == "audit"
     assert found["evidence"]["pictures"] == 30
 
 
