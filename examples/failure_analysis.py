@@ -44,8 +44,8 @@ def main() -> None:
     print(
         f"wrong labels found: {len(set(wrong_labels) & set(doubted))} of {len(wrong_labels)}, in doubt: {len(doubted)}"
     )
-    night, day = (found.groups["light"][name] for name in ("night", "day"))
-    print(f"at night {night.value:.0%} right [{night.low:.0%}, {night.high:.0%}], by day {day.value:.0%}")
+    for name, share in found.groups["light"].items():
+        print(f"{name}: {share.value:.0%} right [{share.low:.0%}, {share.high:.0%}]")
     print(found.save("failure_analysis.html"))
     print(found.save("failure_analysis.png", figure="mistakes"))
 

@@ -184,6 +184,12 @@ def test_a_file_name_that_two_pictures_share_names_neither(tmp_path):
     assert read_class_table(table, ["x/a.png", "y/a.png"]).classes == (None, "dog")
 
 
+def test_a_file_is_known_by_its_folder_too(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("key,class\nx/a.png,cat\ny/a.png,dog\n")
+    assert read_class_table(table, ["data/x/a.png", "data/y/a.png"]).classes == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
