@@ -112,7 +112,7 @@ class Planted:
         elif kind == "watermark":
             x, y = (36 if right else 4), (59 if low else 14)
             letters, shadow = _write_letters(x, y), _write_letters(x + 1, y + 1)
-            cover = WATERMARKED * np.maximum(letters, shadow)
+            cover = np.float32(WATERMARKED) * np.maximum(letters, shadow)
             colour = np.repeat(255 * letters[:, :, None], 3, axis=2)
         return cover, colour
 

@@ -5,8 +5,8 @@
 Networks are trained the first time (about two minutes of one core each) and kept in the folder. A mark counts as
 planted where putting it on pictures of other classes raises the share that is answered as its class by at least 20
 points. It counts as found where a flag's place lies in it for the greater part. Beside it stands what spectral
-relevance analysis (Lapuschkin et al., 2019) says with the same maps and clusters: at least two clusters by the eigengap,
-and one whose mean map has its peak within the mark. Writes ``benchmarks/shortcuts.md``.
+relevance analysis (Lapuschkin et al., 2019) says with the same maps and clusters: at least two clusters by the
+eigengap, and one whose mean map has its peak within the mark. Writes ``benchmarks/shortcuts.md``.
 """
 
 from __future__ import annotations
@@ -167,9 +167,7 @@ def _case(
     )
 
 
-def measure_rise(
-    planted: Planted, module: torch.nn.Module, index: int, kind: str, others: NDArray[np.uint8]
-) -> float:
+def measure_rise(planted: Planted, module: torch.nn.Module, index: int, kind: str, others: NDArray[np.uint8]) -> float:
     """How far a mark raises the share of other classes' pictures that is answered as its class."""
     rng = np.random.default_rng([planted.seed, 6])
     return _share(module, planted.put(kind, others, rng), index) - _share(module, others, index)
@@ -195,11 +193,11 @@ def tell(cases: Sequence[Case], seconds: float) -> str:
     lines = [
         "# Planted shortcuts",
         "",
-        f"Written by `python -m benchmarks.shortcuts`; {len({each.network for each in cases})} networks of 1,000 steps, "
-        f"audited on {PICTURES:,} pictures each with Grad-CAM. Planted: the mark raises the share of other classes' "
-        f"pictures answered as its class by {LEAST:.0%} or more. Found: a flag whose place lies in the mark for the "
-        f"greater part. SpRAy: the same maps and clusters, two or more by the eigengap, and one whose mean map peaks in "
-        f"the mark. The rule was chosen on networks of seed 100. {seconds:.0f} s of CPU time for the audits.",
+        f"Written by `python -m benchmarks.shortcuts`; {len({each.network for each in cases})} networks of 1,000 "
+        f"steps, audited on {PICTURES:,} pictures each with Grad-CAM. Planted: the mark raises the share of other "
+        f"classes' pictures answered as its class by {LEAST:.0%} or more. Found: a flag whose place lies in the mark "
+        "for the greater part. SpRAy: the same maps and clusters, two or more by the eigengap, and one whose mean map "
+        f"peaks in the mark. The rule was chosen on networks of seed 100. {seconds:.0f} s of CPU time for the audits.",
         "",
         "| marked | planted | found | SpRAy | clean classes | flagged | two or more clusters (SpRAy) |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

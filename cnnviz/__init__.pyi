@@ -2,6 +2,8 @@
 
 from .auditing.audit import audit as audit
 from .auditing.audit_result import Audit as Audit
+from .auditing.shortcuts.findings import Shortcuts as Shortcuts
+from .auditing.shortcuts.shortcuts import shortcuts as shortcuts
 from .catalogue import CATALOGUE as CATALOGUE
 from .core.aim import Direction as Direction
 from .core.aim import WholeLayer as WholeLayer

@@ -3,7 +3,7 @@
 shortcuts       the public function: which places a network looks at in each class, and which are shortcuts
 findings        what it returns: the clusters of every class, and the flagged ones
 search          the search in one class
-evidence        maps and answers of a data set's pictures, block by block
+relevance       maps and answers of a data set's pictures, block by block
 clusters        spectral embedding of a graph of neighbours, the number of clusters by the eigengap
 places          where a cluster's maps look, and what of it its pictures have in common
 contents        what pictures have in common, put on others; places exchanged

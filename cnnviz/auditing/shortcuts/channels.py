@@ -90,14 +90,14 @@ def telling_channels(
         count: Most channels.
 
     Returns:
-        The most telling first; none where all pictures or no picture is inside.
+        The most telling first, of those that add anything to the score; none where all pictures or no picture is inside.
     """
     some, others = contributions[inside], contributions[~inside]
     if len(some) < 2 or len(others) < 2:
         return ()
     more = some.mean(axis=0) - others.mean(axis=0)
     error = np.sqrt(some.var(axis=0, ddof=1) / len(some) + others.var(axis=0, ddof=1) / len(others))
-    telling = np.divide(more, error, out=np.zeros_like(more), where=error > 0)
+    telling = np.where(some.mean(axis=0) > 0, np.divide(more, error, out=np.zeros_like(more), where=error > 0), 0.0)
     order = np.argsort(-telling, kind="stable")[:count]
     return tuple(
         ChannelShare(int(at), float(some[:, at].mean()), float(others[:, at].mean())) for at in order if telling[at] > 0

@@ -17,7 +17,16 @@ from cnnviz.errors import MissingExtraError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "Clustering", "cluster", "eigengap", "neighbour_graph", "normalised_laplacian", "require_clustering", "shrink"]
+__all__ = [
+    "FEWEST",
+    "Clustering",
+    "cluster",
+    "eigengap",
+    "neighbour_graph",
+    "normalised_laplacian",
+    "require_clustering",
+    "shrink",
+]
 
 SIDE: Final = 16
 """Height and width that larger maps are averaged to."""
@@ -71,7 +80,7 @@ def shrink(maps: NDArray[np.float32], side: int = SIDE) -> NDArray[np.float64]:
     size = min(side, maps.shape[1]), min(side, maps.shape[2])
     rows = adaptive_avg_pool2d(from_numpy(positive), size).flatten(1).numpy().astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0))
 
 
 def require_clustering() -> None:

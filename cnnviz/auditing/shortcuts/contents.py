@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Content", "Moments", "common_content", "exchange", "put"]
+__all__ = ["Content", "PixelMoments", "common_content", "exchange", "put"]
 
 TINY = 1e-12
 """Least variance that is divided by."""
 
 
-class Moments:
+class PixelMoments:
     """Sums of inputs and of their squares, pixel by pixel, in float64; pictures are added in any order.
 
     Args:
@@ -43,9 +43,9 @@ class Moments:
         self._sum += values.sum(0)
         self._squares += values.square().sum(0)
 
-    def without(self, others: Moments) -> Moments:
+    def without(self, others: PixelMoments) -> PixelMoments:
         """Those of the inputs that are not among others."""
-        left = Moments(self._sum.shape)
+        left = PixelMoments(self._sum.shape)
         left.count = self.count - others.count
         left._sum, left._squares = self._sum - others._sum, self._squares - others._squares
         return left
@@ -81,7 +81,7 @@ class Content:
     distinctness: Tensor
 
 
-def common_content(some: Moments, others: Moments) -> Content:
+def common_content(some: PixelMoments, others: PixelMoments) -> Content:
     """What pictures have in common beside others, pixel by pixel.
 
     Args:

@@ -46,9 +46,10 @@ def is_shortcut(hidden: Effect, given: Effect) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A picture of another class before and after it was given a cluster's content.
+    """A picture of another class before and after it was given a cluster's content, and the mean that this is.
 
     Attributes:
+        mean: ``(H, W, 3)`` uint8: the mean of the cluster's pictures.
         before: ``(H, W, 3)`` uint8.
         after: ``(H, W, 3)`` uint8.
         answered_before: The class answered.
@@ -57,6 +58,7 @@ class Example:
         probability_after: On the changed picture.
     """
 
+    mean: NDArray[np.uint8]
     before: NDArray[np.uint8]
     after: NDArray[np.uint8]
     answered_before: str

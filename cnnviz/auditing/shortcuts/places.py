@@ -24,6 +24,9 @@ LOOKED_AT: Final = 0.5
 DISTINCT: Final = 0.25
 """Share of the greatest distinctness from which on content belongs to the place."""
 
+BY_CHANCE: Final = 3.0
+"""Least distinctness times the number of pictures; the mean of pictures that have nothing in common has about 1."""
+
 SMOOTHED: Final = 16
 """Distinctness is averaged over this part of the input's height and width."""
 
@@ -55,26 +58,27 @@ def looked_at(mean: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
     return (wide >= LOOKED_AT * wide.max()) & (wide > 0)
 
 
-def common_place(looked: Tensor, content: Content) -> Tensor:
+def common_place(looked: Tensor, content: Content, count: int) -> Tensor:
     """The part of a place whose content is most alike in some pictures and unlike others'.
 
     Distinctness is averaged over a sixteenth of the height and width; what has at least a quarter of the place's
-    greatest belongs to it. A place without anything in common has such a part too: whether it means anything, the
-    effects tell.
+    greatest belongs to it, if it is at least three times what the mean of so many pictures has by chance. Whether it
+    means anything, the effects tell.
 
     Args:
         looked: ``(H, W)``: where the maps look.
         content: What the pictures have in common there.
+        count: How many pictures that is.
 
     Returns:
-        ``(H, W)``, True where.
+        ``(H, W)``, True where; nowhere, if nothing is alike.
     """
     height, width = (2 * (side // (2 * SMOOTHED)) + 1 for side in looked.shape)
     smooth = avg_pool2d(
         content.distinctness[None, None], (height, width), 1, (height // 2, width // 2), count_include_pad=False
     )[0, 0]
     within = torch.where(looked, smooth, torch.zeros(()))
-    return looked & (within >= DISTINCT * within.max())
+    return looked & (within >= max(DISTINCT * float(within.max()), BY_CHANCE / max(count, 1)))
 
 
 def bounding_box(place: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

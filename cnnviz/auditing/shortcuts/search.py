@@ -17,7 +17,7 @@ import torch
 
 from cnnviz.auditing.shortcuts.channels import channel_contributions, telling_channels
 from cnnviz.auditing.shortcuts.clusters import cluster, shrink
-from cnnviz.auditing.shortcuts.contents import Moments, common_content, exchange, put
+from cnnviz.auditing.shortcuts.contents import PixelMoments, common_content, exchange, put
 from cnnviz.auditing.shortcuts.effects import Effect, ask_probabilities, effect_of
 from cnnviz.auditing.shortcuts.findings import ClassClusters, Cluster, Example, is_shortcut
 from cnnviz.auditing.shortcuts.places import common_place, looked_at, mean_map
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cnnviz.auditing.shortcuts.channels import ChannelShare
     from cnnviz.auditing.shortcuts.contents import Content
-    from cnnviz.auditing.shortcuts.evidence import Evidence, Reader
+    from cnnviz.auditing.shortcuts.relevance import Reader, Relevance
     from cnnviz.results.patch_index import PatchIndex
 
 __all__ = ["Search"]
@@ -54,7 +54,7 @@ class Search:
 
     Attributes:
         reader: Reads pictures.
-        evidence: What is known of all pictures that are looked at.
+        relevance: What is known of all pictures that are looked at.
         labels: What the network's classes are called.
         layer: The layer whose channels are told, or ``"last-spatial"``.
         patches: An index of patches of that layer, or None.
@@ -63,7 +63,7 @@ class Search:
     """
 
     reader: Reader
-    evidence: Evidence
+    relevance: Relevance
     labels: tuple[str, ...]
     layer: str
     patches: PatchIndex | None = None
@@ -73,14 +73,14 @@ class Search:
     @cached_property
     def _sample(self) -> _Asked:
         """Pictures of all classes, evenly spread, with the network's answers."""
-        number = len(self.evidence.images)
+        number = len(self.relevance.images)
         rows = np.unique(np.linspace(0, number - 1, min(OTHERS, number)).round().astype(np.int64))
         return self._asked(rows)
 
     def _asked(self, rows: NDArray[np.int64]) -> _Asked:
-        inputs = self.reader.inputs(self.evidence.images[rows])
+        inputs = self.reader.inputs(self.relevance.images[rows])
         answers = ask_probabilities(self.reader.model, inputs, batch_size=self.reader.block)
-        return _Asked(inputs, answers, self.evidence.classes[rows])
+        return _Asked(inputs, answers, self.relevance.classes[rows])
 
     def search(self, index: int) -> ClassClusters:
         """The clusters of a class, the whole class first.
@@ -92,8 +92,8 @@ class Search:
             MissingExtraError: If scikit-learn is not installed.
             PictureError: If a picture cannot be read any more.
         """
-        rows = np.flatnonzero(self.evidence.classes == index)
-        asked, maps = self._asked(rows), self.evidence.maps[rows]
+        rows = np.flatnonzero(self.relevance.classes == index)
+        asked, maps = self._asked(rows), self.relevance.maps[rows]
         layer, added = channel_contributions(
             self.reader.model, self.layer, asked.inputs, [ClassTarget(index)] * len(rows), batch_size=self.reader.block
         )
@@ -106,7 +106,7 @@ class Search:
             for number, inside in enumerate([whole, *parts])
             if inside.sum() >= SMALLEST or number == 0
         )
-        right = self.evidence.answers[rows] == index
+        right = self.relevance.answers[rows] == index
         return ClassClusters(
             index, self.labels[index], len(rows), float(right.mean()), found.eigenvalues, clusters, layer
         )
@@ -123,7 +123,7 @@ class _Asked:
 
 @dataclass(frozen=True, eq=False)
 class _ClassSearch:
-    """One class: its pictures' rows in the evidence, what was asked of them, and what each channel adds."""
+    """One class: its pictures' rows in the relevance, what was asked of them, and what each channel adds."""
 
     search: Search
     index: int
@@ -131,31 +131,31 @@ class _ClassSearch:
     asked: _Asked
     added: NDArray[np.float64]
     layer: str
-    own: Moments = field(init=False)
+    own: PixelMoments = field(init=False)
 
     def __post_init__(self) -> None:
-        own = Moments(self.asked.inputs.shape[1:])
+        own = PixelMoments(self.asked.inputs.shape[1:])
         own.add(self.asked.inputs)
         object.__setattr__(self, "own", own)
 
     def examine(self, inside: NDArray[np.bool_], number: int) -> Cluster:
         """A cluster, number 0 the whole class, with its place and its effects."""
-        evidence = self.search.evidence
+        relevance = self.search.relevance
         rows, inputs = self.rows[inside], self.asked.inputs[torch.from_numpy(inside)]
-        some = Moments(inputs.shape[1:])
+        some = PixelMoments(inputs.shape[1:])
         some.add(inputs)
-        content = common_content(some, evidence.moments.without(self.own))
-        mean = mean_map(evidence.maps[rows])
-        place = common_place(looked_at(mean, (inputs.shape[2], inputs.shape[3])), content)
+        content = common_content(some, relevance.moments.without(self.own))
+        mean = mean_map(relevance.maps[rows])
+        place = common_place(looked_at(mean, (inputs.shape[2], inputs.shape[3])), content, len(inputs))
         hidden, given, example = self._effects(inside, place, content)
-        likeness = shrink(evidence.maps[rows], max(mean.shape)) @ mean.ravel()
+        likeness = shrink(relevance.maps[rows], max(mean.shape)) @ mean.ravel()
         typical = rows[np.argsort(-likeness, kind="stable")[:TYPICAL]]
         return Cluster(
             number=number,
-            images=tuple(evidence.images[rows].tolist()),
-            typical=tuple(evidence.images[typical].tolist()),
+            images=tuple(relevance.images[rows].tolist()),
+            typical=tuple(relevance.images[typical].tolist()),
             share=len(rows) / len(self.rows),
-            accuracy=float((evidence.answers[rows] == self.index).mean()),
+            accuracy=float((relevance.answers[rows] == self.index).mean()),
             mean_map=mean,
             place=place.numpy(),
             hidden=hidden,
@@ -175,9 +175,7 @@ class _ClassSearch:
             for each in found
         )
 
-    def _effects(
-        self, inside: NDArray[np.bool_], place: Tensor, content: Content
-    ) -> tuple[Effect, Effect, Example]:
+    def _effects(self, inside: NDArray[np.bool_], place: Tensor, content: Content) -> tuple[Effect, Effect, Example]:
         """What hiding the place does to the class on the cluster, what giving the content does on other pictures."""
         sample, seed = self.search._sample, self.search.seed
         others = np.flatnonzero(sample.classes != self.index)
@@ -188,16 +186,30 @@ class _ClassSearch:
         pasted = put(sample.inputs[torch.from_numpy(others)], content, place)
         before, after = sample.answers[others], self._ask(pasted)
         given = effect_of(before, after, self.index, seed=seed)
-        return hidden, given, self._example(sample.inputs[torch.from_numpy(others)], pasted, before, after)
+        return hidden, given, self._example(sample.inputs[torch.from_numpy(others)], pasted, content, before, after)
 
     def _example(
-        self, inputs: Tensor, pasted: Tensor, before: NDArray[np.float64], after: NDArray[np.float64]
+        self,
+        inputs: Tensor,
+        pasted: Tensor,
+        content: Content,
+        before: NDArray[np.float64],
+        after: NDArray[np.float64],
     ) -> Example:
         """The picture whose probability of the class rises most."""
         best = int((after[:, self.index] - before[:, self.index]).argmax())
-        pixels = self.search.reader.model.preprocess.to_pixels(torch.stack([inputs[best], pasted[best]]))
-        answers = (self.search.labels[int(each[best].argmax())] for each in (before, after))
-        return Example(*pixels, *answers, float(before[best, self.index]), float(after[best, self.index]))
+        shown = torch.stack([content.mean, inputs[best], pasted[best]])
+        mean, other, changed = self.search.reader.model.preprocess.to_pixels(shown)
+        labels = self.search.labels
+        return Example(
+            mean,
+            other,
+            changed,
+            labels[int(before[best].argmax())],
+            labels[int(after[best].argmax())],
+            float(before[best, self.index]),
+            float(after[best, self.index]),
+        )
 
     def _ask(self, inputs: Tensor) -> NDArray[np.float64]:
         return ask_probabilities(self.search.reader.model, inputs, batch_size=self.search.reader.block)
@@ -206,4 +218,4 @@ class _ClassSearch:
 def _unit_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length 1, of zeros where there is nothing."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from cnnviz.auditing.shortcuts.clusters import FEWEST, require_clustering
-from cnnviz.auditing.shortcuts.evidence import Reader, choose_pictures, gather_evidence
 from cnnviz.auditing.shortcuts.findings import Shortcuts
+from cnnviz.auditing.shortcuts.relevance import Reader, choose_pictures, gather_relevance
 from cnnviz.auditing.shortcuts.search import Search
 from cnnviz.auditing.truth import Truth, true_classes
 from cnnviz.core.change import contextmanager
@@ -29,7 +29,7 @@ from cnnviz.results.patch_index import PatchIndex
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cnnviz.auditing.shortcuts.evidence import Evidence
+    from cnnviz.auditing.shortcuts.relevance import Relevance
     from cnnviz.evaluation.study.candidates import Candidate
     from cnnviz.images.datasets.dataset import Dataset
     from cnnviz.models.model import Model
@@ -49,7 +49,7 @@ def shortcuts(
     classes: Sequence[str | int] | str | None = None,
     method: str = "gradcam",
     *,
-    labels: str | os.PathLike[str] | None = None,
+    truth: str | os.PathLike[str] | None = None,
     by: Literal["maps", "channels"] = "maps",
     most: int = MOST,
     layer: str | None = None,
@@ -76,7 +76,7 @@ def shortcuts(
         data: A data set with classes: a folder of folders, tars, ``"shapes:2000"`` or whatever ``open_dataset`` opens.
         classes: The classes to look at, by name or index; default: all that have at least 10 pictures.
         method: The method that gives the maps.
-        labels: A table of pictures and classes (CSV), instead of the data set's own.
+        truth: A table of pictures and classes (CSV), instead of the data set's own.
         by: Cluster pictures by their ``"maps"``, or by what each of the layer's ``"channels"`` adds to the score.
         most: Pictures of a class that are looked at, spread evenly over the data set.
         layer: The layer of the maps and channels; default: the last spatial one.
@@ -100,23 +100,23 @@ def shortcuts(
     require_clustering()
     _check(model, by, most, batch_size)
     dataset = open_dataset(data, entrance=model.preprocess.entrance)
-    truth = true_classes(model, dataset, labels)
-    asked = _choose_classes(truth, classes)
+    known = true_classes(model, dataset, truth)
+    asked = _choose_classes(known, classes)
     named = {} if layer is None else {"layer": layer}
     candidates = read_candidates(model, method, settings={**(settings or {}), **named})
     if len(candidates) != 1:
         raise UsageError("Shortcuts are looked for with one method at a time.")
     reader = Reader(model, dataset, batch_size or model.fixed_batch or BLOCK, workers)
     with _conditions(model):
-        evidence = _gather(reader, candidates[0], truth, asked, most, seed)
+        relevance = _gather(reader, candidates[0], known, asked, most=most, seed=seed)
         search = Search(
-            reader, evidence, truth.labels, _layer_of(patches, layer), patches, by_channel=by == "channels", seed=seed
+            reader, relevance, known.labels, _layer_of(patches, layer), patches, by_channel=by == "channels", seed=seed
         )
-        usable = [index for index in asked if (evidence.classes == index).any()]
+        usable = [index for index in asked if (relevance.classes == index).any()]
         with part_of_progress(slice(1, 2), 2):
             found = in_slices(len(usable), lambda some: search.search(usable[some.start]), size=1)
-    failures = tuple((dataset.keys[image], sentence) for image, sentence in evidence.failures)
-    checks = _find_checks(truth, evidence, asked, failures)
+    failures = tuple((dataset.keys[image], sentence) for image, sentence in relevance.failures)
+    checks = _find_checks(known, relevance, asked, failures)
     told = {"by": by, "most": most, **({} if layer is None else {"layer": layer})}
     return Shortcuts(
         classes=tuple(found.results),
@@ -124,7 +124,7 @@ def shortcuts(
         model=model.name,
         data=dataset.name,
         method=candidates[0].proper,
-        pictures=len(evidence.images),
+        pictures=len(relevance.images),
         failures=failures,
         checks=checks,
         provenance=_record(model, dataset, seed).stamped("shortcuts", {"method": candidates[0].name, **told}, checks),
@@ -172,13 +172,13 @@ def _index_of(truth: Truth, name: str | int, counts: NDArray[np.int64]) -> int:
 
 
 def _gather(
-    reader: Reader, candidate: Candidate, truth: Truth, asked: Sequence[int], most: int, seed: int
-) -> Evidence:
-    """Evidence of the classes asked for; of one class alone pictures of the others stand beside it."""
+    reader: Reader, candidate: Candidate, truth: Truth, asked: Sequence[int], *, most: int, seed: int
+) -> Relevance:
+    """Relevance of the classes asked for; of one class alone pictures of the others stand beside it."""
     every = np.unique(truth.classes[truth.classes >= 0]).tolist()
     images = choose_pictures(truth.classes, asked if len(asked) > 1 else every, most)
     with part_of_progress(slice(0, 1), 2):
-        return gather_evidence(reader, candidate.explain, images, truth.classes[images], seed=seed)
+        return gather_relevance(reader, candidate.explain, images, truth.classes[images], seed=seed)
 
 
 @contextmanager
@@ -199,11 +199,11 @@ def _layer_of(patches: PatchIndex | None, layer: str | None) -> str:
 
 
 def _find_checks(
-    truth: Truth, evidence: Evidence, asked: Sequence[int], failures: Sequence[tuple[str, str]]
+    truth: Truth, relevance: Relevance, asked: Sequence[int], failures: Sequence[tuple[str, str]]
 ) -> tuple[str, ...]:
     """What the user should know."""
     checks = [*truth.notes]
-    counts = {index: int((evidence.classes == index).sum()) for index in asked}
+    counts = {index: int((relevance.classes == index).sum()) for index in asked}
     few = [truth.labels[index] for index, count in counts.items() if count < FEW]
     if few:
         named = ", ".join(few[:6]) + (f" and {len(few) - 6} others" if len(few) > 6 else "")

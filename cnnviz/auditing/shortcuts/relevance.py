@@ -1,4 +1,4 @@
-"""Evidence: maps of pictures for their true class, and what the network answers."""
+"""Relevance: maps of pictures for their true class, and what the network answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from cnnviz.auditing.shortcuts.contents import Moments
+from cnnviz.auditing.shortcuts.contents import PixelMoments
 from cnnviz.auditing.shortcuts.effects import ask_probabilities
 from cnnviz.core.target import ClassTarget
 from cnnviz.engine.batching import in_slices
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from cnnviz.methods.scan.loader import Block
     from cnnviz.models.model import Model
 
-__all__ = ["Evidence", "PartOfDataset", "Reader", "average_places", "choose_pictures", "gather_evidence"]
+__all__ = ["Relevance", "PartOfDataset", "Reader", "average_places", "choose_pictures", "gather_relevance"]
 
 FINEST: Final = 32
 """Places across and down that maps are averaged to, at most."""
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Relevance:
     """What is known of some pictures, in the order of the data set.
 
     Attributes:
@@ -55,7 +55,7 @@ class Evidence:
     maps: NDArray[np.float32]
     probabilities: NDArray[np.float64]
     answers: NDArray[np.int64]
-    moments: Moments
+    moments: PixelMoments
     failures: tuple[tuple[int, str], ...] = ()
 
 
@@ -148,9 +148,9 @@ class Reader:
         return torch.cat(found)
 
 
-def gather_evidence(
+def gather_relevance(
     reader: Reader, explain: Explain, images: NDArray[np.int64], classes: NDArray[np.int64], *, seed: int = 0
-) -> Evidence:
+) -> Relevance:
     """Maps and answers of pictures, block by block.
 
     Args:
@@ -163,7 +163,7 @@ def gather_evidence(
     Raises:
         PictureError: If not one picture could be used.
     """
-    moments = Moments(reader.shape)
+    moments = PixelMoments(reader.shape)
     failures: list[tuple[int, str]] = []
     rows: list[int] = []
     maps: list[NDArray[np.float32]] = []
@@ -187,7 +187,7 @@ def gather_evidence(
         raise PictureError(f"No picture of '{reader.data.name}' could be used.{first}")
     found = np.concatenate(answers)
     own = classes[rows]
-    return Evidence(
+    return Relevance(
         images[rows],
         own,
         np.concatenate(maps),
