@@ -1,5 +1,11 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
+from .bulk.draw_maps import draw_maps as draw_maps
+from .bulk.open_maps import Maps as Maps
+from .bulk.open_maps import StoredMap as StoredMap
+from .bulk.open_maps import open_maps as open_maps
+from .bulk.write_maps import merge_maps as merge_maps
+from .bulk.write_maps import write_maps as write_maps
 from .catalogue import CATALOGUE as CATALOGUE
 from .core.aim import Direction as Direction
 from .core.aim import WholeLayer as WholeLayer

@@ -24,7 +24,7 @@ class PartKind:
     Attributes:
         noun: What the work is called.
         file: The name of the manifest.
-        differences: By what of a manifest differs, how that is said.
+        differences: By what of a manifest differs, how that is said; what comes first is said first.
     """
 
     noun: str
@@ -39,8 +39,8 @@ class PartKind:
             there: The other.
             left: What does not matter.
         """
-        names = {*wanted.held, *there.held} - {*left}
-        for name in sorted(names, key=lambda name: (name not in self.differences, name)):
+        others = sorted({*wanted.held, *there.held} - self.differences.keys())
+        for name in [each for each in (*self.differences, *others) if each not in left]:
             mine, theirs = wanted.held.get(name), there.held.get(name)
             if mine != theirs:
                 return self.differences.get(name, f"{name.replace('_', ' ')} {theirs}, not {mine}")
