@@ -135,7 +135,7 @@ class Asker:
         keys = self._request.data.keys
         unsound = [
             (numbers[row], f"For '{keys[numbers[row]]}' the map holds values that are no finite numbers.")
-            for row in np.flatnonzero(~sound)
+            for row in np.flatnonzero(~sound).tolist()
         ]
         parts = [result[int(row)] for row in kept]
         indices = [class_index(part.target) for part in parts]

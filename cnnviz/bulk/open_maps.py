@@ -293,8 +293,8 @@ def _refuse_unfinished(path: Path) -> None:
     if manifest is not None:
         there = sum(1 for _ in (path / PARTS).glob("part-*.safetensors"))
         raise OutputError(
-            f"'{path}' is unfinished: {there} of {manifest.shards} blocks are there. The {KIND.noun} that wrote it goes "
-            "on where it was when it is started again; parts of several jobs are joined by 'cnnviz merge'."
+            f"'{path}' is unfinished: {there} of {manifest.shards} blocks are there. The {KIND.noun} that wrote it "
+            "goes on where it was when it is started again; parts of several jobs are joined by 'cnnviz merge'."
         )
 
 

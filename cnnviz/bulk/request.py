@@ -1,4 +1,4 @@
-"""The request: maps of which data set, by which method with which settings, of which targets; what decides over them."""
+"""The request: maps of which data set, by which method with which settings, of which targets."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class MapRequest:
         asked = method if isinstance(method, Method) else load(str(method))
         if not asked.singly:
             raise UsageError(
-                f"'{command_name(asked.name)}' gives no map of each picture; choose a method that does, such as gradcam."
+                f"'{command_name(asked.name)}' gives no map of each picture; choose one that does, such as gradcam."
             )
         checked = _check_settings(model, asked, settings)
         opened = open_dataset(data, entrance=model.preprocess.entrance)

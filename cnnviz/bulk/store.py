@@ -68,12 +68,13 @@ def read_group(path: Path) -> dict[str, Any] | None:
     try:
         held = parse_json((path / GROUP).read_bytes())
         attributes = dict(held["attributes"])
-        if held["node_type"] != "group" or not isinstance(attributes["question"], dict):
-            raise ValueError
+        ours = held["node_type"] == "group" and isinstance(attributes["question"], dict)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"'{path}' is no store of maps that cnnviz wrote; choose another path.") from error
+    except (OSError, ValueError, TypeError, KeyError):
+        ours = False
+    if not ours:
+        raise OutputError(f"'{path}' is no store of maps that cnnviz wrote.")
     return attributes
 
 
@@ -157,7 +158,8 @@ class MapStore:
         if there is not None and (difference := KIND.difference(wanted, there, left)):
             if not replace:
                 raise OutputError(
-                    f"'{path}' holds maps of something else: {difference}. Choose another path, or replace it (--force)."
+                    f"'{path}' holds maps of something else: {difference}. Choose another path, or replace it "
+                    "(--force)."
                 )
             delete(path)
         elif there is not None and read_group(path) is not None:
@@ -199,7 +201,7 @@ class MapStore:
             "failures": [[image, sentence] for image, sentence in found.failures],
             "passing": sorted(found.passing),
         }
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "images": found.images,
             "indices": found.indices,
             "scores": found.scores,
@@ -287,8 +289,8 @@ class MapStore:
                 found.shape, found.about = part.shape, part.about
             elif found.shape != part.shape:
                 raise OutputError(
-                    f"Maps of two sizes cannot be in one store: {_spell(found.shape)} and {_spell(part.shape)}. Choose a "
-                    "layer by name, or write pictures."
+                    f"Maps of two sizes cannot be in one store: {_spell(found.shape)} and {_spell(part.shape)}. Choose "
+                    "a layer by name, or write pictures."
                 )
             elif found.about["layer"] != part.about["layer"]:
                 found.about = {**found.about, "layer": None, "field": None}

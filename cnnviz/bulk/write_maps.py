@@ -210,8 +210,8 @@ def _common_manifest(paths: Sequence[Path]) -> Manifest:
             raise OutputError(f"'{path}' holds no part of a store of maps.")
         if first is not None and (difference := KIND.difference(first, manifest)):
             raise OutputError(
-                f"These are not parts of one store: '{path}' is of {difference}, beside '{paths[0]}'. Run all jobs with "
-                "the same settings, data set and versions."
+                f"These are not parts of one store: '{path}' is of {difference}, beside '{paths[0]}'. Run all jobs "
+                "with the same settings, data set and versions."
             )
         first = first or manifest
     if first is None:
@@ -240,8 +240,8 @@ def _copy_parts(others: Sequence[MapStore], whole: MapStore) -> None:
     if left:
         named = ", ".join(map(str, left[:MOST_NAMED])) + (", ..." if len(left) > MOST_NAMED else "")
         raise OutputError(
-            f"{len(left)} of {whole.manifest.shards} blocks are missing ({named}): a job has not finished, or wrote to a "
-            "place that is not seen from here. Run it again and it goes on where it was."
+            f"{len(left)} of {whole.manifest.shards} blocks are missing ({named}): a job has not finished, or wrote to "
+            "a place that is not seen from here. Run it again and it goes on where it was."
         )
 
 
