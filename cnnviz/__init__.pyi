@@ -1,5 +1,6 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
+from .bulk.draw_maps import DrawnMaps as DrawnMaps
 from .bulk.draw_maps import draw_maps as draw_maps
 from .bulk.open_maps import Maps as Maps
 from .bulk.open_maps import StoredMap as StoredMap

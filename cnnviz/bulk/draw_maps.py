@@ -287,7 +287,7 @@ class _Run:
             block.checks = [plain_check(check) for check in result.checks]
             across = self._drawing.across
             block.entries = [
-                [str(files[row // across]), block.images[row // across], one.describe()]
+                [str(files[row // across]), block.images[row // across], list(one.describe().items())]
                 for row, one in enumerate(result)
             ]
         record = {
@@ -348,7 +348,7 @@ class _Run:
         if finished and len(failures) == len(self._data):
             raise PictureError(f"No picture of the data set could be used. The first: {failures[0][1]}")
         said = merge_checks(checks)
-        told = tuple({"image": self._data.keys[image], "output": file, **one} for file, image, one in entries)
+        told = tuple({"image": self._data.keys[image], "output": file, **dict(one)} for file, image, one in entries)
         return DrawnMaps(self._drawing.files, (), finished, said, tuple(failures), told)
 
 
