@@ -215,6 +215,7 @@ merge = SectionedCommand(
         JSON,
     ],
     callback=run_merge,
-    help="Merge the results of several jobs: those of 'cnnviz patches --shard I/N' into one index, or those of "
-    "'cnnviz METHOD --shard I/N -o NAME.zarr' into one store of maps.",
+    help="Merge the results of several jobs (--shard I/N) into one index or one store of maps.\n\n"
+    "FOLDER is what 'cnnviz patches' wrote, or a store that 'cnnviz METHOD ... -o NAME.zarr' wrote; one, if it was the "
+    "same for all jobs.",
 )

@@ -1,9 +1,9 @@
 """Maps of a whole data set: every map method, block by block, resumable, shared among processes and jobs.
 
-request     what is asked: the network, the pictures, the method with its settings, what is explained
-ask         a method asked about a block of pictures
-store       maps in a zarr store: chunks while the work goes on, everything else once it is done
-write_maps  maps of a data set in a store, by one process, several, or several jobs whose stores are merged
-open_maps   a store opened: maps with their keys, targets and scores
-draw_maps   maps of a data set as pictures in a folder
+map_request  what is asked: the network, the pictures, the method with its settings, what is explained
+asker        a method asked about a block of pictures
+map_store    maps in a zarr store: chunks while the work goes on, everything else once it is done
+write_maps   maps of a data set in a store, by one process, several, or several jobs whose stores are merged
+open_maps    a store opened: maps with their keys, targets and scores
+draw_maps    maps of a data set as pictures in a folder
 """

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.bulk.request import MapRequest
+from cnnviz.bulk.map_request import MapRequest
 from cnnviz.core.target import class_index
 from cnnviz.errors import NowhereError, PassingPictureError, PictureError
 from cnnviz.methods.scan.loader import Block

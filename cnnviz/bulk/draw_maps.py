@@ -23,12 +23,12 @@ from cnnviz.method import interruptible
 from cnnviz.provenance import merge_checks, plain
 
 if TYPE_CHECKING:
-    from cnnviz.bulk.request import DataLike, MapRequest
+    from cnnviz.bulk.map_request import DataLike, MapRequest
     from cnnviz.core.target import TargetLike
     from cnnviz.images.datasets.dataset import Dataset
     from cnnviz.method import Method
     from cnnviz.methods.scan.manifest import Manifest
-    from cnnviz.methods.scan.parts import Parts
+    from cnnviz.methods.scan.part_files import PartFolder
     from cnnviz.models.model import Model
 
 __all__ = ["DrawnMaps", "draw_maps", "picture_files"]
@@ -121,7 +121,7 @@ def draw_maps(
     """
     import torch
 
-    from cnnviz.bulk.request import MapRequest, MapSettings
+    from cnnviz.bulk.map_request import MapRequest, MapSettings
     from cnnviz.methods.scan.processes import own_numbers, processes
     from cnnviz.methods.scan.scope import JobShare
 
@@ -159,14 +159,14 @@ def picture_files(
     return [Path(folder) / f"{stem}.{ending}" for stem in number_twins(stems)]
 
 
-def _begin(folder: Path, manifest: Manifest, files: Sequence[Path], *, replace: bool) -> Parts:
+def _begin(folder: Path, manifest: Manifest, files: Sequence[Path], *, replace: bool) -> PartFolder:
     """Where a run keeps what it has drawn: the folder that one has left that was stopped, or a new one.
 
     Raises:
         OutputError: If files are there that this run has not drawn, or it cannot be written.
     """
-    from cnnviz.bulk.store import KIND
-    from cnnviz.methods.scan.parts import Parts, agree_on_parts
+    from cnnviz.bulk.map_store import KIND
+    from cnnviz.methods.scan.part_files import PartFolder, agree_on_parts
 
     kept = folder / f"{PREFIX}{manifest.digest[:12]}{SUFFIX}"
     there = [] if replace or kept.is_dir() else [file for file in files if os.path.lexists(file)]
@@ -174,7 +174,7 @@ def _begin(folder: Path, manifest: Manifest, files: Sequence[Path], *, replace: 
         more = f" and {len(there) - 1} more exist" if len(there) > 1 else " exists"
         raise OutputError(f"'{there[0]}'{more} already; choose another folder, or replace them (--force).")
     agree_on_parts(KIND, kept, manifest, where=folder)
-    return Parts(KIND, kept, manifest)
+    return PartFolder(KIND, kept, manifest)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class _Drawing:
 
 
 @dataclass
-class _Block:
+class _DrawnBlock:
     """What is known of the pictures of a block that is drawn."""
 
     images: list[int] = field(default_factory=list)
@@ -233,7 +233,7 @@ class _Run:
         parts: Where it is kept which blocks are.
     """
 
-    def __init__(self, drawing: _Drawing, parts: Parts) -> None:
+    def __init__(self, drawing: _Drawing, parts: PartFolder) -> None:
         self._drawing, self._parts = drawing, parts
         self._data = drawing.request.data
         self._size = int(parts.manifest["block"])
@@ -269,7 +269,7 @@ class _Run:
 
     def _warm(self) -> None:
         """Ask about the first picture that can be read, so that all processes choose and remember alike."""
-        block = _Block()
+        block = _DrawnBlock()
         for image in self._images(0):
             if pictures := self._readable([image], block):
                 with suppress(NowhereError):
@@ -277,7 +277,7 @@ class _Run:
                 return
 
     def _draw_block(self, number: int) -> list[Path]:
-        block = _Block()
+        block = _DrawnBlock()
         pictures = self._readable(self._images(number), block)
         result = self._ask(pictures, block)
         files = [self._drawing.files[image] for image in block.images]
@@ -299,7 +299,7 @@ class _Run:
         self._parts.write(number, {}, record)
         return files
 
-    def _readable(self, images: Iterable[int], block: _Block) -> list[Any]:
+    def _readable(self, images: Iterable[int], block: _DrawnBlock) -> list[Any]:
         """The pictures of a block that can be read and fed to the network; their numbers are noted."""
         found = []
         for image in images:
@@ -315,7 +315,7 @@ class _Run:
             block.images.append(image)
         return found
 
-    def _ask(self, pictures: list[Any], block: _Block) -> Any:
+    def _ask(self, pictures: list[Any], block: _DrawnBlock) -> Any:
         """The answer about the pictures that have the class that is asked about; None where none has."""
         while pictures:
             try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.bulk.store import GROUP, KIND, MAPS, PARTS, load_zarr, read_group, read_manifest
+from cnnviz.bulk.map_store import GROUP, KIND, MAPS, PARTS, load_zarr, read_group, read_manifest
 from cnnviz.catalogue import proper_name
 from cnnviz.core.field import Field, Span
 from cnnviz.core.notebook import html_table, repr_line

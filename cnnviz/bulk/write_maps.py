@@ -12,9 +12,9 @@ from cnnviz.errors import OutputError
 from cnnviz.method import interruptible
 
 if TYPE_CHECKING:
+    from cnnviz.bulk.map_request import DataLike, MapRequest
+    from cnnviz.bulk.map_store import MapStore
     from cnnviz.bulk.open_maps import Maps
-    from cnnviz.bulk.request import DataLike, MapRequest
-    from cnnviz.bulk.store import MapStore
     from cnnviz.core.target import TargetLike
     from cnnviz.method import Method
     from cnnviz.methods.scan.manifest import Manifest
@@ -114,9 +114,9 @@ def write_maps(
         OutputError: If there is a store of something else at that path, or it cannot be written.
         MissingExtraError: If zarr is not installed: ``pip install 'cnnviz[data]'``.
     """
+    from cnnviz.bulk.map_request import MapRequest, MapSettings
+    from cnnviz.bulk.map_store import MapStore, load_zarr
     from cnnviz.bulk.open_maps import open_maps
-    from cnnviz.bulk.request import MapRequest, MapSettings
-    from cnnviz.bulk.store import MapStore, load_zarr
     from cnnviz.engine.undisturbed import fixed_threads
     from cnnviz.methods.scan.processes import conditions, own_numbers, processes
     from cnnviz.methods.scan.scope import JobShare
@@ -179,8 +179,8 @@ def merge_maps(stores: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         PictureError: If not one picture of the data set could be used.
         MissingExtraError: If zarr is not installed.
     """
+    from cnnviz.bulk.map_store import MapStore, load_zarr
     from cnnviz.bulk.open_maps import open_maps
-    from cnnviz.bulk.store import MapStore, load_zarr
 
     load_zarr()
     several = [stores] if isinstance(stores, (str, os.PathLike)) else list(stores)
@@ -201,7 +201,7 @@ def _common_manifest(paths: Sequence[Path]) -> Manifest:
     Raises:
         OutputError: If one has none, or they differ.
     """
-    from cnnviz.bulk.store import KIND, read_manifest
+    from cnnviz.bulk.map_store import KIND, read_manifest
 
     first: Manifest | None = None
     for path in paths:

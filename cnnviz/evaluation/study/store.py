@@ -14,7 +14,7 @@ from cnnviz.errors import OutputError
 from cnnviz.evaluation.study.assessor import Found
 from cnnviz.evaluation.study.meter import Meter
 from cnnviz.methods.scan.manifest import Manifest
-from cnnviz.methods.scan.parts import PartKind, Parts, agree_on_parts
+from cnnviz.methods.scan.part_files import PartFolder, PartKind, agree_on_parts
 
 __all__ = ["STUDY_FILE", "Store", "agree_on_study"]
 
@@ -62,7 +62,7 @@ class Store:
     """
 
     def __init__(self, folder: Path | None, manifest: Manifest) -> None:
-        self._parts = None if folder is None else Parts(KIND, folder, manifest)
+        self._parts = None if folder is None else PartFolder(KIND, folder, manifest)
         self._manifest = manifest
         self._held: dict[int, Found] = {}
 
@@ -107,7 +107,7 @@ class Store:
         for number in range(self._manifest.shards):
             yield self._held[number] if self._parts is None else self._read_part(self._parts, number)
 
-    def _read_part(self, parts: Parts, number: int) -> Found:
+    def _read_part(self, parts: PartFolder, number: int) -> Found:
         arrays, record = parts.read(number)
         try:
             found = Found(

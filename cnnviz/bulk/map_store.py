@@ -14,15 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.bulk.asker import BlockMaps, checks_of
-from cnnviz.bulk.request import DIFFERENCES
+from cnnviz.bulk.map_request import DIFFERENCES
 from cnnviz.core.atomic import make_folder, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import MissingExtraError, OutputError, PictureError
 from cnnviz.methods.scan.manifest import Manifest
-from cnnviz.methods.scan.parts import PartKind, Parts, agree_on_parts, read_question
+from cnnviz.methods.scan.part_files import PartFolder, PartKind, agree_on_parts, read_question
 from cnnviz.provenance import merge_checks
 
-__all__ = ["GROUP", "KIND", "MAPS", "PARTS", "MapStore", "Part", "delete", "load_zarr", "read_group", "read_manifest"]
+__all__ = [
+    "GROUP",
+    "KIND",
+    "MAPS",
+    "PARTS",
+    "MapStore",
+    "KnownBlock",
+    "delete",
+    "load_zarr",
+    "read_group",
+    "read_manifest",
+]
 
 PARTS: Final = ".parts"
 """The folder in a store that holds what is found, until everything is."""
@@ -79,7 +90,7 @@ def read_group(path: Path) -> dict[str, Any] | None:
 
 
 @dataclass
-class Part:
+class KnownBlock:
     """What is known of the pictures of one block, but for their maps.
 
     Attributes:
@@ -138,7 +149,7 @@ class MapStore:
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path, self.manifest = path, manifest
-        self.parts = Parts(KIND, path / PARTS, manifest)
+        self.parts = PartFolder(KIND, path / PARTS, manifest)
 
     @classmethod
     def begin(cls, path: Path, wanted: Manifest, left: Sequence[str], *, replace: bool) -> Manifest:
@@ -218,7 +229,7 @@ class MapStore:
         """
         return self.path.joinpath(MAPS, "c", str(number), *["0"] * axes)
 
-    def read(self, number: int) -> Part:
+    def read(self, number: int) -> KnownBlock:
         """What is known of a block's pictures.
 
         Raises:
@@ -227,7 +238,7 @@ class MapStore:
         arrays, record = self.parts.read(number)
         first, size = number * int(self.manifest["block"]), len(record.get("keys", ()))
         try:
-            part = Part(
+            part = KnownBlock(
                 arrays["images"],
                 [str(each) for each in record["keys"]],
                 [int(each) for each in record["labels"]],
@@ -360,7 +371,7 @@ class MapStore:
                 start += ROWS
 
 
-def _spread(part: Part, places: Sequence[int]) -> dict[str, list[Any]]:
+def _spread(part: KnownBlock, places: Sequence[int]) -> dict[str, list[Any]]:
     """What a part says, of every picture of its block."""
     count = len(part.keys)
     found: dict[str, list[Any]] = {

@@ -14,7 +14,7 @@ from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
 from cnnviz.methods.scan.manifest import Manifest
 
-__all__ = ["PartKind", "Parts", "agree_on_parts", "read_question"]
+__all__ = ["PartKind", "PartFolder", "agree_on_parts", "read_question"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read_question(path: Path) -> Manifest | None:
     return manifest
 
 
-class Parts:
+class PartFolder:
     """The parts of some work in a folder.
 
     Args:
