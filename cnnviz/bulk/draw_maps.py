@@ -283,7 +283,7 @@ class _Run:
         files = [self._drawing.files[image] for image in block.images]
         if result is not None:
             make_folder(files[0].parent)
-            self._drawing.write(result, files)
+            self._write(result, files)
             block.checks = [plain_check(check) for check in result.checks]
             across = self._drawing.across
             block.entries = [
@@ -298,6 +298,18 @@ class _Run:
         }
         self._parts.write(number, {}, record)
         return files
+
+    def _write(self, result: Any, files: Sequence[Path]) -> None:
+        """Draw a result beside what is kept, and move the files to their places: half of one is left nowhere else."""
+        drawn = [self._parts.folder / file.name for file in files]
+        self._drawing.write(result, drawn)
+        try:
+            for file, place in zip(drawn, files, strict=True):
+                file.replace(place)
+        except OSError as error:
+            raise OutputError(
+                f"'{error.filename2 or files[0]}' cannot be written: {error.strerror or error}."
+            ) from error
 
     def _readable(self, images: Iterable[int], block: _DrawnBlock) -> list[Any]:
         """The pictures of a block that can be read and fed to the network; their numbers are noted."""

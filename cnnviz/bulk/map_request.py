@@ -190,7 +190,6 @@ class MapRequest:
         usual = self.settings.get("batch_size") or AT_ONCE
         block = model.fixed_batch or min(how.block or usual, count)
         told = model.describe()
-        threads = how.threads or 1
         held = {
             "layout": LAYOUT,
             "network": {name: told[name] for name in IDENTITY if name in told},
@@ -202,25 +201,23 @@ class MapRequest:
             "target": plain(self.target),
             "block": int(block),
             "blocks_a_shard": 1,
-            "threads": int(threads),
+            "threads": how.threads or 1,
             "device": describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "versions": {"cnnviz": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
-            "record": json.loads(self._record(told, int(block), threads).to_json())["cnnviz"],
+            "record": json.loads(self._record(told).to_json())["cnnviz"],
             **more,
         }
         return Manifest(json.loads(json.dumps(held)))
 
-    def _record(self, told: Mapping[str, Any], block: int, threads: int) -> Provenance:
-        """The record of all maps, but for what is known only once they are there."""
+    def _record(self, told: Mapping[str, Any]) -> Provenance:
+        """The record of all maps, but for how they were computed, and what is known only once they are there."""
         with asking({} if self.target is None else {"target": self.target}):
             record = Provenance(
                 model=told,
                 images=({"name": self.data.name, "sha256": self.data.fingerprint, "kind": "dataset"},),
                 device=self.model.device.type,
                 dtype=str(self.model.dtype).removeprefix("torch."),
-                threads=threads,
-                chunk=block,
                 seed=self.settings.get("seed"),
             )
         return record.stamped(self.method.name, self.settings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnnviz.bulk.asker import BlockMaps, checks_of
 from cnnviz.bulk.map_request import DIFFERENCES
-from cnnviz.core.atomic import make_folder, write_whole
+from cnnviz.core.atomic import TEMPORARY, make_folder, replacing, write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import MissingExtraError, OutputError, PictureError
 from cnnviz.methods.scan.manifest import Manifest
@@ -199,9 +201,7 @@ class MapStore:
         if found.values is not None:
             filled = np.full((size, *found.values.shape[1:]), np.nan, dtype="<f4")
             filled[found.images - number * size] = found.values
-            chunk = self.chunk(number, found.values.ndim - 1)
-            make_folder(chunk.parent)
-            write_whole(chunk, filled.tobytes())
+            self.write_chunk(number, found.values.ndim - 1, filled.tobytes())
         record = {
             "targets": found.targets,
             "keys": list(keys),
@@ -219,6 +219,24 @@ class MapStore:
             "probabilities": found.probabilities,
         }
         self.parts.write(number, arrays, record)
+
+    def write_chunk(self, number: int, axes: int, content: bytes) -> None:
+        """Put the file of a block's maps there, as a whole; half of one is left among the parts, if anywhere.
+
+        Args:
+            number: Which block.
+            axes: How many axes one map has.
+            content: What it holds.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        chunk = self.chunk(number, axes)
+        make_folder(chunk.parent)
+        with replacing(chunk, self.parts.folder / f".chunk-{number}.{secrets.token_hex(6)}{TEMPORARY}") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
     def chunk(self, number: int, axes: int) -> Path:
         """The file of a block's maps.
@@ -274,6 +292,9 @@ class MapStore:
                 delete(self.path)
                 raise PictureError(f"No picture of the data set could be used. The first: {summary.failures[0][2]}")
             try:
+                for folder in (self.path, self.path / MAPS):
+                    for half in folder.glob(f".{GROUP}.*{TEMPORARY}"):
+                        half.unlink()
                 self._write_arrays(summary.shape)
                 write_whole(self.path / GROUP, _group_bytes(self._attributes(summary)))
             except OSError as error:
@@ -312,8 +333,14 @@ class MapStore:
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         """What the group says: the ordinary record, what the store is of, pictures without a map."""
         about = {name: value for name, value in summary.about.items() if name != "layer"}
-        told = {"layer": summary.about["layer"], "checks": list(summary.checks), "look": {"format": "zarr"}}
-        record = {**self.manifest["record"], **told}
+        record = {
+            **self.manifest["record"],
+            "layer": summary.about["layer"],
+            "checks": list(summary.checks),
+            "chunk": self.manifest["block"],
+            "threads": self.manifest["threads"],
+            "look": {"format": "zarr"},
+        }
         return {
             "cnnviz": record,
             "question": self.manifest.held,

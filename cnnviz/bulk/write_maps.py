@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from cnnviz.core.atomic import make_folder, write_whole
+from cnnviz.core.atomic import write_whole
 from cnnviz.errors import OutputError
 from cnnviz.method import interruptible
 
@@ -232,9 +232,8 @@ def _copy_parts(others: Sequence[MapStore], whole: MapStore) -> None:
             continue
         part = source.read(number)
         if part.shape is not None:
-            chunk = whole.chunk(number, len(part.shape))
-            make_folder(chunk.parent)
-            write_whole(chunk, _read_bytes(source.chunk(number, len(part.shape))))
+            axes = len(part.shape)
+            whole.write_chunk(number, axes, _read_bytes(source.chunk(number, axes)))
         write_whole(whole.parts.file(number), _read_bytes(source.parts.file(number)))
     left = [number for number in lacking if not whole.parts.file(number).exists()]
     if left:
