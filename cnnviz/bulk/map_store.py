@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,109 +16,21 @@ from numpy.typing import NDArray
 
 from cnnviz.bulk.asker import BlockMaps, checks_of
 from cnnviz.bulk.map_request import DIFFERENCES
+from cnnviz.bulk.zarr_group import GROUP, MAPS, KnownBlock, group_bytes, read_group, write_arrays
 from cnnviz.core.atomic import TEMPORARY, make_folder, replacing, write_whole
-from cnnviz.core.untrusted import parse_json
-from cnnviz.errors import MissingExtraError, OutputError, PictureError
+from cnnviz.errors import OutputError, PictureError
 from cnnviz.methods.scan.manifest import Manifest
 from cnnviz.methods.scan.part_files import PartFolder, PartKind, agree_on_parts, read_question
 from cnnviz.provenance import merge_checks
 
-__all__ = [
-    "GROUP",
-    "KIND",
-    "MAPS",
-    "PARTS",
-    "MapStore",
-    "KnownBlock",
-    "delete",
-    "load_zarr",
-    "read_group",
-    "read_manifest",
-]
+__all__ = ["KIND", "PARTS", "MapStore", "delete", "read_manifest"]
 
 PARTS: Final = ".parts"
 """The folder in a store that holds what is found, until everything is."""
 
 KIND: Final = PartKind("run", "run.json", DIFFERENCES)
-GROUP: Final = "zarr.json"
-MAPS: Final = "maps"
-ROWS: Final = 65536
-"""Pictures in a chunk of every array but the maps."""
-
-DIMENSIONS: Final[Mapping[int, tuple[str, ...]]] = {
-    1: ("sample",),
-    2: ("row", "column"),
-    3: ("slice", "row", "column"),
-}
-"""The dimensions of one map, by how many places the network's input has."""
-
 MOST_SAID: Final = 64
 """Checks in a record; how many more there are is said."""
-
-
-def load_zarr() -> Any:
-    """The library that reads and writes stores.
-
-    Raises:
-        MissingExtraError: If it is not installed, or is one of before version 3.
-    """
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingExtraError("A store of maps (.zarr)", "data") from error
-    if int(zarr.__version__.partition(".")[0]) < 3:
-        raise MissingExtraError("A store of maps (.zarr)", "data")
-    return zarr
-
-
-def read_group(path: Path) -> dict[str, Any] | None:
-    """The attributes of a finished store; None where there is no group.
-
-    Raises:
-        OutputError: If there is something else.
-    """
-    try:
-        held = parse_json((path / GROUP).read_bytes())
-        attributes = dict(held["attributes"])
-        ours = held["node_type"] == "group" and isinstance(attributes["question"], dict)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError):
-        ours = False
-    if not ours:
-        raise OutputError(f"'{path}' is no store of maps that cnnviz wrote.")
-    return attributes
-
-
-@dataclass
-class KnownBlock:
-    """What is known of the pictures of one block, but for their maps.
-
-    Attributes:
-        images: ``(n,)``: numbers of those with a map.
-        keys: The keys of all pictures of the block, in order.
-        labels: Their classes in the data set, -1 for none.
-        targets: What was explained, of those with a map.
-        indices: ``(n,)``: the class of each target.
-        scores: ``(n,)``.
-        probabilities: ``(n,)``.
-        shape: Of one map; None where there is none.
-        about: What all maps have in common; None where there is none.
-        checks: What there is to say.
-        failures: Number and sentence of those without a map.
-    """
-
-    images: NDArray[np.int64]
-    keys: list[str]
-    labels: list[int]
-    targets: list[str]
-    indices: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    shape: tuple[int, ...] | None
-    about: dict[str, Any] | None
-    checks: list[str]
-    failures: list[tuple[int, str]]
 
 
 @dataclass
@@ -295,8 +206,8 @@ class MapStore:
                 for folder in (self.path, self.path / MAPS):
                     for half in folder.glob(f".{GROUP}.*{TEMPORARY}"):
                         half.unlink()
-                self._write_arrays(summary.shape)
-                write_whole(self.path / GROUP, _group_bytes(self._attributes(summary)))
+                write_arrays(self.path, self.manifest, summary.shape, map(self.read, range(self.manifest.shards)))
+                write_whole(self.path / GROUP, group_bytes(self._attributes(summary)))
             except OSError as error:
                 raise OutputError(f"'{self.path}' cannot be written: {error.strerror or error}.") from error
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
@@ -349,87 +260,6 @@ class MapStore:
             "used": summary.used,
             "failures": [list(each) for each in summary.failures],
         }
-
-    def _write_arrays(self, shape: tuple[int, ...]) -> None:
-        """Write every array but the maps, and what is to be said about these."""
-        zarr, count = load_zarr(), self.manifest.images
-        names = DIMENSIONS[int(self.manifest["places"])]
-        dimensions = ("picture", *(["channel"] if len(shape) > len(names) else []), *names)
-        chunks = (int(self.manifest["block"]), *shape)
-        held: dict[str, Any] = {}
-        zarr.create_array(
-            store=zarr.storage.MemoryStore(held), shape=(count, *shape), chunks=chunks, dtype="float32",
-            fill_value=np.nan, compressors=None, dimension_names=dimensions,
-        )  # fmt: skip
-        kinds: dict[str, tuple[Any, Any]] = {
-            "keys": ("string", ""),
-            "targets": ("string", ""),
-            "indices": ("int32", -1),
-            "scores": ("float64", np.nan),
-            "probabilities": ("float64", np.nan),
-            **({"labels": ("int32", -1)} if self.manifest["classes"] is not None else {}),
-        }
-        made = {
-            name: zarr.create_array(
-                store=str(self.path / name), shape=(count,), chunks=(min(ROWS, count),), dtype=kind, fill_value=fill,
-                compressors=None, dimension_names=("picture",), overwrite=True, config={"write_empty_chunks": True},
-            )
-            for name, (kind, fill) in kinds.items()
-        }  # fmt: skip
-        for start, columns in self._columns():
-            for name, array in made.items():
-                array[start : start + len(columns["keys"])] = columns[name]
-        write_whole(self.path / MAPS / GROUP, held[GROUP].to_bytes())
-
-    def _columns(self) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
-        """What is known of all pictures, a chunk's worth at a time, from which number on."""
-        size = int(self.manifest["block"])
-        rows: dict[str, list[Any]] = {}
-        start = 0
-        for number in range(self.manifest.shards):
-            part = self.read(number)
-            places = (part.images - number * size).tolist()
-            for name, values in _spread(part, places).items():
-                rows.setdefault(name, []).extend(values)
-            last = number == self.manifest.shards - 1
-            while len(rows["keys"]) >= ROWS or (last and rows["keys"]):
-                yield start, {name: _as_array(name, each[:ROWS]) for name, each in rows.items()}
-                rows = {name: each[ROWS:] for name, each in rows.items()}
-                start += ROWS
-
-
-def _spread(part: KnownBlock, places: Sequence[int]) -> dict[str, list[Any]]:
-    """What a part says, of every picture of its block."""
-    count = len(part.keys)
-    found: dict[str, list[Any]] = {
-        "keys": part.keys,
-        "labels": part.labels,
-        "targets": [""] * count,
-        "indices": [-1] * count,
-        "scores": [np.nan] * count,
-        "probabilities": [np.nan] * count,
-    }
-    for row, place in enumerate(places):
-        for name in ("targets", "indices", "scores", "probabilities"):
-            found[name][place] = getattr(part, name)[row]
-    return found
-
-
-def _as_array(name: str, values: Sequence[Any]) -> NDArray[Any]:
-    if name in ("keys", "targets"):
-        return np.array(values, dtype=object)
-    return np.array(values, dtype=np.int32 if name in ("indices", "labels") else np.float64)
-
-
-def _group_bytes(attributes: Mapping[str, Any]) -> bytes:
-    """The document of a zarr group with these attributes."""
-    zarr = load_zarr()
-    held: dict[str, Any] = {}
-    zarr.create_group(
-        store=zarr.storage.MemoryStore(held), attributes=json.loads(json.dumps(attributes, sort_keys=True))
-    )
-    found: bytes = held[GROUP].to_bytes()
-    return found
 
 
 def _spell(shape: tuple[int, ...]) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.bulk.map_store import GROUP, KIND, MAPS, PARTS, load_zarr, read_group, read_manifest
+from cnnviz.bulk.map_store import KIND, PARTS, read_manifest
+from cnnviz.bulk.zarr_group import GROUP, MAPS, load_zarr, read_group
 from cnnviz.catalogue import proper_name
 from cnnviz.core.field import Field, Span
 from cnnviz.core.notebook import html_table, repr_line

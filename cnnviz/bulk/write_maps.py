@@ -115,8 +115,9 @@ def write_maps(
         MissingExtraError: If zarr is not installed: ``pip install 'cnnviz[data]'``.
     """
     from cnnviz.bulk.map_request import MapRequest, MapSettings
-    from cnnviz.bulk.map_store import MapStore, load_zarr
+    from cnnviz.bulk.map_store import MapStore
     from cnnviz.bulk.open_maps import open_maps
+    from cnnviz.bulk.zarr_group import load_zarr
     from cnnviz.engine.undisturbed import fixed_threads
     from cnnviz.methods.scan.processes import conditions, own_numbers, processes
     from cnnviz.methods.scan.scope import JobShare
@@ -179,8 +180,9 @@ def merge_maps(stores: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         PictureError: If not one picture of the data set could be used.
         MissingExtraError: If zarr is not installed.
     """
-    from cnnviz.bulk.map_store import MapStore, load_zarr
+    from cnnviz.bulk.map_store import MapStore
     from cnnviz.bulk.open_maps import open_maps
+    from cnnviz.bulk.zarr_group import load_zarr
 
     load_zarr()
     several = [stores] if isinstance(stores, (str, os.PathLike)) else list(stores)
