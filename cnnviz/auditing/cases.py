@@ -19,7 +19,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.methods.prepare import show_tensors
 
 if TYPE_CHECKING:
-    from cnnviz.auditing.frame import MapRequest
+    from cnnviz.auditing.frame import MapQuestion
     from cnnviz.auditing.outcomes import Outcomes
     from cnnviz.models.model import Model
 
@@ -66,7 +66,7 @@ class Cases:
 
 
 def draw_cases(
-    request: MapRequest,
+    request: MapQuestion,
     found: Outcomes,
     *,
     mistakes: NDArray[np.int64],
@@ -104,7 +104,7 @@ def draw_cases(
     return Cases(chosen[0], chosen[1], photos, tuple(failures))
 
 
-def _draw(request: MapRequest, found: Outcomes, row: int) -> Case:
+def _draw(request: MapQuestion, found: Outcomes, row: int) -> Case:
     item = request.data.item(int(found.images[row]))
     pair = [item, item] if isinstance(item, Sample) else torch.stack([item, item])
     maps = request.ask(pair, [int(found.predicted[row]), int(found.truth[row])])
