@@ -15,4 +15,5 @@ cases          single pictures, drawn: mistakes with the maps of the answer and 
 tables         an audit as lines of text, comma-separated values and JSON
 audit_figures  an audit's figures
 audit_page     an audit's page
+shortcuts      places that a network looks at in each class, clustered, with a causal check
 """

@@ -14,7 +14,7 @@ from cnnviz.auditing.audit_result import Audit, Versus
 from cnnviz.auditing.calibration import Calibration, calibrate, reliability
 from cnnviz.auditing.cases import Cases, draw_cases
 from cnnviz.auditing.doubts import find_doubts, find_duplicates
-from cnnviz.auditing.frame import FrameMaps, MapQuestion, find_evidence, map_method, spread_rows
+from cnnviz.auditing.frame import FrameMaps, MapSource, find_evidence, map_method, spread_rows
 from cnnviz.auditing.outcomes import Outcomes, find_outcomes
 from cnnviz.auditing.tables import find_checks
 from cnnviz.auditing.truth import true_classes
@@ -95,7 +95,7 @@ def audit(
     opened = open_dataset(data, entrance=model.preprocess.entrance)
     known = true_classes(model, opened, truth)
     annotations = open_annotations(opened, masks, boxes)
-    request = MapQuestion(model, opened, method, chosen)
+    request = MapSource(model, opened, method, chosen)
     how: dict[str, Any] = {"block": block, "workers": workers, "seed": seed}
     steps = 2 + (against is not None) + bool(maps)
     with part_of_progress(slice(0, 1), steps):
@@ -183,7 +183,7 @@ def _compare(
 
 
 def _find_evidence(
-    request: MapQuestion, found: Outcomes, annotations: Annotations | None, most: int, seed: int
+    request: MapSource, found: Outcomes, annotations: Annotations | None, most: int, seed: int
 ) -> FrameMaps | None:
     """Maps of some pictures, spread over the classes, and of some mistakes."""
     spread = spread_rows(found.truth, most, seed)
@@ -195,7 +195,7 @@ def _find_evidence(
     return None if evidence is None else replace(evidence, spread=np.isin(evidence.rows, spread))
 
 
-def _draw(request: MapQuestion, made: Audit, count: int) -> Cases:
+def _draw(request: MapSource, made: Audit, count: int) -> Cases:
     if not count:
         return Cases()
     others = [*made.doubts.rows[:count].tolist()]
@@ -212,7 +212,7 @@ def _find_shortcuts(
 ) -> Shortcuts:
     from cnnviz.auditing.shortcuts.shortcuts import shortcuts
 
-    return shortcuts(model, data, method=method, labels=truth, seed=seed)
+    return shortcuts(model, data, method=method, truth=truth, seed=seed)
 
 
 def _record(model: Model, data: Dataset, found: Outcomes, seed: int) -> Provenance:

@@ -15,7 +15,7 @@ from cnnviz.drawing.pages.html import render
 if TYPE_CHECKING:
     from cnnviz.auditing.accuracy import Share
     from cnnviz.auditing.audit_result import Audit, AuditFigure
-    from cnnviz.auditing.cases import Case
+    from cnnviz.auditing.cases import DrawnCase
 
 __all__ = ["audit_chapters", "page_of", "summary_blocks"]
 
@@ -194,7 +194,7 @@ def _mistakes(made: Audit) -> Iterator[Block]:
         yield Group("Right answers that were least sure", (Gallery(plates, "medium"),))
 
 
-def _plates(made: Audit, case: Case) -> Iterator[Plate]:
+def _plates(made: Audit, case: DrawnCase) -> Iterator[Plate]:
     answer, true = made.answer(case.row), made.true(case.row)
     sure, share = made.outcomes.confidence[case.row], made.outcomes.true_shares[case.row]
     yield Plate(case.photo, f"The picture {made.keys[case.row]}", "The picture", f"true class: {true}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FRAME",
     "FrameMaps",
-    "MapQuestion",
+    "MapSource",
     "PLACES",
     "find_evidence",
     "map_method",
@@ -129,7 +129,7 @@ def map_method(name: str) -> Method[Any, Any]:
 
 
 @dataclass(frozen=True)
-class MapQuestion:
+class MapSource:
     """Maps of a method for the pictures of a data set.
 
     Attributes:
@@ -150,7 +150,7 @@ class MapQuestion:
 
 
 def find_evidence(
-    request: MapQuestion, found: Outcomes, rows: NDArray[np.int64], annotations: Annotations | None
+    request: MapSource, found: Outcomes, rows: NDArray[np.int64], annotations: Annotations | None
 ) -> FrameMaps | None:
     """Maps of the answered class of some pictures.
 

@@ -23,6 +23,7 @@ from cnnviz.provenance import Caution, plain
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.predictions import Predictions
 
 __all__ = ["compare"]
 
@@ -106,14 +107,17 @@ def _sort_by_mistakes(model: Model, images: Sequence[Any], sort: str) -> tuple[i
             "or folders on the command line."
         )
 
+    answers = predict(model, images, k=1)
+    if not isinstance(answers, Predictions):
+        raise UsageError("Images are sorted by mistakes of networks that give each image a class.")
+
     def rank(row: int) -> tuple[int, float]:
-        best = answers[row][0]
+        best = answers.best[row][0]
         sure = best.probability if best.probability is not None else best.logit
         if known[row] is None:
             return 2, 0.0
         return (1, sure) if str(best.target) == known[row] else (0, -sure)
 
-    answers = predict(model, images, k=1)
     return tuple(sorted(range(len(images)), key=rank))
 
 
