@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnviz.auditing.audit_result import Audit, AuditFigure
     from cnnviz.auditing.cases import DrawnCase
 
-__all__ = ["audit_chapters", "page_of", "summary_blocks"]
+__all__ = ["audit_chapters", "page_of", "short_blocks", "summary_blocks"]
 
 PAGE_WIDTH, PAGE_DPI = 6.75, 170
 MOST_FAILURES: Final = 20
@@ -109,6 +109,22 @@ def summary_blocks(made: Audit) -> tuple[Block, ...]:
         ("copies across classes", _spell_kinds(made)),
     ]
     return (Facts(tuple(rows)),)
+
+
+def short_blocks(made: Audit) -> Iterator[Block]:
+    """An audit in one chapter of another page.
+
+    Args:
+        made: The audit.
+    """
+    yield from summary_blocks(made)
+    yield _figure(made, "confusion")
+    for case in made.cases.mistakes:
+        yield Group(
+            f"{WRONG} {made.answer(case.row)}, true: {made.true(case.row)}",
+            (Gallery(tuple(_plates(made, case)), "row", f"{made.keys[case.row]}"),),
+        )
+    yield Words("cnnviz audit writes a page about the whole data set.", "quiet")
 
 
 def _spell_error(plain: float, scaled: float | None) -> str:
