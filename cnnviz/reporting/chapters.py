@@ -20,8 +20,8 @@ from cnnviz.methods.prepare import InputBatch, provenance_of
 from cnnviz.models.origin import one_line
 from cnnviz.reporting.answers import count_slow_maps, write_maps, write_predictions, write_units
 from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section
-from cnnviz.reporting.data_set import count_slow_audits, write_audit
 from cnnviz.reporting.elements import missing_note, recipe_facts
+from cnnviz.reporting.mistakes import count_slow_audits, write_audit
 from cnnviz.reporting.network import write_layers, write_overview
 from cnnviz.reporting.page import Report, Savable
 from cnnviz.reporting.responses import (
