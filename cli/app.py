@@ -45,7 +45,10 @@ OWN = {
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",
     ),
-    "merge": ("commands.patches", "Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index."),
+    "merge": (
+        "commands.patches",
+        "Merge the results of several jobs (--shard I/N) into one index or one store of maps.",
+    ),
     "models": ("commands.lists", "List the networks that can be opened by name."),
     "layers": ("commands.lists", "List a network's layers with output shapes, weights and receptive fields."),
     "methods": ("commands.lists", "List the methods with their costs and papers."),

@@ -4,6 +4,13 @@ from .auditing.audit import audit as audit
 from .auditing.audit_result import Audit as Audit
 from .auditing.shortcuts.findings import Shortcuts as Shortcuts
 from .auditing.shortcuts.shortcuts import shortcuts as shortcuts
+from .bulk.draw_maps import DrawnMaps as DrawnMaps
+from .bulk.draw_maps import draw_maps as draw_maps
+from .bulk.open_maps import Maps as Maps
+from .bulk.open_maps import StoredMap as StoredMap
+from .bulk.open_maps import open_maps as open_maps
+from .bulk.write_maps import merge_maps as merge_maps
+from .bulk.write_maps import write_maps as write_maps
 from .catalogue import CATALOGUE as CATALOGUE
 from .core.aim import Direction as Direction
 from .core.aim import WholeLayer as WholeLayer

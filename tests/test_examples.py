@@ -32,6 +32,7 @@ GIVEN = {
 WRITTEN = {
     "custom_target": ("custom_target.png",),
     "detection": ("detection.png", "detection_maps.png"),
+    "failure_analysis": ("failure_analysis.html", "failure_analysis.png"),
     "figure_for_a_report": ("report_figure.pdf",),
     "gallery": ("figures/scene-digit.png", "figures/scene-signal.png"),
     "gradcam_photo": ("photo.gradcam.png", "photo.why.png"),

@@ -1,6 +1,7 @@
 """The commands, each made of a method's signature or with options of its own.
 
 method    every method of the catalogue that has no command below: pictures in, maps out; clips in, clips out
+data_set  the same of a data set: maps in one store, or as pictures in a folder, shared and resumable
 predict   ``predict``: the most probable classes of every picture
 compare   ``compare``: several methods, networks or layers side by side
 units     ``features`` and ``filters``: maps and kernels of a layer

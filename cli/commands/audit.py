@@ -54,7 +54,7 @@ def run_audit(**values: Any) -> None:
         )
     out = _plan(values)
     device = choose_device(values["device"])
-    called = split_names(values["name"]) or [None] * len(names)
+    called: list[str | None] = [*split_names(values["name"])] or [None] * len(names)
     if len(called) != len(names):
         raise UsageError(
             f"--name gives {len(called)} of {len(names)} names; write one per network, with commas between."
@@ -79,7 +79,7 @@ def run_audit(**values: Any) -> None:
 
 def _asked(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked, as ``audit`` takes it."""
-    names = ("truth", "method", "maps", "cases", "boxes", "block", "workers", "seed")
+    names = ("truth", "method", "maps", "cases", "cluster", "boxes", "block", "workers", "seed")
     return {**{name: values[name] for name in names}, "masks": values["mask_folder"]}
 
 
@@ -153,6 +153,10 @@ audit = SectionedCommand(
         Option(
             "--boxes", metavar="FILE", section="Audit",
             help='Instead of masks: a JSON file, {"photo.jpg": [[LEFT, TOP, RIGHT, BOTTOM], ...]} or COCO\'s.',
+        ),
+        Option(
+            "--cluster", is_flag=True, section="Audit",
+            help="Also look for shortcuts: cluster the maps of each class, and test the places that they look at.",
         ),
         Option(
             "--block", type=click.IntRange(1), section="Audit",

@@ -10,9 +10,10 @@ outcomes       what the network answers of every picture, found in blocks
 accuracy       shares with intervals, the confusion matrix and its order, two networks on the same pictures
 calibration    reliability, expected calibration error, temperature scaling
 doubts         labels in doubt, and near-duplicates
-evidence       maps over the whole data set: means, and shares in mask, centre and border
+frame          maps over the whole data set on the picture's frame: means, and shares in mask, centre and border
 cases          single pictures, drawn: mistakes with the maps of the answer and of the true class
 tables         an audit as lines of text, comma-separated values and JSON
 audit_figures  an audit's figures
 audit_page     an audit's page
+shortcuts      places that a network looks at in each class, clustered, with a causal check
 """

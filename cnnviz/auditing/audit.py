@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from cnnviz.auditing.audit_result import Audit, Versus
 from cnnviz.auditing.calibration import Calibration, calibrate, reliability
 from cnnviz.auditing.cases import Cases, draw_cases
 from cnnviz.auditing.doubts import find_doubts, find_duplicates
-from cnnviz.auditing.evidence import Evidence, MapRequest, find_evidence, map_method, spread_rows
+from cnnviz.auditing.frame import FrameMaps, MapSource, find_evidence, map_method, spread_rows
 from cnnviz.auditing.outcomes import Outcomes, find_outcomes
 from cnnviz.auditing.tables import find_checks
 from cnnviz.auditing.truth import true_classes
@@ -27,6 +27,9 @@ from cnnviz.images.datasets.open import open_dataset
 from cnnviz.method import MOST_SEED, interruptible
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance
+
+if TYPE_CHECKING:
+    from cnnviz.auditing.shortcuts.findings import Shortcuts
 
 __all__ = ["audit"]
 
@@ -81,8 +84,8 @@ def audit(
         The audit: prints itself, and saves itself as a page, a table or figures.
 
     Raises:
-        UsageError: If there are no true classes, or none that the network has; if the method gives no such maps.
-        PictureError: If the data set cannot be opened, or not one of its pictures be used.
+        PictureError: If the data set cannot be opened, has no true classes, or not one of its pictures can be used.
+        UsageError: If the table cannot be read, or the method gives no such maps.
         ExplanationError: If the network gives pictures no class.
         UnknownNameError: If there is no such method or setting.
     """
@@ -92,7 +95,7 @@ def audit(
     opened = open_dataset(data, entrance=model.preprocess.entrance)
     known = true_classes(model, opened, truth)
     annotations = open_annotations(opened, masks, boxes)
-    request = MapRequest(model, opened, method, chosen)
+    request = MapSource(model, opened, method, chosen)
     how: dict[str, Any] = {"block": block, "workers": workers, "seed": seed}
     steps = 2 + (against is not None) + bool(maps)
     with part_of_progress(slice(0, 1), steps):
@@ -123,6 +126,8 @@ def audit(
     )
     with part_of_progress(slice(steps - 1, steps), steps):
         made = replace(made, cases=_draw(request, made, cases))
+    if cluster:
+        made = replace(made, shortcuts=_find_shortcuts(model, opened, truth, method, seed))
     asked = {"method": method, "maps": maps, "cases": cases, "cluster": cluster, "settings": chosen}
     return replace(made, checks=find_checks(made, opened.notes)).stamped("audit", asked)
 
@@ -178,8 +183,8 @@ def _compare(
 
 
 def _find_evidence(
-    request: MapRequest, found: Outcomes, annotations: Annotations | None, most: int, seed: int
-) -> Evidence | None:
+    request: MapSource, found: Outcomes, annotations: Annotations | None, most: int, seed: int
+) -> FrameMaps | None:
     """Maps of some pictures, spread over the classes, and of some mistakes."""
     spread = spread_rows(found.truth, most, seed)
     wrong = np.flatnonzero(~found.right)
@@ -190,7 +195,7 @@ def _find_evidence(
     return None if evidence is None else replace(evidence, spread=np.isin(evidence.rows, spread))
 
 
-def _draw(request: MapRequest, made: Audit, count: int) -> Cases:
+def _draw(request: MapSource, made: Audit, count: int) -> Cases:
     if not count:
         return Cases()
     others = [*made.doubts.rows[:count].tolist()]
@@ -200,6 +205,14 @@ def _draw(request: MapRequest, made: Audit, count: int) -> Cases:
         others += [row for rows in made.disagreements for row in rows[:count].tolist()]
     mistakes, hits = made.mistakes[:count], made.unsure_hits[: count // 2]
     return draw_cases(request, made.outcomes, mistakes=mistakes, hits=hits, others=others)
+
+
+def _find_shortcuts(
+    model: Model, data: Dataset, truth: str | os.PathLike[str] | None, method: str, seed: int
+) -> Shortcuts:
+    from cnnviz.auditing.shortcuts.shortcuts import shortcuts
+
+    return shortcuts(model, data, method=method, truth=truth, seed=seed)
 
 
 def _record(model: Model, data: Dataset, found: Outcomes, seed: int) -> Provenance:

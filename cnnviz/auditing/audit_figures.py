@@ -20,6 +20,7 @@ from cnnviz.drawing.files import FIGURE_SUFFIXES, rasterise, steady_settings, wr
 from cnnviz.drawing.paper import Paper
 from cnnviz.drawing.sheet import Cell, Sheet
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
+from cnnviz.results.explanation import RIGHT, WRONG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,9 +32,6 @@ __all__ = ["RIGHT", "WRONG", "MeanMap", "describe_figure", "draw_pixels", "mean_
 
 USUAL_WIDTH, ON_SCREEN, ON_PAPER = 6.75, 200, 300
 SEPARATOR: Final = " \N{MIDDLE DOT} "
-RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
-"""Signs of right and wrong answers, which do not depend on colour."""
-
 MOST_CLASSES: Final = 30
 MOST_ROWS: Final = 6
 MOST_MAPS: Final = 9

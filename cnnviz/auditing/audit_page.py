@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from cnnviz.auditing.audit_figures import RIGHT, WRONG, describe_figure, draw_pixels, mean_maps
-from cnnviz.auditing.evidence import PLACES
+from cnnviz.auditing.frame import PLACES
 from cnnviz.auditing.tables import spell_p, spell_share
 from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
 from cnnviz.drawing.pages.html import render
@@ -15,9 +15,9 @@ from cnnviz.drawing.pages.html import render
 if TYPE_CHECKING:
     from cnnviz.auditing.accuracy import Share
     from cnnviz.auditing.audit_result import Audit, AuditFigure
-    from cnnviz.auditing.cases import Case
+    from cnnviz.auditing.cases import DrawnCase
 
-__all__ = ["audit_chapters", "page_of", "summary_blocks"]
+__all__ = ["audit_chapters", "page_of", "short_blocks", "summary_blocks"]
 
 PAGE_WIDTH, PAGE_DPI = 6.75, 170
 MOST_FAILURES: Final = 20
@@ -82,7 +82,9 @@ def audit_chapters(made: Audit) -> Iterator[Chapter]:
     if made.versus is not None:
         yield Chapter("against", "Two networks", "Which of the two is better, and where?", tuple(_versus(made)))
     if made.shortcuts is not None:
-        yield from made.shortcuts.chapters()
+        from cnnviz.auditing.shortcuts.cluster_page import shortcut_chapter
+
+        yield shortcut_chapter(made.shortcuts)
     if made.checks:
         words = tuple(Words(f"{each[0].upper()}{each[1:]}.".replace("..", ".")) for each in made.checks)
         yield Chapter("checks", "What to know", "What was left out, and what changes how to read this?", words)
@@ -107,6 +109,22 @@ def summary_blocks(made: Audit) -> tuple[Block, ...]:
         ("copies across classes", _spell_kinds(made)),
     ]
     return (Facts(tuple(rows)),)
+
+
+def short_blocks(made: Audit) -> Iterator[Block]:
+    """An audit in one chapter of another page.
+
+    Args:
+        made: The audit.
+    """
+    yield from summary_blocks(made)
+    yield _figure(made, "confusion")
+    for case in made.cases.mistakes:
+        yield Group(
+            f"{WRONG} {made.answer(case.row)}, true: {made.true(case.row)}",
+            (Gallery(tuple(_plates(made, case)), "row", f"{made.keys[case.row]}"),),
+        )
+    yield Words("cnnviz audit writes a page about the whole data set.", "quiet")
 
 
 def _spell_error(plain: float, scaled: float | None) -> str:
@@ -192,7 +210,7 @@ def _mistakes(made: Audit) -> Iterator[Block]:
         yield Group("Right answers that were least sure", (Gallery(plates, "medium"),))
 
 
-def _plates(made: Audit, case: Case) -> Iterator[Plate]:
+def _plates(made: Audit, case: DrawnCase) -> Iterator[Plate]:
     answer, true = made.answer(case.row), made.true(case.row)
     sure, share = made.outcomes.confidence[case.row], made.outcomes.true_shares[case.row]
     yield Plate(case.photo, f"The picture {made.keys[case.row]}", "The picture", f"true class: {true}")

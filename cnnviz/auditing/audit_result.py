@@ -25,7 +25,7 @@ from cnnviz.auditing.accuracy import (
 from cnnviz.auditing.calibration import Calibration
 from cnnviz.auditing.cases import Cases
 from cnnviz.auditing.doubts import Doubts, Duplicates
-from cnnviz.auditing.evidence import Evidence
+from cnnviz.auditing.frame import FrameMaps
 from cnnviz.auditing.outcomes import KEPT, Outcomes
 from cnnviz.auditing.truth import Truth
 from cnnviz.core.atomic import write_whole
@@ -36,6 +36,8 @@ from cnnviz.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cnnviz.auditing.shortcuts.findings import Shortcuts
 
 __all__ = ["AUDIT_SUFFIXES", "Audit", "AuditFigure", "Versus"]
 
@@ -102,10 +104,10 @@ class Audit(Result):
     calibration: Calibration = field(repr=False)
     doubts: Doubts = field(repr=False)
     duplicates: Duplicates = field(repr=False)
-    evidence: Evidence | None = field(repr=False)
+    evidence: FrameMaps | None = field(repr=False)
     cases: Cases = field(repr=False)
     versus: Versus | None = None
-    shortcuts: Any = field(default=None, repr=False)
+    shortcuts: Shortcuts | None = field(default=None, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
     checks: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance, repr=False)

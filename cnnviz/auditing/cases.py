@@ -19,18 +19,18 @@ from cnnviz.errors import CnnvizError
 from cnnviz.methods.prepare import show_tensors
 
 if TYPE_CHECKING:
-    from cnnviz.auditing.evidence import MapRequest
+    from cnnviz.auditing.frame import MapSource
     from cnnviz.auditing.outcomes import Outcomes
     from cnnviz.models.model import Model
 
-__all__ = ["Case", "Cases", "draw_cases"]
+__all__ = ["DrawnCase", "Cases", "draw_cases"]
 
 LONGEST: Final = 400
 """Pixels of the longer side of a picture on the page."""
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class DrawnCase:
     """One picture with the maps of its answer and of its true class.
 
     Attributes:
@@ -59,14 +59,14 @@ class Cases:
         failures: Rows that could not be drawn, with the reason.
     """
 
-    mistakes: tuple[Case, ...] = ()
-    hits: tuple[Case, ...] = ()
+    mistakes: tuple[DrawnCase, ...] = ()
+    hits: tuple[DrawnCase, ...] = ()
     photos: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
     failures: tuple[tuple[int, str], ...] = ()
 
 
 def draw_cases(
-    request: MapRequest,
+    request: MapSource,
     found: Outcomes,
     *,
     mistakes: NDArray[np.int64],
@@ -83,7 +83,7 @@ def draw_cases(
         others: Rows without maps.
     """
     failures: list[tuple[int, str]] = []
-    drawn: dict[int, Case] = {}
+    drawn: dict[int, DrawnCase] = {}
     photos: dict[int, NDArray[np.uint8]] = {}
     wanted = [*mistakes.tolist(), *hits.tolist()]
     plain = [row for row in dict.fromkeys(others) if row not in wanted]
@@ -104,13 +104,13 @@ def draw_cases(
     return Cases(chosen[0], chosen[1], photos, tuple(failures))
 
 
-def _draw(request: MapRequest, found: Outcomes, row: int) -> Case:
+def _draw(request: MapSource, found: Outcomes, row: int) -> DrawnCase:
     item = request.data.item(int(found.images[row]))
     pair = [item, item] if isinstance(item, Sample) else torch.stack([item, item])
     maps = request.ask(pair, [int(found.predicted[row]), int(found.truth[row])])
     cells = [cell for line in maps.grid(style="overlay", shared=True).sheet.rows for cell in line if cell is not None]
     why, why_not = (_small(cell.pixels) for cell in cells[:2])
-    return Case(row, _photo_of(request.model, item), why, why_not, cells[0].scale)
+    return DrawnCase(row, _photo_of(request.model, item), why, why_not, cells[0].scale)
 
 
 def _photo_of(model: Model, item: Sample | torch.Tensor) -> NDArray[np.uint8]:

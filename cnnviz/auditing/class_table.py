@@ -42,7 +42,7 @@ def read_class_table(path: str | os.PathLike[str], keys: Sequence[str]) -> Class
     The first line names the columns: one of pictures (``key`` or ``file``; otherwise the first), one of classes
     (``class`` or ``label``), and any others, which are groups. Without such a line, that is where its first cell is a
     picture, the second column is the class. A picture is named by its key in the data set, or by its file's name, with
-    or without the ending, where no other has it.
+    its folder, without it, or without the ending too, where no other has it.
 
     Args:
         path: The file; its values are separated by commas, semicolons or tabs.
@@ -119,11 +119,14 @@ class _Places:
     def __init__(self, keys: Sequence[str]) -> None:
         self._whole = {key: index for index, key in enumerate(keys)}
         names = [_file_of(key) for key in keys]
+        self._pairs = _unique(["/".join(key.split("/")[-2:]) for key in keys])
         self._names, self._stems = _unique(names), _unique([PurePosixPath(name).stem for name in names])
 
     def find(self, text: str) -> int | None:
         plain = text.replace("\\", "/").removeprefix("./")
-        for table, name in ((self._whole, text), (self._whole, plain), (self._names, _file_of(plain))):
+        pair = "/".join(plain.split("/")[-2:])
+        spelt = (self._whole, text), (self._whole, plain), (self._pairs, pair), (self._names, _file_of(plain))
+        for table, name in spelt:
             if (found := table.get(name)) is not None:
                 return found
         return self._stems.get(_file_of(plain))

@@ -20,7 +20,7 @@ from cnnviz.engine.capture import capture
 from cnnviz.engine.scores.score import check_labels, class_probabilities
 from cnnviz.engine.scores.similarity import embedding_of
 from cnnviz.engine.undisturbed import reproducible, undisturbed
-from cnnviz.errors import CnnvizError, ExplanationError, ModelError, PictureError, UsageError
+from cnnviz.errors import CnnvizError, ExplanationError, ModelError, PictureError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
 
@@ -121,16 +121,16 @@ def find_outcomes(
         seed: Of the part whose logits are kept.
 
     Raises:
-        UsageError: If no picture has a class that the network has, or it gives no classes.
-        PictureError: If not one of the pictures can be read.
+        PictureError: If no picture has a class that the network has, or not one of them can be read.
+        ExplanationError: If the network gives pictures no class.
         ModelError: If a block does not fit into memory.
     """
     if not truth.known:
-        raise UsageError(f"No picture of '{data.name}' has a class that the network has. {_first_note(truth)}")
+        raise PictureError(f"No picture of '{data.name}' has a class that the network has. {_first_note(truth)}")
     size = model.fixed_batch or block or usual_block(model)
     wanted = np.unique(np.flatnonzero(truth.classes >= 0) // size).tolist()
     shape = example_shape(model, data)
-    scorer = _Scorer(model, data, truth, shape, seed)
+    scorer = _OutcomeCounter(model, data, truth, shape, seed)
     with _conditions(model, scorer.layer) as run:
         loaded = load_blocks(model, data, wanted, shape=shape, size=size, workers=workers)
         try:
@@ -143,13 +143,13 @@ def find_outcomes(
 
 
 @contextmanager
-def _conditions(model: Model, layer: str) -> Iterator[_Run]:
+def _conditions(model: Model, layer: str) -> Iterator[_EmbeddingRun]:
     device = model.device
     with undisturbed(model.module), reproducible(device), torch.autocast(device.type, enabled=False), torch.no_grad():
-        yield _Run(model, layer)
+        yield _EmbeddingRun(model, layer)
 
 
-class _Run:
+class _EmbeddingRun:
     """A forward with what the layer of the embedding gave."""
 
     def __init__(self, model: Model, layer: str) -> None:
@@ -165,7 +165,7 @@ class _Run:
             return logits, embedding_of(self._layer, logits, caught)[0]
 
 
-class _Scorer:
+class _OutcomeCounter:
     """Blocks counted one after another."""
 
     def __init__(self, model: Model, data: Dataset, truth: Truth, shape: tuple[int, ...], seed: int) -> None:
@@ -183,7 +183,7 @@ class _Scorer:
         self._logits: list[NDArray[np.float32]] = []
         self._projection: NDArray[np.float32] | None = None
 
-    def count(self, block: Block, run: _Run) -> None:
+    def count(self, block: Block, run: _EmbeddingRun) -> None:
         """Count a block's pictures in; those that give no numbers are failures."""
         self._failures += [each for each in block.failures if self._truth.classes[each[0]] >= 0]
         chosen = [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cnnviz.auditing.calibration import Reliability
-from cnnviz.auditing.evidence import PLACES
+from cnnviz.auditing.frame import PLACES
 from cnnviz.drawing.notes import NOTE_KEY
 from cnnviz.provenance import Caution
 
@@ -115,6 +115,9 @@ def _lines(made: Audit) -> Iterator[str]:
         yield f"evidence   {', '.join(told)}"
     for name, shares in made.groups.items():
         yield f"{name:10} " + ", ".join(f"{value} {spell_share(share)}" for value, share in list(shares.items())[:6])
+    if made.shortcuts is not None:
+        flagged = [each.label for each in made.shortcuts.flagged]
+        yield f"shortcuts  {', '.join(flagged) or 'none found'}"
     if made.versus is not None:
         test = made.versus.test
         yield (

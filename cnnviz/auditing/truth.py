@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from cnnviz.auditing.class_names import ClassNames, Match
 from cnnviz.auditing.class_table import read_class_table
-from cnnviz.errors import UsageError, quoted
+from cnnviz.core.target import named_class
+from cnnviz.errors import PictureError, UsageError, quoted
 from cnnviz.images.datasets.dataset import NO_CLASS, Dataset
 
 if TYPE_CHECKING:
     from cnnviz.models.model import Model
 
-__all__ = ["Truth", "true_classes"]
+__all__ = ["Truth", "name_true_classes", "true_classes"]
 
 NAMED: Final = 6
 """Names that a sentence lists."""
@@ -70,12 +72,13 @@ def true_classes(model: Model, data: Dataset, labels: str | os.PathLike[str] | N
             groups.
 
     Raises:
-        UsageError: If the table cannot be read, or neither the data set nor the table has classes.
+        UsageError: If the table cannot be read.
+        PictureError: If neither the data set nor the table has classes.
     """
     table = None if labels is None else read_class_table(labels, data.keys)
     names, numbers = _given_classes(data, None if table is None else table.classes)
     if not names:
-        raise UsageError(
+        raise PictureError(
             f"The pictures of '{data.name}' have no true classes; put them in a folder for each class, or name a table "
             "of pictures and classes (CSV)."
         )
@@ -98,6 +101,49 @@ def true_classes(model: Model, data: Dataset, labels: str | os.PathLike[str] | N
             *_say_unknown(names, found, counts),
         ),
     )
+
+
+FOLDERS: Final = "folders"
+
+
+def name_true_classes(
+    model: Model, files: Sequence[Path], truth: str | os.PathLike[str]
+) -> tuple[list[str | None], tuple[str, ...]]:
+    """The true classes of some files as captions name them, None where they are not known; and notes.
+
+    Args:
+        model: The network.
+        files: The pictures.
+        truth: A table of pictures and classes (CSV), or ``"folders"``: each picture's folder is its class.
+
+    Raises:
+        UsageError: If the table cannot be read, or no picture has a class that the network has.
+    """
+    if os.fspath(truth) == FOLDERS:
+        names: list[str | None] = [file.absolute().parent.name for file in files]
+        notes: tuple[str, ...] = ()
+    else:
+        table = read_class_table(truth, [file.as_posix() for file in files])
+        names, notes = list(table.classes or ()), table.notes
+        if not names:
+            raise UsageError(f"The table {quoted(Path(truth).name)} has no column of classes; name one 'class'.")
+    outputs = len(model.labels) if model.labels else _count_outputs(model)
+    by_name = ClassNames(model.labels, outputs)
+    several = list(dict.fromkeys(name for name in names if name is not None))
+    found = {name: by_name.find(name) for name in several}
+    lost = [name for name in several if found[name].index is None]
+    if len(lost) == len(several):
+        why = f"; {quoted(lost[0])} {found[lost[0]].reason}" if lost else ""
+        raise UsageError(f"No picture has a true class that the network has{why}.")
+    said = [
+        f"true classes that are not known: {', '.join(f'{quoted(each)} {found[each].reason}' for each in lost[:3])}"
+    ]
+
+    def caption(name: str | None) -> str | None:
+        index = None if name is None else found[name].index
+        return None if index is None else str(named_class(index, model.labels))
+
+    return [caption(name) for name in names], (*notes, *(said if lost else ()))
 
 
 def _given_classes(data: Dataset, listed: Sequence[str | None] | None) -> tuple[Sequence[str], NDArray[np.int64]]:

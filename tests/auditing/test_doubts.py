@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnviz.auditing.doubts import find_doubts, find_duplicates
-from cnnviz.auditing.evidence import FRAME, on_frame, overlap, spread_rows
+from cnnviz.auditing.frame import FRAME, on_frame, overlap, spread_rows
 from cnnviz.auditing.outcomes import Outcomes
 from cnnviz.core.sample import Geometry
 

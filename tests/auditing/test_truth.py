@@ -11,7 +11,7 @@ from cnnviz.auditing.class_names import ClassNames
 from cnnviz.auditing.class_table import read_class_table
 from cnnviz.auditing.truth import true_classes
 from cnnviz.auditing.wordnet import IMAGENET_IDS, is_imagenet, wordnet_id
-from cnnviz.errors import UsageError
+from cnnviz.errors import PictureError, UsageError
 from tests.support.networks import LABELS, Small, model_of
 
 
@@ -143,7 +143,7 @@ def test_numbers_are_indices_of_a_network_without_labels(folder):
 
 
 def test_pictures_without_any_class_are_a_sentence(folder, small):
-    with pytest.raises(UsageError, match="have no true classes; put them in a folder for each class"):
+    with pytest.raises(PictureError, match="have no true classes; put them in a folder for each class"):
         true_classes(small, data_of(folder("a.png", "b.png")))
 
 
@@ -182,6 +182,12 @@ def test_a_file_name_that_two_pictures_share_names_neither(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("key,class\na.png,cat\ny/a.png,dog\n")
     assert read_class_table(table, ["x/a.png", "y/a.png"]).classes == (None, "dog")
+
+
+def test_a_file_is_known_by_its_folder_too(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("key,class\nx/a.png,cat\ny/a.png,dog\n")
+    assert read_class_table(table, ["data/x/a.png", "data/y/a.png"]).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,12 @@ MOST_NAMED: Final = 40
 LONGEST_NAME: Final = 1.6
 """Inches of a class's name beside the matrix; a longer one is cut."""
 
+LARGEST_SIDE: Final = 5.6
+"""Inches of a matrix with names beside it, at most."""
+
+FILLED: Final = 0.95
+"""Height of a name in a row, as a share of the row's."""
+
 INK, FAINT, LINE, WRONG, RIGHT = "#202020", "#707070", "#d8d8d8", "#d55e00", "#0072b2"
 TWO_DIGITS: Final = 2.4
 
@@ -54,11 +60,11 @@ def draw_confusion(
     em = current_style().size / PER_INCH
     named = len(names) <= MOST_NAMED
     shown = [_cut(name) for name in names] if named else []
-    margin = max(map(inches, shown), default=0.0) + em if named else 2.2 * em
+    margin = _name_margin(shown, width, em) if named else 2.2 * em
     listed = [] if named else [f"{true} \N{RIGHTWARDS ARROW} {answered}: {count}" for true, answered, count in pairs]
     columns = max(1, int(width / max(map(inches, listed), default=1.0))) if listed else 1
     columns = min(columns, 2)
-    side = max(1.0, min(width - margin - 1.8 * em, 5.6 if named else width))
+    side = max(1.0, min(width - margin - 1.8 * em, LARGEST_SIDE if named else width))
     list_height = -(-len(listed) // columns) * 1.35 * em + (2.2 * em if listed else 0)
     top = (2.0 * em if title else 0.3 * em) + (margin if named else 1.6 * em) + 1.2 * em
     bottom = notes_height(notes, width, em) + 0.6 * em + list_height
@@ -99,7 +105,7 @@ def _fill_cells(axes: Axes, matrix: NDArray[np.int64], names: Sequence[str], sid
     axes.set_yticks(range(count), labels=list(names))
     axes.xaxis.tick_top()
     plain_axes(axes)
-    small = min(current_style().size, cell * 0.95)
+    small = min(current_style().size, cell * FILLED)
     axes.tick_params(axis="both", labelsize=small)
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
@@ -137,6 +143,15 @@ def _write_list(drawn: Figure, listed: Sequence[str], columns: int, top: float, 
             (0.05 + column * float(width) / columns) / width, (top - (1.5 + 1.35 * row) * em) / height, line,
             fontsize=size - 0.5, color=INK, va="top", fontfamily=families(line), parse_math=False,
         )  # fmt: skip
+
+
+def _name_margin(names: Sequence[str], width: float, em: float) -> float:
+    """Inches that names beside the matrix take, which are set as small as its cells are."""
+    longest, shrunk = max(map(inches, names), default=0.0), 1.0
+    for _ in range(4):
+        side = max(1.0, min(width - longest * shrunk - 2.8 * em, LARGEST_SIDE))
+        shrunk = min(1.0, side / max(1, len(names)) * FILLED / em)
+    return longest * shrunk + em
 
 
 def _cut(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Evidence: what a network looks at over a whole data set: mean maps, and shares in mask, centre and border."""
+"""FrameMaps: what a network looks at over a whole data set: mean maps, and shares in mask, centre and border."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAME",
-    "Evidence",
-    "MapRequest",
+    "FrameMaps",
+    "MapSource",
     "PLACES",
     "find_evidence",
     "map_method",
@@ -49,7 +49,7 @@ FROM: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class FrameMaps:
     """Maps of the answered class over many pictures, on the pictures' own frame.
 
     Attributes:
@@ -129,7 +129,7 @@ def map_method(name: str) -> Method[Any, Any]:
 
 
 @dataclass(frozen=True)
-class MapRequest:
+class MapSource:
     """Maps of a method for the pictures of a data set.
 
     Attributes:
@@ -150,8 +150,8 @@ class MapRequest:
 
 
 def find_evidence(
-    request: MapRequest, found: Outcomes, rows: NDArray[np.int64], annotations: Annotations | None
-) -> Evidence | None:
+    request: MapSource, found: Outcomes, rows: NDArray[np.int64], annotations: Annotations | None
+) -> FrameMaps | None:
     """Maps of the answered class of some pictures.
 
     Args:
@@ -212,12 +212,12 @@ class _Counted:
         self._rows.append(row)
         self._held.append((mass.astype(np.float16), seen.astype(np.float16), shares, even))
 
-    def evidence(self, method: str) -> Evidence | None:
+    def evidence(self, method: str) -> FrameMaps | None:
         """All that was counted."""
         if not self._held:
             return None
         maps, seen, shares, even = zip(*self._held, strict=True)
-        return Evidence(
+        return FrameMaps(
             proper_name(method), np.array(self._rows, np.int64), np.stack(maps), np.stack(seen),
             np.array(shares), np.array(even), self._blank,
         )  # fmt: skip
