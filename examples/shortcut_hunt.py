@@ -1,6 +1,6 @@
 """Hunt for a shortcut: train a small network on pictures of which one class carries a mark, and let cnnviz find it.
 
-    python examples/shortcut_hunt.py
+Run it: python examples/shortcut_hunt.py
 
 Every star carries a dot in a corner. The network is right on all pictures like those it was trained on, so no accuracy
 shows that it looks at the dot. Writes ``shortcuts.html`` and ``shortcuts.png``. It needs scikit-learn:
@@ -48,7 +48,7 @@ def train(pixels: np.ndarray, targets: np.ndarray) -> nn.Module:
         rows = torch.randint(len(inputs), (BATCH,))
         loss = nn.functional.cross_entropy(network(inputs[rows]), torch.from_numpy(targets)[rows])
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return network.eval()
 

@@ -17,7 +17,7 @@ import torch
 
 from cnnviz.auditing.shortcuts.channels import channel_contributions, telling_channels
 from cnnviz.auditing.shortcuts.clusters import cluster, shrink
-from cnnviz.auditing.shortcuts.contents import PixelMoments, common_content, exchange, put
+from cnnviz.auditing.shortcuts.common_content import PixelMoments, common_content, exchange, put
 from cnnviz.auditing.shortcuts.effects import Effect, ask_probabilities, effect_of
 from cnnviz.auditing.shortcuts.findings import LEAST_RISE, ClassClusters, Cluster, Example, is_shortcut
 from cnnviz.auditing.shortcuts.places import common_place, looked_at, mean_map
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cnnviz.auditing.shortcuts.channels import ChannelShare
-    from cnnviz.auditing.shortcuts.contents import Content
+    from cnnviz.auditing.shortcuts.common_content import Content
     from cnnviz.auditing.shortcuts.relevance import Reader, Relevance
     from cnnviz.results.patch_index import PatchIndex
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cnnviz.auditing.shortcuts.channels import telling_channels
-from cnnviz.auditing.shortcuts.contents import PixelMoments, common_content, exchange, put
+from cnnviz.auditing.shortcuts.common_content import PixelMoments, common_content, exchange, put
 from cnnviz.auditing.shortcuts.effects import Effect, effect_of
 from cnnviz.auditing.shortcuts.findings import is_shortcut
 from cnnviz.auditing.shortcuts.places import bounding_box, common_place, looked_at, mean_map
