@@ -14,8 +14,8 @@ from cnnviz.auditing.shortcuts.places import bounding_box
 from cnnviz.core.atomic import write_whole
 from cnnviz.drawing.figure import DRAWN_SUFFIXES, Grid
 from cnnviz.drawing.files import PAGE_SUFFIXES, ensure_writable, write_page
-from cnnviz.drawing.paper import Paper
 from cnnviz.errors import UnknownNameError
+from cnnviz.evaluation.evaluation import only_paper
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import Result
 
@@ -282,6 +282,7 @@ class Shortcuts(Result):
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
+            UnknownNameError: If an option is none of a figure.
             UsageError: If the pictures are not at hand.
         """
         from cnnviz.auditing.shortcuts.listing import csv_of_clusters, json_of_shortcuts
@@ -290,7 +291,7 @@ class Shortcuts(Result):
         ensure_writable(where, force=True, suffixes=SHORTCUT_SUFFIXES)
         ending = where.suffix.lower()
         if ending in DRAWN_SUFFIXES:
-            self.grid(every=every).save(where, **Paper.split(paper)[0].describe())
+            self.grid(every=every).save(where, **only_paper(paper).describe())
         elif ending in PAGE_SUFFIXES:
             from cnnviz.auditing.shortcuts.cluster_page import page_of_shortcuts
 

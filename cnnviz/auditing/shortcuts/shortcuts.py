@@ -210,7 +210,8 @@ def _find_checks(
         named = ", ".join(few[:6]) + (f" and {len(few) - 6} others" if len(few) > 6 else "")
         checks.append(f"fewer than {FEW} pictures, so that clusters and intervals are rough: {named}")
     if failures:
-        checks.append(f"{len(failures)} pictures could not be used; the first: {failures[0][1]}")
+        number = len(failures)
+        checks.append(f"{number} picture{'s' if number > 1 else ''} could not be used; the first: {failures[0][1]}")
     return tuple(checks)
 
 
