@@ -213,9 +213,9 @@ def _mistakes(made: Audit) -> Iterator[Block]:
 def _plates(made: Audit, case: DrawnCase) -> Iterator[Plate]:
     answer, true = made.answer(case.row), made.true(case.row)
     sure, share = made.outcomes.confidence[case.row], made.outcomes.true_shares[case.row]
-    yield Plate(case.photo, f"The picture {made.keys[case.row]}", "The picture", f"true class: {true}")
     yield Plate(case.why, f"Map of the answer {answer}", f"Why {answer}?", f"{WRONG} {sure:.1%}", case.scale)
     yield Plate(case.why_not, f"Map of the true class {true}", f"Why not {true}?", f"{share:.1%}", case.scale)
+    yield Plate(case.photo, f"The picture {made.keys[case.row]}", "The picture", f"true class: {true}")
 
 
 def _doubtful(made: Audit) -> Iterator[Chapter]:

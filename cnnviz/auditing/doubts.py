@@ -23,7 +23,9 @@ ALIKE: Final = 0.95
 ROUGHLY: Final = 0.8
 """Cosine of embeddings about their mean, and correlation of thumbnails, from which two pictures are alike."""
 
-AT_ONCE: Final = 512
+AT_ONCE: Final = 1 << 20
+"""Pairs that are compared at once."""
+
 MOST_COMPARED: Final = 60_000
 """Pictures up to which all are compared with all; of more those of one answer with each other."""
 
@@ -127,13 +129,15 @@ def find_duplicates(found: Outcomes, most: int = 200) -> Duplicates:
     centred = found.embeddings.astype(np.float32)
     centred = centred - centred.mean(axis=0, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    centred = np.where(lengths > 1e-6, centred / np.maximum(lengths, 1e-6), 0)
+    centred = np.where(lengths > 1e-6, centred / np.maximum(lengths, 1e-6), np.float32(0))
+    by = _Compared(centred, found.prints.astype(np.float32))
     pairs: list[Duplicate] = []
     across: dict[str, int] = dict.fromkeys(KINDS, 0)
     within: dict[str, int] = dict.fromkeys(KINDS, 0)
     for group in groups:
-        for start in range(0, len(group), AT_ONCE):
-            for one in _pairs_in(found, centred, group, slice(start, start + AT_ONCE)):
+        step = max(1, AT_ONCE // len(group))
+        for start in range(0, len(group), step):
+            for one in _pairs_in(found, by, group, slice(start, start + step)):
                 apart = bool(found.truth[one.first] != found.truth[one.second])
                 (across if apart else within)[one.kind] += 1
                 if apart:
@@ -151,15 +155,20 @@ def _by_answer(predicted: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return np.split(order, np.flatnonzero(np.diff(predicted[order])) + 1)
 
 
-def _pairs_in(found: Outcomes, centred: NDArray[np.float32], group: NDArray[np.int64], some: slice) -> list[Duplicate]:
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What pictures are compared by, in float32: embeddings about their mean and thumbnails, each of length 1."""
+
+    embeddings: NDArray[np.float32]
+    prints: NDArray[np.float32]
+
+
+def _pairs_in(found: Outcomes, by: _Compared, group: NDArray[np.int64], some: slice) -> list[Duplicate]:
     """The pairs of some rows of a group with all that come after them."""
-    mine = group[some]
-    rest = group[some.start :]
-    alike = centred[mine] @ centred[rest].T
-    prints = found.prints[rest].astype(np.float32)
-    ours = found.prints[mine].astype(np.float32)
-    plain = ours @ prints.T
-    turned = _mirrored(ours) @ prints.T
+    mine, rest = group[some], group[some.start :]
+    alike = by.embeddings[mine] @ by.embeddings[rest].T
+    ours, theirs = by.prints[mine], by.prints[rest].T
+    plain, turned = ours @ theirs, _mirrored(ours) @ theirs
     later = np.arange(len(rest))[None] > np.arange(len(mine))[:, None]
     held = []
     nearer = np.maximum(plain, turned)

@@ -86,7 +86,7 @@ def test_copies_across_classes_are_found_and_told_apart_by_their_kind():
 
 
 def test_pictures_of_several_blocks_are_compared_too(monkeypatch):
-    monkeypatch.setattr("cnnviz.auditing.doubts.AT_ONCE", 2)
+    monkeypatch.setattr("cnnviz.auditing.doubts.AT_ONCE", 24)
     test_copies_across_classes_are_found_and_told_apart_by_their_kind()
 
 
