@@ -197,7 +197,8 @@ def tell(cases: Sequence[Case], seconds: float) -> str:
         f"steps, audited on {PICTURES:,} pictures each with Grad-CAM. Planted: the mark raises the share of other "
         f"classes' pictures answered as its class by {LEAST:.0%} or more. Found: a flag whose place lies in the mark "
         "for the greater part. SpRAy: the same maps and clusters, two or more by the eigengap, and one whose mean map "
-        f"peaks in the mark. The rule was chosen on networks of seed 100. {seconds:.0f} s of CPU time for the audits.",
+        "peaks in the mark; a texture is everywhere, so that its peak always is. The rule was chosen on networks of "
+        f"seed 100. {seconds:.0f} s of CPU time for the audits.",
         "",
         "| marked | planted | found | SpRAy | clean classes | flagged | two or more clusters (SpRAy) |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
