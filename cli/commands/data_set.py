@@ -23,12 +23,27 @@ from ..run import PictureFiles, choose_device, is_first_process, open_model
 if TYPE_CHECKING:
     from cnnviz.bulk.draw_maps import DrawnMaps
 
-__all__ = ["DATA_SET", "draw_files", "is_stored", "merge_stores", "names_data_set", "run_on_data_set", "unfinished_in"]
+__all__ = [
+    "DATA_SET",
+    "DATA_SET_HELP",
+    "draw_files",
+    "is_stored",
+    "merge_stores",
+    "names_data_set",
+    "run_on_data_set",
+    "unfinished_in",
+]
 
 STORE = ".zarr"
 SOURCE = re.compile(r"(?:shapes|hf):.*|.*\.(?:txt|tsv|tar)", re.IGNORECASE)
 """What names a data set that is neither a folder nor a file of one picture."""
 MOST_NAMED = 20
+
+DATA_SET_HELP = (
+    "\n\nOr a data set: a folder, a list of pictures (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT or "
+    "hf:NAME. -o FOLDER/ draws a picture of each map, -o NAME.zarr writes all raw maps into one store. An interrupted "
+    "run is continued; torchrun -m cnnviz METHOD ... splits it among processes."
+)
 
 DATA_SET = (
     Option(

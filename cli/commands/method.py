@@ -34,7 +34,7 @@ from ..options import (
 )
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
-from .data_set import DATA_SET, draw_files, names_data_set, run_on_data_set, unfinished_in
+from .data_set import DATA_SET, DATA_SET_HELP, draw_files, names_data_set, run_on_data_set, unfinished_in
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -125,7 +125,7 @@ def method_command(name: str) -> click.Command:
         name,
         params=parameters,
         callback=partial(run_method, name),
-        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{reference}",
+        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{DATA_SET_HELP if method.singly else ''}{reference}",
         short_help=method.summary,
     )
 
