@@ -161,6 +161,12 @@ def started(arguments, count, folder):
     )  # fmt: skip
 
 
+def descendants(number):
+    """The processes that a process has started, and those that these have."""
+    children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    return [one for child in map(int, children) for one in (child, *descendants(child))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("out", ["maps.zarr", "maps/"])
 def test_two_processes_killed_three_times_make_the_same_files_as_one(out, tmp_path):
@@ -174,7 +180,8 @@ def test_two_processes_killed_three_times_make_the_same_files_as_one(out, tmp_pa
             while len(list(folder.rglob("part-*.safetensors"))) < kill:
                 assert running.poll() is None, running.communicate()
                 time.sleep(0.005)
-            os.killpg(running.pid, signal.SIGKILL)
+            for number in [running.pid, *descendants(running.pid)]:  # torchrun's workers have sessions of their own
+                os.kill(number, signal.SIGKILL)
             running.communicate()
         running = started(asked, count, folder)
         said, notes = running.communicate(timeout=300)
