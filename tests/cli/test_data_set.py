@@ -147,6 +147,24 @@ def test_a_data_set_that_is_not_there_is_said(cnnviz, folder):
         assert not (folder / "maps.zarr").exists()
 
 
+def test_info_shows_the_record_of_a_store_and_rerun_says_what_to_do(cnnviz, pictures, folder):
+    cnnviz("saliency", *NETWORK, pictures, "-o", "maps.zarr")
+    record = json.loads(cnnviz("info", "maps.zarr", "--json").stdout)
+    assert (record["method"], record["chunk"], record["look"]) == ("saliency", 5, {"format": "zarr"})
+    assert record["images"][0]["kind"] == "dataset"
+    refused = cnnviz("rerun", "maps.zarr")
+    assert refused.exit_code == 2
+    assert "'maps.zarr' is a store of maps, which rerun does not make again; write another with the command" in (
+        refused.stderr
+    )
+    (folder / "other.zarr").mkdir()
+    (folder / "other.zarr/zarr.json").write_text('{"attributes": {"mine": 1}}')
+    for name, said in (("other.zarr", "was not written by cnnviz"), ("none.zarr", "There is no file 'none.zarr'")):
+        done = cnnviz("info", name)
+        assert done.exit_code == 1
+        assert said in done.stderr
+
+
 def started(arguments, count, folder):
     """The command, in one process or under torchrun."""
     with socket.socket() as probe:
