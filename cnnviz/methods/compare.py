@@ -15,6 +15,7 @@ from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import Method, check_network, interruptible
+from cnnviz.methods.cams.kept import keeping_answers
 from cnnviz.methods.predict import predict
 from cnnviz.models.model import Model
 from cnnviz.provenance import Caution, plain
@@ -71,7 +72,8 @@ def compare(
         goal = [best[0].target for best in predict(network, given, k=1)] if target is None else target
         for layer in layers or (None,):
             asked = _pair_with_layer(chosen, layer, first=not layers or layer == layers[0])
-            maps = {key: ask(key, method, network, goal, {**settings, **own}) for key, method, own in asked}
+            with keeping_answers():
+                maps = {key: ask(key, method, network, goal, {**settings, **own}) for key, method, own in asked}
             panels.append(Panel(name, layer, maps))
     asked_for = {"methods": list(chosen), "target": target, "layers": list(layers), **settings}
     return Comparison.of(

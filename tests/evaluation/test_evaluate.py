@@ -270,9 +270,9 @@ def test_costs_are_forwards_and_seconds_an_image(model):
         "none": lambda _m, x, _t: x[:, :1],
         "three": lambda m, x, _t: sum(m.module(x)[:, :1, None] for _ in range(3)),
     }
-    found = cnnviz.evaluate(model, "shapes:4", {**methods, "gradcam": "gradcam"}, "gini")
-    assert {name: found.costs[name][0] for name in ("none", "three", "gradcam", "random")} == {
-        "none": 0, "three": 3, "gradcam": 1, "random": 0,
+    found = cnnviz.evaluate(model, "shapes:4", {**methods, "gradcam": "gradcam", "layercam": "layercam"}, "gini")
+    assert {name: found.costs[name][0] for name in ("none", "three", "gradcam", "layercam", "random")} == {
+        "none": 0, "three": 3, "gradcam": 1, "layercam": 1, "random": 0,
     }  # fmt: skip
     assert all(seconds >= 0 for _, seconds in found.costs.values())
 

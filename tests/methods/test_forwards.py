@@ -8,6 +8,8 @@ import torch
 
 import cnnviz
 from cnnviz.engine.windows import route as route_module
+from cnnviz.methods.cams import kept as kept_module
+from cnnviz.methods.cams.kept import keeping_answers
 from cnnviz.methods.occlusion import windows as regions_module
 from tests.support.networks import Small, model_of
 
@@ -39,6 +41,11 @@ def batches(net: Counted) -> tuple[list[int], list[int]]:
     """How many pictures the network itself was asked about each time, and how many its copy."""
     own = [count for asked, count in net.asked if asked == id(net)]
     return own, [count for asked, count in net.asked if asked != id(net)]
+
+
+def asked(net: Counted) -> int:
+    """How many pictures went through the network itself."""
+    return sum(batches(net)[0])
 
 
 @pytest.fixture
@@ -106,3 +113,73 @@ def test_where_there_is_no_copy(net, inputs, target, fixed, own):
     model = model_of(net, fixed_batch=fixed)
     cnnviz.occlusion(model, inputs[:1], target, window=8, stride=4, batch_size=25)
     assert batches(net) == (own, [])
+
+
+FAMILY = "gradcam,gradcam++,xgradcam,hirescam,layercam,eigengradcam,eigencam"
+
+
+def test_maps_of_one_layer_share_a_forward(net, inputs):
+    model = model_of(net)
+    cnnviz.layercam(model, inputs, layer="relu2")  # what is learnt about a layer the first time is no part of it
+    net.asked.clear()
+    alone = {name: cnnviz.catalogue.load(name)(model, inputs, layer="relu2") for name in FAMILY.split(",")}
+    each = asked(net)
+    net.asked.clear()
+    with keeping_answers() as kept:
+        together = {name: cnnviz.catalogue.load(name)(model, inputs, layer="relu2") for name in FAMILY.split(",")}
+    spared = kept.forwards
+    assert spared == 6 * len(inputs)
+    assert each - asked(net) == spared
+    for name, maps in together.items():
+        assert np.array_equal(maps.upsampled(), alone[name].upsampled())
+        assert maps.checks == alone[name].checks
+        assert maps.provenance == alone[name].provenance
+
+
+def test_compare_shares_it(net, inputs):
+    model = model_of(net)
+    cnnviz.layercam(model, inputs, 1, layer="relu2")
+    counts = []
+    for methods in ("gradcam", "layercam", "gradcam,layercam"):
+        net.asked.clear()
+        cnnviz.compare(model, inputs, methods, 1, layer="relu2")
+        counts.append(asked(net))
+    assert counts[2] == counts[0] + counts[1] - len(inputs)
+
+
+@pytest.mark.parametrize("changed", ["weights", "data", "picture", "target", "network", "layer"])
+def test_a_kept_answer_is_never_stale(inputs, changed):
+    net = Small()
+    model, other, target, layer = model_of(net), inputs.clone(), 1, "relu2"
+    with keeping_answers() as kept:
+        cnnviz.gradcam(model, inputs, 1, layer="relu2")
+        with torch.no_grad():
+            if changed == "weights":
+                net.conv2.weight.mul_(-1)
+            elif changed == "data":
+                net.conv2.weight.data.mul_(-1)
+            elif changed == "picture":
+                other[0, 0, 0, 0] += 1e-3
+            elif changed == "target":
+                target = 0
+            elif changed == "network":
+                model = model_of(Small())
+            else:
+                layer = "conv2"
+        found = cnnviz.gradcam(model, other, target, layer=layer)
+        assert kept.forwards == 0
+    assert np.array_equal(found.upsampled(), cnnviz.gradcam(model, other, target, layer=layer).upsampled())
+
+
+def test_nothing_is_kept_afterwards_and_little_meanwhile(net, inputs, monkeypatch):
+    model = model_of(net)
+    cnnviz.gradcam(model, inputs, 1, layer="relu2")
+    with pytest.raises(cnnviz.CnnvizError), keeping_answers() as kept:
+        cnnviz.gradcam(model, inputs, "no such class", layer="relu2")
+    with keeping_answers() as kept:
+        monkeypatch.setattr(kept_module, "MOST_BYTES", 10)
+        cnnviz.gradcam(model, inputs, 1, layer="relu2")
+        cnnviz.layercam(model, inputs, 1, layer="relu2")
+        assert kept.forwards == 0
+        with keeping_answers() as inner:
+            assert inner is kept

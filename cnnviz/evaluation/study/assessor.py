@@ -27,6 +27,7 @@ from cnnviz.evaluation.study.annotations import Annotations, PlacedAnnotation, p
 from cnnviz.evaluation.study.candidates import Candidate
 from cnnviz.evaluation.study.meter import Meter, metered
 from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.methods.cams.kept import keeping_answers
 from cnnviz.methods.occlusion.scorer import Scorer
 from cnnviz.methods.scan.loader import Block
 from cnnviz.models.model import Model
@@ -279,17 +280,22 @@ class Assessor:
     def _explain(
         self, inputs: Tensor, targets: Sequence[Target], first: int
     ) -> tuple[NDArray[np.float32], dict[str, Meter]]:
-        """Maps ``(n, M, H, W)``, and what each candidate took."""
+        """Maps ``(n, M, H, W)``, and what each candidate takes alone, though those of one layer share a forward."""
         found: list[NDArray[np.float32]] = []
         costs: dict[str, Meter] = {}
         shape = tuple(inputs.shape[1:])
-        for candidate in self.candidates:
-            seed = self._seed * APART + first if candidate.control else self._seed
-            with metered(costs.setdefault(candidate.name, Meter()), shape):
-                maps = candidate.explain(self.model, inputs, list(targets), seed)
-            if maps.shape != (len(inputs), *shape[1:]):
-                raise ExplanationError(f"'{candidate.name}' gives maps of {maps.shape[1:]}, not of the input's size.")
-            found.append(maps)
+        with keeping_answers() as kept:
+            for candidate in self.candidates:
+                seed = self._seed * APART + first if candidate.control else self._seed
+                before, meter = replace(kept), costs.setdefault(candidate.name, Meter())
+                with metered(meter, shape):
+                    maps = candidate.explain(self.model, inputs, list(targets), seed)
+                meter.forwards += kept.forwards - before.forwards  # what it would take alone
+                meter.seconds += kept.seconds - before.seconds
+                if maps.shape != (len(inputs), *shape[1:]):
+                    had = maps.shape[1:]
+                    raise ExplanationError(f"'{candidate.name}' gives maps of {had}, not of the input's size.")
+                found.append(maps)
         return np.stack(found, axis=1), costs
 
     def _case(self, inputs: Tensor, target: Target, placed: PlacedAnnotation, image: int) -> Case:

@@ -91,7 +91,7 @@ def smooth_gradcam_plusplus(
         clean = probe(model, names, inputs, targets)
         drawn = torch.Generator().manual_seed(seed)
         copies = (_add_noise(inputs, noise, drawn) for _ in range(samples))
-        noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets).gradients for copy in copies]
+        noisy = [probe(model, clean.answer.layers, copy, clean.answer.targets, keep=False).gradients for copy in copies]
         maps = _weigh_layers(clean.activations, noisy, settings.sign)
         bounded = bound_averaged_shares(clean.activations[0], [each[0] for each in noisy], settings.sign)
         checks = note_poles(maps[0].double(), clean.activations[0].double(), *bounded)

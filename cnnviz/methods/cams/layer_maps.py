@@ -20,6 +20,7 @@ from cnnviz.errors import UsageError
 from cnnviz.images.reading import ImagesLike
 from cnnviz.methods.ask import Answer, ask, assemble
 from cnnviz.methods.cams.grids import mirror_back, resample_to_finest
+from cnnviz.methods.cams.kept import kept_activations
 from cnnviz.methods.cams.poles import note_poles
 from cnnviz.methods.cams.probe import Probe, automatic_layer, probe
 from cnnviz.methods.prepare import InputBatch, prepare
@@ -359,11 +360,20 @@ def activation_maps(model: Model, images: ImagesLike, summarise: Summarise, sett
         nothing = (NoTarget(),) * len(targets)
         automatic = list(names) == [AUTOMATIC]
         chosen = automatic_layer(model, inputs, (TopClass(),) * len(targets)) if automatic else None
-        found = activations_of(model, [chosen.name] if chosen else names, inputs, nothing)
+        found = _seen_activations(model, [chosen.name] if chosen else names, inputs, nothing)
         checks = (*(chosen.describe() if chosen else ()), *found.checks)
         return replace(found.with_values(*(summarise(each) for each in found.values)), flat=SILENT, checks=checks)
 
     return layer_maps(model, images, None, answer, settings)
+
+
+def _seen_activations(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[NoTarget]) -> Answer:
+    """The activations, of a forward that was made for another method where one is kept."""
+    kept = kept_activations(model, inputs, tuple(names))
+    if kept is None:
+        return activations_of(model, names, inputs, targets)
+    found, logits = kept[0], kept[0].answer.logits
+    return Answer(tuple(names), found.activations, logits, score(targets, logits).detach(), tuple(targets), ())
 
 
 def activations_of(model: Model, names: Sequence[str], inputs: Tensor, targets: Sequence[Target]) -> Answer:

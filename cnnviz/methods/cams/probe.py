@@ -6,29 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from cnnviz.core.dimensions import Size, is_dense, size_of
-from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layer, Layers, split_call
+from cnnviz.core.dimensions import is_dense, size_of
+from cnnviz.core.layer import AUTOMATIC, Arrangement, AutomaticLayer, Layers, split_call
 from cnnviz.core.similar import Similar
 from cnnviz.core.target import ClassTarget, DetectionTarget, Target, TopClass, named_class
-from cnnviz.engine.arrangement import to_maps
 from cnnviz.engine.capture import capture
 from cnnviz.engine.functions import follow_products, is_linear
-from cnnviz.engine.layers import TOGETHER, entrance, last_reached, reaches_places, rows_reached
+from cnnviz.engine.layers import entrance, last_reached, reaches_places, rows_reached
 from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.engine.undisturbed import hookable_parts
 from cnnviz.errors import ExplanationError, NowhereError
 from cnnviz.methods.ask import Answer
+from cnnviz.methods.cams.bottleneck import find_bottleneck, find_read, gradients_at
+from cnnviz.methods.cams.kept import LayerQuestion, kept_answer
 from cnnviz.models.model import Model
 
-__all__ = ["Probe", "automatic_layer", "probe"]
+__all__ = ["Answered", "Probe", "Reach", "automatic_layer", "probe"]
 
 ROWS = 4
 
@@ -65,6 +64,7 @@ def probe(
     rescore: Rescore | None = None,
     curved: bool = False,
     rival: bool = False,
+    keep: bool = True,
 ) -> Probe:
     """Ask for activations and gradients at some layers, or at ``"last-spatial"``.
 
@@ -76,11 +76,14 @@ def probe(
         rescore: From scores ``(n,)``, logits ``(n, K)`` and targets to the scores that are differentiated.
         curved: Also multiply the score's Hessian at the layer by the activation.
         rival: Also ask the same forward for the gradients of the first class besides the target.
+        keep: Whether others may ask the same, so that the answer is worth keeping for a while.
 
     Raises:
         ExplanationError: If a target does not depend on a layer, or only through tokens that have no place.
     """
     once = partial(_probe_once, model, inputs, targets, rescore=rescore, curved=curved, rival=rival)
+    if rescore is None and not curved and keep:
+        once = partial(_probe_kept, model, inputs, targets, once, rival=rival)
     if list(names) == [AUTOMATIC]:
         return _probe_automatically(model, inputs, targets, once)
     found, reach = once(names)
@@ -131,7 +134,7 @@ def automatic_layer(model: Model, inputs: Tensor, targets: Sequence[Target], *, 
         logits = model.answer(some, some_targets)[: len(some_targets)]
         scores = score(settle(some_targets, logits, model.labels, model.head), logits, caught)
         beside = caught.beside(scores)
-        reach = _Reach(caught.gradients(scores, unused=True), caught.arrangements, beside)
+        reach = Reach(caught.gradients(scores, unused=True), caught.arrangements, beside)
     first = AutomaticLayer(str(caught.automatic), beside)
     return _choose_reached(model, first, reach, some, some_targets, before=first.name)
 
@@ -142,7 +145,7 @@ def _is_averaged(layers: Layers, name: str, targets: Sequence[Target]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Reach:
+class Reach:
     """The gradients that reached some layers, where those keep their places, and what reached the target past them."""
 
     gradients: Mapping[str, Tensor]
@@ -158,7 +161,8 @@ class _Reach:
         return rows_reached(self.gradients.get(name), self.arrangements[name], count)
 
 
-Once: TypeAlias = Callable[[Sequence[str]], tuple[Probe, _Reach]]
+Answered: TypeAlias = "tuple[Probe, Reach]"
+Once: TypeAlias = Callable[[Sequence[str]], Answered]
 
 
 def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target], once: Once) -> Probe:
@@ -174,9 +178,9 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
     first = AutomaticLayer(found.answer.layers[0], reach.beside)
     chosen = None
     if is_dense(found.answer.logits) and not watched_layers(targets):
-        chosen = _find_bottleneck(model, inputs, targets, classes=found.answer.logits.shape[1])
+        chosen = find_bottleneck(model, inputs, targets, classes=found.answer.logits.shape[1])
     if any(isinstance(target, DetectionTarget) for target in found.answer.targets):
-        chosen = _find_read(model, inputs, found.answer.targets)
+        chosen = find_read(model, inputs, found.answer.targets)
     chosen = chosen or _choose_reached(model, first, reach, inputs, targets)
     if chosen != first:
         found, _ = once([chosen.name])
@@ -185,142 +189,6 @@ def _probe_automatically(model: Model, inputs: Tensor, targets: Sequence[Target]
             model.remember_automatic_layer(size, chosen)
         model.remember_automatic_layer(question, chosen)
     return _with_choice(found, chosen)
-
-
-def _gradients_at(
-    model: Model, inputs: Tensor, targets: Sequence[Target]
-) -> Callable[[Sequence[str]], tuple[dict[str, Tensor], dict[str, Arrangement | None]]]:
-    """Gradients of the targets at some layers, and how these lie, by one forward and backward."""
-
-    def gradients(names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Arrangement | None]]:
-        with capture(model.module, names, watched_layers(targets)) as held:
-            logits = model.answer(inputs, targets)[: len(targets)]
-            scores = score(settle(targets, logits, model.labels, model.head), logits, held)
-            return held.gradients(scores, unused=True), held.arrangements
-
-    return gradients
-
-
-def _find_bottleneck(model: Model, inputs: Tensor, targets: Sequence[Target], *, classes: int) -> AutomaticLayer | None:
-    """The last layer that the target reaches on the coarsest grid of a network with dense answers; or None.
-
-    Layers with as many channels as there are classes come last, since they may be the answer itself. Grids that an
-    adaptive pool makes are none of the network's own, nor are those on which no layer mixes places, as on a branch that
-    pools. Of one grid's layers those are taken through which all passes that comes from the grid's main part: a gate
-    hangs beside it.
-    """
-    layers = model.layers_on(size_of(inputs))
-    placed = [layer for layer in layers.values() if layer.spatial and layer.arrangement and layer.field is not None]
-    if not placed:
-        return None
-    grids = {layer.name: layer.arrangement.grid for layer in placed if layer.arrangement}
-    pooled = {grids[layer.name] for layer in placed if layer.kind.startswith("Adaptive")}
-    own = [layer for layer in placed if grids[layer.name] not in pooled] or placed
-    mixing = {grids[layer.name] for layer in own if _mixes_places(model, layer)}
-    own = [layer for layer in own if grids[layer.name] in mixing] or own
-    answering = {layer.name for layer in own if layer.arrangement and layer.arrangement.channels == classes}
-    gradients = _gradients_at(model, inputs, targets)
-    for grid in sorted({grids[layer.name] for layer in own}, key=prod):
-        there = [layer for layer in own if grids[layer.name] == grid]
-        names = [layer.name for layer in sorted(there, key=lambda each: (each.name in answering, -each.order))]
-        found, arrangements = gradients(names)
-        reached = [name for name in names if any(rows_reached(found.get(name), arrangements.get(name), len(targets)))]
-        if reached:
-            across = _choose_across(model, inputs, targets, reached, _split_grid(layers, grid, reached))
-            return AutomaticLayer(across or reached[0], coarsest=grid)
-    return None
-
-
-def _mixes_places(model: Model, layer: Layer) -> bool:
-    """Whether a layer's output has tokens, which attend to each other, or is that of a kernel of several places.
-
-    One channel alone is a map of weights for others.
-    """
-    part = hookable_parts(model.module).get(split_call(layer.name)[0])
-    kernel, weight = getattr(part, "kernel_size", 1), getattr(part, "weight", None)
-    if layer.arrangement is None or layer.arrangement.channels == 1:
-        return False
-    return not layer.arrangement.channels_first or (weight is not None and kernel not in (1, (1,), (1, 1), (1, 1, 1)))
-
-
-class _GridParts(NamedTuple):
-    """The first layer of the longest run of layers on one grid, and all layers on coarser ones or without places."""
-
-    first: str
-    aside: list[str]
-
-
-def _split_grid(layers: Layers, grid: Size, reached: Sequence[str]) -> _GridParts:
-    run = sorted((layer for layer in layers.values() if layer.arrangement and layer.field), key=lambda each: each.order)
-    runs: list[list[str]] = [[]]
-    aside = []
-    for layer in run:
-        own = layer.arrangement.grid if layer.arrangement else grid
-        if own == grid and layer.name in reached:
-            runs[-1].append(layer.name)
-        elif own != grid and runs[-1]:
-            runs.append([])
-        if prod(own) < prod(grid):
-            aside.append(layer.name)
-    return _GridParts(max(runs, key=len)[0], aside)
-
-
-def _choose_across(
-    model: Model, inputs: Tensor, targets: Sequence[Target], names: Sequence[str], parts: _GridParts
-) -> str | None:
-    """The first of some layers that lies on all ways from a grid's main part to the target, but for those aside."""
-    some, asked = (inputs, targets) if model.fixed_batch else (inputs[:1], targets[:1])
-    with capture(model.module, [*names, *parts.aside], watched_layers(asked)) as held:
-        logits = model.answer(some, asked)[: len(asked)]
-        scores = score(settle(asked, logits, model.labels, model.head), logits, held)
-        nodes = {name: get_gradient_edge(each).node for name, each in held.activations.items() if each.requires_grad}
-        aside = {nodes[name] for name in parts.aside if name in nodes}
-        if scores.grad_fn is None or parts.first not in nodes:
-            return None
-        ways = (name for name in names if name in nodes)
-        return next(
-            (name for name in ways if not _leads_to(scores.grad_fn, nodes[parts.first], {nodes[name], *aside})), None
-        )
-
-
-def _leads_to(start: Node, end: Node, closed: set[Node]) -> bool:
-    """Whether a graph of gradients leads from one node to another without the closed ones."""
-    left, seen = [start], {start}
-    while left:
-        node = left.pop()
-        if node in closed:
-            continue
-        if node == end:
-            return True
-        following = {each for each, _ in node.next_functions if each is not None} - seen
-        seen |= following
-        left.extend(following)
-    return False
-
-
-def _find_read(model: Model, inputs: Tensor, targets: Sequence[Target]) -> AutomaticLayer | None:
-    """The last layer of which several places reach the targets, of those that run once; None if there is none.
-
-    A detector's head, which runs on maps of several sizes, or reads a box from a single place, is passed over.
-    """
-    layers = model.layers_on(size_of(inputs))
-    placed = [layer for layer in layers.values() if layer.spatial and layer.calls == 1 and layer.kind != "Identity"]
-    names = [layer.name for layer in sorted(placed, key=lambda each: -each.order)]
-    gradients = _gradients_at(model, inputs, targets)
-    best: tuple[str | None, int] = None, 0
-    for start in range(0, len(names), TOGETHER):
-        group = names[start : start + TOGETHER]
-        found, arrangements = gradients(group)
-        for name in group:
-            gradient, arrangement = found.get(name), arrangements.get(name)
-            if gradient is None or arrangement is None:
-                continue
-            places = to_maps(gradient[: len(targets)], arrangement).ne(0).any(dim=1).flatten(1).sum(dim=1)
-            reached = int((places > 1).sum())
-            best = (name, reached) if reached > best[1] else best
-        if best[1] == len(targets):
-            break
-    return None if best[0] is None else AutomaticLayer(best[0], read=True)
 
 
 def _with_choice(found: Probe, chosen: AutomaticLayer) -> Probe:
@@ -340,7 +208,7 @@ def _question_key(inputs: Tensor, targets: Sequence[Target]) -> tuple[object, ..
 def _choose_reached(
     model: Model,
     first: AutomaticLayer,
-    reach: _Reach,
+    reach: Reach,
     inputs: Tensor,
     targets: Sequence[Target],
     *,
@@ -368,7 +236,7 @@ def _choose_reached(
     some = inputs if model.fixed_batch else inputs[asked]
     kept = [targets[row] for row in asked]
 
-    gradients = _gradients_at(model, some, kept)
+    gradients = gradients_at(model, some, kept)
     layers = model.layers_on(size_of(inputs))
     name, count = last_reached(layers, gradients, count=len(kept), before=before, last=attended)
     if name is not None and count > sum(rows[row] for row in asked if first.name not in attended):
@@ -388,7 +256,7 @@ def _telling_rows(rows: Sequence[bool]) -> list[int]:
     return sorted(row for some in of_each for row in some)
 
 
-def _is_projected(model: Model, name: str, reach: _Reach) -> bool:
+def _is_projected(model: Model, name: str, reach: Reach) -> bool:
     """Whether a layer may be the queries, keys or values of tokens."""
     arrangement = reach.arrangements[name]
     part = hookable_parts(model.module).get(split_call(name)[0])
@@ -402,6 +270,19 @@ def _attended_layers(model: Model, inputs: Tensor, targets: Sequence[Target]) ->
     return attended
 
 
+def _probe_kept(
+    model: Model, inputs: Tensor, targets: Sequence[Target], once: Once, names: Sequence[str], *, rival: bool
+) -> Answered:
+    """The probe, or the one that was made before; later layers hold nothing of the graph that led to them."""
+
+    def ask() -> Answered:
+        found, reach = once(names)
+        return replace(found, activations=tuple(each.detach() for each in found.activations)), reach
+
+    found, reach = kept_answer(model, inputs, LayerQuestion(tuple(names), tuple(targets), rival), ask)
+    return found if rival else replace(found, rivals=(), rival_gradients=()), reach
+
+
 def _probe_once(
     model: Model,
     inputs: Tensor,
@@ -411,7 +292,7 @@ def _probe_once(
     rescore: Rescore | None,
     curved: bool,
     rival: bool,
-) -> tuple[Probe, _Reach]:
+) -> Answered:
     """The probe of one forward, and which layers' places reached the targets."""
     count = len(targets)
     exact = sdpa_kernel(SDPBackend.MATH) if curved else nullcontext()
@@ -433,7 +314,7 @@ def _probe_once(
 
     answer = Answer(known, (), logits.detach(), scores.detach(), tuple(settled), caught.checks)
     found = Probe(answer, maps(caught.activations), maps(gradients), maps(curvatures), tuple(rivals), maps(others))
-    return found, _Reach(gradients, dict(caught.arrangements), beside)
+    return found, Reach(gradients, dict(caught.arrangements), beside)
 
 
 def _find_rivals(targets: Sequence[Target], logits: Tensor, labels: Sequence[str] | None) -> list[Target]:
