@@ -117,15 +117,18 @@ def draw_files(
 ) -> None:
     """Draw the maps of many picture files into a folder, block by block.
 
+    Of files that were named one by one each that cannot be used is an error; those of a folder are counted and named.
+
     Args:
         method: The method.
         values: What the command line gave.
         pictures: The files.
         planned: Where to.
     """
-    alone = "RANK" not in os.environ
+    alone = "RANK" not in os.environ and not any(Path(image).is_dir() for image in values["images"])
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
-    model = pictures.model() if alone else open_model({**values, "device": choose_device(values["device"])})
+    shared = "RANK" in os.environ
+    model = open_model({**values, "device": choose_device(values["device"])}) if shared else pictures.model()
     names = [str(file) for file in pictures.files]
     data = cnnviz.open_dataset(names, entrance=model.preprocess.entrance)
     with Console(len(names), values) as console:
@@ -136,10 +139,9 @@ def draw_files(
             console.document = [{**each, "image": names[numbers[each["image"]]]} for each in drawn.entries]
     if not is_first_process():
         return
-    failures = [*pictures.failures, *(sentence for _, sentence in drawn.failures)]
+    failures = [*pictures.failures, *((sentence for _, sentence in drawn.failures) if alone else ())]
     if not alone:
         _say_failures(drawn.failures, len(drawn), finished=drawn.finished)
-        return
     for sentence in failures:
         say_error(sentence)
     if failures:

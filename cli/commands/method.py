@@ -188,8 +188,9 @@ def run_method(name: str, /, **values: Any) -> None:
 
 
 def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
-    """Whether there are more pictures than are asked about at once, or other processes to share them with."""
-    return len(pictures.files) > batch_of(values) or "RANK" in os.environ
+    """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
+    folders = any(Path(image).is_dir() for image in values["images"])
+    return bool(pictures.files) and (folders or len(pictures.files) > batch_of(values) or "RANK" in os.environ)
 
 
 def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:

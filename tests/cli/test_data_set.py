@@ -85,14 +85,22 @@ def test_a_list_names_pictures_and_json_says_what_there_is_to_say(cnnviz, pictur
     assert "1 of 3 pictures could not be used" in done.stderr
 
 
-def test_more_files_than_are_asked_about_at_once_are_drawn_as_ever(cnnviz, pictures):
-    done = cnnviz("gradcam", *NETWORK, "--batch-size", 2, pictures, "-o", "out/")
-    assert done.exit_code == 1
-    assert "Error: 'c.png' is text" in done.stderr
-    assert list(files_of("out")) == [f"{name}.gradcam.png" for name in "abde"]
-    assert cnnviz("gradcam", *NETWORK, "--batch-size", 2, pictures, "-o", "out/").exit_code == 1
-    entries = json.loads(cnnviz("gradcam", *NETWORK, "--batch-size", 2, pictures, "-o", "two/", "--json").stdout)
+def test_of_a_folder_they_are_counted_and_of_files_named_one_by_one_they_are_errors(cnnviz, pictures):
+    asked = ("gradcam", *NETWORK, "--batch-size", 2)
+    files = [f"set/{name}.png" for name in "abcde"]
+    for given, code, said in ((["set"], 0, "1 of 5 pictures could not be used:\n  'c.png' is text"),
+                              (files, 1, "Error: 'c.png' is text")):  # fmt: skip
+        out = f"out{code}/"
+        done = cnnviz(*asked, *given, "-o", out)
+        assert done.exit_code == code
+        assert said in done.stderr
+        assert done.stdout.splitlines() == [f"{out}{name}.gradcam.png" for name in "abde"]
+        assert list(files_of(out)) == [f"{name}.gradcam.png" for name in "abde"]
+        assert cnnviz(*asked, *given, "-o", out).exit_code == 1
+    assert files_of("out0") == files_of("out1")
+    entries = json.loads(cnnviz(*asked, "set", "-o", "two/", "--json").stdout)
     assert [each["image"] for each in entries] == [f"set/{name}.png" for name in "abde"]
+    assert list(entries[0])[:4] == ["image", "output", "target", "index"]
 
 
 def test_jobs_write_stores_and_merge_joins_them(cnnviz, pictures):
