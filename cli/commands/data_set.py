@@ -27,6 +27,7 @@ __all__ = [
     "DATA_SET",
     "DATA_SET_HELP",
     "draw_files",
+    "ensure_no_store_options",
     "is_stored",
     "merge_stores",
     "names_data_set",
@@ -67,9 +68,9 @@ def is_stored(values: Mapping[str, Any]) -> bool:
 
 
 def names_data_set(values: Mapping[str, Any]) -> bool:
-    """Whether a data set is asked about, by its name, by where its maps go, or because jobs share it."""
+    """Whether a data set is asked about, by its name or by where its maps go."""
     named = any(SOURCE.fullmatch(image) and not Path(image).is_dir() for image in values["images"])
-    return named or is_stored(values) or values["shard"] is not None
+    return named or is_stored(values)
 
 
 def unfinished_in(folder: Path) -> bool:
@@ -276,9 +277,18 @@ def _ensure_own_places(values: Mapping[str, Any]) -> None:
         )
     if values.get("shared"):
         raise UsageError("One scale for all maps is known only once all are there; leave out --shared-scale.")
+    ensure_no_store_options()
+    ensure_folder(Path(out or ""))
+
+
+def ensure_no_store_options() -> None:
+    """Refuse what is about a store, where pictures are drawn.
+
+    Raises:
+        UsageError: If it was given.
+    """
     for name in _given(["threads", "workers"]):
         raise UsageError(f"--{name} is about a store; write one with -o, such as -o maps.zarr.")
-    ensure_folder(Path(out or ""))
 
 
 def _ensure_kept(files: Sequence[Path], data: cnnviz.Dataset, *, force: bool) -> None:

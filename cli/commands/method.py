@@ -34,7 +34,15 @@ from ..options import (
 )
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
-from .data_set import DATA_SET, DATA_SET_HELP, draw_files, names_data_set, run_on_data_set, unfinished_in
+from .data_set import (
+    DATA_SET,
+    DATA_SET_HELP,
+    draw_files,
+    ensure_no_store_options,
+    names_data_set,
+    run_on_data_set,
+    unfinished_in,
+)
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -141,6 +149,8 @@ def run_method(name: str, /, **values: Any) -> None:
     if method.singly and names_data_set(values):
         run_on_data_set(method, values)
         return
+    if method.singly:
+        ensure_no_store_options()
     pictures = PictureFiles(values)
     if method.singly and is_filmed(values) and pictures.places == PICTURE:
         film(method, values, pictures.model)
@@ -181,6 +191,8 @@ def run_method(name: str, /, **values: Any) -> None:
     if blocked and not planned.together:
         draw_files(method, values, pictures, planned)
         return
+    if values.get("shard") is not None:
+        raise UsageError("--shard is for pictures that have a file each; name a folder with -o.")
     if not is_first_process():  # what cannot be shared is drawn by one of them
         return
     at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
@@ -189,8 +201,8 @@ def run_method(name: str, /, **values: Any) -> None:
 
 def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
     """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
-    folders = any(Path(image).is_dir() for image in values["images"])
-    return bool(pictures.files) and (folders or len(pictures.files) > batch_of(values) or "RANK" in os.environ)
+    several = any(Path(image).is_dir() for image in values["images"]) or len(pictures.files) > batch_of(values)
+    return bool(pictures.files) and (several or "RANK" in os.environ or values["shard"] is not None)
 
 
 def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:

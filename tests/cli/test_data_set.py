@@ -124,10 +124,10 @@ def test_jobs_write_stores_and_merge_joins_them(cnnviz, pictures):
         (("-o", "maps.zarr", "--style", "map"), 2, "--style is about pictures; 'maps.zarr' holds raw maps."),
         (("-o", "maps.zarr", "--dpi", 100), 2, "--dpi is about pictures"),
         (("-o", "maps.zarr", "--target", "0", "--target", "1"), 2, "name one --target instead of 2"),
-        (("-o", "none/at/all", "--shard", "1/2"), 2, "such as 'all/' or 'all.zarr'"),
+        (("-o", "all.png", "--shard", "1/2"), 2, "--shard is for pictures that have a file each; name a folder"),
         (("-o", "out/", "--shard", "3/2"), 2, "such as 1/3, 2/3 and 3/3; got '3/2'"),
-        (("-o", "out/", "--shard", "1/2", "--shared-scale"), 2, "leave out --shared-scale"),
-        (("-o", "out/", "--shard", "1/2", "--threads", 1), 2, "--threads is about a store"),
+        (("-o", "out/", "--shard", "1/2", "--shared-scale"), 2, "--shard is for pictures that have a file each"),
+        (("-o", "out/", "--threads", 1), 2, "--threads is about a store"),
         (("-o", "labels.txt/maps.zarr"), 1, "labels.txt' is a file, so there can be no folder"),
     ],
 )
@@ -136,6 +136,35 @@ def test_what_makes_no_sense_is_said_in_a_sentence(cnnviz, pictures, arguments, 
     assert done.exit_code == code, done.output
     assert said in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("-o", "all.png"), "drawn into a folder, or written raw into a store; name one with -o, such as 'all/' or"),
+        (("-o", "out/", "--shared-scale"), "leave out --shared-scale"),
+        (("-o", "out/", "--workers", 1), "--workers is about a store"),
+    ],
+)
+def test_neither_does_this_of_a_data_set_by_name(cnnviz, folder, more, said):
+    done = cnnviz("gradcam", "--model", "shapes-resnet", "shapes:3", *more)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("source", ["set", "shapes:5"])
+def test_jobs_draw_into_one_folder_and_the_same_command_alone_ends_it(cnnviz, pictures, source):
+    network = NETWORK if source == "set" else ("--model", "shapes-resnet")
+    asked = ("gradcam", *network, "--batch-size", 2, source)
+    cnnviz(*asked, "-o", "whole/")
+    for job in (1, 2):
+        done = cnnviz(*asked, "--shard", f"{job}/3", "-o", "jobs/")
+        assert done.exit_code == 0, done.stderr
+        assert "a part of the pictures" in done.stderr
+    assert any(".parts" in name for name in files_of("jobs"))
+    done = cnnviz(*asked, "-o", "jobs/")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
+    assert files_of("jobs") == files_of("whole")
 
 
 def test_a_store_of_another_question_is_refused_or_replaced(cnnviz, pictures):
