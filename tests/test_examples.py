@@ -40,6 +40,7 @@ WRITTEN = {
     "own_network": ("own_network.png",),
     "readme_picture": ("out.jpg",),
     "several_inputs": ("several_inputs.png",),
+    "shortcut_hunt": ("shortcuts.html", "shortcuts.png"),
     "signals_and_volumes": ("signal_occlusion.png", "signal_and_volume.jpg"),
     "similarity": ("similar_pair.png", "similar_rather_than.png"),
     "segmentation": ("segmentation.png", "segmentation_maps.png"),

@@ -90,7 +90,7 @@ def telling_channels(
         count: Most channels.
 
     Returns:
-        The most telling first, of those that add anything to the score; none where all pictures or no picture is inside.
+        The most telling first, of those that add anything to the score; none where all or no pictures are inside.
     """
     some, others = contributions[inside], contributions[~inside]
     if len(some) < 2 or len(others) < 2:

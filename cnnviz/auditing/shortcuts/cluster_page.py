@@ -20,8 +20,8 @@ MOST_DRAWN: Final = 12
 MOST_FAILURES: Final = 20
 LIMITS: Final = (
     "Marks that look alike and lie at one place are found. Marks that move, textures and whatever has no place are not "
-    "found. An object that looks the same at the same place in every picture is flagged too: look at the pictures. "
-    "Covered and pasted places make pictures that the network has never seen."
+    "found. Objects that look the same at the same place in all pictures of a cluster may be flagged too: look at the "
+    "pictures. Covered and pasted places make pictures that the network has never seen."
 )
 
 
@@ -81,6 +81,7 @@ def _flag(found: Shortcuts, one: ClassClusters, cluster: Cluster) -> Iterator[Bl
         ("Place", spell_place(cluster)),
         ("Place hidden", f"{spell_effect(cluster.hidden)} on the cluster's own pictures"),
         ("Content on others", f"{spell_effect(cluster.given)} on {cluster.given.count} pictures of other classes"),
+        ("Classes raised", f"{cluster.raised:.0%} of the other classes, by 10 points or more"),
         (
             "Answered as the class",
             f"{cluster.given.answered_before:.0%} of these before, {cluster.given.answered_after:.0%} after",

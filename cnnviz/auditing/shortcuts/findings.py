@@ -14,8 +14,8 @@ from cnnviz.auditing.shortcuts.places import bounding_box
 from cnnviz.core.atomic import write_whole
 from cnnviz.drawing.figure import DRAWN_SUFFIXES, Grid
 from cnnviz.drawing.files import PAGE_SUFFIXES, ensure_writable, write_page
-from cnnviz.drawing.paper import Paper
 from cnnviz.errors import UnknownNameError
+from cnnviz.evaluation.evaluation import only_paper
 from cnnviz.provenance import Provenance
 from cnnviz.results.result import Result
 
@@ -30,18 +30,25 @@ __all__ = ["LEAST_RISE", "SHORTCUT_SUFFIXES", "ClassClusters", "Cluster", "Examp
 SHORTCUT_SUFFIXES: Final = (*PAGE_SUFFIXES, ".csv", ".json", *DRAWN_SUFFIXES)
 """The kinds of file that found shortcuts can be saved as."""
 
-LEAST_RISE: Final = 0.05
+LEAST_RISE: Final = 0.1
 """How far the lower end of the interval of the probability on pictures of other classes must rise, at least."""
 
 
-def is_shortcut(hidden: Effect, given: Effect) -> bool:
+MOST_CLASSES: Final = 0.5
+"""The content must raise the class on pictures of more than this share of the other classes."""
+
+
+def is_shortcut(hidden: Effect, given: Effect, raised: float) -> bool:
     """Whether a place is a shortcut: hiding it lowers the class, and its content raises it on pictures of others.
+
+    Content that only covers another class's mark raises the class on that class's pictures alone.
 
     Args:
         hidden: Of covering the place on the cluster's pictures: the interval must lie below 0.
-        given: Of putting the common content on pictures of other classes: the interval must lie above 5 points.
+        given: Of putting the common content on pictures of other classes: the interval must lie above 10 points.
+        raised: Share of the other classes on whose pictures it rises by 10 points or more: must be more than half.
     """
-    return hidden.high < 0 and given.low > LEAST_RISE
+    return hidden.high < 0 and given.low > LEAST_RISE and raised > MOST_CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +88,7 @@ class Cluster:
         place: ``(H, W)`` bool, on the network's input: what is looked at and alike in its pictures.
         hidden: What covering the place with other classes' pictures does to the class's probability on its pictures.
         given: What putting the common content there does to it on pictures of other classes.
+        raised: Share of the other classes on whose pictures it rises by 10 points or more in the mean.
         channels: Those that add more on its pictures than on the rest of the class; none of the whole class.
         example: The picture of another class whose probability rises most; of a flagged cluster only.
     """
@@ -94,13 +102,14 @@ class Cluster:
     place: NDArray[np.bool_] = field(repr=False)
     hidden: Effect
     given: Effect
+    raised: float
     channels: tuple[ChannelShare, ...] = ()
     example: Example | None = field(default=None, repr=False)
 
     @property
     def flagged(self) -> bool:
         """Whether its place is a shortcut."""
-        return is_shortcut(self.hidden, self.given)
+        return is_shortcut(self.hidden, self.given, self.raised)
 
     @property
     def name(self) -> str:
@@ -124,6 +133,7 @@ class Cluster:
             "place_share": float(self.place.mean()),
             "hidden": self.hidden.describe(),
             "given": self.given.describe(),
+            "classes_raised": self.raised,
             "channels": [each.describe() for each in self.channels],
         }
 
@@ -272,6 +282,7 @@ class Shortcuts(Result):
 
         Raises:
             OutputError: If the suffix is unknown or the file cannot be written.
+            UnknownNameError: If an option is none of a figure.
             UsageError: If the pictures are not at hand.
         """
         from cnnviz.auditing.shortcuts.listing import csv_of_clusters, json_of_shortcuts
@@ -280,7 +291,7 @@ class Shortcuts(Result):
         ensure_writable(where, force=True, suffixes=SHORTCUT_SUFFIXES)
         ending = where.suffix.lower()
         if ending in DRAWN_SUFFIXES:
-            self.grid(every=every).save(where, **Paper.split(paper)[0].describe())
+            self.grid(every=every).save(where, **only_paper(paper).describe())
         elif ending in PAGE_SUFFIXES:
             from cnnviz.auditing.shortcuts.cluster_page import page_of_shortcuts
 

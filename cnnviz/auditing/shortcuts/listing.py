@@ -86,6 +86,7 @@ def _row(found: Shortcuts, one: ClassClusters, cluster: Cluster) -> dict[str, An
     for name in COLUMNS:
         effect: Effect = getattr(cluster, name)
         row |= {name: effect.change, f"{name}_low": effect.low, f"{name}_high": effect.high}
+    row["classes_raised"] = cluster.raised
     channels = " ".join(str(each.channel) for each in cluster.channels)
     return row | {"channels": channels, "typical": " ".join(found.keys[image] for image in cluster.typical)}
 

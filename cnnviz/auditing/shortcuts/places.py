@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cnnviz.auditing.shortcuts.contents import Content
+    from cnnviz.auditing.shortcuts.common_content import Content
 
 __all__ = ["bounding_box", "common_place", "looked_at", "mean_map"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from cnnviz.auditing.shortcuts.contents import PixelMoments
+from cnnviz.auditing.shortcuts.common_content import PixelMoments
 from cnnviz.auditing.shortcuts.effects import ask_probabilities
 from cnnviz.core.target import ClassTarget
 from cnnviz.engine.batching import in_slices

@@ -2,8 +2,8 @@
 
 A cluster is flagged if covering its place with other classes' pictures makes the class less probable on the cluster's
 own, and putting the content that they have in common there on pictures of other classes makes it more probable there,
-both beyond the interval. An honest object that always lies at one place fails the second: pictures of it that differ
-have only a blur in common.
+both beyond the interval, and on most of these classes. An honest object that always lies at one place fails the second:
+pictures of it that differ have only a blur in common. Content that covers another class's mark fails the third.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 
 from cnnviz.auditing.shortcuts.channels import channel_contributions, telling_channels
 from cnnviz.auditing.shortcuts.clusters import cluster, shrink
-from cnnviz.auditing.shortcuts.contents import PixelMoments, common_content, exchange, put
+from cnnviz.auditing.shortcuts.common_content import PixelMoments, common_content, exchange, put
 from cnnviz.auditing.shortcuts.effects import Effect, ask_probabilities, effect_of
-from cnnviz.auditing.shortcuts.findings import ClassClusters, Cluster, Example, is_shortcut
+from cnnviz.auditing.shortcuts.findings import LEAST_RISE, ClassClusters, Cluster, Example, is_shortcut
 from cnnviz.auditing.shortcuts.places import common_place, looked_at, mean_map
 from cnnviz.core.target import ClassTarget
 from cnnviz.results.patch_index import NO_IMAGE
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cnnviz.auditing.shortcuts.channels import ChannelShare
-    from cnnviz.auditing.shortcuts.contents import Content
+    from cnnviz.auditing.shortcuts.common_content import Content
     from cnnviz.auditing.shortcuts.relevance import Reader, Relevance
     from cnnviz.results.patch_index import PatchIndex
 
-__all__ = ["Search"]
+__all__ = ["Search", "share_raised"]
 
 OTHERS: Final = 160
 """Pictures of all classes from which those of other classes are taken, which are given a content or give theirs."""
@@ -147,7 +147,7 @@ class _ClassSearch:
         content = common_content(some, relevance.moments.without(self.own))
         mean = mean_map(relevance.maps[rows])
         place = common_place(looked_at(mean, (inputs.shape[2], inputs.shape[3])), content, len(inputs))
-        hidden, given, example = self._effects(inside, place, content)
+        hidden, given, raised, example = self._effects(inside, place, content)
         likeness = shrink(relevance.maps[rows], max(mean.shape)) @ mean.ravel()
         typical = rows[np.argsort(-likeness, kind="stable")[:TYPICAL]]
         return Cluster(
@@ -160,8 +160,9 @@ class _ClassSearch:
             place=place.numpy(),
             hidden=hidden,
             given=given,
+            raised=raised,
             channels=self._channels(inside),
-            example=example if is_shortcut(hidden, given) else None,
+            example=example if is_shortcut(hidden, given, raised) else None,
         )
 
     def _channels(self, inside: NDArray[np.bool_]) -> tuple[ChannelShare, ...]:
@@ -175,7 +176,9 @@ class _ClassSearch:
             for each in found
         )
 
-    def _effects(self, inside: NDArray[np.bool_], place: Tensor, content: Content) -> tuple[Effect, Effect, Example]:
+    def _effects(
+        self, inside: NDArray[np.bool_], place: Tensor, content: Content
+    ) -> tuple[Effect, Effect, float, Example]:
         """What hiding the place does to the class on the cluster, what giving the content does on other pictures."""
         sample, seed = self.search._sample, self.search.seed
         others = np.flatnonzero(sample.classes != self.index)
@@ -186,7 +189,13 @@ class _ClassSearch:
         pasted = put(sample.inputs[torch.from_numpy(others)], content, place)
         before, after = sample.answers[others], self._ask(pasted)
         given = effect_of(before, after, self.index, seed=seed)
-        return hidden, given, self._example(sample.inputs[torch.from_numpy(others)], pasted, content, before, after)
+        raised = share_raised(after[:, self.index] - before[:, self.index], sample.classes[others])
+        return (
+            hidden,
+            given,
+            raised,
+            self._example(sample.inputs[torch.from_numpy(others)], pasted, content, before, after),
+        )
 
     def _example(
         self,
@@ -213,6 +222,17 @@ class _ClassSearch:
 
     def _ask(self, inputs: Tensor) -> NDArray[np.float64]:
         return ask_probabilities(self.search.reader.model, inputs, batch_size=self.search.reader.block)
+
+
+def share_raised(changes: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """Share of classes on whose pictures a probability rises by 10 points or more in the mean.
+
+    Args:
+        changes: ``(N,)``: how far it rises on each picture.
+        classes: ``(N,)``: the pictures' classes.
+    """
+    means = [changes[classes == each].mean() for each in np.unique(classes)]
+    return float(np.mean([mean >= LEAST_RISE for mean in means]))
 
 
 def _unit_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,11 +65,12 @@ def shortcuts(
     et al., 2019). Of the whole class and of each cluster the place that the maps look at, and whose content its
     pictures have in common, is then put to the test. It is a shortcut if covering it on the cluster's pictures lowers
     the class's probability, and putting the common content on pictures of other classes, at the same place, raises it,
-    both beyond the 95 % bootstrap interval, the latter by more than 5 points.
+    both beyond the 95 % bootstrap interval, the latter by more than 10 points, and in the mean of more than half of the
+    other classes.
 
     What is found is a mark that looks alike and lies at the same place: a logo, a border, a date. Not found are marks
-    that move, textures without a fixed phase, and whatever has no place. An object that looks the same at the same
-    place in every picture is flagged too: look at the picture.
+    that move, and whatever has no place. Objects that look the same at the same place in all pictures of a cluster may
+    be flagged too: look at the pictures.
 
     Args:
         model: A classifier of pictures.
@@ -209,7 +210,8 @@ def _find_checks(
         named = ", ".join(few[:6]) + (f" and {len(few) - 6} others" if len(few) > 6 else "")
         checks.append(f"fewer than {FEW} pictures, so that clusters and intervals are rough: {named}")
     if failures:
-        checks.append(f"{len(failures)} pictures could not be used; the first: {failures[0][1]}")
+        number = len(failures)
+        checks.append(f"{number} picture{'s' if number > 1 else ''} could not be used; the first: {failures[0][1]}")
     return tuple(checks)
 
 
