@@ -23,12 +23,27 @@ from ..run import PictureFiles, choose_device, is_first_process, open_model
 if TYPE_CHECKING:
     from cnnviz.bulk.draw_maps import DrawnMaps
 
-__all__ = ["DATA_SET", "draw_files", "is_stored", "merge_stores", "names_data_set", "run_on_data_set", "unfinished_in"]
+__all__ = [
+    "DATA_SET",
+    "DATA_SET_HELP",
+    "draw_files",
+    "is_stored",
+    "merge_stores",
+    "names_data_set",
+    "run_on_data_set",
+    "unfinished_in",
+]
 
 STORE = ".zarr"
 SOURCE = re.compile(r"(?:shapes|hf):.*|.*\.(?:txt|tsv|tar)", re.IGNORECASE)
 """What names a data set that is neither a folder nor a file of one picture."""
 MOST_NAMED = 20
+
+DATA_SET_HELP = (
+    "\n\nOr a data set: a folder, a list of pictures (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT or "
+    "hf:NAME. -o FOLDER/ draws a picture of each map, -o NAME.zarr writes all raw maps into one store. An interrupted "
+    "run is continued; torchrun -m cnnviz METHOD ... splits it among processes."
+)
 
 DATA_SET = (
     Option(
@@ -102,15 +117,18 @@ def draw_files(
 ) -> None:
     """Draw the maps of many picture files into a folder, block by block.
 
+    Of files that were named one by one each that cannot be used is an error; those of a folder are counted and named.
+
     Args:
         method: The method.
         values: What the command line gave.
         pictures: The files.
         planned: Where to.
     """
-    alone = "RANK" not in os.environ
+    alone = "RANK" not in os.environ and not any(Path(image).is_dir() for image in values["images"])
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
-    model = pictures.model() if alone else open_model({**values, "device": choose_device(values["device"])})
+    shared = "RANK" in os.environ
+    model = open_model({**values, "device": choose_device(values["device"])}) if shared else pictures.model()
     names = [str(file) for file in pictures.files]
     data = cnnviz.open_dataset(names, entrance=model.preprocess.entrance)
     with Console(len(names), values) as console:
@@ -121,10 +139,9 @@ def draw_files(
             console.document = [{**each, "image": names[numbers[each["image"]]]} for each in drawn.entries]
     if not is_first_process():
         return
-    failures = [*pictures.failures, *(sentence for _, sentence in drawn.failures)]
+    failures = [*pictures.failures, *((sentence for _, sentence in drawn.failures) if alone else ())]
     if not alone:
         _say_failures(drawn.failures, len(drawn), finished=drawn.finished)
-        return
     for sentence in failures:
         say_error(sentence)
     if failures:

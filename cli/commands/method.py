@@ -35,7 +35,7 @@ from ..options import (
 )
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
-from .data_set import DATA_SET, draw_files, names_data_set, run_on_data_set, unfinished_in
+from .data_set import DATA_SET, DATA_SET_HELP, draw_files, names_data_set, run_on_data_set, unfinished_in
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -126,7 +126,7 @@ def method_command(name: str) -> click.Command:
         name,
         params=parameters,
         callback=partial(run_method, name),
-        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{reference}",
+        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{DATA_SET_HELP if method.singly else ''}{reference}",
         short_help=method.summary,
     )
 
@@ -189,8 +189,9 @@ def run_method(name: str, /, **values: Any) -> None:
 
 
 def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
-    """Whether there are more pictures than are asked about at once, or other processes to share them with."""
-    return len(pictures.files) > batch_of(values) or "RANK" in os.environ
+    """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
+    folders = any(Path(image).is_dir() for image in values["images"])
+    return bool(pictures.files) and (folders or len(pictures.files) > batch_of(values) or "RANK" in os.environ)
 
 
 def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:
