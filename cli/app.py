@@ -37,6 +37,10 @@ OWN = {
         "commands.evaluate",
         "How good maps are: metrics with intervals, beside controls that know nothing.",
     ),
+    "audit": (
+        "commands.audit",
+        "A whole data set with true classes: where the network is wrong, how sure it is, and what it looks at.",
+    ),
     "report": (
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",

@@ -6,6 +6,7 @@ a user touches down to plain data:
     cli         the command line, installed as ``cnnviz.cli``
     rerunning   an output made again from the record inside it
     reporting   a report: one page about one network and a few pictures
+    auditing    a whole data set: where a network is wrong, and what it looks at
     evaluation  how good maps are: metrics, controls, intervals
     bulk        maps of a whole data set: in one store, or as pictures in a folder
     methods     a folder a family: formulas, on what the engine hands over

@@ -1,5 +1,9 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
+from .auditing.audit import audit as audit
+from .auditing.audit_result import Audit as Audit
+from .auditing.shortcuts.findings import Shortcuts as Shortcuts
+from .auditing.shortcuts.shortcuts import shortcuts as shortcuts
 from .bulk.draw_maps import DrawnMaps as DrawnMaps
 from .bulk.draw_maps import draw_maps as draw_maps
 from .bulk.open_maps import Maps as Maps

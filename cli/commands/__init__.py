@@ -8,6 +8,7 @@ units     ``features`` and ``filters``: maps and kernels of a layer
 patches   ``patches`` and ``merge``: what of a data set excites a layer's units most
 maximize  ``maximize``: pictures made by gradient ascent
 evaluate  ``evaluate``: how good maps are, measured
+audit     ``audit``: a whole data set: where a network is wrong, and what it looks at
 report    ``report``: everything about one network and a few pictures on one page
 lists     ``models``, ``layers`` and ``methods``: what there is
 record    ``info`` and ``rerun``: how a file was made, and making it again

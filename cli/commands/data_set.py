@@ -87,6 +87,8 @@ def run_on_data_set(method: Method[Any, Any], values: Mapping[str, Any]) -> None
         method: The method.
         values: What the command line gave.
     """
+    if values.get("truth") is not None:
+        raise UsageError("--truth is for picture files and folders; 'cnnviz audit' is about a data set's classes.")
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
     if is_stored(values):
         _ensure_raw(values)
@@ -132,6 +134,10 @@ def draw_files(
     model = open_model({**values, "device": choose_device(values["device"])}) if shared else pictures.model()
     names = [str(file) for file in pictures.files]
     data = cnnviz.open_dataset(names, entrance=model.preprocess.entrance)
+    if (true := pictures.true_classes()) is not None:
+        from cnnviz.images.datasets.labelled import LabelledDataset
+
+        data = LabelledDataset(data, [true[int(key.partition(" ")[0])] for key in data.keys])
     with Console(len(names), values) as console:
         console.note(pictures.notes)
         drawn = _draw(method, values, model, data, planned.files, console=console)

@@ -28,6 +28,7 @@ from ..options import (
     OUTPUT,
     SEED,
     TARGETS,
+    TRUTH,
     SectionedCommand,
     paper_of,
     setting_option,
@@ -123,7 +124,7 @@ def method_command(name: str) -> click.Command:
     """
     method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
-    parameters += [TARGETS] if "target" in method.needs else []
+    parameters += [TARGETS, TRUTH] if "target" in method.needs else []
     parameters += [setting_option(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
     parameters += [*((*DATA_SET, *LOOK) if method.singly else []), *FIGURE, *OUTPUT]

@@ -138,8 +138,10 @@ def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:
 
 
 def _identify(picture: Sample, *, tensor: bool) -> dict[str, str]:
-    """A picture as provenance names it: by its file's name and the hash of its pixels."""
+    """A picture as provenance names it: by its file's name, the hash of its pixels, and its class if known."""
     identity = {"name": picture.name, "sha256": picture.digest}
+    if picture.true_class is not None:
+        identity["true"] = picture.true_class
     return {**identity, "kind": "tensor"} if tensor else identity
 
 
