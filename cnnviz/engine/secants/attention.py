@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.engine.secants.nodes import times
+from cnnviz.engine.secants.nodes import sloped, times
 from cnnviz.engine.secants.pairs import Call, Pairs
 
 __all__ = ["PARTS", "multiply"]
@@ -71,7 +71,7 @@ def _log_softmax(pairs: Pairs, call: Call) -> Tensor | None:
     with torch.no_grad(), torch._C.DisableTorchFunction():
         most = torch.maximum(subject.amax(dim, keepdim=True), pairs.twin(subject).amax(dim, keepdim=True))
     with pairs:
-        held = subject - most
+        held: Tensor = subject - most
         return held - torch.log(torch.exp(held).sum(dim, keepdim=True))
 
 
@@ -79,11 +79,21 @@ def _scaled(pairs: Pairs, centred: Tensor, dims: Sequence[int], eps: float) -> T
     """Centred values over the root of their mean square; inside the pairs' mode."""
     variance = (centred * centred).mean(tuple(dims), keepdim=True)
     root = torch.rsqrt(variance + eps)
+    if not pairs.exact:
+        return _hold_scale(pairs, centred, root)
     with torch.no_grad(), torch._C.DisableTorchFunction():
         bare = bool((pairs.twin(variance) < DEGENERATE * variance.detach()).any())
     if bare:
         pairs.counts["norm of a baseline without variance"] += 1
     return multiply(pairs, centred, root, whole=bare)
+
+
+def _hold_scale(pairs: Pairs, centred: Tensor, root: Tensor) -> Tensor:
+    """Centred values times a scale that counts as a constant, the input's."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        value, twin = centred * root, pairs.twin(centred) * pairs.twin(root)
+        slope = root.detach().expand_as(value)
+    return pairs.note(sloped(centred, value, slope), twin)
 
 
 def _affine(value: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int] | None = None) -> Tensor:
@@ -144,7 +154,7 @@ def _normalize(pairs: Pairs, call: Call) -> Tensor | None:
         return None
     subject, dim, eps = held["input"], held["dim"], held["eps"]
     with pairs:
-        length = (subject * subject).sum(dim, keepdim=True)
+        length: Tensor = (subject * subject).sum(dim, keepdim=True)
         return multiply(pairs, subject, torch.rsqrt(length.clamp_min(eps**2)))
 
 
@@ -183,7 +193,9 @@ def _heads(pairs: Pairs, call: Call) -> Any:
     """``torch.nn.functional.multi_head_attention_forward``, as ``torch.nn.MultiheadAttention`` calls it."""
     held = _bound(functional.multi_head_attention_forward, call)
     unusual = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v", "add_zero_attn")
-    if any(held[name] is not None and held[name] is not False for name in unusual) or held["training"] and held["dropout_p"]:
+    if any(held[name] is not None and held[name] is not False for name in unusual) or (
+        held["training"] and held["dropout_p"]
+    ):
         return None
     with pairs:
         query, key, value = (held[name] for name in ("query", "key", "value"))
@@ -218,14 +230,14 @@ def _glu(pairs: Pairs, call: Call) -> Tensor:
     held = _bound(functional.glu, call)
     with pairs:
         one, gate = held["input"].chunk(2, held["dim"])
-        return one * torch.sigmoid(gate)
+        opened: Tensor = one * torch.sigmoid(gate)
+        return opened
 
 
 PARTS: Final[Mapping[str, Callable[[Pairs, Call], Any]]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "layer_norm": _layer_norm,
-    "native_layer_norm": lambda pairs, call: None,
     "rms_norm": _rms_norm,
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,

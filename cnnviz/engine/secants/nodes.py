@@ -1,4 +1,4 @@
-"""How multipliers pass: a slope, a product of two tensors, the larger of several values, and whatever else by a path."""
+"""How multipliers pass: by a slope, a product of two tensors, the larger of several values, or a path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def secant_slope(function: Function, a: Tensor, b: Tensor, at_a: Tensor, at_b: T
         at_b: ``f(b)``.
     """
     change = a - b
-    near = change.abs() <= NEAR * torch.finfo(a.dtype).eps * (a.abs() + b.abs())
+    near = (a == b) | (change.abs() <= NEAR * torch.finfo(a.dtype).eps * (a.abs() + b.abs()))
     slope = (at_a - at_b) / change.masked_fill(near, 1)
     if not bool(near.any()):
         return slope
@@ -44,7 +44,7 @@ def secant_slope(function: Function, a: Tensor, b: Tensor, at_a: Tensor, at_b: T
 
 class _Sloped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, subject: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, _subject: Tensor, value: Tensor, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return value.view_as(value)
 
@@ -63,8 +63,8 @@ def sloped(subject: Tensor, value: Tensor, slope: Tensor) -> Tensor:
 
 class _Times(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor, value: Tensor, at_one: Tensor, at_other: Tensor) -> Tensor:
-        ctx.save_for_backward(at_one, at_other)
+    def forward(ctx: Any, one: Tensor, other: Tensor, value: Tensor, means: Sequence[Tensor]) -> Tensor:
+        ctx.save_for_backward(*means)
         ctx.shapes = one.shape, other.shape
         return value.view_as(value)
 
@@ -74,7 +74,7 @@ class _Times(torch.autograd.Function):
         at_one, at_other = ctx.saved_tensors
         shapes, needed = ctx.shapes, ctx.needs_input_grad
         first = (gradient * at_other).sum_to_size(shapes[0]) if needed[0] else None
-        return first, (gradient * at_one).sum_to_size(shapes[1]) if needed[1] else None, None, None, None
+        return first, (gradient * at_one).sum_to_size(shapes[1]) if needed[1] else None, None, None
 
 
 def times(one: Tensor, other: Tensor, value: Tensor, at_one: Tensor, at_other: Tensor) -> Tensor:
@@ -88,13 +88,13 @@ def times(one: Tensor, other: Tensor, value: Tensor, at_one: Tensor, at_other: T
             baseline; or of one of them, if the other factor's is of the other.
         at_other: The second factor's likewise.
     """
-    found: Tensor = _Times.apply(one, other, value, at_one, at_other)
+    found: Tensor = _Times.apply(one, other, value, (at_one, at_other))
     return found
 
 
 class _Bilinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor, function: Function, value: Tensor, *means: Tensor) -> Tensor:
+    def forward(ctx: Any, function: Function, value: Tensor, means: Sequence[Tensor], *_factors: Tensor) -> Tensor:
         ctx.save_for_backward(*means)
         ctx.function = function
         return value.view_as(value)
@@ -105,58 +105,55 @@ class _Bilinear(torch.autograd.Function):
         with torch.enable_grad():
             means = [each.detach().requires_grad_() for each in ctx.saved_tensors]
             found = torch.autograd.grad(ctx.function(*means), means, gradient)
-        return *found, None, None, None, None
+        return None, None, None, *found
 
 
-def bilinear(one: Tensor, other: Tensor, function: Function, value: Tensor, means: Sequence[Tensor]) -> Tensor:
+def bilinear(factors: Sequence[Tensor], function: Function, value: Tensor, means: Sequence[Tensor]) -> Tensor:
     """What a function of two tensors that is linear in each makes of them: a change of one counts at the other's mean.
 
     Args:
-        one: The input's values of the first.
-        other: Of the second.
+        factors: The input's values of both.
         function: Such as a matrix product.
         value: What it makes of them.
         means: The means of input and baseline of both.
     """
-    found: Tensor = _Bilinear.apply(one, other, function, value, *means)
+    found: Tensor = _Bilinear.apply(function, value, list(means), *factors)
     return found
 
 
 class _Larger(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, subject: Tensor, value: Tensor, own: Tensor, its: Tensor, share: Tensor) -> Tensor:
-        ctx.save_for_backward(own, its, share)
+    def forward(ctx: Any, subject: Tensor, value: Tensor, winners: Sequence[Tensor], share: Tensor) -> Tensor:
+        ctx.save_for_backward(*winners, share)
         ctx.shape = subject.shape
         return value.view_as(value)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         own, its, share = ctx.saved_tensors
         held = gradient.reshape(own.shape)
         passed = held.new_zeros((*own.shape[:-1], ctx.shape[own.dim() - 1 :].numel()))
         passed.scatter_add_(-1, own, held * share).scatter_add_(-1, its, held * (1 - share))
-        return passed.view(ctx.shape), None, None, None, None
+        return passed.view(ctx.shape), None, None, None
 
 
-def larger(subject: Tensor, twin: Tensor, value: Tensor, twin_value: Tensor, own: Tensor, its: Tensor) -> Tensor:
+def larger(subjects: Sequence[Tensor], values: Sequence[Tensor], winners: Sequence[Tensor]) -> Tensor:
     """The largest of several values: what changes is shared between the input's winner and the baseline's.
 
     The share lies within [0, 1]: the change of the maximum is between the changes of the two.
 
     Args:
-        subject: The input's values, ``(..., n...)``.
-        twin: The baseline's.
-        value: The input's maxima, ``(..., m...)``.
-        twin_value: The baseline's.
-        own: Where the input's maxima were, as numbers into the flattened last dimensions, ``(..., m)``.
-        its: Where the baseline's were.
+        subjects: The input's values and the baseline's, ``(..., n...)``.
+        values: Their maxima, ``(..., m...)``.
+        winners: Where these were, as numbers into the flattened last dimensions, ``(..., m)``.
     """
-    changes = (subject - twin).detach().flatten(own.dim() - 1)
+    own, its = winners
+    changes = (subjects[0] - subjects[1]).detach().flatten(own.dim() - 1)
     at_own, at_its = changes.gather(-1, own), changes.gather(-1, its)
-    change, gap = (value - twin_value).detach().reshape(own.shape), at_own - at_its
+    change, gap = (values[0] - values[1]).detach().reshape(own.shape), at_own - at_its
     share = torch.where(gap != 0, (change - at_its) / gap.masked_fill(gap == 0, 1), torch.ones_like(gap)).clamp_(0, 1)
-    found: Tensor = _Larger.apply(subject, value, own, its, share)
+    found: Tensor = _Larger.apply(subjects[0], values[0], list(winners), share)
     return found
 
 

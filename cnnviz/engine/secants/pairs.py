@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,14 @@ from cnnviz.engine.activations import plain_name
 
 __all__ = ["Call", "Pairs", "Rules", "paired"]
 
+Value = TypeVar("Value")
+
 WRITING = {"setitem", "iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior"}
 """Operators that write to their first argument."""
+
+
+ABOUT_GRADIENTS = {"register_hook", "retain_grad", "backward"}
+"""Methods of a tensor that its twin, which has no gradient, is not asked."""
 
 
 class Call:
@@ -57,20 +63,24 @@ class Pairs(TorchFunctionMode):
 
     Args:
         rules: How functions pass multipliers; those without a rule pass derivatives, as linear ones may.
+        exact: Whether norms are taken apart; otherwise their scale is held at the input's.
 
     Attributes:
+        exact: Likewise.
         counts: Calls by the rule they got.
+        pathwise: Calls of functions without a rule of their own.
         lost: Functions that got a tensor which comes from the input by a way that is not seen.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, exact: bool = True) -> None:
         super().__init__()
-        self._rules = rules
+        self._rules, self.exact = rules, exact
         self._twins: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self.counts: Counter[str] = Counter()
+        self.pathwise: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
 
-    def note(self, value: Any, twin: Any) -> Any:
+    def note(self, value: Value, twin: Any) -> Value:
         """Remember tensors' twins, also of those in containers; returns the value."""
         if isinstance(value, Tensor) and isinstance(twin, Tensor):
             if value is not twin:
@@ -102,6 +112,8 @@ class Pairs(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if plain_name(func) in ABOUT_GRADIENTS:
+            return func(*args, **kwargs)
         if not self._is_paired(args) and not self._is_paired(tuple(kwargs.values())):
             self._note_lost(func, args)
             return func(*args, **kwargs)
@@ -133,15 +145,16 @@ def _writes(func: Any, kwargs: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def paired(rules: Rules, inputs: Tensor, baseline: Tensor) -> Iterator[Pairs]:
+def paired(rules: Rules, inputs: Tensor, baseline: Tensor, *, exact: bool = True) -> Iterator[Pairs]:
     """Within it, a forward of the inputs is one of the baseline too, and gradients are multipliers between the two.
 
     Args:
         rules: How functions pass multipliers.
         inputs: ``(N, C, H, W)``, of which gradients are asked.
         baseline: In the same shape.
+        exact: Whether norms are taken apart; otherwise their scale is held at the input's.
     """
-    pairs = Pairs(rules)
+    pairs = Pairs(rules, exact=exact)
     pairs.note(inputs, baseline.detach().clone())
     with pairs:
         yield pairs

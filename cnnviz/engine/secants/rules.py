@@ -9,60 +9,64 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnviz.engine.activations import PRODUCTS, activation_of
+from cnnviz.engine.activations import activation_of
 from cnnviz.engine.secants import attention
-from cnnviz.engine.secants.nodes import Function, bilinear, larger, path, secant_slope, sloped, times
+from cnnviz.engine.secants.nodes import Function, bilinear, larger, path, secant_slope, sloped
 from cnnviz.engine.secants.pairs import Call, Pairs
 
 __all__ = ["rescale"]
 
 LINEAR: Final = {
-    "add", "radd", "iadd", "sub", "rsub", "isub", "neg", "positive", "sum", "mean", "nanmean", "cumsum", "cat", "concat",
-    "stack", "hstack", "vstack", "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "permute",
-    "transpose", "t", "movedim", "swapaxes", "swapdims", "squeeze", "unsqueeze", "expand", "expand_as", "broadcast_to",
-    "repeat", "repeat_interleave", "tile", "contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type",
-    "type_as", "getitem", "select", "slice", "narrow", "chunk", "split", "tensor_split", "unbind", "index_select",
-    "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "fold", "im2col", "pad",
-    "constant_pad_nd", "interpolate", "upsample", "grid_sampler", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "dropout", "dropout1d", "dropout2d",
-    "dropout3d", "alpha_dropout", "feature_dropout", "detach", "requires_grad", "alias", "diagonal", "tril", "triu",
-    "get", "set", "size", "dim", "numel", "stride", "is_contiguous", "is_floating_point", "is_complex", "data_ptr",
-    "len", "format", "repr", "hash", "storage_offset", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like",
-    "empty_like", "is_same_size", "element_size", "register_hook", "backward", "item", "bool", "lift_fresh", "to_copy",
+    "add", "radd", "iadd", "sub", "rsub", "isub", "neg", "positive", "sum", "mean", "nanmean", "cumsum", "cat",
+    "concat", "stack", "hstack", "vstack", "view", "view_as", "reshape", "reshape_as", "flatten", "unflatten",
+    "permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "squeeze", "unsqueeze", "expand", "expand_as",
+    "broadcast_to", "repeat", "repeat_interleave", "tile", "contiguous", "clone", "to", "float", "double", "half",
+    "bfloat16", "type", "type_as", "getitem", "select", "slice", "narrow", "chunk", "split", "tensor_split",
+    "unbind", "index_select", "roll", "flip", "rot90", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    "unfold", "fold", "im2col", "pad", "constant_pad_nd", "interpolate", "upsample", "grid_sampler", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "dropout",
+    "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "detach", "requires_grad", "alias",
+    "diagonal", "tril", "triu", "get", "set", "size", "dim", "numel", "stride", "is_contiguous",
+    "is_floating_point", "is_complex", "data_ptr", "len", "format", "repr", "hash", "storage_offset", "new_zeros",
+    "new_ones", "new_empty", "zeros_like", "ones_like", "empty_like", "is_same_size", "element_size",
+    "register_hook", "backward", "item", "bool", "lift_fresh", "to_copy",
 }  # fmt: skip
 """Functions whose derivative is the secant, whatever the values are, and those that give no values."""
 
 WEIGHING: Final = {
-    "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
-    "conv_tbc", "addmm", "addmv", "addbmm", "baddbmm", "bilinear", "mm", "mv", "bmm", "matmul", "rmatmul", "einsum",
-    "dot", "inner", "outer", "tensordot", "addr", "kron",
+    "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "convolution", "conv_tbc", "addmm", "addmv", "addbmm", "baddbmm", "bilinear", "mm", "mv", "bmm", "matmul",
+    "rmatmul", "einsum", "dot", "inner", "outer", "tensordot", "addr", "kron",
 }  # fmt: skip
 """Products that are linear in each of their tensors."""
 
 NUMBERWISE: Final = {
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "abs", "absolute",
-    "sigmoid", "expit", "tanh", "hardsigmoid", "softsign", "logsigmoid", "log_sigmoid", "hardtanh", "clamp", "clip",
-    "clamp_min", "clamp_max", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan", "arctan", "sinh", "cosh",
-    "asinh", "acosh", "atanh", "hardshrink", "softshrink", "tanhshrink", "sign", "sgn", "round", "floor", "ceil",
-    "trunc", "logit", "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "rrelu", "silu", "gelu", "hardswish",
-    "mish", "softplus", "prelu", "prelu_kernel", "threshold", "nan_to_num", "i0", "lgamma", "xlogy", "pow", "rpow",
-    "float_power", "ipow", "div", "divide", "true_divide", "truediv", "itruediv", "rtruediv", "rdiv", "maximum",
-    "minimum", "fmax", "fmin",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "abs",
+    "absolute", "sigmoid", "expit", "tanh", "hardsigmoid", "softsign", "logsigmoid", "log_sigmoid", "hardtanh",
+    "clamp", "clip", "clamp_min", "clamp_max", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan", "arctan",
+    "sinh", "cosh", "asinh", "acosh", "atanh", "hardshrink", "softshrink", "tanhshrink", "sign", "sgn", "round",
+    "floor", "ceil", "trunc", "logit", "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "rrelu", "silu",
+    "gelu", "hardswish", "mish", "softplus", "prelu", "prelu_kernel", "threshold", "nan_to_num", "i0", "lgamma",
+    "xlogy", "pow", "rpow", "float_power", "ipow", "div", "divide", "true_divide", "truediv", "itruediv",
+    "rtruediv", "rdiv", "maximum", "minimum", "fmax", "fmin",
 }  # fmt: skip
 """Functions of each number of one tensor, which pass their secant; those of two tensors where only one has a twin."""
 
 MULTIPLYING: Final = {"mul", "multiply", "rmul", "imul"}
 DIVIDING: Final = {"div", "divide", "true_divide", "truediv", "itruediv"}
+ADDING: Final = {"addmm", "addmv", "addbmm", "baddbmm", "addr"}
 POOLING: Final = {"max_pool1d": 1, "max_pool2d": 2, "max_pool3d": 3}
 POOLING_WITH_PLACES: Final = {f"{name}_with_indices": places for name, places in POOLING.items()}
 ADAPTIVE: Final = {f"adaptive_{name}": places for name, places in POOLING.items()}
 ADAPTIVE_WITH_PLACES: Final = {f"{name}_with_indices": places for name, places in ADAPTIVE.items()}
+POOLS: Final = {**POOLING, **POOLING_WITH_PLACES, **ADAPTIVE, **ADAPTIVE_WITH_PLACES}
+LARGER_OF_TWO: Final = {"maximum", "minimum", "fmax", "fmin"}
 
 SAME: Final = 1e-5
 """A function is linear between two points if it is at their middle what it is on the mean, to this share."""
@@ -81,31 +85,30 @@ def rescale(pairs: Pairs, call: Call) -> Any:
     live = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each) and each.requires_grad]
     if not live or call.kwargs.get("out") is not None:
         return None
-    name = call.name
-    if name in attention.PARTS:
-        found = attention.PARTS[name](pairs, call)
-        if found is not None:
-            pairs.counts[name] += 1
-        return found if found is not None else _by_path(pairs, call)
-    if name in MULTIPLYING or name in DIVIDING:
-        return _product(pairs, call)
-    if name in {"maximum", "minimum", "fmax", "fmin"} or (name in {"max", "min"} and _of_two(call)):
-        return _larger_of_two(pairs, call)
-    if name in WEIGHING:
-        return _weighing(pairs, call)
-    if name in NUMBERWISE or activation_of(name, call.function, call.args, call.kwargs) is not None:
-        return _numberwise(pairs, call)
-    pooled = _pooled(pairs, call)
-    if pooled is None:
-        pooled = _reduced(pairs, call)
-    if pooled is not None:
-        return pooled
-    return None if name in LINEAR or _is_settled(name, call) else _unknown(pairs, call)
+    rule = _rule_for(call)
+    return None if rule is None else rule(pairs, call)
 
 
-def _is_settled(name: str, call: Call) -> bool:
-    """Whether a batch norm has statistics that are given, so that it is linear; comparisons and indices likewise."""
-    if name != "batch_norm":
+def _rule_for(call: Call) -> Rule | None:
+    """How a function's multipliers are found; None where they are its derivatives."""
+    if call.name in RULES:
+        return RULES[call.name]
+    if activation_of(call.name, call.function, call.args, call.kwargs) is not None:
+        return _numberwise
+    return None if call.name in LINEAR or _is_settled(call) else _unknown
+
+
+def _in_parts(pairs: Pairs, call: Call) -> Any:
+    found = attention.PARTS[call.name](pairs, call)
+    if found is None:
+        return _by_path(pairs, call)
+    pairs.counts[call.name] += 1
+    return found
+
+
+def _is_settled(call: Call) -> bool:
+    """Whether it is a batch norm with given statistics, which is linear."""
+    if call.name != "batch_norm":
         return False
     training = call.kwargs.get("training", call.args[5] if len(call.args) > 5 else False)
     return training is False
@@ -186,11 +189,12 @@ def _product(pairs: Pairs, call: Call) -> Any:
         if not pairs.has(one):
             return _numberwise(pairs, call)
         with pairs:
-            made = attention.multiply(pairs, one.clone() if call.inplace else one, torch.reciprocal(other))
-        return made if not call.inplace else _finish(pairs, call, made, pairs.twin(made))
+            other = torch.reciprocal(other)
     if not pairs.has(one):
         return None
-    made = attention.multiply(pairs, one.clone() if call.inplace else one, other)
+    with pairs:
+        held = one.clone() if call.inplace else one
+    made = attention.multiply(pairs, held, other)
     pairs.counts["product"] += 1
     return made if not call.inplace else _finish(pairs, call, made, pairs.twin(made))
 
@@ -210,21 +214,16 @@ def _larger_of_two(pairs: Pairs, call: Call) -> Any:
 
 def _weighing(pairs: Pairs, call: Call) -> Any:
     """A product of tensors: linear where only one of them has a twin, else shared by means."""
-    held = list(dict.fromkeys(id(each) for each in _tensors(call.args, call.kwargs) if pairs.has(each)))
-    if len(held) == 1 and len([each for each in _tensors(call.args, call.kwargs) if pairs.has(each)]) == 1:
-        return None
     factors = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each)]
+    if len(factors) == 1:
+        return None
     if len(factors) != 2 or call.inplace or (call.name in ADDING and pairs.has(call.args[0])):
         return _by_path(pairs, call)
     with torch.no_grad(), torch._C.DisableTorchFunction():
         value, twin = call.function(*call.args, **call.kwargs), call.run_twin()
         means = [(each.detach() + pairs.twin(each)) / 2 for each in factors]
     pairs.counts["product"] += 1
-    made = bilinear(*factors, partial(_with_both, call, pairs), value, means)
-    return pairs.note(made, twin)
-
-
-ADDING: Final = {"addmm", "addmv", "addbmm", "baddbmm", "addr"}
+    return pairs.note(bilinear(factors, partial(_with_both, call, pairs), value, means), twin)
 
 
 def _with_both(call: Call, pairs: Pairs, *others: Tensor) -> Any:
@@ -243,9 +242,7 @@ def _with_both(call: Call, pairs: Pairs, *others: Tensor) -> Any:
 def _pooled(pairs: Pairs, call: Call) -> Any:
     """Max pooling, by the places of both winners."""
     name = call.name
-    places = {**POOLING, **POOLING_WITH_PLACES, **ADAPTIVE, **ADAPTIVE_WITH_PLACES}.get(name)
-    if places is None:
-        return None
+    places = POOLS[name]
     adaptive = name in ADAPTIVE or name in ADAPTIVE_WITH_PLACES
     subject = call.args[0] if call.args else call.kwargs["input"]
     pool = getattr(functional, f"{'adaptive_' if adaptive else ''}max_pool{places}d")
@@ -254,7 +251,7 @@ def _pooled(pairs: Pairs, call: Call) -> Any:
         value, own = pool(subject.detach(), **settings, return_indices=True)
         twin, its = pool(pairs.twin(subject), **settings, return_indices=True)
     lead = subject.dim() - places
-    made = larger(subject, pairs.twin(subject), value, twin, own.flatten(lead), its.flatten(lead))
+    made = larger((subject, pairs.twin(subject)), (value, twin), (own.flatten(lead), its.flatten(lead)))
     pairs.counts["max_pool"] += 1
     pairs.note(made, twin)
     both = name in POOLING_WITH_PLACES or name in ADAPTIVE_WITH_PLACES or call.kwargs.get("return_indices") is True
@@ -270,9 +267,9 @@ def _pool_settings(call: Call, *, adaptive: bool) -> dict[str, Any]:
 
 
 def _reduced(pairs: Pairs, call: Call) -> Any:
-    """The largest or smallest value along dimensions, or of all."""
-    if call.name not in {"amax", "amin", "max", "min"}:
-        return None
+    """The largest or smallest value along dimensions, or of all; of two tensors number by number."""
+    if _of_two(call):
+        return _larger_of_two(pairs, call)
     subject = call.args[0] if call.args else call.kwargs["input"]
     given = call.args[1:] if call.args else ()
     dims = given[0] if given else call.kwargs.get("dim")
@@ -286,7 +283,7 @@ def _reduced(pairs: Pairs, call: Call) -> Any:
     flat, twin = moved.detach(), pairs.twin(moved)
     with torch.no_grad(), torch._C.DisableTorchFunction():
         (value, own), (twin_value, its) = flat.max(dim=-1, keepdim=True), twin.max(dim=-1, keepdim=True)
-    made = pairs.note(larger(moved, twin, value, twin_value, own, its), twin_value)
+    made = pairs.note(larger((moved, twin), (value, twin_value), (own, its)), twin_value)
     pairs.counts["max"] += 1
     with pairs:
         made = (made if sign > 0 else -made).squeeze(-1)
@@ -351,7 +348,7 @@ def _by_path(pairs: Pairs, call: Call) -> Any:
         found = _with_floats(call, pairs, [each.detach().clone() for each in factors])
         twin = _with_floats(call, pairs, [pairs.twin(each).clone() for each in factors])
     values = _outputs(found)
-    pairs.counts[f"{call.name} by a path"] += 1
+    pairs.pathwise[call.name] += 1
     held = [each.clone() for each in factors] if call.inplace else factors
     made = list(path(function, held, [pairs.twin(each).clone() for each in factors], values))
     if isinstance(found, Tensor):
@@ -366,3 +363,16 @@ def _refill(found: Any, made: list[Tensor]) -> Any:
         filled = [_refill(each, made) for each in found]
         return type(found)(filled) if not hasattr(found, "_fields") else type(found)(*filled)
     return found
+
+
+Rule: TypeAlias = Callable[[Pairs, Call], Any]
+
+RULES: Final[Mapping[str, Rule]] = {
+    **dict.fromkeys(NUMBERWISE, _numberwise),
+    **dict.fromkeys(MULTIPLYING | DIVIDING, _product),
+    **dict.fromkeys(LARGER_OF_TWO, _larger_of_two),
+    **dict.fromkeys(WEIGHING, _weighing),
+    **dict.fromkeys(POOLS, _pooled),
+    **dict.fromkeys(("amax", "amin", "max", "min"), _reduced),
+    **dict.fromkeys(attention.PARTS, _in_parts),
+}
