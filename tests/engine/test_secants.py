@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from cnnviz.engine.secants.pairs import Pairs, paired
-from cnnviz.engine.secants.rules import rescale
+from cnnviz.engine.secants.rescale import rescale
 
 
 def contributions(function, x, b, **how):

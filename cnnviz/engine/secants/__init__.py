@@ -5,6 +5,6 @@ that ``f(a) - f(b) = multiplier * (a - b)``; multipliers follow each other as de
 
 pairs: a forward of two inputs at once; every tensor and its twin, the same in the baseline's forward.
 nodes: how multipliers pass: a slope, a product of two tensors, the larger of several values, a path.
-rules: which function passes multipliers how.
+rescale: which function passes multipliers how.
 attention: softmax, attention and norms, taken apart into sums, products and functions of one number.
 """

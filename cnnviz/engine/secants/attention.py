@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnviz.engine.secants.nodes import sloped, times
-from cnnviz.engine.secants.pairs import Call, Pairs
+from cnnviz.engine.secants.pairs import PairedCall, Pairs
 
 __all__ = ["PARTS", "multiply"]
 
@@ -36,14 +36,14 @@ def multiply(pairs: Pairs, one: Tensor, other: Tensor, *, whole: bool = False) -
     return pairs.note(times(one, other, value, at_one, at_other), twin)
 
 
-def _bound(function: Callable[..., Any], call: Call) -> dict[str, Any]:
+def _bound(function: Callable[..., Any], call: PairedCall) -> dict[str, Any]:
     """A call's arguments by name, as a function spells them."""
     held = inspect.signature(function).bind(*call.args, **call.kwargs)
     held.apply_defaults()
     return dict(held.arguments)
 
 
-def _softmax(pairs: Pairs, call: Call) -> Tensor | None:
+def _softmax(pairs: Pairs, call: PairedCall) -> Tensor | None:
     """``exp(x - m) / sum exp(x - m)``, m the larger of both forwards' maxima, which no change depends on."""
     subject = call.args[0] if call.args else call.kwargs["input"]
     dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else None)
@@ -63,7 +63,7 @@ def softmax(pairs: Pairs, subject: Tensor, dim: int) -> Tensor:
     return raised * torch.reciprocal(raised.sum(dim, keepdim=True))
 
 
-def _log_softmax(pairs: Pairs, call: Call) -> Tensor | None:
+def _log_softmax(pairs: Pairs, call: PairedCall) -> Tensor | None:
     subject = call.args[0] if call.args else call.kwargs["input"]
     dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else None)
     if dim is None or call.kwargs.get("dtype") is not None:
@@ -102,7 +102,7 @@ def _affine(value: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Se
     return value if bias is None else value + (bias if shape is None else bias.reshape(shape))
 
 
-def _layer_norm(pairs: Pairs, call: Call) -> Tensor:
+def _layer_norm(pairs: Pairs, call: PairedCall) -> Tensor:
     """``(x - mean) / sqrt(variance + eps)``, over the last dimensions."""
     names = ("input", "normalized_shape", "weight", "bias", "eps")
     held = dict(zip(names, call.args, strict=False)) | {k: v for k, v in call.kwargs.items() if k in names}
@@ -115,7 +115,7 @@ def _layer_norm(pairs: Pairs, call: Call) -> Tensor:
         return _affine(value, held.get("weight"), held.get("bias"))
 
 
-def _rms_norm(pairs: Pairs, call: Call) -> Tensor:
+def _rms_norm(pairs: Pairs, call: PairedCall) -> Tensor:
     names = ("input", "normalized_shape", "weight", "eps")
     held = dict(zip(names, call.args, strict=False)) | {k: v for k, v in call.kwargs.items() if k in names}
     subject, shape = held["input"], held["normalized_shape"]
@@ -126,13 +126,13 @@ def _rms_norm(pairs: Pairs, call: Call) -> Tensor:
         return _affine(_scaled(pairs, subject, range(-count, 0), eps), held.get("weight"), None)
 
 
-def _group_norm(pairs: Pairs, call: Call) -> Tensor:
+def _group_norm(pairs: Pairs, call: PairedCall) -> Tensor:
     names = ("input", "num_groups", "weight", "bias", "eps")
     held = dict(zip(names, call.args, strict=False)) | {k: v for k, v in call.kwargs.items() if k in names}
     return _norm_of_groups(pairs, held["input"], int(held["num_groups"]), held)
 
 
-def _instance_norm(pairs: Pairs, call: Call) -> Tensor | None:
+def _instance_norm(pairs: Pairs, call: PairedCall) -> Tensor | None:
     held = _bound(functional.instance_norm, call)
     if not held["use_input_stats"]:
         return None
@@ -148,7 +148,7 @@ def _norm_of_groups(pairs: Pairs, subject: Tensor, groups: int, held: Mapping[st
         return _affine(value, held.get("weight"), held.get("bias"), shape)
 
 
-def _normalize(pairs: Pairs, call: Call) -> Tensor | None:
+def _normalize(pairs: Pairs, call: PairedCall) -> Tensor | None:
     held = _bound(functional.normalize, call)
     if held["p"] != 2:
         return None
@@ -158,7 +158,7 @@ def _normalize(pairs: Pairs, call: Call) -> Tensor | None:
         return multiply(pairs, subject, torch.rsqrt(length.clamp_min(eps**2)))
 
 
-def _attention(pairs: Pairs, call: Call) -> Tensor | None:
+def _attention(pairs: Pairs, call: PairedCall) -> Tensor | None:
     """``softmax(scale * q k^T + mask) v``."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     held = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
@@ -189,7 +189,7 @@ def _mask(query: Tensor, key: Tensor, mask: Tensor | None, *, causal: bool) -> T
     return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, -torch.inf)
 
 
-def _heads(pairs: Pairs, call: Call) -> Any:
+def _heads(pairs: Pairs, call: PairedCall) -> Any:
     """``torch.nn.functional.multi_head_attention_forward``, as ``torch.nn.MultiheadAttention`` calls it."""
     held = _bound(functional.multi_head_attention_forward, call)
     unusual = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v", "add_zero_attn")
@@ -226,7 +226,7 @@ def _projections(held: Mapping[str, Any]) -> Sequence[Tensor]:
     return tuple(held["in_proj_weight"].chunk(3))
 
 
-def _glu(pairs: Pairs, call: Call) -> Tensor:
+def _glu(pairs: Pairs, call: PairedCall) -> Tensor:
     held = _bound(functional.glu, call)
     with pairs:
         one, gate = held["input"].chunk(2, held["dim"])
@@ -234,7 +234,7 @@ def _glu(pairs: Pairs, call: Call) -> Tensor:
         return opened
 
 
-PARTS: Final[Mapping[str, Callable[[Pairs, Call], Any]]] = {
+PARTS: Final[Mapping[str, Callable[[Pairs, PairedCall], Any]]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "layer_norm": _layer_norm,

@@ -157,7 +157,7 @@ def larger(subjects: Sequence[Tensor], values: Sequence[Tensor], winners: Sequen
     return found
 
 
-class _Path(torch.autograd.Function):
+class _AlongPath(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Function, twins: Sequence[Tensor], values: Sequence[Tensor], *ends: Tensor) -> Any:
         ctx.function, ctx.count = function, len(ends)
@@ -191,4 +191,4 @@ def path(function: Function, ends: Sequence[Tensor], twins: Sequence[Tensor], va
         twins: The baseline's.
         values: What it makes of the input's.
     """
-    return _Path.apply(function, list(twins), list(values), *ends)
+    return _AlongPath.apply(function, list(twins), list(values), *ends)

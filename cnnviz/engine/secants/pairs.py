@@ -14,7 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from cnnviz.core.change import contextmanager
 from cnnviz.engine.activations import plain_name
 
-__all__ = ["Call", "Pairs", "Rules", "paired"]
+__all__ = ["PairedCall", "Pairs", "Rules", "paired"]
 
 Value = TypeVar("Value")
 
@@ -26,7 +26,7 @@ ABOUT_GRADIENTS = {"register_hook", "retain_grad", "backward"}
 """Methods of a tensor that its twin, which has no gradient, is not asked."""
 
 
-class Call:
+class PairedCall:
     """A call of a function of the network: its arguments, and the same with every tensor's twin.
 
     Attributes:
@@ -54,7 +54,7 @@ class Call:
             return self.function(*self.twin_args, **self.twin_kwargs)
 
 
-Rules = Callable[["Pairs", Call], Any]
+Rules = Callable[["Pairs", PairedCall], Any]
 """From a call to what it gives, with multipliers instead of derivatives and noted with its twin; or None."""
 
 
@@ -119,7 +119,7 @@ class Pairs(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is Tensor.__setitem__ or (_writes(func, kwargs) and args and isinstance(args[0], Tensor)):
             self._begin_twin(args[0])
-        call = Call(self, func, args, kwargs)
+        call = PairedCall(self, func, args, kwargs)
         found = self._rules(self, call) if torch.is_grad_enabled() else None
         if found is not None:
             return found

@@ -16,7 +16,7 @@ from cnnviz.engine.capture import capture, differentiate, widen_half
 from cnnviz.engine.rules import unseen_parts
 from cnnviz.engine.scores.score import score, settle, watched_layers
 from cnnviz.engine.secants.pairs import Pairs, paired
-from cnnviz.engine.secants.rules import rescale
+from cnnviz.engine.secants.rescale import rescale
 from cnnviz.errors import ExplanationError
 from cnnviz.methods.ask import Answer
 from cnnviz.methods.cams.probe import automatic_layer

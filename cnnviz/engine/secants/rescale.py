@@ -18,7 +18,7 @@ from torch.nn import functional
 from cnnviz.engine.activations import activation_of
 from cnnviz.engine.secants import attention
 from cnnviz.engine.secants.nodes import Function, bilinear, larger, path, secant_slope, sloped
-from cnnviz.engine.secants.pairs import Call, Pairs
+from cnnviz.engine.secants.pairs import PairedCall, Pairs
 
 __all__ = ["rescale"]
 
@@ -72,7 +72,7 @@ SAME: Final = 1e-5
 """A function is linear between two points if it is at their middle what it is on the mean, to this share."""
 
 
-def rescale(pairs: Pairs, call: Call) -> Any:
+def rescale(pairs: Pairs, call: PairedCall) -> Any:
     """DeepLIFT's rescale rule, function by function.
 
     Args:
@@ -89,7 +89,7 @@ def rescale(pairs: Pairs, call: Call) -> Any:
     return None if rule is None else rule(pairs, call)
 
 
-def _rule_for(call: Call) -> Rule | None:
+def _rule_for(call: PairedCall) -> Rule | None:
     """How a function's multipliers are found; None where they are its derivatives."""
     if call.name in RULES:
         return RULES[call.name]
@@ -98,7 +98,7 @@ def _rule_for(call: Call) -> Rule | None:
     return None if call.name in LINEAR or _is_settled(call) else _unknown
 
 
-def _in_parts(pairs: Pairs, call: Call) -> Any:
+def _in_parts(pairs: Pairs, call: PairedCall) -> Any:
     found = attention.PARTS[call.name](pairs, call)
     if found is None:
         return _by_path(pairs, call)
@@ -106,7 +106,7 @@ def _in_parts(pairs: Pairs, call: Call) -> Any:
     return found
 
 
-def _is_settled(call: Call) -> bool:
+def _is_settled(call: PairedCall) -> bool:
     """Whether it is a batch norm with given statistics, which is linear."""
     if call.name != "batch_norm":
         return False
@@ -126,7 +126,7 @@ def _tensors(*held: Any) -> list[Tensor]:
     return found
 
 
-def _finish(pairs: Pairs, call: Call, value: Any, twin: Any) -> Any:
+def _finish(pairs: Pairs, call: PairedCall, value: Any, twin: Any) -> Any:
     """A value that takes the place of a call's, which may have written to its first argument."""
     if not call.inplace:
         return pairs.note(value, twin)
@@ -136,7 +136,7 @@ def _finish(pairs: Pairs, call: Call, value: Any, twin: Any) -> Any:
     return subject.copy_(value)
 
 
-def _numberwise(pairs: Pairs, call: Call) -> Any:
+def _numberwise(pairs: Pairs, call: PairedCall) -> Any:
     """The secant, number by number, of a function with one tensor that has a twin; two of these get a path."""
     live = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each)]
     if len(live) != 1:
@@ -165,7 +165,7 @@ def _both(function: Function, subject: Tensor, twin: Tensor) -> tuple[Tensor, Te
         return function(subject.detach()), function(twin)
 
 
-def _again(call: Call, subject: Tensor, other: Tensor) -> Any:
+def _again(call: PairedCall, subject: Tensor, other: Tensor) -> Any:
     """The same call on another tensor in a subject's place, which it leaves as it is."""
     held = other.clone() if call.inplace else other
 
@@ -178,7 +178,7 @@ def _again(call: Call, subject: Tensor, other: Tensor) -> Any:
     return call.function(*args, **{key: swap(each) for key, each in call.kwargs.items()})
 
 
-def _product(pairs: Pairs, call: Call) -> Any:
+def _product(pairs: Pairs, call: PairedCall) -> Any:
     """A product or a quotient, number by number."""
     if len(call.args) != 2 or call.kwargs:
         return None if not call.kwargs else _by_path(pairs, call)
@@ -199,11 +199,11 @@ def _product(pairs: Pairs, call: Call) -> Any:
     return made if not call.inplace else _finish(pairs, call, made, pairs.twin(made))
 
 
-def _of_two(call: Call) -> bool:
+def _of_two(call: PairedCall) -> bool:
     return len(call.args) == 2 and isinstance(call.args[1], Tensor) and not call.kwargs
 
 
-def _larger_of_two(pairs: Pairs, call: Call) -> Any:
+def _larger_of_two(pairs: Pairs, call: PairedCall) -> Any:
     """The larger or smaller of two tensors: one of them and a rectified difference."""
     one, other = (call.args[0], call.args[1]) if len(call.args) == 2 else (call.args[0], call.kwargs["other"])
     with pairs:
@@ -212,7 +212,7 @@ def _larger_of_two(pairs: Pairs, call: Call) -> Any:
         return other - torch.relu(other - one)
 
 
-def _weighing(pairs: Pairs, call: Call) -> Any:
+def _weighing(pairs: Pairs, call: PairedCall) -> Any:
     """A product of tensors: linear where only one of them has a twin, else shared by means."""
     factors = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each)]
     if len(factors) == 1:
@@ -226,7 +226,7 @@ def _weighing(pairs: Pairs, call: Call) -> Any:
     return pairs.note(bilinear(factors, partial(_with_both, call, pairs), value, means), twin)
 
 
-def _with_both(call: Call, pairs: Pairs, *others: Tensor) -> Any:
+def _with_both(call: PairedCall, pairs: Pairs, *others: Tensor) -> Any:
     """The same call with other tensors in the places of those that have twins, in their order."""
     left = list(others)
 
@@ -239,7 +239,7 @@ def _with_both(call: Call, pairs: Pairs, *others: Tensor) -> Any:
     return call.function(*args, **{key: swap(each) for key, each in call.kwargs.items()})
 
 
-def _pooled(pairs: Pairs, call: Call) -> Any:
+def _pooled(pairs: Pairs, call: PairedCall) -> Any:
     """Max pooling, by the places of both winners."""
     name = call.name
     places = POOLS[name]
@@ -258,7 +258,7 @@ def _pooled(pairs: Pairs, call: Call) -> Any:
     return (made, pairs.note(own, its)) if both else made
 
 
-def _pool_settings(call: Call, *, adaptive: bool) -> dict[str, Any]:
+def _pool_settings(call: PairedCall, *, adaptive: bool) -> dict[str, Any]:
     names = ["output_size"] if adaptive else ["kernel_size", "stride", "padding", "dilation", "ceil_mode"]
     given = dict(zip(names, call.args[1:], strict=False)) | {k: v for k, v in call.kwargs.items() if k in names}
     if not given.get("stride", True):
@@ -266,7 +266,7 @@ def _pool_settings(call: Call, *, adaptive: bool) -> dict[str, Any]:
     return given
 
 
-def _reduced(pairs: Pairs, call: Call) -> Any:
+def _reduced(pairs: Pairs, call: PairedCall) -> Any:
     """The largest or smallest value along dimensions, or of all; of two tensors number by number."""
     if _of_two(call):
         return _larger_of_two(pairs, call)
@@ -295,7 +295,7 @@ def _reduced(pairs: Pairs, call: Call) -> Any:
     return made
 
 
-def _unknown(pairs: Pairs, call: Call) -> Any:
+def _unknown(pairs: Pairs, call: PairedCall) -> Any:
     """A function without a rule: nothing where it is linear between input and baseline, otherwise a path."""
     factors = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each) and each.is_floating_point()]
     with torch.no_grad(), torch._C.DisableTorchFunction():
@@ -323,7 +323,7 @@ def _outputs(found: Any) -> list[Tensor]:
     return _tensors(found)
 
 
-def _with_floats(call: Call, pairs: Pairs, others: Sequence[Tensor]) -> Any:
+def _with_floats(call: PairedCall, pairs: Pairs, others: Sequence[Tensor]) -> Any:
     """The same call with other tensors in the places of those numbers that have twins, in their order."""
     left = list(others)
 
@@ -336,7 +336,7 @@ def _with_floats(call: Call, pairs: Pairs, others: Sequence[Tensor]) -> Any:
     return call.function(*args, **{key: swap(each) for key, each in call.kwargs.items()})
 
 
-def _by_path(pairs: Pairs, call: Call) -> Any:
+def _by_path(pairs: Pairs, call: PairedCall) -> Any:
     """The function's own integrated gradients."""
     factors = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each) and each.is_floating_point()]
 
@@ -365,7 +365,7 @@ def _refill(found: Any, made: list[Tensor]) -> Any:
     return found
 
 
-Rule: TypeAlias = Callable[[Pairs, Call], Any]
+Rule: TypeAlias = Callable[[Pairs, PairedCall], Any]
 
 RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(NUMBERWISE, _numberwise),
