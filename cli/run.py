@@ -206,7 +206,7 @@ class PictureFiles:
             size: Most pictures at a time.
         """
         batch: list[NumberedPicture] = []
-        true = self._true_classes()
+        true = self.true_classes()
         for number, file in enumerate(self.files):
             try:
                 picture = self._read(file)
@@ -221,7 +221,7 @@ class PictureFiles:
         if batch:
             yield batch
 
-    def _true_classes(self) -> list[str | None] | None:
+    def true_classes(self) -> list[str | None] | None:
         """The true class of every file, where --truth says it."""
         if self._values.get("truth") is None or not self.files:
             return None

@@ -64,6 +64,7 @@ from .methods.cams.rank_layers import rank_layers as rank_layers
 from .methods.compare import compare as compare
 from .methods.concepts import dff as dff
 from .methods.gradients.captum import captum as captum
+from .methods.gradients.deeplift import deeplift as deeplift
 from .methods.gradients.guided import deconvnet as deconvnet
 from .methods.gradients.guided import guided_backprop as guided_backprop
 from .methods.gradients.guided import guided_gradcam as guided_gradcam

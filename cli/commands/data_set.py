@@ -23,12 +23,28 @@ from ..run import PictureFiles, choose_device, is_first_process, open_model
 if TYPE_CHECKING:
     from cnnviz.bulk.draw_maps import DrawnMaps
 
-__all__ = ["DATA_SET", "draw_files", "is_stored", "merge_stores", "names_data_set", "run_on_data_set", "unfinished_in"]
+__all__ = [
+    "DATA_SET",
+    "DATA_SET_HELP",
+    "draw_files",
+    "ensure_no_store_options",
+    "is_stored",
+    "merge_stores",
+    "names_data_set",
+    "run_on_data_set",
+    "unfinished_in",
+]
 
 STORE = ".zarr"
 SOURCE = re.compile(r"(?:shapes|hf):.*|.*\.(?:txt|tsv|tar)", re.IGNORECASE)
 """What names a data set that is neither a folder nor a file of one picture."""
 MOST_NAMED = 20
+
+DATA_SET_HELP = (
+    "\n\nOr a data set: a folder, a list of pictures (.txt), WebDataset tars ('name-{000..009}.tar'), shapes:COUNT or "
+    "hf:NAME. -o FOLDER/ draws a picture of each map, -o NAME.zarr writes all raw maps into one store. An interrupted "
+    "run is continued; torchrun -m cnnviz METHOD ... splits it among processes."
+)
 
 DATA_SET = (
     Option(
@@ -52,9 +68,9 @@ def is_stored(values: Mapping[str, Any]) -> bool:
 
 
 def names_data_set(values: Mapping[str, Any]) -> bool:
-    """Whether a data set is asked about, by its name, by where its maps go, or because jobs share it."""
+    """Whether a data set is asked about, by its name or by where its maps go."""
     named = any(SOURCE.fullmatch(image) and not Path(image).is_dir() for image in values["images"])
-    return named or is_stored(values) or values["shard"] is not None
+    return named or is_stored(values)
 
 
 def unfinished_in(folder: Path) -> bool:
@@ -71,6 +87,8 @@ def run_on_data_set(method: Method[Any, Any], values: Mapping[str, Any]) -> None
         method: The method.
         values: What the command line gave.
     """
+    if values.get("truth") is not None:
+        raise UsageError("--truth is for picture files and folders; 'cnnviz audit' is about a data set's classes.")
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
     if is_stored(values):
         _ensure_raw(values)
@@ -102,17 +120,24 @@ def draw_files(
 ) -> None:
     """Draw the maps of many picture files into a folder, block by block.
 
+    Of files that were named one by one each that cannot be used is an error; those of a folder are counted and named.
+
     Args:
         method: The method.
         values: What the command line gave.
         pictures: The files.
         planned: Where to.
     """
-    alone = "RANK" not in os.environ
+    alone = "RANK" not in os.environ and not any(Path(image).is_dir() for image in values["images"])
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
-    model = pictures.model() if alone else open_model({**values, "device": choose_device(values["device"])})
+    shared = "RANK" in os.environ
+    model = open_model({**values, "device": choose_device(values["device"])}) if shared else pictures.model()
     names = [str(file) for file in pictures.files]
     data = cnnviz.open_dataset(names, entrance=model.preprocess.entrance)
+    if (true := pictures.true_classes()) is not None:
+        from cnnviz.images.datasets.labelled import LabelledDataset
+
+        data = LabelledDataset(data, [true[int(key.partition(" ")[0])] for key in data.keys])
     with Console(len(names), values) as console:
         console.note(pictures.notes)
         drawn = _draw(method, values, model, data, planned.files, console=console)
@@ -121,10 +146,9 @@ def draw_files(
             console.document = [{**each, "image": names[numbers[each["image"]]]} for each in drawn.entries]
     if not is_first_process():
         return
-    failures = [*pictures.failures, *(sentence for _, sentence in drawn.failures)]
+    failures = [*pictures.failures, *((sentence for _, sentence in drawn.failures) if alone else ())]
     if not alone:
         _say_failures(drawn.failures, len(drawn), finished=drawn.finished)
-        return
     for sentence in failures:
         say_error(sentence)
     if failures:
@@ -259,9 +283,18 @@ def _ensure_own_places(values: Mapping[str, Any]) -> None:
         )
     if values.get("shared"):
         raise UsageError("One scale for all maps is known only once all are there; leave out --shared-scale.")
+    ensure_no_store_options()
+    ensure_folder(Path(out or ""))
+
+
+def ensure_no_store_options() -> None:
+    """Refuse what is about a store, where pictures are drawn.
+
+    Raises:
+        UsageError: If it was given.
+    """
     for name in _given(["threads", "workers"]):
         raise UsageError(f"--{name} is about a store; write one with -o, such as -o maps.zarr.")
-    ensure_folder(Path(out or ""))
 
 
 def _ensure_kept(files: Sequence[Path], data: cnnviz.Dataset, *, force: bool) -> None:

@@ -35,7 +35,15 @@ from ..options import (
 )
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
-from .data_set import DATA_SET, draw_files, names_data_set, run_on_data_set, unfinished_in
+from .data_set import (
+    DATA_SET,
+    DATA_SET_HELP,
+    draw_files,
+    ensure_no_store_options,
+    names_data_set,
+    run_on_data_set,
+    unfinished_in,
+)
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -126,7 +134,7 @@ def method_command(name: str) -> click.Command:
         name,
         params=parameters,
         callback=partial(run_method, name),
-        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{reference}",
+        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{DATA_SET_HELP if method.singly else ''}{reference}",
         short_help=method.summary,
     )
 
@@ -142,6 +150,8 @@ def run_method(name: str, /, **values: Any) -> None:
     if method.singly and names_data_set(values):
         run_on_data_set(method, values)
         return
+    if method.singly:
+        ensure_no_store_options()
     pictures = PictureFiles(values)
     if method.singly and is_filmed(values) and pictures.places == PICTURE:
         film(method, values, pictures.model)
@@ -182,6 +192,8 @@ def run_method(name: str, /, **values: Any) -> None:
     if blocked and not planned.together:
         draw_files(method, values, pictures, planned)
         return
+    if values.get("shard") is not None:
+        raise UsageError("--shard is for pictures that have a file each; name a folder with -o.")
     if not is_first_process():  # what cannot be shared is drawn by one of them
         return
     at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
@@ -189,8 +201,9 @@ def run_method(name: str, /, **values: Any) -> None:
 
 
 def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
-    """Whether there are more pictures than are asked about at once, or other processes to share them with."""
-    return len(pictures.files) > batch_of(values) or "RANK" in os.environ
+    """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
+    several = any(Path(image).is_dir() for image in values["images"]) or len(pictures.files) > batch_of(values)
+    return bool(pictures.files) and (several or "RANK" in os.environ or values["shard"] is not None)
 
 
 def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -171,7 +171,7 @@ class _OutcomeCounter:
     def __init__(self, model: Model, data: Dataset, truth: Truth, shape: tuple[int, ...], seed: int) -> None:
         self._model, self._data, self._truth = model, data, truth
         self._pictures = len(shape) == PICTURE + 1
-        self._held: list[dict[str, NDArray[np.generic]]] = []
+        self._held = _Rows(truth.known)
         self._failures: list[tuple[int, str]] = []
         self.layer = _embedding_layer(model)
         self._rng = np.random.default_rng(seed)
@@ -180,7 +180,7 @@ class _OutcomeCounter:
         drawn = known if len(known) <= most else np.sort(self._rng.choice(known, most, replace=False))
         self._kept = np.zeros(len(truth), bool)
         self._kept[drawn] = True
-        self._logits: list[NDArray[np.float32]] = []
+        self._logits = _Rows(len(drawn))
         self._projection: NDArray[np.float32] | None = None
 
     def count(self, block: Block, run: _EmbeddingRun) -> None:
@@ -201,29 +201,25 @@ class _OutcomeCounter:
             for image in images[~sound]
         ]
         if sound.any():
-            held = self._count_sound(images[sound], logits[sound], vectors[sound], block.inputs[rows][sound])
-            self._held.append(held)
+            self._count_sound(images[sound], logits[sound], vectors[sound], block.inputs[rows][sound])
 
-    def _count_sound(
-        self, images: NDArray[np.int64], logits: Tensor, vectors: Tensor, inputs: Tensor
-    ) -> dict[str, NDArray[np.generic]]:
+    def _count_sound(self, images: NDArray[np.int64], logits: Tensor, vectors: Tensor, inputs: Tensor) -> None:
         truth = torch.from_numpy(self._truth.classes[images])
         shares = class_probabilities(logits, self._model.head)
         order = logits.sort(dim=1, descending=True, stable=True).indices
         top = order[:, :KEPT]
-        kept = self._kept[images]
-        self._logits.append(logits[torch.from_numpy(kept)].numpy().copy())
-        return {
-            "images": images,
-            "truth": truth.numpy(),
-            "top": top.numpy().copy(),
-            "shares": shares.gather(1, top).numpy(),
-            "true_shares": shares.gather(1, truth[:, None])[:, 0].numpy(),
-            "ranks": (order == truth[:, None]).int().argmax(dim=1).numpy().astype(np.int64),
-            "embeddings": _unit(self._projected(vectors.numpy())).astype(np.float16),
-            "prints": self._thumbnails(inputs),
-            "digests": np.array([hashlib.sha256(each.numpy().tobytes()).digest() for each in inputs.float()]),
-        }
+        self._logits.add(logits=logits.numpy()[self._kept[images]])
+        self._held.add(
+            images=images,
+            truth=truth.numpy(),
+            top=top.numpy(),
+            shares=shares.gather(1, top).numpy(),
+            true_shares=shares.gather(1, truth[:, None])[:, 0].numpy(),
+            ranks=(order == truth[:, None]).int().argmax(dim=1).numpy().astype(np.int64),
+            embeddings=_unit(self._projected(vectors.numpy())).astype(np.float16),
+            prints=self._thumbnails(inputs),
+            digests=np.array([hashlib.sha256(each.numpy().tobytes()).digest() for each in inputs.float()], "S32"),
+        )
 
     def _projected(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Long embeddings at random in fewer dimensions, in which cosines stay as they are within a few percent."""
@@ -248,19 +244,45 @@ class _OutcomeCounter:
             PictureError: If that is nothing.
         """
         failures = tuple(sorted(self._failures))
-        if not self._held:
+        if not self._held.count:
             raise PictureError(f"No picture of the data set could be used. The first: {failures[0][1]}")
-        joined = {name: np.concatenate([each[name] for each in self._held]) for name in self._held[0]}
-        sampled = np.flatnonzero(self._kept[joined["images"].astype(np.int64)])
+        joined = self._held.arrays()
+        logits = self._logits.arrays()["logits"]
         return Outcomes(
             **joined,
-            sampled=sampled.astype(np.int64),
-            logits=np.concatenate(self._logits),
+            sampled=np.flatnonzero(self._kept[joined["images"]]).astype(np.int64),
+            logits=logits,
             failures=failures,
             layer=self.layer,
-            outputs=int(self._logits[0].shape[1]),
+            outputs=int(logits.shape[1]),
             block=block,
         )
+
+
+class _Rows:
+    """Arrays that are filled from their beginning; made at once, so that no small piece of memory keeps others apart.
+
+    Args:
+        most: Rows that there can be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._arrays = most, dict[str, NDArray[Any]]()
+        self.count = 0
+
+    def add(self, **values: NDArray[Any]) -> None:
+        """Append some rows to every array."""
+        number = 0
+        for name, rows in values.items():
+            number = len(rows)
+            if name not in self._arrays:
+                self._arrays[name] = np.empty((self._most, *rows.shape[1:]), rows.dtype)
+            self._arrays[name][self.count : self.count + number] = rows
+        self.count += number
+
+    def arrays(self) -> dict[str, Any]:
+        """The rows that there are."""
+        return {name: each[: self.count] for name, each in self._arrays.items()}
 
 
 def _embedding_layer(model: Model) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cnnviz.bulk.map_request import MapRequest
 from cnnviz.core.target import class_index
 from cnnviz.errors import NowhereError, PassingPictureError, PictureError
+from cnnviz.methods.prepare import unseen
 from cnnviz.methods.scan.loader import Block
 from cnnviz.provenance import Caution, Margin, Measure
 
@@ -64,17 +65,19 @@ class Asker:
     def __init__(self, request: MapRequest) -> None:
         self._request = request
 
-    def warm(self, block: Block) -> None:
-        """Ask about the first picture of a block, and forget the answer.
+    def warm(self, blocks: Iterable[Block]) -> None:
+        """Ask about the first picture that can be read, and forget the answer.
 
         So what a network remembers from its first question (the layer that is chosen, what its output means) is the
         same whichever block this process begins with.
 
         Args:
-            block: The data set's first.
+            blocks: The data set's first pictures, one a block.
         """
-        if block.rows:
-            self._ask(block, list(zip(block.rows[:1], block.images[:1], strict=True)))
+        for block in blocks:
+            if block.rows:
+                self._ask(block, list(zip(block.rows, block.images, strict=True)))
+                return
 
     def ask(self, block: Block) -> BlockMaps:
         """What the method says about the pictures of a block; of no picture that cannot be read or explained.
@@ -95,8 +98,8 @@ class Asker:
         while rows:
             numbers = [image for _, image in rows]
             try:
-                given = self._given(block, rows)
-                result = self._request.ask(given, numbers)
+                with unseen():
+                    result = self._request.ask(self._given(block, rows), numbers)
             except _UnreadableError as error:
                 failures.append((error.image, str(error.cause)))
                 passing |= {error.image} if isinstance(error.cause, PassingPictureError) else set()
@@ -114,7 +117,8 @@ class Asker:
     def _given(self, block: Block, rows: Sequence[tuple[int, int]]) -> Any:
         """What the method is given: the network's inputs, or pictures where it needs those."""
         if not self._request.whole and not self._is_dense(block):
-            return block.inputs[[row for row, _ in rows]]
+            chosen = [row for row, _ in rows]
+            return block.inputs if chosen == list(range(len(block.inputs))) else block.inputs[chosen]
         found = []
         for _, image in rows:
             try:

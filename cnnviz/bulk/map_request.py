@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -14,13 +16,15 @@ import torch
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.parse_target import parse_target
 from cnnviz.core.similar import Similar, SimilarPair
-from cnnviz.core.target import DetectionTarget, RegionTarget, Target, TargetLike, TopClass
+from cnnviz.core.target import CustomTarget, DetectionTarget, RegionTarget, Target, TargetLike, TopClass
 from cnnviz.errors import ParameterError, TargetError, UsageError, nearest
 from cnnviz.images.datasets.dataset import Dataset
+from cnnviz.images.datasets.memory import open_memory
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.method import Method, check_network
 from cnnviz.methods.scan.manifest import IDENTITY, Manifest, describe_device
 from cnnviz.models.model import Model
+from cnnviz.models.origin import file_digest
 from cnnviz.provenance import Provenance, __version__, asking, plain
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "method": "another method",
     "settings": "other settings of the method",
     "target": "another target",
+    "target_files": "another target: a file of that name with something else in it",
     "look": "another look",
     "files": "other files",
     "device": "another kind of device",
@@ -138,8 +143,39 @@ class MapRequest:
         if checked.get("layer"):
             for name in str(checked["layer"]).split(","):
                 model.check_layer(name.strip())
-        _ = found.parsed
+        found._ensure_telling()
         return found
+
+    def _ensure_telling(self) -> None:
+        """Refuse targets of which a run that goes on could not tell whether they are still the same.
+
+        Raises:
+            TargetError: If one is a function, an object in memory, or a pair of pictures.
+        """
+        for each in self._every_target:
+            if isinstance(each, SimilarPair):
+                raise TargetError("'similar:pair' explains two pictures; name one that all are compared with instead.")
+            if isinstance(each, CustomTarget):
+                raise TargetError(
+                    "A function has no name that says what it computes, so a run that goes on could not tell it from "
+                    "another; name a class, a unit or a difference of them, or ask the method itself."
+                )
+
+    @property
+    def _every_target(self) -> list[Target]:
+        return self.parsed if isinstance(self.parsed, list) else [self.parsed]
+
+    def _target_files(self) -> list[str]:
+        """A hash of every file and picture that targets name: under the same name there may be another next time."""
+        found: dict[str, None] = {}
+        for each in self._every_target:
+            if isinstance(each, RegionTarget) and each.region is not None and each.region.file:
+                found[file_digest(Path(each.region.file))] = None
+            for side in each.sides if isinstance(each, Similar) else ():
+                named = isinstance(side, (str, os.PathLike))
+                entrance = self.model.preprocess.entrance
+                found[file_digest(Path(side)) if named else open_memory([side], entrance).mark(0)] = None
+        return list(found)
 
     @cached_property
     def parsed(self) -> Target | list[Target]:
@@ -159,8 +195,7 @@ class MapRequest:
     @cached_property
     def whole(self) -> bool:
         """Whether the method needs the pictures themselves, and not only the network's inputs made of them."""
-        found = self.parsed if isinstance(self.parsed, list) else [self.parsed]
-        return self.model.detecting or any(isinstance(each, OF_PICTURES) for each in found)
+        return self.model.detecting or any(isinstance(each, OF_PICTURES) for each in self._every_target)
 
     def targets_of(self, images: Sequence[int]) -> dict[str, Any]:
         """What a method is given as its target for some pictures; nothing where it takes none."""
@@ -199,6 +234,7 @@ class MapRequest:
             "method": self.method.name,
             "settings": {name: plain(value) for name, value in self.settings.items()},
             "target": plain(self.target),
+            "target_files": self._target_files(),
             "block": int(block),
             "blocks_a_shard": 1,
             "threads": how.threads or 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -129,10 +129,12 @@ class MapStore:
             "scores": found.scores,
             "probabilities": found.probabilities,
         }
-        self.parts.write(number, arrays, record)
+        self.parts.write(number, arrays, record, synced=False)
 
     def write_chunk(self, number: int, axes: int, content: bytes) -> None:
         """Put the file of a block's maps there, as a whole; half of one is left among the parts, if anywhere.
+
+        Nothing waits until it is on the disk: whoever reads it makes sure of its size.
 
         Args:
             number: Which block.
@@ -146,8 +148,6 @@ class MapStore:
         make_folder(chunk.parent)
         with replacing(chunk, self.parts.folder / f".chunk-{number}.{secrets.token_hex(6)}{TEMPORARY}") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
 
     def chunk(self, number: int, axes: int) -> Path:
         """The file of a block's maps.
@@ -228,6 +228,7 @@ class MapStore:
                     more += 1
             if part.shape is None or part.about is None:
                 continue
+            self._ensure_chunk(number, part.shape)
             if found.shape is None:
                 found.shape, found.about = part.shape, part.about
             elif found.shape != part.shape:
@@ -240,6 +241,16 @@ class MapStore:
         said = [f"what else there is to say about single blocks is left out: {more}"] if more else []
         found.checks = merge_checks([*checks.values(), *said])
         return found
+
+    def _ensure_chunk(self, number: int, shape: tuple[int, ...]) -> None:
+        """Refuse a store that lacks the maps of a block whose part is there.
+
+        Raises:
+            OutputError: If it does.
+        """
+        chunk, size = self.chunk(number, len(shape)), 4 * int(self.manifest["block"]) * math.prod(shape)
+        if not chunk.exists() or chunk.stat().st_size != size:
+            raise OutputError(f"'{chunk}' is missing or damaged; delete '{self.parts.file(number)}' and run it again.")
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         """What the group says: the ordinary record, what the store is of, pictures without a map."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,16 +113,18 @@ class Maps(Sequence[StoredMap]):
         self._ensure_whole()
 
     def _ensure_whole(self) -> None:
-        """Refuse a store that lacks a chunk: what is missing reads as NaN, as if there were no map.
+        """Refuse a store that lacks a chunk, or a part of one: what is missing reads as NaN, as if there were no map.
 
         Raises:
             OutputError: If it does.
         """
         count, axes = len(self), self.values.ndim - 1
+        size = self.values.dtype.itemsize * math.prod(self.values.chunks)
         for number in range(-(-count // self._block)):
             some = range(number * self._block, min((number + 1) * self._block, count))
             chunk = self.path.joinpath(MAPS, "c", str(number), *["0"] * axes)
-            if not chunk.exists() and not all(image in self._without for image in some):
+            there = chunk.exists() and chunk.stat().st_size == size
+            if not there and not all(image in self._without for image in some):
                 raise OutputError(f"'{self.path}' is damaged: the maps of {some.start} to {some.stop - 1} are missing.")
         if any(self._arrays[name].shape != (count,) for name in COLUMNS):
             raise OutputError(f"'{self.path}' is damaged: its arrays have several lengths.")

@@ -153,7 +153,7 @@ def _ask_blocks(
         return 0
     model, data, size = request.model, request.data, int(manifest["block"])
     shape, asker, labels = example_shape(model, data), Asker(request), data.labels
-    asker.warm(next(load_blocks(model, data, [0], shape=shape, size=min(size, len(data)), workers=0)))
+    asker.warm(load_blocks(model, data, range(min(size, len(data))), shape=shape, size=1, workers=0))
     loaded = load_blocks(model, data, numbers, shape=shape, size=size, workers=workers)
 
     def ask(_some: slice) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -237,3 +239,23 @@ def _numbers(photos):
     table = photos.parent / "numbers.csv"
     table.write_text("\n".join(f"{name}/32.png,{index}" for index, name in enumerate(LABELS)))
     return table
+
+
+PEAK = """
+import resource, sys
+import cnnviz
+from cnnviz.auditing.outcomes import find_outcomes
+from cnnviz.auditing.truth import true_classes
+model, data = cnnviz.load_model("shapes-resnet"), cnnviz.open_dataset(f"shapes:{sys.argv[1]}")
+find_outcomes(model, data, true_classes(model, data), workers=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_however_many_pictures_there_are():
+    def peak(pictures: int) -> int:
+        done = subprocess.run([sys.executable, "-c", PEAK, str(pictures)], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert peak(3000) <= 1.05 * peak(300)

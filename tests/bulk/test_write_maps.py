@@ -13,9 +13,11 @@ import pytest
 import torch
 import xarray
 import zarr
+from PIL import Image
 
 import cnnviz
 from cnnviz.bulk import write_maps as room
+from cnnviz.catalogue import CATALOGUE, load
 from cnnviz.errors import (
     MissingExtraError,
     OutputError,
@@ -338,6 +340,8 @@ def test_one_target_for_each_picture(tmp_path):
         ({"method": "eigencam", "target": 1}, UsageError, "explains no target"),
         ({"target": [1, 2]}, TargetError, "2 targets, 27 images"),
         ({"target": "zebra"}, UnknownNameError, "no label 'zebra'"),
+        ({"target": lambda logits: logits[:, 0]}, TargetError, "A function has no name that says what it computes"),
+        ({"target": "similar:pair"}, TargetError, "'similar:pair' explains two pictures"),
         ({"block": 0}, ParameterError, "block must be a whole number of at least 1; got 0"),
         ({"workers": -1}, ParameterError, "workers must be"),
         ({"shard": "4/3"}, ParameterError, "got '4/3'"),
@@ -376,3 +380,57 @@ def test_the_network_is_as_it_was_after_success_and_after_failure(tmp_path):
     assert model.module.training
     assert all(torch.equal(each, before[name]) for name, each in model.module.state_dict().items())
     assert all(each.grad is None and each.requires_grad for each in model.module.parameters())
+
+
+def test_a_target_in_a_file_is_known_by_what_the_file_holds(tmp_path):
+    path, other = tmp_path / "maps.zarr", tmp_path / "other.png"
+    Image.fromarray(Noise().item(20).pixels).save(other)
+    maps = write(path, Noise(4), "gradcam", target=f"similar:{other}")
+    found = cnnviz.gradcam(tiny_model(), [Noise().item(number) for number in range(4)], f"similar:{other}")
+    np.testing.assert_allclose(maps.scores, found.scores, rtol=1e-5)
+    assert len(write(path, Noise(4), "gradcam", target=f"similar:{other}")) == 4
+    Image.fromarray(Noise().item(21).pixels).save(other)
+    with pytest.raises(OutputError, match="a file of that name with something else in it"):
+        write(path, Noise(4), "gradcam", target=f"similar:{other}")
+
+
+def test_where_the_network_answers_for_pixels_pictures_without_the_class_are_named(tmp_path):
+    model = cnnviz.load_model("shapes-unet")
+    pictures = [cnnviz.draw_scene(number).pixels for number in range(4)]
+    maps = cnnviz.write_maps(model, "shapes:4", "saliency", tmp_path / "maps.zarr", "ring")
+    assert [key for key, _ in maps.failures] == ["00000000", "00000002"]
+    assert all("'ring' wins no pixel" in sentence for _, sentence in maps.failures)
+    found = cnnviz.saliency(model, [pictures[1], pictures[3]], "ring")
+    np.testing.assert_allclose(maps.values[[1, 3]], found.values, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "draw"), [("signals-cnn", cnnviz.draw_signal), ("volumes-cnn", cnnviz.draw_volume)]
+)
+def test_signals_and_volumes_are_data_sets_too(network, draw, tmp_path):
+    model, data = cnnviz.load_model(network), [draw(number).values for number in range(3)]
+    maps = cnnviz.write_maps(model, data, "gradcam", tmp_path / "maps.zarr", block=2)
+    found = cnnviz.gradcam(model, data)
+    np.testing.assert_allclose(maps.values[:], found.values, rtol=1e-3, atol=1e-5)
+    names = ("picture", *(("sample",) if network == "signals-cnn" else ("slice", "row", "column")))
+    assert zarr.open(maps.path)["maps"].metadata.dimension_names == names
+    drawn = cnnviz.draw_maps(model, data, "gradcam", tmp_path / "drawn", batch_size=2)
+    assert len({file.read_bytes() for file in drawn.files}) == 3
+
+
+MAP_METHODS = [name for name in CATALOGUE if load(name).singly]
+QUICK = {"smoothgrad": {"samples": 2}, "integrated_gradients": {"steps": 2}, "smooth_gradcam_plusplus": {"samples": 2}}
+QUICK |= {"occlusion": {"window": 8, "stride": 8}, "rise": {"masks": 4}, "captum": {"algorithm": "DeepLift"}}
+
+
+@pytest.mark.parametrize("name", MAP_METHODS)
+def test_every_map_method_writes_a_store_with_its_own_values(name, tmp_path):
+    data, settings = Noise(3), QUICK.get(name, {})
+    if name == "captum":
+        pytest.importorskip("captum")
+    maps = write(tmp_path / "maps.zarr", data, name, block=3, **settings)
+    found = load(name)(tiny_model(), [data.item(number) for number in range(3)], **settings)
+    np.testing.assert_allclose(maps.values[:], found.values, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(maps.scores, found.scores, rtol=1e-4)
+    assert list(maps.targets) == [str(target) for target in found.targets]
+    assert maps.layer == found[0].layer

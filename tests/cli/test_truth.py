@@ -79,3 +79,11 @@ def test_signs_stand_in_captions_only_where_the_class_is_known():
     assert "(true: ring)" in known[1].caption()
     unit = package.gradcam(model, picture.changed(true_class="star"), "layer3:2", layer="layer2")[0]
     assert unit.right is None
+
+
+def test_a_folder_of_pictures_has_true_classes_too(cnnviz, scenes):
+    found = json.loads(cnnviz("gradcam", *NETWORK, "--truth", "folders", "data", "-o", "out/", "--json").stdout)
+    said = {each["image"]: each.get("right") for each in found}
+    assert said == {scenes[0]: True, scenes[1]: False, scenes[2]: True, scenes[3]: None}
+    result = cnnviz("gradcam", *NETWORK, "--truth", "folders", "shapes:3", "-o", "maps/")
+    assert (result.exit_code, "--truth is for picture files" in result.stderr) == (2, True)

@@ -118,13 +118,22 @@ class PartFolder:
         path = self.file(number)
         return path.exists() and not read_record(path)[1].get("passing")
 
-    def write(self, number: int, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
+    def write(
+        self, number: int, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any], *, synced: bool = True
+    ) -> None:
         """Put a part there, as a whole.
+
+        Args:
+            number: Which part.
+            arrays: By name.
+            record: Plain values.
+            synced: Whether to wait until it is on the disk.
 
         Raises:
             OutputError: If it cannot be written.
         """
-        write_record(self.file(number), arrays, {**record, self.kind.noun: self.manifest.digest, "part": number})
+        held = {**record, self.kind.noun: self.manifest.digest, "part": number}
+        write_record(self.file(number), arrays, held, synced=synced)
 
     def read(self, number: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """The arrays and plain values of a part.
