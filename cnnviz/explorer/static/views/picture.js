@@ -1,0 +1,212 @@
+/* The picture view: what speaks for a class, which units respond at a place, what the answer needs. */
+window.Explorer = window.Explorer || {};
+(function (explorer) {
+  "use strict";
+  const { el, fill, menu, labelled, button, data, address, latest, say, failed } = explorer;
+
+  /* The networks an address shows: all of them unless it names one. */
+  function shownNetworks(query) {
+    const { networks } = explorer.session;
+    const one = networks.find((each) => String(each.id) === query.network);
+    return one ? [one] : networks;
+  }
+
+  function pictureOf(key) {
+    const found = explorer.session.pictures.find((each) => each.key === key);
+    if (!found) throw new Error(`There is no picture “${key}” here: choose one of those below, or add it.`);
+    return found;
+  }
+
+  async function mount(root, { path, query }) {
+    const picture = pictureOf(path[1]);
+    const networks = shownNetworks(query);
+    const facts = await Promise.all(networks.map((each) =>
+      Promise.all([data.geometry(each.id, picture.key), data.layers(each.id)])));
+    const brush = explorer.brush(picture);
+    const state = { hiding: false, way: "mean", size: 0.2, held: false };
+
+    const panels = networks.map((network, place) => explorer.panel({
+      network, picture, geometry: facts[place][0], layers: facts[place][1], alone: networks.length === 1,
+      on: { pick: pick(network), versus: versus(network), layer: (name) => address.change({ [layerName(network)]: name }), point, leave, stroke },
+    }));
+
+    /* The hidden places' effect; while one answer is awaited, only the latest question is kept. */
+    const refresh = latest(() => Promise.all(panels.map((each) => each.hide(brush, state.way))));
+
+    function pick(network) {
+      return (index) => {
+        const now = targets(address.here().query, network);
+        const name = now.target === index && now.against === null ? "none" : address.nameOf(network, index);
+        address.change({ target: name, against: "" });
+      };
+    }
+
+    function versus(network) {
+      return (index) => {
+        const now = targets(address.here().query, network);
+        const target = now.target === null ? "" : address.nameOf(network, now.target);
+        address.change({ target, against: index === null ? "" : address.nameOf(network, index) });
+      };
+    }
+
+    function point(place, pinned) {
+      if (pinned) hold(!state.held);
+      for (const each of panels) each.point(place, pinned || !state.held);
+    }
+
+    function leave() {
+      if (!state.held) for (const each of panels) each.leave();
+    }
+
+    function hold(value) {
+      state.held = value;
+      for (const each of panels) each.stage.held(value);
+    }
+
+    function stroke(place, phase) {
+      if (phase === "start") brush.start(place, state.size);
+      if (phase === "move") brush.move(place, state.size);
+      for (const each of panels) each.stage.strokes(brush.circles());
+      tools.update();
+      refresh();
+    }
+
+    function changed() {
+      tools.update();
+      refresh();
+    }
+
+    const tools = toolbar({ state, brush, panels, changed, networks });
+    const onKey = (event) => {
+      if (event.key === "Escape" && state.held) {
+        hold(false);
+        leave();
+      }
+      if (state.hiding && (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
+        event.preventDefault();
+        if (event.shiftKey) brush.redo();
+        else brush.undo();
+        changed();
+      }
+    };
+    window.addEventListener("keydown", onKey);
+
+    fill(root,
+      el("div", { class: "heading" }, el("h1", { tabindex: "-1", text: picture.name }), factsOf(picture), tools.show),
+      tools.element,
+      el("div", { class: panels.length > 1 ? "panels two" : "panels" }, panels.map((each) => each.element)));
+
+    async function update({ query: asked }) {
+      const method = tools.method(asked.method);
+      const unknown = [asked.target, asked.against].find((name) =>
+        name && name !== "none" && networks.every((each) => address.classOf(each, name) === null));
+      if (unknown) say(`There is no class “${unknown}”: choose one of the bars, or look for another.`, { error: true });
+      await Promise.all(panels.map(async (each) => {
+        const chosen = targets(asked, each.network);
+        const classes = await each.answer([chosen.target, chosen.against]);
+        const layer = asked[layerName(each.network)] || "";
+        each.layer(layer);
+        const target = asked.target ? chosen.target : classes[0].index;
+        await each.ask({ target, against: chosen.against, layer }, method);
+        if (!brush.empty) refresh();
+      }));
+    }
+
+    update({ path, query }).catch(failed);
+    return {
+      update,
+      leave() {
+        window.removeEventListener("keydown", onKey);
+        for (const each of panels) each.stop();
+      },
+    };
+  }
+
+  function factsOf(picture) {
+    const said = [`${picture.width}×${picture.height} px`];
+    if (picture.label) said.push(`labelled ${picture.label}`);
+    return el("p", { class: "quiet", text: said.join(" · ") });
+  }
+
+  const layerName = (network) => (network.id ? `layer${network.id}` : "layer");
+
+  /* The classes of an address, as a network's indices. */
+  function targets(query, network) {
+    const target = query.target === "none" ? null : address.classOf(network, query.target);
+    const against = target === null ? null : address.classOf(network, query.against);
+    return { target, against: against === target ? null : against };
+  }
+
+  /* What is chosen for all networks at once: method, opacity, and the brush. */
+  function toolbar({ state, brush, panels, changed, networks }) {
+    const { methods } = explorer.session;
+    const find = (name) => methods.find((each) => each.name === name) || methods.find((each) => each.name === "gradcam") || methods[0];
+    const summary = el("p", { class: "quiet summary" });
+    const methodMenu = menu(methods.map((each) => [each.name, each.proper]), "", (name) => address.change({ method: name }));
+    const opacity = el("input", { type: "range", min: "0", max: "100", value: "100", on: { input: () => panels.forEach((each) => each.stage.opacity(opacity.value / 100)) } });
+    const asSaved = button("As saved", () => {
+      opacity.value = 100;
+      panels.forEach((each) => each.stage.opacity(null));
+    }, { title: "The overlay exactly as a saved file shows it" });
+
+    const modes = [["look", "Look"], ["hide", "Hide"]].map(([value, text]) =>
+      el("label", {}, el("input", { type: "radio", name: "mode", value, checked: value === "look", on: { change: () => mode(value === "hide") } }), el("span", { text })));
+    const way = menu([["mean", "the mean colour"], ["blur", "a blur"], ["black", "black"]], state.way, (value) => {
+      state.way = value;
+      changed();
+    });
+    const size = el("input", { type: "range", min: "2", max: "60", value: "20", on: { input: () => (state.size = size.value / 100) } });
+    const undo = button("Undo", () => { brush.undo(); changed(); });
+    const redo = button("Redo", () => { brush.redo(); changed(); });
+    const clear = button("Show all", () => { brush.clear(); changed(); });
+    const hideTools = el("div", { class: "row", hidden: true }, labelled("with", way), labelled("Brush size", size), undo, redo, clear);
+
+    function mode(hiding) {
+      state.hiding = hiding;
+      hideTools.hidden = !hiding;
+      for (const each of panels) each.stage.hiding(hiding);
+    }
+
+    function update() {
+      undo.disabled = !brush.undoable;
+      redo.disabled = !brush.redoable;
+      clear.disabled = brush.empty;
+    }
+
+    update();
+    const element = el("div", { class: "toolbar", role: "group", "aria-label": "Map and brush" },
+      el("div", { class: "row" },
+        labelled("Method", methodMenu), labelled("Opacity", opacity), asSaved,
+        el("fieldset", { class: "modes" }, el("legend", { class: "unseen", text: "What the pointer does" }), modes)),
+      hideTools, summary);
+    return {
+      element,
+      show: explorer.session.networks.length > 1 ? networkChoice(networks) : null,
+      update,
+      method(name) {
+        const method = find(name);
+        methodMenu.value = method.name;
+        summary.textContent = method.summary;
+        return method;
+      },
+    };
+  }
+
+  /* Which of two networks is shown, or both. */
+  function networkChoice(shown) {
+    const all = explorer.session.networks;
+    const link = (text, network, current) =>
+      el("a", { href: address.format(address.here().path, { ...address.here().query, network }), "aria-current": current ? "true" : null, text });
+    return el("nav", { class: "choice", "aria-label": "Networks" },
+      all.map((each) => link(each.name, each.id, shown.length === 1 && shown[0] === each)),
+      link("side by side", "", shown.length === all.length));
+  }
+
+  explorer.views = explorer.views || {};
+  explorer.views.picture = {
+    identity: ({ path, query }) => `picture ${path[1]} ${query.network || ""}`,
+    title: ({ path }) => (explorer.session.pictures.find((each) => each.key === path[1]) || { name: path[1] }).name,
+    mount,
+  };
+  explorer.pictureOf = pictureOf;
+})(window.Explorer);
