@@ -41,6 +41,10 @@ OWN = {
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",
     ),
+    "explore": (
+        "commands.explore",
+        "Explore a network and pictures live in the browser: classes, maps, layers, units.",
+    ),
     "merge": ("commands.patches", "Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index."),
     "models": ("commands.lists", "List the networks that can be opened by name."),
     "layers": ("commands.lists", "List a network's layers with output shapes, weights and receptive fields."),

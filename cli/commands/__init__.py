@@ -8,6 +8,7 @@ patches   ``patches`` and ``merge``: what of a data set excites a layer's units 
 maximize  ``maximize``: pictures made by gradient ascent
 evaluate  ``evaluate``: how good maps are, measured
 report    ``report``: everything about one network and a few pictures on one page
+explore   ``explore``: a network and pictures live in the browser
 lists     ``models``, ``layers`` and ``methods``: what there is
 record    ``info`` and ``rerun``: how a file was made, and making it again
 demo      ``demo``: every method once on the bundled networks

@@ -125,22 +125,31 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     return np.asarray(brightest > (HALF_WHITE if lossy else 0))
 
 
-def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:
+def decode_picture(
+    file: io.BufferedReader, name: str, *, background: Colour = WHITE, most: int = MAX_PIXELS
+) -> Picture:
     """Decode a picture from an open file, as :func:`read_picture` does.
 
     Args:
         file: Open at the picture's first byte.
         name: What messages call it; its last part, after a slash, becomes the picture's name.
         background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+        most: How many pixels it may have.
 
     Raises:
-        PictureError: It is empty, not a picture, damaged, or larger than MAX_PIXELS.
+        PictureError: It is empty, not a picture, damaged, or larger than that.
     """
-    return _decode(file, name.rpartition("/")[2], quoted(name), background)
+    return _decode(file, name.rpartition("/")[2], quoted(name), background, most=most)
 
 
 def _decode(
-    file: io.BufferedReader, name: str, shown: str, background: Colour, value_range: ValueRange | None = None
+    file: io.BufferedReader,
+    name: str,
+    shown: str,
+    background: Colour,
+    value_range: ValueRange | None = None,
+    *,
+    most: int = MAX_PIXELS,
 ) -> Picture:
     head = b""
     with warnings.catch_warnings(action="ignore"):
@@ -149,11 +158,13 @@ def _decode(
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
+                if image.size[0] * image.size[1] > most:
+                    raise PictureError(_explain_too_large(shown, most))
                 return _convert_image(image, name, shown, background, value_range)
         except PictureError:
             raise
         except Image.DecompressionBombError as error:
-            raise PictureError(_explain_too_large(shown)) from error
+            raise PictureError(_explain_too_large(shown, most)) from error
         except Exception as error:  # a decoder fed with damaged data can raise anything
             # Packages that replace Pillow's open (ultralytics) answer an unknown file by asking for another package.
             if any(isinstance(each, UnidentifiedImageError) for each in (error, error.__context__)):
@@ -320,8 +331,8 @@ def explain_passing(error: Exception, shown: str) -> str:
     return ""
 
 
-def _explain_too_large(shown: str) -> str:
-    return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
+def _explain_too_large(shown: str, most: int = MAX_PIXELS) -> str:
+    return f"{shown} has too many pixels; expected at most {most // 1_000_000} million."
 
 
 def reason_of(error: Exception) -> str:

@@ -1,0 +1,84 @@
+"""Answers as PNG files: overlays, maps alone, pictures, and sheets of many units' maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.picture import Picture
+from cnnviz.core.sample import Geometry
+from cnnviz.drawing.samples import Look
+from cnnviz.errors import UsageError
+from cnnviz.results.explanation import Explanation
+
+__all__ = ["LONGEST_SIDE", "Drawn", "draw_map", "draw_overlay", "encode", "shrink", "shrink_picture"]
+
+LONGEST_SIDE: Final = 4096
+"""Pixels of the longer side that can be asked for."""
+OVER: Final = Look(style="overlay")
+ALONE: Final = Look(style="map", transparent=True, alpha=1.0)
+FAST: Final = (int(cv2.IMWRITE_PNG_COMPRESSION), 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that is drawn when it is asked for.
+
+    Attributes:
+        draw: From the longest side in pixels (None for its own size) to pixels ``(H, W)``, ``(H, W, 3)`` RGB or
+            ``(H, W, 4)`` RGBA uint8.
+        alone: The same of the map alone, transparent where there is nothing to see; None where there is none.
+    """
+
+    draw: Callable[[int | None], NDArray[np.uint8]]
+    alone: Callable[[int | None], NDArray[np.uint8]] | None = None
+
+
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels ``(H, W)``, RGB or RGBA as a PNG file, quickly made."""
+    turned = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    ours = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, turned[pixels.shape[2]])
+    done, held = cv2.imencode(".png", ours, FAST)
+    assert done
+    return held.tobytes()
+
+
+def shrink(pixels: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
+    """Pixels with a longer side of at most ``side``; as they are where they have that, or None is given."""
+    height, width = pixels.shape[:2]
+    if side is None or max(height, width) <= side:
+        return pixels
+    share = side / max(height, width)
+    size = max(1, round(width * share)), max(1, round(height * share))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def shrink_picture(picture: Picture, side: int | None) -> Picture:
+    """A picture with a longer side of at most ``side``, from which the network's input was cut all the same."""
+    pixels = shrink(picture.pixels, side)
+    if pixels is picture.pixels:
+        return picture
+    cut = picture.cut
+    geometry = Geometry((int(pixels.shape[0]), int(pixels.shape[1])), cut.resized, cut.crop)
+    return replace(picture, pixels=np.ascontiguousarray(pixels), exact=None, geometry=geometry)
+
+
+def draw_overlay(found: Explanation, side: int | None) -> NDArray[np.uint8]:
+    """A map over its picture ``(H, W, 3)``, as ``save(style="overlay")`` draws it at the picture's own size."""
+    return np.asarray(_on_smaller(found, side).cells(OVER)[0].pixels, dtype=np.uint8)
+
+
+def draw_map(found: Explanation, side: int | None) -> NDArray[np.uint8]:
+    """A map alone ``(H, W, 4)``, transparent where there is nothing to see, to be laid over its picture."""
+    return _on_smaller(found, side).clear(ALONE)
+
+
+def _on_smaller(found: Explanation, side: int | None) -> Any:
+    if not isinstance(found.picture, Picture):
+        raise UsageError("The explorer shows maps of pictures only.")
+    return replace(found, picture=shrink_picture(found.picture, side))
