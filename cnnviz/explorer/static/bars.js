@@ -7,6 +7,7 @@ window.Explorer = window.Explorer || {};
   /* A bar from 0 to 1, with a line where it was before. */
   function track(value, before) {
     const made = el("span", { class: "track", "aria-hidden": "true" });
+    if (value === null) return made;
     const inside = el("span", { class: "level" });
     inside.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
     made.append(inside);
@@ -18,36 +19,48 @@ window.Explorer = window.Explorer || {};
     return made;
   }
 
-  /* How a probability moved, in words and as a number. */
+  const same = (one, other) => Boolean(one && other) && one.target === other.target;
+
+  /* From 0 to 1: a probability, or the share of a picture that an area covers; null where the answer is a number. */
+  function levelOf({ probability, share }) {
+    return probability !== null && probability !== undefined ? probability : share === undefined ? null : share;
+  }
+
+  function spell(answer) {
+    const level = levelOf(answer);
+    return level === null ? `${number(answer.logit)}${answer.unit ? ` ${answer.unit}` : ""}` : percent(level);
+  }
+
+  /* An answer before and after, where it moved. */
   function moved(before, after) {
-    return before === after ? percent(after) : `${percent(before)} → ${percent(after)}`;
+    return spell(before) === spell(after) ? spell(after) : `${spell(before)} → ${spell(after)}`;
   }
 
   /* The classes of one network's answer.
-     Options: target and against (indices or null), pick(index), versus(index). */
+     Options: pick(class), versus(class or null). Classes of an answer may be areas or boxes of a picture instead. */
   function classBars(options) {
     const list = el("ol", { class: "bars", "aria-label": "Classes, most probable first" });
     let shown = [];
     let chosen = { target: null, against: null };
+    let comparable = true;
 
     function row(each) {
       const changed = each.after !== undefined;
-      const value = changed ? each.after : each.probability;
       const name = each.label || `class ${each.index}`;
-      const isTarget = each.index === chosen.target;
-      const isOther = each.index === chosen.against;
+      const isTarget = same(each, chosen.target);
+      const isOther = same(each, chosen.against);
       const press = el(
         "button",
         {
           type: "button",
           class: "bar",
           "aria-pressed": String(isTarget || isOther),
-          "data-index": each.index,
-          on: { click: () => options.pick(each.index) },
+          "data-target": each.target,
+          on: { click: () => options.pick(each) },
         },
         el("span", { class: "name", text: name }),
-        track(value, changed ? each.before : null),
-        el("span", { class: "value", text: changed ? moved(each.before, each.after) : percent(value) }),
+        track(levelOf(changed ? each.after : each), changed ? levelOf(each.before) : null),
+        el("span", { class: "value", text: changed ? moved(each.before, each.after) : spell(each) }),
       );
       const versus = el("button", {
         type: "button",
@@ -56,18 +69,18 @@ window.Explorer = window.Explorer || {};
         title: `What speaks for the target rather than for ${name}`,
         "aria-label": `Compare the target with ${name}`,
         "aria-pressed": String(isOther),
-        hidden: chosen.target === null || isTarget,
-        on: { click: () => options.versus(isOther ? null : each.index) },
+        hidden: !chosen.target || isTarget || !comparable,
+        on: { click: () => options.versus(isOther ? null : each) },
       });
       return el("li", { class: isTarget ? "target" : isOther ? "against" : null }, press, versus);
     }
 
     function draw() {
       const active = list.contains(document.activeElement) ? document.activeElement : null;
-      const focus = active && { index: active.closest("li").querySelector(".bar").dataset.index, of: active.className };
+      const focus = active && { target: active.closest("li").querySelector(".bar").dataset.target, of: active.className };
       fill(list, shown.map(row));
       if (focus) {
-        const again = list.querySelector(`.bar[data-index="${focus.index}"]`);
+        const again = [...list.querySelectorAll(".bar")].find((each) => each.dataset.target === focus.target);
         const place = again && again.closest("li").querySelector(`.${focus.of}`);
         if (place) place.focus({ preventScroll: true });
       }
@@ -75,8 +88,9 @@ window.Explorer = window.Explorer || {};
 
     return {
       element: list,
-      show(classes) {
+      show(classes, kind) {
         shown = classes;
+        comparable = kind === "classes";
         draw();
       },
       choose(target, against) {
@@ -110,11 +124,22 @@ window.Explorer = window.Explorer || {};
         "li",
         {},
         el("span", { class: "name", text: each.label || `class ${each.index}` }),
-        track(each.after, each.before),
+        track(levelOf(each.after), levelOf(each.before)),
         el("span", { class: "value", text: moved(each.before, each.after) }),
       ),
     );
     return el("ol", { class: "bars plain", "aria-label": label }, rows);
+  }
+
+  /* What a map's colours mean: {range, colours (from low to high), unit}. */
+  function colourScale({ range, colours, unit }) {
+    const ground = el("div", { class: "colours", "aria-hidden": "true", hidden: !colours });
+    if (colours) ground.style.backgroundImage = `linear-gradient(to right, ${colours.join(", ")})`;
+    return [
+      ground,
+      el("p", { class: "scale" },
+        el("span", { text: number(range[0]) }), el("span", { text: unit || "" }), el("span", { text: number(range[1]) })),
+    ];
   }
 
   /* Counts of values as columns, the axis' ends below. */
@@ -139,5 +164,5 @@ window.Explorer = window.Explorer || {};
     );
   }
 
-  Object.assign(explorer, { classBars, effectBars, changeBars, histogram });
+  Object.assign(explorer, { classBars, effectBars, changeBars, colourScale, histogram });
 })(window.Explorer);

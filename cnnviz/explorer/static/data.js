@@ -138,6 +138,8 @@ window.Explorer = window.Explorer || {};
     place: (network, key, layer, x, y) =>
       once(`${of(network, key)}/layers/${encodeURIComponent(layer)}/place${query({ x, y })}`),
     unit: (network, layer, unit, picture) => json(`${layerOf(network, layer)}/units/${unit}${query({ picture })}`),
+    /* Where an answer's picture is shown from: drawn for at most so many pixels. */
+    shown: (url, side) => `${url}?side=${side}`,
     array: async (url) => new Float32Array(await (await ask(url)).arrayBuffer()),
     image,
     figure: (id, format) => download(`api/figures${query({ of: id, format })}`, `figure.${format}`),

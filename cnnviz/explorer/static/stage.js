@@ -3,13 +3,14 @@ window.Explorer = window.Explorer || {};
 (function (explorer) {
   "use strict";
   const { el, image, data } = explorer;
+  const SIDE = 1024;
   const STEP = 1 / 40;
 
   /* Options: picture {key, name, width, height}, geometry {crop, input}, name of the network or "",
      on: {point(place, pinned), leave(), stroke(place, phase)} where place = {x, y, input: [x, y] or null} in pixels. */
   function stage(options) {
     const { picture, geometry, on } = options;
-    const base = image(data.pictureUrl(picture.key, 1024), "", { class: "base" });
+    const base = image(data.pictureUrl(picture.key, SIDE), "", { class: "base" });
     const seen = el("img", { class: "seen", alt: "", hidden: true });
     const overlay = el("img", { class: "map", alt: "", hidden: true });
     const plain = el("img", { class: "plain", alt: "", hidden: true });
@@ -135,7 +136,7 @@ window.Explorer = window.Explorer || {};
       /* Show a map's answer, or null; comes when it is drawn. */
       async show(answer) {
         if (answer) {
-          const [whole, bare] = await Promise.all([data.image(answer.image), data.image(answer.plain)]);
+          const [whole, bare] = await Promise.all([answer.image, answer.plain].map((url) => data.image(data.shown(url, SIDE))));
           await Promise.all([loaded(overlay, whole), loaded(plain, bare)]);
           overlay.alt = `Map for ${answer.target}`;
         }

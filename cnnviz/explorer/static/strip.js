@@ -2,12 +2,12 @@
 window.Explorer = window.Explorer || {};
 (function (explorer) {
   "use strict";
-  const { el, count } = explorer;
+  const { el, fill, count } = explorer;
   const TALL = 44;
 
   /* A block as tall as the layer's maps and as wide as it has units, on logarithmic scales. */
   function block(layer, largest) {
-    const made = el("span", { class: "block", "aria-hidden": "true" });
+    const made = el("span", { class: layer.container ? "block whole" : "block", "aria-hidden": "true" });
     const [units, height] = layer.shape && layer.shape.length === 3 ? layer.shape : [layer.units || 1, 1];
     made.style.height = `${Math.max(3, (TALL * Math.log2(1 + height)) / Math.log2(1 + largest))}px`;
     made.style.width = `${4 + 4 * Math.log2(Math.max(1, units))}px`;
@@ -27,29 +27,41 @@ window.Explorer = window.Explorer || {};
     return said;
   }
 
+  /* Layers that only pass on or rescale what another has computed. */
+  const SMALL = /^(BatchNorm|GroupNorm|LayerNorm|InstanceNorm|FrozenBatchNorm|LocalResponseNorm|ReLU|LeakyReLU|PReLU|GELU|SiLU|ELU|Mish|Hard|Sigmoid|Tanh|Softmax|Dropout|StochasticDepth|Identity|Flatten)/;
+  let everything = false;
+
   /* Layers as links. Chosen: a layer's name or null; href(name). */
   function strip(layers, chosen, href) {
-    const largest = Math.max(1, ...layers.map((layer) => (layer.shape && layer.shape.length === 3 ? layer.shape[1] : 1)));
-    const entries = layers.map((layer) => {
-      const inside = [
+    const run = layers.filter((layer) => layer.shape !== null && layer.calls !== 0);
+    const largest = Math.max(1, ...run.map((layer) => (layer.shape.length === 3 ? layer.shape[1] : 1)));
+    const list = el("ol", { class: "strip", tabindex: "0", "aria-label": "Layers, from input to answer" });
+
+    function card(layer) {
+      return el("li", {}, el("a", { href: href(layer.name), "aria-current": layer.name === chosen ? "true" : null },
         block(layer, largest),
         el("span", { class: "name", text: layer.name }),
-        ...facts(layer).map((text) => el("span", { class: "quiet", text })),
-      ];
-      const open = layer.shape !== null;
-      const card = open
-        ? el("a", { href: href(layer.name), "aria-current": layer.name === chosen ? "true" : null }, inside)
-        : el("span", { class: "shut" }, inside);
-      return el("li", {}, card);
-    });
-    const element = el("ol", { class: "strip", tabindex: "0", "aria-label": "Layers, from input to answer" }, entries);
+        facts(layer).map((text) => el("span", { class: "quiet", text }))));
+    }
+
+    function draw() {
+      const shown = run.filter((layer) => everything || layer.name === chosen || !SMALL.test(layer.kind));
+      fill(list, shown.map(card));
+    }
+
+    const box = el("input", { type: "checkbox", checked: everything, on: { change: () => {
+      everything = box.checked;
+      draw();
+    } } });
+    draw();
     window.requestAnimationFrame(() => {
-      const current = element.querySelector("[aria-current]");
+      const current = list.querySelector("[aria-current]");
       if (!current) return;
-      const [outer, inner] = [element.getBoundingClientRect(), current.getBoundingClientRect()];
-      element.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
+      const [outer, inner] = [list.getBoundingClientRect(), current.getBoundingClientRect()];
+      list.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
     });
-    return element;
+    return el("div", {}, list,
+      el("label", { class: "labelled strip-choice" }, box, el("span", { text: "Also activations, normalisations and the like" })));
   }
 
   Object.assign(explorer, { strip, facts });

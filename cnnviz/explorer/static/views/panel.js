@@ -13,6 +13,7 @@ window.Explorer = window.Explorer || {};
     const source = explorer.source();
     const caption = el("p", { class: "under caption" });
     const readout = el("output", { class: "readout", text: " " });
+    const scale = el("div", { class: "map-scale" });
     const progress = el("div", { class: "progress", hidden: true });
     const bars = explorer.classBars({ pick: on.pick, versus: on.versus });
     const layerMenu = menu([["", `automatic (${network.layer})`], ...spatial.map((layer) => [layer.name, layer.name])], "", on.layer);
@@ -25,14 +26,14 @@ window.Explorer = window.Explorer || {};
       { class: options.alone ? "panel alone" : "panel", "aria-label": network.name },
       el("div", { class: "left" },
         options.alone ? null : el("h2", { text: network.name }),
-        stage.element, readout, progress, caption, source.notes, source.files, source.element),
+        stage.element, readout, progress, caption, scale, source.notes, source.files, source.element),
       el("div", { class: "right" },
         el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), bars.element, other),
         el("section", { class: "group" },
           el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu), where, units)),
     );
 
-    let classes = [];
+    let told = { classes: [], kind: "classes" };
     let map = null;
     let values = null;
     let job = null;
@@ -41,12 +42,17 @@ window.Explorer = window.Explorer || {};
     let point = null;
     let placed = "";
 
-    /* The classes' probabilities, the asked ones among them. */
-    async function answer(also) {
-      const told = await data.classes(network.id, picture.key, also.filter((each) => each !== null));
-      classes = told.classes;
-      bars.show(classes);
-      return classes;
+    /* The classes of the answer, and those that an address names: {target, against}, null where it names none. */
+    async function answer({ target, against }) {
+      const named = [target, against].map((name) => (name === "none" ? null : explorer.address.classOf(network, name)));
+      const first = await data.classes(network.id, picture.key, []);
+      const known = first.classes.map((each) => each.index);
+      const also = named.filter((index) => index !== null && !known.includes(index));
+      told = also.length ? await data.classes(network.id, picture.key, also) : first;
+      bars.show(told.classes, told.kind);
+      const find = (name, index) =>
+        told.classes.find((each) => each.target === name) || told.classes.find((each) => each.index === index && index !== null) || null;
+      return { first: told.classes[0] || null, target: find(target, named[0]), against: find(against, named[1]) };
     }
 
     /* Show the map of a question {method, target, against, layer}; target null shows the bare picture. */
@@ -57,11 +63,11 @@ window.Explorer = window.Explorer || {};
       const parts = { method: method.name, layer: method.needs_layer ? asked.layer : "", target: targetOf(asked) };
       const own = (question = JSON.stringify(parts));
       bars.choose(asked.target, asked.against);
-      if (asked.target === null) return draw(null, method);
+      if (!asked.target) return draw(null, method);
       stage.element.classList.add("busy");
       stage.element.setAttribute("aria-busy", "true");
       try {
-        const found = method.seconds !== null && method.seconds <= 2
+        const found = isQuick(method)
           ? await data.map(network.id, picture.key, parts)
           : await slowly({ kind: "map", network: network.id, picture: picture.key, ...parts }, method);
         if (own === question) await draw(found, method);
@@ -80,7 +86,8 @@ window.Explorer = window.Explorer || {};
     }
 
     function targetOf({ target, against }) {
-      return against === null ? target : `${target}-${against}`;
+      if (!target) return "";
+      return against ? `${target.index}-${against.index}` : target.target;
     }
 
     /* A map that takes long, as a job that shows how far it is and can be cancelled. */
@@ -109,17 +116,17 @@ window.Explorer = window.Explorer || {};
       source.show(found);
       caption.classList.remove("missing");
       fill(caption, found ? describe(found, method) : "");
+      fill(scale, found && found.range ? explorer.colourScale(found) : null);
       if (found && found.values) values = await data.array(found.values);
       read();
     }
 
     function describe(found, method) {
-      const said = [`${method.proper} for ${found.target}`];
+      const said = [method.needs_target ? `${method.proper} for ${found.target}` : method.proper];
       if (found.layer) said.push(`layer ${found.layer}`);
       if (found.score !== null && found.score !== undefined) said.push(`score ${number(found.score)}`);
       if (found.probability !== null && found.probability !== undefined) said.push(`probability ${percent(found.probability)}`);
-      const range = found.range ? `${number(found.range[0])} to ${number(found.range[1])}${found.unit ? ` ${found.unit}` : ""}` : "";
-      return [el("strong", { text: said[0] }), ` ${said.slice(1).concat(range ? [`values ${range}`] : []).join(" · ")}`];
+      return [el("strong", { text: said[0] }), ` ${said.slice(1).join(" · ")}`];
     }
 
     /* The numbers under the pointer. */
@@ -171,15 +178,16 @@ window.Explorer = window.Explorer || {};
       async hide(brush, way) {
         stage.strokes(brush.circles());
         if (brush.empty) {
-          bars.show(classes);
+          bars.show(told.classes, told.kind);
           return stage.masked(null);
         }
         const held = brush.circles().length;
-        const also = classes.slice(10).map((each) => each.index);
-        const told = await data.hide(network.id, picture.key, { strokes: brush.of(geometry), fill: way, also });
-        bars.show(told.classes);
-        if (told.picture) await stage.masked(told.picture);
-        stage.strokes(told.picture ? brush.circles().slice(held) : brush.circles());
+        const also = told.classes.slice(10).map((each) => each.index);
+        const hidden = await data.hide(network.id, picture.key, { strokes: brush.of(geometry), fill: way, also });
+        if (brush.empty) return;
+        bars.show(hidden.classes, told.kind);
+        if (hidden.picture) await stage.masked(hidden.picture);
+        stage.strokes(hidden.picture ? brush.circles().slice(held) : brush.circles());
       },
       point(place, look_too) {
         point = place;
@@ -202,6 +210,11 @@ window.Explorer = window.Explorer || {};
         if (job) job.cancel();
       },
     };
+  }
+
+  /* Whether a method answers while one waits; any other is a job that can be cancelled. */
+  function isQuick(method) {
+    return method.seconds !== null ? method.seconds <= 2 : /^[12] forwards?(,[^,]*backwards?\b.*)?$/.test(method.cost);
   }
 
   function sizeOf(box) {
@@ -230,7 +243,7 @@ window.Explorer = window.Explorer || {};
           const index = explorer.address.classOf(network, field.value.trim());
           if (index === null) return failed(new Error(`${network.name} has no class “${field.value.trim()}”.`));
           field.value = "";
-          pick(index);
+          pick({ index, target: explorer.address.nameOf(network, index) });
         },
       },
     }, labelled("Another class", field), el("button", { type: "submit", text: "Show" }));

@@ -23,6 +23,7 @@ window.Explorer = window.Explorer || {};
     const facts = await Promise.all(networks.map((each) =>
       Promise.all([data.geometry(each.id, picture.key), data.layers(each.id)])));
     const brush = explorer.brush(picture);
+    const shown = new Map();
     const state = { hiding: false, way: "mean", size: 0.2, held: false };
 
     const panels = networks.map((network, place) => explorer.panel({
@@ -33,19 +34,19 @@ window.Explorer = window.Explorer || {};
     /* The hidden places' effect; while one answer is awaited, only the latest question is kept. */
     const refresh = latest(() => Promise.all(panels.map((each) => each.hide(brush, state.way))));
 
+    /* A class becomes the target; the target itself gives way to the bare picture. */
     function pick(network) {
-      return (index) => {
-        const now = targets(address.here().query, network);
-        const name = now.target === index && now.against === null ? "none" : address.nameOf(network, index);
-        address.change({ target: name, against: "" });
+      return (chosen) => {
+        const now = shown.get(network);
+        const again = now && now.target && !now.against && now.target.target === chosen.target;
+        address.change({ target: again ? "none" : chosen.target, against: "" });
       };
     }
 
     function versus(network) {
-      return (index) => {
-        const now = targets(address.here().query, network);
-        const target = now.target === null ? "" : address.nameOf(network, now.target);
-        address.change({ target, against: index === null ? "" : address.nameOf(network, index) });
+      return (chosen) => {
+        const { target } = shown.get(network);
+        address.change({ target: target.target, against: chosen ? chosen.target : "" });
       };
     }
 
@@ -98,18 +99,19 @@ window.Explorer = window.Explorer || {};
 
     async function update({ query: asked }) {
       const method = tools.method(asked.method);
-      const unknown = [asked.target, asked.against].find((name) =>
-        name && name !== "none" && networks.every((each) => address.classOf(each, name) === null));
-      if (unknown) say(`There is no class “${unknown}”: choose one of the bars, or look for another.`, { error: true });
-      await Promise.all(panels.map(async (each) => {
-        const chosen = targets(asked, each.network);
-        const classes = await each.answer([chosen.target, chosen.against]);
+      const found = await Promise.all(panels.map(async (each) => {
+        const named = await each.answer(asked);
+        const target = asked.target ? named.target : named.first;
+        shown.set(each.network, { target, against: named.against });
         const layer = asked[layerName(each.network)] || "";
         each.layer(layer);
-        const target = asked.target ? chosen.target : classes[0].index;
-        await each.ask({ target, against: chosen.against, layer }, method);
-        if (!brush.empty) refresh();
+        each.ask({ target, against: named.against, layer }, method).catch(failed);
+        return named;
       }));
+      for (const part of ["target", "against"])
+        if (asked[part] && asked[part] !== "none" && found.every((named) => !named[part]))
+          say(`There is no class “${asked[part]}”: choose one of the bars, or look for another.`, { error: true });
+      if (!brush.empty) refresh();
     }
 
     update({ path, query }).catch(failed);
@@ -129,13 +131,6 @@ window.Explorer = window.Explorer || {};
   }
 
   const layerName = (network) => (network.id ? `layer${network.id}` : "layer");
-
-  /* The classes of an address, as a network's indices. */
-  function targets(query, network) {
-    const target = query.target === "none" ? null : address.classOf(network, query.target);
-    const against = target === null ? null : address.classOf(network, query.against);
-    return { target, against: against === target ? null : against };
-  }
 
   /* What is chosen for all networks at once: method, opacity, and the brush. */
   function toolbar({ state, brush, panels, changed, networks }) {

@@ -47,7 +47,7 @@ window.Explorer = window.Explorer || {};
     const readout = el("output", { class: "readout", text: " " });
     const source = explorer.source();
     source.show(told);
-    const shown = told.map ? image(told.map.image, `Map of unit ${unit} on ${picture.name}`, { class: "unit-map" }) : null;
+    const shown = told.map ? image(data.shown(told.map.image, 1024), `Map of unit ${unit} on ${picture.name}`, { class: "unit-map" }) : null;
     if (shown && told.map.values && told.map.box) {
       let values = null;
       data.array(told.map.values).then((found) => (values = found), failed);
