@@ -11,7 +11,7 @@ import click
 import cnnviz
 from cnnviz.errors import visible
 
-from ..options import NETWORK, QUIET, NetworkOption, Option, SectionedCommand
+from ..options import NETWORK, QUIET, SEED, NetworkOption, Option, SectionedCommand
 from ..output import echo
 from ..run import PictureFiles, open_model
 
@@ -83,7 +83,7 @@ def _spell_command(name: str, values: Mapping[str, Any]) -> str:
     """The options that open a network again, as they were given."""
     words = ["--model", name]
     context = click.get_current_context()
-    for option in NETWORK[1:]:
+    for option in (*NETWORK[1:], SEED):
         key = str(option.name)
         given = values.get(key)
         if given is None or context.get_parameter_source(key) is click.core.ParameterSource.DEFAULT:
@@ -107,7 +107,7 @@ explore = SectionedCommand(
             help="A network, or two with a comma between to see them side by side: names as all commands take them; "
             f"default: {BUNDLED}, with drawn scenes.",
         ),
-        *NETWORK[1:],
+        *NETWORK[1:], SEED,
         Option(
             "--data", metavar="SOURCE", section="Data",
             help="A data set, as in 'cnnviz patches': its pictures, and top patches of units.",
@@ -129,6 +129,6 @@ explore = SectionedCommand(
         QUIET,
     ],
     callback=run_explore,
-    help="Explore a network and pictures live in the browser: classes, maps, layers, units.\n\nIMAGE is a picture file, "
-    "or a folder of them. Needs the optional libraries of pip install 'cnnviz[explore]'. Ctrl-C stops it.",
+    help="Explore a network and pictures live in the browser: classes, maps, layers, units.\n\nIMAGE is a picture "
+    "file, or a folder of them. Needs the optional libraries of pip install 'cnnviz[explore]'. Ctrl-C stops it.",
 )  # fmt: skip

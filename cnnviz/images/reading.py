@@ -158,9 +158,7 @@ def _decode(
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                if image.size[0] * image.size[1] > most:
-                    raise PictureError(_explain_too_large(shown, most))
-                return _convert_image(image, name, shown, background, value_range)
+                return _convert_image(image, name, shown, background, value_range, most)
         except PictureError:
             raise
         except Image.DecompressionBombError as error:
@@ -236,9 +234,14 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour, value_r
 
 
 def _convert_image(
-    image: Image.Image, name: str, shown: str, background: Colour, value_range: ValueRange | None
+    image: Image.Image,
+    name: str,
+    shown: str,
+    background: Colour,
+    value_range: ValueRange | None,
+    most: int = MAX_PIXELS,
 ) -> Picture:
-    check_size(image.size, shown, wide=image.mode[0] in "IF")
+    check_size(image.size, shown, wide=image.mode[0] in "IF", most=most)
     frames = int(getattr(image, "n_frames", 1))
     chosen = image.tell() if frames > 1 else 0
     first = f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames"
@@ -299,20 +302,21 @@ def _describe_kind(head: bytes) -> str:
     return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
 
 
-def check_size(size: tuple[int, int], shown: str, *, wide: bool = False) -> None:
+def check_size(size: tuple[int, int], shown: str, *, wide: bool = False, most: int = MAX_PIXELS) -> None:
     """Refuse a picture, before its pixels are decoded, that has too many of them, for any machine or for this one now.
 
     Args:
         size: Width and height.
         shown: What a message calls it.
         wide: Whether its values are of more than 8 bits.
+        most: How many pixels it may have.
 
     Raises:
-        PictureError: If it has more than MAX_PIXELS, or than fit into the memory that is free.
+        PictureError: If it has more than that, or than fit into the memory that is free.
     """
     pixels = size[0] * size[1]
-    if pixels > MAX_PIXELS:
-        raise PictureError(_explain_too_large(shown))
+    if pixels > most:
+        raise PictureError(_explain_too_large(shown, most))
     needed = pixels * (_BYTES_OF_WIDE if wide else _BYTES_OF_LEVELS)
     free = free_memory() if needed > _ALWAYS_FREE else None
     if free is not None and needed > free:
