@@ -127,7 +127,6 @@ window.Explorer = window.Explorer || {};
       overlay.hidden = !map || bare || !seen.hidden;
       plain.hidden = !bare;
       plain.style.opacity = bare ? opacity : 1;
-      if (map) over(plain, map.box);
     }
 
     return {
