@@ -110,7 +110,13 @@ window.Explorer = window.Explorer || {};
   }
 
   explorer.refresh = async () => {
-    explorer.session = await data.session();
+    const session = await data.session();
+    for (const network of session.networks) {
+      if (network.layer) continue;
+      const spatial = (await data.layers(network.id)).filter((layer) => layer.spatial);
+      network.layer = spatial.length ? spatial[spatial.length - 1].name : "";
+    }
+    explorer.session = session;
   };
 
   async function start() {

@@ -142,27 +142,19 @@ window.Explorer = window.Explorer || {};
     ];
   }
 
-  /* Counts of values as columns, the axis' ends below. */
-  function histogram({ edges, counts }, label) {
-    const most = Math.max(...counts, 1);
-    const columns = counts.map((count, place) => {
-      const column = el("span", { title: `${number(edges[place])} to ${number(edges[place + 1])}: ${count}` });
-      column.style.height = `${count ? Math.max(3, (100 * count) / most) : 0}%`;
+  /* Quantiles {levels, values} as columns: how strongly the weakest to the strongest picture drives a unit. */
+  function quantiles({ levels, values }, label) {
+    const most = Math.max(...values, 1e-12);
+    const columns = values.map((value, place) => {
+      const column = el("span", { title: `${percent(levels[place])} of the pictures: at most ${number(value)}` });
+      column.style.height = `${(100 * Math.max(0, value)) / most}%`;
       return column;
     });
-    return el(
-      "figure",
-      { class: "histogram" },
-      el("div", { class: "columns", role: "img", "aria-label": label }, columns),
-      el(
-        "figcaption",
-        { class: "ends" },
-        el("span", { text: number(edges[0]) }),
-        el("span", { text: label }),
-        el("span", { text: number(edges[edges.length - 1]) }),
-      ),
-    );
+    return el("figure", { class: "quantiles" },
+      el("div", { class: "columns", role: "img", "aria-label": `${label}: from ${number(values[0])} to ${number(values[values.length - 1])}` }, columns),
+      el("figcaption", { class: "ends" },
+        el("span", { text: number(values[0]) }), el("span", { text: label }), el("span", { text: number(values[values.length - 1]) })));
   }
 
-  Object.assign(explorer, { classBars, effectBars, changeBars, colourScale, histogram });
+  Object.assign(explorer, { classBars, effectBars, changeBars, colourScale, quantiles });
 })(window.Explorer);

@@ -76,35 +76,37 @@ window.Explorer = window.Explorer || {};
     window.setTimeout(() => URL.revokeObjectURL(address), 10000);
   }
 
-  /* Start a job and follow it. "onEvent" gets every event; the promise comes to the result, or null if cancelled. */
+  /* Start a job and follow it: "onEvent" gets every event. Its promise comes to {result, cancelled}; a job that is
+     cancelled still has what it had made, one that is left has nothing. */
   function job(question, onEvent) {
     const own = new AbortController();
     let number = null;
     let stopped = false;
     async function follow() {
       number = (await post("api/jobs", question, "", { signal: undefined })).job;
-      if (stopped) return cancel();
+      if (stopped) remove();
       const answer = await ask(`api/jobs/${number}/events`, { signal: own.signal });
       for await (const event of events(answer.body)) {
         if (event.error) throw new Error(event.error);
-        if (event.cancelled) return null;
-        if (event.done) return event.result;
+        if (event.done) return { result: event.result || null, cancelled: stopped || event.state === "cancelled" };
         onEvent(event);
       }
-      if (stopped) return null;
       throw new Error("The connection to the explorer's server ended.");
     }
-    async function cancel() {
+    const remove = () => ask(`api/jobs/${number}`, { method: "DELETE", signal: undefined }).catch(() => null);
+    function cancel() {
       stopped = true;
+      if (number !== null) remove();
+    }
+    function leave() {
+      cancel();
       own.abort();
-      if (number !== null) await ask(`api/jobs/${number}`, { method: "DELETE", signal: undefined }).catch(() => null);
-      return null;
     }
     const result = follow().catch((error) => {
-      if (stopped || error.name === "AbortError") return null;
+      if (stopped || error.name === "AbortError") return { result: null, cancelled: true };
       throw error;
     });
-    return { result, cancel };
+    return { result, cancel, leave };
   }
 
   /* The events of a text/event-stream, one JSON a line. */
@@ -133,11 +135,15 @@ window.Explorer = window.Explorer || {};
     hide: (network, key, body) => post(`${of(network, key)}/hide`, body),
     map: (network, key, question) => once(`${of(network, key)}/map${query(question)}`),
     layers: (network) => once(`api/networks/${network}/layers`),
-    units: (network, key, layer, target) =>
-      once(`${of(network, key)}/layers/${encodeURIComponent(layer)}${query({ target })}`),
+    units: (network, key, layer, target, scale) =>
+      once(`${of(network, key)}/layers/${encodeURIComponent(layer)}${query({ target, scale })}`),
     place: (network, key, layer, x, y) =>
       once(`${of(network, key)}/layers/${encodeURIComponent(layer)}/place${query({ x, y })}`),
-    unit: (network, layer, unit, picture) => json(`${layerOf(network, layer)}/units/${unit}${query({ picture })}`),
+    unit: (network, layer, unit, picture, target) =>
+      json(`${layerOf(network, layer)}/units/${unit}${query({ picture, target })}`),
+    patches: (network, layer, unit) => json(`${layerOf(network, layer)}/units/${unit}/patches`),
+    /* Pictures of the data set: {pictures, total}. */
+    dataPictures: (from, count) => once(`api/data${query({ from: String(from), count })}`),
     /* Where an answer's picture is shown from: drawn for at most so many pixels. */
     shown: (url, side) => `${url}?side=${side}`,
     array: async (url) => new Float32Array(await (await ask(url)).arrayBuffer()),

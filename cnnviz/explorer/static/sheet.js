@@ -7,7 +7,7 @@ window.Explorer = window.Explorer || {};
   const LETTERS = 20;
   const SPARE = 2;
 
-  /* Options: sprite {pages, tile, columns, perPage}, size (a tile's wanted side), href(unit), value(unit). */
+  /* Options: sprite {pages, tile, columns, rows}, size (a tile's wanted side), href(unit), value(unit). */
   function sheet(options) {
     const canvas = el("canvas", { "aria-hidden": "true" });
     const links = el("ul", { class: "tiles" });
@@ -18,10 +18,11 @@ window.Explorer = window.Explorer || {};
     let across = 1;
     let side = options.size;
     let waiting = 0;
+    const perPage = options.sprite.columns * options.sprite.rows;
 
     /* The page of sprites that holds a unit, loaded when it is first wanted. */
     function pageOf(unit) {
-      const number = Math.floor(unit / options.sprite.perPage);
+      const number = Math.floor(unit / perPage);
       if (!pages.has(number)) {
         const page = new Image();
         page.decoding = "async";
@@ -88,7 +89,7 @@ window.Explorer = window.Explorer || {};
       const page = pageOf(unit);
       if (!page.complete || !page.naturalWidth) return;
       const [tall, wide] = options.sprite.tile;
-      const place = unit % options.sprite.perPage;
+      const place = unit % perPage;
       const left = (place % options.sprite.columns) * wide;
       const top = Math.floor(place / options.sprite.columns) * tall;
       const scale = side / Math.max(tall, wide);

@@ -2,8 +2,9 @@
 window.Explorer = window.Explorer || {};
 (function (explorer) {
   "use strict";
-  const { el, fill, menu, labelled, image, data, address, number } = explorer;
+  const { el, fill, menu, labelled, image, data, address } = explorer;
   const SORTS = [["response", "strongest response"], ["mean", "mean response"], ["contribution", "contribution to the class"], ["index", "index"]];
+  const SCALES = [["own", "each unit's range"], ["shared", "one range for all"]];
   const SIZES = [["64", "small"], ["96", "medium"], ["160", "large"]];
 
   function networkOf(query) {
@@ -12,7 +13,7 @@ window.Explorer = window.Explorer || {};
   }
 
   /* The picture that an address names, or the first. */
-  function chosenPicture(query) {
+  async function chosenPicture(query) {
     const { pictures } = explorer.session;
     if (query.picture) return explorer.pictureOf(query.picture);
     if (!pictures.length) throw new Error("There is no picture yet: add one first.");
@@ -38,25 +39,27 @@ window.Explorer = window.Explorer || {};
 
   async function mount(root, { path, query }) {
     const network = networkOf(query);
-    const picture = chosenPicture(query);
+    const picture = await chosenPicture(query);
     const layers = await data.layers(network.id);
     const name = path[1];
     const layer = layers.find((each) => each.name === name);
     if (!layer) throw new Error(`${network.name} has no layer “${name}”: choose one of ${layers.map((each) => each.name).slice(0, 6).join(", ")}, …`);
     const [told, answered] = await Promise.all([
-      data.units(network.id, picture.key, name, address.classOf(network, query.target)),
+      data.units(network.id, picture.key, name, query.target, query.scale),
       data.classes(network.id, picture.key, [address.classOf(network, query.target)].filter((each) => each !== null)),
     ]);
     let sort = query.sort;
     const valueOf = (unit) => ({ mean: told.mean, contribution: told.contribution }[sort] || told.peak)[unit];
     const link = (unit) => address.to.unit(name, unit, { picture: picture.key, network: network.id || null });
     const grid = explorer.sheet({ sprite: told.sprite, size: Number(query.size) || 96, href: link, value: valueOf });
+    const shades = told.sprite.signed ? "grey is 0, white positive, black negative" : "the brighter, the stronger";
     const nothing = el("p", { class: "missing", hidden: true });
     const shown = el("p", { class: "quiet", role: "status" });
 
     const sorts = SORTS.filter(([key]) => key !== "contribution" || told.contribution);
     const sortMenu = menu(sorts, sort || "response", (value) => address.change({ sort: value }));
     const sizeMenu = menu(SIZES, query.size || "96", (size) => address.change({ size: size === "96" ? "" : size }));
+    const scaleMenu = menu(SCALES, query.scale || "own", (scale) => address.change({ scale: scale === "own" ? "" : scale }));
     const search = el("input", { type: "search", placeholder: "12, 40-50", on: { input: () => draw() } });
     const pictureMenu = menu(explorer.session.pictures.map((each) => [each.key, each.name]), picture.key, (key) => address.change({ picture: key }));
     const classMenu = menu(answered.classes.map((each) => [address.nameOf(network, each.index), each.label || `class ${each.index}`]),
@@ -76,8 +79,8 @@ window.Explorer = window.Explorer || {};
         units = [];
       }
       shown.textContent = units.length === told.units
-        ? `${told.units} units${told.grid ? `, ${told.grid.join("×")} places each` : ""}`
-        : `${units.length} of ${told.units} units`;
+        ? `${told.units} units${told.grid ? `, ${told.grid.join("×")} places each` : ""}; ${shades}`
+        : `${units.length} of ${told.units} units; ${shades}`;
       grid.show(units);
     }
 
@@ -90,12 +93,11 @@ window.Explorer = window.Explorer || {};
       el("div", { class: "toolbar beside" },
         el("a", { href: address.to.picture(picture.key, { network: query.network }), class: "thumb" }, image(data.pictureUrl(picture.key, 256), `Picture ${picture.name}`)),
         el("div", {},
-          el("div", { class: "row" }, labelled("Picture", pictureMenu), labelled("Sorted by", sortMenu), ofClass, labelled("Units", search), labelled("Size", sizeMenu)),
+          el("div", { class: "row" }, labelled("Picture", pictureMenu), labelled("Sorted by", sortMenu), ofClass, labelled("Units", search), labelled("Brightness", scaleMenu), labelled("Size", sizeMenu)),
           shown)),
       nothing,
       el("h2", { class: "unseen", text: "Units" }),
-      grid.element,
-      told.range ? el("p", { class: "quiet", text: `Black is ${number(told.range[0])}, white ${number(told.range[1])}.` }) : null);
+      grid.element);
 
     function update({ query: asked }) {
       sort = asked.sort || "response";
@@ -120,7 +122,7 @@ window.Explorer = window.Explorer || {};
 
   explorer.views = explorer.views || {};
   explorer.views.layer = {
-    identity: ({ path, query }) => `layer ${path[1]} ${query.picture || ""} ${query.network || ""} ${query.target || ""} ${query.size || ""}`,
+    identity: ({ path, query }) => `layer ${path[1]} ${query.picture || ""} ${query.network || ""} ${query.target || ""} ${query.size || ""} ${query.scale || ""}`,
     title: ({ path }) => path[1],
     mount,
   };

@@ -57,7 +57,7 @@ window.Explorer = window.Explorer || {};
 
     /* Show the map of a question {method, target, against, layer}; target null shows the bare picture. */
     async function ask(asked, method) {
-      if (job) job.cancel();
+      if (job) job.leave();
       job = null;
       progress.hidden = true;
       const parts = { method: method.name, layer: method.needs_layer ? asked.layer : "", target: targetOf(asked) };
@@ -101,12 +101,12 @@ window.Explorer = window.Explorer || {};
         bar.value = event.progress;
       });
       job = own;
-      const found = await own.result;
+      const { result } = await own.result;
       if (job === own) {
         job = null;
         progress.hidden = true;
       }
-      return found;
+      return result;
     }
 
     async function draw(found, method) {
@@ -207,7 +207,7 @@ window.Explorer = window.Explorer || {};
         if (point) look(point);
       },
       stop() {
-        if (job) job.cancel();
+        if (job) job.leave();
       },
     };
   }

@@ -11,14 +11,20 @@ window.Explorer = window.Explorer || {};
     return one ? [one] : networks;
   }
 
-  function pictureOf(key) {
-    const found = explorer.session.pictures.find((each) => each.key === key);
-    if (!found) throw new Error(`There is no picture “${key}” here: choose one of those below, or add it.`);
-    return found;
+  /* A picture of the session, or one of the data set, whose key is "data:" and its number. */
+  async function pictureOf(key) {
+    const held = explorer.session.pictures.find((each) => each.key === key);
+    if (held) return held;
+    const number = /^data:(\d+)$/.exec(key);
+    if (!number || !explorer.session.data)
+      throw new Error(`There is no picture “${key}” here: choose one of those at the start, or add it.`);
+    const [told, geometry] = await Promise.all([data.dataPictures(Number(number[1]), 1), data.geometry(0, key)]);
+    const [height, width] = geometry.original;
+    return { ...told.pictures[0], key, width, height };
   }
 
   async function mount(root, { path, query }) {
-    const picture = pictureOf(path[1]);
+    const picture = await pictureOf(path[1]);
     const networks = shownNetworks(query);
     const facts = await Promise.all(networks.map((each) =>
       Promise.all([data.geometry(each.id, picture.key), data.layers(each.id)])));

@@ -4,6 +4,8 @@ window.Explorer = window.Explorer || {};
   "use strict";
   const { el, fill, image, button, data, address, say, failed, count } = explorer;
 
+  const PAGE = 48;
+
   function facts(network) {
     const said = [`${count(network.classes)} classes`];
     if (network.input) said.push(`input ${network.input.join("×")} px`);
@@ -13,10 +15,27 @@ window.Explorer = window.Explorer || {};
 
   function card(picture) {
     const made = el("a", { class: "card", href: address.to.picture(picture.key, { network: address.here().query.network }) },
-      image(data.pictureUrl(picture.key, 512), "", { class: picture.width <= 320 ? "small" : null }),
+      image(data.pictureUrl(picture.key, 384), "", { loading: "lazy" }),
       el("strong", { text: picture.name }),
       picture.label ? el("span", { class: "quiet", text: picture.label }) : null);
     return el("li", {}, made);
+  }
+
+  /* The data set's own pictures, some at a time. */
+  function dataPictures({ data: source }) {
+    const list = el("ul", { class: "cards many" });
+    const more = el("div", {});
+    const status = el("p", { class: "quiet", role: "status" });
+    async function show() {
+      const from = list.childElementCount;
+      const told = await data.dataPictures(from, PAGE);
+      list.append(...told.pictures.map(card));
+      const held = list.childElementCount;
+      status.textContent = `${held} of ${told.total} pictures`;
+      fill(more, held < told.total ? button(`Show ${Math.min(PAGE, told.total - held)} more`, () => show().catch(failed)) : null);
+    }
+    show().catch(failed);
+    return el("section", { class: "group" }, el("h2", { text: `Pictures of ${source}` }), list, more, status);
   }
 
   /* Add pictures, then open the last. */
@@ -81,6 +100,7 @@ window.Explorer = window.Explorer || {};
         el("h2", { text: "Pictures" }),
         el("ul", { class: "cards" }, session.pictures.map(card)),
         adder()),
+      session.data ? dataPictures(session) : null,
       strips.map(([network, layers]) =>
         el("section", { class: "group" },
           el("h2", { text: strips.length > 1 ? `Layers of ${network.name}` : "Layers" }),

@@ -2,24 +2,24 @@
 window.Explorer = window.Explorer || {};
 (function (explorer) {
   "use strict";
-  const { el, fill, image, button, data, address, number, failed, say } = explorer;
+  const { el, fill, image, button, data, address, number, percent, failed } = explorer;
 
   async function mount(root, { path, query }) {
     const [, layer, , name] = path;
     const unit = Number(name);
     const network = explorer.networkOf(query);
-    const picture = explorer.chosenPicture(query);
+    const picture = await explorer.chosenPicture(query);
     if (!Number.isInteger(unit) || unit < 0) throw new Error(`“${name}” is no unit: units have numbers from 0.`);
     const layers = await data.layers(network.id);
     const known = layers.find((each) => each.name === layer);
     if (!known) throw new Error(`${network.name} has no layer “${layer}”.`);
     if (unit >= known.units) throw new Error(`${layer} has units 0 to ${known.units - 1}, so there is no unit ${unit}.`);
-    const told = await data.unit(network.id, layer, unit, picture.key);
+    const told = await data.unit(network.id, layer, unit, picture.key, query.target);
     const context = { network, picture, layer, unit, jobs: new Set() };
     const to = (other, from) => address.to.unit(from || layer, other, { ...query, picture: picture.key });
 
     const patches = el("section", { class: "group", "aria-labelledby": "patches-heading" });
-    drawPatches(patches, told, context);
+    drawPatches(patches, told.patches, context).catch(failed);
     fill(root,
       el("div", { class: "heading" },
         el("h1", { tabindex: "-1", text: `Unit ${unit}` }),
@@ -33,7 +33,7 @@ window.Explorer = window.Explorer || {};
     return {
       update() {},
       leave() {
-        for (const each of context.jobs) each.cancel();
+        for (const each of context.jobs) each.leave();
       },
     };
   }
@@ -97,46 +97,59 @@ window.Explorer = window.Explorer || {};
       each.layer && each.unit !== undefined
         ? el("a", { href: address.to.unit(each.layer, each.unit, address.along()), text: `Unit ${each.unit}`, title: `of ${each.layer}` })
         : el("span", { text: each.label || `Unit ${each.unit}` }),
-      el("span", { class: "value", text: number(each.weight) }))));
+      el("span", { class: "value", text: number(each.weight === null || each.weight === undefined ? each.norm : each.weight) }))));
   }
 
   function neighbours(told, to) {
     if (!told.nearest || !told.nearest.length) return null;
-    return part("Nearest units", el("ul", { class: "links" }, told.nearest.map((each) => el("li", {},
+    return part("Nearest units", told.nearest_by ? el("p", { class: "under", text: told.nearest_by }) : null, el("ul", { class: "links" }, told.nearest.map((each) => el("li", {},
       el("a", { href: to(each.unit), text: `Unit ${each.unit}` }),
       el("span", { class: "value", text: number(each.similarity) })))));
   }
 
-  /* Patches of the index with their projections, a sample of every tenth, and how often it responds how much. */
-  function drawPatches(section, told, context) {
+  const patch = (each, ...more) => el("li", {},
+    image(each.image, `Patch of ${each.key}`, { class: "small" }), more,
+    el("span", { class: "quiet", text: number(each.value), title: each.key }));
+
+  /* Patches of the index with their projections, a sample of every tenth, and how strongly pictures drive the unit. */
+  async function drawPatches(section, state, context) {
     const heading = el("h2", { id: "patches-heading", text: "Patches that activate it most" });
-    if (!told.patches) {
-      fill(section, heading, scanning(section, context));
+    if (!state || !state.ready) {
+      fill(section, heading, scanning(section, state, context));
       return;
     }
-    const { tiles, deciles, histogram, source } = told.patches;
-    const projections = told.projections || [];
+    fill(section, heading, el("p", { class: "quiet", text: "Reading the patches …" }));
+    const told = await data.patches(context.network.id, context.layer, context.unit);
     fill(section, heading,
-      source ? el("p", { class: "under", text: `Of ${source}.` }) : null,
-      el("ul", { class: "patches" }, tiles.map((each, place) => el("li", {},
-        image(each.image, `Patch of ${each.key}`, { class: "small" }),
-        projections[place] ? image(projections[place], "What of it the unit responds to", { class: "small" }) : null,
-        el("span", { class: "quiet", text: number(each.value), title: each.key })))),
-      projections.length ? el("p", { class: "under", text: "Below each patch: what of it the unit responds to (deconvnet)." }) : null,
-      deciles && deciles.length ? [
-        el("h3", { text: "From weak to strong" }),
+      el("p", { class: "under", text: activity(told) }),
+      el("ul", { class: "patches" }, told.tiles.map((each) => patch(each,
+        each.projection ? image(each.projection, "What of it the unit responds to", { class: "small" }) : null))),
+      told.tiles.some((each) => each.projection)
+        ? el("p", { class: "under", text: "Below each patch: what of it the unit responds to (deconvnet)." }) : null,
+      told.deciles && told.deciles.length ? [
+        el("h3", { text: "From strong to weak" }),
         el("p", { class: "under", text: "A picture from each tenth of its responses." }),
-        el("ul", { class: "patches" }, deciles.map((each) => el("li", {},
-          image(each.image, `Patch of ${each.key}`, { class: "small" }),
-          el("span", { class: "quiet", text: number(each.value), title: each.key }))))] : null,
-      histogram ? explorer.histogram(histogram, "response per picture") : null);
+        el("ul", { class: "patches" }, told.deciles.map((each) => patch(each)))] : null,
+      told.histogram ? explorer.quantiles(told.histogram, "largest response per picture, weakest to strongest") : null,
+      (told.notes || []).length ? el("ul", { class: "notes" }, told.notes.map((text) => el("li", { text }))) : null);
+  }
+
+  function activity({ active, mean, dead, preference }) {
+    if (dead) return "It responds to none of the pictures.";
+    const said = [];
+    if (active !== undefined && active !== null) said.push(`Active in ${percent(active)} of the pictures`);
+    if (mean !== undefined && mean !== null) said.push(`mean ${number(mean)}`);
+    if (preference) said.push(`prefers ${preference}`);
+    return said.join(" · ");
   }
 
   /* Without an index: scan the data set while a bar shows how far it is, or say how to have one. */
-  function scanning(section, context) {
+  function scanning(section, state, context) {
     const { session } = explorer;
-    if (!session.data || !data.live)
-      return el("p", { class: "quiet", text: "No data set was named: start the explorer with --data or --index to see them." });
+    if (!state || !state.scannable || !data.live)
+      return el("p", { class: "quiet", text: session.data || session.index
+        ? "The index does not hold this layer, and there is no data set to look in."
+        : "No data set was named: start the explorer with --data or --index to see them." });
     const body = el("div", {});
     const idle = () => fill(body,
       el("p", { class: "quiet", text: `Not looked for yet in ${session.data}.` }),
@@ -145,9 +158,8 @@ window.Explorer = window.Explorer || {};
       const { bar, job } = follow(context, { kind: "scan", network: context.network.id, layer: context.layer }, "Scanning");
       fill(body, bar);
       try {
-        if ((await job.result) === null) return idle();
-        const again = await data.unit(context.network.id, context.layer, context.unit, context.picture.key);
-        drawPatches(section, again, context);
+        if ((await job.result).cancelled) return idle();
+        await drawPatches(section, { ready: true }, context);
       } catch (error) {
         failed(error);
         idle();
@@ -158,7 +170,7 @@ window.Explorer = window.Explorer || {};
   }
 
   /* A job with a bar and a button to cancel it. */
-  function follow(context, question, words, onFrame) {
+  function follow(context, question, words, onEvent) {
     const meter = el("progress", { "aria-label": words });
     const text = el("span", { text: `${words} …` });
     const bar = el("div", { class: "progress" }, meter, text, button("Cancel", () => job.cancel()));
@@ -168,7 +180,7 @@ window.Explorer = window.Explorer || {};
         meter.value = event.progress;
         text.textContent = `${words}: ${event.progress} of ${event.of}`;
       }
-      if (event.frame && onFrame) onFrame(event.frame);
+      if (onEvent) onEvent(event);
     });
     context.jobs.add(job);
     const done = () => context.jobs.delete(job);
@@ -181,26 +193,26 @@ window.Explorer = window.Explorer || {};
     const body = el("div", { class: "making" });
     const source = explorer.source();
     const canvas = el("div", { class: "frame-of-made" });
-    const idle = (told) => fill(body, told || null, button("Make a picture", start));
+    const idle = (words) => fill(body, words ? el("p", { class: "quiet", text: words }) : null, button("Make a picture", start));
 
     async function start() {
+      let step = 0;
       source.show(null);
       const { bar, job } = follow(context, { kind: "maximize", network: context.network.id, layer: context.layer, unit: context.unit }, "Step",
-        (frame) => show(frame, "The picture so far"));
+        (event) => {
+          step = event.progress || step;
+          if (event.frame) show(event.frame, "The picture so far");
+        });
       fill(body, bar);
       try {
-        const result = await job.result;
-        if (result === null) {
-          say("Cancelled.");
-          return idle(el("p", { class: "quiet", text: canvas.childElementCount ? "Cancelled: this is how far it came." : "Cancelled." }));
-        }
-        await show(result.image, `Picture made for unit ${context.unit} of ${context.layer}`);
-        canvas.dataset.done = "true";
+        const { result, cancelled } = await job.result;
+        if (result) await show(result.image, `Picture made for unit ${context.unit} of ${context.layer}`);
+        canvas.dataset.done = cancelled ? "cancelled" : "whole";
         source.show(result);
-        idle();
+        idle(cancelled ? `Cancelled after step ${step}.` : "");
       } catch (error) {
         failed(error);
-        idle(el("p", { class: "missing", text: error.message }));
+        idle(error.message);
       }
     }
 
