@@ -79,8 +79,10 @@ class ExplorerPage:
 
     def levels(self) -> dict[str, float]:
         """The length of each class's bar, 0 to 1, by the class's name."""
-        found: dict[str, float] = self.tab.evaluate("""Object.fromEntries([...document.querySelectorAll('.bar')].map(one =>
+        found: dict[str, float] = (
+            self.tab.evaluate("""Object.fromEntries([...document.querySelectorAll('.bar')].map(one =>
             [one.dataset.target, parseFloat(one.querySelector('.level').style.width) / 100]))""")
+        )
         return found
 
     def box(self, selector: str, *, frame: str = ".frame") -> list[float]:

@@ -92,8 +92,15 @@ window.Explorer = window.Explorer || {};
         key ? link("Picture", address.to.picture(key, { network: here.query.network }), here.path[0] === "picture") : null,
         key && layer ? link("Layers", address.to.layer(layer, { picture: key, network: here.query.network }), here.path[0] === "layer") : null),
       el("div", { class: "session" }, open,
-        button("Save session", () => data.saveSession(window.location.hash).then(() => say("Session saved."), failed)),
-        button("Open session", () => open.click())));
+        ofSession("Save", () => data.saveSession(window.location.hash).then(() => say("Session saved."), failed)),
+        ofSession("Open", () => open.click())));
+  }
+
+  /* A button about the session; on a phone the verb has to do. */
+  function ofSession(verb, act) {
+    const made = button(verb, act, { "aria-label": `${verb} session` });
+    made.append(el("span", { class: "desk", text: " session" }));
+    return made;
   }
 
   async function reopen(file) {

@@ -28,8 +28,6 @@ window.Explorer = window.Explorer || {};
       },
       base, seen, overlay, plain, marks, outline, cross,
     );
-    frame.style.setProperty("--w", picture.width);
-    frame.style.setProperty("--h", picture.height);
     frame.classList.toggle("small", picture.width <= 320);
     let map = null;
     let opacity = null;

@@ -33,6 +33,8 @@ window.Explorer = window.Explorer || {};
           el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu), where, units)),
     );
 
+    element.style.setProperty("--w", picture.width);
+    element.style.setProperty("--h", picture.height);
     let told = { classes: [], kind: "classes" };
     let map = null;
     let values = null;
@@ -70,7 +72,7 @@ window.Explorer = window.Explorer || {};
         const found = isQuick(method)
           ? await data.map(network.id, picture.key, parts)
           : await slowly({ kind: "map", network: network.id, picture: picture.key, ...parts }, method);
-        if (own === question) await draw(found, method);
+        if (own === question) await draw(found, method, asked);
       } catch (error) {
         if (own === question) {
           await draw(null, method);
@@ -109,24 +111,25 @@ window.Explorer = window.Explorer || {};
       return result;
     }
 
-    async function draw(found, method) {
+    async function draw(found, method, asked) {
       map = found;
       values = null;
       await stage.show(found);
       source.show(found);
       caption.classList.remove("missing");
-      fill(caption, found ? describe(found, method) : "");
+      fill(caption, found ? describe(found, method, asked) : "");
       fill(scale, found && found.range ? explorer.colourScale(found) : null);
       if (found && found.values) values = await data.array(found.values);
       read();
     }
 
-    function describe(found, method) {
-      const said = [method.needs_target ? `${method.proper} for ${found.target}` : method.proper];
-      if (found.layer) said.push(`layer ${found.layer}`);
+    function describe(found, method, { target, against }) {
+      const of = against ? `${target.label} rather than ${against.label}` : found.target;
+      const said = [];
+      if (found.layer) said.push(`at ${found.layer}`);
       if (found.score !== null && found.score !== undefined) said.push(`score ${number(found.score)}`);
       if (found.probability !== null && found.probability !== undefined) said.push(`probability ${percent(found.probability)}`);
-      return [el("strong", { text: said[0] }), ` ${said.slice(1).join(" · ")}`];
+      return [el("strong", { text: method.needs_target ? `${method.proper} for ${of}` : method.proper }), ` ${said.join(" · ")}`];
     }
 
     /* The numbers under the pointer. */
