@@ -10,9 +10,11 @@ drawings         answers as PNG files: overlays, maps alone, sheets of many unit
 guard            who may ask: token, cookie, Host and Origin; what the browser may do with an answer
 server           the server and its thread
 routes           addresses and what they answer
+job_routes       addresses of long tasks: begun, watched, cancelled
 picture_answers  questions about a picture: classes, hidden parts, maps
 layer_answers    questions about layers: what there is, all units' maps, what responds at a place
 unit_answers     questions about one unit
+wiring           how units are joined: kernels, and what reads from what
 made_answers     what long tasks make: pictures by gradient ascent, top patches of a data set
 saved            a session as a file
 

@@ -82,3 +82,74 @@ def _on_smaller(found: Explanation, side: int | None) -> Any:
     if not isinstance(found.picture, Picture):
         raise UsageError("The explorer shows maps of pictures only.")
     return replace(found, picture=shrink_picture(found.picture, side))
+
+
+MOST_TILE: Final = 64
+"""Pixels of the longer side of a unit's small picture."""
+PAGE_SIDE: Final = 2048
+"""Pixels of a sheet's sides at most: what every browser draws from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sheets:
+    """Small grey pictures of many units' maps, row by row on sheets.
+
+    Attributes:
+        pages: The sheets, ``(H, W)`` uint8 each.
+        tile: Height and width of a picture.
+        columns: Pictures in a row.
+        rows: Rows on a full sheet.
+        low: ``(C,)``: the value of black, of each unit.
+        high: ``(C,)``: that of white.
+        signed: Whether middle grey is zero.
+    """
+
+    pages: tuple[NDArray[np.uint8], ...]
+    tile: tuple[int, int]
+    columns: int
+    rows: int
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    signed: bool
+
+
+def draw_sheets(values: NDArray[np.float32], *, shared: bool) -> Sheets:
+    """All units' maps as small grey pictures: from zero to the largest value, or from minus to plus that.
+
+    Args:
+        values: ``(C, h, w)``; what is not finite is black.
+        shared: Whether all units have one range, or each its own.
+    """
+    known = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    small = _shrink_maps(known)
+    signed = bool(known.min(initial=0.0) < 0)
+    most = np.abs(known).reshape(len(known), -1).max(axis=1).astype(np.float64)
+    high = np.full_like(most, most.max(initial=0.0)) if shared else most
+    low = -high if signed else np.zeros_like(high)
+    spans = np.where(high > low, high - low, 1.0)
+    shares = (small - low[:, None, None]) / spans[:, None, None]
+    grey = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    height, width = grey.shape[1:]
+    columns, rows = PAGE_SIDE // width, PAGE_SIDE // height
+    each = columns * rows
+    pages = tuple(_lay_out(grey[start : start + each], columns) for start in range(0, len(grey), each))
+    return Sheets(pages, (height, width), columns, rows, low, high, signed)
+
+
+def _shrink_maps(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = values.shape[1:]
+    share = min(1.0, MOST_TILE / max(height, width))
+    if share == 1:
+        return values
+    size = max(1, round(width * share)), max(1, round(height * share))
+    return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA).reshape(size[::-1]) for one in values])
+
+
+def _lay_out(tiles: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    count, height, width = tiles.shape
+    rows = -(-count // columns)
+    held = np.zeros((rows * columns, height, width), dtype=np.uint8)
+    held[:count] = tiles
+    across = min(columns, count)
+    page = held.reshape(rows, columns, height, width).transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
+    return np.ascontiguousarray(page[:, : across * width])

@@ -118,6 +118,7 @@ class Exploration:
             for number, model in enumerate(models)
         )
         self.data, self.index = data, index
+        self._scanned: dict[tuple[int, str], PatchIndex] = {}
         self.shelf = Shelf(pictures, data)
         self.worker, self.cache = Worker(), Cache()
 
@@ -130,6 +131,18 @@ class Exploration:
         if not 0 <= number < len(self.networks):
             raise UnknownNameError("network", str(number), map(str, range(len(self.networks))))
         return self.networks[number]
+
+    def index_of(self, network: ExploredNetwork, layer: str) -> PatchIndex | None:
+        """The index that holds a layer: the one given, if it is of the network, or one that was scanned meanwhile."""
+        found = self._scanned.get((network.number, layer))
+        if found is not None or self.index is None or layer not in self.index.layers:
+            return found
+        told = self.index.manifest.get("network", {})
+        return self.index if told.get("weights_sha256") == network.model.fingerprint() else None
+
+    def take_index(self, network: ExploredNetwork, index: PatchIndex) -> None:
+        """Hold what a scan has found."""
+        self._scanned.update({(network.number, layer): index for layer in index.layers})
 
     def describe(self) -> dict[str, Any]:
         """What the page shows first, as plain values."""

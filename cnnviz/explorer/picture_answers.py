@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.catalogue import command_name, load
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import class_index
 from cnnviz.errors import ParameterError, TargetError, UsageError
@@ -20,9 +21,10 @@ from cnnviz.explorer.exploration import Exploration, ExploredNetwork, as_bytes, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cnnviz.provenance import Provenance
     from cnnviz.results.explanation import Explanation
 
-__all__ = ["FILLS", "classes_of", "geometry_of", "hide", "input_of", "map_of"]
+__all__ = ["FILLS", "classes_of", "geometry_of", "hide", "hold_map", "input_of", "map_of", "read_mask", "spell_target"]
 
 MOST_CLASSES: Final = 1000
 FILLS: Final = ("mean", "blur", "black")
@@ -213,13 +215,30 @@ def map_of(exploration: Exploration, network: ExploredNetwork, key: str, asked: 
         return dict(answer)
     given = {"model": network.model, "images": exploration.shelf.picture(key), "target": target}
     found = method(*(given[need] for need in method.needs), **settings)[0]
-    return _hold_map(exploration, network, name, found, target)
+    return hold_map(exploration, network, name, found, asked=target)
 
 
-def _hold_map(
-    exploration: Exploration, network: ExploredNetwork, name: str, found: Explanation, asked: str | None
+def hold_map(
+    exploration: Exploration,
+    network: ExploredNetwork,
+    name: str,
+    found: Explanation,
+    *,
+    asked: str | None = None,
+    made: Provenance | None = None,
 ) -> dict[str, Any]:
-    flat = getattr(found, "flat", found)
+    """Hold a map with all that is drawn of it, and tell what there is to say.
+
+    Args:
+        exploration: What is explored.
+        network: The network.
+        name: The answer's name.
+        found: The map.
+        asked: The target as it was asked for.
+        made: How it was made, where the map itself does not say it.
+    """
+    provenance = made or found.provenance
+    flat: Any = getattr(found, "flat", found)
     values, scale = flat.upsampled(), found.scale()
     drawn = Drawn(lambda side: draw_overlay(found, side), lambda side: draw_map(found, side))
     exploration.cache.hold(name, drawn, found.picture.held.nbytes + found.values.nbytes)
@@ -243,49 +262,45 @@ def _hold_map(
         "caption": found.caption(),
         "notes": list(found.checks),
         "unit": found.measures.strip("|"),
-        "command": spell_command(network, found, asked),
-        "python": spell_python(network, found, asked),
+        "command": spell_command(network, provenance, found.picture.name, asked),
+        "python": spell_python(network, provenance, found.picture.name, asked),
     }
     exploration.cache.hold(f"{name}.said", answer, 1 << 12)
     return answer
 
 
-def _asked_settings(found: Explanation) -> dict[str, Any]:
+def _asked_settings(made: Provenance) -> dict[str, Any]:
     """The settings that are not a method's defaults."""
-    method = find_method(found.provenance.method)
-    told = found.provenance.settings
+    told = made.settings
     return {
         name: told[name]
-        for name, known in method.parameters.items()
+        for name, known in load(made.method).parameters.items()
         if name in told and told[name] is not None and told[name] != known.default
     }
 
 
-def spell_command(network: ExploredNetwork, found: Explanation, target: str | None) -> str:
-    """The command that makes a map again; empty where the network was made by a script."""
+def spell_command(network: ExploredNetwork, made: Provenance, picture: str, target: str | None) -> str:
+    """The command that makes a result again; empty where the network was made by a script."""
     if not network.command:
         return ""
-    from cnnviz.catalogue import command_name
-
-    words = ["cnnviz", command_name(found.provenance.method), *shlex.split(network.command)]
-    if "target" in find_method(found.provenance.method).needs and target is not None:
+    words = ["cnnviz", command_name(made.method), *shlex.split(network.command)]
+    if "target" in load(made.method).needs and target is not None:
         words += ["--target", target]
-    for name, value in _asked_settings(found).items():
+    for name, value in _asked_settings(made).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             words += [f"--{option}", str(value)]
-    return shlex.join([*words, found.picture.name])
+    return shlex.join([*words, picture])
 
 
-def spell_python(network: ExploredNetwork, found: Explanation, target: str | None) -> str:
-    """The Python that makes a map again."""
-    method = find_method(found.provenance.method)
-    given = [repr(found.picture.name), *([repr(target)] if "target" in method.needs and target is not None else [])]
-    more = [f"{name}={value!r}" for name, value in _asked_settings(found).items()]
+def spell_python(network: ExploredNetwork, made: Provenance, picture: str, target: str | None) -> str:
+    """The Python that makes a result again."""
+    given = [repr(picture), *([repr(target)] if "target" in load(made.method).needs and target is not None else [])]
+    more = [f"{name}={value!r}" for name, value in _asked_settings(made).items()]
     opened = f"model = {network.code}\n" if network.code else ""
-    return f"{opened}cnnviz.{method.name}({', '.join(['model', *given, *more])})"
+    return f"{opened}cnnviz.{made.method}({', '.join(['model', *given, *more])})"
 
 
 def read_mask(values: NDArray[np.uint8]) -> NDArray[np.bool_]:

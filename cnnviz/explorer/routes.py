@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,15 +23,18 @@ from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import CnnvizError, ParameterError, PictureError, UnknownNameError, UsageError
 from cnnviz.explorer.drawings import LONGEST_SIDE, Drawn, encode, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.layer_answers import layers_of
+from cnnviz.explorer.layer_answers import layer_of, layers_of, place_of
+from cnnviz.explorer.made_answers import patches_of
 from cnnviz.explorer.picture_answers import classes_of, geometry_of, hide, input_of, map_of, read_mask
-from cnnviz.explorer.pictures import MOST_BYTES
+from cnnviz.explorer.pictures import DATA, MOST_BYTES
+from cnnviz.explorer.saved import MOST_FILE, open_session, save_session
+from cnnviz.explorer.unit_answers import unit_of
 from cnnviz.images.reading import decode_picture
 
 if TYPE_CHECKING:
     from cnnviz.core.picture import Picture
 
-__all__ = ["TooLargeError", "ask_worker", "make_app", "read_body", "read_json", "text_of", "whole_number"]
+__all__ = ["TooLargeError", "ask_worker", "make_app", "read_body", "read_json", "safely", "text_of", "whole_number"]
 
 T = TypeVar("T")
 Answering = Callable[[Request], Awaitable[Response]]
@@ -71,16 +75,23 @@ def make_app(exploration: Exploration, pages: list[Route]) -> Starlette:
         (f"{of_picture}/hide", "POST", answer_hide),
         (f"{of_picture}/map", "GET", answer_map),
         ("/api/networks/{network:int}/layers", "GET", answer_layers),
+        (f"{of_picture}/layers/{{layer}}", "GET", answer_layer),
+        (f"{of_picture}/layers/{{layer}}/place", "GET", answer_place),
+        ("/api/networks/{network:int}/layers/{layer}/units/{unit:int}", "GET", answer_unit),
+        ("/api/networks/{network:int}/layers/{layer}/units/{unit:int}/patches", "GET", answer_patches),
+        ("/api/data", "GET", answer_data),
+        ("/api/session/file", "GET", answer_save),
+        ("/api/session/file", "POST", answer_open),
         ("/api/images/{name}.map.png", "GET", answer_plain),
         ("/api/images/{name}.png", "GET", answer_image),
         ("/api/arrays/{name}", "GET", answer_array),
         ("/api/figures", "GET", answer_figure),
     ]
-    routes = [Route(path, _safely(partial(answer, exploration)), methods=[way]) for path, way, answer in known]
+    routes = [Route(path, safely(partial(answer, exploration)), methods=[way]) for path, way, answer in known]
     return Starlette(routes=[*routes, *pages])
 
 
-def _safely(answer: Answering) -> Answering:
+def safely(answer: Answering) -> Answering:
     """An answer that ends as a sentence, whatever goes wrong."""
 
     async def answering(request: Request) -> Response:
@@ -167,6 +178,16 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     if not text.isascii() or not text.isdigit() or len(text) > 9 or not low <= int(text) <= high:
         raise ParameterError(f"{name} must be a whole number from {low} to {high}; got {text[:20]!r}.")
     return int(text)
+
+
+def _number_of(request: Request, name: str) -> float:
+    try:
+        number = float(text_of(request, name)[:40])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ParameterError(f"{name} must be a number; got {text_of(request, name)[:20]!r}.")
+    return number
 
 
 def _network_of(exploration: Exploration, request: Request) -> ExploredNetwork:
@@ -256,6 +277,62 @@ async def answer_layers(exploration: Exploration, request: Request) -> Response:
     """The network's layers."""
     network = _network_of(exploration, request)
     return JSONResponse(await ask_worker(exploration, request, lambda: layers_of(network)))
+
+
+async def answer_layer(exploration: Exploration, request: Request) -> Response:
+    """The maps of all units of a layer on a picture."""
+    network, key, layer = _network_of(exploration, request), request.path_params["key"], request.path_params["layer"]
+    target, shared = text_of(request, "target"), text_of(request, "scale") == "shared"
+    ask = partial(layer_of, exploration, network, key, layer, target=target, shared=shared)
+    return JSONResponse(await ask_worker(exploration, request, ask))
+
+
+async def answer_place(exploration: Exploration, request: Request) -> Response:
+    """What responds at a place of the network's input."""
+    network, key, layer = _network_of(exploration, request), request.path_params["key"], request.path_params["layer"]
+    at = _number_of(request, "x"), _number_of(request, "y")
+    ask = partial(place_of, exploration, network, key, layer, at)
+    return JSONResponse(await ask_worker(exploration, request, ask))
+
+
+async def answer_unit(exploration: Exploration, request: Request) -> Response:
+    """Everything about one unit."""
+    network, place = _network_of(exploration, request), (request.path_params["layer"], request.path_params["unit"])
+    key, target = text_of(request, "picture"), text_of(request, "target")
+    ask = partial(unit_of, exploration, network, key, place, target)
+    return JSONResponse(await ask_worker(exploration, request, ask))
+
+
+async def answer_patches(exploration: Exploration, request: Request) -> Response:
+    """The top patches of one unit."""
+    network, place = _network_of(exploration, request), (request.path_params["layer"], request.path_params["unit"])
+    return JSONResponse(await ask_worker(exploration, request, partial(patches_of, exploration, network, *place)))
+
+
+async def answer_data(exploration: Exploration, request: Request) -> Response:
+    """Some of the data set's pictures by name."""
+    data = exploration.data
+    if data is None:
+        raise UsageError("There is no data set; start the explorer with --data.")
+    start = whole_number(request, "from", 0, 0, max(len(data), 1))
+    count = whole_number(request, "count", 48, 1, 500)
+    rows = range(start, min(start + count, len(data)))
+    keys = [(f"{DATA}{row}", data.keys[row]) for row in rows]
+    told = [{"key": key, "name": name, "label": exploration.shelf.label(key)} for key, name in keys]
+    return JSONResponse({"pictures": told, "total": len(data)})
+
+
+async def answer_save(exploration: Exploration, request: Request) -> Response:
+    """The session as a file to be kept."""
+    content = await run_in_threadpool(save_session, exploration, text_of(request, "view"))
+    headers = {"content-disposition": 'attachment; filename="session.cnnviz.json"'}
+    return Response(content, media_type="application/json", headers=headers)
+
+
+async def answer_open(exploration: Exploration, request: Request) -> Response:
+    """Open a session's file."""
+    held = await read_json(request, MOST_FILE)
+    return JSONResponse(await run_in_threadpool(open_session, exploration, held))
 
 
 async def answer_image(exploration: Exploration, request: Request) -> Response:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from cnnviz.errors import OutputError
 from cnnviz.explorer.exploration import Exploration
 from cnnviz.explorer.guard import Guard, Keyring
+from cnnviz.explorer.job_routes import job_routes
 from cnnviz.explorer.routes import make_app
 
 __all__ = ["STATIC", "Server", "open_socket"]
@@ -71,7 +72,8 @@ class Server:
     ) -> None:
         self._exploration, self._socket = exploration, listening
         self.keys, self.port = Keyring(), int(listening.getsockname()[1])
-        app = Guard(make_app(exploration, _page_routes(self.keys)), self.keys, hosts, anywhere=anywhere)
+        routes = [*job_routes(exploration), *_page_routes(self.keys)]
+        app = Guard(make_app(exploration, routes), self.keys, hosts, anywhere=anywhere)
         settings = uvicorn.Config(
             app,
             log_config=None,

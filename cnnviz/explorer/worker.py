@@ -43,15 +43,6 @@ class Task(Generic[T]):
         """Whether nobody waits for it any more."""
         return self._cancelled.is_set()
 
-    def step(self, *_: Any) -> None:
-        """Called by a running task between its steps, on the worker's own thread.
-
-        Raises:
-            KeyboardInterrupt: If it is cancelled; methods leave the networks as they were, and keep what there is.
-        """
-        if self.cancelled:
-            raise KeyboardInterrupt
-
     def run(self) -> None:
         """Ask; called by the worker."""
         if self.cancelled or not self.future.set_running_or_notify_cancel():

@@ -158,7 +158,7 @@ def _decode(
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                return _convert_image(image, name, shown, background, value_range, most)
+                return _convert_image(image, name, shown, background, value_range, most=most)
         except PictureError:
             raise
         except Image.DecompressionBombError as error:
@@ -239,6 +239,7 @@ def _convert_image(
     shown: str,
     background: Colour,
     value_range: ValueRange | None,
+    *,
     most: int = MAX_PIXELS,
 ) -> Picture:
     check_size(image.size, shown, wide=image.mode[0] in "IF", most=most)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.change import contextmanager
 
@@ -23,6 +26,7 @@ class AscentProgress:
         step: Steps done.
         steps: Steps in all.
         score: The score of the last step, the mean over its crops.
+        draw: Gives the picture as it is now, ``(C, H, W)`` in [0, 1]; to be called while the step is reported.
     """
 
     picture: int
@@ -31,6 +35,7 @@ class AscentProgress:
     step: int
     steps: int
     score: float
+    draw: Callable[[], NDArray[np.float32]] | None = field(default=None, compare=False, repr=False)
 
 
 ProgressWatcher: TypeAlias = Callable[[AscentProgress], None]
