@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is inst
 
 HOSTILE = "<script>alert(1)</script> javascript:alert(2).png"
 PICTURE = "#/picture/arrow.png"
+MINUS = "\N{MINUS SIGN}"
 HIDDEN = "document.querySelectorAll('.bar .before').length > 0"
 
 
@@ -116,7 +117,7 @@ def test_the_number_under_the_pointer_is_the_maps(page, model, pictures):
         page.tab.mouse("Moved", *page.tab.point(".frame", x / 240, y / 160))
         said = page.tab.until("/map (\\S+)/.exec(document.querySelector('.readout').innerText)?.[1]")
         assert page.text(".readout").startswith(f"x {int(x)}, y {int(y)}")
-        assert float(said.replace("−", "-")) == pytest.approx(float(values[row, column]), abs=1e-3, rel=1e-2)
+        assert float(said.replace(MINUS, "-")) == pytest.approx(float(values[row, column]), abs=1e-3, rel=1e-2)
     page.tab.mouse("Moved", *page.tab.point(".frame", 0.05, 0.5))
     page.tab.until("document.querySelector('.readout').innerText.includes('outside')")
 
