@@ -117,6 +117,12 @@ window.Explorer = window.Explorer || {};
     return el("ol", { class: "bars plain", "aria-label": label }, rows);
   }
 
+  /* How the score moved, which tells more where a probability is near 0 or 1. */
+  function scoreChange({ before, after }) {
+    const change = after.logit - before.logit;
+    return el("span", { class: "quiet", text: `score ${change > 0 ? "+" : ""}${number(change)}` });
+  }
+
   /* Probabilities before and after, without buttons. */
   function changeBars(entries, label) {
     const rows = entries.map((each) =>
@@ -125,7 +131,7 @@ window.Explorer = window.Explorer || {};
         {},
         el("span", { class: "name", text: each.label || `class ${each.index}` }),
         track(levelOf(each.after), levelOf(each.before)),
-        el("span", { class: "value", text: moved(each.before, each.after) }),
+        el("span", { class: "value" }, moved(each.before, each.after), scoreChange(each)),
       ),
     );
     return el("ol", { class: "bars plain", "aria-label": label }, rows);

@@ -37,6 +37,7 @@ window.Explorer = window.Explorer || {};
 
     function measure() {
       const width = ground.clientWidth;
+      if (!width) return;
       across = Math.max(1, Math.floor((width + GAP) / (options.size + GAP)));
       side = Math.floor((width + GAP) / across) - GAP;
       ground.style.height = `${rows() * (side + LETTERS + GAP)}px`;
@@ -59,7 +60,7 @@ window.Explorer = window.Explorer || {};
 
     function draw() {
       waiting = 0;
-      if (!ground.isConnected) return;
+      if (!ground.clientWidth) return;
       const [first, last] = visible();
       const sharp = Math.min(window.devicePixelRatio || 1, 2);
       const height = side + LETTERS + GAP;

@@ -34,7 +34,7 @@ window.Explorer = window.Explorer || {};
   function ordered(told, sort) {
     const values = { response: told.peak, mean: told.mean, contribution: told.contribution }[sort];
     const units = Array.from({ length: told.units }, (_, unit) => unit);
-    return values ? units.sort((one, other) => values[other] - values[one] || one - other) : units;
+    return values ? units.sort((one, other) => values[other] - values[one] || told.mean[other] - told.mean[one] || one - other) : units;
   }
 
   async function mount(root, { path, query }) {

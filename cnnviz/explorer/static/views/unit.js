@@ -87,22 +87,30 @@ window.Explorer = window.Explorer || {};
     const lists = [["Strongest inputs", told.inputs], ["Strongest outputs", told.outputs]].filter(([, entries]) => entries && entries.length);
     if (!drawn && !lists.length) return null;
     return part("Weights",
+      lists.length ? el("p", { class: "under", text: "The sum of each connecting kernel; the strongest by its norm first." }) : null,
       drawn ? el("figure", { class: "kernel" }, image(told.kernel.image, "Its kernel", { class: "small" }),
         el("figcaption", { class: "under", text: [told.kernel.shape ? told.kernel.shape.join("×") : "", told.kernel.note || ""].filter(Boolean).join(" · ") })) : null,
       lists.map(([title, entries]) => el("div", {}, el("h3", { text: title }), weights(entries))));
   }
 
   function weights(entries) {
-    return el("ul", { class: "links" }, entries.map((each) => el("li", {},
-      each.layer && each.unit !== undefined
-        ? el("a", { href: address.to.unit(each.layer, each.unit, address.along()), text: `Unit ${each.unit}`, title: `of ${each.layer}` })
-        : el("span", { text: each.label || `Unit ${each.unit}` }),
-      el("span", { class: "value", text: number(each.weight === null || each.weight === undefined ? each.norm : each.weight) }))));
+    const layers = new Set(entries.map((each) => each.layer));
+    const common = layers.size === 1 ? entries[0].layer : null;
+    return [
+      common ? el("p", { class: "under", text: `in ${common}` }) : null,
+      el("ul", { class: "links" }, entries.map((each) => el("li", {},
+        el("span", {},
+          each.layer
+            ? el("a", { href: address.to.unit(each.layer, each.unit, address.along()), text: `Unit ${each.unit}` })
+            : `Unit ${each.unit}`,
+          each.layer && !common ? el("span", { class: "from", text: ` ${each.layer}` }) : null),
+        el("span", { class: "value", text: number(each.weight) })))),
+    ];
   }
 
   function neighbours(told, to) {
     if (!told.nearest || !told.nearest.length) return null;
-    return part("Nearest units", told.nearest_by ? el("p", { class: "under", text: told.nearest_by }) : null, el("ul", { class: "links" }, told.nearest.map((each) => el("li", {},
+    return part("Nearest units", told.nearest_by ? el("p", { class: "under", text: `Compared by their ${told.nearest_by}.` }) : null, el("ul", { class: "links" }, told.nearest.map((each) => el("li", {},
       el("a", { href: to(each.unit), text: `Unit ${each.unit}` }),
       el("span", { class: "value", text: number(each.similarity) })))));
   }
@@ -139,7 +147,7 @@ window.Explorer = window.Explorer || {};
     const said = [];
     if (active !== undefined && active !== null) said.push(`Active in ${percent(active)} of the pictures`);
     if (mean !== undefined && mean !== null) said.push(`mean ${number(mean)}`);
-    if (preference) said.push(`prefers ${preference}`);
+    if (preference) said.push(`selectivity: ${preference}`);
     return said.join(" · ");
   }
 
