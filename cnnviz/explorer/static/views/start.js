@@ -109,7 +109,7 @@ window.Explorer = window.Explorer || {};
             address.to.layer(name, { picture: (session.pictures[0] || {}).key, network: network.id || here.query.network })))),
       el("dl", {},
         fact("Data set", session.data || "none: name one with --data to see the patches that activate a unit most"),
-        fact("Index", session.index || "none: name one with --index, as written by cnnviz patches")));
+        fact("Indexed layers", session.index || "none: name one with --index, as written by cnnviz patches")));
     return { update() {}, leave() {} };
   }
 

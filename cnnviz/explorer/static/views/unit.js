@@ -28,7 +28,7 @@ window.Explorer = window.Explorer || {};
           unit > 0 ? el("a", { href: to(unit - 1), text: `← ${unit - 1}`, "aria-label": `Previous unit, ${unit - 1}` }) : null,
           unit + 1 < known.units ? el("a", { href: to(unit + 1), text: `${unit + 1} →`, "aria-label": `Next unit, ${unit + 1}` }) : null)),
       el("div", { class: "unit" },
-        el("div", { class: "wide-part" }, onPicture(told, context), patches, making(context)),
+        el("div", { class: "wide-part" }, el("div", { class: "pair" }, onPicture(told, context), making(context)), patches),
         el("div", { class: "slim-part" }, off(told), serves(told), kernel(told), neighbours(told, to))));
     return {
       update() {},
