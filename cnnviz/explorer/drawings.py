@@ -75,7 +75,7 @@ def draw_overlay(found: Explanation, side: int | None) -> NDArray[np.uint8]:
 
 def draw_map(found: Explanation, side: int | None) -> NDArray[np.uint8]:
     """A map alone ``(H, W, 4)``, transparent where there is nothing to see, to be laid over its picture."""
-    return _on_smaller(found, side).clear(ALONE)
+    return np.asarray(_on_smaller(found, side).clear(ALONE), dtype=np.uint8)
 
 
 def _on_smaller(found: Explanation, side: int | None) -> Any:

@@ -95,7 +95,8 @@ class Exploration:
         index: An index of patches, read.
 
     Raises:
-        UsageError: If there are more than two networks, or one takes no pictures.
+        UsageError: If there are more than two networks, one takes no pictures, or the index is of others or of another
+            data set.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Exploration:
             ExploredNetwork(number, model, known[number] or _command_of(model), _code_of(model))
             for number, model in enumerate(models)
         )
+        _check_index([network.model for network in self.networks], index, data)
         self.data, self.index = data, index
         self._scanned: dict[tuple[int, str], PatchIndex] = {}
         self.shelf = Shelf(pictures, data)
@@ -168,6 +170,20 @@ class Exploration:
             "label": self.shelf.label(key),
             "notes": list(picture.notes),
         }
+
+
+def _check_index(models: Sequence[Model], index: PatchIndex | None, data: Dataset | None) -> None:
+    """Refuse an index of another network, or of another data set than the one given: its numbers name others."""
+    if index is None:
+        return
+    network, then = index.manifest["network"], index.manifest["data"]
+    if all(network.get("weights_sha256") != model.fingerprint() for model in models):
+        raise UsageError(f"The index is of the network '{network['name']}' with other weights than those explored.")
+    if data is not None and then["fingerprint"] != data.fingerprint:
+        raise UsageError(
+            f"The index is of the data set '{then['name']}' with {then['pictures']} pictures; '{data.name}' has other "
+            "ones."
+        )
 
 
 def maps_of() -> list[Method[Any, Any]]:

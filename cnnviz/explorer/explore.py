@@ -170,6 +170,8 @@ def _gather_pictures(model: Model, given: ImagesLike | None) -> list[Any]:
             return []
         scenes = [draw_scene(number, size=SIDE) for number in range(SCENES)]
         return [Picture(scene.pixels, f"scene-{scene.index}.png") for scene in scenes]
+    if isinstance(given, (list, tuple)) and not given:
+        return []
     found = gather(given, model.preprocess.entrance)
     if not all(isinstance(each, Picture) for each in found):
         raise UsageError("The explorer shows pictures; a float tensor is network input, of which none can be shown.")

@@ -22,6 +22,8 @@ HEADER: Final = "x-explorer-token"
 LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 MOST_TOKENS: Final = 64
 """Addresses handed out and not opened yet."""
+ONWARD: Final = b'<!doctype html><meta http-equiv="refresh" content="0; url=./"><title>cnnviz</title>'
+"""The page that leads on to the page without the token."""
 NOTEBOOKS: Final = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
 """Pages that may show the explorer in a frame, once a notebook has asked for one."""
 
@@ -87,14 +89,14 @@ class Guard:
         headers = _read_headers(scope)
         sentence = self._refuse_origin(headers)
         if sentence:
-            await self._reply(send, 403, {"error": sentence})
+            await self._refuse(send, sentence)
             return
         token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and token and await self._exchange(token, headers, scope, send):
             return
         if not self._known(scope, headers):
             said = "This explorer opens with the address that it printed, once; ask the one who started it for another."
-            await self._reply(send, 403, {"error": said})
+            await self._refuse(send, said)
             return
         await self._app(scope, receive, self._with_policy(send))
 
@@ -155,7 +157,11 @@ class Guard:
         if not self._keys.spend(token, "page") and not self._known(scope, headers):
             return False
         cookie = f"{self._keys.cookie_name}={self._keys.cookie}; HttpOnly; SameSite=Strict"
-        await self._reply(send, 303, None, [(b"location", b"./"), (b"set-cookie", cookie.encode())])
+        kept = (b"set-cookie", cookie.encode())
+        if headers.get("sec-fetch-site", ["none"])[0] in ("none", "same-origin"):
+            await self._reply(send, 303, b"", [(b"location", b"./"), kept])
+        else:  # a browser would not send the cookie where another site's link led to a redirect
+            await self._reply(send, 200, ONWARD, [kept], kind=b"text/html")
         return True
 
     def _policy(self) -> list[tuple[bytes, bytes]]:
@@ -184,13 +190,20 @@ class Guard:
 
         return sending
 
+    async def _refuse(self, send: Send, sentence: str) -> None:
+        await self._reply(send, 403, json.dumps({"error": sentence}).encode(), kind=b"application/json")
+
     async def _reply(
-        self, send: Send, status: int, said: dict[str, str] | None, more: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        send: Send,
+        status: int,
+        body: bytes,
+        more: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        kind: bytes = b"text/plain",
     ) -> None:
-        body = b"" if said is None else json.dumps(said).encode()
-        kind = (b"content-type", b"application/json")
         length = (b"content-length", str(len(body)).encode())
-        headers = [kind, length, *more, *self._policy()]
+        headers = [(b"content-type", kind), length, *more, *self._policy()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from cnnviz.explorer.exploration import Exploration
 from cnnviz.explorer.jobs import Job, Jobs
 from cnnviz.explorer.made_answers import job_of
-from cnnviz.explorer.routes import read_json, safely
+from cnnviz.explorer.routes import PlainResponse, read_json, safely
 
 __all__ = ["job_routes"]
 
@@ -35,7 +34,7 @@ def job_routes(exploration: Exploration) -> list[Route]:
         job = jobs.add(job_of(exploration, await read_json(request)))
         job.start(exploration.worker)
         asyncio.get_running_loop().call_later(UNWATCHED, partial(_leave, job))
-        return JSONResponse({"job": job.name})
+        return PlainResponse({"job": job.name})
 
     async def events(request: Request) -> Response:
         return StreamingResponse(_watch(jobs.find(request.path_params["name"])), media_type="text/event-stream")
@@ -43,7 +42,7 @@ def job_routes(exploration: Exploration) -> list[Route]:
     async def cancel(request: Request) -> Response:
         job = jobs.find(request.path_params["name"])
         job.cancel()
-        return JSONResponse(job.read()[1])
+        return PlainResponse(job.read()[1])
 
     return [
         Route("/api/jobs", safely(begin), methods=["POST"]),
@@ -67,7 +66,7 @@ async def _watch(job: Job) -> AsyncIterator[str]:
             changes, said = job.read()
             if changes != seen:
                 seen, silent = changes, 0.0
-                yield f"data: {json.dumps(said)}\n\n"
+                yield f"data: {bytes(PlainResponse(said).body).decode()}\n\n"
                 if said["done"]:
                     return
             elif silent > ALIVE:

@@ -35,7 +35,6 @@ class Job:
         self._said: dict[str, Any] = {"progress": 0, "of": None, "frame": None, "state": "waiting", "done": False}
         self._changes = 0
         self._task: Task[dict[str, Any]] | None = None
-        self._stopped = False
 
     def start(self, worker: Worker) -> None:
         """Wait for its turn, after everything that somebody looks at."""
@@ -64,9 +63,8 @@ class Job:
             KeyboardInterrupt: Once, if it is cancelled.
         """
         self.say(progress=progress, of=of)
-        if self._task is not None and self._task.cancelled and not self._stopped:
-            self._stopped = True
-            raise KeyboardInterrupt
+        if self._task is not None:
+            self._task.step()
 
     def cancel(self) -> None:
         """Stop it at its next step, or leave it out."""
@@ -75,7 +73,7 @@ class Job:
             if self._task.future.cancelled():
                 self.say(state="cancelled", done=True)
 
-    def _run(self, _: Task[dict[str, Any]]) -> dict[str, Any]:
+    def _run(self, task: Task[dict[str, Any]]) -> dict[str, Any]:
         self.say(state="running")
         try:
             result = self._work(self)
@@ -87,7 +85,7 @@ class Job:
             said = f"internal error ({type(error).__name__}: {error}); please report it"
             self.say(state="failed", error=" ".join(said.split()), done=True)
         else:
-            self.say(state="cancelled" if self._stopped else "done", result=result, done=True)
+            self.say(state="cancelled" if task.stopped else "done", result=result, done=True)
         return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -196,8 +197,13 @@ def _add_tiles(
 def _describe_strip(
     exploration: Exploration, name: str, strip: Strip, numbers: Mapping[str, int]
 ) -> list[dict[str, Any]]:
+    from cnnviz.results.patches import draw_strip
+
     told = []
-    for rank in np.flatnonzero(strip.images[0] >= 0).tolist():
+    cells = draw_strip(replace(strip, projections=None), 0)
+    for rank, cell in enumerate(cells):
+        if cell is None:
+            continue
         key = str(strip.keys[0, rank])
         projected = None
         if strip.projections is not None:
@@ -205,7 +211,7 @@ def _describe_strip(
             projected = _hold_pixels(exploration, f"{name}-{rank}-back", drawn)
         told.append(
             {
-                "image": _hold_pixels(exploration, f"{name}-{rank}", strip.pixels[0, rank]),
+                "image": _hold_pixels(exploration, f"{name}-{rank}", cell.pixels),
                 "projection": projected,
                 "value": float(strip.values[0, rank]),
                 "name": key,

@@ -93,7 +93,7 @@ class Shelf:
         if len(content) > MOST_BYTES:
             raise PictureError(f"The picture has more than {MOST_BYTES >> 20} MB; expected a smaller file.")
         called = plain_name(name)
-        picture = decode_picture(io.BufferedReader(io.BytesIO(content)), called, most=MOST_PIXELS)  # type: ignore[arg-type]
+        picture = decode_picture(io.BufferedReader(io.BytesIO(content)), called, most=MOST_PIXELS)
         key = self._put(replace(picture, name=called))
         with self._lock:
             self._dropped[key] = content

@@ -29,12 +29,23 @@ from cnnviz.explorer.picture_answers import classes_of, geometry_of, hide, input
 from cnnviz.explorer.pictures import DATA, MOST_BYTES
 from cnnviz.explorer.saved import MOST_FILE, open_session, save_session
 from cnnviz.explorer.unit_answers import unit_of
+from cnnviz.explorer.worker import Task
 from cnnviz.images.reading import decode_picture
 
 if TYPE_CHECKING:
     from cnnviz.core.picture import Picture
 
-__all__ = ["TooLargeError", "ask_worker", "make_app", "read_body", "read_json", "safely", "text_of", "whole_number"]
+__all__ = [
+    "PlainResponse",
+    "TooLargeError",
+    "ask_worker",
+    "make_app",
+    "read_body",
+    "read_json",
+    "safely",
+    "text_of",
+    "whole_number",
+]
 
 T = TypeVar("T")
 Answering = Callable[[Request], Awaitable[Response]]
@@ -48,6 +59,22 @@ KINDS: Final = {"png": PNG, "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 class TooLargeError(UsageError):
     """What the browser sends is larger than it may be."""
+
+
+class PlainResponse(JSONResponse):
+    """Plain values as JSON, in which numbers that are none stand as null."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return super().render(_with_nulls(content))
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_nulls(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_nulls(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class GoneError(UnknownNameError):
@@ -98,14 +125,14 @@ def safely(answer: Answering) -> Answering:
         try:
             return await answer(request)
         except CnnvizError as error:
-            return JSONResponse({"error": str(error)}, _status_of(error))
+            return PlainResponse({"error": str(error)}, _status_of(error))
         except (ClientDisconnect, asyncio.CancelledError, KeyboardInterrupt):
-            return JSONResponse({"error": "It was cancelled."}, 409)
+            return PlainResponse({"error": "It was cancelled."}, 409)
         except Exception as error:  # noqa: BLE001 - a browser gets a sentence, and never a traceback
             if ran_out_of_memory(error):
-                return JSONResponse({"error": "There is not enough memory for this answer."}, 413)
+                return PlainResponse({"error": "There is not enough memory for this answer."}, 413)
             said = f"internal error ({type(error).__name__}: {error}); please report it"
-            return JSONResponse({"error": " ".join(said.split())}, 500)
+            return PlainResponse({"error": " ".join(said.split())}, 500)
 
     return answering
 
@@ -120,7 +147,7 @@ def _status_of(error: CnnvizError) -> int:
 
 async def ask_worker(exploration: Exploration, request: Request, ask: Callable[[], T]) -> T:
     """What the worker's thread answers; a question whose browser has gone is left out."""
-    task = exploration.worker.submit(lambda _: ask())
+    task: Task[T] = exploration.worker.submit(partial(_ask_in_steps, ask))
     waiting = asyncio.wrap_future(task.future)
     while True:
         done, _ = await asyncio.wait([waiting], timeout=PATIENCE)
@@ -128,7 +155,16 @@ async def ask_worker(exploration: Exploration, request: Request, ask: Callable[[
             return await waiting
         if await request.is_disconnected():
             task.cancel()
+            waiting.cancel()
             raise ClientDisconnect
+
+
+def _ask_in_steps(ask: Callable[[], T], task: Task[T]) -> T:
+    """Ask, and stop between two steps once nobody waits."""
+    from cnnviz.engine.batching import progress_to
+
+    with progress_to(task.step):
+        return ask()
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -137,6 +173,9 @@ async def read_body(request: Request, most: int) -> bytes:
     Raises:
         TooLargeError: If it is larger than that.
     """
+    told = request.headers.get("content-length", "0")
+    if told.isascii() and told.isdigit() and int(told[:20]) > most:
+        raise TooLargeError(f"This has more than {most >> 20} MB; expected less.")
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -204,7 +243,7 @@ def _side_of(request: Request) -> int | None:
 
 async def answer_session(exploration: Exploration, _: Request) -> Response:
     """What the page shows first."""
-    return JSONResponse(await run_in_threadpool(exploration.describe))
+    return PlainResponse(await run_in_threadpool(exploration.describe))
 
 
 async def answer_drop(exploration: Exploration, request: Request) -> Response:
@@ -212,7 +251,7 @@ async def answer_drop(exploration: Exploration, request: Request) -> Response:
     name = text_of(request, "name") or "picture"
     content = await read_body(request, MOST_BYTES)
     key = await run_in_threadpool(exploration.shelf.drop, content, name)
-    return JSONResponse(await run_in_threadpool(exploration.describe_picture, key))
+    return PlainResponse(await run_in_threadpool(exploration.describe_picture, key))
 
 
 async def answer_picture(exploration: Exploration, request: Request) -> Response:
@@ -230,14 +269,14 @@ async def answer_input(exploration: Exploration, request: Request) -> Response:
 async def answer_geometry(exploration: Exploration, request: Request) -> Response:
     """Where on a picture the network's input lies."""
     network, picture = _network_of(exploration, request), await _picture_of(exploration, request)
-    return JSONResponse(geometry_of(network, picture))
+    return PlainResponse(geometry_of(network, picture))
 
 
 async def answer_classes(exploration: Exploration, request: Request) -> Response:
     """The first classes of a picture."""
     network, key = _network_of(exploration, request), request.path_params["key"]
     top = whole_number(request, "top", 10, 1, 1000)
-    return JSONResponse(await ask_worker(exploration, request, lambda: classes_of(exploration, network, key, top)))
+    return PlainResponse(await ask_worker(exploration, request, lambda: classes_of(exploration, network, key, top)))
 
 
 async def answer_hide(exploration: Exploration, request: Request) -> Response:
@@ -248,7 +287,7 @@ async def answer_hide(exploration: Exploration, request: Request) -> Response:
         raise ParameterError("strokes is a list of discs.")
     if "mask" in asked:
         asked["mask"] = await run_in_threadpool(_decode_mask, asked["mask"])
-    return JSONResponse(await ask_worker(exploration, request, lambda: hide(exploration, network, key, asked)))
+    return PlainResponse(await ask_worker(exploration, request, lambda: hide(exploration, network, key, asked)))
 
 
 def _decode_mask(text: Any) -> Any:
@@ -256,7 +295,7 @@ def _decode_mask(text: Any) -> Any:
         content = base64.b64decode(str(text).partition(",")[2] or str(text), validate=True)
     except (binascii.Error, ValueError):
         raise ParameterError("mask is a PNG file in base64.") from None
-    file: Any = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
+    file: Any = io.BufferedReader(io.BytesIO(content))
     return read_mask(decode_picture(file, "mask", background=(0, 0, 0), most=MOST_JSON).pixels)
 
 
@@ -270,13 +309,13 @@ async def answer_map(exploration: Exploration, request: Request) -> Response:
         asked["settings"] = None
     if not isinstance(asked["settings"], Mapping):
         raise ParameterError('settings are JSON, such as {"window": 48}.')
-    return JSONResponse(await ask_worker(exploration, request, lambda: map_of(exploration, network, key, asked)))
+    return PlainResponse(await ask_worker(exploration, request, lambda: map_of(exploration, network, key, asked)))
 
 
 async def answer_layers(exploration: Exploration, request: Request) -> Response:
     """The network's layers."""
     network = _network_of(exploration, request)
-    return JSONResponse(await ask_worker(exploration, request, lambda: layers_of(network)))
+    return PlainResponse(await ask_worker(exploration, request, lambda: layers_of(network)))
 
 
 async def answer_layer(exploration: Exploration, request: Request) -> Response:
@@ -284,7 +323,7 @@ async def answer_layer(exploration: Exploration, request: Request) -> Response:
     network, key, layer = _network_of(exploration, request), request.path_params["key"], request.path_params["layer"]
     target, shared = text_of(request, "target"), text_of(request, "scale") == "shared"
     ask = partial(layer_of, exploration, network, key, layer, target=target, shared=shared)
-    return JSONResponse(await ask_worker(exploration, request, ask))
+    return PlainResponse(await ask_worker(exploration, request, ask))
 
 
 async def answer_place(exploration: Exploration, request: Request) -> Response:
@@ -292,7 +331,7 @@ async def answer_place(exploration: Exploration, request: Request) -> Response:
     network, key, layer = _network_of(exploration, request), request.path_params["key"], request.path_params["layer"]
     at = _number_of(request, "x"), _number_of(request, "y")
     ask = partial(place_of, exploration, network, key, layer, at)
-    return JSONResponse(await ask_worker(exploration, request, ask))
+    return PlainResponse(await ask_worker(exploration, request, ask))
 
 
 async def answer_unit(exploration: Exploration, request: Request) -> Response:
@@ -300,13 +339,13 @@ async def answer_unit(exploration: Exploration, request: Request) -> Response:
     network, place = _network_of(exploration, request), (request.path_params["layer"], request.path_params["unit"])
     key, target = text_of(request, "picture"), text_of(request, "target")
     ask = partial(unit_of, exploration, network, key, place, target)
-    return JSONResponse(await ask_worker(exploration, request, ask))
+    return PlainResponse(await ask_worker(exploration, request, ask))
 
 
 async def answer_patches(exploration: Exploration, request: Request) -> Response:
     """The top patches of one unit."""
     network, place = _network_of(exploration, request), (request.path_params["layer"], request.path_params["unit"])
-    return JSONResponse(await ask_worker(exploration, request, partial(patches_of, exploration, network, *place)))
+    return PlainResponse(await ask_worker(exploration, request, partial(patches_of, exploration, network, *place)))
 
 
 async def answer_data(exploration: Exploration, request: Request) -> Response:
@@ -319,7 +358,7 @@ async def answer_data(exploration: Exploration, request: Request) -> Response:
     rows = range(start, min(start + count, len(data)))
     keys = [(f"{DATA}{row}", data.keys[row]) for row in rows]
     told = [{"key": key, "name": name, "label": exploration.shelf.label(key)} for key, name in keys]
-    return JSONResponse({"pictures": told, "total": len(data)})
+    return PlainResponse({"pictures": told, "total": len(data)})
 
 
 async def answer_save(exploration: Exploration, request: Request) -> Response:
@@ -332,7 +371,7 @@ async def answer_save(exploration: Exploration, request: Request) -> Response:
 async def answer_open(exploration: Exploration, request: Request) -> Response:
     """Open a session's file."""
     held = await read_json(request, MOST_FILE)
-    return JSONResponse(await run_in_threadpool(open_session, exploration, held))
+    return PlainResponse(await run_in_threadpool(open_session, exploration, held))
 
 
 async def answer_image(exploration: Exploration, request: Request) -> Response:

@@ -26,10 +26,11 @@ class Task(Generic[T]):
 
     Attributes:
         future: Its answer.
+        stopped: Whether it was told to stop while it ran.
     """
 
     def __init__(self, ask: Callable[[Task[T]], T]) -> None:
-        self._ask = ask
+        self._ask, self.stopped = ask, False
         self._cancelled = threading.Event()
         self.future: Future[T] = Future()
 
@@ -42,6 +43,17 @@ class Task(Generic[T]):
     def cancelled(self) -> bool:
         """Whether nobody waits for it any more."""
         return self._cancelled.is_set()
+
+    def step(self, *_: object) -> None:
+        """Called between the steps of what it asks, on the worker's thread.
+
+        Raises:
+            KeyboardInterrupt: Once, if it is cancelled; methods leave the networks as they were, and keep what there
+                is.
+        """
+        if self.cancelled and not self.stopped:
+            self.stopped = True
+            raise KeyboardInterrupt
 
     def run(self) -> None:
         """Ask; called by the worker."""
