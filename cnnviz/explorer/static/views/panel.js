@@ -26,7 +26,7 @@ window.Explorer = window.Explorer || {};
       { class: options.alone ? "panel alone" : "panel", "aria-label": network.name },
       el("div", { class: "left" },
         options.alone ? null : el("h2", { text: network.name }),
-        stage.element, readout, progress, caption, scale, source.notes, source.files, source.element),
+        el("div", { class: "over" }, stage.element, progress), readout, caption, scale, source.notes, source.files, source.element),
       el("div", { class: "right" },
         el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), bars.element, other),
         el("section", { class: "group" },
@@ -36,6 +36,7 @@ window.Explorer = window.Explorer || {};
     element.style.setProperty("--w", picture.width);
     element.style.setProperty("--h", picture.height);
     let told = { classes: [], kind: "classes" };
+    let hidden = false;
     let map = null;
     let values = null;
     let job = null;
@@ -51,7 +52,7 @@ window.Explorer = window.Explorer || {};
       const known = first.classes.map((each) => each.index);
       const also = named.filter((index) => index !== null && !known.includes(index));
       told = also.length ? await data.classes(network.id, picture.key, also) : first;
-      bars.show(told.classes, told.kind);
+      if (!hidden) bars.show(told.classes, told.kind);
       const find = (name, index) =>
         told.classes.find((each) => each.target === name) || told.classes.find((each) => each.index === index && index !== null) || null;
       return { first: told.classes[0] || null, target: find(target, named[0]), against: find(against, named[1]) };
@@ -180,17 +181,18 @@ window.Explorer = window.Explorer || {};
       ask,
       async hide(brush, way) {
         stage.strokes(brush.circles());
-        if (brush.empty) {
+        hidden = !brush.empty;
+        if (!hidden) {
           bars.show(told.classes, told.kind);
           return stage.masked(null);
         }
         const held = brush.circles().length;
         const also = told.classes.slice(10).map((each) => each.index);
-        const hidden = await data.hide(network.id, picture.key, { strokes: brush.of(geometry), fill: way, also });
+        const answered = await data.hide(network.id, picture.key, { strokes: brush.of(geometry), fill: way, also });
         if (brush.empty) return;
-        bars.show(hidden.classes, told.kind);
-        if (hidden.picture) await stage.masked(hidden.picture);
-        stage.strokes(hidden.picture ? brush.circles().slice(held) : brush.circles());
+        bars.show(answered.classes, told.kind);
+        if (answered.picture) await stage.masked(answered.picture);
+        stage.strokes(answered.picture ? brush.circles().slice(held) : brush.circles());
       },
       point(place, look_too) {
         point = place;

@@ -160,7 +160,7 @@ window.Explorer = window.Explorer || {};
     const undo = button("Undo", () => { brush.undo(); changed(); });
     const redo = button("Redo", () => { brush.redo(); changed(); });
     const clear = button("Show all", () => { brush.clear(); changed(); });
-    const hideTools = el("div", { class: "row", hidden: true }, labelled("with", way), labelled("Brush size", size), undo, redo, clear);
+    const hideTools = el("div", { class: "row", hidden: true }, labelled("Hide with", way), labelled("Brush size", size), undo, redo, clear);
 
     function mode(hiding) {
       state.hiding = hiding;

@@ -186,7 +186,7 @@ window.Explorer = window.Explorer || {};
       if (event.of) {
         meter.max = event.of;
         meter.value = event.progress;
-        text.textContent = `${words}: ${event.progress} of ${event.of}`;
+        text.textContent = `${words} ${event.progress} of ${event.of}`;
       }
       if (onEvent) onEvent(event);
     });
