@@ -172,17 +172,18 @@ class Tab:
 
 
 @contextmanager
-def browsing(command: str, profile: Path) -> Iterator[Tab]:
+def browsing(command: str, profile: Path, *flags: str) -> Iterator[Tab]:
     """Inside, a browser with a profile of its own runs.
 
     Args:
         command: The browser's command.
         profile: An empty folder for its profile.
+        *flags: More of the browser's options.
     """
     (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
     pipes = f'exec {READS}<&{read_commands} {WRITES}>&{write_answers}; exec "$0" "$@"'
     process = subprocess.Popen(
-        ["/bin/bash", "-c", pipes, command, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
+        ["/bin/bash", "-c", pipes, command, *FLAGS, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
         pass_fds=(read_commands, write_answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(read_commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,16 @@ class ExplorerPage:
 
 
 @contextmanager
-def exploring(profile: Path, *asked: Any, **settings: Any) -> Iterator[ExplorerPage]:
+def exploring(profile: Path, *asked: Any, flags: Sequence[str] = (), **settings: Any) -> Iterator[ExplorerPage]:
     """Inside, an explorer runs and its page is open in a browser.
 
     Args:
         profile: An empty folder for the browser's profile.
+        flags: More of the browser's options.
         *asked: What ``cnnviz.explore`` is given.
         **settings: Its settings.
     """
     import cnnviz
 
-    with cnnviz.explore(*asked, **settings) as explorer, browsing(installed() or "", profile) as tab:
+    with cnnviz.explore(*asked, **settings) as explorer, browsing(installed() or "", profile, *flags) as tab:
         yield ExplorerPage(tab, explorer)
