@@ -15,6 +15,7 @@ from tests.support.explorer_page import DRAWN, MAP, OVERFLOWING, SHOWN, explorin
 pytest.importorskip("starlette", reason="the explorer's optional libraries are not installed")
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 
+MINUS = "\N{MINUS SIGN}"
 LAYER, UNIT = "layer2", 5
 VIEWS = (
     "#/",
@@ -178,6 +179,15 @@ def test_a_units_page_from_the_index(page, model, pictures, responses, index):
     assert [float(text) for text in top] == sorted(map(float, top), reverse=True)
     assert page.tab.evaluate("document.querySelectorAll('.quantiles .columns span').length") > 3
     assert found is None or found
+
+
+def test_the_number_under_the_pointer_on_a_units_map(page, responses):
+    page.show(VIEWS[3])
+    page.tab.until(DRAWN)
+    page.tab.mouse("Moved", *page.tab.point(".unit-map", 0.5, 0.5))
+    said = page.tab.until("/response (\\S+)/.exec(document.querySelector('.wide-part .readout').innerText)?.[1]")
+    own = responses[UNIT]
+    assert own.min() - 1e-2 <= float(said.replace(MINUS, "-")) <= own.max() + 1e-2
 
 
 def test_switching_a_unit_off(page, model, pictures):

@@ -20,6 +20,13 @@ window.Explorer = window.Explorer || {};
     return pictures[0];
   }
 
+  /* The pictures to choose from; one of the data set stands besides when it is the chosen one. */
+  function pictureMenu(picture) {
+    const { pictures } = explorer.session;
+    const choices = pictures.some((each) => each.key === picture.key) ? pictures : [...pictures, picture];
+    return labelled("Picture", menu(choices.map((each) => [each.key, each.name]), picture.key, (key) => address.change({ picture: key })));
+  }
+
   /* Units of a search: numbers, ranges, or nothing for all. */
   function searched(text, units) {
     const wanted = text.split(/[\s,]+/).filter(Boolean).map((part) => /^(\d+)(?:-(\d+))?$/.exec(part));
@@ -61,7 +68,6 @@ window.Explorer = window.Explorer || {};
     const sizeMenu = menu(SIZES, query.size || "96", (size) => address.change({ size: size === "96" ? "" : size }));
     const scaleMenu = menu(SCALES, query.scale || "own", (scale) => address.change({ scale: scale === "own" ? "" : scale }));
     const search = el("input", { type: "search", placeholder: "12, 40-50", on: { input: () => draw() } });
-    const pictureMenu = menu(explorer.session.pictures.map((each) => [each.key, each.name]), picture.key, (key) => address.change({ picture: key }));
     const classMenu = menu(answered.classes.map((each) => [address.nameOf(network, each.index), each.label || `class ${each.index}`]),
       query.target || address.nameOf(network, answered.classes[0].index), (target) => address.change({ target }));
     const ofClass = labelled("Class", classMenu);
@@ -93,7 +99,7 @@ window.Explorer = window.Explorer || {};
       el("div", { class: "toolbar beside" },
         el("a", { href: address.to.picture(picture.key, { network: query.network }), class: "thumb" }, image(data.pictureUrl(picture.key, 256), `Picture ${picture.name}`)),
         el("div", {},
-          el("div", { class: "row" }, labelled("Picture", pictureMenu), labelled("Sorted by", sortMenu), ofClass, labelled("Units", search), labelled("Brightness", scaleMenu), labelled("Size", sizeMenu)),
+          el("div", { class: "row" }, pictureMenu(picture), labelled("Sorted by", sortMenu), ofClass, labelled("Units", search), labelled("Brightness", scaleMenu), labelled("Size", sizeMenu)),
           shown)),
       nothing,
       el("h2", { class: "unseen", text: "Units" }),
@@ -126,5 +132,5 @@ window.Explorer = window.Explorer || {};
     title: ({ path }) => path[1],
     mount,
   };
-  Object.assign(explorer, { networkOf, chosenPicture });
+  Object.assign(explorer, { networkOf, chosenPicture, pictureMenu });
 })(window.Explorer);

@@ -28,7 +28,7 @@ window.Explorer = window.Explorer || {};
         options.alone ? null : el("h2", { text: network.name }),
         el("div", { class: "over" }, stage.element, progress), readout, caption, scale, source.notes, source.files, source.element),
       el("div", { class: "right" },
-        el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), bars.element, other),
+        el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), el("p", { class: "under", text: "A class gives its map; vs shows why the target rather than that class." }), bars.element, other),
         el("section", { class: "group" },
           el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu), where, units)),
     );
@@ -130,6 +130,7 @@ window.Explorer = window.Explorer || {};
       if (found.layer) said.push(`at ${found.layer}`);
       if (found.score !== null && found.score !== undefined) said.push(`score ${number(found.score)}`);
       if (found.probability !== null && found.probability !== undefined) said.push(`probability ${percent(found.probability)}`);
+      if (found.blank) said.push("zero everywhere");
       return [el("strong", { text: method.needs_target ? `${method.proper} for ${of}` : method.proper }), ` ${said.join(" · ")}`];
     }
 

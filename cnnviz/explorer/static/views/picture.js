@@ -4,6 +4,8 @@ window.Explorer = window.Explorer || {};
   "use strict";
   const { el, fill, menu, labelled, button, data, address, latest, say, failed } = explorer;
 
+  const SAME = 0.03;
+
   /* The networks an address shows: all of them unless it names one. */
   function shownNetworks(query) {
     const { networks } = explorer.session;
@@ -30,7 +32,7 @@ window.Explorer = window.Explorer || {};
       Promise.all([data.geometry(each.id, picture.key), data.layers(each.id)])));
     const brush = explorer.brush(picture);
     const shown = new Map();
-    const state = { hiding: false, way: "mean", size: 0.2, held: false };
+    const state = { hiding: false, way: "mean", size: 0.2, held: null };
 
     const panels = networks.map((network, place) => explorer.panel({
       network, picture, geometry: facts[place][0], layers: facts[place][1], alone: networks.length === 1,
@@ -56,18 +58,23 @@ window.Explorer = window.Explorer || {};
       };
     }
 
+    /* A click holds a place; another one holds its own, or where it is the same place lets go. */
     function point(place, pinned) {
-      if (pinned) hold(!state.held);
-      for (const each of panels) each.point(place, pinned || !state.held);
+      if (pinned) hold(state.held && near(place, state.held) ? null : place);
+      for (const each of panels) each.point(place, (pinned || !state.held) && !state.hiding);
+    }
+
+    function near(one, other) {
+      return Math.hypot(one.x - other.x, one.y - other.y) < SAME * Math.min(picture.width, picture.height);
     }
 
     function leave() {
       if (!state.held) for (const each of panels) each.leave();
     }
 
-    function hold(value) {
-      state.held = value;
-      for (const each of panels) each.stage.held(value);
+    function hold(place) {
+      state.held = place;
+      for (const each of panels) each.stage.held(place !== null);
     }
 
     function stroke(place, phase) {
@@ -86,7 +93,7 @@ window.Explorer = window.Explorer || {};
     const tools = toolbar({ state, brush, panels, changed, networks });
     const onKey = (event) => {
       if (event.key === "Escape" && state.held) {
-        hold(false);
+        hold(null);
         leave();
       }
       if (state.hiding && (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName)) {
@@ -99,7 +106,7 @@ window.Explorer = window.Explorer || {};
     window.addEventListener("keydown", onKey);
 
     fill(root,
-      el("div", { class: "heading" }, el("h1", { tabindex: "-1", text: picture.name }), factsOf(picture), tools.show),
+      el("div", { class: "heading" }, el("h1", { tabindex: "-1", text: picture.name }), factsOf(picture), neighbours(picture, query), tools.show),
       tools.element,
       el("div", { class: panels.length > 1 ? "panels two" : "panels" }, panels.map((each) => each.element)));
 
@@ -128,6 +135,17 @@ window.Explorer = window.Explorer || {};
         for (const each of panels) each.stop();
       },
     };
+  }
+
+  /* The pictures before and after, asked the same. */
+  function neighbours(picture, query) {
+    const { pictures } = explorer.session;
+    const place = pictures.findIndex((each) => each.key === picture.key);
+    const link = (other, text, words) => other
+      && el("a", { href: address.to.picture(other.key, { ...query, target: "", against: "" }), text, "aria-label": `${words} picture, ${other.name}` });
+    if (place < 0 || pictures.length < 2) return null;
+    return el("nav", { class: "choice", "aria-label": "Pictures" },
+      link(pictures[place - 1], "← previous", "Previous"), link(pictures[place + 1], "next →", "Next"));
   }
 
   function factsOf(picture) {

@@ -26,7 +26,8 @@ window.Explorer = window.Explorer || {};
         el("p", { class: "quiet" }, "of ", el("a", { href: address.to.layer(layer, { ...query, picture: picture.key }), text: layer }), ` · ${network.name}`),
         el("nav", { class: "choice", "aria-label": "Units" },
           unit > 0 ? el("a", { href: to(unit - 1), text: `← ${unit - 1}`, "aria-label": `Previous unit, ${unit - 1}` }) : null,
-          unit + 1 < known.units ? el("a", { href: to(unit + 1), text: `${unit + 1} →`, "aria-label": `Next unit, ${unit + 1}` }) : null)),
+          unit + 1 < known.units ? el("a", { href: to(unit + 1), text: `${unit + 1} →`, "aria-label": `Next unit, ${unit + 1}` }) : null),
+        explorer.pictureMenu(picture)),
       el("div", { class: "unit" },
         el("div", { class: "wide-part" }, el("div", { class: "pair" }, onPicture(told, context), making(context)), patches),
         el("div", { class: "slim-part" }, off(told), serves(told), kernel(told), neighbours(told, to))));
