@@ -137,11 +137,14 @@ def explore(
     held = index if index is None or isinstance(index, PatchIndex) else PatchIndex.read(index)
     opened = None if data is None else open_dataset(data, entrance=models[0].preprocess.entrance)
     shown = _gather_pictures(models[0], pictures)
-    listening = open_socket(host, port)
     exploration = Exploration(models, shown, commands=commands, data=opened, index=held)
     known = [*hosts, *([] if host == HOME else [host, socket.gethostname(), socket.getfqdn()])]
-    server = Server(exploration, listening, known, anywhere=host != HOME)
-    server.start()
+    try:
+        server = Server(exploration, open_socket(host, port), known, anywhere=host != HOME)
+        server.start()
+    except BaseException:
+        exploration.worker.stop()
+        raise
     return Explorer(server, host)
 
 

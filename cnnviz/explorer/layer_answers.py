@@ -14,7 +14,7 @@ from cnnviz.errors import ExplanationError, ParameterError, UsageError
 from cnnviz.explorer.cache import name_answer
 from cnnviz.explorer.drawings import Drawn, draw_sheets, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.picture_answers import spell_target
+from cnnviz.explorer.picture_answers import read_target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +164,7 @@ def layer_of(
         target: What the contributions are to; empty for the predicted class.
         shared: Whether all units have one range of values, or each its own.
     """
-    found = maps_on(exploration, network, key, layer, spell_target(target))
+    found = maps_on(exploration, network, key, layer, read_target(network, target))
     name = name_answer("sheets", network.key, key, layer, shared)
     sheets = draw_sheets(found.values, shared=shared)
     for number, page in enumerate(sheets.pages):

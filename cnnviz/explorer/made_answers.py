@@ -16,7 +16,7 @@ from cnnviz.explorer.cache import name_answer
 from cnnviz.explorer.drawings import Drawn, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
 from cnnviz.explorer.jobs import Job
-from cnnviz.explorer.picture_answers import map_of, spell_target
+from cnnviz.explorer.picture_answers import map_of, read_target
 from cnnviz.explorer.unit_answers import draw_projection
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ def _maximize(exploration: Exploration, network: ExploredNetwork, asked: Mapping
     settings = asked.get("settings") or {}
     if not isinstance(settings, dict) or set(settings) - set(SETTINGS):
         raise ParameterError(f"settings of a picture are {', '.join(SETTINGS)}.")
-    target = spell_target(str(asked.get("target") or ""))
-    if asked.get("layer"):
-        target = f"{asked['layer']}:{asked.get('unit', 0)}"
+    text = f"{asked['layer']}:{asked.get('unit', 0)}" if asked.get("layer") else str(asked.get("target") or "")
+    target = read_target(network, text)
     if target is None:
         raise ParameterError("Give a target, or a layer and a unit.")
     shown = [0.0]

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from cnnviz.provenance import Provenance
     from cnnviz.results.explanation import Explanation
 
-__all__ = ["FILLS", "classes_of", "geometry_of", "hide", "hold_map", "input_of", "map_of", "read_mask", "spell_target"]
+__all__ = [
+    "FILLS",
+    "classes_of",
+    "geometry_of",
+    "hide",
+    "hold_map",
+    "input_of",
+    "map_of",
+    "read_mask",
+    "read_target",
+    "spell_target",
+]
 
 MOST_CLASSES: Final = 1000
 FILLS: Final = ("mean", "blur", "black")
@@ -190,6 +201,27 @@ def spell_target(text: str) -> str | None:
     return f"{numbers[1]} - {numbers[2]}" if numbers else text.strip() or None
 
 
+def read_target(network: ExploredNetwork, text: str) -> str | None:
+    """A target from the browser, as all methods take it; None for the predicted class.
+
+    Raises:
+        TargetError: If the network has none such, or it names a file: what a browser says opens none.
+        UnknownNameError: If there is no such label or layer.
+    """
+    from cnnviz.core.parse_target import parse_target
+    from cnnviz.core.similar import Similar, SimilarPair
+    from cnnviz.core.target import RegionTarget
+
+    spelt, model = spell_target(text), network.model
+    if spelt is None or (spelt.endswith(":*") and spelt[:-2] in model.layer_names):
+        return spelt
+    found = parse_target(spelt, model.labels, model.layer_names)
+    region = found.region if isinstance(found, RegionTarget) else None
+    if isinstance(found, (Similar, SimilarPair)) or (region is not None and region.file is not None):
+        raise TargetError(f"The target '{spelt}' names a file, which a page cannot; name it on the command line.")
+    return spelt
+
+
 def map_of(exploration: Exploration, network: ExploredNetwork, key: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """A method's map of a target on a picture.
 
@@ -203,7 +235,7 @@ def map_of(exploration: Exploration, network: ExploredNetwork, key: str, asked: 
         CnnvizError: As the method raises it.
     """
     method = find_method(str(asked.get("method") or "gradcam"))
-    target, layer = spell_target(str(asked.get("target") or "")), str(asked.get("layer") or "")
+    target, layer = read_target(network, str(asked.get("target") or "")), str(asked.get("layer") or "")
     settings = dict(asked.get("settings") or {})
     if unknown := next((name for name in settings if name not in method.parameters), None):
         raise ParameterError(f"{method.name} has no setting {unknown[:40]!r}.")

@@ -14,7 +14,7 @@ from cnnviz.explorer.cache import name_answer
 from cnnviz.explorer.drawings import Drawn, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
 from cnnviz.explorer.layer_answers import UnitMaps, maps_on
-from cnnviz.explorer.picture_answers import hold_map, spell_target
+from cnnviz.explorer.picture_answers import hold_map, read_target
 from cnnviz.explorer.wiring import Wiring, wiring_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def unit_of(
         ParameterError: If there is no such unit.
     """
     layer, unit = place
-    found = maps_on(exploration, network, key, layer, spell_target(target))
+    found = maps_on(exploration, network, key, layer, read_target(network, target))
     if not 0 <= unit < len(found.values):
         raise ParameterError(f"Layer '{layer}' has units 0 to {len(found.values) - 1}; there is no unit {unit}.")
     name = name_answer("unit", network.key, key, layer, unit, target)

@@ -44,7 +44,7 @@ def test_all_units_have_the_layer_s_values_and_add_up_to_the_logit(visitor, netw
     wanted = head.weight[8].detach().numpy() * maps.mean(axis=(1, 2))
     assert found["contribution"] == pytest.approx(wanted, rel=1e-3, abs=1e-4)
     score = cnnviz.gradcam(network, scene, "arrow")[0].score
-    assert sum(found["contribution"]) + float(head.bias[8]) == pytest.approx(score, rel=1e-4)
+    assert sum(found["contribution"]) + float(head.bias.detach()[8]) == pytest.approx(score, rel=1e-4)
 
 
 def test_sheets_hold_each_unit_at_its_place(visitor, network, scene):
