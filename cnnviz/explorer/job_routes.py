@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from cnnviz.explorer.exploration import Exploration
 from cnnviz.explorer.jobs import Job, Jobs
-from cnnviz.explorer.made_answers import job_of
+from cnnviz.explorer.questions.made_answers import job_of
 from cnnviz.explorer.routes import PlainResponse, read_json, safely
 
 __all__ = ["job_routes"]

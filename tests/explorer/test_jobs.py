@@ -124,7 +124,7 @@ def test_a_task_that_is_none_is_refused(visitor, asked, words):
         ({"kind": "maximize", "target": "nonsense"}, "nonsense"),
         ({"kind": "maximize", "target": "star", "settings": {"judge": "/etc/passwd"}}, "settings of a picture are"),
         ({"kind": "maximize", "target": "star", "settings": {"steps": -1}}, "steps"),
-        ({"kind": "maximize", "target": "similar:/etc/passwd"}, "expected"),
+        ({"kind": "maximize", "target": "similar:/etc/passwd"}, "names a file"),
         ({"kind": "scan", "layer": "layer3"}, "There is no data set"),
         ({"kind": "map", "picture": "nope"}, "There is no picture"),
     ],

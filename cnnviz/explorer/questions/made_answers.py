@@ -13,11 +13,11 @@ import numpy as np
 
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.explorer.cache import name_answer
-from cnnviz.explorer.drawings import Drawn, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
 from cnnviz.explorer.jobs import Job
-from cnnviz.explorer.picture_answers import map_of, read_target
-from cnnviz.explorer.unit_answers import draw_projection
+from cnnviz.explorer.questions.drawings import Drawn, shrink
+from cnnviz.explorer.questions.picture_answers import map_of, read_target
+from cnnviz.explorer.questions.unit_answers import draw_projection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
