@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from cnnviz.catalogue import CATALOGUE, command_name, load, proper_name
 from cnnviz.core.dimensions import KINDS, PICTURE
 from cnnviz.core.picture import Picture
-from cnnviz.errors import MissingExtraError, UnknownNameError, UsageError
+from cnnviz.errors import CnnvizError, MissingExtraError, UnknownNameError, UsageError
 from cnnviz.explorer.cache import Cache
 from cnnviz.explorer.pictures import Shelf
 from cnnviz.explorer.worker import Worker
@@ -65,9 +66,20 @@ class ExploredNetwork:
             "input": list(model.preprocess.input_size),
             "device": str(model.device),
             "head": str(model.head),
+            "layer": self.usual_layer,
             "command": self.command,
             "python": self.code,
         }
+
+    @cached_property
+    def usual_layer(self) -> str | None:
+        """The last layer with places that the top class depends on; None where there is none."""
+        from cnnviz.methods.cams.rank_layers import choose_layer
+
+        try:
+            return choose_layer(self.model)
+        except CnnvizError:
+            return None
 
     def cut(self, picture: Picture) -> tuple[Tensor, Picture]:
         """The network's input ``(C, H, W)``, and the picture with how it was cut."""

@@ -143,7 +143,8 @@ class Guard:
             once = query.get("once", [""])[0]
             scope["explorer_frame"] = bool(once) and self._keys.spend(once, "script")
             return bool(scope["explorer_frame"])
-        return self._keys.framed and get and "/" not in path[1:] and path.endswith((".js", ".css"))
+        named = path.removeprefix("/views").removeprefix("/")
+        return self._keys.framed and get and "/" not in named and named.endswith((".js", ".css"))
 
     async def _exchange(self, token: str, headers: dict[str, list[str]], scope: Scope, send: Send) -> bool:
         """Spend the token of an address: for a cookie, or in a frame for the header that its page sends."""

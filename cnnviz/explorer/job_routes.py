@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from cnnviz.explorer.exploration import Exploration
-from cnnviz.explorer.jobs import Job, Jobs
-from cnnviz.explorer.made_answers import job_of
+from cnnviz.explorer.jobs import LongTask, LongTasks
+from cnnviz.explorer.questions.made_answers import job_of
 from cnnviz.explorer.routes import PlainResponse, read_json, safely
 
 __all__ = ["job_routes"]
@@ -28,7 +28,7 @@ UNWATCHED: Final = 30.0
 
 def job_routes(exploration: Exploration) -> list[Route]:
     """The routes of an exploration's jobs."""
-    jobs = Jobs()
+    jobs = LongTasks()
 
     async def begin(request: Request) -> Response:
         job = jobs.add(job_of(exploration, await read_json(request)))
@@ -51,13 +51,13 @@ def job_routes(exploration: Exploration) -> list[Route]:
     ]
 
 
-def _leave(job: Job) -> None:
+def _leave(job: LongTask) -> None:
     """Cancel a job that nobody watches."""
     if job.watchers == 0 and not job.done:
         job.cancel()
 
 
-async def _watch(job: Job) -> AsyncIterator[str]:
+async def _watch(job: LongTask) -> AsyncIterator[str]:
     """News of a job until it ends; whoever closes the page cancels it."""
     job.watchers += 1
     seen, silent = -1, 0.0

@@ -11,13 +11,13 @@ from typing import Any, Final
 from cnnviz.errors import CnnvizError, UnknownNameError
 from cnnviz.explorer.worker import LATER, Task, Worker
 
-__all__ = ["Job", "Jobs"]
+__all__ = ["LongTask", "LongTasks"]
 
 MOST_JOBS: Final = 64
-"""Jobs that are remembered, those that ended first go first."""
+"""LongTasks that are remembered, those that ended first go first."""
 
 
-class Job:
+class LongTask:
     """A long task that a browser watches.
 
     Args:
@@ -28,7 +28,7 @@ class Job:
         watchers: How many browsers watch it.
     """
 
-    def __init__(self, work: Callable[[Job], dict[str, Any]]) -> None:
+    def __init__(self, work: Callable[[LongTask], dict[str, Any]]) -> None:
         self.name, self.watchers = secrets.token_hex(8), 0
         self._work = work
         self._lock = threading.Lock()
@@ -89,14 +89,14 @@ class Job:
         return {}
 
 
-class Jobs:
+class LongTasks:
     """The jobs by name."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Job] = OrderedDict()
+        self._held: OrderedDict[str, LongTask] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, job: Job) -> Job:
+    def add(self, job: LongTask) -> LongTask:
         """Remember a job."""
         with self._lock:
             self._held[job.name] = job
@@ -104,7 +104,7 @@ class Jobs:
                 del self._held[name]
         return job
 
-    def find(self, name: str) -> Job:
+    def find(self, name: str) -> LongTask:
         """The job of that name.
 
         Raises:

@@ -21,14 +21,14 @@ from starlette.routing import Route
 from cnnviz.core.capacity import ran_out_of_memory
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import CnnvizError, ParameterError, PictureError, UnknownNameError, UsageError
-from cnnviz.explorer.drawings import LONGEST_SIDE, Drawn, encode, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.layer_answers import layer_of, layers_of, place_of
-from cnnviz.explorer.made_answers import patches_of
-from cnnviz.explorer.picture_answers import classes_of, geometry_of, hide, input_of, map_of, read_mask
 from cnnviz.explorer.pictures import DATA, MOST_BYTES
+from cnnviz.explorer.questions.drawings import LONGEST_SIDE, Drawn, encode, shrink
+from cnnviz.explorer.questions.layer_answers import layer_of, layers_of, place_of
+from cnnviz.explorer.questions.made_answers import patches_of
+from cnnviz.explorer.questions.picture_answers import classes_of, geometry_of, hide, input_of, map_of, read_mask
+from cnnviz.explorer.questions.unit_answers import unit_of
 from cnnviz.explorer.saved import MOST_FILE, open_session, save_session
-from cnnviz.explorer.unit_answers import unit_of
 from cnnviz.explorer.worker import Task
 from cnnviz.images.reading import decode_picture
 
@@ -241,9 +241,9 @@ def _side_of(request: Request) -> int | None:
     return whole_number(request, "side", 0, 1, LONGEST_SIDE) or None
 
 
-async def answer_session(exploration: Exploration, _: Request) -> Response:
+async def answer_session(exploration: Exploration, request: Request) -> Response:
     """What the page shows first."""
-    return PlainResponse(await run_in_threadpool(exploration.describe))
+    return PlainResponse(await ask_worker(exploration, request, exploration.describe))
 
 
 async def answer_drop(exploration: Exploration, request: Request) -> Response:
@@ -275,8 +275,10 @@ async def answer_geometry(exploration: Exploration, request: Request) -> Respons
 async def answer_classes(exploration: Exploration, request: Request) -> Response:
     """The first classes of a picture."""
     network, key = _network_of(exploration, request), request.path_params["key"]
-    top = whole_number(request, "top", 10, 1, 1000)
-    return PlainResponse(await ask_worker(exploration, request, lambda: classes_of(exploration, network, key, top)))
+    top, also = whole_number(request, "top", 10, 1, 1000), text_of(request, "also")
+    return PlainResponse(
+        await ask_worker(exploration, request, partial(classes_of, exploration, network, key, top, also))
+    )
 
 
 async def answer_hide(exploration: Exploration, request: Request) -> Response:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cnnviz.errors import PictureError, UsageError
-from cnnviz.explorer.drawings import encode
 from cnnviz.explorer.exploration import Exploration
+from cnnviz.explorer.questions.drawings import encode
 
 __all__ = ["MOST_FILE", "open_session", "save_session"]
 

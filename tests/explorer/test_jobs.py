@@ -13,7 +13,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.explorer.cache import Cache, name_answer
-from cnnviz.explorer.jobs import Job, Jobs
+from cnnviz.explorer.jobs import LongTask, LongTasks
 from cnnviz.explorer.worker import LATER, SOON, Worker
 from tests.support.visitor import Visitor, picture
 
@@ -124,7 +124,7 @@ def test_a_task_that_is_none_is_refused(visitor, asked, words):
         ({"kind": "maximize", "target": "nonsense"}, "nonsense"),
         ({"kind": "maximize", "target": "star", "settings": {"judge": "/etc/passwd"}}, "settings of a picture are"),
         ({"kind": "maximize", "target": "star", "settings": {"steps": -1}}, "steps"),
-        ({"kind": "maximize", "target": "similar:/etc/passwd"}, "expected"),
+        ({"kind": "maximize", "target": "similar:/etc/passwd"}, "names a file"),
         ({"kind": "scan", "layer": "layer3"}, "There is no data set"),
         ({"kind": "map", "picture": "nope"}, "There is no picture"),
     ],
@@ -171,12 +171,12 @@ def test_a_worker_that_is_stopped_waits_for_what_runs():
 
 
 def test_jobs_that_ended_are_forgotten_first():
-    jobs = Jobs()
-    held = [jobs.add(Job(lambda _: {})) for _ in range(70)]
+    jobs = LongTasks()
+    held = [jobs.add(LongTask(lambda _: {})) for _ in range(70)]
     assert jobs.find(held[0].name) is held[0]
     for job in held[:10]:
         job.say(done=True)
-    jobs.add(Job(lambda _: {}))
+    jobs.add(LongTask(lambda _: {}))
     with pytest.raises(cnnviz.CnnvizError, match="no job"):
         jobs.find(held[0].name)
     assert jobs.find(held[9].name) is held[9]

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 import cnnviz
-from cnnviz.explorer.drawings import draw_sheets
-from cnnviz.explorer.layer_answers import unit_at
+from cnnviz.explorer.questions.drawings import draw_sheets
+from cnnviz.explorer.questions.layer_answers import unit_at
 from tests.support.visitor import Visitor, picture, spell
 
 SCENE = picture("scene-0.png")

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cnnviz
-from cnnviz.explorer.drawings import encode, shrink
-from cnnviz.explorer.picture_answers import disc_mask, spell_target
+from cnnviz.explorer.questions.drawings import encode, shrink
+from cnnviz.explorer.questions.picture_answers import disc_mask, spell_target
 from tests.support.visitor import Visitor, picture, spell
 
 SCENE = picture("scene-0.png")
@@ -53,6 +53,20 @@ def test_classes_are_those_of_predict(visitor, network, scene):
     assert [one["logit"] for one in found] == [one.logit for one in wanted]
 
 
+def test_a_class_that_is_looked_for_stands_below_the_first(visitor, network, scene):
+    wanted = cnnviz.predict(network, scene, k=10)[0][7]
+    found = visitor.get(f"{SCENE}/classes", top=3, also=str(wanted.target))["classes"]
+    assert len(found) == 4
+    assert (found[3]["label"], found[3]["index"]) == (str(wanted.target), wanted.target.index)
+    assert found[3]["probability"] == pytest.approx(wanted.probability, rel=1e-4)
+    assert visitor.get(f"{SCENE}/classes", top=3, also="arrow")["classes"] == found[:3]
+    assert visitor.refused(f"{SCENE}/classes?also=arow")[0] == 404
+    assert visitor.refused(f"{SCENE}/classes?also=3-4")[0] in (404, 422)
+    hidden = visitor.post(f"{SCENE}/hide", {"strokes": [], "top": 3, "also": str(wanted.target)})
+    for one in hidden["classes"]:
+        assert one["before"]["probability"] == pytest.approx(one["after"]["probability"], abs=1e-6)
+
+
 @pytest.mark.parametrize("fill", ["mean", "blur", "black"])
 def test_the_brush_moves_the_bars_as_the_network_answers_the_masked_picture(visitor, network, scene, fill):
     strokes = [{"x": 30.5, "y": 20.0, "radius": 9}, {"x": 2, "y": 60, "radius": 14.2}]
@@ -75,6 +89,8 @@ def test_the_brush_moves_the_bars_as_the_network_answers_the_masked_picture(visi
         assert one["before"]["probability"] == pytest.approx(before[one["index"]], abs=1e-5)
     assert found["first"] == int(wanted.argmax())
     assert found["hidden"] == pytest.approx(hidden.mean())
+    shown = pixels_of(visitor.file(found["picture"]))
+    assert np.array_equal(shown, network.preprocess.to_pixels(masked[None])[0])
     assert abs(wanted - before).max() > 1e-3  # the brush does something
 
 
@@ -132,6 +148,7 @@ def test_a_class_click_shows_the_very_pixels_of_the_overlay(visitor, network, sc
     assert found["score"] == pytest.approx(wanted[0].score)
     assert found["range"] == [0, pytest.approx(float(np.nanmax(wanted[0].upsampled())))]
     assert found["box"] == [0, 0, 320, 320]
+    assert (found["colours"][0], len(found["colours"])) == ("#000003", 17)  # inferno begins there
 
 
 def test_a_large_picture_is_shown_smaller_and_saved_as_it_is(visitor, network):

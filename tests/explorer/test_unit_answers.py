@@ -13,7 +13,8 @@ from torch.nn import functional
 
 import cnnviz
 from cnnviz.explorer.exploration import Exploration
-from cnnviz.explorer.wiring import wiring_of
+from cnnviz.explorer.questions.unit_answers import tile_kernels
+from cnnviz.explorer.questions.wiring import wiring_of
 from tests.support.visitor import Visitor, picture, spell
 
 UNIT = "api/networks/0/layers/{}/units/{}"
@@ -176,6 +177,15 @@ def test_an_index_of_another_network_or_data_set_is_refused_at_once(network, tmp
     assert told["tiles"] == []
     assert "start the explorer with --data" in told["notes"][0]
     assert len(told["histogram"]["values"]) == len(told["histogram"]["levels"])
+
+
+def test_kernels_are_drawn_in_about_a_square():
+    tiles = [np.full((3, 2, 3), number, np.uint8) for number in range(5)]
+    drawn = tile_kernels(tiles)
+    assert drawn.shape == (7, 8, 3)
+    assert [int(drawn[4 * (at // 3), 3 * (at % 3), 0]) for at in range(5)] == [0, 1, 2, 3, 4]
+    assert (drawn[3] == 128).all()
+    assert (drawn[4:, 6:] == 128).all()
 
 
 @pytest.mark.parametrize("path", ["layer3/units/64", "layer3/units/99999999", "layer9/units/0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from cnnviz.catalogue import command_name, load
 from cnnviz.core.picture import Picture
 from cnnviz.core.target import class_index
+from cnnviz.drawing.colour import Scale, colourise
 from cnnviz.errors import ParameterError, TargetError, UsageError
 from cnnviz.explorer.cache import name_answer
-from cnnviz.explorer.drawings import Drawn, draw_map, draw_overlay
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork, as_bytes, find_method
+from cnnviz.explorer.questions.drawings import Drawn, draw_map, draw_overlay, shrink
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +43,8 @@ MOST_CLASSES: Final = 1000
 FILLS: Final = ("mean", "blur", "black")
 """What a hidden part is filled with."""
 MOST_STROKES: Final = 20_000
+COLOURS: Final = 17
+"""Colours of a scale that are told."""
 NUMBERS: Final = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
@@ -57,7 +61,9 @@ def input_of(network: ExploredNetwork, picture: Picture) -> NDArray[np.uint8]:
     return pixels
 
 
-def classes_of(exploration: Exploration, network: ExploredNetwork, key: str, top: int) -> dict[str, Any]:
+def classes_of(
+    exploration: Exploration, network: ExploredNetwork, key: str, top: int, also: str = ""
+) -> dict[str, Any]:
     """The first classes of a picture.
 
     Args:
@@ -65,11 +71,45 @@ def classes_of(exploration: Exploration, network: ExploredNetwork, key: str, top
         network: The network.
         key: The picture's.
         top: How many classes.
+        also: A class that is listed besides, wherever it stands; empty for none.
+
+    Raises:
+        TargetError: If there is no such class.
     """
     count = max(1, min(top, MOST_CLASSES))
-    return exploration.cache.remember(
+    found = exploration.cache.remember(
         name_answer("classes", network.key, key, count), lambda: _ask_classes(exploration, network, key, count)
     )
+    index = _find_class(network, also) if found["brush"] and also else None
+    if index is None or any(one["index"] == index for one in found["classes"]):
+        return found
+    return {**found, "classes": [*found["classes"], _list_class(exploration, network, key, index)]}
+
+
+def _find_class(network: ExploredNetwork, text: str) -> int:
+    """The index of a class.
+
+    Raises:
+        TargetError: If it is none.
+    """
+    from cnnviz.core.parse_target import parse_target
+
+    model = network.model
+    index = class_index(parse_target(text, model.labels, model.layer_names))
+    if index is None:
+        raise TargetError(f"'{text[:80]}' is not one class of '{model.name}'.")
+    return index
+
+
+def _list_class(exploration: Exploration, network: ExploredNetwork, key: str, index: int) -> dict[str, Any]:
+    """A class that is not among the first."""
+    from cnnviz.core.target import named_class
+
+    bars = _read_all(network, network.cut(exploration.shelf.picture(key))[0])
+    if index >= len(bars):
+        raise TargetError(f"There is no class {index}; '{network.model.name}' has {len(bars)}.")
+    target = named_class(index, network.model.labels)
+    return {"index": index, "label": target.label or str(target), "target": str(target), **bars[index]}
 
 
 def _ask_classes(exploration: Exploration, network: ExploredNetwork, key: str, count: int) -> dict[str, Any]:
@@ -111,13 +151,15 @@ def hide(exploration: Exploration, network: ExploredNetwork, key: str, asked: Ma
         network: The network.
         key: The picture's.
         asked: ``strokes`` (discs of ``x``, ``y`` and ``radius`` in pixels of the input, whose left upper corner is 0,
-            0: hidden is each pixel whose centre lies in one) or ``mask`` (``(H, W)`` bool), and ``fill``.
+            0: hidden is each pixel whose centre lies in one) or ``mask`` (``(H, W)`` bool), ``fill``, ``top`` and
+            ``also``.
 
     Raises:
         ParameterError: If a stroke is no disc, or there is no such fill.
         UsageError: If the network answers with areas or boxes, which have no bars.
     """
-    before = classes_of(exploration, network, key, int(asked.get("top", 10)))
+    top = asked.get("top", 10)
+    before = classes_of(exploration, network, key, top if isinstance(top, int) else 10, str(asked.get("also") or ""))
     if not before["brush"]:
         raise UsageError("The brush shows how classes of the whole picture move; this network answers for its parts.")
     values, _ = network.cut(exploration.shelf.picture(key))
@@ -127,12 +169,21 @@ def hide(exploration: Exploration, network: ExploredNetwork, key: str, asked: Ma
         raise ParameterError(f"The mask is {mask.shape[0]} x {mask.shape[1]}; expected the input's {height} x {width}.")
     hidden = hide_part(network, values, mask, str(asked.get("fill", "mean")))
     after = _read_all(network, hidden)
+    pixels = network.model.preprocess.to_pixels(hidden[None])[0]
+    name = name_answer("hidden", network.key, key, mask.tobytes(), asked.get("fill"))
+    exploration.cache.hold(name, Drawn(partial(shrink, pixels)), pixels.nbytes)
     rows = [
         {**one, "before": _bar(one["logit"], one["probability"]), "after": after[one["index"]]}
         for one in before["classes"]
     ]
     first = max(range(len(after)), key=lambda index: after[index]["logit"])
-    return {"classes": rows, "hidden": float(mask.mean()), "first": first, "fill": str(asked.get("fill", "mean"))}
+    return {
+        "classes": rows,
+        "hidden": float(mask.mean()),
+        "first": first,
+        "fill": str(asked.get("fill", "mean")),
+        "picture": f"api/images/{name}.png",
+    }
 
 
 def disc_mask(strokes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -285,6 +336,7 @@ def hold_map(
         "box": list(found.geometry.box),
         "range": [scale.low, scale.high],
         "signed": scale.signed,
+        "colours": spell_colours(scale),
         "blank": found.blank,
         "target": str(found.target),
         "index": class_index(found.target),
@@ -299,6 +351,12 @@ def hold_map(
     }
     exploration.cache.hold(f"{name}.said", answer, 1 << 12)
     return answer
+
+
+def spell_colours(scale: Scale) -> list[str]:
+    """Colours of a scale from its low end to its high one, as a page writes them."""
+    shares = np.linspace(scale.low, scale.high, COLOURS)
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colourise(shares[None], scale)[0].tolist()]
 
 
 def _asked_settings(made: Provenance) -> dict[str, Any]:

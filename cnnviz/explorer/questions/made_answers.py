@@ -13,11 +13,11 @@ import numpy as np
 
 from cnnviz.errors import ParameterError, UnknownNameError, UsageError
 from cnnviz.explorer.cache import name_answer
-from cnnviz.explorer.drawings import Drawn, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.jobs import Job
-from cnnviz.explorer.picture_answers import map_of, read_target
-from cnnviz.explorer.unit_answers import draw_projection
+from cnnviz.explorer.jobs import LongTask
+from cnnviz.explorer.questions.drawings import Drawn, shrink
+from cnnviz.explorer.questions.picture_answers import map_of, read_target
+from cnnviz.explorer.questions.unit_answers import draw_projection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ A_TENTH: Final = 1
 SETTINGS: Final = ("steps", "size", "seed", "recipe", "crops", "rate")
 
 
-def job_of(exploration: Exploration, asked: Mapping[str, Any]) -> Job:
+def job_of(exploration: Exploration, asked: Mapping[str, Any]) -> LongTask:
     """A long task, not yet started.
 
     Args:
@@ -53,15 +53,15 @@ def job_of(exploration: Exploration, asked: Mapping[str, Any]) -> Job:
     network = exploration.network(number if isinstance(number, int) else -1)
     match asked.get("kind"):
         case "maximize":
-            return Job(partial(_maximize, exploration, network, dict(asked)))
+            return LongTask(partial(_maximize, exploration, network, dict(asked)))
         case "scan":
-            return Job(partial(_scan, exploration, network, str(asked.get("layer") or "")))
+            return LongTask(partial(_scan, exploration, network, str(asked.get("layer") or "")))
         case "map":
-            return Job(partial(_map, exploration, network, dict(asked)))
+            return LongTask(partial(_map, exploration, network, dict(asked)))
     raise ParameterError(f"kind must be one of {', '.join(KINDS)}; got {str(asked.get('kind'))[:40]!r}.")
 
 
-def _map(exploration: Exploration, network: ExploredNetwork, asked: Mapping[str, Any], job: Job) -> dict[str, Any]:
+def _map(exploration: Exploration, network: ExploredNetwork, asked: Mapping[str, Any], job: LongTask) -> dict[str, Any]:
     """A map of a slow method, with its progress."""
     import cnnviz
 
@@ -69,7 +69,9 @@ def _map(exploration: Exploration, network: ExploredNetwork, asked: Mapping[str,
         return map_of(exploration, network, str(asked.get("picture")), asked)
 
 
-def _maximize(exploration: Exploration, network: ExploredNetwork, asked: Mapping[str, Any], job: Job) -> dict[str, Any]:
+def _maximize(
+    exploration: Exploration, network: ExploredNetwork, asked: Mapping[str, Any], job: LongTask
+) -> dict[str, Any]:
     """A picture for a class or a unit, whose frames are shown while it grows."""
     import cnnviz
     from cnnviz.methods.ascent.progress import watch_progress
@@ -115,7 +117,7 @@ def _hold_pixels(exploration: Exploration, name: str, pixels: NDArray[np.uint8])
     return f"api/images/{name}.png"
 
 
-def _scan(exploration: Exploration, network: ExploredNetwork, layer: str, job: Job) -> dict[str, Any]:
+def _scan(exploration: Exploration, network: ExploredNetwork, layer: str, job: LongTask) -> dict[str, Any]:
     """One pass over the data set for the top patches of a layer's units."""
     import cnnviz
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +13,11 @@ from numpy.typing import NDArray
 from cnnviz.core.target import class_index, named_class
 from cnnviz.errors import CnnvizError, ExplanationError, ParameterError
 from cnnviz.explorer.cache import name_answer
-from cnnviz.explorer.drawings import Drawn, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.layer_answers import UnitMaps, maps_on
-from cnnviz.explorer.picture_answers import hold_map, read_target
-from cnnviz.explorer.wiring import Wiring, wiring_of
+from cnnviz.explorer.questions.drawings import Drawn, shrink
+from cnnviz.explorer.questions.layer_answers import UnitMaps, maps_on
+from cnnviz.explorer.questions.picture_answers import hold_map, read_target
+from cnnviz.explorer.questions.wiring import Wiring, wiring_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["unit_of"]
 
 NEAREST: Final = 6
+MOST_KERNELS: Final = 144
+"""Input channels whose kernels are drawn, in their order."""
+ENLARGED: Final = 8
+GAP: Final = 128
 SERVED: Final = 6
 """Classes of each sign that are listed."""
 SHOWN: Final = 10
@@ -130,15 +136,23 @@ def _draw_kernel(exploration: Exploration, network: ExploredNetwork, name: str, 
     except CnnvizError:
         return None
     scale, values = found.scale(0), found.values[unit]
-    if found.coloured:
-        pixels = paint(values, scale)
-    else:
-        shown = [colourise(values[channel], scale) for channel in found.inputs[0][:9]]
-        pixels = np.concatenate([np.pad(each, ((0, 0), (0, 1), (0, 0)), constant_values=128) for each in shown], axis=1)
-    large = np.kron(pixels, np.ones((8, 8, 1), dtype=np.uint8)).astype(np.uint8)
+    tiles = [paint(values, scale)] if found.coloured else [colourise(each, scale) for each in values[:MOST_KERNELS]]
+    large = np.kron(tile_kernels(tiles), np.ones((ENLARGED, ENLARGED, 1), dtype=np.uint8)).astype(np.uint8)
     exploration.cache.hold(name, Drawn(partial(shrink, large)), large.nbytes)
     exploration.cache.hold(f"{name}.result", found, 1 << 16)
     return f"api/images/{name}.png"
+
+
+def tile_kernels(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Kernels ``(h, w, 3)`` in about a square, row by row with a grey pixel between."""
+    across = math.ceil(math.sqrt(len(tiles)))
+    height, width = tiles[0].shape[0] + 1, tiles[0].shape[1] + 1
+    rows = -(-len(tiles) // across)
+    held = np.full((rows * height - 1, across * width - 1, 3), GAP, dtype=np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, across)
+        held[row * height : (row + 1) * height - 1, column * width : (column + 1) * width - 1] = tile
+    return held
 
 
 def _nearest_units(wiring: Wiring, found: UnitMaps, place: tuple[str, int]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from cnnviz.core.field import Field
 from cnnviz.errors import ExplanationError, ParameterError, UsageError
 from cnnviz.explorer.cache import name_answer
-from cnnviz.explorer.drawings import Drawn, draw_sheets, shrink
 from cnnviz.explorer.exploration import Exploration, ExploredNetwork
-from cnnviz.explorer.picture_answers import read_target
+from cnnviz.explorer.questions.drawings import Drawn, draw_sheets, shrink
+from cnnviz.explorer.questions.picture_answers import read_target
 
 if TYPE_CHECKING:
     from torch import Tensor
