@@ -280,7 +280,7 @@ def test_two_networks_are_linked(pictures, tmp_path):
         page.tab.until("document.querySelectorAll('.target .bar[data-target=heart]').length === 2")
         page.tab.mouse("Moved", *page.tab.point(".frame", 0.4, 0.6))
         page.tab.until("[...document.querySelectorAll('.outline')].filter(one => !one.hidden).length === 2")
-        page.tab.click(".choice a:first-child")
+        page.tab.click("nav[aria-label=Networks] a:first-child")
         page.tab.until("document.querySelectorAll('.panel').length === 1")
         assert "network=0" in page.address
         page.show("#/picture/arrow.png", width=390)

@@ -17,7 +17,7 @@ from tests.support.explorer_page import DRAWN, MAP, OVERFLOWING, SHOWN, explorin
 pytest.importorskip("starlette", reason="the explorer's optional libraries are not installed")
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 
-HOSTILE = "<script>alert(1)</script> javascript:alert(2).png"
+HOSTILE = "<script>alert(1)<script> & onerror=alert(2).png"
 PICTURE = "#/picture/arrow.png"
 MINUS = "\N{MINUS SIGN}"
 HIDDEN = "document.querySelectorAll('.bar .before').length > 0"
@@ -168,6 +168,12 @@ def test_the_brush_moves_the_bars_to_the_masked_pictures_probabilities(page, mod
         expected = torch.softmax(model.module(inputs), 1)[0]
     for name, level in page.levels().items():
         assert level == pytest.approx(float(expected[model.labels.index(name)]), abs=1e-5)
+    page.tab.until("!document.querySelector('.frame .seen').hidden")
+    assert np.array_equal(page.pixels(".frame .seen"), model.preprocess.to_pixels(inputs)[0])
+    left, top, right, bottom = model.preprocess.geometry(pictures[number]).box
+    height, width = pictures[number].pixels.shape[:2]
+    shares = [left / width, top / height, right / width, bottom / height]
+    assert page.box(".frame .seen") == pytest.approx(shares, abs=1e-3)
 
 
 def quiet(page) -> None:
@@ -200,7 +206,7 @@ def test_what_was_hidden_can_be_shown_again(page):
 
 
 def test_a_dropped_picture_is_read_and_named_as_text(page, model, pictures, tmp_path):
-    file = tmp_path / HOSTILE.replace("/", "_")
+    file = tmp_path / HOSTILE
     Image.fromarray(pictures[1].pixels).save(file)
     page.show("#/")
     page.drop(file)
@@ -210,8 +216,8 @@ def test_a_dropped_picture_is_read_and_named_as_text(page, model, pictures, tmp_
     assert page.text("h1") == file.name
     assert page.tab.evaluate("document.querySelector('#view script, #view [href^=javascript]')") is None
     found = cnnviz.predict(model, pictures[1])[0][0]
-    assert page.text(".bars .name") == found.label
-    assert page.levels()[found.label] == pytest.approx(found.probability, abs=1e-5)
+    assert page.text(".bars .name") == found.target.label
+    assert page.levels()[found.target.label] == pytest.approx(found.probability, abs=1e-5)
     page.go("#/")
     assert file.name in page.texts(".card strong")
 
