@@ -28,7 +28,7 @@ window.Explorer = window.Explorer || {};
         options.alone ? null : el("h2", { text: network.name }),
         el("div", { class: "over" }, stage.element, progress), readout, caption, scale, source.notes, source.files, source.element),
       el("div", { class: "right" },
-        el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), el("p", { class: "under", text: "A class gives its map; vs shows why the target rather than that class." }), bars.element, other),
+        el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), el("p", { class: "under", text: "Click a class for its map, or vs for what separates the target from it." }), bars.element, other),
         el("section", { class: "group" },
           el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu), where, units)),
     );
