@@ -45,7 +45,7 @@ def test_two_networks_with_pictures_a_data_set_and_their_options(command, opened
     (tmp_path / "broken.png").write_bytes(b"no picture")
     asked = ("--model", "shapes-resnet, shapes-vgg", "--input-size", "64", "--device", "cpu", "--data", "shapes:5")
     done = CliRunner().invoke(command, ["explore", *asked, "--no-open", str(tmp_path), "-q"])
-    assert done.exit_code == 0, done.stderr
+    assert done.exit_code == 1  # one of the pictures cannot be read
     ((_, told),) = opened
     assert [one["command"] for one in told["networks"]] == [
         "--model shapes-resnet --input-size 64 --device cpu",
@@ -54,7 +54,8 @@ def test_two_networks_with_pictures_a_data_set_and_their_options(command, opened
     assert [one["key"] for one in told["pictures"]] == ["a.png"]
     assert told["data_pictures"] == 5
     assert told["title"] == "shapes-resnet and shapes-vgg"
-    assert done.stderr == ""
+    assert "broken.png' is text" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_other_machines_are_warned_of_with_the_line_that_is_better(command, opened):
