@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 import cnnviz
-from cnnviz.errors import visible
+from cnnviz.errors import PictureError, visible
 
+from ..errors import FAILED, say_error
 from ..options import NETWORK, QUIET, SEED, NetworkOption, Option, SectionedCommand
 from ..output import echo
-from ..run import PictureFiles, open_model
+from ..run import AT_ONCE, PictureFiles, open_model
 
 __all__ = ["explore"]
 
@@ -29,7 +30,7 @@ def run_explore(**values: Any) -> None:
     """
     names = [name.strip() for name in (values["model"] or BUNDLED).split(",") if name.strip()]
     networks = [open_model({**values, "model": name}) for name in names]
-    pictures = _read_pictures({**values, "model": names[0]})
+    pictures, failures = _read_pictures({**values, "model": names[0]})
     explorer = cnnviz.explore(
         networks,
         pictures,
@@ -52,6 +53,8 @@ def run_explore(**values: Any) -> None:
         _say(["stopped; the network is as it was"], values)
     finally:
         explorer.stop()
+    if failures:
+        click.get_current_context().exit(FAILED)
 
 
 def _say(notes: Iterable[str], values: Mapping[str, Any]) -> None:
@@ -60,14 +63,22 @@ def _say(notes: Iterable[str], values: Mapping[str, Any]) -> None:
         echo(f"note: {visible(note)}", err=True)
 
 
-def _read_pictures(values: Mapping[str, Any]) -> list[cnnviz.Sample] | None:
-    """The pictures that were given; None for none."""
+def _read_pictures(values: Mapping[str, Any]) -> tuple[list[cnnviz.Sample] | None, list[str]]:
+    """The pictures that were given, None for none, and a sentence for each that cannot be read.
+
+    Raises:
+        PictureError: If none of them can.
+    """
     if not values["images"]:
-        return None
+        return None, []
     files = PictureFiles(values)
-    found = [picture for batch in files.batches(32) for _, picture in batch]
-    _say([*files.notes, *files.failures], values)
-    return found
+    found = [picture for batch in files.batches(AT_ONCE) for _, picture in batch]
+    if not found:
+        raise PictureError(files.failures[0])
+    _say(files.notes, values)
+    for sentence in files.failures:
+        say_error(sentence)
+    return found, files.failures
 
 
 def _warn_of_others(explorer: cnnviz.Explorer, host: str) -> None:

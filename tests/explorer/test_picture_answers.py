@@ -62,6 +62,12 @@ def test_a_class_that_is_looked_for_stands_below_the_first(visitor, network, sce
     assert visitor.get(f"{SCENE}/classes", top=3, also="arrow")["classes"] == found[:3]
     assert visitor.refused(f"{SCENE}/classes?also=arow")[0] == 404
     assert visitor.refused(f"{SCENE}/classes?also=3-4")[0] in (404, 422)
+    several = visitor.get(f"{SCENE}/classes", top=1, also="8,3,0,3")["classes"]
+    assert [one["index"] for one in several] == [8, 3, 0]
+    assert "no class 10" in visitor.refused(f"{SCENE}/classes?also=3,10")[1].lower()
+    assert "At most 20" in visitor.refused(f"{SCENE}/classes?also={','.join(map(str, range(21)))}")[1]
+    asked = {"strokes": [], "top": 1, "also": [8, 3, 0]}
+    assert [one["index"] for one in visitor.post(f"{SCENE}/hide", asked)["classes"]] == [8, 3, 0]
     hidden = visitor.post(f"{SCENE}/hide", {"strokes": [], "top": 3, "also": str(wanted.target)})
     for one in hidden["classes"]:
         assert one["before"]["probability"] == pytest.approx(one["after"]["probability"], abs=1e-6)

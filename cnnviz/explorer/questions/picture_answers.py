@@ -45,6 +45,9 @@ FILLS: Final = ("mean", "blur", "black")
 MOST_STROKES: Final = 20_000
 COLOURS: Final = 17
 """Colours of a scale that are told."""
+MOST_ALSO: Final = 20
+"""Classes that are listed besides."""
+INDICES: Final = re.compile(r"\d{1,9}(,\d{1,9})*")
 NUMBERS: Final = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
@@ -62,7 +65,7 @@ def input_of(network: ExploredNetwork, picture: Picture) -> NDArray[np.uint8]:
 
 
 def classes_of(
-    exploration: Exploration, network: ExploredNetwork, key: str, top: int, also: str = ""
+    exploration: Exploration, network: ExploredNetwork, key: str, top: int, also: Any = ""
 ) -> dict[str, Any]:
     """The first classes of a picture.
 
@@ -71,7 +74,7 @@ def classes_of(
         network: The network.
         key: The picture's.
         top: How many classes.
-        also: A class that is listed besides, wherever it stands; empty for none.
+        also: Classes that are listed besides, wherever they stand: one, indices with commas between, or a list.
 
     Raises:
         TargetError: If there is no such class.
@@ -80,10 +83,26 @@ def classes_of(
     found = exploration.cache.remember(
         name_answer("classes", network.key, key, count), lambda: _ask_classes(exploration, network, key, count)
     )
-    index = _find_class(network, also) if found["brush"] and also else None
-    if index is None or any(one["index"] == index for one in found["classes"]):
+    if not found["brush"]:
         return found
-    return {**found, "classes": [*found["classes"], _list_class(exploration, network, key, index)]}
+    listed = [one["index"] for one in found["classes"]]
+    others = [index for index in dict.fromkeys(_find_classes(network, also)) if index not in listed]
+    if not others:
+        return found
+    return {**found, "classes": [*found["classes"], *_list_classes(exploration, network, key, others)]}
+
+
+def _find_classes(network: ExploredNetwork, also: Any) -> list[int]:
+    """The indices of classes: a text is one, or several numbers.
+
+    Raises:
+        TargetError: If one is none, or there are too many.
+    """
+    several = also.split(",") if isinstance(also, str) and INDICES.fullmatch(also) else also
+    named = several if isinstance(several, list) else [several]
+    if len(named) > MOST_ALSO:
+        raise TargetError(f"At most {MOST_ALSO} classes are listed besides the first; got {len(named)}.")
+    return [_find_class(network, str(each)) for each in named if each != ""]
 
 
 def _find_class(network: ExploredNetwork, text: str) -> int:
@@ -101,15 +120,20 @@ def _find_class(network: ExploredNetwork, text: str) -> int:
     return index
 
 
-def _list_class(exploration: Exploration, network: ExploredNetwork, key: str, index: int) -> dict[str, Any]:
-    """A class that is not among the first."""
+def _list_classes(
+    exploration: Exploration, network: ExploredNetwork, key: str, indices: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Classes that are not among the first."""
     from cnnviz.core.target import named_class
 
     bars = _read_all(network, network.cut(exploration.shelf.picture(key))[0])
-    if index >= len(bars):
-        raise TargetError(f"There is no class {index}; '{network.model.name}' has {len(bars)}.")
-    target = named_class(index, network.model.labels)
-    return {"index": index, "label": target.label or str(target), "target": str(target), **bars[index]}
+    if (odd := max(indices)) >= len(bars):
+        raise TargetError(f"There is no class {odd}; '{network.model.name}' has {len(bars)}.")
+    named = [named_class(index, network.model.labels) for index in indices]
+    return [
+        {"index": target.index, "label": target.label or str(target), "target": str(target), **bars[target.index]}
+        for target in named
+    ]
 
 
 def _ask_classes(exploration: Exploration, network: ExploredNetwork, key: str, count: int) -> dict[str, Any]:
@@ -159,7 +183,7 @@ def hide(exploration: Exploration, network: ExploredNetwork, key: str, asked: Ma
         UsageError: If the network answers with areas or boxes, which have no bars.
     """
     top = asked.get("top", 10)
-    before = classes_of(exploration, network, key, top if isinstance(top, int) else 10, str(asked.get("also") or ""))
+    before = classes_of(exploration, network, key, top if isinstance(top, int) else 10, asked.get("also", ""))
     if not before["brush"]:
         raise UsageError("The brush shows how classes of the whole picture move; this network answers for its parts.")
     values, _ = network.cut(exploration.shelf.picture(key))
