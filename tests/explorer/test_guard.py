@@ -135,6 +135,8 @@ def test_a_frame_of_a_notebook_is_let_in_by_a_header_and_only_then_shown_in_page
         assert status == 200
         assert "set-cookie" not in headers
         assert "frame-ancestors 'self' http://localhost:*" in headers["content-security-policy"]
+        views = stranger.ask("/views/none.js")[0], stranger.ask("/views/x/y.js")[0], stranger.ask("/views/../a.html")[0]
+        assert views == (404, 403, 403)
         script = re.search(rb'src="(config\.js\?once=[\w-]+)"', page)[1].decode()
         assert stranger.ask("/config.js")[0] == 403
         token = re.search(rb'"([\w-]+)"', stranger.file(script))[1].decode()
