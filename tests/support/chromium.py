@@ -100,7 +100,8 @@ class Tab:
         return found
 
     def point(self, selector: str, across: float = 0.5, down: float = 0.5) -> tuple[float, float]:
-        """A point of an element, as shares of its width and height, in the window; it is scrolled to if need be."""
+        """A point of an element, as shares of its width and height, in the window; it is waited for and scrolled to."""
+        self.until(f"document.querySelector({json.dumps(selector)}) !== null")
         box = self.evaluate(f"""(() => {{
             const one = document.querySelector({json.dumps(selector)});
             one.scrollIntoView({{block: "nearest", behavior: "instant"}});
