@@ -30,7 +30,8 @@ window.Explorer = window.Explorer || {};
       el("div", { class: "right" },
         el("section", { class: "group" }, el(options.alone ? "h2" : "h3", { text: "Classes" }), el("p", { class: "under", text: "Click a class for its map, or vs for what separates the target from it." }), bars.element, other),
         el("section", { class: "group" },
-          el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu), where, units)),
+          el("div", { class: "place-head" }, el(options.alone ? "h2" : "h3", { text: "At this place" }), labelled("Layer", layerMenu)),
+          where, units)),
     );
 
     element.style.setProperty("--w", picture.width);
