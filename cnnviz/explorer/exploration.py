@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -67,11 +66,12 @@ class ExploredNetwork:
             "device": str(model.device),
             "head": str(model.head),
             "layer": self.usual_layer,
+            "layers": len(model.layers),
             "command": self.command,
             "python": self.code,
         }
 
-    @cached_property
+    @property
     def usual_layer(self) -> str | None:
         """The last layer with places that the top class depends on; None where there is none."""
         from cnnviz.methods.cams.rank_layers import choose_layer
@@ -134,6 +134,7 @@ class Exploration:
         self.data, self.index = data, index
         self._scanned: dict[tuple[int, str], PatchIndex] = {}
         self.shelf = Shelf(pictures, data)
+        self._told = [network.describe() for network in self.networks]
         self.worker, self.cache = Worker(), Cache()
 
     def network(self, number: int) -> ExploredNetwork:
@@ -161,7 +162,7 @@ class Exploration:
     def describe(self) -> dict[str, Any]:
         """What the page shows first, as plain values."""
         return {
-            "networks": [network.describe() for network in self.networks],
+            "networks": self._told,
             "pictures": [self.describe_picture(key) for key in self.shelf.keys],
             "methods": [_describe_method(method) for method in maps_of()],
             "data": None if self.data is None else self.data.name,

@@ -241,9 +241,9 @@ def _side_of(request: Request) -> int | None:
     return whole_number(request, "side", 0, 1, LONGEST_SIDE) or None
 
 
-async def answer_session(exploration: Exploration, request: Request) -> Response:
-    """What the page shows first."""
-    return PlainResponse(await ask_worker(exploration, request, exploration.describe))
+async def answer_session(exploration: Exploration, _: Request) -> Response:
+    """What the page shows first; it waits for no long task."""
+    return PlainResponse(await run_in_threadpool(exploration.describe))
 
 
 async def answer_drop(exploration: Exploration, request: Request) -> Response:
@@ -315,9 +315,8 @@ async def answer_map(exploration: Exploration, request: Request) -> Response:
 
 
 async def answer_layers(exploration: Exploration, request: Request) -> Response:
-    """The network's layers."""
-    network = _network_of(exploration, request)
-    return PlainResponse(await ask_worker(exploration, request, lambda: layers_of(network)))
+    """The network's layers, which were found when the exploration began."""
+    return PlainResponse(await run_in_threadpool(layers_of, _network_of(exploration, request)))
 
 
 async def answer_layer(exploration: Exploration, request: Request) -> Response:

@@ -70,11 +70,16 @@ def test_a_picture_that_is_cancelled_keeps_what_there_is_and_leaves_the_network_
     assert visitor.get(f"{picture('scene-0.png')}/classes")["classes"]
 
 
+def look_in(visitor) -> bool:
+    """What a page shows first, which waits for no long task."""
+    return bool(visitor.get("api/session")["networks"] and visitor.get("api/networks/0/layers"))
+
+
 def test_a_page_that_is_closed_cancels_its_job_and_others_get_their_turn(alone):
     visitor, model = alone
     before = state_of(model)
     job = visitor.post("api/jobs", {"kind": "maximize", "target": "star", "settings": {"steps": 100_000}})["job"]
-    visitor.watch(job, until=lambda news: news["progress"] >= 1)  # and closes the connection
+    visitor.watch(job, until=lambda news: news["progress"] >= 1 and look_in(visitor))  # and closes the connection
     assert visitor.get(f"{picture('scene-0.png')}/map", target="star")["target"] == "star"
     assert visitor.watch(job)[-1]["state"] == "cancelled"
     assert_untouched(model, before)

@@ -238,6 +238,17 @@ def test_what_cannot_be_asked_is_said_with_the_nearest_choice(visitor, query, st
     assert words in found[1]
 
 
+def test_of_independent_labels_the_first_are_listed_too_where_they_are_unlikely():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.nn.init.constant_(net[0].weight, 0.0)
+    net[0].bias.data = torch.tensor([-3.0, -1.0, -2.0, -5.0, -4.0])
+    model = cnnviz.Model(net, mean=[0] * 3, std=[1] * 3, input_size=8, head="sigmoid", labels=list("abcde"))
+    with cnnviz.explore(model, [np.zeros((8, 8, 3), np.uint8)]) as running:
+        found = Visitor(running).get(f"{picture('image')}/classes", top=3)["classes"]
+    assert [one["label"] for one in found] == ["b", "c", "a"]
+    assert found[0]["probability"] == pytest.approx(1 / (1 + np.e))
+
+
 def test_a_detector_and_a_segmenter_have_boxes_and_areas_in_the_place_of_bars():
     for name, kind in (("shapes-detector", "boxes"), ("shapes-unet", "areas")):
         model = cnnviz.load_model(name, device="cpu")

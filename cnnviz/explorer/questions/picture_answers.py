@@ -124,11 +124,17 @@ def _list_classes(
     exploration: Exploration, network: ExploredNetwork, key: str, indices: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Classes that are not among the first."""
-    from cnnviz.core.target import named_class
-
     bars = _read_all(network, network.cut(exploration.shelf.picture(key))[0])
     if (odd := max(indices)) >= len(bars):
         raise TargetError(f"There is no class {odd}; '{network.model.name}' has {len(bars)}.")
+    return _name_bars(network, bars, indices)
+
+
+def _name_bars(
+    network: ExploredNetwork, bars: Sequence[dict[str, Any]], indices: Sequence[int]
+) -> list[dict[str, Any]]:
+    from cnnviz.core.target import named_class
+
     named = [named_class(index, network.model.labels) for index in indices]
     return [
         {"index": target.index, "label": target.label or str(target), "target": str(target), **bars[target.index]}
@@ -141,7 +147,12 @@ def _ask_classes(exploration: Exploration, network: ExploredNetwork, key: str, c
     from cnnviz.results.predictions import Predictions
 
     found: Any = cnnviz.predict(network.model, exploration.shelf.picture(key), k=count)
-    listed = [_describe_class(each) for each in found[0]][:count]
+    if isinstance(found, Predictions) and network.model.head.multilabel:  # of these predict lists what is likely alone
+        bars = _bars_of(network, found)
+        order = sorted(range(len(bars)), key=lambda index: -bars[index]["logit"])[:count]
+        listed = _name_bars(network, bars, order)
+    else:
+        listed = [_describe_class(each) for each in found[0]][:count]
     kind = {"Segmentations": "areas", "Detections": "boxes"}.get(type(found).__name__, "classes")
     return {
         "classes": listed,
@@ -254,12 +265,16 @@ def hide_part(network: ExploredNetwork, values: Tensor, mask: NDArray[np.bool_],
 
 def _read_all(network: ExploredNetwork, values: Tensor) -> list[dict[str, Any]]:
     """Logit and probability of every class for one input."""
+    import cnnviz
+
+    return _bars_of(network, cnnviz.predict(network.model, values[None], k=1))
+
+
+def _bars_of(network: ExploredNetwork, found: Any) -> list[dict[str, Any]]:
     import torch
 
-    import cnnviz
     from cnnviz.engine.scores.score import class_probabilities
 
-    found: Any = cnnviz.predict(network.model, values[None], k=1)
     logits = torch.from_numpy(found.logits).double()
     head = network.model.head
     shares = class_probabilities(logits, head)[0].tolist() if head.probable else [None] * logits.shape[1]
