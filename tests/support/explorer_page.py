@@ -18,7 +18,8 @@ from tests.support.chromium import Tab, browsing, installed
 WIDTHS = (390, 1280)
 OVERFLOWING = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SHOWN = "Boolean(document.querySelector('#view > .view:not([aria-busy])'))"
-DRAWN = "[...document.images].every(one => one.complete && (one.naturalWidth > 0 || !one.src))"
+DRAWN = """[...document.images].every(one => one.loading === "lazy" || !one.src
+    || (one.complete && one.naturalWidth > 0))"""
 MAP = """[...document.querySelectorAll(".frame")].every(one => one.dataset.map && !one.classList.contains("busy"))
     && document.querySelector(".frame") !== null"""
 SERIOUS = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations

@@ -14,9 +14,9 @@ from PIL import Image
 import cnnviz
 from tests.support.explorer_page import DRAWN, MAP, ExplorerPage, exploring
 
-SIZES: Final = ((390, 844), (1280, 800), (1920, 1080))
+SIZES: Final = ((390, 844), (1280, 900), (1920, 1080))
 SCENE: Final = "scene-1.png"
-UNIT: Final = "#/layer/layer3/unit/46?picture=scene-2.png"
+UNIT: Final = "#/layer/layer3/unit/46?picture=scene-1.png"
 PATCHES: Final = "document.querySelectorAll('.patches li').length > 0"
 MADE: Final = "document.querySelector('.frame-of-made')?.dataset.done === 'whole'"
 
@@ -47,6 +47,7 @@ def open_view(page: ExplorerPage, name: str, width: int, *, dark: bool) -> None:
     page.tab.until(DRAWN)
     page.tab.evaluate("document.activeElement.blur()")
     page.tab.mouse("Moved", 2, 2)
+    page.tab.evaluate("window.scrollTo(0, 0)")
     time.sleep(0.4)
 
 

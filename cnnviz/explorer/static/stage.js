@@ -34,6 +34,7 @@ window.Explorer = window.Explorer || {};
     let hiding = false;
     let painting = false;
     let at = null;
+    let held = false;
 
     const [left, top, right, bottom] = geometry.crop;
     const [height, width] = geometry.input;
@@ -65,6 +66,10 @@ window.Explorer = window.Explorer || {};
 
     function point(place) {
       at = place;
+      if (!held) mark(place);
+    }
+
+    function mark(place) {
       cross.style.left = `${(100 * place.x) / picture.width}%`;
       cross.style.top = `${(100 * place.y) / picture.height}%`;
     }
@@ -105,6 +110,7 @@ window.Explorer = window.Explorer || {};
         const step = STEP * Math.min(picture.width, picture.height) * (event.shiftKey ? 4 : 1);
         const from = at || { x: picture.width / 2, y: picture.height / 2 };
         point(placeAt(clamp(from.x + move[0] * step, picture.width), clamp(from.y + move[1] * step, picture.height)));
+        mark(at);
         cross.hidden = false;
         on.point(at, false);
       } else if (event.key === "Enter" || event.key === " ") {
@@ -117,7 +123,7 @@ window.Explorer = window.Explorer || {};
       } else return;
       event.preventDefault();
     });
-    frame.addEventListener("blur", () => (cross.hidden = true));
+    frame.addEventListener("blur", () => (cross.hidden = !held));
 
     /* The map as it is saved, unless another opacity was asked for: then the bare map over the picture. */
     function drawMap() {
@@ -164,8 +170,11 @@ window.Explorer = window.Explorer || {};
         const y = (value) => top + (Math.min(Math.max(value, 0), height) * (bottom - top)) / height;
         over(outline, [x(box[0]), y(box[1]), x(box[2]), y(box[3])]);
       },
-      held(value) {
-        outline.classList.toggle("held", value);
+      held(place) {
+        held = place !== null;
+        outline.classList.toggle("held", held);
+        cross.hidden = !held;
+        if (held) mark(place);
       },
       /* Strokes {x, y, radius} of the picture's pixels that the network has not seen yet. */
       strokes(list) {

@@ -74,7 +74,7 @@ window.Explorer = window.Explorer || {};
 
     function hold(place) {
       state.held = place;
-      for (const each of panels) each.stage.held(place !== null);
+      for (const each of panels) each.stage.held(place);
     }
 
     function stroke(place, phase) {

@@ -47,7 +47,8 @@ window.Explorer = window.Explorer || {};
   function onPicture(told, { picture, unit, network }) {
     const readout = el("output", { class: "readout", text: " " });
     const source = explorer.source();
-    source.show(told);
+    const scale = el("div", {}, told.map && told.map.range ? explorer.colourScale(told.map) : null);
+    source.show({ ...told.map, notes: told.notes });
     const shown = told.map ? image(data.shown(told.map.image, 1024), `Map of unit ${unit} on ${picture.name}`, { class: "unit-map" }) : null;
     if (shown && told.map.values && told.map.box) {
       let values = null;
@@ -65,7 +66,7 @@ window.Explorer = window.Explorer || {};
       el("p", { class: "under" },
         el("strong", { text: `Response ${number(told.value)}` }), ` on `,
         el("a", { href: address.to.picture(picture.key, { network: network.id || null, layer: told.layer }), text: picture.name })),
-      readout, source.notes, source.files, source.element,
+      scale, readout, source.notes, source.files, source.element,
     );
   }
 
