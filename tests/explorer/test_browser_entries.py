@@ -59,7 +59,7 @@ def page(model, pixels, tmp_path_factory):
     profile = tmp_path_factory.mktemp("profile")
     with exploring(profile, model, pictures, data="shapes:12", flags=CAMERA) as opened:
         yield opened
-        assert opened.tab.said() == []
+        assert opened.complaints() == []
 
 
 def test_labels_and_names_are_text_everywhere(page):
@@ -80,7 +80,7 @@ def test_labels_and_names_are_text_everywhere(page):
             is None
         )
         assert page.tab.evaluate("document.querySelectorAll('#view img[src=x]').length") == 0
-    assert page.tab.said() == []
+    assert page.complaints() == []
 
 
 def search_class(page, label: str) -> None:

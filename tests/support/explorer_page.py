@@ -15,7 +15,6 @@ from PIL import Image
 
 from tests.support.chromium import Tab, browsing, installed
 
-WIDTHS = (390, 1280)
 OVERFLOWING = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SHOWN = "Boolean(document.querySelector('#view > .view:not([aria-busy])'))"
 DRAWN = """[...document.images].every(one => one.loading === "lazy" || !one.src
@@ -37,10 +36,12 @@ class ExplorerPage:
 
     def __init__(self, tab: Tab, explorer: Any) -> None:
         self.tab, self.explorer = tab, explorer
+        self._complaints: list[str] = []
         tab.open(explorer.url, width=1280)
 
     def show(self, view: str, *, width: int = 1280, dark: bool = False) -> None:
         """Open a view by its address, as a bookmark does, and wait until it is there."""
+        self._complaints += self.tab.said()
         self.tab.open("about:blank", width=width, dark=dark)
         self.tab.open(f"{self.explorer.address}{view}", width=width, dark=dark)
         self.tab.until(SHOWN)
@@ -50,6 +51,17 @@ class ExplorerPage:
         """Go to a view by its address without loading the page again."""
         self.tab.evaluate(f"location.hash = {json.dumps(view)}")
         self.tab.until(SHOWN)
+
+    def complaints(self) -> list[str]:
+        """Everything that the console, the log or an exception has said so far on any view."""
+        return self._complaints + self.tab.said()
+
+    def forgive(self, words: str) -> None:
+        """Take back what was to be expected: complaints with these words in them; there has to be one."""
+        everything = self.complaints()
+        self._complaints = [each for each in everything if words not in each]
+        assert len(self._complaints) < len(everything)
+        self.tab.events.clear()
 
     @property
     def address(self) -> str:
