@@ -43,8 +43,8 @@ def save_session(exploration: Exploration, view: str) -> bytes:
     content = json.dumps(told).encode()
     if len(content) > MOST_FILE:
         raise UsageError(
-            f"The pictures make a file of {len(content) >> 20} MB; sessions have at most {MOST_FILE >> 20} MB, so begin "
-            "with fewer pictures or smaller ones."
+            f"The pictures make a file of {len(content) >> 20} MB; sessions have at most {MOST_FILE >> 20} MB, so "
+            "begin with fewer pictures or smaller ones."
         )
     return content
 
