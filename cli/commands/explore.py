@@ -42,7 +42,7 @@ def run_explore(**values: Any) -> None:
         commands=[_spell_command(name, values) for name in names],
     )
     try:
-        if values["host"] != HOME:
+        if not explorer.local:
             _warn_of_others(explorer, values["host"])
         echo(explorer.url)
         _say(["Ctrl-C stops it"], values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import threading
@@ -57,6 +58,11 @@ class Explorer:
     def running(self) -> bool:
         """Whether it answers."""
         return self._server.running
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return is_local(self.host)
 
     def open(self) -> bool:
         """Open it in the browser; whether there is one."""
@@ -138,14 +144,23 @@ def explore(
     opened = None if data is None else open_dataset(data, entrance=models[0].preprocess.entrance)
     shown = _gather_pictures(models[0], pictures)
     exploration = Exploration(models, shown, commands=commands, data=opened, index=held)
-    known = [*hosts, *([] if host == HOME else [host, socket.gethostname(), socket.getfqdn()])]
+    local = is_local(host)
+    known = [*hosts, *([] if local else [host, socket.gethostname(), socket.getfqdn()])]
     try:
-        server = Server(exploration, open_socket(host, port), known, anywhere=host != HOME)
+        server = Server(exploration, open_socket(host, port), known, anywhere=not local)
         server.start()
     except BaseException:
         exploration.worker.stop()
         raise
     return Explorer(server, host)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _open_models(given: Any) -> list[Model]:

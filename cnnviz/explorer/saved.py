@@ -26,6 +26,9 @@ def save_session(exploration: Exploration, view: str) -> bytes:
     Args:
         exploration: What is explored.
         view: The address after ``#`` of what is looked at.
+
+    Raises:
+        UsageError: If its pictures make a larger file than can be opened again.
     """
     held = []
     for key in exploration.shelf.keys:
@@ -37,7 +40,13 @@ def save_session(exploration: Exploration, view: str) -> bytes:
         "pictures": held,
         "view": view[:LONGEST_VIEW],
     }
-    return json.dumps(told).encode()
+    content = json.dumps(told).encode()
+    if len(content) > MOST_FILE:
+        raise UsageError(
+            f"The pictures make a file of {len(content) >> 20} MB; sessions have at most {MOST_FILE >> 20} MB, so "
+            "begin with fewer pictures or smaller ones."
+        )
+    return content
 
 
 def _identify(told: Mapping[str, Any], weights: str) -> dict[str, Any]:

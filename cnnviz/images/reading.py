@@ -126,7 +126,7 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
 
 
 def decode_picture(
-    file: io.BufferedReader, name: str, *, background: Colour = WHITE, most: int = MAX_PIXELS
+    file: io.BufferedReader, name: str, *, background: Colour = WHITE, most: int | None = None
 ) -> Picture:
     """Decode a picture from an open file, as :func:`read_picture` does.
 
@@ -134,7 +134,7 @@ def decode_picture(
         file: Open at the picture's first byte.
         name: What messages call it; its last part, after a slash, becomes the picture's name.
         background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
-        most: How many pixels it may have.
+        most: How many pixels it may have; None for MAX_PIXELS.
 
     Raises:
         PictureError: It is empty, not a picture, damaged, or larger than that.
@@ -149,7 +149,7 @@ def _decode(
     background: Colour,
     value_range: ValueRange | None = None,
     *,
-    most: int = MAX_PIXELS,
+    most: int | None = None,
 ) -> Picture:
     head = b""
     with warnings.catch_warnings(action="ignore"):
@@ -240,7 +240,7 @@ def _convert_image(
     background: Colour,
     value_range: ValueRange | None,
     *,
-    most: int = MAX_PIXELS,
+    most: int | None = None,
 ) -> Picture:
     check_size(image.size, shown, wide=image.mode[0] in "IF", most=most)
     frames = int(getattr(image, "n_frames", 1))
@@ -303,20 +303,20 @@ def _describe_kind(head: bytes) -> str:
     return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
 
 
-def check_size(size: tuple[int, int], shown: str, *, wide: bool = False, most: int = MAX_PIXELS) -> None:
+def check_size(size: tuple[int, int], shown: str, *, wide: bool = False, most: int | None = None) -> None:
     """Refuse a picture, before its pixels are decoded, that has too many of them, for any machine or for this one now.
 
     Args:
         size: Width and height.
         shown: What a message calls it.
         wide: Whether its values are of more than 8 bits.
-        most: How many pixels it may have.
+        most: How many pixels it may have; None for MAX_PIXELS.
 
     Raises:
         PictureError: If it has more than that, or than fit into the memory that is free.
     """
     pixels = size[0] * size[1]
-    if pixels > most:
+    if pixels > (MAX_PIXELS if most is None else most):
         raise PictureError(_explain_too_large(shown, most))
     needed = pixels * (_BYTES_OF_WIDE if wide else _BYTES_OF_LEVELS)
     free = free_memory() if needed > _ALWAYS_FREE else None
@@ -336,8 +336,9 @@ def explain_passing(error: Exception, shown: str) -> str:
     return ""
 
 
-def _explain_too_large(shown: str, most: int = MAX_PIXELS) -> str:
-    return f"{shown} has too many pixels; expected at most {most // 1_000_000} million."
+def _explain_too_large(shown: str, most: int | None = None) -> str:
+    allowed = MAX_PIXELS if most is None else most
+    return f"{shown} has too many pixels; expected at most {allowed // 1_000_000} million."
 
 
 def reason_of(error: Exception) -> str:

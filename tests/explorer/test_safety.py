@@ -21,7 +21,9 @@ import pytest
 from PIL import Image
 
 import cnnviz
+from cnnviz.explorer import saved
 from cnnviz.explorer.exploration import maps_of
+from cnnviz.explorer.explore import is_local
 from cnnviz.explorer.pictures import MOST_BYTES, MOST_PICTURES, Shelf, free_key, plain_name
 from cnnviz.explorer.server import STATIC
 from tests.support.visitor import Visitor, picture
@@ -206,21 +208,21 @@ def test_a_connection_closed_in_mid_work_leaves_the_server_whole(visitor, explor
 
 def test_a_session_is_saved_and_opened_elsewhere(visitor, network):
     view = "#/picture/scene-1.png?target=star"
-    status, headers, saved = visitor.ask(f"/api/session/file?view={quote(view, safe='')}")
+    status, headers, content = visitor.ask(f"/api/session/file?view={quote(view, safe='')}")
     assert (status, headers["content-disposition"]) == (200, 'attachment; filename="session.cnnviz.json"')
     with cnnviz.explore(network, []) as running:
         other = Visitor(running)
-        told = json.loads(other.ask("/api/session/file", saved)[2])
+        told = json.loads(other.ask("/api/session/file", content)[2])
         assert (told["view"], told["notes"]) == (view, [])
         assert "scene-1.png" in [one["key"] for one in told["pictures"]]
         ours, theirs = (each.get(f"{picture('scene-1.png')}/classes") for each in (visitor, other))
         assert ours == theirs
     with cnnviz.explore("shapes-vgg", []) as running:
-        told = json.loads(Visitor(running).ask("/api/session/file", saved)[2])
+        told = json.loads(Visitor(running).ask("/api/session/file", content)[2])
         assert "other networks or weights: shapes-resnet" in told["notes"][0]
     assert visitor.refused("api/session/file", b"{}")[0] == 422
     broken = json.dumps(
-        {**json.loads(saved), "pictures": [{"name": 3}, {"file": "!"}], "view": "javascript:1"}
+        {**json.loads(content), "pictures": [{"name": 3}, {"file": "!"}], "view": "javascript:1"}
     ).encode()
     told = json.loads(visitor.ask("/api/session/file", broken)[2])
     assert (told["view"], len(told["notes"])) == ("#/", 2)
@@ -237,6 +239,21 @@ def test_it_listens_to_this_machine_alone_unless_told_otherwise(explorer, networ
         cnnviz.explore(network, [], port=explorer.port)
     with pytest.raises(cnnviz.CnnvizError, match="no host"):
         cnnviz.explore(network, [], host="no such host")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.0.0.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("192.168.0.7", False), ("localhost.evil.example", False)],
+)  # fmt: skip
+def test_where_only_this_machine_reaches_it(host, local):
+    assert is_local(host) is local
+
+
+def test_a_session_that_could_not_be_opened_again_is_not_saved(visitor, monkeypatch):
+    monkeypatch.setattr(saved, "MOST_FILE", 1 << 20)
+    status, sentence = visitor.refused("api/session/file")
+    assert (status, "at most 1 MB" in sentence) == (422, True)
 
 
 def test_an_interrupt_in_mid_work_stops_it_with_the_network_as_it_was(tmp_path):
