@@ -45,6 +45,10 @@ OWN = {
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",
     ),
+    "explore": (
+        "commands.explore",
+        "Explore a network and pictures live in the browser: classes, maps, layers, units.",
+    ),
     "merge": (
         "commands.patches",
         "Merge the results of several jobs (--shard I/N) into one index or one store of maps.",

@@ -19,6 +19,7 @@ from .errors import FAILED, say_error
 from .output import Console, OutputThereError, echo
 
 __all__ = [
+    "AT_ONCE",
     "Entries",
     "PictureFiles",
     "batch_of",

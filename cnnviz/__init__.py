@@ -4,6 +4,7 @@ Public names stand in ``__init__.pyi`` and are loaded on first use; importing cn
 a user touches down to plain data:
 
     cli         the command line, installed as ``cnnviz.cli``
+    explorer    a network and pictures live in the browser
     rerunning   an output made again from the record inside it
     reporting   a report: one page about one network and a few pictures
     auditing    a whole data set: where a network is wrong, and what it looks at

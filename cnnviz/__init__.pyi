@@ -34,6 +34,8 @@ from .evaluation.certificate import certify as certify
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import evaluate_shard as evaluate_shard
 from .evaluation.evaluation import Evaluation as Evaluation
+from .explorer.explore import Explorer as Explorer
+from .explorer.explore import explore as explore
 from .images.datasets.dataset import Dataset as Dataset
 from .images.datasets.open import open_dataset as open_dataset
 from .images.inputs import expand_paths as expand_paths

@@ -23,12 +23,18 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 ANCHOR = re.compile(r"\]\(#([^)]*)\)")
 
 
+def interrupt(_):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(cnnviz.draw_scene(2, shapes=2, size=96).pixels).save(tmp_path / "photo.png")
     np.save(tmp_path / "beat.npy", cnnviz.draw_signal(3).values)
     np.save(tmp_path / "solid.npy", cnnviz.draw_volume(5).values)
+    monkeypatch.setattr(cnnviz.Explorer, "open", lambda _: True)
+    monkeypatch.setattr(cnnviz.Explorer, "wait", interrupt)
     return tmp_path
 
 

@@ -24,6 +24,7 @@ SHARED = {
     "concepts": "the method and its result",
     "detections": "what a detector finds: as it is read, and as a result",
     "evaluate": "the call and its command",
+    "explore": "the call and its command",
     "errors": "what goes wrong",
     "features": "the method and its result",
     "filters": "the method and its result",

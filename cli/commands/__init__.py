@@ -10,6 +10,7 @@ maximize  ``maximize``: pictures made by gradient ascent
 evaluate  ``evaluate``: how good maps are, measured
 audit     ``audit``: a whole data set: where a network is wrong, and what it looks at
 report    ``report``: everything about one network and a few pictures on one page
+explore   ``explore``: a network and pictures live in the browser
 lists     ``models``, ``layers`` and ``methods``: what there is
 record    ``info`` and ``rerun``: how a file was made, and making it again
 demo      ``demo``: every method once on the bundled networks

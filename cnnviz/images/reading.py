@@ -125,22 +125,31 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     return np.asarray(brightest > (HALF_WHITE if lossy else 0))
 
 
-def decode_picture(file: io.BufferedReader, name: str, *, background: Colour = WHITE) -> Picture:
+def decode_picture(
+    file: io.BufferedReader, name: str, *, background: Colour = WHITE, most: int | None = None
+) -> Picture:
     """Decode a picture from an open file, as :func:`read_picture` does.
 
     Args:
         file: Open at the picture's first byte.
         name: What messages call it; its last part, after a slash, becomes the picture's name.
         background: Red, green and blue, 0 to 255, drawn behind transparent pixels.
+        most: How many pixels it may have; None for MAX_PIXELS.
 
     Raises:
-        PictureError: It is empty, not a picture, damaged, or larger than MAX_PIXELS.
+        PictureError: It is empty, not a picture, damaged, or larger than that.
     """
-    return _decode(file, name.rpartition("/")[2], quoted(name), background)
+    return _decode(file, name.rpartition("/")[2], quoted(name), background, most=most)
 
 
 def _decode(
-    file: io.BufferedReader, name: str, shown: str, background: Colour, value_range: ValueRange | None = None
+    file: io.BufferedReader,
+    name: str,
+    shown: str,
+    background: Colour,
+    value_range: ValueRange | None = None,
+    *,
+    most: int | None = None,
 ) -> Picture:
     head = b""
     with warnings.catch_warnings(action="ignore"):
@@ -149,11 +158,11 @@ def _decode(
             # The open file, not its path: given a path, Pillow maps uncompressed grey TIFFs into memory and scrambles
             # those whose orientation exchanges height and width.
             with Image.open(file, formats=_FORMATS) as image:
-                return _convert_image(image, name, shown, background, value_range)
+                return _convert_image(image, name, shown, background, value_range, most=most)
         except PictureError:
             raise
         except Image.DecompressionBombError as error:
-            raise PictureError(_explain_too_large(shown)) from error
+            raise PictureError(_explain_too_large(shown, most)) from error
         except Exception as error:  # a decoder fed with damaged data can raise anything
             # Packages that replace Pillow's open (ultralytics) answer an unknown file by asking for another package.
             if any(isinstance(each, UnidentifiedImageError) for each in (error, error.__context__)):
@@ -225,9 +234,15 @@ def _picture_of_image(image: Image.Image, name: str, background: Colour, value_r
 
 
 def _convert_image(
-    image: Image.Image, name: str, shown: str, background: Colour, value_range: ValueRange | None
+    image: Image.Image,
+    name: str,
+    shown: str,
+    background: Colour,
+    value_range: ValueRange | None,
+    *,
+    most: int | None = None,
 ) -> Picture:
-    check_size(image.size, shown, wide=image.mode[0] in "IF")
+    check_size(image.size, shown, wide=image.mode[0] in "IF", most=most)
     frames = int(getattr(image, "n_frames", 1))
     chosen = image.tell() if frames > 1 else 0
     first = f"frame {chosen + 1} of {frames}" if chosen else f"first of {frames} frames"
@@ -288,20 +303,21 @@ def _describe_kind(head: bytes) -> str:
     return "text" if all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) else "not a picture"
 
 
-def check_size(size: tuple[int, int], shown: str, *, wide: bool = False) -> None:
+def check_size(size: tuple[int, int], shown: str, *, wide: bool = False, most: int | None = None) -> None:
     """Refuse a picture, before its pixels are decoded, that has too many of them, for any machine or for this one now.
 
     Args:
         size: Width and height.
         shown: What a message calls it.
         wide: Whether its values are of more than 8 bits.
+        most: How many pixels it may have; None for MAX_PIXELS.
 
     Raises:
-        PictureError: If it has more than MAX_PIXELS, or than fit into the memory that is free.
+        PictureError: If it has more than that, or than fit into the memory that is free.
     """
     pixels = size[0] * size[1]
-    if pixels > MAX_PIXELS:
-        raise PictureError(_explain_too_large(shown))
+    if pixels > (MAX_PIXELS if most is None else most):
+        raise PictureError(_explain_too_large(shown, most))
     needed = pixels * (_BYTES_OF_WIDE if wide else _BYTES_OF_LEVELS)
     free = free_memory() if needed > _ALWAYS_FREE else None
     if free is not None and needed > free:
@@ -320,8 +336,9 @@ def explain_passing(error: Exception, shown: str) -> str:
     return ""
 
 
-def _explain_too_large(shown: str) -> str:
-    return f"{shown} has too many pixels; expected at most {MAX_PIXELS // 1_000_000} million."
+def _explain_too_large(shown: str, most: int | None = None) -> str:
+    allowed = MAX_PIXELS if most is None else most
+    return f"{shown} has too many pixels; expected at most {allowed // 1_000_000} million."
 
 
 def reason_of(error: Exception) -> str:

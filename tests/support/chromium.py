@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -9,7 +10,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
 )  # fmt: skip
 PATIENCE = 60
+KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+"""Numbers of keys, as Windows has them and Chromium wants them."""
 READS, WRITES = 3, 4
 """The file descriptors on which Chromium reads commands and writes answers, as ``--remote-debugging-pipe`` has them."""
 
@@ -59,15 +62,19 @@ class Tab:
         found: dict[str, Any] = answer["result"]
         return found
 
-    def open(self, page: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
-        """Load a page at a width and wait until everything in it is there."""
+    def resize(self, width: int, height: int = 900, *, dark: bool = False) -> None:
+        """Give the window a size, below 600 pixels that of a phone, and light or dark colours."""
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
+
+    def open(self, page: Path | str, *, width: int, height: int = 900, dark: bool = False) -> None:
+        """Load a page, a file or an address, at a width and wait until everything in it is there."""
+        self.resize(width, height, dark=dark)
         self.events.clear()
-        self.ask("Page.navigate", url=page.resolve().as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(method == "Page.loadEventFired" for method, _ in self.events):
             self._next()
         self.evaluate("Promise.all([...document.images].map(each => each.decode().catch(() => null))).then(() => true)")
@@ -78,6 +85,62 @@ class Tab:
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["text"])
         return found["result"].get("value")
+
+    def until(self, expression: str) -> Any:
+        """The value of an expression as soon as it is true.
+
+        Raises:
+            TimeoutError: If it does not become true.
+        """
+        end = time.monotonic() + PATIENCE
+        while not (found := self.evaluate(expression)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"never true: {expression}; the page says {self.said()}")
+            time.sleep(0.02)
+        return found
+
+    def point(self, selector: str, across: float = 0.5, down: float = 0.5) -> tuple[float, float]:
+        """A point of an element, as shares of its width and height, in the window; it is waited for and scrolled to."""
+        self.until(f"document.querySelector({json.dumps(selector)}) !== null")
+        box = self.evaluate(f"""(() => {{
+            const one = document.querySelector({json.dumps(selector)});
+            one.scrollIntoView({{block: "nearest", behavior: "instant"}});
+            const box = one.getBoundingClientRect();
+            return [box.left, box.top, box.width, box.height];
+        }})()""")
+        return box[0] + across * box[2], box[1] + down * box[3]
+
+    def mouse(self, kind: str, x: float, y: float, *, pressed: bool = False) -> None:
+        """A movement or button of the mouse: ``Moved``, ``Pressed`` or ``Released``."""
+        held = {"button": "left", "clickCount": 1} if kind != "Moved" else {}
+        self.ask("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, buttons=int(pressed), **held)
+
+    def click(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
+        """Click an element where it is, as a hand does it."""
+        x, y = self.point(selector, across, down)
+        self.mouse("Moved", x, y)
+        self.mouse("Pressed", x, y, pressed=True)
+        self.mouse("Released", x, y)
+
+    def drag(self, selector: str, points: Iterable[tuple[float, float]]) -> None:
+        """Press the mouse on an element at the first point, move it along the others, and let it go."""
+        places = [self.point(selector, *each) for each in points]
+        self.mouse("Moved", *places[0])
+        self.mouse("Pressed", *places[0], pressed=True)
+        for place in places[1:]:
+            self.mouse("Moved", *place, pressed=True)
+        self.mouse("Released", *places[-1])
+
+    def press(self, key: str, *, code: int = 0, control: bool = False) -> None:
+        """Press a key and let it go: ``Enter``, ``Tab``, ``ArrowLeft``, a letter."""
+        text = "\r" if key == "Enter" else ""
+        known = {"key": key, "modifiers": 2 * control, "windowsVirtualKeyCode": code or KEYS.get(key, 0)}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **known)
+
+    def shot(self) -> bytes:
+        """The window as a PNG file."""
+        return base64.b64decode(self.ask("Page.captureScreenshot")["data"])
 
     def said(self) -> list[str]:
         """What the console and the log hold, and every exception."""
@@ -110,17 +173,18 @@ class Tab:
 
 
 @contextmanager
-def browsing(command: str, profile: Path) -> Iterator[Tab]:
+def browsing(command: str, profile: Path, *flags: str) -> Iterator[Tab]:
     """Inside, a browser with a profile of its own runs.
 
     Args:
         command: The browser's command.
         profile: An empty folder for its profile.
+        *flags: More of the browser's options.
     """
     (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
     pipes = f'exec {READS}<&{read_commands} {WRITES}>&{write_answers}; exec "$0" "$@"'
     process = subprocess.Popen(
-        ["/bin/bash", "-c", pipes, command, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
+        ["/bin/bash", "-c", pipes, command, *FLAGS, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}"],
         pass_fds=(read_commands, write_answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(read_commands)

@@ -45,6 +45,7 @@ WORDS = {
 
 PARSED_ONLY = {
     r"^cnnviz demo\b": "takes long; it has tests of its own",
+    r"^cnnviz explore\b": "serves until it is interrupted; it has tests of its own",
     r"\btorchrun\b": "needs several processes",
     r"--shard\b|^cnnviz merge\b": "needs the jobs of an array",
     r"\btimm:|\bhf:": "needs a download",

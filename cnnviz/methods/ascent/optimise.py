@@ -191,14 +191,14 @@ class Optimiser:
         self.images.regularise(step + 1)
 
     def _record(self, means: list[float]) -> None:
-        for each, score in zip(self.made, means, strict=True):
+        for row, (each, score) in enumerate(zip(self.made, means, strict=True)):
             if each.ended:
                 continue
             each.history.append(score)
+            request, steps = each.request, self.recipe.steps
+            draw = partial(self._draw_one, row)
             report_progress(
-                AscentProgress(
-                    each.request.number, self.pictures, str(each.request.target), self.done, self.recipe.steps, score
-                )
+                AscentProgress(request.number, self.pictures, str(request.target), self.done, steps, score, draw)
             )
         self._take_snapshots()
         settled = [each for each in self.made if not each.ended and self._stopped_growing(each.history)]
@@ -225,6 +225,10 @@ class Optimiser:
         for each, pixels in zip(self.made, self._draw(), strict=True):
             if any(each is one for one in some):
                 each.pixels = pixels.clone()
+
+    def _draw_one(self, row: int) -> NDArray[np.float32]:
+        pixels: NDArray[np.float32] = self._draw()[row].numpy()
+        return pixels
 
     @torch.no_grad()
     def _draw(self) -> Tensor:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from cnnviz.core.change import contextmanager
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["AscentProgress", "ProgressWatcher", "report_progress", "watch_progress"]
 
@@ -23,6 +27,7 @@ class AscentProgress:
         step: Steps done.
         steps: Steps in all.
         score: The score of the last step, the mean over its crops.
+        draw: Gives the picture as it is now, ``(C, H, W)`` in [0, 1]; to be called while the step is reported.
     """
 
     picture: int
@@ -31,6 +36,7 @@ class AscentProgress:
     step: int
     steps: int
     score: float
+    draw: Callable[[], NDArray[np.float32]] | None = field(default=None, compare=False, repr=False)
 
 
 ProgressWatcher: TypeAlias = Callable[[AscentProgress], None]
