@@ -37,6 +37,10 @@ OWN = {
         "commands.evaluate",
         "How good maps are: metrics with intervals, beside controls that know nothing.",
     ),
+    "audit": (
+        "commands.audit",
+        "A whole data set with true classes: where the network is wrong, how sure it is, and what it looks at.",
+    ),
     "report": (
         "commands.report",
         "One page about a network and a few pictures: predictions, maps, units, layers.",
@@ -45,7 +49,10 @@ OWN = {
         "commands.explore",
         "Explore a network and pictures live in the browser: classes, maps, layers, units.",
     ),
-    "merge": ("commands.patches", "Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index."),
+    "merge": (
+        "commands.patches",
+        "Merge the results of several jobs (--shard I/N) into one index or one store of maps.",
+    ),
     "models": ("commands.lists", "List the networks that can be opened by name."),
     "layers": ("commands.lists", "List a network's layers with output shapes, weights and receptive fields."),
     "methods": ("commands.lists", "List the methods with their costs and papers."),

@@ -28,6 +28,7 @@ __all__ = [
     "SEED",
     "TARGET",
     "TARGETS",
+    "TRUTH",
     "NetworkOption",
     "Option",
     "SectionedCommand",
@@ -187,6 +188,11 @@ TARGETS = Option(
     help="A class index, a label, 'LABEL - LABEL', a unit such as layer4:17, a region such as 'LABEL@X,Y' "
     "(segmentation), or 'similar:FILE' (embeddings); default: the predicted class. "
     "Repeat it for several maps side by side.",
+)  # fmt: skip
+TRUTH = Option(
+    "--truth", metavar="FILE|folders", section="Method",
+    help="True classes, so that captions say what is right and wrong: a .csv table of pictures and classes, or "
+    "'folders' if each picture lies in a folder of its class.",
 )  # fmt: skip
 NETWORK = (
     NetworkOption(

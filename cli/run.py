@@ -207,6 +207,7 @@ class PictureFiles:
             size: Most pictures at a time.
         """
         batch: list[NumberedPicture] = []
+        true = self.true_classes()
         for number, file in enumerate(self.files):
             try:
                 picture = self._read(file)
@@ -214,12 +215,22 @@ class PictureFiles:
             except PictureError as error:
                 self.failures.append(str(error))
                 continue
-            batch.append((number, picture))
+            batch.append((number, picture if true is None else picture.changed(true_class=true[number])))
             if len(batch) == size:
                 yield batch
                 batch = []
         if batch:
             yield batch
+
+    def true_classes(self) -> list[str | None] | None:
+        """The true class of every file, where --truth says it."""
+        if self._values.get("truth") is None or not self.files:
+            return None
+        from cnnviz.auditing.truth import name_true_classes
+
+        names, notes = name_true_classes(self.model(), self.files, self._values["truth"])
+        self.notes += notes
+        return names
 
     def _read(self, file: Path) -> cnnviz.Sample:
         """One file, as the network takes it; the network is opened only where its name does not say what that is."""
@@ -276,7 +287,10 @@ def run(
     entries: list[dict[str, Any]] = []
     with Console(len(pictures.files), values) as console:
         console.note(pictures.notes)
+        said = len(pictures.notes)
         for batch in pictures.batches(at_once):
+            console.note(pictures.notes[said:])
+            said = len(pictures.notes)
             with console.progress(len(batch)):
                 answered, answer = _ask_where_there(partial(ask, model()), batch, pictures)
             if answer is None:

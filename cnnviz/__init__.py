@@ -7,7 +7,9 @@ a user touches down to plain data:
     explorer    a network and pictures live in the browser
     rerunning   an output made again from the record inside it
     reporting   a report: one page about one network and a few pictures
+    auditing    a whole data set: where a network is wrong, and what it looks at
     evaluation  how good maps are: metrics, controls, intervals
+    bulk        maps of a whole data set: in one store, or as pictures in a folder
     methods     a folder a family: formulas, on what the engine hands over
     results     what methods return: draws and saves itself
     models      a network ready to be asked, from wherever it is opened

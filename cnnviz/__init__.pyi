@@ -1,5 +1,16 @@
 """The public names of cnnviz, each with the module it lives in; the package and type checkers both read them here."""
 
+from .auditing.audit import audit as audit
+from .auditing.audit_result import Audit as Audit
+from .auditing.shortcuts.findings import Shortcuts as Shortcuts
+from .auditing.shortcuts.shortcuts import shortcuts as shortcuts
+from .bulk.draw_maps import DrawnMaps as DrawnMaps
+from .bulk.draw_maps import draw_maps as draw_maps
+from .bulk.open_maps import Maps as Maps
+from .bulk.open_maps import StoredMap as StoredMap
+from .bulk.open_maps import open_maps as open_maps
+from .bulk.write_maps import merge_maps as merge_maps
+from .bulk.write_maps import write_maps as write_maps
 from .catalogue import CATALOGUE as CATALOGUE
 from .core.aim import Direction as Direction
 from .core.aim import WholeLayer as WholeLayer
@@ -55,6 +66,7 @@ from .methods.cams.rank_layers import rank_layers as rank_layers
 from .methods.compare import compare as compare
 from .methods.concepts import dff as dff
 from .methods.gradients.captum import captum as captum
+from .methods.gradients.deeplift import deeplift as deeplift
 from .methods.gradients.guided import deconvnet as deconvnet
 from .methods.gradients.guided import guided_backprop as guided_backprop
 from .methods.gradients.guided import guided_gradcam as guided_gradcam

@@ -54,6 +54,7 @@ _METHODS = (
     ("saliency", "gradients.plain", GRADIENTS, "1 forward, 1 backward"),
     ("smoothgrad", "gradients.plain", GRADIENTS, "`samples` times saliency"),
     ("integrated_gradients", "gradients.integrated", GRADIENTS, "`steps` times saliency"),
+    ("deeplift", "gradients.deeplift", GRADIENTS, "2 forwards, 1 backward, for each baseline"),
     ("guided_backprop", "gradients.guided", GRADIENTS, "2 forwards, 1 backward"),
     ("guided_gradcam", "gradients.guided", GRADIENTS, "guided backpropagation and Grad-CAM"),
     ("deconvnet", "gradients.guided", GRADIENTS, "2 forwards, 1 backward"),
@@ -91,6 +92,7 @@ PROPER_NAMES: Mapping[str, str] = MappingProxyType(
         "saliency": "Saliency",
         "smoothgrad": "SmoothGrad",
         "integrated_gradients": "Integrated Gradients",
+        "deeplift": "DeepLIFT",
         "guided_backprop": "Guided Backprop",
         "guided_gradcam": "Guided Grad-CAM",
         "deconvnet": "DeconvNet",
@@ -128,6 +130,7 @@ _MEASURES = {
     **dict.fromkeys(("guided_backprop", "deconvnet"), _GUIDED),
     "guided_gradcam": f"{_GUIDED} times Grad-CAM",
     **dict.fromkeys(("integrated_gradients", "captum"), "attribution ({})"),
+    "deeplift": "contribution to the {}'s change",
     **dict.fromkeys(("occlusion", "feature_occlusion"), "drop in {}"),
     "rise": "gain in {}",
 }

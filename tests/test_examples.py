@@ -32,6 +32,7 @@ GIVEN = {
 WRITTEN = {
     "custom_target": ("custom_target.png",),
     "detection": ("detection.png", "detection_maps.png"),
+    "failure_analysis": ("failure_analysis.html", "failure_analysis.png"),
     "figure_for_a_report": ("report_figure.pdf",),
     "gallery": ("figures/scene-digit.png", "figures/scene-signal.png"),
     "gradcam_photo": ("photo.gradcam.png", "photo.why.png"),
@@ -39,6 +40,7 @@ WRITTEN = {
     "own_network": ("own_network.png",),
     "readme_picture": ("out.jpg",),
     "several_inputs": ("several_inputs.png",),
+    "shortcut_hunt": ("shortcuts.html", "shortcuts.png"),
     "signals_and_volumes": ("signal_occlusion.png", "signal_and_volume.jpg"),
     "similarity": ("similar_pair.png", "similar_rather_than.png"),
     "segmentation": ("segmentation.png", "segmentation_maps.png"),

@@ -18,6 +18,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 MOST_LINES, MOST_FILES, MOST_LINES_OF_CODE = 450, 16, 60
 SHARED = {
+    "audit": "the call and its command",
     "bundled": "the bundled networks: how they are opened, and what they are",
     "compare": "the method and its command",
     "concepts": "the method and its result",

@@ -20,6 +20,7 @@ from ..options import (
     OUTPUT,
     SEED,
     TARGET,
+    TRUTH,
     NetworkOption,
     Option,
     SectionedCommand,
@@ -58,12 +59,12 @@ def run_compare(**values: Any) -> None:
     def ask(model: cnnviz.Model, batch: list[cnnviz.Sample]) -> cnnviz.Comparison:
         more = (open_model({**values, "model": name, "name": own}) for name, own in zip(others, named[1:], strict=True))
         networks = [model, *more] if others else model
-        settings = {"layers": values["layers"], **values["settings"]}
+        settings = {"layers": values["layers"], "sort": values["sort"], **values["settings"]}
         return cnnviz.compare(networks, batch, values["methods"], values["target"], **settings)
 
     def write(console: Console, numbers: list[int], found: cnnviz.Comparison) -> Entries:
         console.name_files(planned.save(found, **look))
-        for row, number in enumerate(numbers):
+        for row, number in enumerate([numbers[place] for place in found.order] or numbers):
             maps = {name: each[row].describe() for name, each in found.items()}
             yield {"image": str(pictures.files[number]), "output": str(planned.files[0]), "maps": maps}
 
@@ -141,7 +142,11 @@ compare = SectionedCommand(
             "--methods", metavar="NAME,NAME", required=True, section="Method",
             help="Methods that draw maps, separated by commas, such as gradcam,layercam,cam.",
         ),
-        TARGET,
+        TARGET, TRUTH,
+        Option(
+            "--sort", type=click.Choice(["mistakes"]), section="Method",
+            help="mistakes: wrong answers first, the most confident at the top (with --truth).",
+        ),
         Option("--layer", metavar="NAME", section="Method", help="Layer, for every method that uses one."),
         Option(
             "--layers", metavar="NAME,NAME", section="Method",

@@ -28,12 +28,22 @@ from ..options import (
     OUTPUT,
     SEED,
     TARGETS,
+    TRUTH,
     SectionedCommand,
     paper_of,
     setting_option,
 )
 from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
-from ..run import Entries, PictureFiles, batch_of, plan_first, run
+from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
+from .data_set import (
+    DATA_SET,
+    DATA_SET_HELP,
+    draw_files,
+    ensure_no_store_options,
+    names_data_set,
+    run_on_data_set,
+    unfinished_in,
+)
 
 __all__ = ["method_command", "film", "is_filmed"]
 
@@ -114,17 +124,17 @@ def method_command(name: str) -> click.Command:
     """
     method = load(name)
     parameters: list[click.Parameter] = [click.Argument(["images"], metavar="IMAGE...", nargs=-1, required=True)]
-    parameters += [TARGETS] if "target" in method.needs else []
+    parameters += [TARGETS, TRUTH] if "target" in method.needs else []
     parameters += [setting_option(parameter) for parameter in method.parameters.values()]
     parameters += [*NETWORK, *([] if "seed" in method.parameters else [SEED])]
-    parameters += [*(LOOK if method.singly else []), *FIGURE, *OUTPUT]
+    parameters += [*((*DATA_SET, *LOOK) if method.singly else []), *FIGURE, *OUTPUT]
     reference = f"\n\nReference: {method.reference}" if method.reference else ""
     clip = "; or a clip such as an .mp4, which gives an .mp4, .gif or .webp" if method.singly else ""
     return SectionedCommand(
         name,
         params=parameters,
         callback=partial(run_method, name),
-        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{reference}",
+        help=f"{method.summary}\n\n{IMAGES_HELP.format(more=clip)}{DATA_SET_HELP if method.singly else ''}{reference}",
         short_help=method.summary,
     )
 
@@ -137,6 +147,11 @@ def run_method(name: str, /, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
+    if method.singly and names_data_set(values):
+        run_on_data_set(method, values)
+        return
+    if method.singly:
+        ensure_no_store_options()
     pictures = PictureFiles(values)
     if method.singly and is_filmed(values) and pictures.places == PICTURE:
         film(method, values, pictures.model)
@@ -147,9 +162,10 @@ def run_method(name: str, /, **values: Any) -> None:
     singly = method.singly and not _is_browsing(values)
     more = OF_VOLUMES if singly and _is_of_volumes(pictures, values["out"]) else ()
     command, asked = command_name(method.name), "" if paired else spell_question(values)
+    blocked = singly and not (paired or values.get("shared")) and _is_shared_out(pictures, values)
 
     def plan() -> OutputPlan:
-        where, force = values["out"], values["force"]
+        where, force = values["out"], values["force"] or (blocked and unfinished_in(Path(values["out"] or "")))
         return plan_output(pictures.files, command, where, force=force, singly=singly, more=more, asked=asked)
 
     planned = plan_first(plan, pictures.model, {**values, "target": () if paired else values.get("target")})
@@ -173,8 +189,21 @@ def run_method(name: str, /, **values: Any) -> None:
         files = [str(planned.files[number]) for number in numbers]
         return _entries([str(pictures.files[number]) for number in numbers], files, result, singly=singly)
 
+    if blocked and not planned.together:
+        draw_files(method, values, pictures, planned)
+        return
+    if values.get("shard") is not None:
+        raise UsageError("--shard is for pictures that have a file each; name a folder with -o.")
+    if not is_first_process():  # what cannot be shared is drawn by one of them
+        return
     at_once = len(pictures.files) if planned.together or paired or values.get("shared") else batch_of(values)
     run(pictures, values, ask, write, at_once=at_once)
+
+
+def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
+    """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
+    several = any(Path(image).is_dir() for image in values["images"]) or len(pictures.files) > batch_of(values)
+    return bool(pictures.files) and (several or "RANK" in os.environ or values["shard"] is not None)
 
 
 def _is_of_volumes(pictures: PictureFiles, out: str | None) -> bool:

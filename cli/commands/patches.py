@@ -21,6 +21,7 @@ from cnnviz.methods.scan.scope import choose_layers
 from ..options import FIGURE, FORCE, JSON, NETWORK, OUT, QUIET, Option, SectionedCommand, paper_of, setting_option
 from ..output import Console, echo, ensure_folder, ensure_free, plan_output, print_json
 from ..run import choose_device, is_first_process, open_model
+from .data_set import merge_stores
 
 __all__ = ["merge", "patches"]
 
@@ -151,13 +152,16 @@ def _matrix_file(file: Path) -> Path:
 
 
 def run_merge(folders: Sequence[str], into: str, *, as_json: bool) -> None:
-    """Make one index of what several jobs found.
+    """Make one index, or one store of maps, of what several jobs found.
 
     Args:
         folders: What they wrote.
-        into: The folder of the index.
+        into: The folder of the index, or the store.
         as_json: Whether to print a document.
     """
+    if Path(into).suffix == ".zarr" or any(Path(folder).suffix == ".zarr" for folder in folders):
+        merge_stores(folders, into, as_json=as_json)
+        return
     ensure_folder(Path(into))
     index = cnnviz.merge_patches(list(folders), into)
     if as_json:
@@ -199,9 +203,19 @@ merge = SectionedCommand(
     "merge",
     params=[
         click.Argument(["folders"], metavar="FOLDER...", nargs=-1, required=True),
-        Option("--out", "-o", "into", metavar="FOLDER", required=True, section="Output", help="Folder for the index."),
+        Option(
+            "--out",
+            "-o",
+            "into",
+            metavar="FOLDER",
+            required=True,
+            section="Output",
+            help="Folder for the index, or the store.",
+        ),
         JSON,
     ],
     callback=run_merge,
-    help="Merge the results of several jobs of 'cnnviz patches --shard I/N' into one index.",
+    help="Merge the results of several jobs (--shard I/N) into one index or one store of maps.\n\n"
+    "FOLDER is what 'cnnviz patches' wrote, or a store that 'cnnviz METHOD ... -o NAME.zarr' wrote; one, if it was the "
+    "same for all jobs.",
 )

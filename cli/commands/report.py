@@ -72,7 +72,8 @@ report = SectionedCommand(
         TARGET,
         Option(
             "--data", metavar="SOURCE", section="Method",
-            help="A data set for top-activating patches, as in 'cnnviz patches': a folder, a list, shapes:COUNT.",
+            help="A data set for top-activating patches, as in 'cnnviz patches', and for a short audit if it has true "
+            "classes: a folder, a list, shapes:COUNT.",
         ),
         *(setting_option(parameter) for parameter in METHOD.parameters.values() if parameter.name != "seed"),
         *NETWORK, SEED,

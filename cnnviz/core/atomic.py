@@ -48,8 +48,14 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
             part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, synced: bool = True) -> None:
     """Write a file so that it is there as a whole or not at all, whenever the process or the machine stops.
+
+    Args:
+        path: Where to; an existing file is replaced.
+        content: What it holds.
+        synced: Whether to wait until it is on the disk; otherwise it is whole when the process stops, and a machine
+            that stops may leave it empty.
 
     Raises:
         OutputError: If it cannot be written.
@@ -57,17 +63,22 @@ def write_whole(path: Path, content: bytes) -> None:
     with replacing(path, path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")) as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(path.parent)
+        if synced:
+            os.fsync(file.fileno())
+    if synced:
+        _sync_folder(path.parent)
 
 
-def write_record(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
+def write_record(
+    path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any], *, synced: bool = True
+) -> None:
     """Write arrays and plain values as one safetensors file.
 
     Args:
         path: Where to; an existing file is replaced.
         arrays: By name.
         record: Values that JSON has; they become the bytes of an array of their own.
+        synced: As :func:`write_whole` takes it.
 
     Raises:
         OutputError: If it cannot be written.
@@ -78,7 +89,7 @@ def write_record(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping
     text = json.dumps(record, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     held = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     held[RECORD] = np.frombuffer(text.encode(), dtype=np.uint8)
-    write_whole(path, save(held))
+    write_whole(path, save(held), synced=synced)
 
 
 def read_record(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -73,6 +73,7 @@ class Picture(Sample):
         exact: ``(H, W)`` or ``(H, W, 3)`` float32 in [0, 1]: the same values at their own depth, which the network is
             given; None where 8 bits hold them.
         value_range: The values that stand for 0 and 1.
+        true_class: The class that it is known to show, as the network's captions name it; None where that is not known.
     """
 
     pixels: NDArray[np.uint8] = field(repr=False)
@@ -81,6 +82,7 @@ class Picture(Sample):
     notes: tuple[str, ...] = ()
     exact: NDArray[np.float32] | None = field(default=None, repr=False)
     value_range: ValueRange = (0.0, 255.0)
+    true_class: str | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> tuple[int, int]:

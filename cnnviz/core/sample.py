@@ -129,6 +129,7 @@ class Sample:
         name: A file's name (never its folder) or a word such as ``"image 3"``; used in captions and file names.
         geometry: How the network's input was cut out; None until a model has preprocessed the sample.
         notes: What reading had to decide.
+        true_class: The class that it is known to show, as the network's captions name it; None where that is not known.
     """
 
     if TYPE_CHECKING:  # fields of the kinds, whose order is theirs
@@ -139,6 +140,8 @@ class Sample:
         def geometry(self) -> Geometry | None: ...  # noqa: D102
         @property
         def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+        @property
+        def true_class(self) -> str | None: ...  # noqa: D102
 
     @property
     def held(self) -> NDArray[Any]:
@@ -203,6 +206,7 @@ class Signal(Sample):
         notes: What reading had to decide, such as another rate.
         rate: Samples a second; None where it is not known.
         channel_names: A name for each channel; empty where they have none.
+        true_class: The class that it is known to show; None where that is not known.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -211,6 +215,7 @@ class Signal(Sample):
     notes: tuple[str, ...] = ()
     rate: float | None = None
     channel_names: tuple[str, ...] = ()
+    true_class: str | None = field(default=None, kw_only=True)
 
     @property
     def held(self) -> NDArray[np.float32]:
@@ -257,6 +262,7 @@ class Volume(Sample):
             file's axes follows from it: see :class:`Orientation`.
         rate: Frames a second of a clip; None for any other volume.
         window: The values to be drawn black and white; None for the lowest and the highest.
+        true_class: The class that it is known to show; None where that is not known.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -267,6 +273,7 @@ class Volume(Sample):
     affine: NDArray[np.float64] | None = field(default=None, repr=False)
     rate: float | None = None
     window: tuple[float, float] | None = None
+    true_class: str | None = field(default=None, kw_only=True)
 
     @property
     def held(self) -> NDArray[np.float32]:

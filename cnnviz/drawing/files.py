@@ -21,7 +21,7 @@ from cnnviz.core.atomic import replacing
 from cnnviz.core.sample import Volume
 from cnnviz.drawing.fonts.families import quietly
 from cnnviz.drawing.fonts.pdf import shown_in_pdf
-from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, UNREADABLE, exif, find_note, load_av
+from cnnviz.drawing.notes import MARK, NIFTI_COMMENT, NOTE_KEY, STORE, UNREADABLE, exif, find_note, load_av
 from cnnviz.errors import MissingExtraError, OutputError, ParameterError
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def write_page(path: Path, text: str) -> None:
 
 
 def read_note(path: str | os.PathLike[str]) -> str:
-    """The note in a file that one of this module's writers wrote.
+    """The note in a file that one of this module's writers wrote, or in a store of maps.
 
     Raises:
         OutputError: There is no such file, it cannot be read, or it holds no note.
@@ -298,9 +298,9 @@ def read_note(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     suffix = ending_of(path)
     if suffix not in NIFTI_SUFFIXES:
-        _ensure_suffix(path, NOTED_SUFFIXES)
+        _ensure_suffix(path, (*NOTED_SUFFIXES, STORE))
     try:
-        if not path.is_file():
+        if not (path.is_file() or (suffix == STORE and path.is_dir())):
             raise OutputError(f"There is no file '{path}'.")
         note = find_note(path, suffix)
     except UNREADABLE as error:

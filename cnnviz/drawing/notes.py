@@ -29,6 +29,7 @@ __all__ = [
     "MARK",
     "NIFTI_COMMENT",
     "NOTE_KEY",
+    "STORE",
     "UNREADABLE",
     "exif",
     "find_note",
@@ -249,6 +250,17 @@ def _from_nifti(path: Path) -> str | None:
     return None
 
 
+STORE: Final = ".zarr"
+"""How the name of a store of maps ends, which is a folder."""
+
+
+def _from_store(path: Path) -> str | None:
+    held = parse_json((path / "zarr.json").read_bytes())
+    attributes = held.get("attributes") if isinstance(held, dict) else None
+    note = attributes.get(MARK) if isinstance(attributes, dict) else None
+    return plain_text(json.dumps({MARK: note}, sort_keys=True, ensure_ascii=False)) if isinstance(note, dict) else None
+
+
 _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".npz": _from_npz,
     ".svg": _from_svg,
@@ -257,6 +269,7 @@ _READERS: Mapping[str, Callable[[Path], str | None]] = {
     ".htm": from_page,
     ".mp4": _from_video,
     ".json": _from_coco,
+    STORE: _from_store,
     ".nii": _from_nifti,
     ".nii.gz": _from_nifti,
 }

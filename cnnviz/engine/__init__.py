@@ -26,6 +26,7 @@ What networks are made of:
 
 - ``activations``: activation functions, gates and products, however they are spelled.
 - ``rules``: guided backpropagation and deconvnet on activation functions.
+- ``secants``: a forward of an input and a baseline at once, whose gradients are multipliers between the two.
 - ``kernels``: the weights that a forward convolves with.
 - ``biases``: every bias and the score's gradient there.
 - ``batch_norms``: folding batch norm into convolutions, and the distance from its running statistics.

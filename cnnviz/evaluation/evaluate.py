@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from cnnviz.core.change import contextmanager
 from cnnviz.core.target import TargetLike
 from cnnviz.engine.batching import in_slices
-from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
+from cnnviz.engine.undisturbed import fixed_threads
 from cnnviz.errors import PictureError, UsageError
 from cnnviz.evaluation.evaluation import Evaluation
 from cnnviz.evaluation.study.assessor import Assessor, Found
@@ -24,7 +20,7 @@ from cnnviz.evaluation.study.store import Store, agree_on_study
 from cnnviz.method import interruptible
 from cnnviz.methods.scan.loader import example_shape, load_blocks
 from cnnviz.methods.scan.manifest import Manifest
-from cnnviz.methods.scan.scan import Processes, processes
+from cnnviz.methods.scan.processes import conditions, own_numbers, processes
 from cnnviz.methods.scan.scope import JobShare
 from cnnviz.models.model import Model
 from cnnviz.provenance import Provenance, asking
@@ -172,29 +168,10 @@ def _find_parts(
     manifest = team.first(lambda: agree_on_study(how.folder, wanted, how.left_open))
     parts = Store(how.folder, manifest)
     missing = team.first(parts.missing)
-    with _conditions(question.model, int(manifest["threads"])):
-        ours = _own_parts(missing, team, share)
+    with conditions(question.model), fixed_threads(int(manifest["threads"])):
+        ours = own_numbers(missing, team, share)
         number = team.all(lambda: _find(question, manifest, parts, ours, how.workers))
     return manifest, parts, number
-
-
-def _own_parts(missing: Sequence[int], team: Processes, share: JobShare | None) -> list[int]:
-    ours = [number for number in missing if share is None or number % share.jobs == share.job - 1]
-    return ours[team.rank :: team.count]
-
-
-@contextmanager
-def _conditions(model: Model, threads: int) -> Iterator[None]:
-    """The network in evaluation mode, deterministic, on so many threads, whatever was switched on around."""
-    device = model.device
-    with (
-        undisturbed(model.module),
-        reproducible(device),
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-        torch.autocast(device.type, enabled=False),
-        fixed_threads(threads),
-    ):
-        yield
 
 
 def _find(question: StudyDesign, manifest: Manifest, parts: Store, numbers: Sequence[int], workers: int | None) -> int:

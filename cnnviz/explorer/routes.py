@@ -8,6 +8,7 @@ import binascii
 import io
 import json
 import math
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -54,6 +55,8 @@ MOST_JSON: Final = 4 << 20
 PATIENCE: Final = 0.25
 """Seconds until it is looked again whether the browser still waits."""
 PNG: Final = "image/png"
+DRAWING: Final = threading.Lock()
+"""One figure is drawn at a time: matplotlib's settings are those of the whole process."""
 KINDS: Final = {"png": PNG, "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
@@ -417,6 +420,6 @@ def _save_figure(found: Any, format_: str) -> bytes:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    with TemporaryDirectory() as folder:
+    with DRAWING, TemporaryDirectory() as folder:
         written: Path = found.save(Path(folder) / f"figure.{format_}")
         return written.read_bytes()

@@ -119,8 +119,8 @@ class Server:
 
 def _page_routes(keys: Keyring) -> list[Route]:
     """The page's own files, by their names: nothing else of the file system can be asked for."""
-    held = {path.name: path for path in STATIC.rglob("*") if path.suffix in TYPES and path.is_file()}
-    places = {path.relative_to(STATIC).as_posix(): path for path in held.values()}
+    files = (path for path in STATIC.rglob("*") if path.suffix in TYPES and path.is_file())
+    places = {path.relative_to(STATIC).as_posix(): path for path in files}
 
     async def page(request: Request) -> Response:
         text = places["index.html"].read_text(encoding="utf-8")

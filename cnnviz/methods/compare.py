@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from cnnviz.catalogue import command_name, load, proper_name
 from cnnviz.core.dimensions import KINDS
+from cnnviz.core.sample import Sample
 from cnnviz.core.target import TargetLike
 from cnnviz.errors import UsageError
 from cnnviz.images.inputs import gather
@@ -22,6 +23,7 @@ from cnnviz.provenance import Caution, plain
 from cnnviz.results.attribution import Attributions
 from cnnviz.results.comparison import Comparison, Panel
 from cnnviz.results.heatmap import Heatmaps
+from cnnviz.results.predictions import Predictions
 
 __all__ = ["compare"]
 
@@ -36,6 +38,7 @@ def compare(
     target: TargetLike = None,
     *,
     layers: str | Sequence[str] = (),
+    sort: Literal["mistakes"] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Several methods on the same images and targets, as one grid: a row an image, a column a method.
@@ -48,6 +51,8 @@ def compare(
         methods: Names of methods that give heat maps; one text has commas between them.
         target: What is explained; None is each network's top class of each image, the same for every method.
         layers: Layers to look at, one after the other, written likewise; methods that look at no layer are asked once.
+        sort: ``"mistakes"`` puts the (first) network's mistakes first, the most confident before the others, then right
+            answers, the least confident first, and last pictures whose ``true_class`` is not known.
         **settings: Settings such as ``layer`` or ``batch_size``, given to every method that has them.
 
     Returns:
@@ -55,7 +60,8 @@ def compare(
 
     Raises:
         UnknownNameError: If there is no such method or layer.
-        UsageError: If a method gives no heat maps, no method has a setting, or there is no method or no network.
+        UsageError: If a method gives no heat maps, no method has a setting, there is no method or no network, or images
+            are to be sorted and the true class of none is known.
     """
     layers = _split_names(layers)
     chosen = {command_name(load(name).name): load(name) for name in _split_names(methods)}
@@ -66,6 +72,11 @@ def compare(
         check_network(network)
     _check_request(chosen, settings, networks, layers)
     given = gather(images, networks[0].preprocess.entrance._replace(value_range=None))
+    order: tuple[int, ...] = ()
+    if sort is not None:
+        order = _sort_by_mistakes(networks[0], given, sort)
+        given = [given[row] for row in order]
+        target = [target[row] for row in order] if isinstance(target, (list, tuple)) else target
     ask = _MapQuestion(given, set())
     panels: list[Panel] = []
     for name, network in zip(_name_networks(networks), networks, strict=True):
@@ -76,12 +87,38 @@ def compare(
                 maps = {key: ask(key, method, network, goal, {**settings, **own}) for key, method, own in asked}
             panels.append(Panel(name, layer, maps))
     asked_for = {"methods": list(chosen), "target": target, "layers": list(layers), **settings}
-    return Comparison.of(
+    found = Comparison.of(
         tuple(panels),
         _note_coincidences(panels),
         frozenset(ask.pixelwise),
         {key: plain(value) for key, value in asked_for.items() if value not in (None, [])},
     )
+    return replace(found, order=order)
+
+
+def _sort_by_mistakes(model: Model, images: Sequence[Any], sort: str) -> tuple[int, ...]:
+    """The numbers of images, mistakes first."""
+    if sort != "mistakes":
+        raise UsageError(f"Images are sorted by 'mistakes', not by {sort!r}.")
+    known = [image.true_class if isinstance(image, Sample) else None for image in images]
+    if not any(name is not None for name in known):
+        raise UsageError(
+            "Images are sorted by mistakes where their true classes are known: Picture.true_class, or --truth FILE.csv "
+            "or folders on the command line."
+        )
+
+    answers = predict(model, images, k=1)
+    if not isinstance(answers, Predictions):
+        raise UsageError("Images are sorted by mistakes of networks that give each image a class.")
+
+    def rank(row: int) -> tuple[int, float]:
+        best = answers.best[row][0]
+        sure = best.probability if best.probability is not None else best.logit
+        if known[row] is None:
+            return 2, 0.0
+        return (1, sure) if str(best.target) == known[row] else (0, -sure)
+
+    return tuple(sorted(range(len(images)), key=rank))
 
 
 def _split_names(names: str | Sequence[str]) -> Sequence[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnviz.core.change import contextmanager
 from cnnviz.core.dimensions import PICTURE, SIGNAL, size_of
 from cnnviz.core.layer import split_call
 from cnnviz.core.parse_target import parse_target
@@ -29,7 +31,7 @@ from cnnviz.models.origin import file_digest
 from cnnviz.models.resampling import in_units
 from cnnviz.provenance import Caution, Provenance
 
-__all__ = ["InputBatch", "prepare", "provenance_of", "show_tensors"]
+__all__ = ["InputBatch", "prepare", "provenance_of", "show_tensors", "unseen"]
 
 LIKENESS = (Similar, SimilarPair)
 
@@ -136,15 +138,33 @@ def _target_files(targets: Sequence[Target]) -> list[dict[str, str]]:
 
 
 def _identify(picture: Sample, *, tensor: bool) -> dict[str, str]:
-    """A picture as provenance names it: by its file's name and the hash of its pixels."""
+    """A picture as provenance names it: by its file's name, the hash of its pixels, and its class if known."""
     identity = {"name": picture.name, "sha256": picture.digest}
+    if picture.true_class is not None:
+        identity["true"] = picture.true_class
     return {**identity, "kind": "tensor"} if tensor else identity
+
+
+_seen: ContextVar[bool] = ContextVar("seen", default=True)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Inside, inputs that are given as tensors are not turned into pictures, which takes time: nobody looks at them."""
+    token = _seen.set(False)
+    try:
+        yield
+    finally:
+        _seen.reset(token)
 
 
 def show_tensors(model: Model, batch: Tensor, rows: Sequence[int]) -> dict[int, Sample]:
     """Some rows of a batch as pictures, signals or volumes, by row."""
     if not rows:
         return {}
+    if model.places == PICTURE and not _seen.get():
+        empty, whole = np.zeros((1, 1, 3), np.uint8), Geometry.whole(*size_of(batch))
+        return {row: Picture(empty, f"input {row + 1}", whole) for row in rows}
     some, whole = batch if len(rows) == len(batch) else batch[list(rows)], Geometry.whole(*size_of(batch))
     held: Any = model.preprocess.to_pixels(some) if model.places == PICTURE else model.preprocess.to_values(some)
     made = {row: _as_sample(model, each, f"input {row + 1}", whole) for row, each in zip(rows, held, strict=True)}

@@ -6,6 +6,7 @@ chapter        what every chapter is written from and what it becomes; the budge
 answers        chapters about the answers: predictions, maps, units that drive them
 network        chapters about the network: overview and layers
 responses      chapters about what units respond to: kernels, maps, patches, pictures made for them
+mistakes       the chapter about a data set with true classes: a short audit
 driving_units  the units of a layer that contribute most to a target's score
 costs          what a method costs in forwards, and how it is kept within a budget
 elements       page elements of results: words, tables and pictures

@@ -21,6 +21,7 @@ from cnnviz.models.origin import one_line
 from cnnviz.reporting.answers import count_slow_maps, write_maps, write_predictions, write_units
 from cnnviz.reporting.chapter import ChapterContent, ForwardBudget, ReportContext, Section
 from cnnviz.reporting.elements import missing_note, recipe_facts
+from cnnviz.reporting.mistakes import count_slow_audits, write_audit
 from cnnviz.reporting.network import write_layers, write_overview
 from cnnviz.reporting.page import Report, Savable
 from cnnviz.reporting.responses import (
@@ -71,6 +72,15 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "nor to other kinds of images, and what they have in common need not be what the unit detects.",
             write_patches,
             count_slow_patches,
+        ),
+        "audit": Section(
+            "A whole data set",
+            "How often the network is right on a data set with true classes, which classes it confuses, and its most "
+            "confident mistakes.",
+            "An accuracy is one of pictures like these. A mistake may be one of the labels, and a map does not prove "
+            "where it comes from.",
+            write_audit,
+            count_slow_audits,
         ),
         "pictures": Section(
             "Synthetic images that maximise activation",

@@ -54,10 +54,10 @@ def report(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        examples: A data set to look for patches in: a folder, a list, ``"shapes:500"`` or whatever else ``patches``
-            takes; or None.
-        sections: Chapters in the wanted order, separated by commas: maps, predictions, units, patches, pictures,
-            features, filters, layers, overview; default: all of them.
+        examples: A data set to look for patches in, and to audit where it has true classes: a folder, a list,
+            ``"shapes:500"`` or whatever else ``patches`` takes; or None.
+        sections: Chapters in the wanted order, separated by commas: maps, predictions, units, patches, audit,
+            pictures, features, filters, layers, overview; default: all of them.
         methods: Methods that draw maps, separated by commas.
         layer: The layer for maps and units; default: the last convolutional (spatial) layer that the target depends on.
         classes: Number of classes listed per picture.

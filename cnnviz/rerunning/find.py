@@ -120,7 +120,12 @@ def find_pictures(
             missing.remove(picture.digest)
         if not missing:
             break
-    return [found[each["sha256"]].changed(name=each["name"]) if each["sha256"] in found else None for each in wanted]
+    return [
+        found[each["sha256"]].changed(name=each["name"], true_class=each.get("true"))
+        if each["sha256"] in found
+        else None
+        for each in wanted
+    ]
 
 
 def find_dataset(

@@ -13,6 +13,7 @@ from cnnviz.core.dimensions import PICTURE, VOLUME
 from cnnviz.core.sample import Entrance, Sample
 from cnnviz.core.similar import PAIR, restore_references
 from cnnviz.drawing.files import NOTED_SUFFIXES, ensure_writable, read_note
+from cnnviz.drawing.notes import STORE
 from cnnviz.engine.undisturbed import fixed_threads
 from cnnviz.errors import CnnvizError, OutputError, PictureError, UsageError, quoted, visible
 from cnnviz.images.datasets.open import open_dataset
@@ -170,6 +171,11 @@ def _named_files(*given: Any) -> Iterator[Path]:
 
 def _read_record(source: Path) -> Provenance:
     """The record in a file, once it is sure to be one that cnnviz could have written."""
+    if source.suffix.lower() == STORE:
+        raise UsageError(
+            f"{quoted(str(source))} is a store of maps, which rerun does not make again; write another with the "
+            "command that its record describes ('cnnviz info'), and compare the two folders: they have the same bytes."
+        )
     record = Provenance.from_json(read_note(source))
     ensure_askable(record, source.name)
     check_form(record, source.name)

@@ -198,7 +198,10 @@ IS_HASH, PLAIN_WORD = _is_match(HASH), _is_match(PLAIN)
 
 NAMED_FILE = Record({"file": is_plain_name, "sha256": IS_HASH, "function": _is_match(FUNCTION)}, ("file", "sha256"))
 FILES = Many(Record({"file": is_plain_name, "sha256": IS_HASH}, ("file", "sha256")), most=MOST_FILES)
-IMAGE = Record({"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("tensor|clip"))}, ("name", "sha256"))
+IMAGE = Record(
+    {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("tensor|clip")), "true": is_text},
+    ("name", "sha256"),
+)
 REFERENCES = Many(Record({"name": is_text, "sha256": IS_HASH}, ("name", "sha256")))
 DATASET = Record(
     {"name": is_text, "sha256": IS_HASH, "kind": _is_match(re.compile("dataset"))}, ("name", "sha256", "kind")

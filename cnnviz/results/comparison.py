@@ -53,6 +53,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
         pixelwise: Methods with a value for each pixel, too fine for an overlay: drawn alone, to the 99th percentile.
         panels: The same maps by network and layer; default: there is one network and no layer was asked for.
         asked: What was asked besides the pictures, as plain values from which it can be asked again.
+        order: Numbers of the images in the order in which they stand here, where they were sorted; else empty.
     """
 
     maps: Mapping[str, Heatmaps]
@@ -60,6 +61,7 @@ class Comparison(Mapping[str, Heatmaps], DrawnResult):
     pixelwise: frozenset[str] = frozenset()
     panels: tuple[Panel, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    order: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.panels:

@@ -33,7 +33,10 @@ from cnnviz.errors import OutputError, ParameterError
 from cnnviz.provenance import Provenance, cautions, remarks
 from cnnviz.results.result import Grid, Part, StyledBatch, rows_of
 
-__all__ = ["Explanation", "Explanations", "PLAIN"]
+__all__ = ["Explanation", "Explanations", "PLAIN", "RIGHT", "WRONG"]
+
+RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
+"""Signs of a class that is the true one, and of one that is not; they say it without colour."""
 
 PLAIN: Final = Look()
 TRANSPARENT: Final = ".png"
@@ -132,8 +135,20 @@ class Explanation(Part):
         """It alone on the original picture's pixels, ``(H, W, 4)`` RGBA uint8, transparent where nothing is to see."""
         return transparent(self.volume_values(look), scale or self.scale(look), look.alpha)
 
+    @property
+    def right(self) -> bool | None:
+        """Whether the class that is explained is the picture's true one; None where either is not known."""
+        true = self.picture.true_class
+        return str(self.target) == true if true is not None and isinstance(self.target, ClassTarget) else None
+
+    def _mark_truth(self, words: str) -> str:
+        """Words about the target with a sign of whether it is the true class, and with that where it is not."""
+        if self.right is None:
+            return words
+        return f"{RIGHT} {words}" if self.right else f"{WRONG} {words} (true: {self.picture.true_class})"
+
     def caption(self) -> str:
-        """Target with probability or score, and a word where there is nothing to see."""
+        """Target with probability or score, whether it is the true class, a word where there is nothing to see."""
         note = f"\n{self.blank_note()}" if self.blank else ""
         if isinstance(self.target, NoTarget):
             return f"independent of the class{note}"
@@ -143,7 +158,7 @@ class Explanation(Part):
         if self.unit is not None and (point or isinstance(self.target, ClassTarget)):
             return f"{self.target} {' '.join([f'{self.score:.4g}', self.unit]).strip()}{note}"
         value = f"{self.probability:.1%}" if self.probability is not None else f"score {self.score:.4g}"
-        return f"{self.target}, {value}{note}"
+        return f"{self._mark_truth(f'{self.target}, {value}')}{note}"
 
 
 E = TypeVar("E", bound=Explanation)

@@ -177,6 +177,7 @@ class Heatmap(Explanation):
             "index": class_index(self.target),
             "score": self.score,
             "probability": self.probability,
+            **({} if self.right is None else {"true": self.picture.true_class, "right": self.right}),
             **({} if self.unit is None else {"unit": self.unit}),
             **({} if self.box is None else {"box": list(self.box)}),
             "layer": self.layer,

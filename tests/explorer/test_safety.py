@@ -134,9 +134,10 @@ def test_no_path_reaches_the_file_system(visitor, path):
 
 
 def test_the_page_s_files_are_those_of_its_folder(visitor):
-    for path in STATIC.rglob("*"):
-        if path.suffix in (".html", ".js", ".css"):
-            assert visitor.file(path.relative_to(STATIC).as_posix()) == path.read_bytes()
+    files = [path for path in STATIC.rglob("*") if path.suffix in (".html", ".js", ".css")]
+    assert {"index.html", "style.css", "data.js"} <= {path.name for path in files}
+    for path in files:
+        assert visitor.file(path.relative_to(STATIC).as_posix()) == path.read_bytes()
 
 
 def test_targets_of_the_browser_open_no_files(visitor, tmp_path):

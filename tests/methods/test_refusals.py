@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import cnnviz
 from cnnviz.errors import ExplanationError, ModelError, ParameterError, PictureError, UsageError
 from cnnviz.methods.scan.loader import load_blocks
-from cnnviz.methods.scan.scan import Processes
+from cnnviz.methods.scan.processes import Processes
 from cnnviz.methods.units.features import parse_units
 from tests.methods.test_scan_resuming import together
 from tests.support.asking import EVERYTHING, ask, same
@@ -173,7 +173,7 @@ def test_a_block_that_does_not_fit_says_how_to_go_on(tmp_path, monkeypatch):
 
 def test_what_goes_wrong_in_one_process_goes_wrong_in_all():
     def work():
-        from cnnviz.methods.scan.scan import processes
+        from cnnviz.methods.scan.processes import processes
 
         these = processes(torch.device("cpu"))
         assert these.count == 2

@@ -40,10 +40,14 @@ def words_of(report) -> str:
 
 def test_every_chapter_is_told(small, pictures):
     found = report_of(small, pictures, sections=None, examples="shapes:20", methods="gradcam,occlusion", budget=900)
-    assert [chapter.key for chapter in found.chapters] == list(SECTIONS)
+    assert [chapter.key for chapter in found.chapters] == [key for key in SECTIONS if key != "audit"], (
+        "the data set has none of the network's classes"
+    )
     outline = Outline.of(found.html())
     assert outline.problems() == []
-    assert [words for level, words in outline.headings if level == 2] == [one.title for one in SECTIONS.values()]
+    assert [words for level, words in outline.headings if level == 2] == [
+        one.title for key, one in SECTIONS.items() if key != "audit"
+    ]
     assert set(found.figures) >= {"maps", "units", "patches", "pictures", "filters"}
     assert json.dumps(found.describe(), default=str)
 
@@ -248,3 +252,28 @@ def test_every_picture_is_stored_once_and_described(small, pictures):
 
 def test_predictions_alone_show_the_pictures(small, pictures):
     assert report_of(small, pictures, sections="predictions").html().count("<img ") == len(pictures)
+
+
+def test_a_data_set_with_classes_is_audited_shortly():
+    model = cnnviz.load_model("shapes-resnet")
+    scene = cnnviz.draw_scene(0, size=64).pixels
+    found = report_of(model, [scene], sections="audit,overview", examples="shapes:12")
+    assert [chapter.key for chapter in found.chapters] == ["audit", "overview"]
+    alone = cnnviz.audit(model, "shapes:12", maps=0, cases=4)
+    assert found.numbers["audit"]["accuracy"] == alone.describe()["accuracy"]
+    assert set(found.figures) == {"audit"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({}, "Not asked for: --data (in Python examples) names a data set with true classes"),
+        ({"examples": [np.zeros((40, 40, 3), np.uint8)]}, "The pictures of 'images' have no true classes"),
+        ({"examples": "shapes:12"}, "No picture of 'shapes:12' has a class that the network has"),
+        ({"examples": "shapes:12", "budget": 10}, "Left out because of --budget: it takes 28 forwards"),
+    ],
+)
+def test_why_no_data_set_was_audited_is_said(small, pictures, asked, reason):
+    found = report_of(small, pictures, sections="audit,overview", **asked)
+    assert [chapter.key for chapter in found.chapters] == ["overview"]
+    assert reason in words_of(found)

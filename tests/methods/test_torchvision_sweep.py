@@ -13,35 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision
-from torchvision.models import get_model_weights
 
 from cnnviz import Model, ablationcam, eigencam, gradcam, layercam
-from tests.support.torchvision_nets import noise, size_of, torchvision_net
+from tests.support.torchvision_nets import marks_of, noise, size_of, torchvision_net
 
 METHODS = {"gradcam": gradcam, "layercam": layercam, "eigencam": eigencam, "ablationcam": ablationcam}
 NETWORKS = torchvision.models.list_models(module=torchvision.models)
-QUICK = (
-    "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
-    "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t",
-)  # fmt: skip
-LARGE = 150e6
-"""A network of so many weights takes gigabytes, and most of a minute where other work runs beside."""
-
 TITLE = """# The layer that is chosen in every classification network of torchvision
 
 Random weights that are alive, inputs of noise; a map is ok if it is finite and not constant. Written by
 `CNNVIZ_SWEEP=all CNNVIZ_SWEEP_TABLE=FILE pytest tests/methods/test_torchvision_sweep.py`.
 """
-
-
-def _weights(name: str) -> int:
-    return int(get_model_weights(name).DEFAULT.meta["num_params"])
-
-
-def _marks(name: str) -> list[pytest.MarkDecorator]:
-    large = _weights(name) >= LARGE and os.environ.get("CNNVIZ_SWEEP") != "all"
-    reason = f"{name} has {_weights(name) / 1e6:.0f} million weights; CNNVIZ_SWEEP=all runs it too"
-    return [*([] if name in QUICK else [pytest.mark.slow]), *([pytest.mark.skip(reason=reason)] if large else [])]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +37,7 @@ def table() -> Iterator[list[str]]:
         Path(where).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in NETWORKS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in NETWORKS])
 def test_a_layer_is_found_and_its_maps_say_something(name, table):
     size = size_of(name)
     model = Model(torchvision_net(name), mean=(0.0,) * 3, std=(1.0,) * 3, input_size=size, name=name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 import torch
 from torch import nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights
 
 SIZES = {"alexnet": 128, "inception_v3": 139, "maxvit_t": 224, "vit_b_32": 64, "vit_l_32": 64, "vit_h_14": 28}
 
@@ -54,3 +57,22 @@ def noise(count: int, size: int, dtype: torch.dtype = torch.float32, seed: int =
     fine = torch.randn(count, 3, size, size, generator=generator)
     coarse = torch.randn(count, 3, 4, 4, generator=generator)
     return (fine + 2 * nn.functional.interpolate(coarse, size=(size, size), mode="nearest")).to(dtype)
+
+
+QUICK = (
+    "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t",
+)  # fmt: skip
+LARGE = 150e6
+"""A network of so many weights takes gigabytes, and most of a minute where other work runs beside."""
+
+
+def _weights(name: str) -> int:
+    return int(get_model_weights(name).DEFAULT.meta["num_params"])
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """Few networks are tried every time, most are slow, the largest are tried where CNNVIZ_SWEEP asks for all."""
+    large = _weights(name) >= LARGE and os.environ.get("CNNVIZ_SWEEP") != "all"
+    reason = f"{name} has {_weights(name) / 1e6:.0f} million weights; CNNVIZ_SWEEP=all runs it too"
+    return [*([] if name in QUICK else [pytest.mark.slow]), *([pytest.mark.skip(reason=reason)] if large else [])]

@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Curve", "Dot", "DotPanel", "draw_curves", "draw_intervals", "draw_matrix"]
+__all__ = [
+    "Curve",
+    "Dot",
+    "DotPanel",
+    "blank_figure",
+    "draw_curves",
+    "draw_intervals",
+    "draw_matrix",
+    "few_ticks",
+    "inches",
+    "notes_height",
+    "plain_axes",
+    "write_around",
+]
 
 INK, FAINT, LINE = "#202020", "#707070", "#d8d8d8"
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -104,23 +117,23 @@ def draw_intervals(panels: Sequence[DotPanel], *, width: float, title: str = "",
         notes: Below all.
     """
     em = current_style().size / PER_INCH
-    names = max((_inches(dot.name) for dot in panels[0].dots), default=0.0) + em
+    names = max((inches(dot.name) for dot in panels[0].dots), default=0.0) + em
     across = max(1, min(len(panels), MOST_ACROSS, int((width - names) / LEAST_WIDE)))
     down = math.ceil(len(panels) / across)
     high = len(panels[0].dots) * ROW * em
     wide = (width - names - (across - 1) * GAP * em - em) / across
     titles = [_fold(panel.title, wide) for panel in panels]
     above = 1.3 * max(map(len, titles)) * em + 0.8 * em
-    top, between, bottom = (2.0 * em if title else 0.3 * em), above + 3.0 * em, _notes_height(notes, width, em)
+    top, between, bottom = (2.0 * em if title else 0.3 * em), above + 3.0 * em, notes_height(notes, width, em)
     height = top + down * (high + between) + bottom
-    drawn = _figure(width, height)
+    drawn = blank_figure(width, height)
     for number, (panel, lines) in enumerate(zip(panels, titles, strict=True)):
         row, column = divmod(number, across)
         left = names + column * (wide + GAP * em)
         below = height - top - row * (high + between) - above - high
         axes = drawn.add_axes((left / width, below / height, wide / width, high / height))
         _fill_panel(axes, replace(panel, title="\n".join(lines)), named=column == 0)
-    _write_around(drawn, title, notes, em)
+    write_around(drawn, title, notes, em)
     return drawn
 
 
@@ -140,10 +153,10 @@ def _fill_panel(axes: Axes, panel: DotPanel, *, named: bool) -> None:
     axes.set_yticks(at if named else [], labels=[dot.name for dot in panel.dots] if named else [])
     arrow = "\N{RIGHTWARDS ARROW}" if panel.better == "higher" else "\N{LEFTWARDS ARROW}"
     words = f"{panel.better} is better {arrow}" if panel.better == "higher" else f"{arrow} {panel.better} is better"
-    _plain_axes(axes)
+    plain_axes(axes)
     axes.set_title(panel.title, fontsize=size, color=INK, fontfamily=families(panel.title), pad=3, parse_math=False)
     axes.set_xlabel(words, fontsize=size - 1, color=FAINT, fontfamily=current_style().font, labelpad=2)
-    axes.xaxis.set_major_locator(_few_ticks())
+    axes.xaxis.set_major_locator(few_ticks())
     axes.grid(visible=True, axis="x", color=LINE, linewidth=0.5)
     axes.set_axisbelow(True)
 
@@ -173,9 +186,9 @@ def draw_curves(
     high = min(wide * 0.8, 2.4)
     names = [curve.name for curve in panels[0][1]]
     legend = _legend_rows(names, width, em)
-    top, bottom = (2.0 * em if title else 0.3 * em), _notes_height(notes, width, em)
+    top, bottom = (2.0 * em if title else 0.3 * em), notes_height(notes, width, em)
     height = top + down * (high + 4.8 * em) + legend * 1.6 * em + bottom + 0.4 * em
-    drawn = _figure(width, height)
+    drawn = blank_figure(width, height)
     for number, (name, curves) in enumerate(panels):
         row, column = divmod(number, across)
         start = left + column * (wide + left)
@@ -183,7 +196,7 @@ def draw_curves(
         axes = drawn.add_axes((start / width, below / height, wide / width, high / height))
         _fill_curves(axes, name, curves, along)
     _draw_legend(drawn, panels[0][1], (legend, bottom + 0.2 * em))
-    _write_around(drawn, title, notes, em)
+    write_around(drawn, title, notes, em)
     return drawn
 
 
@@ -194,12 +207,12 @@ def _fill_curves(axes: Axes, name: str, curves: Sequence[Curve], along: str) -> 
         look = _look_of(number, control=curve.control)
         axes.fill_between(share, curve.low, curve.high, color=look["color"], alpha=0.12, linewidth=0)
         axes.plot(share, curve.mean, **look)
-    _plain_axes(axes)
+    plain_axes(axes)
     axes.set_xlim(0, 100)
     axes.set_title(name, fontsize=lettering.size, color=INK, fontfamily=families(name), pad=3, parse_math=False)
     axes.set_xlabel(along, fontsize=lettering.size - 1, color=FAINT, fontfamily=lettering.font, labelpad=2)
     axes.grid(visible=True, color=LINE, linewidth=0.5)
-    axes.yaxis.set_major_locator(_few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())
 
 
 def _look_of(number: int, *, control: bool) -> dict[str, Any]:
@@ -234,7 +247,7 @@ def _draw_legend(drawn: Figure, curves: Sequence[Curve], where: tuple[int, float
 
 
 def _legend_rows(names: Sequence[str], width: float, em: float) -> int:
-    longest = max((_inches(name) for name in names), default=1.0) + 5 * em
+    longest = max((inches(name) for name in names), default=1.0) + 5 * em
     return max(1, math.ceil(len(names) / max(1, int(width / longest))))
 
 
@@ -252,14 +265,14 @@ def draw_matrix(
     """
     lettering = current_style()
     em = lettering.size / PER_INCH
-    left = max(map(_inches, names)) + em
+    left = max(map(inches, names)) + em
     side = max(0.9 * em, min((width - left - 0.4 * em) / len(names), 6 * em))
     width = min(width, max(left + side * len(names) + 0.4 * em, NARROWEST))
     top = (2.0 * em if title else 0.3 * em) + left
-    bottom = _notes_height(notes, width, em) + 0.4 * em
+    bottom = notes_height(notes, width, em) + 0.4 * em
     square = side * len(names)
     height = top + square + bottom
-    drawn = _figure(width, height)
+    drawn = blank_figure(width, height)
     axes = drawn.add_axes((left / width, bottom / height, square / width, square / height))
     axes.imshow(np.nan_to_num(values), cmap="RdBu", vmin=-1, vmax=1)
     for row, column in np.ndindex(values.shape):
@@ -274,18 +287,20 @@ def draw_matrix(
     axes.set_xticks(ticks, labels=list(names), rotation=90)
     axes.set_yticks(ticks, labels=list(names))
     axes.xaxis.tick_top()
-    _plain_axes(axes)
-    _write_around(drawn, title, notes, em)
+    plain_axes(axes)
+    write_around(drawn, title, notes, em)
     return drawn
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
+    """A white figure of so many inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white")
 
 
-def _plain_axes(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
+    """Axes with a thin frame, no tick marks, and words in the fonts that have their characters."""
     lettering = current_style()
     axes.tick_params(length=0, labelsize=lettering.size - 1, labelcolor=INK, labelfontfamily=lettering.font, pad=3)
     axes.tick_params(axis="y", labelsize=lettering.size)
@@ -295,19 +310,21 @@ def _plain_axes(axes: Axes) -> None:
             label.set(parse_math=False, fontfamily=families(label.get_text()))
 
 
-def _few_ticks() -> Any:
+def few_ticks() -> Any:
+    """Three numbers along an axis, or so."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=3, min_n_ticks=2)
 
 
-def _inches(words: str) -> float:
+def inches(words: str) -> float:
     """How wide words are in ordinary text."""
     size = current_style().size
     return float(text_width(words, 100)) / 100 * size / PER_INCH
 
 
-def _notes_height(notes: Sequence[str], width: float, em: float) -> float:
+def notes_height(notes: Sequence[str], width: float, em: float) -> float:
+    """Inches that notes take below a figure of some width."""
     return sum(len(_fold(note, width)) for note in notes) * 1.3 * em + (0.6 * em if notes else 0.0)
 
 
@@ -316,14 +333,15 @@ def _fold(note: str, width: float) -> list[str]:
     lines: list[str] = [""]
     for word in note.split():
         longer = f"{lines[-1]} {word}".strip()
-        if _inches(longer) * (1 - 1 / current_style().size) > width - 0.1 and lines[-1]:
+        if inches(longer) * (1 - 1 / current_style().size) > width - 0.1 and lines[-1]:
             lines.append(word)
         else:
             lines[-1] = longer
     return lines
 
 
-def _write_around(drawn: Figure, title: str, notes: Sequence[str], em: float) -> None:
+def write_around(drawn: Figure, title: str, notes: Sequence[str], em: float) -> None:
+    """Write a title above a figure and notes below it."""
     lettering = current_style()
     width, height = drawn.get_size_inches()
     if title:

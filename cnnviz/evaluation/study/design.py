@@ -26,7 +26,7 @@ from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.images.datasets.open import open_dataset
 from cnnviz.images.reading import ImagesLike
 from cnnviz.method import MOST_SEED, check_network
-from cnnviz.methods.scan.manifest import IDENTITY, Manifest
+from cnnviz.methods.scan.manifest import IDENTITY, Manifest, describe_device
 from cnnviz.models.model import Model
 from cnnviz.models.origin import file_digest
 from cnnviz.provenance import __version__, plain
@@ -162,7 +162,7 @@ class StudyDesign:
         size = how.block or min(usual_size(model.device), len(data))
         blocks = -(-len(data) // size)
         usual = torch.get_num_threads() if how.folder is None else 1
-        told, device = model.describe(), model.device
+        told = model.describe()
         held = {
             "layout": LAYOUT,
             "network": {name: told[name] for name in IDENTITY if name in told},
@@ -175,7 +175,7 @@ class StudyDesign:
             "block": int(size),
             "blocks_a_shard": max(1, -(-blocks // MOST_PARTS)),
             "threads": how.threads or usual,
-            "device": device.type if device.type != "cuda" else f"cuda, {torch.cuda.get_device_name(device)}",
+            "device": describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "versions": {"cnnviz": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
         }

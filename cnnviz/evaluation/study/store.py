@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cnnviz.core.atomic import make_folder, read_record, write_record, write_whole
+from cnnviz.core.atomic import write_whole
 from cnnviz.core.untrusted import parse_json
 from cnnviz.errors import OutputError
 from cnnviz.evaluation.study.assessor import Found
 from cnnviz.evaluation.study.meter import Meter
 from cnnviz.methods.scan.manifest import Manifest
+from cnnviz.methods.scan.part_files import PartFolder, PartKind, agree_on_parts
 
 __all__ = ["STUDY_FILE", "Store", "agree_on_study"]
 
 STUDY_FILE = "study.json"
-PART = re.compile(r"part-(\d+)\.safetensors")
 CURVE: Final = "curve:"
 
 DIFFERENCES: Final[Mapping[str, str]] = {
@@ -35,6 +34,9 @@ DIFFERENCES: Final[Mapping[str, str]] = {
 }
 
 
+KIND: Final = PartKind("study", STUDY_FILE, DIFFERENCES)
+
+
 def agree_on_study(folder: Path | None, wanted: Manifest, left: Sequence[str]) -> Manifest:
     """The manifest of the study in a folder, if it fits what is wanted; or else the wanted one, written there.
 
@@ -46,37 +48,7 @@ def agree_on_study(folder: Path | None, wanted: Manifest, left: Sequence[str]) -
     Raises:
         OutputError: If the folder holds a study of something else, or cannot be written.
     """
-    if folder is None:
-        return wanted
-    make_folder(folder)
-    there = _read_study(folder / STUDY_FILE)
-    if there is None or not any(PART.fullmatch(each.name) for each in folder.iterdir()):
-        write_whole(folder / STUDY_FILE, wanted.text.encode())
-        return wanted
-    names = sorted({*wanted.held, *there.held} - {*left}, key=lambda name: (name not in DIFFERENCES, name))
-    for name in names:
-        if wanted.held.get(name) != there.held.get(name):
-            what = DIFFERENCES.get(
-                name, f"{name.replace('_', ' ')} {there.held.get(name)}, not {wanted.held.get(name)}"
-            )
-            raise OutputError(
-                f"The study in '{folder}' is of something else: {what}. Choose another folder, or delete this one."
-            )
-    return there
-
-
-def _read_study(path: Path) -> Manifest | None:
-    try:
-        held = dict(parse_json(path.read_bytes()))
-        manifest = Manifest(held)
-        sizes = manifest.images, int(held["block"]), int(held["blocks_a_shard"]), int(held["threads"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"'{path}' is damaged, or not a file that cnnviz wrote.") from error
-    if min(sizes) < 1:
-        raise OutputError(f"'{path}' is damaged, or not a file that cnnviz wrote.")
-    return manifest
+    return wanted if folder is None else agree_on_parts(KIND, folder, wanted, left)
 
 
 class Store:
@@ -90,22 +62,15 @@ class Store:
     """
 
     def __init__(self, folder: Path | None, manifest: Manifest) -> None:
-        self._folder, self._manifest = folder, manifest
+        self._parts = None if folder is None else PartFolder(KIND, folder, manifest)
+        self._manifest = manifest
         self._held: dict[int, Found] = {}
 
     def missing(self) -> list[int]:
         """Numbers of the parts that are still to be found, or lack pictures that perhaps can be read now."""
-        return [number for number in range(self._manifest.shards) if not self._is_there(number)]
-
-    def _is_there(self, number: int) -> bool:
-        if self._folder is None:
-            return number in self._held
-        path = self._file(number)
-        return path.exists() and not read_record(path)[1].get("passing")
-
-    def _file(self, number: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"part-{number:06}.safetensors"
+        if self._parts is not None:
+            return self._parts.missing()
+        return [number for number in range(self._manifest.shards) if number not in self._held]
 
     def keep(self, number: int, found: Found) -> None:
         """Put a part there, as a whole.
@@ -113,15 +78,13 @@ class Store:
         Raises:
             OutputError: If it cannot be written.
         """
-        if self._folder is None:
+        if self._parts is None:
             self._held[number] = found
             return
         costs = {name: [meter.forwards, meter.seconds] for name, meter in found.costs.items()}
         text = json.dumps({"images": len(found.images), "costs": costs})
-        write_whole(self._file(number).with_suffix(".cost.json"), text.encode())
+        write_whole(self._parts.file(number).with_suffix(".cost.json"), text.encode())
         record = {
-            "study": self._manifest.digest,
-            "part": number,
             "targets": found.targets,
             "failures": [[image, sentence] for image, sentence in found.failures],
             "passing": sorted(found.passing),
@@ -133,7 +96,7 @@ class Store:
             "probabilities": found.probabilities,
             **{f"{CURVE}{name}": each for name, each in found.curves.items()},
         }
-        write_record(self._file(number), arrays, record)
+        self._parts.write(number, arrays, record)
 
     def read(self) -> Iterator[Found]:
         """All parts in their order.
@@ -142,18 +105,10 @@ class Store:
             OutputError: If one is missing, damaged or of another study.
         """
         for number in range(self._manifest.shards):
-            yield self._held[number] if self._folder is None else self._read_part(number)
+            yield self._held[number] if self._parts is None else self._read_part(self._parts, number)
 
-    def _read_part(self, number: int) -> Found:
-        path = self._file(number)
-        if not path.exists():
-            raise OutputError(
-                f"Part {number} of {self._manifest.shards} is missing in '{self._folder}': a job has not finished. Run "
-                "it again and it goes on where it was."
-            )
-        arrays, record = read_record(path)
-        if record.get("study") != self._manifest.digest or record.get("part") != number:
-            raise OutputError(f"'{path}' is of another study; delete it and run the study again.")
+    def _read_part(self, parts: PartFolder, number: int) -> Found:
+        arrays, record = parts.read(number)
         try:
             found = Found(
                 arrays["images"],
@@ -164,14 +119,14 @@ class Store:
                 arrays["probabilities"],
                 [(int(image), str(sentence)) for image, sentence in record["failures"]],
                 set(map(int, record["passing"])),
-                self._read_costs(number),
+                _read_costs(parts.file(number)),
             )
             counts = {len(each) for each in (found.images, found.values, found.targets, found.scores)}
             sound = len(counts) == 1 and found.values.shape[1:] == self._shape
         except (KeyError, TypeError, ValueError):
             sound = False
         if not sound:
-            raise OutputError(f"'{path}' is damaged; delete it and run the study again.")
+            raise OutputError(f"'{parts.file(number)}' is damaged; delete it and run the study again.")
         return found
 
     @property
@@ -179,9 +134,10 @@ class Store:
         """How many candidates and metrics there are."""
         return len(self._manifest["methods"]), len(self._manifest["metrics"])
 
-    def _read_costs(self, number: int) -> dict[str, Meter]:
-        """What the maps of a part took; nothing where that is not known any more."""
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            held = parse_json(self._file(number).with_suffix(".cost.json").read_bytes())
-            return {str(name): Meter(int(each[0]), float(each[1])) for name, each in held["costs"].items()}
-        return {}
+
+def _read_costs(part: Path) -> dict[str, Meter]:
+    """What the maps of a part took; nothing where that is not known any more."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        held = parse_json(part.with_suffix(".cost.json").read_bytes())
+        return {str(name): Meter(int(each[0]), float(each[1])) for name, each in held["costs"].items()}
+    return {}

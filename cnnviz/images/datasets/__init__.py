@@ -6,5 +6,6 @@
 - ``tars``: WebDataset tars.
 - ``huggingface``: tables of the library ``datasets``.
 - ``memory``: what a script holds already.
+- ``labelled``: another data set with the true class of every picture.
 - ``shapes``: drawn scenes, which are a seed and a range.
 """

@@ -50,7 +50,7 @@ class MemoryDataset(Dataset):
         try:
             if self._entrance.places != PICTURE:
                 return gather(item, self._entrance)[0]
-            return read_picture(item)
+            return read_picture(item, value_range=self._entrance.value_range)
         except PictureError as error:
             raise PictureError(str(error).replace(str(item), item.name)) from error
 

@@ -61,19 +61,19 @@ def open_dataset(source: Any, *, classes: bool | None = None, entrance: Entrance
     if classes is not None:
         raise UsageError("Whether folders are classes can be said of a folder only; the data set is none.")
     if path is not None:
-        return _open_named(os.fsdecode(source), path)
-    return source if isinstance(source, Dataset) else _open_held(source)
+        return _open_named(os.fsdecode(source), path, entrance)
+    return source if isinstance(source, Dataset) else _open_held(source, entrance)
 
 
-def _open_held(source: Any) -> Dataset:
+def _open_held(source: Any, entrance: Entrance) -> Dataset:
     """What a script holds: a table of Hugging Face, names of tars, pictures and tensors."""
     if is_hugging_face(source):
         return HuggingFaceDataset(source)
     if isinstance(source, Sequence) and source and all(_is_tar(each) for each in source):
         return open_tars([os.fsdecode(each) for each in source])
     if isinstance(source, (list, tuple)):
-        return open_memory([one for each in source for one in _files_of(each)])
-    return open_memory(source)
+        return open_memory([one for each in source for one in _files_of(each)], entrance)
+    return open_memory(source, entrance)
 
 
 def _files_of(source: Any) -> list[Any]:
@@ -93,7 +93,7 @@ def _open_others(source: Any, path: Path | None, classes: bool | None, entrance:
     return data
 
 
-def _open_named(text: str, path: Path) -> Dataset:
+def _open_named(text: str, path: Path, entrance: Entrance) -> Dataset:
     """What a text that names no folder stands for."""
     kind, mark, rest = text.partition(":")
     if mark and kind in ("shapes", "hf") and not path.exists():
@@ -105,7 +105,7 @@ def _open_named(text: str, path: Path) -> Dataset:
     if path.suffix.lower() in LISTS:
         return open_list(path)
     if path.suffix.lower() in SUFFIXES or path.is_file():
-        return open_memory([path])
+        return open_memory([path], entrance)
     raise PictureError(f"There is no folder or file {quoted(text)}; a data set is {EXPECTED}.")
 
 

@@ -44,7 +44,8 @@ def captum(
     ``captum:DeepLift`` on the command line is ``captum --algorithm DeepLift``. KernelShap, Lime and FeatureAblation
     switch square cells of the picture off, all channels together. DeepLift and GradientShap should add up to the
     score's change from the baseline; by how much they do not is in the checks. captum runs on a copy of the network in
-    at least float32, because DeepLift leaves traces on the modules where it fails.
+    at least float32, because DeepLift leaves traces on the modules where it fails. cnnviz's own ``deeplift`` adds up
+    on any network.
 
     Args:
         model: The network.

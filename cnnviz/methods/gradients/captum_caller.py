@@ -116,6 +116,7 @@ def _observe_calls(model: Model, example: Tensor) -> tuple[Counter[nn.Module], s
     return calls, set(calls) - related
 
 
+OWN_DEEPLIFT = "cnnviz's own deeplift adds up on any network, also where activation functions are reused"
 BY_CELLS, LEARNING, COMPLETE = ("KernelShap", "Lime", "FeatureAblation"), ("KernelShap", "Lime"), 0.05
 SHARE_BLURRED = 0.3
 
@@ -167,7 +168,8 @@ class Caller:
                 values = self._call(scored, image[None], empty)[0].detach()
             total += values / len(self._baselines)
             errors.append(_completeness_error(scored, image[None], empty, values))
-        return total, () if self._algorithm in BY_CELLS else (_state_completeness(max(errors)),)
+        own = (OWN_DEEPLIFT,) if self._algorithm == "DeepLift" else ()
+        return total, () if self._algorithm in BY_CELLS else (_state_completeness(max(errors)), *own)
 
     def _call(self, scored: _ScoreOnly, image: Tensor, empty: Tensor) -> Tensor:
         settings: dict[str, Any] = {"baselines": empty}

@@ -51,8 +51,8 @@ def integrated_gradients(
         model: The network.
         images: Paths, PIL images, arrays, pictures, a float tensor ``(N, C, H, W)``, or a list of these.
         target: What is explained; None is each image's top class.
-        baseline: One or several separated by commas: mean (0 after normalisation), black, noise, or blur (a Gaussian
-            with a standard deviation of a tenth of the shorter side).
+        baseline: One or several separated by commas: mean (0 after normalisation), black, white, noise, blur (a
+            Gaussian with a standard deviation of a tenth of the shorter side), or a picture file.
         steps: Initial number of integration points.
         tolerance: Completeness error at which the doubling stops.
         most_steps: Largest number of integration points; they are doubled until the tolerance is met.
@@ -72,10 +72,9 @@ def integrated_gradients(
     """
     from cnnviz.methods.ask import attribute
     from cnnviz.methods.gradients.input_gradients import settled_scores
-    from cnnviz.methods.gradients.path_integral import fill_inputs, integrate
-    from cnnviz.methods.occlusion.baselines import parse_baselines
+    from cnnviz.methods.gradients.path_integral import fill_inputs, integrate, parse_starts
 
-    names = parse_baselines(baseline)
+    names = parse_starts(baseline)
     many = max(steps, most_steps)
 
     def answer(inputs: Tensor, targets: Sequence[Target]) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from cnnviz.engine.batching import in_slices
 from cnnviz.engine.capture import widen_half
 from cnnviz.methods.ask import Answer
 from cnnviz.methods.gradients.input_gradients import input_gradients, settled_scores
-from cnnviz.methods.occlusion.baselines import fill_with
+from cnnviz.methods.occlusion.baselines import BASELINES, fill_with, parse_baselines
+from cnnviz.methods.prepare import prepare
 from cnnviz.models.model import Model
 from cnnviz.provenance import Caution
 
-__all__ = ["Integral", "fill_inputs", "integrate"]
+__all__ = ["Integral", "fill_inputs", "integrate", "parse_starts"]
 
 SHARE_BLURRED = 0.3
 """Side of the window that a blur is made for, as a share of the shorter side."""
@@ -125,8 +127,29 @@ def _state_completeness(error: Tensor, taken: list[int], tolerance: float, most:
     return Caution(f"{said}; still above {tolerance:g} for {left} of {len(taken)}, and {most} steps are the cap")
 
 
+def parse_starts(text: str) -> tuple[str, ...]:
+    """``"black,blur"`` as names, each once; a name may also be a picture file.
+
+    Raises:
+        UnknownNameError: If there is no such baseline or file; the message offers the nearest baselines.
+        ParameterError: If there is none at all.
+    """
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    files = [name for name in names if name not in BASELINES and Path(name).is_file()]
+    rest = ",".join(name for name in names if name not in files)
+    known = parse_baselines(rest) if rest or not files else ()
+    return tuple(name for name in names if name in known or name in files)
+
+
 def fill_inputs(model: Model, inputs: Tensor, name: str, seed: int) -> Tensor:
-    """A baseline for each of the inputs ``(N, C, H, W)``."""
+    """A baseline for each of the inputs ``(N, C, H, W)``, by its name or from a picture file.
+
+    Raises:
+        PictureError: If that cannot be read.
+    """
+    if name not in BASELINES:
+        held = prepare(model, name, None).inputs.to(inputs)
+        return held.expand_as(inputs).clone()
     everything = torch.ones(1, 1, *inputs.shape[2:], device=inputs.device)
     side = round(SHARE_BLURRED * min(inputs.shape[2:]))
     return torch.cat([fill_with(name, model, image, side=side, seed=seed)(everything) for image in inputs])

@@ -50,10 +50,10 @@ def fill_with(name: str, model: Model, image: Tensor, *, side: int | Size, seed:
     """What hides parts of one image.
 
     Args:
-        name: ``"mean"`` (0 in normalised space, the mean of the training pictures), ``"black"``, ``"blur"`` (Gaussian,
-            its deviation a third of the window along each axis), ``"noise"`` (every value at random from black to
-            white; of signals and volumes without these from the channel's lowest to its highest) or ``"inpaint"``
-            (continued from around the window, by Telea's method; of pictures alone).
+        name: ``"mean"`` (0 in normalised space, the mean of the training pictures), ``"black"``, ``"white"``,
+            ``"blur"`` (Gaussian, its deviation a third of the window along each axis), ``"noise"`` (every value at
+            random from black to white; of signals and volumes without these from the channel's lowest to its highest)
+            or ``"inpaint"`` (continued from around the window, by Telea's method; of pictures alone).
         model: The network, for what black and white are.
         image: ``(C, H, W)``, or a signal or a volume.
         side: Length of the windows along each axis, or along all.
@@ -83,6 +83,14 @@ class _Filler:
                 f"the network's value_range says so; expected {', '.join(ANYWHERE)}."
             )
         return self._fill_always(self._normalise(torch.zeros(self.image.shape)))
+
+    def white(self) -> Fill:
+        if not self._has_colours:
+            raise ParameterError(
+                f"baseline white needs to know which values are black and white, and a {self._kind} has none unless "
+                f"the network's value_range says so; expected {', '.join(ANYWHERE)}."
+            )
+        return self._fill_always(self._normalise(torch.ones(self.image.shape)))
 
     def noise(self) -> Fill:
         drawn = torch.from_numpy(np.random.default_rng(self.seed).random(self.image.shape, dtype=np.float32))
@@ -133,6 +141,7 @@ class _Filler:
 BASELINES: Mapping[str, Callable[[_Filler], Fill]] = {
     "mean": _Filler.mean,
     "black": _Filler.black,
+    "white": _Filler.white,
     "blur": _Filler.blur,
     "noise": _Filler.noise,
     "inpaint": _Filler.inpaint,

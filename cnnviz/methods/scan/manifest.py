@@ -24,7 +24,15 @@ from cnnviz.methods.scan.scope import ScanRequest
 from cnnviz.models.model import Model
 from cnnviz.provenance import __version__
 
-__all__ = ["IDENTITY", "MANIFEST_FILE", "Manifest", "agree_on_manifest", "ensure_fitting", "read_manifest"]
+__all__ = [
+    "IDENTITY",
+    "MANIFEST_FILE",
+    "Manifest",
+    "agree_on_manifest",
+    "describe_device",
+    "ensure_fitting",
+    "read_manifest",
+]
 
 MANIFEST_FILE = "manifest.json"
 LAYOUT = 1
@@ -110,7 +118,7 @@ class Manifest:
             "samples": int(request.samples),
             "seed": int(request.seed),
             "autocast": bool(request.autocast),
-            "device": _describe_device(model.device),
+            "device": describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "bins": DESCRIPTION,
             "versions": {"cnnviz": __version__, "torch": str(torch.__version__)},
@@ -279,5 +287,6 @@ def _describe_layer(layer: RecordedLayer) -> dict[str, Any]:
     }
 
 
-def _describe_device(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
+    """A device as manifests name it: its kind, and which GPU it is."""
     return f"cuda, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed
+from torch import Tensor
 
 from cnnviz.core.capacity import free_memory, ran_out_of_memory, spell_bytes
 from cnnviz.core.change import contextmanager
@@ -22,105 +18,22 @@ from cnnviz.engine.batching import in_slices
 from cnnviz.engine.layers import observe_layers
 from cnnviz.engine.tally.recorder import PeakRecorder, RecordedLayer, observe_outputs
 from cnnviz.engine.tally.tally import BlockPeaks, Tally
-from cnnviz.engine.undisturbed import fixed_threads, reproducible, undisturbed
-from cnnviz.errors import CnnvizError, ModelError, OutputError, ParameterError, UsageError
+from cnnviz.engine.undisturbed import fixed_threads
+from cnnviz.errors import ModelError, OutputError, ParameterError, UsageError
 from cnnviz.images.datasets.dataset import Dataset
 from cnnviz.methods.scan.index import choose_sample, finish_index
 from cnnviz.methods.scan.loader import Block, example_shape, load_blocks
 from cnnviz.methods.scan.manifest import Manifest, agree_on_manifest, ensure_fitting, read_manifest
+from cnnviz.methods.scan.processes import conditions, own_numbers, processes
 from cnnviz.methods.scan.scope import JobShare, ScanRequest, choose_layers
 from cnnviz.methods.scan.shards import Shards, read_finished
 from cnnviz.models.model import Model
 from cnnviz.results.patch_index import PatchIndex
 
-__all__ = ["scan", "Processes", "processes"]
+__all__ = ["scan"]
 
-STARTED = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-PATIENCE = timedelta(days=30)
 BYTES_OF_A_VALUE = 64
 """Value, image and place, and what merging two lists of them takes."""
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Processes:
-    """This process among all that work together.
-
-    Attributes:
-        rank: Its number.
-        count: How many there are.
-        device: Where objects are put to be sent.
-    """
-
-    rank: int = 0
-    count: int = 1
-    device: torch.device | None = None
-
-    def first(self, ask: Callable[[], Result]) -> Result:
-        """What the first process finds, in all of them; what goes wrong there goes wrong in all.
-
-        Raises:
-            CnnvizError: Whatever it raised.
-        """
-        found: list[Any] = [None, None]
-        if self.rank == 0:
-            try:
-                found[0] = ask()
-            except CnnvizError as error:
-                found[1] = error
-        if self.count > 1:
-            if found[1] is not None:
-                found[1] = _plain_error(found[1])
-            distributed.broadcast_object_list(found, src=0, device=self.device)
-        if found[1] is not None:
-            raise found[1]
-        result: Result = found[0]
-        return result
-
-    def all(self, ask: Callable[[], Result]) -> Result:
-        """What this process finds, once all have found theirs; what goes wrong in one goes wrong in all.
-
-        Raises:
-            CnnvizError: Whatever one of them raised.
-        """
-        if self.count == 1:
-            return ask()
-        found, failure = None, None
-        try:
-            found = ask()
-        except CnnvizError as error:
-            failure = _plain_error(error)
-        failures: list[Any] = [None] * self.count
-        distributed.all_gather_object(failures, failure)
-        if failed := [each for each in failures if each is not None]:
-            raise failed[0]
-        assert found is not None
-        return found
-
-
-def processes(device: torch.device) -> Processes:
-    """The processes that work together: torch's process group if there is one, or one that torchrun's settings name.
-
-    Args:
-        device: Where the network is.
-    """
-    if not distributed.is_available() or (not distributed.is_initialized() and not os.environ.keys() >= STARTED):
-        return Processes()
-    if not distributed.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
-        atexit.register(distributed.destroy_process_group)  # not sooner: the same group cannot be made twice
-    where = device if distributed.get_backend() == "nccl" else torch.device("cpu")
-    return Processes(distributed.get_rank(), distributed.get_world_size(), where)
-
-
-def _plain_error(error: CnnvizError) -> CnnvizError:
-    """The error as one that can be sent: some have constructors of their own."""
-    for kind in type(error).__mro__:
-        if kind.__init__ is CnnvizError.__init__:  # type: ignore[misc]
-            return kind(str(error))  # type: ignore[no-any-return]
-    return CnnvizError(str(error))
 
 
 def scan(
@@ -143,7 +56,7 @@ def scan(
     """
     shape, described = example_shape(model, data), model.describe()
     team = processes(model.device)
-    with _scan_conditions(model, autocast=request.autocast):
+    with conditions(model, autocast=request.autocast), torch.no_grad():
         if folder is None and (team.count > 1 or share is not None):
             raise UsageError("Processes that scan together need a folder for their index, which all of them see.")
         example = model.to_device(torch.zeros(model.fixed_batch or 1, *shape))
@@ -160,7 +73,7 @@ def scan(
                 missing = team.first(shards.missing)
                 with fixed_threads(manifest["threads"]):
                     work = _Scanner(model, data, shape, manifest, layers)
-                    team.all(lambda: work.do(_own_shards(missing, team, share), shards, request.workers))
+                    team.all(lambda: work.do(own_numbers(missing, team, share), shards, request.workers))
                 if share is not None:
                     return None, names
                 index = team.first(lambda: _write_index(shards, manifest, folder))
@@ -285,12 +198,6 @@ def _names_of_index(folder: Path | None, names: list[str]) -> list[str]:
     return held if set(names) <= set(held) else names
 
 
-def _own_shards(missing: Sequence[int], team: Processes, share: JobShare | None) -> list[int]:
-    """The shards that this process finds."""
-    ours = [number for number in missing if share is None or number % share.jobs == share.job - 1]
-    return ours[team.rank :: team.count]
-
-
 def _write_index(shards: Shards, manifest: Manifest, folder: Path | None) -> PatchIndex | None:
     """The index, or where there is a folder None, with the index in it."""
     if folder is None:
@@ -311,20 +218,6 @@ def _unless_finished(folder: Path | None, manifest: Manifest) -> Iterator[None]:
             finished = read_finished(folder, manifest)
         if finished is None:
             raise error from None
-
-
-@contextmanager
-def _scan_conditions(model: Model, *, autocast: bool) -> Iterator[None]:
-    """Whatever was switched on around the scan, it computes as its manifest says."""
-    device = model.device
-    with (
-        undisturbed(model.module),
-        reproducible(device),
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-        torch.autocast(device.type, torch.bfloat16, enabled=autocast),
-        torch.no_grad(),
-    ):
-        yield
 
 
 def _describe_too_large(block: int) -> str:
