@@ -53,6 +53,12 @@ class PairedCall:
         with torch.no_grad(), torch._C.DisableTorchFunction():
             return self.function(*self.twin_args, **self.twin_kwargs)
 
+    def run_selecting(self) -> Any:
+        """What it gives for the baseline's numbers and the input's selection: its masks, indices and places."""
+        args, kwargs = _selecting(self.args, self.twin_args), _selecting(self.kwargs, self.twin_kwargs)
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            return self.function(*args, **kwargs)
+
 
 Rules = Callable[["Pairs", PairedCall], Any]
 """From a call to what it gives, with multipliers instead of derivatives and noted with its twin; or None."""
@@ -68,6 +74,7 @@ class Pairs(TorchFunctionMode):
     Attributes:
         exact: Likewise.
         counts: Calls by the rule they got.
+        selected: Calls whose selection (of boxes, say) differs in the baseline's forward, and is the input's there too.
         pathwise: Calls of functions without a rule of their own.
         lost: Functions that got a tensor which comes from the input by a way that is not seen.
     """
@@ -77,6 +84,7 @@ class Pairs(TorchFunctionMode):
         self._rules, self.exact = rules, exact
         self._twins: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self.counts: Counter[str] = Counter()
+        self.selected: Counter[str] = Counter()
         self.pathwise: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
 
@@ -123,8 +131,22 @@ class Pairs(TorchFunctionMode):
         found = self._rules(self, call) if torch.is_grad_enabled() else None
         if found is not None:
             return found
-        twin = call.run_twin()
-        return self.note(call.run(), twin)
+        return self._mirror(call)
+
+    def _mirror(self, call: PairedCall) -> Any:
+        """What a call gives, noted with its twin; of a selection, which differs in size, the input's holds for both."""
+        try:
+            twin, failed = call.run_twin(), False
+        except (RuntimeError, IndexError, ValueError):
+            if call.inplace:
+                raise
+            twin, failed = None, True
+        value = call.run()
+        if failed or not _alike(value, twin):
+            self.selected[call.name] += 1
+            twin = call.run_selecting()
+            twin = twin if _alike(value, twin) else value
+        return self.note(value, twin)
 
     def _begin_twin(self, subject: Tensor) -> None:
         """A tensor that is written to from here on has a twin of its own."""
@@ -133,8 +155,23 @@ class Pairs(TorchFunctionMode):
                 self._twins[subject] = subject.detach().clone()
 
     def _note_lost(self, func: Any, args: tuple[Any, ...]) -> None:
-        if any(isinstance(each, Tensor) and each.grad_fn is not None for each in args):
+        """Remember a function that gets a tensor which comes from the input, but whose making was not seen."""
+        if any(isinstance(each, Tensor) and each.grad_fn is not None and self._descends(each) for each in args):
             self.lost[plain_name(func) or str(func)] += 1
+
+    def _descends(self, tensor: Tensor) -> bool:
+        """Whether the graph of a tensor leads to one that has a twin; weights have none."""
+        left: list[Any] = [tensor.grad_fn]
+        seen = set(left)
+        while left:
+            node = left.pop()
+            variable = getattr(node, "variable", None)
+            if variable is not None and variable in self._twins:
+                return True
+            following = {each for each, _ in node.next_functions if each is not None} - seen
+            seen |= following
+            left.extend(following)
+        return False
 
 
 def _writes(func: Any, kwargs: dict[str, Any]) -> bool:
@@ -142,6 +179,28 @@ def _writes(func: Any, kwargs: dict[str, Any]) -> bool:
     name = str(getattr(func, "__name__", "")).partition(".")[0]
     marked = name.endswith("_") and not name.endswith("__")
     return marked or name.strip("_") in WRITING or kwargs.get("inplace") is True
+
+
+def _alike(value: Any, twin: Any) -> bool:
+    """Whether two outputs have tensors of the same shapes in the same places."""
+    if isinstance(value, Tensor):
+        return isinstance(twin, Tensor) and value.shape == twin.shape
+    if isinstance(value, (tuple, list)):
+        same = isinstance(twin, (tuple, list)) and len(value) == len(twin)
+        return same and all(map(_alike, value, twin))
+    return True
+
+
+def _selecting(own: Any, twin: Any) -> Any:
+    """A call's arguments, numbers from the baseline's forward and everything else from the input's."""
+    if isinstance(own, Tensor):
+        return twin if own.is_floating_point() else own
+    if isinstance(own, (tuple, list)):
+        made = [_selecting(one, other) for one, other in zip(own, twin, strict=True)]
+        return type(own)(*made) if hasattr(own, "_fields") else type(own)(made)
+    if isinstance(own, dict):
+        return {key: _selecting(each, twin[key]) for key, each in own.items()}
+    return own
 
 
 @contextmanager

@@ -303,6 +303,8 @@ def _unknown(pairs: Pairs, call: PairedCall) -> Any:
         ends = _outputs(_with_floats(call, pairs, [each.detach().clone() for each in factors]))
         starts = _outputs(_with_floats(call, pairs, [pairs.twin(each).clone() for each in factors]))
         middle = _outputs(_with_floats(call, pairs, means))
+    if [each.shape for each in ends] != [each.shape for each in starts]:  # a selection, which differs
+        return None
     floats = [each for each in ends if each.is_floating_point()]
     if not floats or _is_linear(ends, starts, middle):
         return None
@@ -314,7 +316,7 @@ def _is_linear(ends: Sequence[Tensor], starts: Sequence[Tensor], middle: Sequenc
         if not end.is_floating_point():
             continue
         most = torch.maximum(end.abs(), start.abs()).amax() if end.numel() else end.new_zeros(())
-        if end.shape != start.shape or bool(((end + start) / 2 - held).abs().amax() > SAME * most):
+        if end.numel() and bool(((end + start) / 2 - held).abs().amax() > SAME * most):
             return False
     return True
 

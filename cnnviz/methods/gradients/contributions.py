@@ -79,6 +79,7 @@ class _Contributions:
         changes: ``(n,)`` float64: the scores less the baseline's.
         lost: Functions that were not followed.
         pathwise: Functions without a rule of their own, which are integrated along a path.
+        selected: Functions whose selection was the picture's for the baseline too.
     """
 
     answer: Answer
@@ -86,6 +87,7 @@ class _Contributions:
     changes: Tensor
     lost: tuple[str, ...]
     pathwise: tuple[str, ...]
+    selected: tuple[str, ...]
 
 
 def _ask_either_way(
@@ -129,7 +131,7 @@ def _ask(
     shown = tuple(each.sum(dim=1) for each in values) if names else tuple(values)
     checks = caught.checks
     answer = Answer((), shown, logits.detach(), scores.detach(), tuple(settled), checks)
-    return _Contributions(answer, sums, changes, tuple(pairs.lost), tuple(pairs.pathwise))
+    return _Contributions(answer, sums, changes, tuple(pairs.lost), tuple(pairs.pathwise), tuple(pairs.selected))
 
 
 def _differentiate(scores: Tensor, leaf: Tensor) -> dict[str, Tensor]:
@@ -161,6 +163,8 @@ def _say_residues(model: Model, found: Sequence[_Contributions]) -> list[str]:
     notes: list[str] = [Caution(f"not followed, so left out of the contributions: {', '.join(lost)}")] if lost else []
     paths = sorted({name for one in found for name in one.pathwise})
     notes += [f"without a rule, so integrated by 16 points: {', '.join(paths)}"] if paths else []
+    selecting = any(one.selected for one in found)
+    notes += ["of the baseline the same boxes and places are looked at as of the picture"] if selecting else []
     notes += [f"scripted, so not followed: {', '.join(scripted)}"] if scripted else []
     if most > SHOWN:
         return [Caution(f"contributions do not add up: {most:.2g} of the score's change is missing"), *notes]
