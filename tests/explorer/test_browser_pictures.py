@@ -127,11 +127,11 @@ def test_opacity_and_back_to_what_is_saved(page):
     shown_map(page)
     page.tab.evaluate("""(() => { const one = document.querySelector('.toolbar input[type=range]');
         one.value = 30; one.dispatchEvent(new Event('input')); })()""")
-    assert page.tab.evaluate("document.querySelector('.frame .map').hidden") is True
+    page.tab.until("document.querySelector('.frame .map').hidden")
     assert page.tab.evaluate("getComputedStyle(document.querySelector('.frame .plain')).opacity") == "0.3"
     assert page.tab.evaluate("document.querySelector('.frame .plain').naturalWidth") == 160
     page.tab.evaluate("[...document.querySelectorAll('button')].find(one => one.innerText === 'As saved').click()")
-    assert page.tab.evaluate("document.querySelector('.frame .map').hidden") is False
+    page.tab.until("!document.querySelector('.frame .map').hidden")
 
 
 def choose_hiding(page, way: str = "mean") -> None:

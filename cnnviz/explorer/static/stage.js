@@ -125,6 +125,11 @@ window.Explorer = window.Explorer || {};
     });
     frame.addEventListener("blur", () => (cross.hidden = !held));
 
+    /* Load the bare map, which is wanted only under another opacity. */
+    async function drawPlain() {
+      if (map) await loaded(plain, await data.image(data.shown(map.plain, SIDE)));
+    }
+
     /* The map as it is saved, unless another opacity was asked for: then the bare map over the picture. */
     function drawMap() {
       const bare = map !== null && opacity !== null;
@@ -139,16 +144,18 @@ window.Explorer = window.Explorer || {};
       /* Show a map's answer, or null; comes when it is drawn. */
       async show(answer) {
         if (answer) {
-          const [whole, bare] = await Promise.all([answer.image, answer.plain].map((url) => data.image(data.shown(url, SIDE))));
-          await Promise.all([loaded(overlay, whole), loaded(plain, bare)]);
+          await loaded(overlay, await data.image(data.shown(answer.image, SIDE)));
           overlay.alt = `Map for ${answer.target}`;
         }
         map = answer;
+        if (opacity !== null) await drawPlain();
         drawMap();
         frame.dataset.map = answer ? answer.id : "";
       },
-      opacity(value) {
+      /* From 0 to 1, or null for the overlay as it is saved. */
+      async opacity(value) {
         opacity = value;
+        if (value !== null) await drawPlain();
         drawMap();
       },
       hiding(value) {

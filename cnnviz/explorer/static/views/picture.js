@@ -78,8 +78,9 @@ window.Explorer = window.Explorer || {};
     }
 
     function stroke(place, phase) {
+      if (phase === "end") return;
       if (phase === "start") brush.start(place, state.size);
-      if (phase === "move") brush.move(place, state.size);
+      else brush.move(place, state.size);
       for (const each of panels) each.stage.strokes(brush.circles());
       tools.update();
       refresh();
@@ -162,10 +163,10 @@ window.Explorer = window.Explorer || {};
     const find = (name) => methods.find((each) => each.name === name) || methods.find((each) => each.name === "gradcam") || methods[0];
     const summary = el("p", { class: "quiet summary" });
     const methodMenu = menu(methods.map((each) => [each.name, each.proper]), "", (name) => address.change({ method: name }));
-    const opacity = el("input", { type: "range", min: "0", max: "100", value: "100", on: { input: () => panels.forEach((each) => each.stage.opacity(opacity.value / 100)) } });
+    const opacity = el("input", { type: "range", min: "0", max: "100", value: "100", on: { input: () => panels.forEach((each) => each.stage.opacity(opacity.value / 100).catch(failed)) } });
     const asSaved = button("As saved", () => {
       opacity.value = 100;
-      panels.forEach((each) => each.stage.opacity(null));
+      panels.forEach((each) => each.stage.opacity(null).catch(failed));
     }, { title: "The overlay exactly as a saved file shows it" });
 
     const modes = [["look", "Look"], ["hide", "Hide"]].map(([value, text]) =>
