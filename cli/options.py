@@ -18,6 +18,7 @@ from cnnviz.method import MOST_SEED, Parameter
 __all__ = [
     "FIGURE",
     "paper_of",
+    "places_of_objects",
     "FORCE",
     "JSON",
     "LOOK",
@@ -351,6 +352,25 @@ FIGURE = (
         help="Another name for a method in headings and titles, such as gradcam=ours; can be given several times.",
     ),
 )  # fmt: skip
+
+
+def places_of_objects(section: str) -> tuple[Option, Option]:
+    """The options that say where the objects of a data set's pictures are.
+
+    Args:
+        section: The section of the help that they stand in.
+    """
+    return (
+        Option(
+            "--masks", "mask_folder", metavar="FOLDER", section=section,
+            help="A folder with a PNG mask for each picture, of the same name: 255 where the object is, 128 where "
+            "nothing is counted, 0 elsewhere.",
+        ),
+        Option(
+            "--boxes", metavar="FILE", section=section,
+            help='Instead of masks: a JSON file, {"photo.jpg": [[LEFT, TOP, RIGHT, BOTTOM], ...]} or COCO\'s.',
+        ),
+    )  # fmt: skip
 
 
 def paper_of(values: Mapping[str, Any]) -> dict[str, Any]:

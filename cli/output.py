@@ -21,7 +21,9 @@ import cnnviz
 from cnnviz.core.atomic import make_folder, number_twins
 from cnnviz.core.similar import named_files
 from cnnviz.drawing.fonts.families import FontWarning
-from cnnviz.errors import CnnvizError, OutputError, visible
+from cnnviz.errors import CnnvizError, OutputError, UsageError, visible
+
+from .options import paper_of
 
 __all__ = [
     "Console",
@@ -30,11 +32,15 @@ __all__ = [
     "echo",
     "ensure_folder",
     "ensure_free",
+    "plan_file",
     "plan_output",
     "print_json",
     "print_table",
+    "read_look",
     "spell_question",
 ]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 
 
 class OutputThereError(OutputError):
@@ -126,6 +132,41 @@ LONGEST_WORD = 48
 """Bytes of a layer's or a target's name in a file's name."""
 PLAINLY = re.compile(r"[\s,:]+")
 UNSAFE = re.compile(r"[^\w.,#+@=-]+")
+
+
+def plan_file(values: Mapping[str, Any], suffixes: tuple[str, ...]) -> Path | None:
+    """The one file that is written (-o), made sure of before any work; None where none is.
+
+    Args:
+        values: What the command line gave.
+        suffixes: The kinds of file that can be written.
+
+    Raises:
+        OutputError: If it cannot be written, or is there already.
+    """
+    if values["out"] is None:
+        return None
+    out = Path(values["out"])
+    cnnviz.ensure_writable(out, force=True, suffixes=suffixes)
+    ensure_free([out], force=values["force"])
+    return out
+
+
+def read_look(values: Mapping[str, Any], example: str) -> dict[str, Any]:
+    """How the figure is drawn that is one of several kinds of output.
+
+    Args:
+        values: What the command line gave.
+        example: A name for the file, without its suffix.
+
+    Raises:
+        UsageError: If there is none to be drawn.
+    """
+    look = {**paper_of(values), **({} if values["figure"] is None else {"figure": values["figure"]})}
+    if look and (values["out"] is None or Path(values["out"]).suffix.lower() not in PICTURES):
+        option = f"--{next(iter(look)).replace('_', '-')}"
+        raise UsageError(f"{option} is about a figure; write one with -o, such as -o {example}.png or {example}.pdf.")
+    return look
 
 
 def spell_question(values: Mapping[str, Any]) -> str:

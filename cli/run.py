@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -26,6 +26,7 @@ __all__ = [
     "choose_device",
     "is_first_process",
     "open_model",
+    "open_sources",
     "plan_first",
     "run",
 ]
@@ -81,6 +82,16 @@ def open_model(values: Mapping[str, Any]) -> cnnviz.Model:
     if isinstance(values["input_size"], int):  # a record says every side
         model.opening["input_size"] = list(model.preprocess.input_size)
     return model
+
+
+def open_sources(sources: Sequence[str], model: cnnviz.Model) -> cnnviz.Dataset:
+    """The data set that a command line names, for a network.
+
+    Args:
+        sources: A folder, a list or whatever else one word names; or several picture files.
+        model: The network.
+    """
+    return cnnviz.open_dataset(sources[0] if len(sources) == 1 else list(sources), entrance=model.preprocess.entrance)
 
 
 def is_first_process() -> bool:

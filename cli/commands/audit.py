@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,15 +20,14 @@ from ..options import (
     Option,
     SectionedCommand,
     find_model,
-    paper_of,
+    places_of_objects,
 )
-from ..output import Console, echo, ensure_free
-from ..run import choose_device, is_first_process, open_model
+from ..output import Console, echo, plan_file, read_look
+from ..run import choose_device, is_first_process, open_model, open_sources
 from .compare import read_settings, split_names
 
 __all__ = ["audit"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 MOST_NETWORKS = 2
 
 
@@ -39,12 +37,13 @@ def run_audit(**values: Any) -> None:
     Args:
         **values: What the command line gave.
     """
+    from cnnviz.auditing.audit_result import AUDIT_SUFFIXES
     from cnnviz.catalogue import load
 
     if not is_first_process():
         return
     settings = read_settings(values, [load(values["method"])])
-    look = _read_look(values)
+    look = read_look(values, "audit")
     names = [name for given in values["model"] for name in split_names(given)]
     if len(names) > MOST_NETWORKS:
         raise UsageError(f"An audit is of one network, or of two side by side; got {len(names)}.")
@@ -52,7 +51,7 @@ def run_audit(**values: Any) -> None:
         raise UsageError(
             "One weights file does not fit two networks; leave out --weights, or describe each in a .toml."
         )
-    out = _plan(values)
+    out = plan_file(values, AUDIT_SUFFIXES)
     device = choose_device(values["device"])
     called: list[str | None] = [*split_names(values["name"])] or [None] * len(names)
     if len(called) != len(names):
@@ -66,9 +65,12 @@ def run_audit(**values: Any) -> None:
     with Console(1, values) as console:
         with console.progress(1):
             found = cnnviz.audit(
-                models[0], _open(values, models[0]), against=models[1] if models[1:] else None, settings=settings,
+                models[0],
+                open_sources(values["data"], models[0]),
+                against=models[1] if models[1:] else None,
+                settings=settings,
                 **_asked(values),
-            )  # fmt: skip
+            )
         console.note(found.checks)
         if out is not None:
             console.name_files([found.save(out, **look)])
@@ -81,41 +83,6 @@ def _asked(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked, as ``audit`` takes it."""
     names = ("truth", "method", "maps", "cases", "cluster", "boxes", "block", "workers", "seed")
     return {**{name: values[name] for name in names}, "masks": values["mask_folder"]}
-
-
-def _open(values: Mapping[str, Any], model: cnnviz.Model) -> cnnviz.Dataset:
-    sources = values["data"]
-    return cnnviz.open_dataset(sources[0] if len(sources) == 1 else list(sources), entrance=model.preprocess.entrance)
-
-
-def _plan(values: Mapping[str, Any]) -> Path | None:
-    """The file that is written, made sure of before any work.
-
-    Raises:
-        OutputError: If it cannot be written, or is there already.
-    """
-    if values["out"] is None:
-        return None
-    from cnnviz.auditing.audit_result import AUDIT_SUFFIXES
-
-    out = Path(values["out"])
-    cnnviz.ensure_writable(out, force=True, suffixes=AUDIT_SUFFIXES)
-    ensure_free([out], force=values["force"])
-    return out
-
-
-def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
-    """How a figure is drawn.
-
-    Raises:
-        UsageError: If there is none to be drawn.
-    """
-    look = {**paper_of(values), **({} if values["figure"] is None else {"figure": values["figure"]})}
-    drawn = values["out"] is not None and Path(values["out"]).suffix.lower() in PICTURES
-    if look and not drawn:
-        option = f"--{next(iter(look)).replace('_', '-')}"
-        raise UsageError(f"{option} is about a figure; write one with -o, such as -o audit.png or audit.pdf.")
-    return look
 
 
 audit = SectionedCommand(
@@ -145,15 +112,7 @@ audit = SectionedCommand(
             "--cases", type=click.IntRange(0), default=12, section="Audit",
             help="Number of mistakes, and of labels in doubt, that are drawn; 0 for none.",
         ),
-        Option(
-            "--masks", "mask_folder", metavar="FOLDER", section="Audit",
-            help="A folder with a PNG mask for each picture, of the same name: 255 where the object is, 128 where "
-            "nothing is counted, 0 elsewhere.",
-        ),
-        Option(
-            "--boxes", metavar="FILE", section="Audit",
-            help='Instead of masks: a JSON file, {"photo.jpg": [[LEFT, TOP, RIGHT, BOTTOM], ...]} or COCO\'s.',
-        ),
+        *places_of_objects("Audit"),
         Option(
             "--cluster", is_flag=True, section="Audit",
             help="Also look for shortcuts: cluster the maps of each class, and test the places that they look at.",

@@ -18,7 +18,7 @@ from cnnviz.method import Method
 from ..errors import FAILED, say_error
 from ..options import FIGURE, LOOK, Option, paper_of
 from ..output import Console, OutputPlan, echo, ensure_folder, print_json, spell_question
-from ..run import PictureFiles, choose_device, is_first_process, open_model
+from ..run import PictureFiles, choose_device, is_first_process, open_model, open_sources
 
 if TYPE_CHECKING:
     from cnnviz.bulk.draw_maps import DrawnMaps
@@ -96,9 +96,7 @@ def run_on_data_set(method: Method[Any, Any], values: Mapping[str, Any]) -> None
     else:
         _ensure_own_places(values)
     model = open_model({**values, "device": choose_device(values["device"])})
-    sources = values["images"]
-    source = sources[0] if len(sources) == 1 else list(sources)
-    data = cnnviz.open_dataset(source, entrance=model.preprocess.entrance)
+    data = open_sources(values["images"], model)
     if is_stored(values):
         _store(method, values, model, data)
         return

@@ -23,15 +23,15 @@ from ..options import (
     Option,
     SectionedCommand,
     paper_of,
+    places_of_objects,
 )
-from ..output import Console, echo, ensure_folder, ensure_free
-from ..run import choose_device, is_first_process, open_model
+from ..output import Console, echo, ensure_folder, plan_file, read_look
+from ..run import choose_device, is_first_process, open_model, open_sources
 from .compare import read_settings, split_names
 
 __all__ = ["evaluate"]
 
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 PROTOCOL = "rise-2018"
 
 
@@ -71,7 +71,7 @@ def run_evaluate(**values: Any) -> None:
             if values["shard"] is not None:
                 _do_share(model, values, settings, console)
                 return
-            found = cnnviz.evaluate(model, _open(values, model), **_asked(values), settings=settings)
+            found = cnnviz.evaluate(model, open_sources(values["data"], model), **_asked(values), settings=settings)
         if not is_first_process():
             return
         console.note(found.checks)
@@ -102,14 +102,11 @@ def run_certify(values: Mapping[str, Any]) -> None:
     if values["set"]:
         raise UsageError("A certificate of one photograph takes --layer and --budget; --set is for data sets.")
     look, methods = paper_of(values), values["methods"]
-    out = None if values["out"] is None else Path(values["out"])
-    if out is not None and len(methods) > 1:
-        raise UsageError(f"{len(methods)} methods have a certificate each; name one, or leave out -o.")
-    if out is not None:
-        from cnnviz.evaluation.certificate import CERTIFICATE_SUFFIXES
+    from cnnviz.evaluation.certificate import CERTIFICATE_SUFFIXES
 
-        cnnviz.ensure_writable(out, force=True, suffixes=CERTIFICATE_SUFFIXES)
-        ensure_free([out], force=values["force"])
+    if values["out"] is not None and len(methods) > 1:
+        raise UsageError(f"{len(methods)} methods have a certificate each; name one, or leave out -o.")
+    out = plan_file(values, CERTIFICATE_SUFFIXES)
     settings = {} if values["budget"] is None else {"budget": values["budget"]}
     model = open_model(values)
     image, found = cnnviz.read_picture(values["data"][0]), []
@@ -138,7 +135,7 @@ def _do_share(model: cnnviz.Model, values: Mapping[str, Any], settings: Mapping[
     if values["folder"] is None:
         raise UsageError("--shard does a part of the work; name the folder for what is found with --folder.")
     number = cnnviz.evaluate_shard(
-        model, _open(values, model), shard=values["shard"], **_asked(values), settings=settings
+        model, open_sources(values["data"], model), shard=values["shard"], **_asked(values), settings=settings
     )
     if is_first_process():
         console.name_files([Path(values["folder"])])
@@ -146,27 +143,12 @@ def _do_share(model: cnnviz.Model, values: Mapping[str, Any], settings: Mapping[
         console.document = {"folder": values["folder"], "shard": values["shard"], "parts": number}
 
 
-def _open(values: Mapping[str, Any], model: cnnviz.Model) -> cnnviz.Dataset:
-    sources = values["data"]
-    return cnnviz.open_dataset(sources[0] if len(sources) == 1 else list(sources), entrance=model.preprocess.entrance)
-
-
 def _plan(values: Mapping[str, Any]) -> Path | None:
-    """The file that is written, made sure of before any work.
-
-    Raises:
-        OutputError: If it cannot be written, or is there already.
-    """
-    if values["folder"] is not None:
-        ensure_folder(Path(values["folder"]))
-    if values["out"] is None:
-        return None
     from cnnviz.evaluation.evaluation import EVALUATION_SUFFIXES
 
-    out = Path(values["out"])
-    cnnviz.ensure_writable(out, force=True, suffixes=EVALUATION_SUFFIXES)
-    ensure_free([out], force=values["force"])
-    return out
+    if values["folder"] is not None:
+        ensure_folder(Path(values["folder"]))
+    return plan_file(values, EVALUATION_SUFFIXES)
 
 
 def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,11 +157,7 @@ def _read_look(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: If there is none to be drawn.
     """
-    look = {**paper_of(values), **({} if values["figure"] is None else {"figure": values["figure"]})}
-    drawn = values["out"] is not None and Path(values["out"]).suffix.lower() in PICTURES
-    if look and not drawn:
-        option = f"--{next(iter(look)).replace('_', '-')}"
-        raise UsageError(f"{option} is about a figure; write one with -o, such as -o table.png or table.pdf.")
+    look = read_look(values, "table")
     named = [METRICS[name] for name in split_names(values["metrics"]) if name in METRICS]
     if values["figure"] == "curves" and named and not any(metric.curve for metric in named):
         curved = ", ".join(metric.name for metric in METRICS.values() if metric.curve)
@@ -201,15 +179,7 @@ evaluate = SectionedCommand(
             help=f"Metrics, separated by commas: {', '.join(METRICS)}; default: deletion, insertion, srg and "
             "average-drop, and where the objects are known pointing, mass and iou.",
         ),
-        Option(
-            "--masks", "mask_folder", metavar="FOLDER", section="Evaluation",
-            help="A folder with a PNG mask for each picture, of the same name: 255 where the object is, 128 where "
-            "nothing is counted, 0 elsewhere.",
-        ),
-        Option(
-            "--boxes", metavar="FILE", section="Evaluation",
-            help='Instead of masks: a JSON file, {"photo.jpg": [[LEFT, TOP, RIGHT, BOTTOM], ...]} or COCO\'s.',
-        ),
+        *places_of_objects("Evaluation"),
         Option(
             "--target", metavar="WHAT", section="Evaluation",
             help="What is explained: a class index, a label, 'LABEL - LABEL', or 'label' for each picture's own class "
