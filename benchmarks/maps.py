@@ -26,16 +26,13 @@ from cnnviz.catalogue import CATALOGUE, command_name
 from cnnviz.evaluation.evaluation import Evaluation
 
 METRICS: Final = ("srg", "deletion", "insertion", "average-drop", "mass", "iou", "gini")
-ON_PHOTOGRAPHS: Final = ("road",)
-"""What takes too long on many scenes."""
-
 MAIN: Final = ("srg", "mass")
 """The metrics of the first table: one of faithfulness, one of localisation."""
 
 SCENES: Final = 500
 PAGE: Final = Path(__file__).parents[1] / "docs" / "measured.md"
-LEFT_OUT: Final = ("captum",)
-"""It needs the name of an algorithm."""
+LEFT_OUT: Final = ("captum", "deeplift")
+"""captum needs the name of an algorithm; deeplift came after the page was made."""
 
 HEAD: Final = """# All methods, measured
 
@@ -56,8 +53,8 @@ LIMITS: Final = """
   better than a blob in the centre or the picture's edges.
 - {photographs} photographs are few: intervals are wide, and no order of two methods on them is proven unless the
   paired interval says so. The scenes are many, but drawn, and their network is small.
-- Removed pixels make pictures that the network has never seen. SRG, deletion, insertion and ROAD favour maps that are
-  made by removing pixels (occlusion, RISE) and coarse maps over pixelwise ones.
+- Removed pixels make pictures that the network has never seen. Deletion and insertion remove what occlusion and RISE
+  remove too, so that these have it easier.
 - Mass says where the object is, not where the network looks. The boxes of photographs hold background, too.
 - Average drop favours maps that cover much of the picture: a constant map has 0, the best value.
 - Metrics disagree (the agreement of their orders stands below each table): there is no mean over them.
@@ -81,11 +78,6 @@ class Study:
     network: str
     data: str
     boxes: Path | None = None
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What judges the maps."""
-        return METRICS if self.boxes is None else (*METRICS[:3], *ON_PHOTOGRAPHS, *METRICS[3:])
 
 
 def studies(real: Path | None, keep: Path, scenes: int) -> list[Study]:
@@ -130,7 +122,7 @@ def judge(study: Study, keep: Path) -> Evaluation:
     model = cnnviz.load_model(study.network)
     folder = keep / study.network
     return cnnviz.evaluate(
-        model, study.data, methods(), study.metrics, boxes=study.boxes, folder=folder, threads=1, workers=0
+        model, study.data, methods(), METRICS, boxes=study.boxes, folder=folder, threads=1, workers=0
     )
 
 
@@ -180,13 +172,13 @@ def table(study: Study, found: Evaluation) -> list[str]:
     heads = [f"{metric.name} {arrows[metric.direction]}" for metric in found.metrics]
     lines = ["", f"## {study.title}", "", _line(["method", *heads, "forwards"]), _line(["---"] * (2 + len(heads)))]
     for name in found.names:
-        cells = [_cell(found, name, metric) for metric in study.metrics]
+        cells = [_cell(found, name, metric) for metric in METRICS]
         lines.append(_line([f"*{name}*" if name in _controls(found) else name, *cells, _forwards(found, name)]))
     agreement = found.agreement
     pairs = [
-        f"{study.metrics[i]} and {study.metrics[j]} {agreement[i, j]:.2f}"
-        for i, j in combinations(range(len(study.metrics)), 2)
-        if np.isfinite(agreement[i, j]) and study.metrics[i] in MAIN
+        f"{METRICS[i]} and {METRICS[j]} {agreement[i, j]:.2f}"
+        for i, j in combinations(range(len(METRICS)), 2)
+        if np.isfinite(agreement[i, j]) and METRICS[i] in MAIN
     ]
     return [*lines, "", f"Agreement of their orders of the methods (Spearman's correlation): {'; '.join(pairs)}."]
 
