@@ -25,6 +25,8 @@ __all__ = ["STATIC", "Server", "open_socket"]
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+STOPPING: Final = 10.0
+"""Seconds until a server that does not end is left to itself."""
 STARTING: Final = 20.0
 """Seconds that it may take to start."""
 
@@ -113,7 +115,7 @@ class Server:
         self._uvicorn.should_exit = True
         self._exploration.worker.stop()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOPPING)
         self._socket.close()
 
 

@@ -149,7 +149,7 @@ def test_the_bar_is_of_the_baselines_mean():
 
 def test_seconds_bound_the_work(small, inputs, monkeypatch):
     now = iter([0.0, 1.6])
-    monkeypatch.setattr("cnnviz.methods.occlusion.budget.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("cnnviz.methods.occlusion.budget.time", SimpleNamespace(monotonic=lambda: next(now)))
     found = cnnviz.occlusion(small, inputs[:1], 1, window=8, stride=2, seconds=8.6)
     assert found.checks[0].startswith("129 of 169 windows were estimated")
 
