@@ -32,6 +32,7 @@ __all__ = [
     "echo",
     "ensure_folder",
     "ensure_free",
+    "is_folder",
     "plan_file",
     "plan_output",
     "print_json",
@@ -134,6 +135,13 @@ PLAINLY = re.compile(r"[\s,:]+")
 UNSAFE = re.compile(r"[^\w.,#+@=-]+")
 
 
+def is_folder(name: str) -> bool:
+    """Whether a word of the command line names a folder; one that the system refuses is none."""
+    with suppress(OSError, ValueError):
+        return Path(name).is_dir()
+    return False
+
+
 def plan_file(values: Mapping[str, Any], suffixes: tuple[str, ...]) -> Path | None:
     """The one file that is written (-o), made sure of before any work; None where none is.
 
@@ -200,11 +208,19 @@ def _stem_of(picture: Path) -> str:
     return Path(picture.stem).stem if picture.name.lower().endswith(".nii.gz") else picture.stem
 
 
+def _resolved(file: Path) -> Path:
+    """Where a file really lies; as it was named where links lead in a circle, or the system refuses the name."""
+    try:
+        return file.resolve()
+    except (OSError, RuntimeError):
+        return file.absolute()
+
+
 def _ensure_writable(planned: OutputPlan, pictures: Sequence[Path], *, force: bool) -> None:
     files = list(dict.fromkeys(planned.files))
-    sources = {picture.resolve() for picture in pictures} if force else set()
+    sources = {_resolved(picture) for picture in pictures} if force else set()
     for file in files:
-        if file.resolve() in sources:
+        if _resolved(file) in sources:
             raise OutputError(f"'{file}' is one of the pictures, and would be replaced; choose another place with -o.")
     ensure_free(files, force=force)
 

@@ -17,7 +17,7 @@ from cnnviz.method import Method
 
 from ..errors import FAILED, say_error
 from ..options import FIGURE, LOOK, Option, paper_of
-from ..output import Console, OutputPlan, echo, ensure_folder, print_json, spell_question
+from ..output import Console, OutputPlan, echo, ensure_folder, is_folder, print_json, spell_question
 from ..run import PictureFiles, choose_device, is_first_process, open_model, open_sources
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def is_stored(values: Mapping[str, Any]) -> bool:
 
 def names_data_set(values: Mapping[str, Any]) -> bool:
     """Whether a data set is asked about, by its name or by where its maps go."""
-    named = any(SOURCE.fullmatch(image) and not Path(image).is_dir() for image in values["images"])
+    named = any(SOURCE.fullmatch(image) and not is_folder(image) for image in values["images"])
     return named or is_stored(values)
 
 
@@ -118,7 +118,7 @@ def draw_files(
 ) -> None:
     """Draw the maps of many picture files into a folder, block by block.
 
-    Of files that were named one by one each that cannot be used is an error; those of a folder are counted and named.
+    Where files were named one by one each that cannot be used is an error; those of folders are counted and named.
 
     Args:
         method: The method.
@@ -126,7 +126,7 @@ def draw_files(
         pictures: The files.
         planned: Where to.
     """
-    alone = "RANK" not in os.environ and not any(Path(image).is_dir() for image in values["images"])
+    alone = "RANK" not in os.environ and not all(is_folder(image) for image in values["images"])
     values = {**values, "quiet": values["quiet"] or not is_first_process()}
     shared = "RANK" in os.environ
     model = open_model({**values, "device": choose_device(values["device"])}) if shared else pictures.model()
@@ -139,18 +139,24 @@ def draw_files(
     with Console(len(names), values) as console:
         console.note(pictures.notes)
         drawn = _draw(method, values, model, data, planned.files, console=console)
+        numbers = {key: number for number, key in enumerate(data.keys)}
         if is_first_process():
-            numbers = {key: number for number, key in enumerate(data.keys)}
             console.document = [{**each, "image": names[numbers[each["image"]]]} for each in drawn.entries]
     if not is_first_process():
         return
-    failures = [*pictures.failures, *((sentence for _, sentence in drawn.failures) if alone else ())]
+    failed = [_with_path(sentence, names[numbers[key]]) for key, sentence in drawn.failures] if alone else []
+    failures = [*pictures.failures, *failed]
     if not alone:
         _say_failures(drawn.failures, len(drawn), finished=drawn.finished)
     for sentence in failures:
         say_error(sentence)
     if failures:
         click.get_current_context().exit(FAILED)
+
+
+def _with_path(sentence: str, path: str) -> str:
+    """A sentence about a file with its path, as it was typed, in the place of its bare name."""
+    return sentence.replace(f"'{Path(path).name}'", f"'{path}'", 1)
 
 
 def _draw(

@@ -33,7 +33,7 @@ from ..options import (
     paper_of,
     setting_option,
 )
-from ..output import Console, OutputPlan, ensure_folder, ensure_free, plan_output, spell_question
+from ..output import Console, OutputPlan, ensure_folder, ensure_free, is_folder, plan_output, spell_question
 from ..run import Entries, PictureFiles, batch_of, is_first_process, plan_first, run
 from .data_set import (
     DATA_SET,
@@ -51,6 +51,9 @@ ANIMATED, PAIR_SIZE = (".gif", ".mp4"), 2
 LOOKS = ("style", "transparent", "cmap", "normalise", "shared", "align", "slices", "axis")
 OF_VOLUMES = (".nii", ".nii.gz", ".gif", ".mp4")
 """What maps of volumes can be written as besides."""
+
+UNSEEN = ("shapes:", "hf:")
+"""How data sets begin that no clip can be."""
 
 
 def is_filmed(values: Mapping[str, Any]) -> bool:
@@ -147,7 +150,8 @@ def run_method(name: str, /, **values: Any) -> None:
         **values: What the command line gave.
     """
     method = load(name)
-    if method.singly and names_data_set(values):
+    filmed = is_filmed(values) and not values["images"][0].startswith(UNSEEN)
+    if method.singly and names_data_set(values) and not filmed:
         run_on_data_set(method, values)
         return
     if method.singly:
@@ -202,7 +206,7 @@ def run_method(name: str, /, **values: Any) -> None:
 
 def _is_shared_out(pictures: PictureFiles, values: Mapping[str, Any]) -> bool:
     """Whether they are a data set: a folder, more than are asked about at once, or shared with other processes."""
-    several = any(Path(image).is_dir() for image in values["images"]) or len(pictures.files) > batch_of(values)
+    several = any(is_folder(image) for image in values["images"]) or len(pictures.files) > batch_of(values)
     return bool(pictures.files) and (several or "RANK" in os.environ or values["shard"] is not None)
 
 

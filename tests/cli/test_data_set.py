@@ -89,7 +89,7 @@ def test_of_a_folder_they_are_counted_and_of_files_named_one_by_one_they_are_err
     asked = ("gradcam", *NETWORK, "--batch-size", 2)
     files = [f"set/{name}.png" for name in "abcde"]
     for given, code, said in ((["set"], 0, "1 of 5 pictures could not be used:\n  'c.png' is text"),
-                              (files, 1, "Error: 'c.png' is text")):  # fmt: skip
+                              (files, 1, "Error: 'set/c.png' is text")):  # fmt: skip
         out = f"out{code}/"
         done = cnnviz(*asked, *given, "-o", out)
         assert done.exit_code == code

@@ -170,7 +170,7 @@ def test_one_bad_path_does_not_stop_the_others(cnnviz, photo, folder):
     (folder / "empty").mkdir()
     (folder / "loop.png").symlink_to("loop.png")
     bad = ("x" * 300 + ".png", "a.png/b.png", "empty", "pipe.png", "loop.png", "missing.png")
-    for asked in (("predict",), ("gradcam", "-o", "maps/")):
+    for asked in (("predict",), ("gradcam", "-o", "maps/"), ("gradcam", "-o", "maps/", "--force")):
         result = cnnviz(*asked, *TINY, "a.png", *bad, "b.png", "--json")
         assert result.exit_code == 1
         assert [entry["image"] for entry in json.loads(result.stdout)] == ["a.png", "b.png"]

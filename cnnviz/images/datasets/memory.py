@@ -64,7 +64,10 @@ class MemoryDataset(Dataset):
         if isinstance(item, Sample):
             return item.digest
         if isinstance(item, Path):
-            return str(item.stat().st_size) if item.is_file() else "missing"
+            try:
+                return str(item.stat().st_size) if item.is_file() else "missing"
+            except (OSError, ValueError):  # a name that the system refuses
+                return "missing"
         values = item.detach().cpu().double().numpy()
         return hashlib.sha256(f"{item.dtype}{tuple(item.shape)}".encode() + values.tobytes()).hexdigest()
 
