@@ -46,13 +46,13 @@ map has 0): how far the map's order of pixels is one the network answers to. Mas
 values inside the object; a constant map has the object's share of the picture.
 """
 
+FEW: Final = " {} photographs are few: their intervals are wide."
 LIMITS: Final = """
 ## What this says, and what it does not
 
 - It says how the maps rank by a metric on these networks and pictures, and where a method has not been shown to be
   better than a blob in the centre or the picture's edges.
-- {photographs} photographs are few: intervals are wide, and no order of two methods on them is proven unless the
-  paired interval says so. The scenes are many, but drawn, and their network is small.
+- The scenes are many, but drawn, and their network is small.{photographs}
 - Removed pixels make pictures that the network has never seen. Deletion and insertion remove what occlusion and RISE
   remove too, so that these have it easier.
 - Mass says where the object is, not where the network looks. The boxes of photographs hold background, too.
@@ -204,8 +204,8 @@ def main() -> None:
     found[wanted[0]].save(chosen.out.with_suffix(".png"), columns=2, dpi=200)
     lines = [HEAD.format(machine=machine()).rstrip(), *summary(found), ""]
     lines += [f"![Means and intervals of every method on {wanted[0].title}]({chosen.out.stem}.png)", ""]
-    photographs = max((len(each.images) for study, each in found.items() if study.boxes), default=0)
-    lines += [LIMITS.format(photographs=photographs).strip()]
+    few = max((len(each.images) for study, each in found.items() if study.boxes), default=0)
+    lines += [LIMITS.format(photographs=FEW.format(few) if few else "").strip()]
     lines += [line for study, each in found.items() for line in table(study, each)]
     chosen.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(chosen.out)
