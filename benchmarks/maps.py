@@ -60,6 +60,15 @@ LIMITS: Final = """
 - Metrics disagree (the agreement of their orders stands below each table): there is no mean over them.
 - Costs are inputs that went through the network for one picture; what methods recompute of its end alone does not
   count.
+
+The same table for a network and pictures of your own, here for two methods and four scenes:
+
+```python
+import cnnviz
+
+model = cnnviz.load_model("shapes-resnet")
+print(cnnviz.evaluate(model, "shapes:4", "gradcam,deeplift", "srg,mass", budget=4))
+```
 """
 
 
