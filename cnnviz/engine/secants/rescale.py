@@ -8,7 +8,6 @@ derivative. Whatever else is asked whether it is linear between input and baseli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -142,7 +141,10 @@ def _numberwise(pairs: Pairs, call: PairedCall) -> Any:
     if len(live) != 1:
         return _by_path(pairs, call)
     subject, twin = live[0], pairs.twin(live[0])
-    function = partial(_again, call, subject)
+
+    def function(other: Tensor) -> Any:
+        return _with_floats(call, pairs, [other.clone() if call.inplace else other])
+
     value, twin_value = _both(function, subject, twin)
     if value.shape != subject.shape:
         return _by_path(pairs, call)
@@ -163,19 +165,6 @@ def _both(function: Function, subject: Tensor, twin: Tensor) -> tuple[Tensor, Te
     """A function of the input's tensor and of the baseline's, without gradient."""
     with torch.no_grad(), torch._C.DisableTorchFunction():
         return function(subject.detach()), function(twin)
-
-
-def _again(call: PairedCall, subject: Tensor, other: Tensor) -> Any:
-    """The same call on another tensor in a subject's place, which it leaves as it is."""
-    held = other.clone() if call.inplace else other
-
-    def swap(each: Any) -> Any:
-        if isinstance(each, (tuple, list)):
-            return type(each)(swap(one) for one in each)
-        return held if each is subject else each
-
-    args = tuple(swap(each) for each in call.args)
-    return call.function(*args, **{key: swap(each) for key, each in call.kwargs.items()})
 
 
 def _product(pairs: Pairs, call: PairedCall) -> Any:
@@ -223,20 +212,7 @@ def _weighing(pairs: Pairs, call: PairedCall) -> Any:
         value, twin = call.function(*call.args, **call.kwargs), call.run_twin()
         means = [(each.detach() + pairs.twin(each)) / 2 for each in factors]
     pairs.counts["product"] += 1
-    return pairs.note(bilinear(factors, partial(_with_both, call, pairs), value, means), twin)
-
-
-def _with_both(call: PairedCall, pairs: Pairs, *others: Tensor) -> Any:
-    """The same call with other tensors in the places of those that have twins, in their order."""
-    left = list(others)
-
-    def swap(each: Any) -> Any:
-        if isinstance(each, (tuple, list)):
-            return type(each)(swap(one) for one in each)
-        return left.pop(0) if pairs.has(each) else each
-
-    args = tuple(swap(each) for each in call.args)
-    return call.function(*args, **{key: swap(each) for key, each in call.kwargs.items()})
+    return pairs.note(bilinear(factors, lambda *others: _with_floats(call, pairs, others), value, means), twin)
 
 
 def _pooled(pairs: Pairs, call: PairedCall) -> Any:
@@ -300,9 +276,9 @@ def _unknown(pairs: Pairs, call: PairedCall) -> Any:
     factors = [each for each in _tensors(call.args, call.kwargs) if pairs.has(each) and each.is_floating_point()]
     with torch.no_grad(), torch._C.DisableTorchFunction():
         means = [(each.detach() + pairs.twin(each)) / 2 for each in factors]
-        ends = _outputs(_with_floats(call, pairs, [each.detach().clone() for each in factors]))
-        starts = _outputs(_with_floats(call, pairs, [pairs.twin(each).clone() for each in factors]))
-        middle = _outputs(_with_floats(call, pairs, means))
+        ends = _tensors(_with_floats(call, pairs, [each.detach().clone() for each in factors]))
+        starts = _tensors(_with_floats(call, pairs, [pairs.twin(each).clone() for each in factors]))
+        middle = _tensors(_with_floats(call, pairs, means))
     if [each.shape for each in ends] != [each.shape for each in starts]:  # a selection, which differs
         return None
     floats = [each for each in ends if each.is_floating_point()]
@@ -319,10 +295,6 @@ def _is_linear(ends: Sequence[Tensor], starts: Sequence[Tensor], middle: Sequenc
         if end.numel() and bool(((end + start) / 2 - held).abs().amax() > SAME * most):
             return False
     return True
-
-
-def _outputs(found: Any) -> list[Tensor]:
-    return _tensors(found)
 
 
 def _with_floats(call: PairedCall, pairs: Pairs, others: Sequence[Tensor]) -> Any:
@@ -344,12 +316,12 @@ def _by_path(pairs: Pairs, call: PairedCall) -> Any:
 
     def function(*points: Tensor) -> tuple[Tensor, ...]:
         held = [each.clone() for each in points] if call.inplace else points
-        return tuple(_outputs(_with_floats(call, pairs, held)))
+        return tuple(_tensors(_with_floats(call, pairs, held)))
 
     with torch.no_grad(), torch._C.DisableTorchFunction():
         found = _with_floats(call, pairs, [each.detach().clone() for each in factors])
         twin = _with_floats(call, pairs, [pairs.twin(each).clone() for each in factors])
-    values = _outputs(found)
+    values = _tensors(found)
     pairs.pathwise[call.name] += 1
     held = [each.clone() for each in factors] if call.inplace else factors
     made = list(path(function, held, [pairs.twin(each).clone() for each in factors], values))
