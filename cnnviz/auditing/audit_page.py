@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cnnviz.auditing.audit_figures import RIGHT, WRONG, describe_figure, draw_pixels, mean_maps
 from cnnviz.auditing.frame import PLACES
 from cnnviz.auditing.tables import spell_p, spell_share
-from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
+from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words, left_out
 from cnnviz.drawing.pages.html import render
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["audit_chapters", "page_of", "short_blocks", "summary_blocks"]
 
 PAGE_WIDTH, PAGE_DPI = 6.75, 170
-MOST_FAILURES: Final = 20
 MOST_CLASSES: Final = 20
 """Classes of a table that is not folded away."""
 
@@ -30,8 +29,6 @@ LISTED: Final = 12
 
 def page_of(made: Audit) -> str:
     """The page: the same text each time."""
-    failures = tuple(f"Left out: {sentence}" for _, sentence in made.failures[:MOST_FAILURES])
-    more = len(made.failures) - MOST_FAILURES
     return render(
         Page(
             title=f"{made.model}: where is it wrong?",
@@ -40,7 +37,7 @@ def page_of(made: Audit) -> str:
             f"{spell_share(made.accuracy)} are answered right.",
             chapters=tuple(audit_chapters(made)),
             note=made.provenance.drawn(format="html").to_json(),
-            notices=(*failures, *([f"Left out: {more} more."] if more > 0 else [])),
+            notices=left_out([sentence for _, sentence in made.failures]),
             closing="Every number on this page was computed by the network named above.",
         )
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cnnviz.catalogue import CATALOGUE
 from cnnviz.drawing.notes import NOTE_KEY
-from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
+from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words, left_out
 from cnnviz.drawing.pages.html import render
 from cnnviz.evaluation.figures import describe_figure, draw_pixels
 from cnnviz.evaluation.metric import UNMARKED
@@ -45,7 +45,6 @@ TELLING: Final = "srg"
 """Pictures that are shown for the best and for the worst, by this metric if it was asked for, or else the first."""
 
 PAGE_WIDTH, PAGE_DPI = 6.75, 170
-MOST_FAILURES: Final = 20
 STRIP: Final = "Maps of the first picture as the layers of the network are drawn anew, from the top down."
 LIMITS: Final = (
     "A metric measures what it measures: no number here says that a map is true. Deleted and blurred pixels make "
@@ -219,8 +218,6 @@ def embed_table(found: Evaluation) -> str:
 
 def page_of(found: Evaluation) -> str:
     """The page: the same text each time, so no seconds are in it."""
-    failures = tuple(f"Left out: {sentence}" for _, sentence in found.failures[:MOST_FAILURES])
-    more = len(found.failures) - MOST_FAILURES
     number = len(found.images)
     judged = f"{found.judged} method{'s' if found.judged > 1 else ''}"
     return render(
@@ -231,7 +228,7 @@ def page_of(found: Evaluation) -> str:
             f"picture{'s' if number > 1 else ''} of {found.data}, judged by {len(found.metrics)} metrics.",
             chapters=tuple(_chapters(found)),
             note=found.provenance.drawn(format="html").to_json(),
-            notices=(*failures, *([f"Left out: {more} more."] if more > 0 else [])),
+            notices=left_out([sentence for _, sentence in found.failures]),
             closing="Every number on this page was computed by the network named above.",
         )
     )

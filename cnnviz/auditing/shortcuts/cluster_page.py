@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cnnviz.auditing.shortcuts.cluster_figure import HEADINGS, cluster_cells
 from cnnviz.auditing.shortcuts.listing import spell_effect, spell_place
-from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words
+from cnnviz.drawing.pages.blocks import Block, Chapter, Facts, Fold, Gallery, Group, Page, Plate, Table, Words, left_out
 from cnnviz.drawing.pages.html import render
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["page_of_shortcuts", "shortcut_chapter"]
 
 MOST_DRAWN: Final = 12
-MOST_FAILURES: Final = 20
 LIMITS: Final = (
     "Marks that look alike and lie at one place are found. Marks that move, textures and whatever has no place are not "
     "found. Objects that look the same at the same place in all pictures of a cluster may be flagged too: look at the "
@@ -27,8 +26,6 @@ LIMITS: Final = (
 
 def page_of_shortcuts(found: Shortcuts) -> str:
     """The page: the same text each time."""
-    failures = tuple(f"Left out: {sentence}" for _, sentence in found.failures[:MOST_FAILURES])
-    more = len(found.failures) - MOST_FAILURES
     return render(
         Page(
             title=f"{found.model}: does it look at the wrong thing?",
@@ -36,7 +33,7 @@ def page_of_shortcuts(found: Shortcuts) -> str:
             lead=f"{found.method} of {found.pictures} pictures of {found.data}, clustered class by class.",
             chapters=(shortcut_chapter(found), _clusters_chapter(found)),
             note=found.provenance.drawn(format="html").to_json(),
-            notices=(*failures, *([f"Left out: {more} more."] if more > 0 else [])),
+            notices=left_out([sentence for _, sentence in found.failures]),
             closing="Every number on this page was computed by the network named above.",
         )
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,11 @@ __all__ = [
     "Size",
     "Table",
     "Words",
+    "left_out",
 ]
+
+MOST_FAILURES: Final = 20
+"""Pictures that could not be used and are named above a page; of more the number is said."""
 
 Size: TypeAlias = Literal["whole", "row", "strip", "broad", "medium", "small", "tiny"]
 
@@ -199,3 +204,14 @@ class Page:
     note: str
     notices: tuple[str, ...] = ()
     closing: str = ""
+
+
+def left_out(sentences: Sequence[str]) -> tuple[str, ...]:
+    """A page's notices about what could not be used.
+
+    Args:
+        sentences: Why, one for each picture.
+    """
+    more = len(sentences) - MOST_FAILURES
+    named = (f"Left out: {sentence}" for sentence in sentences[:MOST_FAILURES])
+    return (*named, *([f"Left out: {more} more."] if more > 0 else []))
